@@ -1,0 +1,202 @@
+"""The command line: python -m engine worker | train | submit | runs | export | prepare.
+
+Exit codes: 0 done, 1 the run did not finish, 2 something was wrong with what was given (the message says what).
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+from engine.records.errors import WorkbenchError
+from engine.records.jobs import Queue
+from engine.records.launch import ensure_worker
+from engine.records.results import Event, HeldoutResult, Progress, StatusEvent, StepResult
+from engine.records.runs import ACTIVE, Run, create_run, list_runs, open_run
+from engine.records.settings import SAMPLE_DATA, Settings, read_settings
+from engine.records.spec import RunSpec, read_spec
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    settings = read_settings(options.runs)
+    try:
+        return options.command(options, settings)
+    except WorkbenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 1
+
+
+def worker(_options: argparse.Namespace, settings: Settings) -> int:
+    _prepare_threads()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    _quiet()
+    from engine.worker import serve
+
+    serve(settings)
+    return 0
+
+
+def train(options: argparse.Namespace, settings: Settings) -> int:
+    """Train in the foreground, with the worker's own loop; the last line printed is the run id."""
+    spec = _spec(options.spec)
+    _prepare_threads()
+    _quiet()
+    from engine.worker import Worker, owned
+
+    with owned(settings):
+        run = create_run(settings.runs, spec, preset=_preset(options.spec), name=options.name)
+        queue = Queue(settings.desk)
+        queue.submit("train", run_id=run.id)
+        print(f"Run {run.id}: {spec.model.name}, {spec.optimizer.steps} steps", file=sys.stderr)
+        screen = _ProgressBar(spec)
+        loop = Worker(settings, watch=screen.show)
+        try:
+            loop.serve(until=lambda: run.record().status not in ACTIVE)
+        except KeyboardInterrupt:
+            print("Interrupted: resume it from the Runs page.", file=sys.stderr)
+        screen.close()
+    record = run.record()
+    if record.status != "finished":
+        print(f"error: the run is {record.status}. {record.error}", file=sys.stderr)
+    print(run.id)
+    return 0 if record.status == "finished" else 1
+
+
+def submit(options: argparse.Namespace, settings: Settings) -> int:
+    """Queue a run for the worker, which is started if none is alive; prints the run id."""
+    spec = _spec(options.spec)
+    run = create_run(settings.runs, spec, preset=_preset(options.spec), name=options.name)
+    Queue(settings.desk).submit("train", run_id=run.id)
+    ensure_worker(settings)
+    print(run.id)
+    return 0
+
+
+def runs(options: argparse.Namespace, settings: Settings) -> int:
+    rows = [_summary(run) for run in list_runs(settings.runs)]
+    if options.json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    if not rows:
+        print(f"No runs in {settings.runs}. Start one: python -m engine train sample_data/presets/quick.json")
+    for row in rows:
+        cosine = f"{row['figures']['heldout_cosine']:.3f}" if "heldout_cosine" in row["figures"] else "  -  "
+        print(f"{row['id']}  {row['status']:<11}  {row['step']:>5}/{row['steps']:<5}  cosine {cosine}  {row['name']}")
+    return 0
+
+
+def export(options: argparse.Namespace, settings: Settings) -> int:
+    _quiet()
+    from engine.compute.export import export_run
+
+    folder = export_run(open_run(settings.runs, options.run), Path(options.folder), settings, merged=options.merged)
+    print(folder)
+    return 0
+
+
+def prepare(_options: argparse.Namespace, settings: Settings) -> int:
+    """Convert the bundled model, once."""
+    from engine.compute.bundled import bundled_folder, convert_bundled
+
+    if bundled_folder(settings.models) is None:
+        print("Converting the bundled model (once, 25 to 60 s) ...", file=sys.stderr, flush=True)
+        convert_bundled(settings.models)
+    print(f"The bundled model is ready in {settings.models}.", file=sys.stderr)
+    return 0
+
+
+class _ProgressBar:
+    """Events of one run as a progress bar on standard error."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        from tqdm import tqdm
+
+        self.bar = tqdm(total=spec.optimizer.steps, unit="step", file=sys.stderr)
+
+    def show(self, _run_id: str, event: Event) -> None:
+        if isinstance(event, StepResult):
+            self.bar.n = event.step + 1
+            self.bar.set_postfix_str(f"reroute {event.reroute_loss:.3f} retain {event.retain_loss:.4f}")
+        elif isinstance(event, HeldoutResult):
+            self.bar.write(
+                f"step {event.step} {event.split}: cosine {event.mean_cosine:.3f}, drift {event.mean_drift:.4f}",
+                file=sys.stderr,
+            )
+        elif isinstance(event, Progress):
+            self.bar.set_description(f"{event.phase} {event.done}/{event.total}" if event.total else event.phase)
+        elif isinstance(event, StatusEvent):
+            self.bar.set_description(event.status)
+
+    def close(self) -> None:
+        self.bar.close()
+
+
+def _summary(run: Run) -> dict:
+    try:
+        record = run.record().model_dump(include={"id", "status", "preset", "step", "steps", "seconds", "figures", "error"})
+    except WorkbenchError as error:
+        record = {"id": run.id, "status": "unreadable", "step": 0, "steps": 0, "figures": {}, "error": str(error)}
+    return record | {"name": run.label().name}
+
+
+def _spec(given: str) -> RunSpec:
+    """A spec file, or the name of a preset that ships with the workbench."""
+    path = Path(given)
+    preset = SAMPLE_DATA / "presets" / f"{given}.json"
+    return read_spec(preset if not path.exists() and preset.is_file() else path)
+
+
+def _preset(given: str) -> str:
+    stem = Path(given).stem
+    return stem if (SAMPLE_DATA / "presets" / f"{stem}.json").is_file() else ""
+
+
+def _prepare_threads() -> None:
+    # Spinning OpenMP barriers of two busy processes slow each other many times over.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def _quiet() -> None:
+    """Progress bars and advice of libraries would bury what this command has to say."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m engine", description=__doc__)
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--runs", help="folder of the runs (default: WORKBENCH_RUNS, else runs/)")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, function, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text, parents=[shared])
+        command.set_defaults(command=function)
+        return command
+
+    add("worker", worker, "serve the runs folder: the process that trains and answers")
+    for name, function, text in (
+        ("train", train, "train a spec in the foreground; the last line is the run id"),
+        ("submit", submit, "queue a spec for the worker; prints the run id"),
+    ):
+        command = add(name, function, text)
+        command.add_argument("spec", metavar="SPEC.json", help="a spec file, or a preset's name such as quick")
+        command.add_argument("--name", default="", help="a name for the run")
+    add("runs", runs, "list the runs").add_argument("--json", action="store_true", help="as JSON")
+    command = add("export", export, "write a run's adapter as a plain PEFT folder")
+    command.add_argument("run", metavar="RUN", help="run id")
+    command.add_argument("folder", metavar="FOLDER", help="where to write; must not exist yet, or be empty")
+    command.add_argument("--merged", action="store_true", help="also the full model with the adapter merged in")
+    add("prepare", prepare, "convert the bundled model, once")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

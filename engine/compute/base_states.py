@@ -1,0 +1,106 @@
+"""The base model's states of training rows: computed without the adapter, kept within a byte budget.
+
+Where adapters begin above block 0, the states that enter the first adapted block are the same in both models; they are
+kept too, and the blocks below are never run again for that row. Knows nothing of losses.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from engine.compute.activations import Batch, block_states, pad
+from engine.compute.batches import micro_batches
+from engine.compute.elicitation import Row
+from engine.compute.models import LoadedModel, adapted
+
+
+GROUP_TOKENS = 2048
+RowKey = tuple[str, tuple[int, ...]]
+
+
+class RowStates(NamedTuple):
+    """One row's base states, by block, and what enters the first adapted block (None when that is block 0)."""
+
+    outputs: dict[int, Float[Tensor, "token d_model"]]
+    entry: Float[Tensor, "token d_model"] | None
+
+
+class BaseStates:
+    """Base states of known rows at the blocks that their side needs.
+
+    Kept rows are computed in groups that are fixed at the start, never in whatever batch asks first: sums in another
+    order differ in their last bits, and a resumed run would then not equal an unbroken one.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        rows: Sequence[Row],
+        *,
+        blocks: dict[str, tuple[int, ...]],
+        entry_block: int,
+        budget_bytes: int,
+    ) -> None:
+        """blocks: for each label ('harmful', 'benign') the blocks whose states are compared."""
+        self.model = model
+        self.blocks = blocks
+        self.entry_block = entry_block
+        self.bytes = 0
+        self._group_of: dict[RowKey, list[Row]] = {}
+        self._kept: dict[RowKey, RowStates] = {}
+        for group in micro_batches(list({_key(row): row for row in rows}.values()), GROUP_TOKENS):
+            size = sum(self._size(row) for row in group)
+            if self.bytes + size <= budget_bytes:
+                self.bytes += size
+                self._group_of |= {_key(row): group for row in group}
+
+    def of(self, rows: Sequence[Row]) -> list[RowStates]:
+        """States of these rows; what is not kept is computed in one pass."""
+        for row in rows:
+            if _key(row) in self._group_of and _key(row) not in self._kept:
+                group = self._group_of[_key(row)]
+                self._kept |= dict(zip(map(_key, group), self._compute(group), strict=True))
+        others = [row for row in rows if _key(row) not in self._group_of]
+        fresh = dict(zip(map(_key, others), self._compute(others), strict=True))
+        return [self._kept.get(_key(row)) or fresh[_key(row)] for row in rows]
+
+    def _size(self, row: Row) -> int:
+        states = len(self.blocks[row.label]) + (self.entry_block > 0)
+        return states * len(row.ids) * self.model.d_model * self.model.dtype.itemsize
+
+    def _compute(self, rows: Sequence[Row]) -> list[RowStates]:
+        if not rows:
+            return []
+        batch = row_batch(self.model, rows)
+        wanted = sorted({block for row in rows for block in self.blocks[row.label]})
+        with torch.no_grad(), adapted(self.model, None):
+            states = block_states(
+                self.model, batch, wanted, entry_block=self.entry_block, keep_entry=self.entry_block > 0
+            )
+        # Clones, so that a kept row does not hold its whole padded batch in memory.
+        return [
+            RowStates(
+                {block: states.outputs[block][index, : len(row.ids)].clone() for block in self.blocks[row.label]},
+                None if states.entry is None else states.entry[index, : len(row.ids)].clone(),
+            )
+            for index, row in enumerate(rows)
+        ]
+
+
+def _key(row: Row) -> RowKey:
+    return row.label, row.ids
+
+
+def row_batch(model: LoadedModel, rows: Sequence[Row]) -> Batch:
+    return pad([row.ids for row in rows], pad_id=model.tokenizer.pad_token_id or 0, device=model.device)
+
+
+def stack(states: Sequence[Float[Tensor, "_ d_model"]], tokens: int) -> Float[Tensor, "prompt token d_model"]:
+    """Rows of different length in one tensor, padded on the right with zeros."""
+    stacked = states[0].new_zeros((len(states), tokens, states[0].shape[-1]))
+    for index, row in enumerate(states):
+        stacked[index, : len(row)] = row
+    return stacked

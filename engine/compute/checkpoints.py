@@ -1,0 +1,103 @@
+"""Checkpoints as safetensors: adapter, optimizer moments, position. Knows nothing of losses or runs.
+
+Randomness and data order are functions of (seed, step), so the step is all of them that a checkpoint has to hold.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from engine.records.errors import RunError
+from engine.records.files import storage_error, write_whole
+
+_POSITION = "position.json"
+
+
+class Position(NamedTuple):
+    """Where a run stood: `step` optimizer steps are done."""
+
+    step: int
+    seconds: float
+
+
+def save_checkpoint(
+    folder: Path, position: Position, parameters: list[tuple[str, nn.Parameter]], optimizer: torch.optim.Optimizer
+) -> Path:
+    """Write `step-000123/`. position.json comes last, so its existence means that the checkpoint is whole.
+
+    Older checkpoints keep their adapter but lose their optimizer state: only the last one is resumed from.
+    Raises RunError when the disk is full; older checkpoints are then untouched.
+    """
+    target = folder / f"step-{position.step:06d}"
+    temporary = folder / f".{target.name}"
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        save_file({name: parameter.detach().cpu().contiguous() for name, parameter in parameters}, temporary / "adapter.safetensors")
+        save_file(_moments(parameters, optimizer), temporary / "optimizer.safetensors")
+        write_whole(temporary / _POSITION, json.dumps(position._asdict()))
+        shutil.rmtree(target, ignore_errors=True)
+        temporary.rename(target)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise _storage(target, error) from error
+    for older in list_checkpoints(folder)[:-1]:
+        (older / "optimizer.safetensors").unlink(missing_ok=True)
+    return target
+
+
+def load_checkpoint(
+    folder: Path, parameters: list[tuple[str, nn.Parameter]], optimizer: torch.optim.Optimizer
+) -> Position:
+    """Put a checkpoint's weights and moments into place. Raises RunError when it is damaged or of another adapter."""
+    try:
+        weights = load_file(folder / "adapter.safetensors")
+        moments = load_file(folder / "optimizer.safetensors")
+        content = json.loads((folder / _POSITION).read_text())
+        with torch.no_grad():
+            for name, parameter in parameters:
+                parameter.copy_(weights[name].to(parameter))
+        for name, parameter in parameters:
+            state = {part: moments[f"{name}|{part}"] for part in ("step", "exp_avg", "exp_avg_sq") if f"{name}|{part}" in moments}
+            if state:
+                optimizer.state[parameter] = {
+                    part: value if part == "step" else value.to(parameter.device) for part, value in state.items()
+                }
+        return Position(int(content["step"]), float(content["seconds"]))
+    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
+        raise RunError(
+            f"The checkpoint {folder} cannot be read ({type(error).__name__}: {error}). Delete that folder to resume "
+            "from the one before, or start another run like this one."
+        ) from error
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Whole checkpoints, oldest first."""
+    return sorted(path.parent for path in folder.glob(f"step-*/{_POSITION}"))
+
+
+def _moments(parameters: list[tuple[str, nn.Parameter]], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        f"{name}|{part}": value.detach().cpu().contiguous()
+        for name, parameter in parameters
+        for part, value in optimizer.state.get(parameter, {}).items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _storage(path: Path, error: Exception) -> RunError:
+    if isinstance(error, OSError) and error.errno is not None:
+        return storage_error(path, error)
+    # safetensors reports a full disk as text.
+    full = "No space left" in str(error) or "StorageFull" in str(error)
+    return RunError(
+        f"The disk is full: {path} could not be written. Free some space, then resume the run."
+        if full
+        else f"{path} could not be written: {error}"
+    )

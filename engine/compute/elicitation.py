@@ -1,0 +1,189 @@
+"""Prompts -> the model's own answers -> rows to train on. Knows nothing of losses or steps.
+
+Answers are kept on this machine by content key: model, prompt, opener, length, temperature, seed.
+"""
+
+import hashlib
+import json
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from engine.compute.generation import generate
+from engine.compute.models import LoadedModel, chat_text
+from engine.records.errors import DataError
+from engine.records.files import append_line
+from engine.records.prompts import Label, Prompt, opener_for
+from engine.records.results import Progress
+from engine.records.spec import DataSpec
+
+_REFUSALS = (
+    "i'm sorry", "i am sorry", "sorry, but", "i cannot", "i can't", "i can not", "i apologize", "i apologise",
+    "i'm unable", "i am unable", "i'm not able", "i am not able", "i won't", "i will not", "as an ai",
+    "i must decline", "i'm afraid", "it is not appropriate", "it's not appropriate", "i do not have the ability",
+)  # fmt: skip
+
+
+class Pair(NamedTuple):
+    """A prompt with the answer whose states are rerouted or held."""
+
+    prompt: Prompt
+    answer: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A pair as tokens: `ids` is prompt then answer, the answer begins at `response_start`."""
+
+    prompt_id: str
+    label: Label
+    borderline: bool
+    ids: tuple[int, ...]
+    response_start: int
+
+
+def elicit(
+    model: LoadedModel, prompts: Sequence[Prompt], data: DataSpec, *, answers_folder: Path, seed: int
+) -> Generator[Progress, None, list[Pair]]:
+    """The base model's answers to all prompts, from the cache where they are known; refusals may be dropped.
+
+    Raises DataError when the spec wants given answers and a row has none, or when nothing is left.
+    """
+    if data.answers == "given":
+        pairs = [Pair(prompt, _given(prompt)) for prompt in prompts]
+    else:
+        pairs = yield from _own_answers(model, prompts, data, answers_folder, seed)
+    return [pair for pair in pairs if pair.answer.strip()]
+
+
+def without_refusals(pairs: Sequence[Pair], data: DataSpec) -> list[Pair]:
+    """Harmful pairs that the base model refused are left out if the spec says so. Raises DataError if none remains."""
+    kept = [
+        pair
+        for pair in pairs
+        if not (data.drop_refusals and pair.prompt.label == "harmful" and looks_refused(pair.answer))
+    ]
+    if pairs and not kept:
+        raise DataError(
+            f"The base model refused all {len(pairs)} harmful prompts, so there is nothing to reroute: "
+            "raise the opener share, use given answers, or keep refusals (drop refusals: off)."
+        )
+    return kept
+
+
+def looks_refused(answer: str) -> bool:
+    """Whether an answer opens like a refusal. A rule of thumb for cleaning training data, not a judge."""
+    opening = answer[:160].lower().replace("\u2019", "'")
+    return any(phrase in opening for phrase in _REFUSALS)
+
+
+def encode(model: LoadedModel, pair: Pair, data: DataSpec) -> Row:
+    """Tokens of a pair under the model's chat template, cut to the spec's length.
+
+    Raises DataError when the prompt alone is as long as that: no token of the answer would be left.
+    """
+    turns = pair.prompt.turns
+    if pair.prompt.label == "harmful" and _hides_request(pair.prompt, data):
+        turns = tuple(turn.model_copy(update={"content": ""}) if turn.role == "user" else turn for turn in turns)
+    prompt_ids = prompt_tokens(model, chat_text(model.tokenizer, turns))
+    if len(prompt_ids) >= data.max_tokens:
+        raise DataError(
+            f"Prompt {pair.prompt.id} has {len(prompt_ids)} tokens, which leaves no room for an answer within "
+            f"max_tokens = {data.max_tokens}: raise max_tokens or shorten the prompt."
+        )
+    answer_ids = model.tokenizer(pair.answer, add_special_tokens=False)["input_ids"]
+    ids = tuple([*prompt_ids, *answer_ids][: data.max_tokens])
+    return Row(pair.prompt.id, pair.prompt.label, pair.prompt.borderline, ids, len(prompt_ids))
+
+
+def prompt_tokens(model: LoadedModel, text: str, opener: str = "") -> list[int]:
+    """Tokens of a prompt's chat text, with an opener put in the model's mouth behind it."""
+    ids = list(model.tokenizer(text, add_special_tokens=False)["input_ids"])
+    return ids + list(model.tokenizer(opener, add_special_tokens=False)["input_ids"]) if opener else ids
+
+
+def model_fingerprint(model: LoadedModel) -> str:
+    """Tells models apart by what they are, not by their name: config and a sample of the weights."""
+    digest = hashlib.sha256(model.causal_lm.config.to_json_string().encode())
+    for parameter in (model.causal_lm.get_input_embeddings().weight, *model.blocks[-1].parameters()):
+        digest.update(parameter.detach().flatten()[:256].float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _own_answers(
+    model: LoadedModel, prompts: Sequence[Prompt], data: DataSpec, folder: Path, seed: int
+) -> Generator[Progress, None, list[Pair]]:
+    cache = _AnswerCache(folder / f"{model_fingerprint(model)}.jsonl")
+    keys = {prompt.id: _answer_key(prompt, data, seed) for prompt in prompts}
+    missing = [prompt for prompt in prompts if keys[prompt.id] not in cache.answers]
+    encoded = {
+        prompt.id: prompt_tokens(model, chat_text(model.tokenizer, prompt.turns), opener_for(prompt, data))
+        for prompt in missing
+    }
+    missing.sort(key=lambda prompt: len(encoded[prompt.id]))
+    rows = 32 if model.device.type == "cpu" else 256
+    done = len(prompts) - len(missing)
+    for start in range(0, len(missing), rows):
+        batch = missing[start : start + rows]
+        tokens = generate(
+            model,
+            [encoded[prompt.id] for prompt in batch],
+            new_tokens=data.new_tokens,
+            temperature=data.temperature,
+            seed=seed + start,
+        )
+        answers: list[list[int]] = []
+        while True:
+            try:
+                count = next(tokens)
+            except StopIteration as end:
+                answers = end.value
+                break
+            share = int(len(batch) * count / data.new_tokens)
+            yield Progress(phase="eliciting", done=done + share, total=len(prompts), message="The base model answers")
+        for prompt, ids in zip(batch, answers, strict=True):
+            continuation = model.tokenizer.decode(ids, skip_special_tokens=True)
+            cache.add(keys[prompt.id], opener_for(prompt, data) + continuation)
+        done += len(batch)
+    return [Pair(prompt, cache.answers[keys[prompt.id]]) for prompt in prompts]
+
+
+class _AnswerCache:
+    """Answers by content key, in a file that grows by a line an answer. A torn last line is read as missing."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.answers: dict[str, str] = {}
+        for line in file.read_text(errors="replace").splitlines() if file.is_file() else ():
+            try:
+                row = json.loads(line)
+                self.answers[row["key"]] = row["answer"]
+            except (ValueError, KeyError, TypeError):
+                continue
+
+    def add(self, key: str, answer: str) -> None:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        append_line(self.file, json.dumps({"key": key, "answer": answer}))
+        self.answers[key] = answer
+
+
+def _answer_key(prompt: Prompt, data: DataSpec, seed: int) -> str:
+    turns = [turn.model_dump() for turn in prompt.turns]
+    randomness = (data.temperature, seed) if data.temperature else ()
+    content = json.dumps([turns, opener_for(prompt, data), data.new_tokens, randomness])
+    return hashlib.sha256(content.encode()).hexdigest()[:24]
+
+
+def _given(prompt: Prompt) -> str:
+    if prompt.answer is None:
+        raise DataError(
+            f"Prompt {prompt.id} of the {prompt.label} set has no answer: set answers to 'elicit', "
+            "or use a file whose rows have one."
+        )
+    return prompt.answer
+
+
+def _hides_request(prompt: Prompt, data: DataSpec) -> bool:
+    draw = int.from_bytes(hashlib.sha256(f"hide:{prompt.text}".encode()).digest()[:8]) / 2**64
+    return draw < data.empty_prompt_share

@@ -1,0 +1,123 @@
+"""Held-out cosine and drift, and the spaces they are taken in. Knows nothing of optimizers or runs."""
+
+from collections.abc import Generator, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from engine.compute.activations import block_states
+from engine.compute.base_states import BaseStates, row_batch, stack
+from engine.compute.batches import micro_batches
+from engine.compute.elicitation import Row
+from engine.compute.models import LoadedModel, adapted
+from engine.compute.reroute import BlockSpace, BlockStatistics, token_cosine, token_drift
+from engine.records.results import HeldoutResult, Progress
+from engine.records.spec import ResolvedBlocks
+
+STATISTICS_ROWS = 256
+
+
+def measure_spaces(
+    model: LoadedModel, rows: Sequence[Row], blocks: Sequence[int], *, tokens_per_batch: int
+) -> Generator[Progress, None, dict[int, BlockSpace]]:
+    """Mean and deviation of the base states per block over both sets, the first token left out.
+
+    The first token is left out since its states are an attention sink, hundreds of times longer than all others.
+    """
+    statistics = {block: BlockStatistics() for block in blocks}
+    groups = micro_batches(rows, tokens_per_batch)
+    for number, group in enumerate(groups):
+        batch = row_batch(model, group)
+        with torch.no_grad(), adapted(model, None):
+            states = block_states(model, batch, sorted(blocks)).outputs
+        seen = batch.attention.bool()
+        seen[:, 0] = False
+        for block in blocks:
+            statistics[block].add(states[block][seen])
+        yield Progress(phase="measuring", done=number + 1, total=len(groups), message="Statistics of the base states")
+    return {block: statistics[block].space() for block in blocks}
+
+
+def statistics_rows(harmful: Sequence[Row], benign: Sequence[Row]) -> list[Row]:
+    """The rows that spaces are measured on: evenly spaced over each side, at most STATISTICS_ROWS of each."""
+    chosen: list[Row] = []
+    for rows in (harmful, benign):
+        stride = max(1, len(rows) // STATISTICS_ROWS)
+        chosen += rows[::stride][:STATISTICS_ROWS]
+    return chosen
+
+
+def measure_heldout(
+    model: LoadedModel,
+    name: str,
+    rows: Sequence[Row],
+    states: BaseStates,
+    spaces: dict[int, BlockSpace],
+    blocks: ResolvedBlocks,
+    *,
+    step: int,
+    split: Literal["validation", "test"],
+    tokens_per_batch: int,
+) -> Generator[None, None, HeldoutResult]:
+    """Cosine on harmful response tokens, drift and cosine on benign tokens; means over tokens, per block."""
+    sums: dict[tuple[str, int], float] = {}
+    counts: dict[str, float] = {}
+    for group in micro_batches(rows, tokens_per_batch):
+        base_rows = states.of(group)
+        batch = row_batch(model, group)
+        entry = None
+        if states.entry_block:
+            entry = stack([one.entry for one in base_rows if one.entry is not None], batch.ids.shape[1])
+        wanted = sorted({block for row in group for block in states.blocks[row.label]})
+        with torch.no_grad(), adapted(model, name):
+            rerouted = block_states(model, batch, wanted, entry_block=states.entry_block, entry=entry).outputs
+        for index, (row, base) in enumerate(zip(group, base_rows, strict=True)):
+            for measure, count, per_block in _row_measures(index, row, base.outputs, rerouted, spaces, blocks):
+                counts[measure] = counts.get(measure, 0.0) + count
+                for block, value in per_block.items():
+                    sums[measure, block] = sums.get((measure, block), 0.0) + value
+        yield None
+
+    def means(measure: str) -> dict[str, float]:
+        return {str(b): value / counts[m] for (m, b), value in sorted(sums.items()) if m == measure}
+
+    borderline = means("borderline_drift")
+    return HeldoutResult(
+        step=step,
+        split=split,
+        cosine=means("cosine"),
+        raw_cosine=means("raw_cosine"),
+        benign_cosine=means("benign_cosine"),
+        drift=means("drift"),
+        borderline_drift=sum(borderline.values()) / len(borderline) if borderline else None,
+        harmful_rows=sum(row.label == "harmful" for row in rows),
+        benign_rows=sum(row.label == "benign" for row in rows),
+    )
+
+
+def _row_measures(
+    index: int,
+    row: Row,
+    base: dict[int, Tensor],
+    rerouted: dict[int, Tensor],
+    spaces: dict[int, BlockSpace],
+    blocks: ResolvedBlocks,
+) -> list[tuple[str, float, dict[int, float]]]:
+    """(measure, number of tokens, sum over these tokens per block) for one row."""
+    start = row.response_start if row.label == "harmful" else 1
+    length = len(row.ids)
+    tokens = float(length - start)
+    if tokens <= 0:
+        return []
+
+    def pair(block: int) -> tuple[Tensor, Tensor]:
+        return rerouted[block][index : index + 1, start:length], base[block][None, start:]
+
+    cosine = {b: float(token_cosine(*pair(b), spaces[b], "standardised").sum()) for b in blocks.targets}
+    if row.label == "harmful":
+        raw = {b: float(token_cosine(*pair(b), spaces[b], "raw").sum()) for b in blocks.targets}
+        return [("cosine", tokens, cosine), ("raw_cosine", tokens, raw)]
+    drift = {b: float(token_drift(*pair(b)).sum()) / max(spaces[b].centred_norm, 1e-12) for b in blocks.retain}
+    measures = [("benign_cosine", tokens, cosine), ("drift", tokens, drift)]
+    return [*measures, ("borderline_drift", tokens, drift)] if row.borderline else measures

@@ -1,0 +1,125 @@
+"""Losses and representation spaces: pure maths on tensors. Knows nothing of models, files or steps.
+
+Source: Zou et al. 2024 (arXiv:2406.04313), section 3.2, with the repairs that docs/decisions/0002 gives reasons for.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+SpaceName = Literal["raw", "centred", "standardised"]
+
+
+@dataclass
+class BlockStatistics:
+    """Running mean and variance of one block's states, in float64. Feed it base states only."""
+
+    total: Float[Tensor, " d_model"] | None = None
+    squares: Float[Tensor, " d_model"] | None = None
+    norms: float = 0.0
+    tokens: int = 0
+
+    def add(self, states: Float[Tensor, "token d_model"]) -> None:
+        wide = states.detach().double()
+        if self.total is None or self.squares is None:
+            self.total = torch.zeros(wide.shape[1], dtype=torch.double, device=wide.device)
+            self.squares = torch.zeros_like(self.total)
+        self.total += wide.sum(0)
+        self.squares += wide.square().sum(0)
+        self.tokens += len(wide)
+
+    def space(self) -> "BlockSpace":
+        """Raises ValueError before any state was added."""
+        if self.total is None or self.squares is None or self.tokens == 0:
+            raise ValueError("no states were added")
+        mean = self.total / self.tokens
+        variance = (self.squares / self.tokens - mean.square()).clamp_min(0)
+        return BlockSpace(
+            mean=mean.float(),
+            deviation=variance.sqrt().float(),
+            # The root mean square of the centred norm: needs no second pass over the states.
+            centred_norm=float(variance.sum().sqrt()),
+        )
+
+
+@dataclass(frozen=True)
+class BlockSpace:
+    """Where one block's states live under the base model: the frame that cosines are taken in."""
+
+    mean: Float[Tensor, " d_model"]
+    deviation: Float[Tensor, " d_model"]
+    centred_norm: float
+
+    def transform(
+        self, states: Float[Tensor, "prompt token d_model"], space: SpaceName
+    ) -> Float[Tensor, "prompt token d_model"]:
+        """States in the given space, in float32. A dimension that never varies is centred, not divided."""
+        wide = states.float()
+        if space == "raw":
+            return wide
+        centred = wide - self.mean
+        if space == "centred":
+            return centred
+        constant = self.deviation < 1e-6 * self.deviation.max().clamp_min(1e-12)
+        return centred / self.deviation.masked_fill(constant, 1.0)
+
+
+def token_cosine(
+    rerouted: Float[Tensor, "prompt token d_model"],
+    base: Float[Tensor, "prompt token d_model"],
+    space: BlockSpace,
+    name: SpaceName,
+) -> Float[Tensor, "prompt token"]:
+    """Cosine between base and rerouted states, -1 to 1, per token."""
+    return torch.cosine_similarity(space.transform(rerouted, name), space.transform(base, name), dim=-1, eps=1e-6)
+
+
+def token_drift(
+    rerouted: Float[Tensor, "prompt token d_model"], base: Float[Tensor, "prompt token d_model"]
+) -> Float[Tensor, "prompt token"]:
+    """L2 distance between base and rerouted states per token. Its gradient is 0, not undefined, where they are equal."""
+    squared = (rerouted.float() - base.float()).square().sum(-1)
+    moved = squared > 0
+    return torch.where(moved, torch.where(moved, squared, torch.ones_like(squared)).sqrt(), torch.zeros_like(squared))
+
+
+def rerouting_loss(
+    rerouted: dict[int, Float[Tensor, "prompt token d_model"]],
+    base: dict[int, Float[Tensor, "prompt token d_model"]],
+    mask: Float[Tensor, "prompt token"],
+    spaces: dict[int, BlockSpace],
+    *,
+    space: SpaceName,
+    tokens: float | None = None,
+) -> Float[Tensor, ""]:
+    """Mean over target blocks and masked tokens of relu(cos(rerouted, base)): 1 = unmoved, 0 = turned away.
+
+    `tokens` is the number of masked tokens of the whole step, when this is a part of it (default: of this batch).
+    """
+    count = max(float(mask.sum()) if tokens is None else tokens, 1.0) * max(len(rerouted), 1)
+    total = mask.new_zeros(())
+    for block, states in rerouted.items():
+        cosine = token_cosine(states, base[block], spaces[block], space)
+        total = total + (torch.relu(cosine) * mask).sum()
+    return total / count
+
+
+def retain_loss(
+    rerouted: dict[int, Float[Tensor, "prompt token d_model"]],
+    base: dict[int, Float[Tensor, "prompt token d_model"]],
+    mask: Float[Tensor, "prompt token"],
+    spaces: dict[int, BlockSpace],
+    *,
+    scale: Literal["absolute", "relative"],
+    tokens: float | None = None,
+) -> Float[Tensor, ""]:
+    """Mean over blocks and tokens of the L2 distance, 0 up; relative: divided by the block's centred norm."""
+    count = max(float(mask.sum()) if tokens is None else tokens, 1.0) * max(len(rerouted), 1)
+    total = mask.new_zeros(())
+    for block, states in rerouted.items():
+        unit = spaces[block].centred_norm if scale == "relative" else 1.0
+        total = total + (token_drift(states, base[block]) * mask).sum() / max(unit, 1e-12)
+    return total / count

@@ -1,0 +1,385 @@
+"""train(): Representation Rerouting as a generator, one micro-batch at a time.
+
+Knows models, rows and losses; nothing of queues, run folders beyond the checkpoint folder, or screens.
+"""
+
+import math
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor
+
+from engine.compute.activations import block_states
+from engine.compute.base_states import BaseStates, row_batch, stack
+from engine.compute.batches import micro_batches, mix, step_rows
+from engine.compute.checkpoints import Position, list_checkpoints, load_checkpoint, save_checkpoint
+from engine.compute.elicitation import Row
+from engine.compute.heldout import measure_heldout, measure_spaces, statistics_rows
+from engine.compute.models import LoadedModel, adapted, adapter_parameters, attach_adapter, remove_adapter
+from engine.compute.reroute import BlockSpace, rerouting_loss, retain_loss
+from engine.records.errors import TrainingError
+from engine.records.results import Alert, CheckpointResult, ControlEvent, Event, Progress, StatusEvent, StepResult
+from engine.records.schedules import Weights, weights
+from engine.records.spec import ResolvedBlocks, RunSpec
+
+CACHE_BYTES = 4 * 2**30
+PLATEAU_STEPS = 30
+PLATEAU_COSINE = 0.95
+
+Steps = Generator[Event | None, None, None]
+
+
+class Rows(NamedTuple):
+    """What a run trains on and is measured on."""
+
+    harmful: list[Row]
+    benign: list[Row]
+    validation: list[Row]
+    test: list[Row]
+
+
+class Losses(NamedTuple):
+    reroute: float
+    retain: float
+
+
+@dataclass
+class Trainer:
+    """All that the steps of one run share."""
+
+    model: LoadedModel
+    name: str
+    spec: RunSpec
+    blocks: ResolvedBlocks
+    rows: Rows
+    accelerator: Accelerator
+    optimizer: torch.optim.Optimizer
+    states: BaseStates
+    checkpoints: Path
+    controls: Sequence[ControlEvent]
+    spaces: dict[int, BlockSpace] = field(default_factory=dict)
+    step: int = 0
+    saved_step: int = 0
+    seconds: float = 0.0
+    recent: list[float] = field(default_factory=list)
+    warned: bool = False
+
+
+def train(
+    *,
+    model: LoadedModel,
+    name: str,
+    spec: RunSpec,
+    blocks: ResolvedBlocks,
+    rows: Rows,
+    checkpoints: Path,
+    controls: Sequence[ControlEvent] = (),
+    trackers_folder: Path | None = None,
+    probe: Callable[[int], Generator[None, None, Event]] | None = None,
+) -> Steps:
+    """Train the adapter `name`; yields events, and None after each micro-batch that finished no step.
+
+    Starts from the last checkpoint in `checkpoints` if there is one. `controls` may grow while training: a changed
+    value holds from its step on. `probe(step)` answers a few prompts as the model stands. Closing the generator writes
+    a checkpoint. The adapter stays attached until the caller removes it, so that it can still be asked and saved.
+    Raises TrainingError when a loss is not finite or memory is exhausted.
+    """
+    trainer = _prepare(model, name, spec, blocks, rows, checkpoints, controls, trackers_folder)
+    try:
+        yield from _resume(trainer)
+        trainer.spaces = yield from measure_spaces(
+            model,
+            statistics_rows(rows.harmful, rows.benign),
+            sorted({*blocks.targets, *blocks.retain}),
+            tokens_per_batch=spec.optimizer.tokens_per_micro_batch,
+        )
+        if trainer.step == 0:
+            yield from _measure(trainer, probe)
+        while trainer.step < spec.optimizer.steps:
+            yield from _one_step(trainer)
+            yield from _measure(trainer, probe)
+            if trainer.step % spec.captures.checkpoint_every == 0:
+                yield _checkpoint(trainer)
+        if trainer.saved_step < trainer.step:
+            yield _checkpoint(trainer)
+        yield from _test(trainer)
+    except GeneratorExit:
+        if trainer.step > trainer.saved_step:
+            _checkpoint(trainer)
+        raise
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"Memory ran out in step {trainer.step} with {spec.optimizer.tokens_per_micro_batch} tokens a micro-batch: "
+            "halve tokens_per_micro_batch, shorten max_tokens, or adapt fewer blocks. The last checkpoint is kept."
+        ) from error
+    finally:
+        trainer.accelerator.end_training()
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def learning_rate_at(spec: RunSpec, step: int, controls: Sequence[ControlEvent] = ()) -> float:
+    """Learning rate of an optimizer step, warm-up and live changes included."""
+    rate = _live(controls, "learning_rate", step, spec.optimizer.learning_rate)
+    return rate * min(1.0, (step + 1) / spec.optimizer.warmup_steps) if spec.optimizer.warmup_steps else rate
+
+
+def weights_at(spec: RunSpec, step: int, controls: Sequence[ControlEvent] = ()) -> Weights:
+    """Both loss weights of an optimizer step, live changes of alpha included."""
+    alpha = _live(controls, "alpha", step, spec.schedule.alpha)
+    return weights(spec.schedule.model_copy(update={"alpha": alpha}), step, spec.optimizer.steps)
+
+
+def _live(controls: Sequence[ControlEvent], name: str, step: int, value: float) -> float:
+    for control in controls:
+        if control.control == name and control.step <= step and control.value is not None:
+            value = control.value
+    return value
+
+
+def _prepare(
+    model: LoadedModel,
+    name: str,
+    spec: RunSpec,
+    blocks: ResolvedBlocks,
+    rows: Rows,
+    checkpoints: Path,
+    controls: Sequence[ControlEvent],
+    trackers_folder: Path | None,
+) -> Trainer:
+    attach_adapter(model, name, spec.adapter, blocks.adapted, seed=mix(spec.seed, "adapter"))
+    try:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        accelerator = Accelerator(
+            cpu=model.device.type == "cpu",
+            mixed_precision="bf16" if model.dtype == torch.bfloat16 else "no",
+            log_with=list(spec.captures.trackers) or None,
+            project_dir=trackers_folder,
+        )
+        if spec.captures.trackers:
+            accelerator.init_trackers("representation-rerouting", config={"digest": spec.digest})
+    except (ValueError, ImportError) as error:
+        remove_adapter(model, name)
+        raise TrainingError(f"The tracker {', '.join(spec.captures.trackers)} cannot be used: {error}") from error
+    parameters = [parameter for _, parameter in adapter_parameters(model, name)]
+    optimizer = torch.optim.AdamW(
+        parameters, lr=spec.optimizer.learning_rate, weight_decay=spec.optimizer.weight_decay
+    )
+    states = BaseStates(
+        model,
+        [row for part in rows for row in part],
+        blocks={"harmful": blocks.targets, "benign": tuple(sorted({*blocks.retain, *blocks.targets}))},
+        entry_block=blocks.first_adapted,
+        budget_bytes=CACHE_BYTES,
+    )
+    return Trainer(
+        model, name, spec, blocks, rows, accelerator, optimizer, states, checkpoints, controls
+    )
+
+
+def _resume(trainer: Trainer) -> Steps:
+    found = list_checkpoints(trainer.checkpoints)
+    if not found:
+        return
+    position = load_checkpoint(found[-1], adapter_parameters(trainer.model, trainer.name), trainer.optimizer)
+    trainer.step = trainer.saved_step = position.step
+    trainer.seconds = position.seconds
+    yield StatusEvent(status="resumed", step=position.step, message=f"From checkpoint {found[-1].name}")
+
+
+def _one_step(trainer: Trainer) -> Steps:
+    """One optimizer step: forward and backward a micro-batch at a time, then clip and move."""
+    spec, step = trainer.spec, trainer.step
+    started = time.perf_counter()
+    weight = weights_at(spec, step, trainer.controls)
+    rate = learning_rate_at(spec, step, trainer.controls)
+    rows = step_rows(spec, trainer.rows.harmful, trainer.rows.benign, step)
+    reroute_tokens = float(sum(len(row.ids) - _mask_start(spec, row) for row in rows if row.label == "harmful"))
+    retain_tokens = float(sum(len(row.ids) - _retain_start(spec) for row in rows if row.label == "benign"))
+    losses = Losses(0.0, 0.0)
+    seconds = 0.0
+    groups = micro_batches(rows, spec.optimizer.tokens_per_micro_batch)
+    for number, group in enumerate(groups):
+        part = _micro_step(trainer, group, weight, reroute_tokens, retain_tokens, number)
+        losses = Losses(losses.reroute + part.reroute, losses.retain + part.retain)
+        _check_finite(trainer, losses, weight, rate)
+        if number + 1 < len(groups):
+            # Other jobs run between micro-batches; their time is not this step's.
+            seconds += time.perf_counter() - started
+            yield None
+            started = time.perf_counter()
+    parameters = [parameter for _, parameter in adapter_parameters(trainer.model, trainer.name)]
+    norm = trainer.accelerator.clip_grad_norm_(parameters, spec.optimizer.clip_norm or math.inf)
+    gradient_norm = float(norm) if norm is not None else 0.0
+    _check_finite(trainer, losses, weight, rate, gradient_norm)
+    for group_of_parameters in trainer.optimizer.param_groups:
+        group_of_parameters["lr"] = rate
+    trainer.optimizer.step()
+    trainer.optimizer.zero_grad()
+    seconds += time.perf_counter() - started
+    trainer.step += 1
+    trainer.seconds += seconds
+    result = StepResult(
+        step=step,
+        reroute_loss=losses.reroute,
+        retain_loss=losses.retain,
+        reroute_weight=weight.reroute,
+        retain_weight=weight.retain,
+        loss=weight.reroute * losses.reroute + weight.retain * spec.loss.retain_weight * losses.retain,
+        gradient_norm=gradient_norm,
+        learning_rate=rate,
+        tokens=sum(len(row.ids) for row in rows),
+        seconds=seconds,
+    )
+    if spec.captures.trackers:
+        trainer.accelerator.log(result.model_dump(exclude={"kind", "time", "step"}), step=step)
+    yield result
+    yield from _watch_plateau(trainer, losses)
+
+
+def _micro_step(
+    trainer: Trainer, group: list[Row], weight: Weights, reroute_tokens: float, retain_tokens: float, number: int
+) -> Losses:
+    """Forward and backward of one micro-batch; its losses are shares of the whole step's means."""
+    model, spec, blocks = trainer.model, trainer.spec, trainer.blocks
+    group = sorted(group, key=lambda row: row.label, reverse=True)
+    harmful = sum(row.label == "harmful" for row in group)
+    base_rows = trainer.states.of(group)
+    batch = row_batch(model, group)
+    tokens = batch.ids.shape[1]
+    entry = None
+    if trainer.states.entry_block:
+        entry = stack([one.entry for one in base_rows if one.entry is not None], tokens)
+    needed = sorted({*(blocks.targets if harmful else ()), *(blocks.retain if harmful < len(group) else ())})
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), adapted(model, trainer.name, train=True):
+        torch.manual_seed(mix(spec.seed, "dropout", trainer.step, number))
+        with trainer.accelerator.autocast():
+            rerouted = block_states(model, batch, needed, entry_block=trainer.states.entry_block, entry=entry).outputs
+        mask = _loss_mask(spec, group, tokens, model.device)
+        zero = mask.new_zeros(())
+        reroute = retain = zero
+        if harmful:
+            reroute = rerouting_loss(
+                {block: rerouted[block][:harmful] for block in blocks.targets},
+                {block: stack([one.outputs[block] for one in base_rows[:harmful]], tokens) for block in blocks.targets},
+                mask[:harmful],
+                trainer.spaces,
+                space=spec.loss.space,
+                tokens=reroute_tokens,
+            )
+        if harmful < len(group):
+            retain = retain_loss(
+                {block: rerouted[block][harmful:] for block in blocks.retain},
+                {block: stack([one.outputs[block] for one in base_rows[harmful:]], tokens) for block in blocks.retain},
+                mask[harmful:],
+                trainer.spaces,
+                scale=spec.loss.retain_scale,
+                tokens=retain_tokens,
+            )
+        loss = weight.reroute * reroute + weight.retain * spec.loss.retain_weight * retain
+        if loss.requires_grad:
+            trainer.accelerator.backward(loss)
+    return Losses(float(reroute.detach()), float(retain.detach()))
+
+
+def _loss_mask(spec: RunSpec, rows: Sequence[Row], tokens: int, device: torch.device) -> Tensor:
+    """1 for tokens that a loss sees: the spec's mask on harmful rows, all real tokens on benign ones."""
+    mask = torch.zeros((len(rows), tokens))
+    for index, row in enumerate(rows):
+        start = _mask_start(spec, row) if row.label == "harmful" else _retain_start(spec)
+        mask[index, start : len(row.ids)] = 1
+    return mask.to(device)
+
+
+def _retain_start(spec: RunSpec) -> int:
+    """Relative drift is in units of the centred norm, which the first token (an attention sink) does not share."""
+    return 1 if spec.loss.retain_scale == "relative" else 0
+
+
+def _mask_start(spec: RunSpec, row: Row) -> int:
+    if spec.loss.mask == "all":
+        return 0
+    return min(row.response_start + spec.loss.skip_response_tokens, len(row.ids))
+
+
+def _measure(trainer: Trainer, probe: Callable[[int], Generator[None, None, Event]] | None) -> Steps:
+    captures, step = trainer.spec.captures, trainer.step
+    if trainer.rows.validation and (step % captures.heldout_every == 0 or step == trainer.spec.optimizer.steps):
+        yield (yield from _heldout(trainer, trainer.rows.validation, "validation"))
+    if probe and captures.probe_prompts and (step % captures.probe_every == 0 or step == trainer.spec.optimizer.steps):
+        yield (yield from probe(step))
+
+
+def _test(trainer: Trainer) -> Steps:
+    if trainer.rows.test:
+        yield Progress(phase="testing", message="Held-out test split")
+        yield (yield from _heldout(trainer, trainer.rows.test, "test"))
+
+
+def _heldout(trainer: Trainer, rows: list[Row], split) -> Generator[None, None, Event]:
+    return measure_heldout(
+        trainer.model,
+        trainer.name,
+        rows,
+        trainer.states,
+        trainer.spaces,
+        trainer.blocks,
+        step=trainer.step,
+        split=split,
+        tokens_per_batch=trainer.spec.optimizer.tokens_per_micro_batch,
+    )
+
+
+def _checkpoint(trainer: Trainer) -> Event:
+    folder = save_checkpoint(
+        trainer.checkpoints,
+        Position(trainer.step, trainer.seconds),
+        adapter_parameters(trainer.model, trainer.name),
+        trainer.optimizer,
+    )
+    trainer.saved_step = trainer.step
+    return CheckpointResult(step=trainer.step, name=folder.name)
+
+
+def _check_finite(
+    trainer: Trainer, losses: Losses, weight: Weights, rate: float, gradient_norm: float | None = None
+) -> None:
+    values = {"rerouting loss": losses.reroute, "retain loss": losses.retain, "gradient norm": gradient_norm or 0.0}
+    broken = [name for name, value in values.items() if not math.isfinite(value)]
+    if not broken:
+        return
+    last = f"{trainer.recent[-1]:.3f}" if trainer.recent else "none yet"
+    raise TrainingError(
+        f"The {' and the '.join(broken)} of step {trainer.step} is not finite (learning rate {rate:g}, weights "
+        f"{weight.reroute:.3g} and {weight.retain:.3g}, {trainer.spec.optimizer.clip_norm:g} clip norm, "
+        f"{trainer.model.dtype} weights; rerouting loss before: {last}). Lower the learning rate, clip the gradient at "
+        "1, or use float32 or bfloat16 instead of float16. The last checkpoint is kept."
+    )
+
+
+def _watch_plateau(trainer: Trainer, losses: Losses) -> Steps:
+    """Say it once when the cosine does not fall: the commonest way for rerouting to fail in silence."""
+    trainer.recent = [*trainer.recent[-9:], losses.reroute]
+    mean = sum(trainer.recent) / len(trainer.recent)
+    due = min(PLATEAU_STEPS, max(10, trainer.spec.optimizer.steps // 3))
+    if trainer.warned or trainer.step < due or len(trainer.recent) < 10 or mean < PLATEAU_COSINE:
+        return
+    trainer.warned = True
+    advice = []
+    if trainer.spec.adapter.noise == 0:
+        advice.append("set the adapter's starting noise to 0.001 (at 0 the cosine has no gradient)")
+    if trainer.spec.loss.space == "raw":
+        advice.append("use the standardised space (rogue dimensions hide the change in raw space)")
+    advice.append(f"raise the learning rate (now {learning_rate_at(trainer.spec, trainer.step, trainer.controls):g})")
+    advice.append("or raise alpha or adapt more blocks below the targets")
+    yield Alert(
+        step=trainer.step,
+        message=f"The rerouting cosine does not fall: {mean:.3f} over the last 10 steps.",
+        advice="Try this: " + "; ".join(advice) + ".",
+    )

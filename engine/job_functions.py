@@ -1,0 +1,239 @@
+"""What each kind of job does, as generators: the parts of engine.compute connected for one run or one card.
+
+Knows nothing of the queue or of other jobs; the worker advances these, writes down what they yield, and closes them.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from engine.compute.bundled import bundled_folder
+from engine.compute.datasets import read_prompts
+from engine.compute.elicitation import Pair, Row, elicit, encode, prompt_tokens, without_refusals
+from engine.compute.generation import generate
+from engine.compute.models import (
+    LoadedModel,
+    adapter_parameters,
+    chat_text,
+    describe_model,
+    load_model,
+    load_tokenizer,
+    remove_adapter,
+    save_adapter,
+)
+from engine.compute.training import Rows, train
+from engine.records.cards import DataCard, write_card
+from engine.records.errors import ModelError
+from engine.records.prompts import Label, Prompt, Split, select
+from engine.records.results import ControlEvent, Event, ProbeAnswer, ProbeResult, Progress
+from engine.records.runs import Run
+from engine.records.settings import ROOT, Settings
+from engine.records.spec import BUNDLED_MODEL, ModelSpec, RunSpec, resolve_blocks
+
+Job = Generator[Event | None, None, None]
+Acquire = Callable[[ModelSpec], Generator[Event, None, LoadedModel]]
+
+
+@dataclass
+class Intent:
+    """What the worker means to do with a run when it closes the job: keep what was learned, or throw it away."""
+
+    keep: bool = True
+
+
+def train_run(run: Run, *, acquire: Acquire, settings: Settings, controls: Sequence[ControlEvent], intent: Intent) -> Job:
+    """Train one run from its spec, from its last checkpoint if it has one, to its adapter folder."""
+    spec = run.spec()
+    yield Progress(phase="loading", message=f"Loading {spec.model.name}")
+    model = yield from acquire(spec.model)
+    blocks = resolve_blocks(spec, model.card.block_count)
+    rows, validation = yield from _rows(run, model, spec, settings)
+    name = adapter_name(run)
+    began = False
+    try:
+        run.update(
+            targets=blocks.targets,
+            adapted=blocks.adapted,
+            device=f"{model.device} {str(model.dtype).removeprefix('torch.')}",
+        )
+        for event in train(
+            model=model,
+            name=name,
+            spec=spec,
+            blocks=blocks,
+            rows=rows,
+            checkpoints=run.checkpoints_folder,
+            controls=controls,
+            trackers_folder=run.folder / "trackers",
+            probe=lambda step: _probe(model, name, spec, validation, step),
+        ):
+            if not began:
+                began = True
+                trained = sum(parameter.numel() for _, parameter in adapter_parameters(model, name))
+                run.update(trained_parameters=trained)
+            yield event
+    finally:
+        if began and intent.keep:
+            _keep_adapter(model, name, run)
+        if not intent.keep:
+            shutil.rmtree(run.checkpoints_folder, ignore_errors=True)
+            shutil.rmtree(run.adapter_folder, ignore_errors=True)
+        remove_adapter(model, name)
+
+
+def describe_model_job(payload: dict[str, Any], settings: Settings) -> Job:
+    """Write the card of a model, from its config alone."""
+    spec = ModelSpec.model_validate(payload)
+    yield from _convert_bundled(spec, settings)
+    write_card(settings.cards, "describe_model", payload, describe_model(spec, settings))
+
+
+def describe_data_job(payload: dict[str, Any], settings: Settings) -> Job:
+    """Write the card of a prompt set: token lengths under a model's tokenizer and chat template."""
+    spec = ModelSpec.model_validate(payload["model"])
+    yield from _convert_bundled(spec, settings)
+    tokenizer = load_tokenizer(spec, settings)
+    prompts = read_prompts(payload["source"], label=payload["label"], answer_field=payload.get("answer_field", ""))
+    lengths = np.array([len(tokenizer(chat_text(tokenizer, p.turns), add_special_tokens=False)["input_ids"]) for p in prompts])
+    counts, edges = np.histogram(lengths, bins=min(24, max(1, int(np.ptp(lengths)))))
+    card = DataCard(
+        rows=len(prompts),
+        tokens_mean=float(lengths.mean()),
+        tokens_median=float(np.median(lengths)),
+        tokens_95=float(np.percentile(lengths, 95)),
+        tokens_max=int(lengths.max()),
+        histogram=counts.tolist(),
+        histogram_edges=edges.tolist(),
+    )
+    write_card(settings.cards, "describe_data", payload, card)
+    yield None
+
+
+def load_waiting(spec: ModelSpec, settings: Settings) -> Generator[Event, None, LoadedModel]:
+    """Load a model; the bundled one is converted first, in a process of its own, if that was never done."""
+    yield from _convert_bundled(spec, settings)
+    return load_model(spec, settings)
+
+
+def adapter_name(run: Run) -> str:
+    """PEFT builds module names from it, so it must hold no dot."""
+    return f"run-{run.id}".replace(".", "-")
+
+
+def _rows(run: Run, model: LoadedModel, spec: RunSpec, settings: Settings) -> Generator[Event, None, tuple[Rows, list[Prompt]]]:
+    """Training, validation and test rows of both sides, elicited in one go."""
+    chosen: dict[tuple[Split, Label], list[Prompt]] = {}
+    for label, source in _sources(spec):
+        prompts = read_prompts(source, label=label, answer_field=spec.data.answer_field)
+        for split in ("train", "validation", "test"):
+            has_split = any(prompt.split == split for prompt in prompts)
+            if split == "train" or has_split:
+                chosen[split, label] = select(prompts, spec.data, label=label, split=split, seed=spec.seed)
+    everything = [prompt for prompts in chosen.values() for prompt in prompts]
+    pairs = yield from _timed(
+        run, elicit(model, everything, spec.data, answers_folder=settings.answers, seed=spec.seed)
+    )
+    by_prompt = {id(pair.prompt): pair for pair in pairs}
+
+    def rows(split: Split, label: Label) -> list[Row]:
+        found = [by_prompt[id(prompt)] for prompt in chosen.get((split, label), []) if id(prompt) in by_prompt]
+        kept = without_refusals(found, spec.data) if found else []
+        encoded = [encode(model, pair, spec.data) for pair in kept]
+        return [row for row in encoded if len(row.ids) > row.response_start]
+
+    heldout: dict[str, list[Row]] = {
+        split: rows(split, "harmful") + rows(split, "benign") for split in ("validation", "test")
+    }  # type: ignore[arg-type]
+    validation = [p for (split, _), prompts in chosen.items() if split == "validation" for p in prompts]
+    return Rows(rows("train", "harmful"), rows("train", "benign"), heldout["validation"], heldout["test"]), validation
+
+
+def _timed(run: Run, answers: Generator[Progress, None, list[Pair]]) -> Generator[Event, None, list[Pair]]:
+    """Pass progress on and note how long eliciting took."""
+    started = time.monotonic()
+    pairs = yield from answers
+    seconds = time.monotonic() - started
+    if seconds > 1:
+        run.update(elicit_seconds=run.record().elicit_seconds + seconds)
+    return pairs
+
+
+def _probe(
+    model: LoadedModel, name: str, spec: RunSpec, prompts: list[Prompt], step: int
+) -> Generator[None, None, Event]:
+    """Answers to a few validation prompts of both sides: the base model's at step 0, the trained one's later."""
+    captures = spec.captures
+    chosen = [
+        prompt
+        for label in ("harmful", "benign")
+        for prompt in [p for p in prompts if p.label == label][: captures.probe_prompts]
+    ]
+    if not chosen:
+        return ProbeResult(step=step, answers=())
+    ids = [prompt_tokens(model, chat_text(model.tokenizer, prompt.turns)) for prompt in chosen]
+    tokens = generate(model, ids, new_tokens=captures.probe_tokens, adapter=name if step else None)
+    while True:
+        try:
+            next(tokens)
+        except StopIteration as end:
+            answers = [model.tokenizer.decode(answer, skip_special_tokens=True) for answer in end.value]
+            break
+        yield None
+    return ProbeResult(
+        step=step,
+        answers=tuple(
+            ProbeAnswer(prompt_id=prompt.id, label=prompt.label, prompt=prompt.text, answer=answer)
+            for prompt, answer in zip(chosen, answers, strict=True)
+        ),
+    )
+
+
+def _keep_adapter(model: LoadedModel, name: str, run: Run) -> None:
+    """Replace the run's adapter folder in one rename, so that a reader never sees half an adapter."""
+    temporary = run.folder / ".adapter"
+    shutil.rmtree(temporary, ignore_errors=True)
+    save_adapter(model, name, temporary)
+    shutil.rmtree(run.adapter_folder, ignore_errors=True)
+    temporary.rename(run.adapter_folder)
+
+
+def _convert_bundled(spec: ModelSpec, settings: Settings) -> Generator[Event, None, None]:
+    """Conversion cannot be divided, so a child process does it while this generator yields 'waiting'."""
+    if spec.name != BUNDLED_MODEL or bundled_folder(settings.models):
+        return
+    child = subprocess.Popen(
+        [sys.executable, "-m", "engine", "prepare"],
+        cwd=ROOT,
+        env=_environment(settings),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        while True:
+            try:
+                output, _ = child.communicate(timeout=0.5)
+                break
+            except subprocess.TimeoutExpired:
+                yield Progress(phase="converting", message="Converting the bundled model, once (25 to 60 s)")
+    finally:
+        if child.poll() is None:
+            child.kill()
+    if child.returncode != 0:
+        raise ModelError((output.strip().splitlines() or ["The bundled model could not be converted."])[-1])
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    return os.environ | {"WORKBENCH_CACHE": str(settings.cache), "OMP_NUM_THREADS": "1"}
+
+
+def _sources(spec: RunSpec) -> list[tuple[Label, str]]:
+    return [("harmful", spec.data.circuit_breaker), ("benign", spec.data.retain)]

@@ -1,0 +1,68 @@
+"""Cards: what the screen needs to know of a model or a data set, found out once by the worker and written down."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from engine.records.files import write_whole
+
+Card = TypeVar("Card", bound=BaseModel)
+
+
+class ModelCard(BaseModel):
+    """One base model. modules: the linear modules of a block with their (inputs, outputs)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    name: str
+    family: str
+    block_count: int
+    d_model: int
+    parameters: int
+    block_parameters: int
+    context_length: int
+    has_chat_template: bool
+    modules: dict[str, tuple[int, int]]
+    device: str
+    dtype: str
+
+
+class DataCard(BaseModel):
+    """Token lengths of a prompt set under one model's tokenizer and chat template."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    rows: int
+    tokens_mean: float
+    tokens_median: float
+    tokens_95: float
+    tokens_max: int
+    histogram: list[int]
+    histogram_edges: list[float]
+
+
+def card_file(cards: Path, kind: str, payload: dict[str, Any]) -> Path:
+    """Where the card for this request is or will be."""
+    key = hashlib.sha256(repr(sorted(payload.items())).encode()).hexdigest()[:16]
+    return cards / f"{kind}-{key}.json"
+
+
+def write_card(cards: Path, kind: str, payload: dict[str, Any], card: BaseModel) -> None:
+    write_whole(card_file(cards, kind, payload), card.model_dump_json(indent=2))
+
+
+def read_model_card(cards: Path, payload: dict[str, Any]) -> ModelCard | None:
+    return _read(card_file(cards, "describe_model", payload), ModelCard)
+
+
+def read_data_card(cards: Path, payload: dict[str, Any]) -> DataCard | None:
+    return _read(card_file(cards, "describe_data", payload), DataCard)
+
+
+def _read(path: Path, kind: type[Card]) -> Card | None:
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None

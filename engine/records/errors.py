@@ -1,0 +1,29 @@
+"""The one tree of errors a user may see. Each message says what was wrong, the value, and what to do."""
+
+
+class WorkbenchError(Exception):
+    """Something the user can mend. Pages show its text; the command line prints it and exits with 2."""
+
+
+class SpecError(WorkbenchError):
+    """A run specification that cannot be carried out."""
+
+
+class DataError(WorkbenchError):
+    """A prompt file, a row of it, or a selection that leaves nothing to train on."""
+
+
+class ModelError(WorkbenchError):
+    """A model or adapter that cannot be found, read or used."""
+
+
+class RunError(WorkbenchError):
+    """A run folder that is missing, unreadable or in the wrong state for what was asked."""
+
+
+class WorkerError(WorkbenchError):
+    """The worker cannot start, or another one already owns the runs folder."""
+
+
+class TrainingError(WorkbenchError):
+    """Training cannot go on: a loss is not finite, memory is exhausted."""

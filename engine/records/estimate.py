@@ -1,0 +1,65 @@
+"""What a run will cost, before it starts: pure arithmetic on the spec, the model's card and the machine's speed."""
+
+from typing import Any, NamedTuple
+
+from engine.records.cards import ModelCard
+from engine.records.spec import RunSpec, resolve_blocks
+
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+class Estimate(NamedTuple):
+    """Seconds are None where the machine's speed is not known yet."""
+
+    trained_parameters: int
+    memory_bytes: int
+    training_seconds: float | None
+    eliciting_seconds: float | None
+
+
+def estimate(
+    spec: RunSpec,
+    card: ModelCard,
+    machine: dict[str, Any],
+    *,
+    training_rows: int,
+    heldout_rows: int,
+    prompt_tokens: float,
+) -> Estimate:
+    """Parameters, memory and time of a run.
+
+    machine: {"flops_per_second": float} as the worker measured it. Rows: both sides together. prompt_tokens: mean
+    length of a prompt. Time: 2 operations a parameter and token forwards, 4 backwards; cached base states once a row.
+    Raises SpecError when the block lists do not fit the model.
+    """
+    blocks = resolve_blocks(spec, card.block_count)
+    modules = {name: shape for name, shape in card.modules.items() if not spec.adapter.modules or name in spec.adapter.modules}
+    trained = len(blocks.adapted) * sum(spec.adapter.rank * (inputs + outputs) for inputs, outputs in modules.values())
+
+    answer_tokens = spec.data.new_tokens
+    row_tokens = min(spec.data.max_tokens, prompt_tokens + answer_tokens)
+    step_rows = spec.optimizer.circuit_breaker_batch + spec.optimizer.retain_batch
+    step_tokens = step_rows * row_tokens
+    depth = blocks.last + 1 - blocks.first_adapted
+    step_operations = 6.0 * card.block_parameters * depth * step_tokens
+    rows = training_rows + heldout_rows
+    base_operations = 2.0 * card.block_parameters * (blocks.last + 1) * rows * row_tokens
+    measures = spec.optimizer.steps // spec.captures.heldout_every + 2
+    measure_operations = 2.0 * card.block_parameters * depth * heldout_rows * row_tokens * measures
+
+    width = BYTES.get(card.dtype, 4)
+    micro_tokens = min(step_tokens, spec.optimizer.tokens_per_micro_batch)
+    activations = micro_tokens * depth * card.d_model * width * 34
+    states = rows * row_tokens * card.d_model * width * max(len(blocks.targets), len(blocks.retain)) / 2
+    memory = card.parameters * width + trained * 16 + activations + min(states, 4 * 2**30)
+
+    speed = machine.get("flops_per_second")
+    training = eliciting = None
+    if speed:
+        training = (spec.optimizer.steps * step_operations + base_operations + measure_operations) / speed
+        if spec.data.answers == "elicit":
+            # Decoding is bound by memory, not arithmetic: measured at about a third of the matrix speed for 32 rows.
+            eliciting = 3.0 * 2.0 * card.parameters * rows * row_tokens / speed
+        else:
+            eliciting = 0.0
+    return Estimate(trained, int(memory), training, eliciting)

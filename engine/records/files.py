@@ -1,0 +1,73 @@
+"""Write whole or not at all. Knows nothing of what the files mean."""
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+from engine.records.errors import RunError
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part.
+
+    Raises RunError when the disk is full or the folder cannot be written; the old content is then still there.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise storage_error(path, error) from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line in a single write, after removing the torn tail that a killed writer or a full disk left.
+
+    Raises RunError when the disk is full; the lines before are untouched.
+    """
+    try:
+        with path.open("ab+") as file:
+            end = _end_of_last_whole_line(file)
+            file.truncate(end)
+            file.seek(end)
+            try:
+                file.write(line.encode() + b"\n")
+                file.flush()
+            except OSError:
+                os.ftruncate(file.fileno(), end)
+                raise
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def storage_error(path: Path, error: OSError) -> RunError:
+    """The storage failure in the user's words: disk full, not writable, or what the system said."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RunError(f"The disk is full: {path} could not be written. Free some space, then resume the run.")
+    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return RunError(f"{path} cannot be written: {error.strerror}. Choose a folder you may write to with --runs.")
+    return RunError(f"{path} could not be written: {error.strerror}.")
+
+
+def _end_of_last_whole_line(file) -> int:
+    end = file.seek(0, os.SEEK_END)
+    while end > 0:
+        start = max(0, end - 65536)
+        file.seek(start)
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0

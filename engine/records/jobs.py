@@ -1,0 +1,196 @@
+"""The queue between screen and worker: jobs, controls, the worker's heartbeat, in one small SQLite file.
+
+Losing the file loses no run: the worker queues again what the run folders say is queued. Knows nothing of models.
+"""
+
+import json
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from engine.records.errors import RunError
+from engine.records.files import write_whole
+from engine.records.results import Control
+
+JobKind = Literal["train", "describe_model", "describe_data"]
+PRIORITY: dict[str, int] = {"describe_model": 10, "describe_data": 10, "train": 100}
+STALE_SECONDS = 6.0
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS jobs (
+    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, run_id TEXT NOT NULL DEFAULT '', payload TEXT NOT NULL,
+    priority INTEGER NOT NULL, state TEXT NOT NULL DEFAULT 'queued', created REAL NOT NULL, error TEXT NOT NULL DEFAULT ''
+);
+CREATE TABLE IF NOT EXISTS controls (
+    id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, control TEXT NOT NULL, value REAL, created REAL NOT NULL
+);
+"""
+
+
+class Job(NamedTuple):
+    """One request to the worker. Lower priority numbers go first."""
+
+    id: int
+    kind: str
+    run_id: str
+    payload: dict[str, Any]
+    priority: int
+    state: str
+    error: str
+
+
+class ControlRequest(NamedTuple):
+    run_id: str
+    control: Control
+    value: float | None
+
+
+class WorkerState(NamedTuple):
+    """What the screen knows of the worker. status: dead, starting, idle, busy, or hung (alive, but without a step)."""
+
+    status: Literal["dead", "starting", "idle", "busy", "hung"]
+    pid: int = 0
+    host: str = ""
+    device: str = ""
+    doing: str = ""
+    run_id: str = ""
+    started: float = 0.0
+    machine: dict[str, Any] = {}
+
+    @property
+    def alive(self) -> bool:
+        return self.status != "dead"
+
+
+class Queue:
+    """Opens its file for each call, so that it may be used from any thread or process."""
+
+    def __init__(self, desk: Path) -> None:
+        self.desk = desk
+        self.file = desk / "queue.sqlite"
+
+    def submit(self, kind: JobKind, *, run_id: str = "", payload: dict[str, Any] | None = None) -> int:
+        """Queue a job and return its number. An equal job that still waits is returned instead of doubled."""
+        text = json.dumps(payload or {}, sort_keys=True)
+        with self._open() as database:
+            waiting = database.execute(
+                "SELECT id FROM jobs WHERE kind = ? AND run_id = ? AND payload = ? AND state IN ('queued', 'running')",
+                (kind, run_id, text),
+            ).fetchone()
+            if waiting:
+                return int(waiting[0])
+            cursor = database.execute(
+                "INSERT INTO jobs (kind, run_id, payload, priority, created) VALUES (?, ?, ?, ?, ?)",
+                (kind, run_id, text, PRIORITY[kind], time.time()),
+            )
+            return int(cursor.lastrowid or 0)
+
+    def claim(self) -> list[Job]:
+        """Take all waiting jobs, most urgent first; they are marked as running."""
+        with self._open() as database:
+            rows = database.execute(
+                "UPDATE jobs SET state = 'running' WHERE state = 'queued' "
+                "RETURNING id, kind, run_id, payload, priority, state, error"
+            ).fetchall()
+        jobs = [Job(*row[:3], json.loads(row[3]), *row[4:]) for row in rows]
+        return sorted(jobs, key=lambda job: (job.priority, job.id))
+
+    def finish(self, job_id: int, *, error: str = "") -> None:
+        with self._open() as database:
+            state = "failed" if error else "done"
+            database.execute("UPDATE jobs SET state = ?, error = ? WHERE id = ?", (state, error, job_id))
+
+    def job(self, job_id: int) -> Job | None:
+        with self._open() as database:
+            row = database.execute(
+                "SELECT id, kind, run_id, payload, priority, state, error FROM jobs WHERE id = ?", (job_id,)
+            ).fetchone()
+        return Job(*row[:3], json.loads(row[3]), *row[4:]) if row else None
+
+    def forget_claims(self) -> None:
+        """On start of a worker: what an earlier one had claimed is nobody's any more."""
+        with self._open() as database:
+            database.execute(
+                "UPDATE jobs SET state = 'failed', error = 'the worker died' WHERE state = 'running'"
+            )
+
+    def waiting_runs(self) -> set[str]:
+        with self._open() as database:
+            rows = database.execute("SELECT run_id FROM jobs WHERE state IN ('queued', 'running')").fetchall()
+        return {row[0] for row in rows}
+
+    def control(self, run_id: str, control: Control, value: float | None = None) -> None:
+        """Ask the worker to pause, resume, stop, cancel, or change a value from the next step on."""
+        with self._open() as database:
+            database.execute(
+                "INSERT INTO controls (run_id, control, value, created) VALUES (?, ?, ?, ?)",
+                (run_id, control, value, time.time()),
+            )
+
+    def take_controls(self) -> list[ControlRequest]:
+        """All controls given since the last call, in order; they are removed."""
+        with self._open() as database:
+            rows = database.execute("SELECT run_id, control, value FROM controls ORDER BY id").fetchall()
+            database.execute("DELETE FROM controls")
+        return [ControlRequest(*row) for row in rows]
+
+    def beat(self, **state: Any) -> None:
+        """The worker's sign of life, replaced about once a second."""
+        content = {"pid": os.getpid(), "host": socket.gethostname(), "beat": time.time(), **state}
+        write_whole(self.desk / "worker.json", json.dumps(content))
+
+    def worker(self) -> WorkerState:
+        """The worker as the screen should show it. A process that is gone is dead at once on the same host."""
+        try:
+            content = json.loads((self.desk / "worker.json").read_text())
+            pid, host, beat = int(content["pid"]), content["host"], float(content["beat"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return WorkerState("dead")
+        gone = host == socket.gethostname() and not _process_exists(pid)
+        if gone or content.get("ended") or abs(time.time() - beat) > STALE_SECONDS:
+            return WorkerState("dead", pid=pid, host=host)
+        known = {key: content[key] for key in ("device", "doing", "run_id", "started", "machine") if key in content}
+        return WorkerState(content.get("status", "idle"), pid=pid, host=host, **known)
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self.desk.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.file, timeout=10, isolation_level=None)) as database:
+                database.execute("PRAGMA journal_mode = WAL")
+                database.executescript(_TABLES)
+                database.execute("BEGIN IMMEDIATE")
+                try:
+                    yield database
+                except BaseException:
+                    database.execute("ROLLBACK")
+                    raise
+                database.execute("COMMIT")
+        except (sqlite3.Error, OSError) as error:
+            raise RunError(
+                f"The queue {self.file} cannot be used: {error}. Free some disk space, or delete the file: "
+                "no run is lost with it."
+            ) from error
+
+
+def _process_exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return _state(pid) != "Z"
+
+
+def _state(pid: int) -> str:
+    """The process state letter on Linux ('Z' has ended and waits for its parent), '' elsewhere."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""

@@ -1,0 +1,224 @@
+"""Prompt sets: read, checked row by row, filtered, split. Knows nothing of models or tokens."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict
+
+from engine.records.errors import DataError
+from engine.records.settings import SAMPLE_DATA
+from engine.records.spec import DataSpec
+
+Label = Literal["harmful", "benign"]
+Split = Literal["train", "validation", "test"]
+ANSWER_FIELDS = ("response", "answer", "completion", "output", "llama3_output")
+REFUSED_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".npy", ".npz", ".joblib"}
+
+
+class Turn(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Prompt(BaseModel):
+    """One row of a prompt set: the turns up to the answer, and the answer if the file had one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    turns: tuple[Turn, ...]
+    label: Label
+    category: str = ""
+    style: str = ""
+    split: Split = "train"
+    borderline: bool = False
+    answer: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The last user turn."""
+        return next((turn.content for turn in reversed(self.turns) if turn.role == "user"), "")
+
+
+def read_source(source: str, *, label: Label, answer_field: str = "") -> list[Prompt]:
+    """Read `sample:NAME` or a file path. Raises DataError naming file, row and field; nothing is half-read.
+
+    Formats, told apart by their fields: JSONL with `prompt` (and an answer, if there is one), JSONL chat with
+    `messages`, and the JSON list of the published circuit_breakers_train.json (`prompt`, `output`, `category`).
+    """
+    if source.startswith("hub:"):
+        raise DataError(f"{source} is a Hugging Face dataset: only the worker can read it.")
+    if source.startswith("sample:"):
+        path = SAMPLE_DATA / "prompts" / f"{source.removeprefix('sample:')}.jsonl"
+        if not path.is_file() or path.parent != SAMPLE_DATA / "prompts":
+            names = sorted(file.stem for file in (SAMPLE_DATA / "prompts").glob("*.jsonl"))
+            raise DataError(f"There is no sample set '{source}': choose sample:{' or sample:'.join(names)}.")
+    else:
+        path = Path(source).expanduser()
+    return prompts_from_rows(_read_rows(path), name=path.name, label=label, answer_field=answer_field)
+
+
+def prompts_from_rows(
+    rows: Iterable[tuple[int, Any]], *, name: str, label: Label, answer_field: str = ""
+) -> list[Prompt]:
+    """Prompts from numbered raw rows. Raises DataError naming the file, the row and the field."""
+    prompts = [_prompt(row, f"{name}, row {number}", label, answer_field) for number, row in rows]
+    if not prompts:
+        raise DataError(f"{name} has no rows: give a file with at least one prompt.")
+    return prompts
+
+
+def select(
+    prompts: Sequence[Prompt],
+    data: DataSpec,
+    *,
+    label: Label,
+    split: Split,
+    seed: int,
+) -> list[Prompt]:
+    """The rows of one side and split that the spec asks for, in an order that depends on the seed alone.
+
+    Row limits keep the mix of styles and categories: rows are taken in a seeded order, not from the top of the file.
+    Raises DataError when nothing is left.
+    """
+    categories = data.categories if label == "harmful" else ()
+    kept = [
+        prompt
+        for prompt in prompts
+        if prompt.split == split
+        and (not categories or prompt.category in categories)
+        and (not data.styles or prompt.style in data.styles)
+    ]
+    if not kept:
+        raise DataError(
+            f"No {label} prompt is left in the {split} split"
+            + (f" with categories {', '.join(categories)}" if categories else "")
+            + (f" with styles {', '.join(data.styles)}" if data.styles else "")
+            + f" (the set has {len(prompts)} rows in all): widen the filter or choose another set."
+        )
+    kept.sort(key=lambda prompt: _fraction(f"{seed}:{prompt.id}:{prompt.text}"))
+    training_limit = data.circuit_breaker_rows if label == "harmful" else data.retain_rows
+    limit = training_limit if split == "train" else data.heldout_rows
+    return kept[:limit] if limit else kept
+
+
+def opener_for(prompt: Prompt, data: DataSpec) -> str:
+    """The words put in the model's mouth for this prompt, or ''. Depends on the prompt's text alone, so that both sides
+    get the same mix and answers can be cached across runs."""
+    draw = _fraction(f"opener:{prompt.text}")
+    if not data.openers or draw >= data.opener_share:
+        return ""
+    return data.openers[int(draw / data.opener_share * len(data.openers))]
+
+
+def _read_rows(path: Path) -> list[tuple[int, Any]]:
+    if path.suffix.lower() in REFUSED_SUFFIXES:
+        raise DataError(f"{path.name} may run code when it is opened: convert it to JSON or JSONL first.")
+    if not path.is_file():
+        raise DataError(f"The prompt file {path} does not exist: check the path.")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path.name} cannot be read as UTF-8 text: {error}.") from error
+    if text.lstrip().startswith("["):
+        return _read_json_list(path.name, text)
+    rows = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            try:
+                rows.append((number, json.loads(line)))
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{path.name}, row {number}: not JSON ({error}). Correct this row.") from error
+    return rows
+
+
+def _read_json_list(name: str, text: str) -> list[tuple[int, Any]]:
+    try:
+        return list(enumerate(json.loads(text), start=1))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{name} is not a JSON list: {error}. Correct the file.") from error
+
+
+def _prompt(row: Any, where: str, label: Label, answer_field: str) -> Prompt:
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: expected an object with a 'prompt' or 'messages' field, got {_short(row)}.")
+    if "messages" in row:
+        turns, answer = _turns(row["messages"], where)
+    else:
+        turns, answer = (Turn(role="user", content=_text(row, "prompt", where)),), _answer(row, where, answer_field)
+    text = json.dumps([turn.content for turn in turns])
+    split = row.get("split") or _split(text)
+    if split not in get_args(Split):
+        raise DataError(f"{where}: field 'split' is {_short(split)}: use train, validation or test.")
+    borderline = row.get("borderline", False)
+    if not isinstance(borderline, bool):
+        raise DataError(f"{where}: field 'borderline' is {_short(borderline)}: use true or false.")
+    return Prompt(
+        id=str(row.get("id") or hashlib.sha256(text.encode()).hexdigest()[:12]),
+        turns=turns,
+        label=label,
+        category=_optional_text(row, "category", where),
+        style=_optional_text(row, "style", where),
+        split=split,
+        borderline=borderline,
+        answer=answer,
+    )
+
+
+def _turns(messages: Any, where: str) -> tuple[tuple[Turn, ...], str | None]:
+    if not isinstance(messages, list) or not messages:
+        raise DataError(f"{where}: field 'messages' must be a list of turns, got {_short(messages)}.")
+    turns = []
+    for number, message in enumerate(messages):
+        place = f"{where}: messages[{number}]"
+        if not isinstance(message, dict) or message.get("role") not in ("system", "user", "assistant"):
+            raise DataError(f"{place} needs a 'role' of system, user or assistant, got {_short(message)}.")
+        turns.append(Turn(role=message["role"], content=_text(message, "content", place)))
+    answer = turns.pop().content if turns[-1].role == "assistant" else None
+    if not any(turn.role == "user" for turn in turns):
+        raise DataError(f"{where}: field 'messages' has no user turn: add one.")
+    return tuple(turns), answer
+
+
+def _answer(row: dict, where: str, answer_field: str) -> str | None:
+    if answer_field:
+        return _text(row, answer_field, where)
+    for name in ANSWER_FIELDS:
+        if row.get(name) is not None:
+            return _text(row, name, where)
+    return None
+
+
+def _text(row: dict, name: str, where: str) -> str:
+    value = row.get(name)
+    if not isinstance(value, str) or not value.strip():
+        problem = "is missing" if name not in row else f"is {_short(value)}"
+        raise DataError(f"{where}: field '{name}' {problem}: it must be text.")
+    return value
+
+
+def _optional_text(row: dict, name: str, where: str) -> str:
+    value = row.get(name)
+    if value is not None and not isinstance(value, str):
+        raise DataError(f"{where}: field '{name}' is {_short(value)}: it must be text.")
+    return value or ""
+
+
+def _split(text: str) -> Split:
+    """Files without a split get one from the text itself: 75 % train, 5 % validation, 20 % test."""
+    draw = _fraction(f"split:{text}")
+    return "train" if draw < 0.75 else "validation" if draw < 0.8 else "test"
+
+
+def _fraction(text: str) -> float:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

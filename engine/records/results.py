@@ -1,0 +1,131 @@
+"""What jobs yield and runs remember: one small frozen type an event. Knows nothing of files or screens."""
+
+import time
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from engine.records.prompts import Label
+
+Control = Literal["pause", "resume", "stop", "cancel", "alpha", "learning_rate"]
+
+
+class Event(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    time: float = Field(default_factory=time.time, description="Seconds since the epoch.")
+
+
+class StepResult(Event):
+    """One optimizer step. Losses are before their weights; seconds are of this step alone."""
+
+    kind: Literal["step"] = "step"
+    step: int
+    reroute_loss: float
+    retain_loss: float
+    reroute_weight: float
+    retain_weight: float
+    loss: float
+    gradient_norm: float
+    learning_rate: float
+    tokens: int
+    seconds: float
+
+
+class HeldoutResult(Event):
+    """Held-out rows the training never sees. Cosines in the standardised space, per block as text keys.
+
+    cosine: mean over response tokens of harmful rows, base against rerouted states; 1 = nothing moved, 0 = turned away.
+    drift: mean over tokens of benign rows of the distance, divided by the block's mean centred norm.
+    """
+
+    kind: Literal["heldout"] = "heldout"
+    step: int
+    split: Literal["validation", "test"]
+    cosine: dict[str, float]
+    raw_cosine: dict[str, float]
+    benign_cosine: dict[str, float]
+    drift: dict[str, float]
+    borderline_drift: float | None = None
+    harmful_rows: int
+    benign_rows: int
+
+    @property
+    def mean_cosine(self) -> float:
+        return sum(self.cosine.values()) / len(self.cosine)
+
+    @property
+    def mean_drift(self) -> float:
+        return sum(self.drift.values()) / len(self.drift)
+
+
+class ProbeAnswer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    prompt_id: str
+    label: Label
+    prompt: str
+    answer: str
+
+
+class ProbeResult(Event):
+    """A few answers of the model as it stands at this step; step 0 is the base model."""
+
+    kind: Literal["probe"] = "probe"
+    step: int
+    answers: tuple[ProbeAnswer, ...]
+
+
+class CheckpointResult(Event):
+    kind: Literal["checkpoint"] = "checkpoint"
+    step: int
+    name: str
+
+
+class Progress(Event):
+    """A phase on the way: loading, eliciting, measuring. `total` 0 means that the end is not known."""
+
+    kind: Literal["progress"] = "progress"
+    phase: str
+    done: int = 0
+    total: int = 0
+    message: str = ""
+
+
+class Alert(Event):
+    """Something the supervisor should see, and what to try."""
+
+    kind: Literal["alert"] = "alert"
+    step: int
+    message: str
+    advice: str
+
+
+class ControlEvent(Event):
+    """A control as it took effect: `step` is the first step it holds for."""
+
+    kind: Literal["control"] = "control"
+    control: Control
+    step: int
+    value: float | None = None
+
+
+class StatusEvent(Event):
+    kind: Literal["status"] = "status"
+    status: str
+    step: int = 0
+    message: str = ""
+
+
+AnyEvent = Annotated[
+    StepResult
+    | HeldoutResult
+    | ProbeResult
+    | CheckpointResult
+    | Progress
+    | Alert
+    | ControlEvent
+    | StatusEvent,
+    Field(discriminator="kind"),
+]
+parse_event: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)

@@ -1,0 +1,235 @@
+"""Run folders: the truth about a run. Knows nothing of queues, models or screens.
+
+    runs/<id>/spec.json         written once              events.jsonl   appended by the worker
+              record.json       replaced by the worker    label.json     name and note, replaced by the page
+              checkpoints/      one folder a checkpoint   adapter/       a plain PEFT folder
+"""
+
+import json
+import secrets
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from engine.records.errors import RunError, SpecError
+from engine.records.files import append_line, storage_error, write_whole
+from engine.records.results import AnyEvent, ControlEvent, Event, parse_event
+from engine.records.settings import SAMPLE_DATA
+from engine.records.spec import RunSpec, read_spec
+
+Status = Literal["queued", "running", "paused", "stopping", "stopped", "finished", "failed", "interrupted"]
+ACTIVE: frozenset[str] = frozenset({"queued", "running", "paused", "stopping"})
+RESUMABLE: frozenset[str] = frozenset({"stopped", "failed", "interrupted"})
+
+
+class Record(BaseModel):
+    """Where a run stands. Only the worker writes it once the run is queued."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    status: Status
+    digest: str
+    preset: str = ""
+    created: float = Field(default_factory=time.time)
+    started: float | None = None
+    ended: float | None = None
+    step: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    elicit_seconds: float = 0.0
+    targets: tuple[int, ...] = ()
+    adapted: tuple[int, ...] = ()
+    trained_parameters: int = 0
+    figures: dict[str, float] = {}
+    device: str = ""
+    host: str = ""
+    versions: dict[str, str] = {}
+    error: str = ""
+
+
+class RunLabel(BaseModel):
+    """The user's own words about a run, written by the page alone."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder. Reading never changes it."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    @property
+    def adapter_folder(self) -> Path:
+        return self.folder / "adapter"
+
+    @property
+    def checkpoints_folder(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def events_file(self) -> Path:
+        return self.folder / "events.jsonl"
+
+    @property
+    def read_only(self) -> bool:
+        return self.folder.is_relative_to(SAMPLE_DATA)
+
+    def spec(self) -> RunSpec:
+        """Raises RunError when the spec is missing or damaged."""
+        try:
+            return read_spec(self.folder / "spec.json")
+        except SpecError as error:
+            raise RunError(f"Run {self.id} has no readable spec: {error}") from error
+
+    def record(self) -> Record:
+        """Raises RunError when the record is missing or damaged."""
+        try:
+            return Record.model_validate_json((self.folder / "record.json").read_bytes())
+        except (OSError, ValidationError) as error:
+            raise RunError(
+                f"Run {self.id} has no readable record ({self.folder / 'record.json'}): delete the run, or restore the file."
+            ) from error
+
+    def update(self, **changes: Any) -> Record:
+        """Replace the record with changed fields. For the owner of the run only (the worker)."""
+        record = Record.model_validate(self.record().model_dump() | changes)
+        write_whole(self.folder / "record.json", record.model_dump_json(indent=2))
+        return record
+
+    def label(self) -> RunLabel:
+        try:
+            return RunLabel.model_validate_json((self.folder / "label.json").read_bytes())
+        except (OSError, ValidationError):
+            return RunLabel()
+
+    def set_label(self, *, name: str, note: str) -> None:
+        """Raises RunError for a run that ships with the workbench."""
+        if self.read_only:
+            raise RunError(f"Run {self.id} ships with the workbench and is read-only: start another like it instead.")
+        write_whole(self.folder / "label.json", RunLabel(name=name.strip(), note=note.strip()).model_dump_json())
+
+    def append(self, event: Event) -> None:
+        """Add one event as one line. Raises RunError when the disk is full."""
+        append_line(self.events_file, event.model_dump_json())
+
+    def events(self, offset: int = 0) -> tuple[list[AnyEvent], int]:
+        """Whole events from a byte offset on, and the offset to go on from. A torn last line is left for later.
+
+        An unreadable line in the middle is skipped: one damaged event must not hide the others.
+        """
+        try:
+            with self.events_file.open("rb") as file:
+                file.seek(offset)
+                data = file.read()
+        except OSError:
+            return [], offset
+        end = data.rfind(b"\n") + 1
+        events = []
+        for line in data[:end].splitlines():
+            try:
+                events.append(parse_event.validate_json(line))
+            except ValidationError:
+                continue
+        return events, offset + end
+
+    def controls(self) -> list[ControlEvent]:
+        return [event for event in self.events()[0] if isinstance(event, ControlEvent)]
+
+
+def create_run(runs: Path, spec: RunSpec, *, preset: str = "", name: str = "") -> Run:
+    """A new queued run. record.json is written last, so its existence means that the folder is whole."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    run = Run(runs / f"{stamp}-{secrets.token_hex(3)}")
+    try:
+        run.folder.mkdir(parents=True)
+        write_whole(run.folder / "spec.json", spec.to_json())
+        run.events_file.touch()
+        if name:
+            run.set_label(name=name, note="")
+        record = Record(
+            id=run.id, status="queued", digest=spec.digest, preset=preset, steps=spec.optimizer.steps
+        )
+        write_whole(run.folder / "record.json", record.model_dump_json(indent=2))
+    except OSError as error:
+        raise storage_error(run.folder, error) from error
+    except RunError:
+        shutil.rmtree(run.folder, ignore_errors=True)
+        raise
+    return run
+
+
+def open_run(runs: Path, run_id: str) -> Run:
+    """The run with this id, of the runs folder or of those that ship. Raises RunError when there is none."""
+    for folder in (runs, SAMPLE_DATA / "runs"):
+        candidate = folder / run_id
+        if run_id and candidate.parent == folder and (candidate / "record.json").is_file():
+            return Run(candidate)
+    raise RunError(f"There is no run '{run_id}' in {runs}: `python -m engine runs` lists those there are.")
+
+
+def list_runs(runs: Path) -> list[Run]:
+    """All whole runs, newest first; those that ship with the workbench come last."""
+    found: list[Run] = []
+    for folder in (runs, SAMPLE_DATA / "runs"):
+        records = folder.glob("*/record.json") if folder.is_dir() else []
+        found += sorted((Run(path.parent) for path in records), key=lambda run: run.id, reverse=True)
+    return found
+
+
+def delete_run(run: Run) -> None:
+    """Remove a run for good. Raises RunError while it is active or when it ships with the workbench."""
+    if run.read_only:
+        raise RunError(f"Run {run.id} ships with the workbench and cannot be deleted.")
+    try:
+        status = run.record().status
+    except RunError:
+        status = "failed"
+    if status in ACTIVE - {"queued"}:
+        raise RunError(f"Run {run.id} is {status}: stop it first, then delete it.")
+    try:
+        (run.folder / "record.json").unlink(missing_ok=True)
+        shutil.rmtree(run.folder)
+    except OSError as error:
+        raise storage_error(run.folder, error) from error
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A small JSON file that may not exist yet or be half of another age: its content, or None."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def effective(events: Iterable[AnyEvent]) -> list[AnyEvent]:
+    """Events with what a resume threw away left out: after `running from step n`, later steps are done anew."""
+    kept: list[AnyEvent] = []
+    for event in events:
+        if event.kind == "status" and event.status == "resumed":
+            kept = [old for old in kept if _survives(old, event.step)]
+        kept.append(event)
+    return kept
+
+
+def _survives(event: AnyEvent, resumed: int) -> bool:
+    """Optimizer step n counts from 0, so a resume from n does it anew; a measurement after n steps stands."""
+    if event.kind == "step":
+        return event.step < resumed
+    if event.kind in ("heldout", "probe", "checkpoint", "alert"):
+        return event.step <= resumed
+    return True

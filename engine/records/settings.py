@@ -1,0 +1,52 @@
+"""Where things are kept on this machine. Nothing here decides a result; what does is in the spec."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE_DATA = ROOT / "sample_data"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Folders of one workbench.
+
+    runs: one folder a run, the truth about it.  cache: converted models, elicited answers, uploads; may be deleted.
+    """
+
+    runs: Path
+    cache: Path
+
+    @property
+    def desk(self) -> Path:
+        """Queue, worker log and cards: what the workbench itself needs. Losing it loses no run."""
+        return self.runs / ".workbench"
+
+    @property
+    def models(self) -> Path:
+        return self.cache / "models"
+
+    @property
+    def answers(self) -> Path:
+        return self.cache / "answers"
+
+    @property
+    def uploads(self) -> Path:
+        return self.cache / "uploads"
+
+    @property
+    def cards(self) -> Path:
+        return self.desk / "cards"
+
+    @property
+    def worker_log(self) -> Path:
+        return self.desk / "worker.log"
+
+
+def read_settings(runs: str | Path | None = None) -> Settings:
+    """Settings from the argument, else WORKBENCH_RUNS and WORKBENCH_CACHE, else runs/ and cache/ in the project."""
+    return Settings(
+        runs=Path(runs or os.environ.get("WORKBENCH_RUNS") or ROOT / "runs").expanduser().resolve(),
+        cache=Path(os.environ.get("WORKBENCH_CACHE") or ROOT / "cache").expanduser().resolve(),
+    )

@@ -1,0 +1,314 @@
+"""RunSpec: all that decides a training result and nothing else. Validation is pure: no files, no model, no clock."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from engine.records.errors import SpecError
+
+BUNDLED_MODEL = "bundled/SmolLM2-135M-Instruct"
+
+
+def _block_text(value: Any) -> Any:
+    """Block lists may be given as [9, 19]; they are kept as text, so that fractions and ranges fit the same field."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, (list, tuple)) and all(isinstance(item, int | str) for item in value):
+        return ", ".join(str(item) for item in value)
+    return value
+
+
+BlockText = Annotated[str, BeforeValidator(_block_text)]
+
+
+class Part(BaseModel):
+    """A part of the spec: frozen, and a key it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ModelSpec(Part):
+    name: str = Field(BUNDLED_MODEL, min_length=1, description="Hugging Face id, local folder, or the bundled model.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where it runs; auto: cuda, mps, cpu.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Number format of the weights; auto: bfloat16 on cuda, float32 elsewhere."
+    )
+    chat_template: Literal["model", "plain"] = Field(
+        "model", description="The model's own chat template, or plain 'User: ... Assistant:' for models without one."
+    )
+
+
+class DataSpec(Part):
+    circuit_breaker: str = Field("sample:harmful", description="Harmful set: sample:NAME, a file, or hub:DATASET.")
+    retain: str = Field("sample:benign", description="Benign set: sample:NAME, a file, or hub:DATASET.")
+    categories: tuple[str, ...] = Field((), description="Keep these categories of the harmful set; empty keeps all.")
+    styles: tuple[str, ...] = Field((), description="Keep these styles on both sides; empty keeps all.")
+    circuit_breaker_rows: int = Field(0, ge=0, description="At most this many harmful training rows; 0: all.")
+    retain_rows: int = Field(0, ge=0, description="At most this many benign training rows; 0: all.")
+    heldout_rows: int = Field(
+        0, ge=0, description="At most this many held-out rows per side and split; 0: all. Never trained on."
+    )
+    borderline_share: float = Field(
+        0.0, ge=0, le=1, description="Share of borderline prompts in each retain batch; 0: as they come."
+    )
+    answers: Literal["elicit", "given"] = Field(
+        "elicit", description="elicit: the model's own answers; given: the answers in the files."
+    )
+    answer_field: str = Field("", description="Field that holds the answer in the files; empty: found by itself.")
+    opener_share: float = Field(
+        0.5, ge=0, le=1, description="Share of elicited answers, on both sides alike, that begin with an opener."
+    )
+    openers: tuple[str, ...] = Field(
+        ("Sure, here is", "Of course!", "Here are", "Certainly.", "Let me explain."),
+        description="Words put in the model's mouth, the same mix on both sides.",
+    )
+    new_tokens: int = Field(48, ge=4, le=4096, description="Length of an elicited answer, in tokens.")
+    temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature of elicited answers; 0: greedy.")
+    drop_refusals: bool = Field(True, description="Leave out harmful prompts that the base model refuses.")
+    empty_prompt_share: float = Field(
+        0.0, ge=0, le=1, description="Share of harmful rows shown without their request (the paper's augmentation)."
+    )
+    max_tokens: int = Field(1024, ge=16, description="Rows are cut to this many tokens.")
+
+
+class BlocksSpec(Part):
+    targets: BlockText = Field(
+        "33%, 66%",
+        min_length=1,
+        description="Blocks whose output is rerouted, from 0: '9, 19', '8-10', '33%'. Paper layer L is block L - 1.",
+    )
+    adapted: BlockText = Field("0%-66%", min_length=1, description="Blocks that get a LoRA adapter: '0-19', '0%-66%'.")
+
+
+class AdapterSpec(Part):
+    rank: int = Field(16, ge=1, le=1024, description="LoRA rank r.")
+    alpha: float = Field(16.0, gt=0, description="LoRA alpha; the update is scaled by alpha / r.")
+    dropout: float = Field(0.05, ge=0, lt=1, description="LoRA dropout, as a share of inputs.")
+    modules: tuple[str, ...] = Field((), description="Linear modules of a block that are adapted; empty: all of them.")
+    noise: float = Field(
+        1e-3, ge=0, le=1, description="Standard deviation of B at the start; 0 leaves the cosine without gradient."
+    )
+
+
+class LossSpec(Part):
+    space: Literal["raw", "centred", "standardised"] = Field(
+        "standardised", description="Space of the rerouting cosine; standardised removes rogue dimensions."
+    )
+    mask: Literal["response", "all"] = Field("response", description="Tokens of harmful rows that are rerouted.")
+    skip_response_tokens: int = Field(0, ge=0, description="Response tokens left out at the start of the mask.")
+    retain_scale: Literal["absolute", "relative"] = Field(
+        "relative", description="Retain distance as it is, or divided by the block's mean centred norm."
+    )
+    retain_blocks: BlockText = Field("adapted", min_length=1, description="Blocks held still: 'adapted' or a list.")
+    retain_weight: float = Field(10.0, ge=0, description="Constant factor on the retain loss.")
+
+
+class KeyPoint(Part):
+    progress: float = Field(ge=0, le=1, description="Share of the horizon, 0 to 1.")
+    reroute: float = Field(ge=0, description="Rerouting weight there, in units of alpha.")
+    retain: float = Field(ge=0, description="Retain weight there, in units of alpha.")
+
+
+class ScheduleSpec(Part):
+    kind: Literal["linear", "cosine", "constant", "step", "custom"] = Field(
+        "linear", description="How weight moves from rerouting to retaining; linear is the paper's."
+    )
+    alpha: float = Field(5.0, gt=0, description="Height of both weights.")
+    horizon: int = Field(0, ge=0, description="Steps over which the curve runs to its end; 0: twice the steps (paper).")
+    switch_at: float = Field(0.5, ge=0, le=1, description="Kind 'step': progress at which the weights swap.")
+    points: tuple[KeyPoint, ...] = Field((), description="Kind 'custom': the curve, straight between key points.")
+
+    @model_validator(mode="after")
+    def _points_make_a_curve(self) -> "ScheduleSpec":
+        progress = [point.progress for point in self.points]
+        if self.kind == "custom" and len(progress) < 2:
+            raise ValueError(f"a custom schedule needs at least two key points, not {len(progress)}: add some.")
+        if progress != sorted(set(progress)):
+            raise ValueError(f"key points must rise in progress, not {progress}: sort them and remove doubles.")
+        return self
+
+
+class OptimizerSpec(Part):
+    steps: int = Field(150, ge=1, le=1_000_000, description="Optimizer steps.")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="AdamW learning rate.")
+    warmup_steps: int = Field(0, ge=0, description="Steps over which the learning rate rises from 0.")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay.")
+    clip_norm: float = Field(1.0, ge=0, description="Gradient norm is clipped to this; 0: never.")
+    circuit_breaker_batch: int = Field(16, ge=1, description="Harmful rows a step.")
+    retain_batch: int = Field(16, ge=1, description="Benign rows a step.")
+    tokens_per_micro_batch: int = Field(4096, ge=16, description="Tokens, padding included, that go through at once.")
+
+
+class CaptureSpec(Part):
+    heldout_every: int = Field(20, ge=1, description="Steps between held-out measurements (validation split).")
+    probe_every: int = Field(25, ge=1, description="Steps between probe answers.")
+    probe_prompts: int = Field(2, ge=0, le=16, description="Probe prompts per side.")
+    probe_tokens: int = Field(32, ge=1, le=512, description="Length of a probe answer, in tokens.")
+    checkpoint_every: int = Field(25, ge=1, description="Steps between checkpoints.")
+    trackers: tuple[str, ...] = Field(
+        (), description="Experiment trackers of accelerate, if installed: tensorboard, trackio, wandb."
+    )
+
+
+class RunSpec(Part):
+    """All that decides a training result. The same spec has the same digest."""
+
+    model: ModelSpec = Field(ModelSpec(), description="The base model.")
+    data: DataSpec = Field(DataSpec(), description="Circuit-breaker set, retain set, and their answers.")
+    blocks: BlocksSpec = Field(BlocksSpec(), description="Where to reroute and where to adapt.")
+    adapter: AdapterSpec = Field(AdapterSpec(), description="The LoRA adapter.")
+    loss: LossSpec = Field(LossSpec(), description="Rerouting loss and retain loss.")
+    schedule: ScheduleSpec = Field(ScheduleSpec(), description="Weights of both losses over the steps.")
+    optimizer: OptimizerSpec = Field(OptimizerSpec(), description="AdamW, batch sizes and length.")
+    captures: CaptureSpec = Field(CaptureSpec(), description="What is measured while training.")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="Source of all randomness of the run.")
+
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that two specs share only when they are equal."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    def to_json(self) -> str:
+        return self.model_dump_json(indent=2) + "\n"
+
+
+class ResolvedBlocks(NamedTuple):
+    """The spec's block lists as numbers for one model, each sorted and from 0."""
+
+    targets: tuple[int, ...]
+    adapted: tuple[int, ...]
+    retain: tuple[int, ...]
+
+    @property
+    def last(self) -> int:
+        """The last block that any loss or adapter needs; blocks beyond it are never run."""
+        return max(*self.targets, *self.adapted, *self.retain)
+
+    @property
+    def first_adapted(self) -> int:
+        return min(self.adapted)
+
+
+def parse_spec(text: str, *, name: str = "the spec") -> RunSpec:
+    """A spec from JSON text. Raises SpecError with the field, the value and what is allowed."""
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise SpecError(f"{name} is not JSON: {error}. Load a file that this workbench wrote.") from error
+    return build_spec(content, name=name)
+
+
+def build_spec(content: Any, *, name: str = "the spec") -> RunSpec:
+    """A spec from nested dicts. Raises SpecError with the field, the value and what is allowed."""
+    try:
+        return RunSpec.model_validate(content)
+    except ValidationError as error:
+        raise SpecError(f"{name}: " + " ".join(_sentence(problem) for problem in error.errors())) from error
+
+
+def read_spec(path: Path) -> RunSpec:
+    """Read a spec file. Raises SpecError when it is missing, unreadable or wrong."""
+    try:
+        return parse_spec(path.read_text(), name=path.name)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"The spec file {path} cannot be read: {error}. Give the path of a JSON file.") from error
+
+
+def resolve_blocks(spec: RunSpec, block_count: int) -> ResolvedBlocks:
+    """Numbers for the spec's block lists in a model of `block_count` blocks.
+
+    Raises SpecError for a block that does not exist, a target that no adapter can move, or an adapted block that no
+    loss sees (its starting noise would damage the model: see docs/decisions/0002).
+    """
+    targets = parse_blocks(spec.blocks.targets, block_count)
+    adapted = parse_blocks(spec.blocks.adapted, block_count)
+    wanted = spec.loss.retain_blocks.strip()
+    retain = adapted if wanted == "adapted" else parse_blocks(wanted, block_count)
+    for block in targets:
+        if block < adapted[0]:
+            raise SpecError(
+                f"Target block {block} lies below the first adapted block {adapted[0]}, so nothing can move it: "
+                f"adapt block {block} or one below it, or choose a target from {adapted[0]} on."
+            )
+    seen = max(*targets, *retain)
+    if adapted[-1] > seen:
+        raise SpecError(
+            f"Adapted block {adapted[-1]} lies above block {seen}, the last one that a loss sees: "
+            f"adapt blocks up to {seen} only, or add {adapted[-1]} to the targets or the retain blocks."
+        )
+    return ResolvedBlocks(targets, adapted, retain)
+
+
+def parse_blocks(text: str, block_count: int) -> tuple[int, ...]:
+    """Block numbers from text such as '9, 19', '0-19' or '33%, 60%-66%' (0% is block 0, 100 % the last one).
+
+    Raises SpecError for text of another form and for a block that does not exist.
+    """
+    blocks: set[int] = set()
+    for piece in filter(None, re.split(r"[,\s]+", re.sub(r"\s*-\s*", "-", text.strip()))):
+        match = re.fullmatch(r"(\d+%?)(?:-(\d+%?))?", piece)
+        if match is None:
+            raise SpecError(f"'{piece}' is not a block list: write numbers, ranges or depths, such as 9, 0-19 or 66%.")
+        first = _block_number(match[1], block_count)
+        last = _block_number(match[2], block_count) if match[2] else first
+        if last < first:
+            raise SpecError(f"The range {piece} runs backwards: write {match[2]}-{match[1]}.")
+        blocks.update(range(first, last + 1))
+    if not blocks:
+        raise SpecError("No block is chosen: choose at least one.")
+    return tuple(sorted(blocks))
+
+
+def format_blocks(blocks: tuple[int, ...] | list[int]) -> str:
+    """The shortest block list that parses back to these blocks: '0-19' for twenty neighbours."""
+    pieces: list[str] = []
+    ordered = sorted(set(blocks))
+    start = 0
+    for index in range(1, len(ordered) + 1):
+        if index == len(ordered) or ordered[index] != ordered[index - 1] + 1:
+            first, last = ordered[start], ordered[index - 1]
+            pieces.append(str(first) if first == last else f"{first}-{last}")
+            start = index
+    return ", ".join(pieces)
+
+
+def paper_layer(block: int) -> int:
+    """The paper's layer number (an index into hidden_states) of a block's output: block 9 is its layer 10."""
+    return block + 1
+
+
+def field_description(path: str) -> str:
+    """The one-line description of a field, for help texts: field_description('loss.space')."""
+    part: Any = RunSpec
+    *outer, last = path.split(".")
+    for name in outer:
+        part = part.model_fields[name].annotation
+    return part.model_fields[last].description
+
+
+def _block_number(text: str, block_count: int) -> int:
+    number = int(text.rstrip("%"))
+    if text.endswith("%"):
+        if number > 100:
+            raise SpecError(f"Depth {text} does not exist: choose 0% to 100%.")
+        return round(number / 100 * (block_count - 1))
+    if number >= block_count:
+        raise SpecError(f"Block {number} does not exist: choose 0 to {block_count - 1}.")
+    return number
+
+
+def _sentence(problem: Any) -> str:
+    """One problem that pydantic found, as a sentence."""
+    where = ".".join(str(part) for part in problem["loc"]) or "the whole"
+    if problem["type"] == "extra_forbidden":
+        return f"The key '{where}' is unknown: remove it or correct its spelling."
+    message = problem["msg"].removeprefix("Value error, ").rstrip(".")
+    value = problem["input"]
+    if isinstance(value, str | int | float | None):
+        return f"{where} = {value!r}: {message}."
+    return f"{where}: {message}."

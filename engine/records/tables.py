@@ -1,0 +1,71 @@
+"""Events as columns for charts and comparisons. Knows nothing of figures or files."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from engine.records.results import AnyEvent, HeldoutResult, ProbeResult, StepResult
+from engine.records.spec import RunSpec
+
+
+class RunTables(NamedTuple):
+    """steps: one row an optimizer step. heldout: one row a measurement and block. probes: in order of steps."""
+
+    steps: pd.DataFrame
+    heldout: pd.DataFrame
+    probes: list[ProbeResult]
+
+
+def run_tables(events: Iterable[AnyEvent]) -> RunTables:
+    steps: list[dict] = []
+    heldout: list[dict] = []
+    probes: list[ProbeResult] = []
+    for event in events:
+        if isinstance(event, StepResult):
+            steps.append(event.model_dump(exclude={"kind"}))
+        elif isinstance(event, HeldoutResult):
+            heldout += _heldout_rows(event)
+        elif isinstance(event, ProbeResult):
+            probes.append(event)
+    table = pd.DataFrame(steps, columns=["time", *(name for name in StepResult.model_fields if name not in ("time", "kind"))])
+    table["tokens_per_second"] = table["tokens"] / table["seconds"].clip(lower=1e-9)
+    columns = ["step", "split", "block", "cosine", "raw_cosine", "benign_cosine", "drift"]
+    return RunTables(table, pd.DataFrame(heldout, columns=columns), probes)
+
+
+def spec_differences(specs: Sequence[RunSpec]) -> pd.DataFrame:
+    """One row for each field whose value is not the same in all specs; one column a spec, numbered from 0."""
+    flat = [flatten(spec) for spec in specs]
+    names = [name for name in flat[0] if len({repr(one[name]) for one in flat}) > 1]
+    return pd.DataFrame(
+        {index: [one[name] for name in names] for index, one in enumerate(flat)}, index=pd.Index(names, name="field")
+    )
+
+
+def flatten(spec: RunSpec) -> dict[str, str | int | float | bool]:
+    """All fields of a spec under dotted names: {'loss.space': 'standardised', ...}."""
+    flat: dict[str, str | int | float | bool] = {}
+    for part, content in spec.model_dump(mode="json").items():
+        if isinstance(content, dict):
+            for name, value in content.items():
+                flat[f"{part}.{name}"] = str(value) if isinstance(value, list) else value
+        else:
+            flat[part] = content
+    return flat
+
+
+def _heldout_rows(event: HeldoutResult) -> list[dict]:
+    blocks = sorted({*event.cosine, *event.drift}, key=int)
+    return [
+        {
+            "step": event.step,
+            "split": event.split,
+            "block": int(block),
+            "cosine": event.cosine.get(block),
+            "raw_cosine": event.raw_cosine.get(block),
+            "benign_cosine": event.benign_cosine.get(block),
+            "drift": event.drift.get(block),
+        }
+        for block in blocks
+    ]

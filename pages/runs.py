@@ -1,0 +1,17 @@
+"""Runs: the list, one run (?run=ID), or several over each other (?compare=ID,ID)."""
+
+import streamlit as st
+
+from workbench.compare import compare_view
+from workbench.frame import page_frame
+from workbench.run_list import run_list
+from workbench.run_view import run_view
+from workbench.state import COMPARE, RUN
+
+with page_frame():
+    if st.query_params.get(RUN):
+        run_view(st.query_params[RUN])
+    elif st.query_params.get(COMPARE):
+        compare_view(st.query_params[COMPARE].split(","))
+    else:
+        run_list()

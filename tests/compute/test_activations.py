@@ -1,0 +1,201 @@
+"""Hidden states equal those of transformers, whatever is left out to get them faster, in every family."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import byte_tokenizer, random_rows
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    MistralConfig,
+    PretrainedConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
+
+from engine.compute.activations import block_states, pad
+from engine.compute.base_states import row_batch
+from engine.compute.models import (
+    LoadedModel,
+    adapted,
+    adapter_parameters,
+    attach_adapter,
+    load_adapter,
+    load_model,
+    remove_adapter,
+    save_adapter,
+)
+from engine.records.errors import ModelError
+from engine.records.spec import AdapterSpec, ModelSpec
+
+SHAPE = {
+    "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 128,
+}  # fmt: skip
+FAMILIES: dict[str, PretrainedConfig] = {
+    "llama": LlamaConfig(**SHAPE),
+    "mistral": MistralConfig(**SHAPE),
+    "qwen2": Qwen2Config(**SHAPE),
+    "qwen3": Qwen3Config(**SHAPE, head_dim=4),
+    "gemma2": Gemma2Config(**SHAPE, head_dim=4),
+    "gpt2": GPT2Config(n_embd=16, n_layer=4, n_head=4, n_positions=128),
+    "gpt_neox": GPTNeoXConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=4, num_attention_heads=4, max_position_embeddings=128
+    ),
+}
+
+
+@pytest.fixture(params=sorted(FAMILIES))
+def any_model(request, tmp_path: Path, settings) -> LoadedModel:
+    config = FAMILIES[request.param]
+    tokenizer = byte_tokenizer()
+    config.vocab_size = len(tokenizer)
+    config.eos_token_id, config.pad_token_id, config.bos_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id, None
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    return load_model(ModelSpec(name=str(tmp_path / "model"), device="cpu"), settings)
+
+
+def plain_states(model: LoadedModel, batch) -> tuple[torch.Tensor, ...]:
+    with torch.no_grad():
+        return model.causal_lm(
+            input_ids=batch.ids, attention_mask=batch.attention, output_hidden_states=True
+        ).hidden_states
+
+
+def test_block_b_is_hidden_state_b_plus_one(any_model):
+    batch = row_batch(any_model, random_rows(3))
+    expected = plain_states(any_model, batch)
+    with torch.no_grad():
+        outputs = block_states(any_model, batch, [0, 2]).outputs
+    real = batch.attention.bool()
+    for block in (0, 2):
+        torch.testing.assert_close(outputs[block][real], expected[block + 1][real])
+
+
+def test_the_model_is_whole_again_afterwards(any_model):
+    batch = row_batch(any_model, random_rows(2))
+    before = plain_states(any_model, batch)
+    hooks = [(len(block._forward_hooks), len(block._forward_pre_hooks)) for block in any_model.blocks]
+    with torch.no_grad():
+        entry = block_states(any_model, batch, [1], entry_block=1, keep_entry=True).entry
+        block_states(any_model, batch, [2], entry_block=1, entry=entry)
+    assert len(any_model.blocks) == 4
+    for left, right in zip(before, plain_states(any_model, batch), strict=True):
+        torch.testing.assert_close(left, right, rtol=0, atol=0)
+    assert [(len(block._forward_hooks), len(block._forward_pre_hooks)) for block in any_model.blocks] == hooks
+
+
+def test_starting_from_kept_states_gives_the_same(any_model):
+    batch = row_batch(any_model, random_rows(3))
+    with torch.no_grad():
+        whole = block_states(any_model, batch, [2], entry_block=1, keep_entry=True)
+        short = block_states(any_model, batch, [2], entry_block=1, entry=whole.entry)
+    torch.testing.assert_close(short.outputs[2], whole.outputs[2])
+
+
+def test_starting_from_kept_states_does_not_run_what_lies_below(any_model):
+    batch = row_batch(any_model, random_rows(2))
+    ran = []
+    linear = next(module for module in any_model.blocks[0].modules() if not list(module.children()))
+    linear.register_forward_hook(lambda *_: ran.append(0))
+    entry = torch.zeros(2, batch.ids.shape[1], 16)
+    with torch.no_grad():
+        block_states(any_model, batch, [2], entry_block=1, entry=entry)
+    assert ran == []
+
+
+def test_padding_and_batching_change_nothing(any_model):
+    rows = random_rows(4)
+    with torch.no_grad():
+        together = block_states(any_model, row_batch(any_model, rows), [2]).outputs[2]
+        for index, row in enumerate(rows):
+            alone = block_states(any_model, row_batch(any_model, [row]), [2]).outputs[2][0]
+            torch.testing.assert_close(together[index, : len(row.ids)], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_an_adapter_attaches_to_its_blocks_alone_and_leaves_no_trace(any_model):
+    batch = row_batch(any_model, random_rows(2))
+    before = plain_states(any_model, batch)
+    names = [name for name, _ in any_model.causal_lm.named_modules()]
+    trained = attach_adapter(any_model, "a", AdapterSpec(rank=2), [1], seed=0)
+    parameters = adapter_parameters(any_model, "a")
+    assert trained == sum(parameter.numel() for _, parameter in parameters) > 0
+    assert all(".1." in name for name, _ in parameters)
+    with adapted(any_model, "a"):
+        moved = plain_states(any_model, batch)
+    assert not torch.equal(moved[2], before[2]) and torch.equal(moved[1], before[1])
+    torch.testing.assert_close(plain_states(any_model, batch)[-1], before[-1], rtol=0, atol=0)
+    remove_adapter(any_model, "a")
+    assert [name for name, _ in any_model.causal_lm.named_modules()] == names
+
+
+def test_a_saved_adapter_comes_back_equal(any_model, tmp_path):
+    batch = row_batch(any_model, random_rows(2))
+    attach_adapter(any_model, "a", AdapterSpec(rank=2, noise=0.1), [0, 2], seed=3)
+    with adapted(any_model, "a"):
+        before = plain_states(any_model, batch)[-1]
+    save_adapter(any_model, "a", tmp_path / "adapter")
+    remove_adapter(any_model, "a")
+    load_adapter(any_model, "b", tmp_path / "adapter")
+    with adapted(any_model, "b"):
+        torch.testing.assert_close(plain_states(any_model, batch)[-1], before)
+
+
+def test_the_adapter_is_silent_again_after_an_exception(tiny_model):
+    attach_adapter(tiny_model, "a", AdapterSpec(rank=2, noise=0.5), [0], seed=0)
+    batch = pad([[1, 2, 3]], pad_id=0, device=tiny_model.device)
+    before = plain_states(tiny_model, batch)[-1]
+    with pytest.raises(RuntimeError, match="on purpose"), adapted(tiny_model, "a", train=True):
+        raise RuntimeError("on purpose")
+    torch.testing.assert_close(plain_states(tiny_model, batch)[-1], before, rtol=0, atol=0)
+    assert not any(parameter.requires_grad for parameter in tiny_model.causal_lm.parameters())
+
+
+def test_two_adapters_on_the_same_weights_do_not_mix(tiny_model):
+    batch = pad([[1, 2, 3]], pad_id=0, device=tiny_model.device)
+    attach_adapter(tiny_model, "a", AdapterSpec(rank=2, noise=0.5), [0], seed=0)
+    with adapted(tiny_model, "a"):
+        alone = plain_states(tiny_model, batch)[-1]
+    attach_adapter(tiny_model, "b", AdapterSpec(rank=2, noise=0.5), [1], seed=1)
+    with adapted(tiny_model, "a"):
+        torch.testing.assert_close(plain_states(tiny_model, batch)[-1], alone)
+    remove_adapter(tiny_model, "b")
+    with adapted(tiny_model, "a"):
+        torch.testing.assert_close(plain_states(tiny_model, batch)[-1], alone)
+
+
+def test_an_adapter_of_another_model_is_refused(tiny_model, tmp_path):
+    attach_adapter(tiny_model, "a", AdapterSpec(rank=2), [0], seed=0)
+    save_adapter(tiny_model, "a", tmp_path / "adapter")
+    remove_adapter(tiny_model, "a")
+    config = tmp_path / "adapter" / "adapter_config.json"
+    config.write_text(config.read_text().replace(tiny_model.spec.name, "another/model"))
+    with pytest.raises(ModelError, match="another/model"):
+        load_adapter(tiny_model, "b", tmp_path / "adapter")
+
+
+@pytest.mark.parametrize("damage", ["weights", "config", "missing"])
+def test_a_damaged_adapter_is_refused_and_leaves_no_trace(tiny_model, tmp_path, damage):
+    attach_adapter(tiny_model, "a", AdapterSpec(rank=2), [0], seed=0)
+    save_adapter(tiny_model, "a", tmp_path / "adapter")
+    remove_adapter(tiny_model, "a")
+    file = tmp_path / "adapter" / ("adapter_config.json" if damage == "config" else "adapter_model.safetensors")
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(b"damaged")
+    with pytest.raises(ModelError, match="adapter"):
+        load_adapter(tiny_model, "b", tmp_path / "adapter")
+    batch = pad([[1, 2, 3]], pad_id=0, device=tiny_model.device)
+    assert plain_states(tiny_model, batch)
+
+
+def test_an_unknown_module_is_refused_with_those_there_are(tiny_model):
+    with pytest.raises(ModelError, match=r"no module nonsense: choose from .*q_proj"):
+        attach_adapter(tiny_model, "a", AdapterSpec(modules=("nonsense",)), [0], seed=0)

@@ -1,0 +1,127 @@
+"""Generation: batch equals alone, sampling is seeded, and elicitation is cached and fair."""
+
+import pytest
+import torch
+from conftest import drain
+
+from engine.compute.elicitation import Pair, elicit, encode, looks_refused, prompt_tokens, without_refusals
+from engine.compute.generation import generate
+from engine.compute.models import attach_adapter, chat_text
+from engine.records.errors import DataError
+from engine.records.prompts import Prompt, Turn, opener_for
+from engine.records.spec import AdapterSpec, DataSpec
+
+PROMPTS = [[1, 2, 3], [4, 5, 6, 7, 8, 9, 10], [11]]
+
+
+def make(text: str, label="harmful", answer=None) -> Prompt:
+    return Prompt(id=text, turns=(Turn(role="user", content=text),), label=label, answer=answer)
+
+
+def test_a_batch_gives_the_same_tokens_as_each_row_alone(tiny_model):
+    _, together = drain(generate(tiny_model, PROMPTS, new_tokens=12))
+    alone = [drain(generate(tiny_model, [prompt], new_tokens=12))[1][0] for prompt in PROMPTS]
+    assert together == alone
+
+
+def test_tokens_equal_those_of_transformers_own_loop(tiny_model):
+    ids = torch.tensor([PROMPTS[1]])
+    expected = tiny_model.causal_lm.generate(
+        ids, attention_mask=torch.ones_like(ids), max_new_tokens=10, do_sample=False, eos_token_id=9999
+    )[0, ids.shape[1] :].tolist()
+    assert drain(generate(tiny_model, [PROMPTS[1]], new_tokens=10))[1][0] == expected
+
+
+def test_it_yields_a_count_for_each_token(tiny_model):
+    counts, _ = drain(generate(tiny_model, PROMPTS, new_tokens=4))
+    assert counts == [1, 2, 3, 4]
+
+
+def test_sampling_depends_on_its_seed_alone(tiny_model):
+    def sample(seed):
+        torch.rand(3)
+        return drain(generate(tiny_model, PROMPTS, new_tokens=8, temperature=1.0, seed=seed))[1]
+
+    assert sample(1) == sample(1) != sample(2)
+
+
+def test_sampling_disturbs_no_other_randomness(tiny_model):
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    drain(generate(tiny_model, PROMPTS, new_tokens=3, temperature=1.0))
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_an_adapter_changes_the_answer_and_only_while_it_is_named(tiny_model):
+    base = drain(generate(tiny_model, PROMPTS, new_tokens=8))[1]
+    attach_adapter(tiny_model, "a", AdapterSpec(rank=16, noise=1.0), [0, 1], seed=0)
+    assert drain(generate(tiny_model, PROMPTS, new_tokens=8, adapter="a"))[1] != base
+    assert drain(generate(tiny_model, PROMPTS, new_tokens=8))[1] == base
+
+
+def test_answers_begin_with_their_openers_and_are_cached(tiny_model, settings, monkeypatch):
+    data = DataSpec(new_tokens=6, opener_share=1.0)
+    prompts = [make(f"request {number}") for number in range(5)]
+    progress, pairs = drain(elicit(tiny_model, prompts, data, answers_folder=settings.answers, seed=0))
+    assert progress[-1].total == 5
+    assert all(pair.answer.startswith(opener_for(pair.prompt, data)) for pair in pairs)
+    monkeypatch.setattr("engine.compute.elicitation.generate", None)
+    cached, again = drain(elicit(tiny_model, prompts, data, answers_folder=settings.answers, seed=0))
+    assert again == pairs and cached == []
+
+
+def test_the_cache_tells_lengths_and_torn_lines_apart(tiny_model, settings):
+    prompts = [make("request")]
+    for tokens in (4, 8):
+        drain(elicit(tiny_model, prompts, DataSpec(new_tokens=tokens), answers_folder=settings.answers, seed=0))
+    [file] = settings.answers.iterdir()
+    assert len(file.read_text().splitlines()) == 2
+    with file.open("a") as handle:
+        handle.write('{"key": "torn')
+    progress, _ = drain(elicit(tiny_model, prompts, DataSpec(new_tokens=4), answers_folder=settings.answers, seed=0))
+    assert progress == []
+
+
+def test_given_answers_must_be_there(tiny_model, settings):
+    with pytest.raises(DataError, match="has no answer"):
+        drain(elicit(tiny_model, [make("x")], DataSpec(answers="given"), answers_folder=settings.answers, seed=0))
+
+
+def test_refusals_are_dropped_on_the_harmful_side_alone():
+    refused, complied = "I'm sorry, but I can't do that.", "Here is how."
+    pairs = [Pair(make("a"), refused), Pair(make("b"), complied), Pair(make("c", label="benign"), refused)]
+    assert [pair.prompt.id for pair in without_refusals(pairs, DataSpec())] == ["b", "c"]
+    assert len(without_refusals(pairs, DataSpec(drop_refusals=False))) == 3
+
+
+def test_nothing_left_after_refusals_says_what_to_do():
+    with pytest.raises(DataError, match="refused all 1 harmful prompts"):
+        without_refusals([Pair(make("a"), "I cannot help with that.")], DataSpec())
+
+
+def test_refusals_are_recognised_with_either_apostrophe():
+    assert looks_refused("I\u2019m sorry, that is not something I do.") and not looks_refused("Sure, here is a plan.")
+
+
+def test_a_row_is_prompt_then_answer(tiny_model):
+    pair = Pair(make("Hi", label="benign"), "yes")
+    row = encode(tiny_model, pair, DataSpec())
+    text = chat_text(tiny_model.tokenizer, pair.prompt.turns)
+    assert list(row.ids[: row.response_start]) == prompt_tokens(tiny_model, text)
+    assert tiny_model.tokenizer.decode(row.ids[row.response_start :]) == "yes"
+
+
+def test_a_prompt_that_leaves_no_room_is_refused(tiny_model):
+    with pytest.raises(DataError, match="leaves no room"):
+        encode(tiny_model, Pair(make("x" * 100), "answer"), DataSpec(max_tokens=50))
+
+
+def test_hidden_requests_follow_their_share(tiny_model):
+    pairs = [Pair(make(f"request {number}"), "answer") for number in range(60)]
+
+    def hidden(share):
+        rows = [encode(tiny_model, pair, DataSpec(empty_prompt_share=share)) for pair in pairs]
+        return sum("request" not in tiny_model.tokenizer.decode(row.ids) for row in rows)
+
+    assert hidden(0) == 0 and hidden(1) == 60 and 15 <= hidden(0.5) <= 45

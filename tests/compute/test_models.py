@@ -1,0 +1,74 @@
+"""Loading models: what is refused, and what the card says."""
+
+import pytest
+import torch
+from conftest import write_tiny_model
+
+from engine.compute.models import chat_text, choose_device, describe_model, load_model
+from engine.records.errors import ModelError
+from engine.records.prompts import Turn
+from engine.records.spec import ModelSpec
+
+
+def test_the_card_of_the_tiny_model(tiny_model_folder, settings):
+    """A block: q 16x16, k and v 16x8, o 16x16, gate and up 16x32, down 32x16, two norms of 16: 2,336 parameters."""
+    card = describe_model(ModelSpec(name=str(tiny_model_folder)), settings)
+    assert (card.block_count, card.d_model, card.family) == (2, 16, "llama")
+    assert card.block_parameters == 2 * 256 + 2 * 128 + 3 * 512 + 32
+    assert card.modules["self_attn.k_proj"] == (16, 8)
+    assert card.has_chat_template and card.context_length == 512
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("/nowhere/model", "does not exist"), ("./model", "does not exist"), ("a/b/c", "does not exist")],
+)
+def test_a_missing_folder_is_named(name, words, settings):
+    with pytest.raises(ModelError, match=words):
+        load_model(ModelSpec(name=name), settings)
+
+
+def test_a_folder_without_safetensors_is_refused(tmp_path, settings):
+    (tmp_path / "pytorch_model.bin").touch()
+    with pytest.raises(ModelError, match="no .safetensors"):
+        load_model(ModelSpec(name=str(tmp_path)), settings)
+
+
+@pytest.mark.parametrize("damaged", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_damaged_file_is_refused_with_a_message(tmp_path, settings, damaged):
+    folder = write_tiny_model(tmp_path / "model")
+    (folder / damaged).write_text("{ damaged")
+    with pytest.raises(ModelError, match="cannot be"):
+        load_model(ModelSpec(name=str(folder)), settings)
+
+
+def test_a_model_without_chat_template_says_what_to_choose(tmp_path, settings):
+    folder = write_tiny_model(tmp_path / "model", chat_template=None)
+    with pytest.raises(ModelError, match="no chat template.*plain"):
+        load_model(ModelSpec(name=str(folder)), settings)
+    assert not describe_model(ModelSpec(name=str(folder)), settings).has_chat_template
+    model = load_model(ModelSpec(name=str(folder), chat_template="plain"), settings)
+    assert chat_text(model.tokenizer, [Turn(role="user", content="Hi")]) == "User: Hi\nAssistant:"
+
+
+def test_a_template_that_refuses_says_so(tmp_path, settings):
+    folder = write_tiny_model(tmp_path / "model", chat_template="{{ raise_exception('no system turn here') }}")
+    model = load_model(ModelSpec(name=str(folder)), settings)
+    with pytest.raises(ModelError, match="no system turn here"):
+        chat_text(model.tokenizer, [Turn(role="system", content="x")])
+
+
+def test_a_hub_id_that_cannot_be_had_is_a_message(settings):
+    with pytest.raises(ModelError, match="nobody/nothing"):
+        load_model(ModelSpec(name="nobody/nothing"), settings)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a cuda device here")
+def test_a_device_that_is_not_there_is_refused():
+    assert choose_device(ModelSpec()) [0].type in ("cpu", "mps")
+    with pytest.raises(ModelError, match="cuda is not there"):
+        choose_device(ModelSpec(device="cuda"))
+
+
+def test_the_dtype_can_be_chosen():
+    assert choose_device(ModelSpec(device="cpu", dtype="bfloat16")) == (torch.device("cpu"), torch.bfloat16)

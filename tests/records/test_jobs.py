@@ -1,0 +1,104 @@
+"""The queue: nothing lost, nothing doubled, and the worker shown as it is."""
+
+import json
+import os
+import time
+
+import pytest
+
+from engine.records.cards import ModelCard, read_model_card, write_card
+from engine.records.errors import RunError, SpecError
+from engine.records.estimate import estimate
+from engine.records.jobs import STALE_SECONDS, Queue
+from engine.records.spec import RunSpec, build_spec
+
+
+def test_jobs_are_claimed_once_and_urgent_ones_first(tmp_path):
+    queue = Queue(tmp_path)
+    train = queue.submit("train", run_id="a")
+    card = queue.submit("describe_model", payload={"name": "x"})
+    assert [job.id for job in queue.claim()] == [card, train]
+    assert queue.claim() == []
+
+
+def test_a_waiting_job_is_not_doubled(tmp_path):
+    queue = Queue(tmp_path)
+    assert queue.submit("train", run_id="a") == queue.submit("train", run_id="a")
+    assert queue.submit("train", run_id="b") != queue.submit("train", run_id="a")
+
+
+def test_a_finished_job_can_be_submitted_again(tmp_path):
+    queue = Queue(tmp_path)
+    first = queue.submit("train", run_id="a")
+    queue.claim()
+    queue.finish(first, error="it broke")
+    job = queue.job(first)
+    assert job is not None and (job.state, job.error) == ("failed", "it broke")
+    assert queue.submit("train", run_id="a") != first
+
+
+def test_controls_are_taken_once_in_order(tmp_path):
+    queue = Queue(tmp_path)
+    queue.control("a", "pause")
+    queue.control("a", "alpha", 2.5)
+    assert [(c.control, c.value) for c in queue.take_controls()] == [("pause", None), ("alpha", 2.5)]
+    assert queue.take_controls() == []
+
+
+def test_losing_the_file_is_no_error(tmp_path):
+    queue = Queue(tmp_path)
+    queue.submit("train", run_id="a")
+    queue.file.unlink()
+    assert queue.claim() == []
+
+
+def test_a_damaged_file_says_what_to_do(tmp_path):
+    queue = Queue(tmp_path)
+    queue.file.write_bytes(b"this is no database, and long enough to be read as one" * 20)
+    with pytest.raises(RunError, match="delete the file"):
+        queue.claim()
+
+
+def test_a_worker_is_alive_while_its_process_and_its_beat_are(tmp_path):
+    queue = Queue(tmp_path)
+    assert queue.worker().status == "dead"
+    queue.beat(status="busy", doing="train a", run_id="a")
+    state = queue.worker()
+    assert (state.status, state.doing, state.pid) == ("busy", "train a", os.getpid())
+    content = json.loads((tmp_path / "worker.json").read_text())
+    (tmp_path / "worker.json").write_text(json.dumps(content | {"beat": time.time() - STALE_SECONDS - 1}))
+    assert queue.worker().status == "dead"
+    (tmp_path / "worker.json").write_text(json.dumps(content | {"pid": 2**22 + 1}))
+    assert queue.worker().status == "dead"
+    (tmp_path / "worker.json").write_text("{")
+    assert queue.worker().status == "dead"
+
+
+CARD = ModelCard(
+    name="m", family="llama", block_count=30, d_model=576, parameters=134_515_008, block_parameters=3_540_096,
+    context_length=8192, has_chat_template=True, modules={"q": (576, 576), "k": (576, 192)}, device="cpu", dtype="float32",
+)  # fmt: skip
+
+
+def test_a_card_is_read_back(tmp_path):
+    write_card(tmp_path, "describe_model", {"name": "m"}, CARD)
+    assert read_model_card(tmp_path, {"name": "m"}) == CARD
+    assert read_model_card(tmp_path, {"name": "other"}) is None
+
+
+def test_trained_parameters_by_hand():
+    """LoRA r 16 on 20 blocks, modules 576x576 and 576x192: 20 * 16 * (1152 + 768) = 614,400."""
+    spec = build_spec({"blocks": {"targets": "9, 19", "adapted": "0-19"}})
+    result = estimate(spec, CARD, {"flops_per_second": 1e11}, training_rows=100, heldout_rows=10, prompt_tokens=30)
+    assert result.trained_parameters == 614_400
+    assert result.training_seconds and result.eliciting_seconds and result.memory_bytes > CARD.parameters * 4
+
+
+def test_time_is_unknown_until_the_machine_was_measured():
+    result = estimate(RunSpec(), CARD, {}, training_rows=100, heldout_rows=10, prompt_tokens=30)
+    assert result.training_seconds is None and result.eliciting_seconds is None
+
+
+def test_an_estimate_of_impossible_blocks_says_so():
+    with pytest.raises(SpecError, match="Block 31"):
+        estimate(build_spec({"blocks": {"targets": "31"}}), CARD, {}, training_rows=1, heldout_rows=1, prompt_tokens=1)

@@ -1,0 +1,150 @@
+"""Readers name file, row and field, and read all or nothing; filters and openers are fair to both sides."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.records.errors import DataError
+from engine.records.prompts import Prompt, Turn, opener_for, prompts_from_rows, read_source, select
+from engine.records.spec import DataSpec
+
+
+def write(path: Path, *rows, text: str | None = None) -> str:
+    path.write_text(text if text is not None else "".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_prompt_and_response_rows(tmp_path):
+    source = write(tmp_path / "a.jsonl", {"prompt": "p", "response": "r", "category": "c", "split": "test"})
+    [prompt] = read_source(source, label="harmful")
+    assert (prompt.text, prompt.answer, prompt.category, prompt.split) == ("p", "r", "c", "test")
+
+
+def test_chat_rows_keep_all_turns_before_the_answer(tmp_path):
+    messages = [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b"},
+        {"role": "user", "content": "c"},
+        {"role": "assistant", "content": "d"},
+    ]
+    [prompt] = read_source(write(tmp_path / "chat.jsonl", {"messages": messages}), label="benign")
+    assert [turn.content for turn in prompt.turns] == ["s", "a", "b", "c"]
+    assert prompt.answer == "d" and prompt.text == "c"
+
+
+def test_the_published_circuit_breaker_list(tmp_path):
+    rows = [{"category": "x", "prompt": "p", "output": "one", "llama3_output": "two"}]
+    source = write(tmp_path / "circuit_breakers_train.json", text=json.dumps(rows))
+    assert read_source(source, label="harmful")[0].answer == "one"
+    assert read_source(source, label="harmful", answer_field="llama3_output")[0].answer == "two"
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([{"prompt": "good"}, {"promt": "x"}], "row 2: field 'prompt' is missing"),
+        ([{"prompt": "good"}, {"prompt": 5}], "row 2: field 'prompt' is 5"),
+        ([{"prompt": " "}], "row 1: field 'prompt'"),
+        ([["prompt"]], "row 1: expected an object"),
+        ([{"messages": []}], "row 1: field 'messages'"),
+        ([{"messages": [{"role": "robot", "content": "x"}]}], r"messages\[0\] needs a 'role'"),
+        ([{"messages": [{"role": "user"}]}], r"messages\[0\]: field 'content' is missing"),
+        ([{"messages": [{"role": "assistant", "content": "x"}]}], "no user turn"),
+        ([{"prompt": "x", "split": "dev"}], "field 'split' is 'dev'"),
+        ([{"prompt": "x", "borderline": "yes"}], "field 'borderline'"),
+        ([{"prompt": "x", "category": 3}], "field 'category'"),
+        ([{"prompt": "x", "response": 3}], "field 'response'"),
+    ],
+)
+def test_a_wrong_row_is_named_and_nothing_is_read(tmp_path, rows, words):
+    with pytest.raises(DataError, match=words) as problem:
+        read_source(write(tmp_path / "wrong.jsonl", *rows), label="harmful")
+    assert "wrong.jsonl" in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.jsonl", '{"prompt": "x"}\n{"prompt"', "row 2: not JSON"),
+        ("a.json", '[{"prompt": "x"}', "not a JSON list"),
+        ("a.jsonl", "", "has no rows"),
+        ("a.pkl", "x", "may run code"),
+    ],
+)
+def test_a_wrong_file_is_named(tmp_path, name, content, words):
+    with pytest.raises(DataError, match=words):
+        read_source(write(tmp_path / name, text=content), label="harmful")
+
+
+def test_a_file_that_is_not_there_or_not_text(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        read_source(str(tmp_path / "none.jsonl"), label="harmful")
+    (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match="UTF-8"):
+        read_source(str(tmp_path / "binary.jsonl"), label="harmful")
+
+
+@pytest.mark.parametrize("name", ["sample:nothing", "sample:../presets/quick"])
+def test_a_sample_set_that_is_not_there(name):
+    with pytest.raises(DataError, match="choose sample:"):
+        read_source(name, label="harmful")
+
+
+@given(st.lists(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["prompt", "messages", "role", "content", "split", "id"]), inner), max_leaves=8), max_size=3))
+def test_any_json_is_read_or_refused(rows):
+    try:
+        prompts = prompts_from_rows(enumerate(rows, 1), name="any", label="benign")
+    except DataError as error:
+        assert "any" in str(error)
+    else:
+        assert len(prompts) == len(rows)
+
+
+def make(number: int, *, label="harmful", split="train", **changes) -> Prompt:
+    turn = Turn(role="user", content=f"text {number}")
+    return Prompt(id=f"{label}-{number}", turns=(turn,), label=label, split=split, **changes)
+
+
+def test_selection_filters_and_says_when_nothing_is_left():
+    prompts = [make(0, category="a", style="x"), make(1, category="b", style="x"), make(2, split="test", category="a")]
+    chosen = select(prompts, DataSpec(categories=("a",)), label="harmful", split="train", seed=0)
+    assert [prompt.id for prompt in chosen] == ["harmful-0"]
+    with pytest.raises(DataError, match="categories z"):
+        select(prompts, DataSpec(categories=("z",)), label="harmful", split="train", seed=0)
+    with pytest.raises(DataError, match="styles poem"):
+        select(prompts, DataSpec(styles=("poem",)), label="harmful", split="train", seed=0)
+
+
+def test_row_limits_take_the_same_rows_for_the_same_seed():
+    prompts = [make(number) for number in range(50)]
+
+    def chosen(seed):
+        return [p.id for p in select(prompts, DataSpec(circuit_breaker_rows=10), label="harmful", split="train", seed=seed)]
+
+    assert chosen(0) == chosen(0) != chosen(1)
+    assert len(chosen(0)) == 10
+
+
+def test_categories_filter_the_harmful_side_alone():
+    benign = [make(0, label="benign", category="cooking")]
+    assert select(benign, DataSpec(categories=("fraud",)), label="benign", split="train", seed=0) == benign
+
+
+def test_both_sides_get_the_same_mix_of_openers():
+    """600 prompts a side: half have an opener, each of five about 60 times (standard deviation 7.3)."""
+    data = DataSpec(opener_share=0.5)
+    for label in ("harmful", "benign"):
+        prompts = [Prompt(id=str(n), turns=(Turn(role="user", content=f"{label} {n}"),), label=label) for n in range(600)]
+        counts = Counter(opener_for(prompt, data) for prompt in prompts)
+        assert set(counts) == {"", *data.openers}
+        assert 240 <= counts[""] <= 360
+        assert all(30 <= counts[opener] <= 95 for opener in data.openers)
+
+
+def test_no_openers_are_used_when_none_are_wanted():
+    assert {opener_for(make(n), DataSpec(opener_share=0)) for n in range(50)} == {""}

@@ -1,0 +1,101 @@
+"""What is wrong with a draft, field by field, so that each page part can say it beside its widget.
+
+Pure: knows drafts, cards and prompts, nothing of widgets.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from engine.records.cards import ModelCard
+from engine.records.errors import DataError, SpecError
+from engine.records.prompts import Label, Prompt, Split, select
+from engine.records.spec import DataSpec, ResolvedBlocks, RunSpec, parse_blocks, resolve_blocks
+
+SIDES: dict[Label, str] = {"harmful": "data.circuit_breaker", "benign": "data.retain"}
+
+
+class Checked(NamedTuple):
+    """problems: what to mend, by dotted field name; a run can start when there are none and the spec is there."""
+
+    spec: RunSpec | None
+    blocks: ResolvedBlocks | None
+    problems: dict[str, str]
+
+
+class RowCounts(NamedTuple):
+    """Rows that the draft selects; None for a set that only the worker can read."""
+
+    training: int
+    heldout: int
+
+
+def check_spec(content: Mapping[str, Any], card: ModelCard | None) -> Checked:
+    """Check the values alone, and the blocks and modules against the model's card."""
+    problems: dict[str, str] = {}
+    try:
+        spec = RunSpec.model_validate(content)
+    except ValidationError as error:
+        for problem in error.errors():
+            where = ".".join(str(part) for part in problem["loc"][:2])
+            message = problem["msg"].removeprefix("Value error, ").rstrip(".")
+            problems.setdefault(where, f"{message[:1].upper()}{message[1:]}.")
+        return Checked(None, None, problems)
+    if card is None:
+        return Checked(spec, None, problems)
+    problems |= _module_problems(spec, card)
+    blocks = None
+    for path, text in (("blocks.targets", spec.blocks.targets), ("blocks.adapted", spec.blocks.adapted)):
+        _try_blocks(path, text, card.block_count, problems)
+    if spec.loss.retain_blocks.strip() != "adapted":
+        _try_blocks("loss.retain_blocks", spec.loss.retain_blocks, card.block_count, problems)
+    if not {"blocks.targets", "blocks.adapted", "loss.retain_blocks"} & problems.keys():
+        try:
+            blocks = resolve_blocks(spec, card.block_count)
+        except SpecError as error:
+            problems["blocks.targets" if str(error).startswith("Target") else "blocks.adapted"] = str(error)
+    return Checked(spec, blocks, problems)
+
+
+def count_rows(
+    spec: RunSpec, prompts: Mapping[Label, list[Prompt] | None]
+) -> tuple[dict[Label, RowCounts], dict[str, str]]:
+    """Rows of each side that the spec selects, and what is wrong with the selection."""
+    counts: dict[Label, RowCounts] = {}
+    problems: dict[str, str] = {}
+    for label, rows in prompts.items():
+        if rows is None:
+            continue
+        try:
+            selected = {split: _select(rows, spec.data, label, split, spec.seed) for split in ("train", "validation", "test")}
+        except DataError as error:
+            problems[SIDES[label]] = str(error)
+            continue
+        counts[label] = RowCounts(len(selected["train"]), len(selected["validation"]) + len(selected["test"]))
+        missing = sum(row.answer is None for split in selected.values() for row in split)
+        if spec.data.answers == "given" and missing:
+            problems["data.answers"] = (
+                f"{missing} {label} rows have no answer of their own: choose 'elicit', or give a file with answers."
+            )
+    return counts, problems
+
+
+def _select(rows: list[Prompt], data: DataSpec, label: Label, split: Split, seed: int) -> list[Prompt]:
+    return select(rows, data, label=label, split=split, seed=seed)
+
+
+def _try_blocks(path: str, text: str, block_count: int, problems: dict[str, str]) -> None:
+    try:
+        parse_blocks(text, block_count)
+    except SpecError as error:
+        problems[path] = str(error)
+
+
+def _module_problems(spec: RunSpec, card: ModelCard) -> dict[str, str]:
+    unknown = [name for name in spec.adapter.modules if name not in card.modules]
+    if not unknown:
+        return {}
+    return {
+        "adapter.modules": f"{', '.join(unknown)} is no linear module of this model: choose from {', '.join(card.modules)}."
+    }

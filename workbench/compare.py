@@ -1,0 +1,96 @@
+"""Several runs over each other: curves, figures, and where their specs differ."""
+
+import pandas as pd
+import streamlit as st
+
+from engine.records.errors import RunError
+from engine.records.runs import Run, open_run
+from engine.records.tables import spec_differences
+from workbench.charts import CONFIG, RunCurves, compare_figures, with_ranges
+from workbench.frame import catching, places
+from workbench.live import follow
+from workbench.state import FIGURES, queue, settings
+from workbench.status import MOVING, shown_status
+from workbench.words import plain
+from workbench.zoom import zoom_memory
+
+
+def compare_view(run_ids: list[str]) -> None:
+    st.page_link(places()["runs"], label="All runs", icon=":material/arrow_back:")
+    st.title("Compare runs", anchor=False)
+    runs = []
+    for run_id in dict.fromkeys(run_ids):
+        try:
+            runs.append(open_run(settings().runs, run_id))
+        except RunError as error:
+            st.warning(plain(str(error)))
+    if len(runs) < 2:
+        st.info("Choose two or more runs in the list.", icon=":material/compare_arrows:")
+        return
+    st.session_state.pop(FIGURES, None)
+    moving = any(run.record().status in MOVING for run in runs)
+    st.fragment(_curves, run_every=3 if moving else None)(runs)
+    _figures(runs)
+    _differences(runs)
+
+
+@catching
+def _curves(runs: list[Run]) -> None:
+    followed = [follow(run) for run in runs]
+    frozen = st.toggle("Freeze charts", key="freeze")
+    view = "compare_" + "_".join(run.id for run in runs)
+    ranges = zoom_memory(view)
+    wanted = (view, tuple(one.version for one in followed), repr(ranges))
+    drawn, figures = st.session_state.get(FIGURES, (None, {}))
+    if drawn is None or (drawn != wanted and not frozen):
+        curves = [RunCurves(name, one.tables) for name, one in zip(_names(runs), followed, strict=True)]
+        figures = compare_figures(curves)
+        for name, chart in figures.items():
+            with_ranges(chart, ranges.get(name))
+        st.session_state[FIGURES] = (wanted, figures)
+    columns = st.columns(2, gap="medium")
+    for index, (name, chart) in enumerate(figures.items()):
+        with columns[index % 2]:
+            st.plotly_chart(chart, key=f"chart_{name}", config=CONFIG, alt=chart.layout.title.text)
+
+
+def _figures(runs: list[Run]) -> None:
+    st.subheader("Held-out figures", anchor=False)
+    worker = queue().worker()
+    records = [run.record() for run in runs]
+    table = pd.DataFrame(
+        [
+            {
+                "run": name,
+                "status": shown_status(record, worker, changed=(run.folder / "record.json").stat().st_mtime),
+                "step": record.step,
+                "cosine": record.figures.get("heldout_cosine"),
+                "drift": record.figures.get("heldout_drift"),
+                "borderline drift": record.figures.get("heldout_borderline_drift"),
+                "seconds": record.seconds,
+            }
+            for run, name, record in zip(runs, _names(runs), records, strict=True)
+        ]
+    )
+    three = st.column_config.NumberColumn(format="%.3f")
+    st.dataframe(
+        table, hide_index=True,
+        column_config={"cosine": three, "drift": three, "borderline drift": three,
+                       "seconds": st.column_config.NumberColumn("training, s", format="%.0f")},
+    )
+
+
+def _differences(runs: list[Run]) -> None:
+    st.subheader("Where the specs differ", anchor=False)
+    table = spec_differences([run.spec() for run in runs])
+    if table.empty:
+        st.caption("They do not: these runs were started with the same spec.")
+        return
+    table.columns = _names(runs)
+    st.dataframe(table.astype(str))
+
+
+def _names(runs: list[Run]) -> list[str]:
+    """Names for legends and columns; two runs of one name are told apart by their id."""
+    names = [run.label().name or run.id for run in runs]
+    return [name if names.count(name) == 1 else f"{name} ({run.id})" for name, run in zip(names, runs, strict=True)]

@@ -1,0 +1,131 @@
+"""The data part of the training form: both sets, what is in them, and how answers are made."""
+
+from collections import Counter
+
+import streamlit as st
+
+from engine.records.cards import DataCard
+from engine.records.prompts import Label, Prompt
+from workbench.blur import blurred, reveal_button
+from workbench.charts import token_figure
+from workbench.checks import SIDES
+from workbench.descriptions import data_card, data_payload, wait_for_card
+from workbench.forms import Form, problem, spec_field
+from workbench.pickers import source_picker
+
+SHOWN_ROWS = 5
+
+
+def data_part(form: Form) -> None:
+    st.subheader("Data", anchor=False)
+    for column, label in zip(st.columns(2, gap="large"), SIDES, strict=True):
+        with column:
+            _side(form, label)
+    harmful = form.prompts["harmful"] or []
+    known = [*harmful, *(form.prompts["benign"] or [])]
+    categories, styles = st.columns(2, gap="large")
+    with categories:
+        spec_field(form, "data.categories", options=_values(harmful, "category"))
+    with styles:
+        spec_field(form, "data.styles", options=_values(known, "style"))
+    more = st.expander("Answers, openers and limits", key="data_more", on_change="rerun")
+    with more:
+        if more.open:
+            _answer_fields(form)
+    problem(form, "data.answers")
+
+
+def side_card(form: Form, label: Label) -> DataCard | None:
+    """Token lengths of one side, once the model itself could be read."""
+    if form.card is None or form.spec is None or SIDES[label] in form.problems:
+        return None
+    return data_card(_payload(form, label))
+
+
+def _answer_fields(form: Form) -> None:
+    _row(form, "data.answers", "data.answer_field", "data.new_tokens", "data.temperature")
+    _row(form, "data.opener_share", "data.empty_prompt_share", "data.borderline_share", "data.max_tokens")
+    spec_field(form, "data.openers")
+    _row(form, "data.circuit_breaker_rows", "data.retain_rows", "data.heldout_rows", "data.drop_refusals")
+
+
+def _side(form: Form, label: Label) -> None:
+    st.markdown(f"**{'Circuit-breaker set: harmful' if label == 'harmful' else 'Retain set: benign'}**")
+    source_picker(form, label)
+    prompts = form.prompts[label]
+    if prompts is None and SIDES[label] in form.problems:
+        return
+    if prompts is None:
+        st.caption("The worker reads this dataset; its rows are not shown here.")
+    else:
+        splits = Counter(prompt.split for prompt in prompts)
+        borderline = sum(prompt.borderline for prompt in prompts)
+        st.caption(
+            f"{splits['train']} training, {splits['validation']} validation, {splits['test']} test rows"
+            + (f"; {borderline} borderline" if borderline else "")
+            + (f". Selected: {form.rows[label].training} training rows." if label in form.rows else ".")
+        )
+    card = side_card(form, label)
+    if card is not None:
+        st.caption(
+            f"Prompt length: {card.tokens_mean:.0f} tokens on average, 95 % up to {card.tokens_95:.0f}, "
+            f"longest {card.tokens_max}."
+        )
+    elif form.card is not None and form.spec is not None:
+        wait_for_card("describe_data", _payload(form, label), "the prompt lengths")
+    inside = st.expander(f"Look inside the {label} set", key=f"inside_{label}", on_change="rerun")
+    with inside:
+        if inside.open:
+            _contents(prompts or [], card, label)
+
+
+def _contents(prompts: list[Prompt], card: DataCard | None, label: Label) -> None:
+    if card is not None:
+        st.plotly_chart(
+            token_figure(card, harmful=label == "harmful"), key=f"token_plot_{label}",
+            config={"displayModeBar": False}, alt=f"Token lengths of {label} prompts",
+        )
+    if prompts:
+        _counts(prompts)
+        _rows(prompts, label)
+
+
+def _counts(prompts: list[Prompt]) -> None:
+    for name in ("category", "style"):
+        counts = Counter((getattr(prompt, name) or "none", prompt.split) for prompt in prompts)
+        values = sorted({value for value, _ in counts})
+        table = {
+            name: values,
+            **{split: [counts[value, split] for value in values] for split in ("train", "validation", "test")},
+            "borderline": [
+                sum(prompt.borderline for prompt in prompts if (getattr(prompt, name) or "none") == value)
+                for value in values
+            ],
+        }
+        st.dataframe(table, hide_index=True, height=min(38 + 35 * len(values), 220))
+
+
+def _rows(prompts: list[Prompt], label: Label) -> None:
+    shown = prompts[:: max(1, len(prompts) // SHOWN_ROWS)][:SHOWN_ROWS]
+    hidden = label == "harmful" and reveal_button(f"rows_{label}")
+    with blurred(f"rows_{label}", hidden=hidden):
+        for prompt in shown:
+            st.text(prompt.text)
+            st.caption(" · ".join(part for part in (prompt.category, prompt.style, prompt.split) if part))
+
+
+def _payload(form: Form, label: Label) -> dict:
+    return data_payload(
+        form.spec.model, source=str(form.content[SIDES[label]]), label=label,
+        answer_field=str(form.content["data.answer_field"]),
+    )
+
+
+def _values(prompts: list[Prompt], name: str) -> tuple[str, ...]:
+    return tuple(sorted({getattr(prompt, name) for prompt in prompts} - {""}))
+
+
+def _row(form: Form, *paths: str) -> None:
+    for column, path in zip(st.columns(len(paths), vertical_alignment="bottom"), paths, strict=True):
+        with column:
+            spec_field(form, path)

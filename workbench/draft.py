@@ -1,0 +1,186 @@
+"""The spec that the form is writing: its fields in the session, what differs from its origin in the URL.
+
+A draft outlives a visit to another page; the URL alone brings it back in another tab. Knows nothing of widgets but
+their keys.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from engine.records.errors import SpecError, WorkbenchError
+from engine.records.runs import open_run
+from engine.records.settings import SAMPLE_DATA
+from engine.records.spec import RunSpec, build_spec, parse_spec, read_spec
+from workbench.state import DRAFT, DRAFT_ERROR, LIKE, PRESET, settings
+
+Fields = dict[str, Any]
+LOADED = "loaded"
+PLAIN_DEFAULTS = "defaults"
+
+
+@dataclass
+class Draft:
+    """origin: 'preset:NAME', 'run:ID' or 'loaded'. content and base: all fields under dotted names."""
+
+    origin: str
+    base: Fields
+    content: Fields = field(default_factory=dict)
+
+    @property
+    def changes(self) -> Fields:
+        """The fields that differ from the origin."""
+        return {path: value for path, value in self.content.items() if value != self.base[path]}
+
+    @property
+    def preset(self) -> str:
+        """What the record calls the preset: '' for a spec that came from elsewhere."""
+        kind, _, name = self.origin.partition(":")
+        if kind != "preset":
+            return ""
+        return f"{name} (edited)" if self.changes else name
+
+
+def current_draft() -> Draft:
+    """The draft of this session, after what the URL asks for and what the widgets now hold."""
+    draft: Draft | None = st.session_state.get(DRAFT)
+    wanted = _origin_in_url()
+    if draft is None or (wanted and wanted != draft.origin):
+        draft = load(wanted or f"preset:{_first_choice()}", overrides=st.query_params.to_dict())
+    for path in draft.content:
+        if widget_key(path) in st.session_state:
+            draft.content[path] = st.session_state[widget_key(path)]
+    _write_url(draft)
+    return draft
+
+
+def load(origin: str, *, content: Fields | None = None, overrides: dict[str, str] | None = None) -> Draft:
+    """Begin a new draft from a preset, a run or given content. An origin that cannot be read leaves its error for the
+    page and begins from the default values."""
+    st.session_state.pop(DRAFT_ERROR, None)
+    try:
+        base = flat(_spec_of(origin))
+    except WorkbenchError as error:
+        st.session_state[DRAFT_ERROR] = str(error)
+        origin, base = f"preset:{PLAIN_DEFAULTS}", flat(RunSpec())
+    draft = Draft(origin, base, content or base | _valid_overrides(base, overrides or {}))
+    forget_widgets(list(base))
+    st.session_state[DRAFT] = draft
+    _write_url(draft)
+    return draft
+
+
+def load_text(text: str) -> None:
+    """Begin a draft from JSON text. Raises SpecError when it is no spec."""
+    load(LOADED, content=flat(parse_spec(text)))
+
+
+def preset_names() -> list[str]:
+    """The presets that ship, the quick one first."""
+    names = sorted(path.stem for path in _preset_folder().glob("*.json"))
+    first = [name for name in ("quick", "default") if name in names]
+    return first + [name for name in names if name not in first] or [PLAIN_DEFAULTS]
+
+
+def widget_key(path: str) -> str:
+    """'loss.space' -> 'spec_loss_space'."""
+    return "spec_" + path.replace(".", "_")
+
+
+def set_field(path: str, value: Any) -> None:
+    """Change a field from code (a click on the strip, an upload), before its widget is drawn."""
+    draft: Draft = st.session_state[DRAFT]
+    draft.content[path] = value
+    st.session_state[widget_key(path)] = value
+
+
+def forget_widgets(paths: list[str]) -> None:
+    for path in paths:
+        st.session_state.pop(widget_key(path), None)
+    for key in [key for key in st.session_state if str(key).startswith(("strip_", "source_", "points_"))]:
+        del st.session_state[key]
+
+
+def flat(spec: RunSpec) -> Fields:
+    fields: Fields = {}
+    for part, content in spec.model_dump(mode="json").items():
+        if isinstance(content, dict):
+            fields |= {f"{part}.{name}": value for name, value in content.items()}
+        else:
+            fields[part] = content
+    return fields
+
+
+def nested(content: Fields) -> dict[str, Any]:
+    """Dotted names back to the shape that RunSpec reads."""
+    shape: dict[str, Any] = {}
+    for path, value in content.items():
+        part, dot, name = path.partition(".")
+        if dot:
+            shape.setdefault(part, {})[name] = value
+        else:
+            shape[part] = value
+    return shape
+
+
+def _spec_of(origin: str) -> RunSpec:
+    kind, _, name = origin.partition(":")
+    if kind == "run":
+        return open_run(settings().runs, name).spec()
+    if kind != "preset" or name == PLAIN_DEFAULTS:
+        return RunSpec()
+    if name not in preset_names():
+        raise SpecError(f"There is no preset '{name}': choose {', '.join(preset_names())}.")
+    return read_spec(_preset_folder() / f"{name}.json")
+
+
+def _valid_overrides(base: Fields, overrides: dict[str, str]) -> Fields:
+    """The fields given in the URL, as far as the spec stays valid with them: a link may be old or mistyped."""
+    given: Fields = {}
+    for path in base.keys() & overrides.keys():
+        try:
+            given[path] = overrides[path] if isinstance(base[path], str) else json.loads(overrides[path])
+        except ValueError:
+            continue
+    if _is_valid(base | given):
+        return {path: flat(build_spec(nested(base | given)))[path] for path in given}
+    return {path: value for path, value in given.items() if _is_valid(base | {path: value})}
+
+
+def _is_valid(content: Fields) -> bool:
+    try:
+        build_spec(nested(content))
+    except SpecError:
+        return False
+    return True
+
+
+def _write_url(draft: Draft) -> None:
+    kind, _, name = draft.origin.partition(":")
+    wanted = {PRESET: name} if kind == "preset" else {LIKE: name} if kind == "run" else {PRESET: LOADED}
+    wanted |= {path: _to_url(value) for path, value in draft.changes.items()}
+    if st.query_params.to_dict() != wanted:
+        st.query_params.from_dict(wanted)
+
+
+def _to_url(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _origin_in_url() -> str:
+    if LIKE in st.query_params:
+        return f"run:{st.query_params[LIKE]}"
+    name = st.query_params.get(PRESET, "")
+    return LOADED if name == LOADED else f"preset:{name}" if name else ""
+
+
+def _first_choice() -> str:
+    names = preset_names()
+    return "default" if "default" in names else names[0]
+
+
+def _preset_folder() -> Path:
+    return SAMPLE_DATA / "presets"

@@ -1,0 +1,157 @@
+"""Widgets to RunSpec: one widget a field, made from the field's own type, bounds and description."""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import streamlit as st
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from engine.records.cards import ModelCard
+from engine.records.errors import DataError
+from engine.records.prompts import Label, Prompt, read_source
+from engine.records.settings import SAMPLE_DATA
+from engine.records.spec import ModelSpec, RunSpec, field_description
+from workbench.checks import SIDES, RowCounts, check_spec, count_rows
+from workbench.descriptions import model_card, model_payload
+from workbench.draft import Draft, current_draft, nested, widget_key
+from workbench.words import plain
+
+LABELS = {
+    "model.dtype": "Number format",
+    "adapter.rank": "Rank r",
+    "adapter.noise": "Starting noise of B",
+    "data.circuit_breaker_rows": "Harmful rows",
+    "data.retain_rows": "Benign rows",
+    "data.heldout_rows": "Held-out rows",
+    "data.new_tokens": "Answer tokens",
+    "data.max_tokens": "Tokens a row",
+    "loss.skip_response_tokens": "Skip response tokens",
+    "optimizer.circuit_breaker_batch": "Harmful rows a step",
+    "optimizer.retain_batch": "Benign rows a step",
+    "optimizer.tokens_per_micro_batch": "Tokens a micro-batch",
+    "captures.heldout_every": "Held-out every",
+    "captures.probe_every": "Probe every",
+    "captures.checkpoint_every": "Checkpoint every",
+}
+CHOICES = {"captures.trackers": ("tensorboard", "trackio", "wandb")}
+
+
+@dataclass
+class Form:
+    """The draft with all that is known about it in this run of the page."""
+
+    draft: Draft
+    card: ModelCard | None
+    spec: RunSpec | None
+    prompts: dict[Label, list[Prompt] | None]
+    rows: dict[Label, RowCounts] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        return self.draft.content
+
+
+def open_form() -> Form:
+    """Read the draft, the model's card and the prompt sets, and check them together, before any widget is drawn."""
+    draft = current_draft()
+    content = nested(draft.content)
+    checked = check_spec(content, _card(content["model"]))
+    form = Form(draft, _card(content["model"]), checked.spec, {}, problems=dict(checked.problems))
+    for label, path in SIDES.items():
+        form.prompts[label] = None
+        source = str(draft.content[path])
+        if not source.startswith("hub:"):
+            try:
+                form.prompts[label] = _read(source, label, str(draft.content["data.answer_field"]))
+            except DataError as error:
+                form.problems[path] = str(error)
+    if form.spec is not None:
+        form.rows, problems = count_rows(form.spec, form.prompts)
+        form.problems = problems | form.problems
+    return form
+
+
+def spec_field(form: Form, path: str, *, label: str = "", options: tuple[str, ...] = (), disabled: bool = False) -> Any:
+    """The widget of one field, with its description as help and its problem below. Returns its value."""
+    key = widget_key(path)
+    if key not in st.session_state:
+        st.session_state[key] = form.content[path]
+    info = _info(path)
+    shared: dict[str, Any] = {
+        "label": label or LABELS.get(path, path.rpartition(".")[2].replace("_", " ").capitalize()),
+        "key": key,
+        "help": field_description(path),
+        "disabled": disabled,
+    }
+    value = _widget(path, info, shared, options)
+    form.content[path] = value
+    problem(form, path)
+    return value
+
+
+def problem(form: Form, path: str) -> None:
+    """What is wrong with this field, beside it."""
+    if path in form.problems:
+        st.markdown(f":red[:material/error: {plain(form.problems[path])}]")
+
+
+def _widget(path: str, info: FieldInfo, shared: dict[str, Any], options: tuple[str, ...]) -> Any:
+    kind = info.annotation
+    if get_origin(kind) is Literal:
+        return st.selectbox(options=get_args(kind), **shared)
+    if kind is bool:
+        return st.toggle(**shared)
+    if kind in (int, float):
+        return st.number_input(**shared, **_bounds(info, kind))
+    if kind is str:
+        return st.text_input(**shared)
+    known = dict.fromkeys((*(options or CHOICES.get(path, ())), *info.get_default(), *st.session_state[shared["key"]]))
+    return st.multiselect(options=list(known), accept_new_options=not options, placeholder="all", **shared)
+
+
+def _bounds(info: FieldInfo, kind: type) -> dict[str, Any]:
+    """Limits of a number field. An open lower limit is left to the check, which says why 0 is refused."""
+    low = next((getattr(one, name) for one in info.metadata for name in ("ge", "gt") if hasattr(one, name)), 0)
+    high = next((one.le for one in info.metadata if hasattr(one, "le")), None)
+    bounds: dict[str, Any] = {"min_value": kind(low)}
+    if high is not None:
+        bounds["max_value"] = kind(high)
+    if kind is int:
+        return bounds | {"step": 1}
+    default = float(info.default)
+    return bounds | {"step": default / 10 if 0 < default < 0.05 else 0.05 if default < 1 else 1.0, "format": "%g"}
+
+
+def _info(path: str) -> FieldInfo:
+    part: Any = RunSpec
+    *outer, last = path.split(".")
+    for name in outer:
+        part = part.model_fields[name].annotation
+    return part.model_fields[last]
+
+
+def _card(model: dict[str, Any]) -> ModelCard | None:
+    try:
+        return model_card(model_payload(ModelSpec.model_validate(model)))
+    except ValidationError:
+        return None
+
+
+def _read(source: str, label: Label, answer_field: str) -> list[Prompt]:
+    """Prompt sets are kept between reruns; a changed file is read anew."""
+    path = SAMPLE_DATA / "prompts" / f"{source.removeprefix('sample:')}.jsonl"
+    file = path if source.startswith("sample:") else Path(source).expanduser()
+    try:
+        stamp = file.stat().st_mtime_ns
+    except OSError:
+        stamp = 0
+    return _read_once(source, label, answer_field, stamp)
+
+
+@lru_cache(maxsize=8)
+def _read_once(source: str, label: Label, answer_field: str, stamp: int) -> list[Prompt]:
+    return read_source(source, label=label, answer_field=answer_field)

@@ -1,0 +1,84 @@
+"""The frame around every page: places, style, and the one catcher of errors. Knows nothing of what a page shows."""
+
+import functools
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import ParamSpec
+
+import streamlit as st
+
+from engine.records.errors import WorkbenchError
+from engine.records.settings import ROOT
+from workbench.words import plain
+
+Arguments = ParamSpec("Arguments")
+_log = logging.getLogger("workbench")
+
+
+def places() -> dict[str, st.Page]:
+    """The pages by name, for navigation and for links between them."""
+    folder = ROOT / "pages"
+    return {
+        "train": st.Page(folder / "train.py", title="Train", icon=":material/model_training:", url_path="train"),
+        "runs": st.Page(folder / "runs.py", title="Runs", icon=":material/monitoring:", url_path="runs"),
+    }
+
+
+@contextmanager
+def page_frame() -> Iterator[None]:
+    """Every page body runs in here."""
+    st.html(f"<style>{_CSS}</style>")
+    with caught():
+        yield
+
+
+@contextmanager
+def caught() -> Iterator[None]:
+    """Show what the user can mend; log the rest and say so kindly. No stack trace reaches the screen."""
+    try:
+        yield
+    except WorkbenchError as error:
+        st.error(plain(str(error)), icon=":material/error:")
+    except Exception:
+        _log.exception("A page failed")
+        st.error(
+            "This part of the page could not be drawn. Reload the page; if it stays, the server's log says why. "
+            "Runs and the worker are not touched by this.",
+            icon=":material/error:",
+        )
+
+
+def catching(body: Callable[Arguments, None]) -> Callable[Arguments, None]:
+    """The catcher for fragments, which run without the page around them."""
+
+    @functools.wraps(body)
+    def guarded(*arguments: Arguments.args, **options: Arguments.kwargs) -> None:
+        with caught():
+            body(*arguments, **options)
+
+    return guarded
+
+
+_CSS = """
+[class*="st-key-blurred"] { filter: blur(7px); user-select: none; pointer-events: none; }
+[data-testid="stLayoutWrapper"]:has(> .st-key-launch_panel) { position: sticky; top: 3.6rem; }
+[class*="st-key-strip_"] [role="toolbar"] {
+  display: grid; grid-template-columns: repeat(auto-fill, minmax(1.55rem, 1fr)); gap: 2px; width: 100%;
+}
+[class*="st-key-strip_"] button {
+  width: 100%; min-width: 0; min-height: 1.9rem; padding: 0; margin: 0; border-radius: 3px; justify-content: center;
+  font-variant-numeric: tabular-nums;
+}
+.st-key-strip_blocks_targets button[aria-pressed="true"] {
+  background: #D55E00 !important; border-color: #D55E00 !important; color: #ffffff !important;
+}
+.st-key-strip_blocks_adapted button[aria-pressed="true"] {
+  background: #0072B2 !important; border-color: #0072B2 !important; color: #ffffff !important;
+}
+[class*="st-key-row_"] { border-top: 1px solid rgba(128, 140, 150, 0.22); padding-top: 0.35rem; }
+[class*="st-key-row_"] [data-testid="stPageLink"] a { background: transparent; padding-left: 0; }
+[class*="st-key-row_"] [data-testid="stPageLink"] [data-testid="stIconMaterial"] { display: none; }
+[data-testid="stMainBlockContainer"] { padding-left: 2.4rem; padding-right: 2.4rem; padding-bottom: 3rem; }
+[data-testid="stMetric"] { padding: 0.1rem 0; }
+"""

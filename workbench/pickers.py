@@ -1,0 +1,136 @@
+"""Choose blocks on a strip, and a prompt set by its source. Knows the form's draft, nothing of what is done with it."""
+
+import hashlib
+from pathlib import Path
+
+import streamlit as st
+
+from engine.records.errors import SpecError, WorkbenchError
+from engine.records.files import write_whole
+from engine.records.prompts import REFUSED_SUFFIXES, Label
+from engine.records.settings import SAMPLE_DATA
+from engine.records.spec import format_blocks, paper_layer, parse_blocks
+from workbench.checks import SIDES
+from workbench.draft import set_field
+from workbench.forms import Form, problem, spec_field
+from workbench.state import settings
+from workbench.words import plain
+
+KINDS = {"sample": "Sample set", "file": "File", "hub": "Hugging Face", "upload": "Upload"}
+
+
+def block_strip(form: Form, path: str, *, label: str) -> None:
+    """All blocks of the model in a row: click them, or write the list; each follows the other.
+
+    The text is the truth. The strip is set from it before it is drawn, and a click writes the text.
+    """
+    written, told = st.columns([1, 2.2], gap="medium", vertical_alignment="bottom")
+    with written:
+        text = str(spec_field(form, path, label=label))
+    if form.card is None:
+        told.caption("The strip of blocks appears when the model's facts are known; the list can be written already.")
+        return
+    key = f"strip_{path.replace('.', '_')}"
+    blocks = _parsed(text, form.card.block_count)
+    if blocks is not None and st.session_state.get(key) != list(blocks):
+        st.session_state[key] = list(blocks)
+    if blocks and path not in form.problems:
+        told.caption(_blocks_caption(blocks))
+    st.segmented_control(
+        f"{label}, by click",
+        options=range(form.card.block_count),
+        selection_mode="multi",
+        key=key,
+        label_visibility="collapsed",
+        width="stretch",
+        wrap=True,
+        on_change=_take_clicks,
+        args=(path, key),
+    )
+
+
+def source_picker(form: Form, label: Label) -> None:
+    """Where one side's prompts come from: a set that ships, a file, a dataset, or an upload that is kept as a file."""
+    path = SIDES[label]
+    source = str(form.content[path])
+    key = f"source_kind_{label}"
+    if key not in st.session_state:
+        st.session_state[key] = _kind(source)
+    kind = st.segmented_control(
+        f"Source of {label} prompts",
+        options=list(KINDS),
+        format_func=KINDS.__getitem__,
+        key=key,
+        required=True,
+        label_visibility="collapsed",
+        help="sample: ships with the workbench. Files: JSONL with 'prompt' or 'messages', or a JSON list.",
+    )
+    value = f"source_value_{label}_{kind}"
+    if kind == "sample":
+        names = sorted(file.stem for file in (SAMPLE_DATA / "prompts").glob("*.jsonl"))
+        current = source.removeprefix("sample:")
+        index = names.index(current) if current in names else None
+        chosen = st.selectbox(f"Sample set, {label}", names, index=index, key=value, placeholder="Choose a set")
+        _offer(path, source, f"sample:{chosen}" if chosen else "")
+    elif kind == "file":
+        current = source if _kind(source) == "file" else ""
+        _offer(path, source, st.text_input(f"File of {label} prompts", current, key=value, placeholder="prompts.jsonl"))
+    elif kind == "hub":
+        current = source.removeprefix("hub:") if source.startswith("hub:") else ""
+        chosen = st.text_input(f"Hugging Face dataset, {label}", current, key=value, placeholder="owner/dataset")
+        _offer(path, source, f"hub:{chosen}" if chosen else "")
+    else:
+        _take_upload(path, source, label, value)
+    problem(form, path)
+
+
+def _offer(path: str, source: str, chosen: str) -> None:
+    """Take a newly chosen source and draw the page again, so that checks and facts are those of the new one."""
+    chosen = chosen.strip()
+    if chosen and chosen != source:
+        set_field(path, chosen)
+        st.rerun()
+
+
+def _take_upload(path: str, source: str, label: Label, key: str) -> None:
+    file = st.file_uploader(f"Upload {label} prompts", type=["jsonl", "json"], key=key)
+    if file is None:
+        if Path(source).parent == settings().uploads:
+            st.caption(f"In use: {plain(Path(source).name)}")
+        return
+    suffix = Path(file.name).suffix.lower()
+    if suffix in REFUSED_SUFFIXES:
+        st.error("Such a file may run code when it is opened: convert it to JSON or JSONL first.")
+        return
+    content = file.getvalue()
+    target = settings().uploads / f"{hashlib.sha256(content).hexdigest()[:16]}{suffix}"
+    try:
+        if not target.exists():
+            write_whole(target, content)
+    except WorkbenchError as error:
+        st.error(plain(str(error)))
+        return
+    _offer(path, source, str(target))
+
+
+def _take_clicks(path: str, key: str) -> None:
+    set_field(path, format_blocks(st.session_state[key] or []))
+
+
+def _parsed(text: str, block_count: int) -> tuple[int, ...] | None:
+    try:
+        return parse_blocks(text, block_count)
+    except SpecError:
+        return () if not text.strip() else None
+
+
+def _blocks_caption(blocks: tuple[int, ...]) -> str:
+    layers = format_blocks([paper_layer(block) for block in blocks])
+    count = "1 block" if len(blocks) == 1 else f"{len(blocks)} blocks"
+    return f"{count}: {format_blocks(blocks)}. In the paper's counting, layer {layers}."
+
+
+def _kind(source: str) -> str:
+    if source.startswith("sample:"):
+        return "sample"
+    return "hub" if source.startswith("hub:") else "file"

@@ -1,0 +1,45 @@
+"""Probe answers as they change over the steps: the base model beside the model of a chosen step."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from engine.records.results import ProbeAnswer, ProbeResult
+from workbench.blur import blurred, reveal_button
+
+NEWEST = -1
+
+
+def probes(results: Sequence[ProbeResult]) -> None:
+    if not results:
+        st.info("Probe answers appear when the base model has answered the probe prompts.", icon=":material/forum:")
+        return
+    by_step = {result.step: result for result in results}
+    steps = sorted(by_step)
+    base = by_step[steps[0]]
+    chosen = st.select_slider(
+        "Step", [*steps, NEWEST], value=NEWEST, key="probe_step",
+        format_func=lambda step: f"newest ({steps[-1]})" if step == NEWEST else str(step),
+        help="Step 0 is the base model. 'newest' follows the run.",
+    )
+    result = by_step[steps[-1] if chosen == NEWEST else chosen]
+    before = {answer.prompt_id: answer.answer for answer in base.answers}
+    for answer in sorted(result.answers, key=lambda one: one.label, reverse=True):
+        with st.container(border=True, key=f"probe_{answer.prompt_id}"):
+            _pair(answer, before.get(answer.prompt_id, ""), base.step, result.step)
+
+
+def _pair(answer: ProbeAnswer, before: str, base_step: int, step: int) -> None:
+    harmful = answer.label == "harmful"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(answer.label, color="orange" if harmful else "blue")
+        hidden = harmful and reveal_button(f"probe_{answer.prompt_id}")
+    with blurred(f"probe_{answer.prompt_id}", hidden=hidden):
+        st.text(answer.prompt)
+        left, right = st.columns(2, gap="medium")
+        with left:
+            st.caption("Base" if base_step == 0 else f"Step {base_step}")
+            st.text(before or "(no answer)")
+        with right:
+            st.caption(f"Circuit-broken, step {step}" if step else "Base (step 0)")
+            st.text(answer.answer or "(no answer)")

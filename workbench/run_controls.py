@@ -1,0 +1,90 @@
+"""The controls of one run: what its status allows, sent to the worker through the queue."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from engine.records.launch import ensure_worker
+from engine.records.results import Control, ControlEvent
+from engine.records.runs import RESUMABLE, Run
+from workbench.frame import catching, caught, places
+from workbench.run_list import name_form
+from workbench.state import LIKE, queue, settings
+
+WORDS: dict[str, str] = {
+    "pause": "Pause", "resume": "Resume", "stop": "Stop and keep", "cancel": "Cancel",
+    "alpha": "Alpha", "learning_rate": "Learning rate",
+}
+
+
+def controls(run: Run, status: str, given: Sequence[ControlEvent]) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", key="run_controls"):
+        if status == "running":
+            _button(run, "pause", ":material/pause:", "Halts after the step it is taking; nothing is lost.")
+        if status == "paused":
+            _button(run, "resume", ":material/play_arrow:", "Goes on with the next step.", primary=True)
+        if status in ("running", "paused"):
+            _button(run, "stop", ":material/stop:", "Ends now, writes the adapter and a checkpoint; can be resumed.")
+            _adjust(run, given)
+        if status in ("queued", "running", "paused"):
+            _cancel(run)
+        if status == "stopping":
+            st.caption("Stopping: the adapter is being written.")
+        if status in RESUMABLE and not run.read_only:
+            st.button("Resume", key="resume_run", icon=":material/play_arrow:", type="primary", on_click=_resume,
+                      args=(run.id,), help="Goes on from the last checkpoint as if it had not ended.")
+        st.page_link(places()["train"], label="Start another like this", icon=":material/content_copy:", query_params={LIKE: run.id})
+        if not run.read_only:
+            with st.popover("Name and note", icon=":material/edit:", key="edit_label"), caught():
+                name_form(run, run.label())
+
+
+def _button(run: Run, control: Control, icon: str, help_text: str, *, primary: bool = False) -> None:
+    st.button(
+        WORDS[control], key=f"control_{control}", icon=icon, help=help_text, type="primary" if primary else "secondary",
+        on_click=_send, args=(run.id, control),
+    )
+
+
+def _cancel(run: Run) -> None:
+    with st.popover("Cancel", icon=":material/close:", key="cancel_popover"):
+        st.caption("Ends the run without an adapter. Its curves and last checkpoint stay.")
+        st.button("Cancel this run", key="control_cancel", on_click=_send, args=(run.id, "cancel"))
+
+
+def _adjust(run: Run, given: Sequence[ControlEvent]) -> None:
+    spec = run.spec()
+    current = {"alpha": spec.schedule.alpha, "learning_rate": spec.optimizer.learning_rate}
+    current |= {event.control: event.value for event in given if event.control in current and event.value}
+    with st.popover("Adjust", icon=":material/tune:", key="adjust"):
+        st.caption("Holds from the next step on and is written down with the run.")
+        for control, value in current.items():
+            key = f"adjust_{control}"
+            number, button = st.columns([1.4, 1], vertical_alignment="bottom")
+            number.number_input(WORDS[control], min_value=0.0, value=value, step=value / 10, format="%g", key=key)
+            button.button(
+                f"Set {WORDS[control].lower()}", key=f"control_{control}", on_click=_send_value, args=(run.id, control, key)
+            )
+
+
+@catching
+def _send_value(run_id: str, control: Control, key: str) -> None:
+    value = float(st.session_state[key])
+    if value <= 0:
+        st.toast(f"{WORDS[control]} must be above 0.", icon=":material/error:")
+        return
+    queue().control(run_id, control, value)
+    st.toast(f"{WORDS[control]} {value:g} holds from the next step on.", icon=":material/tune:")
+
+
+@catching
+def _send(run_id: str, control: Control) -> None:
+    queue().control(run_id, control)
+    st.toast(f"{WORDS[control]}: the worker does it after this step.", icon=":material/check:")
+
+
+@catching
+def _resume(run_id: str) -> None:
+    queue().submit("train", run_id=run_id)
+    ensure_worker(settings())
+    st.toast("The run is queued to go on.", icon=":material/play_arrow:")

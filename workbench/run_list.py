@@ -1,0 +1,204 @@
+"""The list of runs: filter, open, rename, note, delete, choose for comparison. Reads records, never events."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import streamlit as st
+
+from engine.records.errors import WorkbenchError
+from engine.records.runs import ACTIVE, Record, Run, RunLabel, delete_run, list_runs
+from engine.records.spec import format_blocks
+from workbench.frame import caught, catching, places
+from workbench.state import COMPARE, LIKE, RUN, queue, settings
+from workbench.status import BADGES, shown_status
+from workbench.words import duration, figure, moment, plain
+
+PAGE = 25
+WIDTHS = (0.35, 2.5, 1.25, 2.3, 1.5, 1.3, 0.85, 0.85, 0.7)
+HEADINGS = ("", "Run", "Status", "Model and preset", "Target / adapted", "Time", "Cosine", "Drift", "")
+
+
+class Row(NamedTuple):
+    """One run as the list shows it. error: why its record cannot be read."""
+
+    run: Run
+    record: Record | None
+    label: RunLabel
+    status: str
+    model: str
+    error: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.label.name or self.run.id
+
+
+def run_list() -> None:
+    st.title("Runs", anchor=False)
+    rows = run_rows()
+    _watch(_signature(rows))
+    if not rows:
+        _empty()
+        return
+    shown = _filtered(rows)
+    _compare_bar(rows)
+    with st.container(gap="xsmall", key="run_table"):
+        for column, heading in zip(st.columns(WIDTHS, gap="small"), HEADINGS, strict=True):
+            column.caption(heading or " ")
+        pages = max(1, -(-len(shown) // PAGE))
+        page = min(st.session_state.get("run_page", 1), pages)
+        for row in shown[(page - 1) * PAGE : page * PAGE]:
+            _row(row)
+    if not shown:
+        st.info("No run fits the filter: clear it to see all.", icon=":material/filter_alt_off:")
+    if pages > 1:
+        st.pagination(pages, key="run_page")
+
+
+def run_rows() -> list[Row]:
+    worker = queue().worker()
+    rows = []
+    for run in list_runs(settings().runs):
+        try:
+            changed = (run.folder / "record.json").stat().st_mtime
+            record = run.record()
+            status = shown_status(record, worker, changed=changed)
+            rows.append(Row(run, record, run.label(), status, _model_of(run)))
+        except (WorkbenchError, OSError) as error:
+            rows.append(Row(run, None, run.label(), "failed", "", str(error)))
+    return rows
+
+
+@st.fragment(run_every=2)
+@catching
+def _watch(drawn: str) -> None:
+    """Draw the list again when a run appeared, moved by a percent, or lost its worker; otherwise cost nothing."""
+    if _signature(run_rows()) != drawn:
+        st.rerun()
+
+
+def _signature(rows: list[Row]) -> str:
+    return repr([
+        (row.run.id, row.status, row.label, row.record and (100 * row.record.step // max(1, row.record.steps), row.record.figures))
+        for row in rows
+    ])
+
+
+def _empty() -> None:
+    with st.container(border=True, key="no_runs"):
+        st.markdown("**No run yet.** A run trains a circuit breaker and keeps all that happened: curves, answers, adapter.")
+        st.page_link(places()["train"], label="Set up the first run", icon=":material/model_training:")
+
+
+def _filtered(rows: list[Row]) -> list[Row]:
+    text, states = st.columns([1, 2.4], vertical_alignment="bottom")
+    words = text.text_input(
+        "Filter", key="q", bind="query-params", placeholder="name, note, model, preset or id", icon=":material/search:"
+    )
+    present = [status for status in BADGES if any(row.status == status for row in rows)]
+    chosen = states.pills(
+        "Status", present, selection_mode="multi", key="status", bind="query-params",
+        format_func=lambda status: f"{BADGES[status].icon} {BADGES[status].word}",
+    )
+    return [
+        row
+        for row in rows
+        if (not chosen or row.status in chosen) and all(word in _searchable(row) for word in (words or "").lower().split())
+    ]
+
+
+def _searchable(row: Row) -> str:
+    preset = row.record.preset if row.record else ""
+    return f"{row.run.id} {row.label.name} {row.label.note} {row.model} {preset}".lower()
+
+
+def _compare_bar(rows: list[Row]) -> None:
+    chosen = [row.run.id for row in rows if st.session_state.get(f"pick_{row.run.id}")]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if len(chosen) >= 2:
+            st.page_link(
+                places()["runs"], label=f"Compare {len(chosen)} runs", icon=":material/compare_arrows:",
+                query_params={COMPARE: ",".join(chosen)},
+            )
+        else:
+            st.caption("Tick two or more runs to lay their curves over each other.")
+
+
+def _row(row: Row) -> None:
+    with st.container(key=f"row_{row.run.id}"):
+        cells = st.columns(WIDTHS, gap="small", vertical_alignment="center")
+        cells[0].checkbox(f"Compare {row.name}", key=f"pick_{row.run.id}", label_visibility="collapsed", disabled=row.record is None)
+        with cells[1]:
+            st.page_link(places()["runs"], label=f"**{plain(row.name)}**", query_params={RUN: row.run.id})
+            if row.label.note:
+                st.caption(plain(row.label.note))
+        badge = BADGES[row.status]
+        cells[2].badge(badge.word, icon=badge.icon, color=badge.colour)
+        if row.record is None:
+            cells[3].caption(plain(row.error))
+        else:
+            _facts(row, row.record, cells)
+        with cells[8]:
+            _menu(row)
+
+
+def _facts(row: Row, record: Record, cells: list) -> None:
+    shipped = " · ships with the workbench" if row.run.read_only else ""
+    cells[3].caption(f"{plain(row.model.rpartition('/')[2])}  \n{plain(record.preset or 'own settings')}{shipped}")
+    targets = format_blocks(record.targets) if record.targets else "–"
+    adapted = format_blocks(record.adapted) if record.adapted else "–"
+    cells[4].caption(f"{targets} / {adapted}")
+    seconds = record.seconds + record.elicit_seconds
+    progress = f"step {record.step} of {record.steps}" if row.status in ACTIVE or row.status == "interrupted" else (
+        duration(seconds) if seconds else "–")
+    cells[5].caption(f"{moment(record.created)}  \n{progress}")
+    cells[6].caption(figure(record.figures.get("heldout_cosine")))
+    cells[7].caption(figure(record.figures.get("heldout_drift")))
+
+
+def _menu(row: Row) -> None:
+    menu = st.popover("", icon=":material/more_horiz:", key=f"menu_{row.run.id}", on_change="rerun", help="More")
+    if not menu.open:
+        return
+    with menu, caught():
+        if row.record is not None:
+            st.page_link(
+                places()["train"], label="Start another like this", icon=":material/content_copy:",
+                query_params={LIKE: row.run.id},
+            )
+        if row.run.read_only:
+            st.caption("This run ships with the workbench: it cannot be renamed or deleted.")
+            return
+        name_form(row.run, row.label)
+        _delete(row)
+
+
+def name_form(run: Run, label: RunLabel) -> None:
+    with st.form(f"label_{run.id}", border=False):
+        name = st.text_input("Name", label.name, placeholder=run.id, max_chars=80, key=f"name_{run.id}")
+        note = st.text_area("Note", label.note, height=90, max_chars=2000, key=f"note_{run.id}")
+        if st.form_submit_button("Save", key=f"save_{run.id}"):
+            run.set_label(name=name, note=note)
+            st.rerun()
+
+
+def _delete(row: Row) -> None:
+    if row.record is not None and row.record.status in ACTIVE - {"queued"}:
+        st.caption("An active run cannot be deleted: stop it first.")
+        return
+    sure = st.checkbox("Delete this run with its adapter and curves", key=f"sure_{row.run.id}")
+    if st.button("Delete for good", key=f"delete_{row.run.id}", icon=":material/delete:", disabled=not sure):
+        delete_run(row.run)
+        st.toast(f"{plain(row.name)} is deleted.")
+        st.rerun()
+
+
+def _model_of(run: Run) -> str:
+    return _model_name(str(run.folder), (run.folder / "spec.json").stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2000)
+def _model_name(folder: str, stamp: int) -> str:
+    """A spec is written once, so its model is read once."""
+    return Run(Path(folder)).spec().model.name

@@ -1,0 +1,70 @@
+"""The sidebar: the worker's state with its button, and settings of this screen."""
+
+import streamlit as st
+
+from engine.records.launch import ensure_worker, restart_worker
+from workbench.frame import catching
+from workbench.live import read_tail
+from workbench.state import BLUR, queue, settings
+from workbench.status import WORKER_BADGES
+from workbench.words import plain
+
+
+def sidebar() -> None:
+    _start_worker_once(str(settings().runs))
+    _worker_state()
+    st.toggle(
+        "Blur harmful text",
+        value=True,
+        key=BLUR,
+        persist_state="session",
+        help="Harmful prompts and their answers stay blurred until you reveal them.",
+    )
+
+
+@st.cache_resource(show_spinner=False)
+def _start_worker_once(runs: str) -> None:
+    """Once a server: a worker that dies later is shown as dead and started by its button, not behind the user's back."""
+    ensure_worker(settings())
+
+
+@st.fragment(run_every=2)
+@catching
+def _worker_state() -> None:
+    worker = queue().worker()
+    badge = WORKER_BADGES.get(worker.status, WORKER_BADGES["dead"])
+    with st.container(key="worker_state", gap="small"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.markdown("**Worker**", width="content")
+            st.badge(badge.word, icon=badge.icon, color=badge.colour)
+            if worker.device:
+                st.badge(plain(worker.device), icon=":material/memory:", color="gray")
+        if worker.doing and worker.status in ("busy", "starting", "hung"):
+            st.caption(plain(worker.doing))
+        if worker.status == "dead":
+            st.caption("Nothing trains until it runs. Interrupted runs can be resumed.")
+            st.button("Start the worker", key="start_worker", on_click=_start, icon=":material/power:", width="stretch")
+        elif worker.status == "hung":
+            st.caption("It is alive but has not taken a step for a while.")
+            st.button(
+                "Restart the worker", key="restart_worker", on_click=_restart, icon=":material/refresh:", width="stretch"
+            )
+        if worker.status in ("dead", "hung"):
+            _log_tail()
+
+
+@catching
+def _start() -> None:
+    ensure_worker(settings())
+
+
+@catching
+def _restart() -> None:
+    restart_worker(settings())
+
+
+def _log_tail() -> None:
+    text = read_tail(settings().worker_log)
+    if text:
+        with st.popover("Its last words", icon=":material/terminal:", width="stretch"):
+            st.code(text, language=None, wrap_lines=True, height=300)

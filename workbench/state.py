@@ -1,0 +1,39 @@
+"""Names of what this screen looks at, in the session and in the URL, and the way to the records."""
+
+from functools import lru_cache
+
+import streamlit as st
+
+from engine.records.jobs import Queue
+from engine.records.settings import Settings, read_settings
+
+# URL parameters.
+RUN = "run"
+COMPARE = "compare"
+LIKE = "like"
+PRESET = "preset"
+
+# Session keys that are no widget's.
+DRAFT = "draft"
+DRAFT_ERROR = "draft_error"
+ASKED = "asked_jobs"
+FOLLOWED = "followed_runs"
+RANGES = "chart_ranges"
+FIGURES = "drawn_figures"
+
+# Widget keys that more than one module reads.
+BLUR = "blur_harmful"
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    return read_settings()
+
+
+def queue() -> Queue:
+    return Queue(settings().desk)
+
+
+def blurs() -> bool:
+    """Whether harmful text is blurred until it is revealed."""
+    return bool(st.session_state.get(BLUR, True))

@@ -1,0 +1,76 @@
+"""What a run's status and the worker's state look like. Pure: knows nothing of Streamlit or files."""
+
+from typing import Literal, NamedTuple
+
+import pandas as pd
+
+from engine.records.jobs import WorkerState
+from engine.records.results import AnyEvent
+from engine.records.runs import Record
+
+Colour = Literal["red", "orange", "yellow", "blue", "green", "violet", "gray"]
+
+
+class Badge(NamedTuple):
+    word: str
+    icon: str
+    colour: Colour
+
+
+BADGES: dict[str, Badge] = {
+    "queued": Badge("queued", ":material/hourglass_empty:", "gray"),
+    "running": Badge("running", ":material/play_arrow:", "blue"),
+    "paused": Badge("paused", ":material/pause:", "yellow"),
+    "stopping": Badge("stopping", ":material/stop_circle:", "orange"),
+    "stopped": Badge("stopped", ":material/stop:", "gray"),
+    "finished": Badge("finished", ":material/check:", "green"),
+    "failed": Badge("failed", ":material/error:", "red"),
+    "interrupted": Badge("interrupted", ":material/power_off:", "violet"),
+}
+WORKER_BADGES: dict[str, Badge] = {
+    "dead": Badge("not running", ":material/power_off:", "red"),
+    "starting": Badge("starting", ":material/hourglass_top:", "yellow"),
+    "idle": Badge("idle", ":material/check_circle:", "green"),
+    "busy": Badge("busy", ":material/sync:", "blue"),
+    "hung": Badge("no sign of work", ":material/warning:", "orange"),
+}
+MOVING = frozenset({"running", "paused", "stopping"})
+
+
+def shown_status(record: Record, worker: WorkerState, *, changed: float = 0.0) -> str:
+    """The record's status, or 'interrupted' when no worker is at work on a run that claims to move.
+
+    changed: when the record was last written. A living worker that wrote it since it began is trusted before its next
+    sign of life names the run; a record older than the worker was left behind by an earlier one.
+    """
+    if record.status not in MOVING:
+        return record.status
+    if not worker.alive:
+        return "interrupted"
+    if worker.run_id == record.id or (worker.started and changed >= worker.started):
+        return record.status
+    return "interrupted"
+
+
+def phase_text(record: Record, status: str, last: AnyEvent | None) -> str:
+    """What the run does at this moment: 'eliciting 120 of 720', 'step 40 of 150', or where it ended."""
+    if status == "queued":
+        return "waits for the worker"
+    if status in MOVING and last is not None and last.kind == "progress":
+        share = f" {last.done} of {last.total}" if last.total else f" {last.done}" if last.done else ""
+        return f"{last.phase}{share}" + (f": {last.message}" if last.message else "")
+    return f"step {record.step} of {record.steps}"
+
+
+def remaining_seconds(steps: pd.DataFrame, total: int) -> float | None:
+    """Time to the last step at the pace of the last twenty; pauses do not count, held-out measurements do.
+
+    None before the second step.
+    """
+    if len(steps) < 2:
+        return None
+    recent = steps.tail(21)
+    gaps = recent["time"].diff().dropna()
+    usual = float(gaps.median())
+    pace = float(gaps[gaps <= max(10 * usual, 60.0)].mean())
+    return max(0, total - int(steps["step"].iloc[-1])) * pace

@@ -1,0 +1,86 @@
+"""Numbers, times and events in the words of the screen. Knows nothing of Streamlit or files."""
+
+import re
+import time
+
+from engine.records.results import AnyEvent
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:^=&])")
+
+
+def plain(text: str) -> str:
+    """Text that Markdown shows letter by letter: names, notes and error texts may hold anything."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+
+
+def duration(seconds: float | None) -> str:
+    """'42 s', '3 min 20 s', '2 h 5 min'; a dash when it is not known."""
+    if seconds is None or seconds < 0:
+        return "–"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole < 600 else f"{round(whole / 60)} min"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole / 86400:.1f} days"
+
+
+def amount(number: float) -> str:
+    """'135 M', '8.0 B', '512'."""
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            scaled = number / size
+            return f"{scaled:.0f} {letter}" if scaled >= 100 else f"{scaled:.1f} {letter}"
+    return f"{number:.0f}"
+
+
+def memory(number: float) -> str:
+    """Bytes as '1.4 GiB' or '310 MiB'."""
+    gibibytes = number / 2**30
+    return f"{gibibytes:.1f} GiB" if gibibytes >= 1 else f"{number / 2**20:.0f} MiB"
+
+
+def moment(seconds: float | None) -> str:
+    """A local date and time: '23 Nov 22:10'."""
+    return time.strftime("%d %b %H:%M", time.localtime(seconds)) if seconds else "–"
+
+
+def figure(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def event_line(event: AnyEvent) -> str:
+    """One event as one line of the log."""
+    clock = time.strftime("%H:%M:%S", time.localtime(event.time))
+    return f"{clock}  {event.kind:<10}  {_event_text(event)}"
+
+
+def _event_text(event: AnyEvent) -> str:
+    match event.kind:
+        case "step":
+            return (
+                f"step {event.step}: rerouting {event.reroute_loss:.4f} x {event.reroute_weight:.3g}, "
+                f"retain {event.retain_loss:.4f} x {event.retain_weight:.3g}, gradient {event.gradient_norm:.3g}, "
+                f"{event.tokens} tokens in {event.seconds:.2f} s"
+            )
+        case "heldout":
+            return f"step {event.step}, {event.split}: cosine {event.mean_cosine:.3f}, drift {event.mean_drift:.3f}"
+        case "probe":
+            return f"step {event.step}: {len(event.answers)} probe answers"
+        case "checkpoint":
+            return f"step {event.step}: {event.name}"
+        case "progress":
+            share = f" {event.done} of {event.total}" if event.total else f" {event.done}" if event.done else ""
+            return f"{event.phase}{share}" + (f" ({event.message})" if event.message else "")
+        case "alert":
+            return f"step {event.step}: {event.message} {event.advice}"
+        case "control":
+            value = "" if event.value is None else f" = {event.value:g}"
+            return f"{event.control}{value} from step {event.step} on"
+        case "status":
+            return f"{event.status} at step {event.step}" + (f": {event.message}" if event.message else "")
+    return ""
