@@ -138,7 +138,9 @@ class _ProgressBar:
 
 def _summary(run: Run) -> dict:
     try:
-        record = run.record().model_dump(include={"id", "status", "preset", "step", "steps", "seconds", "figures", "error"})
+        record = run.record().model_dump(
+            include={"id", "status", "preset", "step", "steps", "seconds", "figures", "error"}
+        )
     except WorkbenchError as error:
         record = {"id": run.id, "status": "unreadable", "step": 0, "steps": 0, "figures": {}, "error": str(error)}
     return record | {"name": run.label().name}

@@ -16,7 +16,7 @@ import numpy as np
 
 from engine.compute.bundled import bundled_folder
 from engine.compute.datasets import read_prompts
-from engine.compute.elicitation import Pair, Row, elicit, encode, prompt_tokens, without_refusals
+from engine.compute.elicitation import Pair, Row, decode, elicit, encode, prompt_tokens, without_refusals
 from engine.compute.generation import generate
 from engine.compute.models import (
     LoadedModel,
@@ -48,7 +48,9 @@ class Intent:
     keep: bool = True
 
 
-def train_run(run: Run, *, acquire: Acquire, settings: Settings, controls: Sequence[ControlEvent], intent: Intent) -> Job:
+def train_run(
+    run: Run, *, acquire: Acquire, settings: Settings, controls: Sequence[ControlEvent], intent: Intent
+) -> Job:
     """Train one run from its spec, from its last checkpoint if it has one, to its adapter folder."""
     spec = run.spec()
     yield Progress(phase="loading", message=f"Loading {spec.model.name}")
@@ -101,7 +103,9 @@ def describe_data_job(payload: dict[str, Any], settings: Settings) -> Job:
     yield from _convert_bundled(spec, settings)
     tokenizer = load_tokenizer(spec, settings)
     prompts = read_prompts(payload["source"], label=payload["label"], answer_field=payload.get("answer_field", ""))
-    lengths = np.array([len(tokenizer(chat_text(tokenizer, p.turns), add_special_tokens=False)["input_ids"]) for p in prompts])
+    lengths = np.array(
+        [len(tokenizer(chat_text(tokenizer, p.turns), add_special_tokens=False)["input_ids"]) for p in prompts]
+    )
     counts, edges = np.histogram(lengths, bins=min(24, max(1, int(np.ptp(lengths)))))
     card = DataCard(
         rows=len(prompts),
@@ -127,7 +131,9 @@ def adapter_name(run: Run) -> str:
     return f"run-{run.id}".replace(".", "-")
 
 
-def _rows(run: Run, model: LoadedModel, spec: RunSpec, settings: Settings) -> Generator[Event, None, tuple[Rows, list[Prompt]]]:
+def _rows(
+    run: Run, model: LoadedModel, spec: RunSpec, settings: Settings
+) -> Generator[Event, None, tuple[Rows, list[Prompt]]]:
     """Training, validation and test rows of both sides, elicited in one go."""
     chosen: dict[tuple[Split, Label], list[Prompt]] = {}
     for label, source in _sources(spec):
@@ -183,7 +189,7 @@ def _probe(
         try:
             next(tokens)
         except StopIteration as end:
-            answers = [model.tokenizer.decode(answer, skip_special_tokens=True) for answer in end.value]
+            answers = [decode(model, answer) for answer in end.value]
             break
         yield None
     return ProbeResult(

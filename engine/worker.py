@@ -1,5 +1,5 @@
-"""The worker: one process that owns the device, advances the most urgent job once, writes down what it yielded, looks at
-the controls, and goes on. Knows the queue and the run folders; what jobs do is in engine.job_functions.
+"""The worker: one process that owns the device. It advances the most urgent job once, writes down what that yielded,
+looks at the controls, and goes on. Knows the queue and the run folders; what jobs do is in engine.job_functions.
 """
 
 import fcntl
@@ -69,7 +69,9 @@ class Worker:
         self.ending = threading.Event()
         self.advancing: tuple[str, str, float] | None = None
         self.unsaved: dict[str, dict[str, Any]] = {}
+        self.unfinished: dict[int, str] = {}
         self.machine: dict[str, Any] = {}
+        self.complaint = ""
 
     def serve(self, *, until: Callable[[], bool] | None = None) -> None:
         """Work until told to end (or `until` says so). Jobs under way are then closed and become interrupted."""
@@ -99,8 +101,8 @@ class Worker:
             for request in self.queue.take_controls():
                 self._control(request)
         except RunError as error:
-            log.error("%s", error)
-            return False
+            # Without a queue nothing new comes in, but what is under way goes on, or fails with a message of its own.
+            self._complain(str(error))
         ready = [task for task in self.tasks if not task.paused]
         if not ready:
             return False
@@ -146,10 +148,16 @@ class Worker:
             self._fail(task, str(error))
         except torch.OutOfMemoryError as error:
             log.error("%s", traceback.format_exc())
-            self._fail(task, f"Memory ran out: {str(error).splitlines()[0]} Choose a smaller model or fewer tokens a micro-batch.")
+            self._fail(
+                task,
+                f"Memory ran out: {str(error).splitlines()[0]} Choose a smaller model or fewer tokens a micro-batch.",
+            )
         except Exception as error:  # A job must never take the worker down with it.
             log.error("%s", traceback.format_exc())
-            self._fail(task, f"Something unexpected went wrong ({type(error).__name__}: {error}). The worker log has the details.")
+            self._fail(
+                task,
+                f"Something unexpected went wrong ({type(error).__name__}: {error}). The worker log has the details.",
+            )
         finally:
             self.advancing = None
 
@@ -158,7 +166,9 @@ class Worker:
             return
         record = task.run.record()
         task.seconds, task.step, task.figures = record.seconds, record.step, dict(record.figures)
-        self._status(task, "running", started=record.started or time.time(), host=socket.gethostname(), versions=versions())
+        self._status(
+            task, "running", started=record.started or time.time(), host=socket.gethostname(), versions=versions()
+        )
 
     def _write(self, task: Task, event: Event) -> None:
         run = task.run
@@ -239,13 +249,14 @@ class Worker:
         with suppress(Exception):
             task.steps.close()
         self._finish_job(task, message)
-        self._status(task, "failed", message=message, error=message, ended=time.time(), step=task.step, seconds=task.seconds)
+        self._status(
+            task, "failed", message=message, error=message, ended=time.time(), step=task.step, seconds=task.seconds
+        )
 
     def _finish_job(self, task: Task, error: str) -> None:
-        try:
-            self.queue.finish(task.job.id, error=error)
-        except RunError as problem:
-            log.error("%s", problem)
+        self.unfinished[task.job.id] = error
+        with suppress(RunError):
+            self._save_unsaved()
 
     def _status(self, task: Task, status: str, *, message: str = "", **changes: Any) -> None:
         """Write a status; on a full disk it is kept in mind and written as soon as that works."""
@@ -263,10 +274,14 @@ class Worker:
             self.watch(run.id, StatusEvent(status=status, step=task.step, message=message))
 
     def _save_unsaved(self) -> None:
+        """Write what a full disk has refused so far. A job that is not marked as done could not be asked for again."""
         for run_id, changes in list(self.unsaved.items()):
             with suppress(WorkbenchError):
                 Run(self.settings.runs / run_id).update(**changes)
                 del self.unsaved[run_id]
+        for job_id, error in list(self.unfinished.items()):
+            self.queue.finish(job_id, error=error)
+            del self.unfinished[job_id]
 
     def _acquire(self, spec: ModelSpec) -> Generator[Event, None, LoadedModel]:
         """The base model, loaded once; another one waits until no job under way holds the present one."""
@@ -279,6 +294,12 @@ class Worker:
                 torch.cuda.empty_cache()
             self.model = yield from load_waiting(spec, self.settings)
         return self.model
+
+    def _complain(self, message: str) -> None:
+        """Log a lasting problem once, not five times a second: the log may lie on the disk that is full."""
+        if message != self.complaint:
+            log.error("%s", message)
+        self.complaint = message
 
     def _reconcile(self) -> None:
         """What an earlier worker left: runs under way are interrupted, queued ones are queued again."""
@@ -313,7 +334,7 @@ class Worker:
                     machine=self.machine,
                 )
             except RunError as error:
-                log.error("%s", error)
+                self._complain(str(error))
             self.ending.wait(BEAT_SECONDS)
 
 
@@ -324,7 +345,9 @@ def owned(settings: Settings):
         settings.desk.mkdir(parents=True, exist_ok=True)
         lock = (settings.desk / "worker.lock").open("a")
     except OSError as error:
-        raise WorkerError(f"The runs folder {settings.runs} cannot be used: {error.strerror}. Choose another with --runs.") from error
+        raise WorkerError(
+            f"The runs folder {settings.runs} cannot be used: {error.strerror}. Choose another with --runs."
+        ) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -370,7 +393,11 @@ def measure_machine() -> dict[str, Any]:
         product = left @ left
         float(product[0, 0])
         best = min(best, time.perf_counter() - started)
-    memory = torch.cuda.mem_get_info()[1] if device.type == "cuda" else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = (
+        torch.cuda.mem_get_info()[1]
+        if device.type == "cuda"
+        else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    )
     return {
         "device": str(device),
         "dtype": str(dtype).removeprefix("torch."),
@@ -378,5 +405,3 @@ def measure_machine() -> dict[str, Any]:
         "memory_bytes": int(memory),
         "cores": os.cpu_count(),
     }
-
-

@@ -6,9 +6,10 @@ from workbench.compare import compare_view
 from workbench.frame import page_frame
 from workbench.run_list import run_list
 from workbench.run_view import run_view
-from workbench.state import COMPARE, RUN
+from workbench.state import COMPARE, RUN, show_in_url
 
 with page_frame():
+    show_in_url(RUN, COMPARE)
     if st.query_params.get(RUN):
         run_view(st.query_params[RUN])
     elif st.query_params.get(COMPARE):

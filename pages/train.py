@@ -23,7 +23,16 @@ with page_frame():
     origin_part(form.draft)
     settings_column, launch_column = st.columns([3.4, 1], gap="large")
     with settings_column:
-        for part in (model_part, data_part, blocks_part, adapter_part, loss_part, schedule_part, optimizer_part, capture_part):
+        for part in (
+            model_part,
+            data_part,
+            blocks_part,
+            adapter_part,
+            loss_part,
+            schedule_part,
+            optimizer_part,
+            capture_part,
+        ):
             with st.container(border=True, key=part.__name__):
                 part(form)
     with launch_column, st.container(key="launch_panel"):

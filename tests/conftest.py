@@ -47,7 +47,9 @@ def byte_tokenizer(*, chat_template: str | None = CHAT_TEMPLATE) -> PreTrainedTo
     return tokenizer
 
 
-def write_tiny_model(folder: Path, *, blocks: int = 2, chat_template: str | None = CHAT_TEMPLATE, seed: int = 0) -> Path:
+def write_tiny_model(
+    folder: Path, *, blocks: int = 2, chat_template: str | None = CHAT_TEMPLATE, seed: int = 0
+) -> Path:
     """A random Llama with d_model 16 as a folder that transformers loads."""
     tokenizer = byte_tokenizer(chat_template=chat_template)
     config = LlamaConfig(
@@ -109,7 +111,7 @@ def tiny_model(tiny_model_folder: Path, settings: Settings) -> LoadedModel:
 
 @pytest.fixture
 def tiny_spec(tiny_model_folder: Path, tmp_path: Path) -> Callable[..., RunSpec]:
-    """A spec for the tiny model; changes are dotted names, and unknown ones fail: tiny_spec(**{"optimizer.steps": 3})."""
+    """A spec for the tiny model; changes are dotted names: tiny_spec(**{"optimizer.steps": 3}). Unknown ones fail."""
     harmful = write_prompts(tmp_path / "harmful.jsonl", kind="harmful")
     benign = write_prompts(tmp_path / "benign.jsonl", kind="benign")
 

@@ -70,7 +70,10 @@ def test_no_near_duplicates_across_splits(harmful, benign):
 
 
 def test_a_near_duplicate_would_be_seen():
-    left, right = _shingles("How do I bake a loaf of bread at home?"), _shingles("How do I bake a loaf of rye bread at home?")
+    left, right = (
+        _shingles("How do I bake a loaf of bread at home?"),
+        _shingles("How do I bake a loaf of rye bread at home?"),
+    )
     assert len(left & right) / len(left | right) > 0.4
 
 

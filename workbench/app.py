@@ -17,7 +17,9 @@ def start() -> None:
 
 
 # An icon by name would be fetched from a font server at each start: this one is drawn here.
-st.set_page_config(page_title="Circuit breaker workbench", page_icon=Path(__file__).with_name("icon.svg"), layout="wide")
+st.set_page_config(
+    page_title="Circuit breaker workbench", page_icon=Path(__file__).with_name("icon.svg"), layout="wide"
+)
 page = st.navigation([st.Page(start, default=True, visibility="hidden"), *places().values()])
 with st.sidebar, caught():
     sidebar()

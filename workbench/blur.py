@@ -1,7 +1,7 @@
 """Harmful text stays blurred until it is revealed. Knows nothing of where the text comes from."""
 
-from streamlit.delta_generator import DeltaGenerator
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from workbench.state import blurs
 

@@ -1,6 +1,7 @@
 """Tables to figures. Knows nothing of Streamlit or files. Ground and text colours come from the page's theme."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,12 +63,16 @@ def compare_figures(runs: Sequence[RunCurves]) -> dict[str, go.Figure]:
     }
     dashes = ("solid", "dash", "dot", "dashdot")
     for index, run in enumerate(runs):
-        style = {"colour": run_colour(index), "dash": dashes[index // 7 % 4]}
+        name = run.name.replace("&", "&amp;").replace("<", "&lt;")  # plotly reads tags in names
+        colour, dash = run_colour(index), dashes[index // 7 % 4]
         means = _means(run.tables.heldout[run.tables.heldout["split"] == "validation"])
-        _line(figures["compare_reroute"], run.tables.steps, "reroute_loss", run.name, **style)
-        _line(figures["compare_retain"], run.tables.steps, "retain_loss", run.name, **style)
-        _line(figures["compare_cosine"], means, "cosine", run.name, markers=True, **style)
-        _line(figures["compare_drift"], means, "drift", run.name, markers=True, **style)
+        for key, table, column in (
+            ("compare_reroute", run.tables.steps, "reroute_loss"),
+            ("compare_retain", run.tables.steps, "retain_loss"),
+            ("compare_cosine", means, "cosine"),
+            ("compare_drift", means, "drift"),
+        ):
+            _line(figures[key], table, column, name, colour, dash=dash, markers=table is means)
     return figures
 
 
@@ -76,7 +81,7 @@ def schedule_figure(weights: Callable[[int], tuple[float, float]], steps: int) -
     figure = _figure("", "weight", height=230)
     sample = np.unique(np.linspace(0, max(0, steps - 1), min(steps, 400)).round().astype(int))
     table = pd.DataFrame([weights(int(step)) for step in sample], columns=["reroute", "retain"])
-    table["step"] = sample + 1
+    table["step"] = sample
     _line(figure, table, "reroute", "rerouting", REROUTE)
     _line(figure, table, "retain", "retain", RETAIN, dash="dash")
     figure.update_yaxes(rangemode="tozero")
@@ -118,7 +123,7 @@ def thin(values: np.ndarray, limit: int = POINTS) -> np.ndarray:
     filled = np.nan_to_num(values, nan=0.0)
     extremes = [
         position
-        for low, high in zip(bounds[:-1], bounds[1:], strict=True)
+        for low, high in pairwise(bounds)
         for position in (low + int(filled[low:high].argmin()), low + int(filled[low:high].argmax()))
     ]
     return np.unique([0, *extremes, count - 1])
@@ -157,7 +162,7 @@ def _figure(title: str, y_title: str, *, x_title: str = "step", height: int = 27
     )
     if title:
         figure.update_layout(title={"text": title, "font": {"size": 14}, "x": 0, "y": 0.97, "yanchor": "top"})
-    figure.update_xaxes(title_text=x_title)
+    figure.update_xaxes(title_text=x_title, autorangeoptions={"minallowed": 0, "include": [0, 10]})
     figure.update_yaxes(title_text=y_title)
     return figure
 

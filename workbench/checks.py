@@ -39,8 +39,7 @@ def check_spec(content: Mapping[str, Any], card: ModelCard | None) -> Checked:
     except ValidationError as error:
         for problem in error.errors():
             where = ".".join(str(part) for part in problem["loc"][:2])
-            message = problem["msg"].removeprefix("Value error, ").rstrip(".")
-            problems.setdefault(where, f"{message[:1].upper()}{message[1:]}.")
+            problems.setdefault(where, _sentence(where, problem["type"], problem["msg"]))
         return Checked(None, None, problems)
     if card is None:
         return Checked(spec, None, problems)
@@ -68,7 +67,9 @@ def count_rows(
         if rows is None:
             continue
         try:
-            selected = {split: _select(rows, spec.data, label, split, spec.seed) for split in ("train", "validation", "test")}
+            selected = {
+                split: _select(rows, spec.data, label, split, spec.seed) for split in ("train", "validation", "test")
+            }
         except DataError as error:
             problems[SIDES[label]] = str(error)
             continue
@@ -79,6 +80,15 @@ def count_rows(
                 f"{missing} {label} rows have no answer of their own: choose 'elicit', or give a file with answers."
             )
     return counts, problems
+
+
+def _sentence(where: str, kind: str, message: str) -> str:
+    if kind == "string_too_short":
+        return (
+            "No block is chosen: choose at least one." if "block" in where or "target" in where else "Write something."
+        )
+    message = message.removeprefix("Value error, ").rstrip(".")
+    return f"{message[:1].upper()}{message[1:]}."
 
 
 def _select(rows: list[Prompt], data: DataSpec, label: Label, split: Split, seed: int) -> list[Prompt]:
@@ -96,6 +106,5 @@ def _module_problems(spec: RunSpec, card: ModelCard) -> dict[str, str]:
     unknown = [name for name in spec.adapter.modules if name not in card.modules]
     if not unknown:
         return {}
-    return {
-        "adapter.modules": f"{', '.join(unknown)} is no linear module of this model: choose from {', '.join(card.modules)}."
-    }
+    known = ", ".join(card.modules)
+    return {"adapter.modules": f"{', '.join(unknown)} is no linear module of this model: choose from {known}."}

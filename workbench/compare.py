@@ -74,9 +74,14 @@ def _figures(runs: list[Run]) -> None:
     )
     three = st.column_config.NumberColumn(format="%.3f")
     st.dataframe(
-        table, hide_index=True,
-        column_config={"cosine": three, "drift": three, "borderline drift": three,
-                       "seconds": st.column_config.NumberColumn("training, s", format="%.0f")},
+        table,
+        hide_index=True,
+        column_config={
+            "cosine": three,
+            "drift": three,
+            "borderline drift": three,
+            "seconds": st.column_config.NumberColumn("training, s", format="%.0f"),
+        },
     )
 
 

@@ -6,6 +6,7 @@ import streamlit as st
 
 from engine.records.cards import DataCard
 from engine.records.prompts import Label, Prompt
+from engine.records.spec import ModelSpec
 from workbench.blur import blurred, reveal_button
 from workbench.charts import token_figure
 from workbench.checks import SIDES
@@ -14,6 +15,7 @@ from workbench.forms import Form, problem, spec_field
 from workbench.pickers import source_picker
 
 SHOWN_ROWS = 5
+SPLITS = {"train": "train", "validation": "valid.", "test": "test"}
 
 
 def data_part(form: Form) -> None:
@@ -39,7 +41,7 @@ def side_card(form: Form, label: Label) -> DataCard | None:
     """Token lengths of one side, once the model itself could be read."""
     if form.card is None or form.spec is None or SIDES[label] in form.problems:
         return None
-    return data_card(_payload(form, label))
+    return data_card(_payload(form, label, form.spec.model))
 
 
 def _answer_fields(form: Form) -> None:
@@ -72,7 +74,7 @@ def _side(form: Form, label: Label) -> None:
             f"longest {card.tokens_max}."
         )
     elif form.card is not None and form.spec is not None:
-        wait_for_card("describe_data", _payload(form, label), "the prompt lengths")
+        wait_for_card("describe_data", _payload(form, label, form.spec.model), "the prompt lengths")
     inside = st.expander(f"Look inside the {label} set", key=f"inside_{label}", on_change="rerun")
     with inside:
         if inside.open:
@@ -82,8 +84,10 @@ def _side(form: Form, label: Label) -> None:
 def _contents(prompts: list[Prompt], card: DataCard | None, label: Label) -> None:
     if card is not None:
         st.plotly_chart(
-            token_figure(card, harmful=label == "harmful"), key=f"token_plot_{label}",
-            config={"displayModeBar": False}, alt=f"Token lengths of {label} prompts",
+            token_figure(card, harmful=label == "harmful"),
+            key=f"token_plot_{label}",
+            config={"displayModeBar": False},
+            alt=f"Token lengths of {label} prompts",
         )
     if prompts:
         _counts(prompts)
@@ -92,17 +96,20 @@ def _contents(prompts: list[Prompt], card: DataCard | None, label: Label) -> Non
 
 def _counts(prompts: list[Prompt]) -> None:
     for name in ("category", "style"):
-        counts = Counter((getattr(prompt, name) or "none", prompt.split) for prompt in prompts)
+        counts: Counter[tuple[str, str]] = Counter(
+            (getattr(prompt, name) or "none", prompt.split) for prompt in prompts
+        )
         values = sorted({value for value, _ in counts})
         table = {
             name: values,
-            **{split: [counts[value, split] for value in values] for split in ("train", "validation", "test")},
-            "borderline": [
+            **{short: [counts[value, split] for value in values] for split, short in SPLITS.items()},
+            "border.": [
                 sum(prompt.borderline for prompt in prompts if (getattr(prompt, name) or "none") == value)
                 for value in values
             ],
         }
-        st.dataframe(table, hide_index=True, height=min(38 + 35 * len(values), 220))
+        widths = {column: st.column_config.NumberColumn(width=58) for column in (*SPLITS.values(), "border.")}
+        st.dataframe(table, hide_index=True, height=min(38 + 35 * len(values), 220), column_config=widths)
 
 
 def _rows(prompts: list[Prompt], label: Label) -> None:
@@ -114,9 +121,11 @@ def _rows(prompts: list[Prompt], label: Label) -> None:
             st.caption(" · ".join(part for part in (prompt.category, prompt.style, prompt.split) if part))
 
 
-def _payload(form: Form, label: Label) -> dict:
+def _payload(form: Form, label: Label, model: ModelSpec) -> dict:
     return data_payload(
-        form.spec.model, source=str(form.content[SIDES[label]]), label=label,
+        model,
+        source=str(form.content[SIDES[label]]),
+        label=label,
         answer_field=str(form.content["data.answer_field"]),
     )
 

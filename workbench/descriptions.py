@@ -16,7 +16,8 @@ Kind = Literal["describe_model", "describe_data"]
 
 
 def model_payload(model: ModelSpec) -> dict[str, Any]:
-    return model.model_dump(mode="json")
+    """What is asked about a model. Keys are sorted as the queue sorts them: a card is found by its request's text."""
+    return dict(sorted(model.model_dump(mode="json").items()))
 
 
 def data_payload(model: ModelSpec, *, source: str, label: Label, answer_field: str) -> dict[str, Any]:
@@ -25,11 +26,18 @@ def data_payload(model: ModelSpec, *, source: str, label: Label, answer_field: s
 
 def model_card(payload: dict[str, Any]) -> ModelCard | None:
     """The card, or None while the worker finds out; it is asked once a session."""
-    return read_model_card(settings().cards, payload) or _ask("describe_model", payload)
+    card = read_model_card(settings().cards, payload)
+    if card is None:
+        _ask("describe_model", payload)
+    return card
 
 
 def data_card(payload: dict[str, Any]) -> DataCard | None:
-    return read_data_card(settings().cards, payload) or _ask("describe_data", payload)
+    """The card, or None while the worker finds out; it is asked once a session."""
+    card = read_data_card(settings().cards, payload)
+    if card is None:
+        _ask("describe_data", payload)
+    return card
 
 
 @st.fragment(run_every=1)
@@ -37,10 +45,11 @@ def data_card(payload: dict[str, Any]) -> DataCard | None:
 def wait_for_card(kind: Kind, payload: dict[str, Any], what: str) -> None:
     """Say that the worker is looking, reload the page when it has found out, or say why it could not."""
     read = read_model_card if kind == "describe_model" else read_data_card
-    if read(settings().cards, payload) is not None:
-        st.rerun()
     job_id = _asked().get(_name(kind, payload))
     job = queue().job(job_id) if job_id is not None else None
+    # The card is written before its job is done: looking in the other order could miss both.
+    if read(settings().cards, payload) is not None:
+        st.rerun()
     if job is not None and job.state in ("queued", "running"):
         worker = queue().worker()
         if worker.alive:

@@ -37,6 +37,7 @@ LABELS = {
     "captures.checkpoint_every": "Checkpoint every",
 }
 CHOICES = {"captures.trackers": ("tensorboard", "trackio", "wandb")}
+EMPTY = {"captures.trackers": "none", "data.openers": "none"}
 
 
 @dataclass
@@ -105,15 +106,19 @@ def _widget(path: str, info: FieldInfo, shared: dict[str, Any], options: tuple[s
         return st.selectbox(options=get_args(kind), **shared)
     if kind is bool:
         return st.toggle(**shared)
-    if kind in (int, float):
-        return st.number_input(**shared, **_bounds(info, kind))
+    if kind is int:
+        return st.number_input(**shared, **_bounds(info, int))
+    if kind is float:
+        return st.number_input(**shared, **_bounds(info, float))
     if kind is str:
         return st.text_input(**shared)
     known = dict.fromkeys((*(options or CHOICES.get(path, ())), *info.get_default(), *st.session_state[shared["key"]]))
-    return st.multiselect(options=list(known), accept_new_options=not options, placeholder="all", **shared)
+    return st.multiselect(
+        options=list(known), accept_new_options=not options, placeholder=EMPTY.get(path, "all"), **shared
+    )
 
 
-def _bounds(info: FieldInfo, kind: type) -> dict[str, Any]:
+def _bounds(info: FieldInfo, kind: type[int] | type[float]) -> dict[str, Any]:
     """Limits of a number field. An open lower limit is left to the check, which says why 0 is refused."""
     low = next((getattr(one, name) for one in info.metadata for name in ("ge", "gt") if hasattr(one, name)), 0)
     high = next((one.le for one in info.metadata if hasattr(one, "le")), None)

@@ -20,8 +20,12 @@ def launch_panel(form: Form) -> None:
     reason = _reason(form)
     name = st.text_input("Run name", key="run_name", placeholder="optional", max_chars=80)
     if st.button(
-        "Start training", key="start", type="primary", icon=":material/play_arrow:", width="stretch",
-        disabled=bool(reason),
+        "Start training",
+        key="start",
+        type="primary",
+        icon=":material/play_arrow:",
+        width="stretch",
+        disabled=bool(reason) or form.spec is None,
     ):
         _start(form, name)
     if reason:
@@ -36,26 +40,37 @@ def launch_panel(form: Form) -> None:
         with view:
             st.caption(f"Digest {form.spec.digest}. Copy it, or keep the file.")
             st.download_button(
-                "Download", text, file_name=f"spec-{form.spec.digest}.json", mime="application/json",
-                key="spec_download", icon=":material/download:", on_click="ignore",
+                "Download",
+                text,
+                file_name=f"spec-{form.spec.digest}.json",
+                mime="application/json",
+                key="spec_download",
+                icon=":material/download:",
+                on_click="ignore",
             )
             st.code(text, language="json", height=320)
 
 
 def _costs(form: Form) -> None:
     cost = _estimate(form)
-    trained, needed = st.columns(2)
-    eliciting, training = st.columns(2)
     share = f", {100 * cost.trained_parameters / form.card.parameters:.1f} % of the model" if cost and form.card else ""
-    trained.metric("Trained", amount(cost.trained_parameters) if cost else "–", help=f"Parameters that learn{share}.")
-    needed.metric("Memory", memory(cost.memory_bytes) if cost else "–", help="Estimated peak on the device.")
-    eliciting.metric(
-        "Eliciting", duration(cost.eliciting_seconds) if cost else "–",
-        help="The model answers all selected prompts once; answers it gave before are kept and cost nothing.",
+    figures = (
+        ("Trained", amount(cost.trained_parameters) if cost else "–", f"Parameters that learn{share}."),
+        ("Memory", memory(cost.memory_bytes) if cost else "–", "Estimated peak on the device."),
+        (
+            "Eliciting",
+            duration(cost.eliciting_seconds) if cost else "–",
+            "The model answers all selected prompts once; answers it gave before are kept and cost nothing.",
+        ),
+        (
+            "Training",
+            duration(cost.training_seconds) if cost else "–",
+            "Estimated for this machine, held-out measurements included.",
+        ),
     )
-    training.metric(
-        "Training", duration(cost.training_seconds) if cost else "–", help="Estimated for this machine, held-out measurements included."
-    )
+    with st.container(horizontal=True, gap="small", key="costs"):
+        for label, value, help_text in figures:
+            st.metric(label, value, help=help_text, width=106)
     if cost and cost.training_seconds is None:
         st.caption("Times appear when the worker has measured this machine.")
     elif cost is None:
@@ -63,7 +78,11 @@ def _costs(form: Form) -> None:
 
 
 def _estimate(form: Form) -> Estimate | None:
-    if form.spec is None or form.card is None or {"blocks.targets", "blocks.adapted", "loss.retain_blocks"} & form.problems.keys():
+    if (
+        form.spec is None
+        or form.card is None
+        or {"blocks.targets", "blocks.adapted", "loss.retain_blocks"} & form.problems.keys()
+    ):
         return None
     training = heldout = 0
     tokens: list[tuple[int, float]] = []
@@ -78,7 +97,11 @@ def _estimate(form: Form) -> Estimate | None:
     if not total:
         return None
     return estimate(
-        form.spec, form.card, queue().worker().machine, training_rows=training, heldout_rows=heldout,
+        form.spec,
+        form.card,
+        queue().worker().machine,
+        training_rows=training,
+        heldout_rows=heldout,
         prompt_tokens=sum(rows * mean for rows, mean in tokens) / total,
     )
 
@@ -96,6 +119,7 @@ def _reason(form: Form) -> str:
 
 @catching
 def _start(form: Form, name: str) -> None:
+    assert form.spec is not None
     run = create_run(settings().runs, form.spec, preset=form.draft.preset, name=name.strip())
     queue().submit("train", run_id=run.id)
     ensure_worker(settings())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from engine.records.results import Alert, AnyEvent, ControlEvent
+from engine.records.results import Alert, AnyEvent, ControlEvent, HeldoutResult
 from engine.records.runs import Run, effective
 from engine.records.tables import RunTables, run_tables
 from workbench.state import FOLLOWED
@@ -27,6 +27,11 @@ class Followed:
     @property
     def last(self) -> AnyEvent | None:
         return self.events[-1] if self.events else None
+
+    @property
+    def heldout(self) -> HeldoutResult | None:
+        """The newest held-out measurement."""
+        return next((event for event in reversed(self.events) if isinstance(event, HeldoutResult)), None)
 
     @property
     def alerts(self) -> list[Alert]:
@@ -62,7 +67,9 @@ def extend(followed: Followed, events: list[AnyEvent]) -> None:
         followed.tables = run_tables(followed.events)
         return
     old, new = followed.tables, run_tables(events)
-    followed.tables = RunTables(_joined(old.steps, new.steps), _joined(old.heldout, new.heldout), old.probes + new.probes)
+    followed.tables = RunTables(
+        _joined(old.steps, new.steps), _joined(old.heldout, new.heldout), old.probes + new.probes
+    )
 
 
 def read_tail(path: Path, *, size: int = 6000) -> str:

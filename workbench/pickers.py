@@ -62,6 +62,7 @@ def source_picker(form: Form, label: Label) -> None:
         format_func=KINDS.__getitem__,
         key=key,
         required=True,
+        wrap=True,
         label_visibility="collapsed",
         help="sample: ships with the workbench. Files: JSONL with 'prompt' or 'messages', or a JSON list.",
     )
@@ -114,7 +115,9 @@ def _take_upload(path: str, source: str, label: Label, key: str) -> None:
 
 
 def _take_clicks(path: str, key: str) -> None:
-    set_field(path, format_blocks(st.session_state[key] or []))
+    # Loading another spec forgets the strip; its change is then reported without a value, and is none of the user's.
+    if key in st.session_state:
+        set_field(path, format_blocks(st.session_state[key] or []))
 
 
 def _parsed(text: str, block_count: int) -> tuple[int, ...] | None:

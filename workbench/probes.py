@@ -18,7 +18,10 @@ def probes(results: Sequence[ProbeResult]) -> None:
     steps = sorted(by_step)
     base = by_step[steps[0]]
     chosen = st.select_slider(
-        "Step", [*steps, NEWEST], value=NEWEST, key="probe_step",
+        "Step",
+        [*steps, NEWEST],
+        value=NEWEST,
+        key="probe_step",
         format_func=lambda step: f"newest ({steps[-1]})" if step == NEWEST else str(step),
         help="Step 0 is the base model. 'newest' follows the run.",
     )

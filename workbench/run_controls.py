@@ -1,23 +1,33 @@
 """The controls of one run: what its status allows, sent to the worker through the queue."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import streamlit as st
 
+from engine.records.errors import WorkbenchError
 from engine.records.launch import ensure_worker
 from engine.records.results import Control, ControlEvent
 from engine.records.runs import RESUMABLE, Run
-from workbench.frame import catching, caught, places
+from workbench.frame import caught, places
 from workbench.run_list import name_form
-from workbench.state import LIKE, queue, settings
+from workbench.state import LIKE, SAID, queue, settings
+from workbench.words import plain
 
 WORDS: dict[str, str] = {
-    "pause": "Pause", "resume": "Resume", "stop": "Stop and keep", "cancel": "Cancel",
-    "alpha": "Alpha", "learning_rate": "Learning rate",
+    "pause": "Pause",
+    "resume": "Resume",
+    "stop": "Stop and keep",
+    "cancel": "Cancel",
+    "alpha": "Alpha",
+    "learning_rate": "Learning rate",
 }
 
 
 def controls(run: Run, status: str, given: Sequence[ControlEvent]) -> None:
+    if SAID in st.session_state:
+        text, icon = st.session_state.pop(SAID)
+        st.toast(text, icon=icon)
     with st.container(horizontal=True, vertical_alignment="center", key="run_controls"):
         if status == "running":
             _button(run, "pause", ":material/pause:", "Halts after the step it is taking; nothing is lost.")
@@ -31,9 +41,21 @@ def controls(run: Run, status: str, given: Sequence[ControlEvent]) -> None:
         if status == "stopping":
             st.caption("Stopping: the adapter is being written.")
         if status in RESUMABLE and not run.read_only:
-            st.button("Resume", key="resume_run", icon=":material/play_arrow:", type="primary", on_click=_resume,
-                      args=(run.id,), help="Goes on from the last checkpoint as if it had not ended.")
-        st.page_link(places()["train"], label="Start another like this", icon=":material/content_copy:", query_params={LIKE: run.id})
+            st.button(
+                "Resume",
+                key="resume_run",
+                icon=":material/play_arrow:",
+                type="primary",
+                on_click=_resume,
+                args=(run.id,),
+                help="Goes on from the last checkpoint as if it had not ended.",
+            )
+        st.page_link(
+            places()["train"],
+            label="Start another like this",
+            icon=":material/content_copy:",
+            query_params={LIKE: run.id},
+        )
         if not run.read_only:
             with st.popover("Name and note", icon=":material/edit:", key="edit_label"), caught():
                 name_form(run, run.label())
@@ -41,8 +63,13 @@ def controls(run: Run, status: str, given: Sequence[ControlEvent]) -> None:
 
 def _button(run: Run, control: Control, icon: str, help_text: str, *, primary: bool = False) -> None:
     st.button(
-        WORDS[control], key=f"control_{control}", icon=icon, help=help_text, type="primary" if primary else "secondary",
-        on_click=_send, args=(run.id, control),
+        WORDS[control],
+        key=f"control_{control}",
+        icon=icon,
+        help=help_text,
+        type="primary" if primary else "secondary",
+        on_click=_send,
+        args=(run.id, control),
     )
 
 
@@ -63,28 +90,44 @@ def _adjust(run: Run, given: Sequence[ControlEvent]) -> None:
             number, button = st.columns([1.4, 1], vertical_alignment="bottom")
             number.number_input(WORDS[control], min_value=0.0, value=value, step=value / 10, format="%g", key=key)
             button.button(
-                f"Set {WORDS[control].lower()}", key=f"control_{control}", on_click=_send_value, args=(run.id, control, key)
+                f"Set {WORDS[control].lower()}",
+                key=f"control_{control}",
+                on_click=_send_value,
+                args=(run.id, control, key),
             )
 
 
-@catching
 def _send_value(run_id: str, control: Control, key: str) -> None:
     value = float(st.session_state[key])
     if value <= 0:
-        st.toast(f"{WORDS[control]} must be above 0.", icon=":material/error:")
+        _say(f"{WORDS[control]} must be above 0.", ":material/error:")
         return
-    queue().control(run_id, control, value)
-    st.toast(f"{WORDS[control]} {value:g} holds from the next step on.", icon=":material/tune:")
+    with _saying():
+        queue().control(run_id, control, value)
+        _say(f"{WORDS[control]} {value:g} holds from the next step on.", ":material/tune:")
 
 
-@catching
 def _send(run_id: str, control: Control) -> None:
-    queue().control(run_id, control)
-    st.toast(f"{WORDS[control]}: the worker does it after this step.", icon=":material/check:")
+    with _saying():
+        queue().control(run_id, control)
+        _say(f"{WORDS[control]}: the worker does it after this step.", ":material/check:")
 
 
-@catching
 def _resume(run_id: str) -> None:
-    queue().submit("train", run_id=run_id)
-    ensure_worker(settings())
-    st.toast("The run is queued to go on.", icon=":material/play_arrow:")
+    with _saying():
+        queue().submit("train", run_id=run_id)
+        ensure_worker(settings())
+        _say("The run is queued to go on.", ":material/play_arrow:")
+
+
+@contextmanager
+def _saying() -> Iterator[None]:
+    try:
+        yield
+    except WorkbenchError as error:
+        _say(str(error), ":material/error:")
+
+
+def _say(text: str, icon: str) -> None:
+    """A callback must not draw: what it has to say is shown by the next drawing of the controls."""
+    st.session_state[SAID] = (plain(text), icon)

@@ -9,13 +9,13 @@ import streamlit as st
 from engine.records.errors import WorkbenchError
 from engine.records.runs import ACTIVE, Record, Run, RunLabel, delete_run, list_runs
 from engine.records.spec import format_blocks
-from workbench.frame import caught, catching, places
+from workbench.frame import catching, caught, places
 from workbench.state import COMPARE, LIKE, RUN, queue, settings
 from workbench.status import BADGES, shown_status
 from workbench.words import duration, figure, moment, plain
 
 PAGE = 25
-WIDTHS = (0.35, 2.5, 1.25, 2.3, 1.5, 1.3, 0.85, 0.85, 0.7)
+WIDTHS = (0.35, 2.5, 1.25, 2.3, 1.5, 1.3, 0.85, 0.85, 0.9)
 HEADINGS = ("", "Run", "Status", "Model and preset", "Target / adapted", "Time", "Cosine", "Drift", "")
 
 
@@ -79,15 +79,24 @@ def _watch(drawn: str) -> None:
 
 
 def _signature(rows: list[Row]) -> str:
-    return repr([
-        (row.run.id, row.status, row.label, row.record and (100 * row.record.step // max(1, row.record.steps), row.record.figures))
-        for row in rows
-    ])
+    return repr(
+        [
+            (
+                row.run.id,
+                row.status,
+                row.label,
+                row.record and (100 * row.record.step // max(1, row.record.steps), row.record.figures),
+            )
+            for row in rows
+        ]
+    )
 
 
 def _empty() -> None:
     with st.container(border=True, key="no_runs"):
-        st.markdown("**No run yet.** A run trains a circuit breaker and keeps all that happened: curves, answers, adapter.")
+        st.markdown(
+            "**No run yet.** A run trains a circuit breaker and keeps all that happened: curves, answers, adapter."
+        )
         st.page_link(places()["train"], label="Set up the first run", icon=":material/model_training:")
 
 
@@ -97,14 +106,12 @@ def _filtered(rows: list[Row]) -> list[Row]:
         "Filter", key="q", bind="query-params", placeholder="name, note, model, preset or id", icon=":material/search:"
     )
     present = [status for status in BADGES if any(row.status == status for row in rows)]
-    chosen = states.pills(
-        "Status", present, selection_mode="multi", key="status", bind="query-params",
-        format_func=lambda status: f"{BADGES[status].icon} {BADGES[status].word}",
-    )
+    chosen = states.pills("Status", present, selection_mode="multi", key="status", bind="query-params")
     return [
         row
         for row in rows
-        if (not chosen or row.status in chosen) and all(word in _searchable(row) for word in (words or "").lower().split())
+        if (not chosen or row.status in chosen)
+        and all(word in _searchable(row) for word in (words or "").lower().split())
     ]
 
 
@@ -118,7 +125,9 @@ def _compare_bar(rows: list[Row]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if len(chosen) >= 2:
             st.page_link(
-                places()["runs"], label=f"Compare {len(chosen)} runs", icon=":material/compare_arrows:",
+                places()["runs"],
+                label=f"Compare {len(chosen)} runs",
+                icon=":material/compare_arrows:",
                 query_params={COMPARE: ",".join(chosen)},
             )
         else:
@@ -128,7 +137,9 @@ def _compare_bar(rows: list[Row]) -> None:
 def _row(row: Row) -> None:
     with st.container(key=f"row_{row.run.id}"):
         cells = st.columns(WIDTHS, gap="small", vertical_alignment="center")
-        cells[0].checkbox(f"Compare {row.name}", key=f"pick_{row.run.id}", label_visibility="collapsed", disabled=row.record is None)
+        cells[0].checkbox(
+            f"Compare {row.name}", key=f"pick_{row.run.id}", label_visibility="collapsed", disabled=row.record is None
+        )
         with cells[1]:
             st.page_link(places()["runs"], label=f"**{plain(row.name)}**", query_params={RUN: row.run.id})
             if row.label.note:
@@ -150,21 +161,26 @@ def _facts(row: Row, record: Record, cells: list) -> None:
     adapted = format_blocks(record.adapted) if record.adapted else "–"
     cells[4].caption(f"{targets} / {adapted}")
     seconds = record.seconds + record.elicit_seconds
-    progress = f"step {record.step} of {record.steps}" if row.status in ACTIVE or row.status == "interrupted" else (
-        duration(seconds) if seconds else "–")
+    progress = (
+        f"step {record.step} of {record.steps}"
+        if row.status in ACTIVE or row.status == "interrupted"
+        else (duration(seconds) if seconds else "–")
+    )
     cells[5].caption(f"{moment(record.created)}  \n{progress}")
     cells[6].caption(figure(record.figures.get("heldout_cosine")))
     cells[7].caption(figure(record.figures.get("heldout_drift")))
 
 
 def _menu(row: Row) -> None:
-    menu = st.popover("", icon=":material/more_horiz:", key=f"menu_{row.run.id}", on_change="rerun", help="More")
+    menu = st.popover("More", type="tertiary", key=f"menu_{row.run.id}", on_change="rerun")
     if not menu.open:
         return
     with menu, caught():
         if row.record is not None:
             st.page_link(
-                places()["train"], label="Start another like this", icon=":material/content_copy:",
+                places()["train"],
+                label="Start another like this",
+                icon=":material/content_copy:",
                 query_params={LIKE: row.run.id},
             )
         if row.run.read_only:

@@ -1,4 +1,7 @@
-"""One run, live: header, curves, probe answers, log, spec. Parts that change poll the record; the rest is drawn once."""
+"""One run, live: header, curves, probe answers, log, spec. Parts that change poll the record.
+
+Knows nothing of how a run is made.
+"""
 
 import streamlit as st
 
@@ -8,8 +11,8 @@ from workbench.frame import catching, places
 from workbench.live import Followed, follow, read_tail
 from workbench.probes import probes
 from workbench.run_controls import controls
-from workbench.state import FIGURES, LIKE, queue, settings
-from workbench.status import BADGES, MOVING, phase_text, remaining_seconds, shown_status
+from workbench.state import FIGURES, queue, settings
+from workbench.status import BADGES, MOVING, phase_text, remaining_in_phase, remaining_seconds, shown_status
 from workbench.words import amount, duration, event_line, figure, moment, plain
 from workbench.zoom import zoom_memory
 
@@ -58,7 +61,13 @@ def _header(run: Run, drawn_status: str) -> None:
 
 
 def _about(run: Run, record: Record) -> str:
-    parts = [run.id if run.label().name else "", record.preset, run.spec().model.name, record.device, moment(record.created)]
+    parts = [
+        run.id if run.label().name else "",
+        record.preset,
+        run.spec().model.name,
+        record.device,
+        moment(record.created),
+    ]
     if record.trained_parameters:
         parts.append(f"{amount(record.trained_parameters)} trained")
     return " · ".join(part for part in parts if part)
@@ -70,27 +79,38 @@ def _progress(record: Record, status: str, followed: Followed) -> None:
     share = record.step / max(1, record.steps)
     if status in MOVING and last is not None and last.kind == "progress" and last.total and record.step == 0:
         share = last.done / last.total
-    left = remaining_seconds(followed.tables.steps, record.steps) if status in ("running", "paused") else None
+    left = None
+    if status in ("running", "paused"):
+        left = remaining_in_phase(followed.events)
+        if left is None:
+            left = remaining_seconds(followed.tables.steps, record.steps - record.step)
     eta = f", about {duration(left)} left" if left is not None else ""
     steps = "" if phase.startswith("step ") or not record.step else f" (step {record.step} of {record.steps})"
     st.progress(min(1.0, share), text=plain(f"{phase[:1].upper()}{phase[1:]}{steps}{eta}"))
 
 
 def _figures(record: Record, followed: Followed) -> None:
-    steps, heldout = followed.tables.steps, followed.tables.heldout
+    steps, newest, final = followed.tables.steps, followed.heldout, record.figures
     last = steps.iloc[-1] if len(steps) else None
-    newest = heldout[heldout["step"] == heldout["step"].max()] if len(heldout) else heldout
-    cosine = record.figures.get("heldout_cosine", float(newest["cosine"].mean()) if len(newest) else None)
-    drift = record.figures.get("heldout_drift", float(newest["drift"].mean()) if len(newest) else None)
+    cosine = final.get("heldout_cosine", newest.mean_cosine if newest else None)
+    drift = final.get("heldout_drift", newest.mean_drift if newest else None)
+    borderline = final.get("heldout_borderline_drift", newest.borderline_drift if newest else None)
     cells = st.columns(7)
-    cells[0].metric("Held-out cosine", figure(cosine), help="Harmful prompts, mean over target blocks; 1: nothing moved.")
+    cells[0].metric(
+        "Held-out cosine", figure(cosine), help="Harmful prompts, mean over target blocks; 1: nothing moved."
+    )
     cells[1].metric("Held-out drift", figure(drift), help="Benign prompts, as a share of the block's mean norm.")
-    cells[2].metric("Borderline drift", figure(record.figures.get("heldout_borderline_drift")))
+    cells[2].metric("Borderline drift", figure(borderline))
     cells[3].metric("Rerouting loss", figure(last["reroute_loss"] if last is not None else None))
     cells[4].metric("Retain loss", figure(last["retain_loss"] if last is not None else None))
-    cells[5].metric("Tokens per second", f"{steps['tokens_per_second'].tail(10).mean():.0f}" if last is not None else "–")
-    cells[6].metric("Trained for", duration(record.seconds) if record.seconds else "–",
-                    help=f"Eliciting took {duration(record.elicit_seconds)}." if record.elicit_seconds else None)
+    cells[5].metric(
+        "Tokens per second", f"{steps['tokens_per_second'].tail(10).mean():.0f}" if last is not None else "–"
+    )
+    cells[6].metric(
+        "Trained for",
+        duration(record.seconds) if record.seconds else "–",
+        help=f"Eliciting took {duration(record.elicit_seconds)}." if record.elicit_seconds else None,
+    )
 
 
 def _messages(run: Run, record: Record, status: str, followed: Followed) -> None:
@@ -108,7 +128,9 @@ def _messages(run: Run, record: Record, status: str, followed: Followed) -> None
         elif worker.run_id and worker.run_id != run.id:
             st.info("It begins when the run before it has ended.", icon=":material/hourglass_empty:")
     for alert in followed.alerts[-3:]:
-        st.warning(plain(f"Step {alert.step}: {alert.message} {alert.advice}"), icon=":material/notification_important:")
+        st.warning(
+            plain(f"Step {alert.step}: {alert.message} {alert.advice}"), icon=":material/notification_important:"
+        )
 
 
 @catching
@@ -119,8 +141,10 @@ def _curves(run: Run) -> None:
         st.caption("Drag to zoom, double-click to see everything again. Zoom stays while new steps arrive.")
     ranges = zoom_memory(run.id)
     if followed.tables.steps.empty and followed.tables.heldout.empty:
-        st.info("Curves begin with the first step: the model is loaded and the prompts are answered before it.",
-                icon=":material/show_chart:")
+        st.info(
+            "Curves begin with the first step: the model is loaded and the prompts are answered before it.",
+            icon=":material/show_chart:",
+        )
         return
     wanted = (run.id, followed.version, repr(ranges))
     drawn, figures = st.session_state.get(FIGURES, (None, {}))
@@ -150,28 +174,45 @@ def _log(run: Run) -> None:
     else:
         st.info("Nothing has happened yet.", icon=":material/receipt_long:")
     with st.expander("Worker log", key="worker_log"):
-        st.code(read_tail(settings().worker_log) or "The worker has written nothing yet.", language=None, height=300, wrap_lines=True)
+        st.code(
+            read_tail(settings().worker_log) or "The worker has written nothing yet.",
+            language=None,
+            height=300,
+            wrap_lines=True,
+        )
 
 
 def _spec(run: Run) -> None:
     spec = run.spec()
     record = run.record()
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"What this run was started with; digest {spec.digest}. Later changes of the form do not touch it.", width="content")
-        st.download_button(
-            "Download", spec.to_json(), file_name=f"spec-{spec.digest}.json", mime="application/json",
-            key="run_spec_download", icon=":material/download:", on_click="ignore",
+        st.caption(
+            f"What this run was started with; digest {spec.digest}. Later changes of the form do not touch it.",
+            width="content",
         )
-        st.page_link(places()["train"], label="Start another like this", icon=":material/content_copy:", query_params={LIKE: run.id})
+        st.download_button(
+            "Download",
+            spec.to_json(),
+            file_name=f"spec-{spec.digest}.json",
+            mime="application/json",
+            key="run_spec_download",
+            icon=":material/download:",
+            on_click="ignore",
+        )
     code, facts = st.columns([2, 1], gap="large")
     code.code(spec.to_json(), language="json")
     with facts:
         st.markdown("**Adapter**")
         if (run.adapter_folder / "adapter_config.json").is_file():
             st.caption("A plain PEFT folder. Use it in any program:")
-            st.code(f"from peft import PeftModel\n\nmodel = PeftModel.from_pretrained(\n    base_model,\n    {str(run.adapter_folder)!r},\n)", language="python")
+            folder = repr(str(run.adapter_folder))
+            st.code(
+                f"from peft import PeftModel\n\nmodel = PeftModel.from_pretrained(\n    base_model,\n    {folder},\n)",
+                language="python",
+                wrap_lines=True,
+            )
             st.caption("or write it elsewhere, merged into the weights if you like:")
-            st.code(f"python -m engine export {run.id}", language="bash")
+            st.code(f"python -m engine export {run.id} FOLDER --merged", language="bash", wrap_lines=True)
         else:
             st.caption("The adapter is written when the run finishes, or when it is stopped and kept.")
         if record.versions:

@@ -2,7 +2,10 @@
 
 import streamlit as st
 
+from engine.records.errors import RunError
+from engine.records.jobs import WorkerState
 from engine.records.launch import ensure_worker, restart_worker
+from engine.records.runs import open_run
 from workbench.frame import catching
 from workbench.live import read_tail
 from workbench.state import BLUR, queue, settings
@@ -24,7 +27,7 @@ def sidebar() -> None:
 
 @st.cache_resource(show_spinner=False)
 def _start_worker_once(runs: str) -> None:
-    """Once a server: a worker that dies later is shown as dead and started by its button, not behind the user's back."""
+    """Once a server: a worker that dies later is shown as dead, and its button starts it."""
     ensure_worker(settings())
 
 
@@ -40,17 +43,32 @@ def _worker_state() -> None:
             if worker.device:
                 st.badge(plain(worker.device), icon=":material/memory:", color="gray")
         if worker.doing and worker.status in ("busy", "starting", "hung"):
-            st.caption(plain(worker.doing))
+            st.caption(plain(_doing(worker)))
         if worker.status == "dead":
             st.caption("Nothing trains until it runs. Interrupted runs can be resumed.")
             st.button("Start the worker", key="start_worker", on_click=_start, icon=":material/power:", width="stretch")
         elif worker.status == "hung":
             st.caption("It is alive but has not taken a step for a while.")
             st.button(
-                "Restart the worker", key="restart_worker", on_click=_restart, icon=":material/refresh:", width="stretch"
+                "Restart the worker",
+                key="restart_worker",
+                on_click=_restart,
+                icon=":material/refresh:",
+                width="stretch",
             )
         if worker.status in ("dead", "hung"):
             _log_tail()
+
+
+def _doing(worker: WorkerState) -> str:
+    """What it does, with the run's name where it has one."""
+    words = {"describe_model": "reads a model's facts", "describe_data": "reads a prompt set"}
+    try:
+        name = open_run(settings().runs, worker.run_id).label().name if worker.run_id else ""
+    except RunError:
+        name = ""
+    text = words.get(worker.doing, worker.doing)
+    return text.replace(worker.run_id, name) if name else text
 
 
 @catching

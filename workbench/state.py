@@ -20,6 +20,7 @@ ASKED = "asked_jobs"
 FOLLOWED = "followed_runs"
 RANGES = "chart_ranges"
 FIGURES = "drawn_figures"
+SAID = "said"
 
 # Widget keys that more than one module reads.
 BLUR = "blur_harmful"
@@ -37,3 +38,13 @@ def queue() -> Queue:
 def blurs() -> bool:
     """Whether harmful text is blurred until it is revealed."""
     return bool(st.session_state.get(BLUR, True))
+
+
+def show_in_url(*names: str) -> None:
+    """Say the view again: a link from a page to itself reaches the server, but not the browser's address."""
+    for name in names:
+        if name in st.query_params:
+            st.query_params[name] = st.query_params[name]
+            return
+    if not st.query_params:
+        st.query_params.clear()

@@ -1,5 +1,6 @@
 """What a run's status and the worker's state look like. Pure: knows nothing of Streamlit or files."""
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import pandas as pd
@@ -62,8 +63,8 @@ def phase_text(record: Record, status: str, last: AnyEvent | None) -> str:
     return f"step {record.step} of {record.steps}"
 
 
-def remaining_seconds(steps: pd.DataFrame, total: int) -> float | None:
-    """Time to the last step at the pace of the last twenty; pauses do not count, held-out measurements do.
+def remaining_seconds(steps: pd.DataFrame, left: int) -> float | None:
+    """Time for the steps that are left at the pace of the last twenty; pauses do not count, held-out measurements do.
 
     None before the second step.
     """
@@ -73,4 +74,19 @@ def remaining_seconds(steps: pd.DataFrame, total: int) -> float | None:
     gaps = recent["time"].diff().dropna()
     usual = float(gaps.median())
     pace = float(gaps[gaps <= max(10 * usual, 60.0)].mean())
-    return max(0, total - int(steps["step"].iloc[-1])) * pace
+    return max(0, left) * pace
+
+
+def remaining_in_phase(events: Sequence[AnyEvent]) -> float | None:
+    """Time to the end of the counted phase the run is in, at its pace so far; None where nothing is counted."""
+    last = events[-1] if events else None
+    if last is None or last.kind != "progress" or not last.total:
+        return None
+    first = last
+    for event in reversed(events):
+        if event.kind != "progress" or event.phase != last.phase or event.done > first.done:
+            break
+        first = event
+    if last.done <= first.done:
+        return None
+    return (last.total - last.done) * (last.time - first.time) / (last.done - first.done)

@@ -28,7 +28,11 @@ def origin_part(draft: Draft) -> None:
     st.session_state["origin"] = draft.origin
     chosen, changed, loader = st.columns([1.3, 2.6, 0.9], vertical_alignment="bottom")
     chosen.selectbox(
-        "Start from", options, key="origin", format_func=_origin_name, on_change=_load_origin,
+        "Start from",
+        options,
+        key="origin",
+        format_func=_origin_name,
+        on_change=_load_origin,
         help="Presets are ordinary spec files; choosing one replaces the whole form.",
     )
     with changed:
@@ -51,14 +55,21 @@ def model_part(form: Form) -> None:
             spec_field(form, path)
     if form.card is None:
         if "model.name" not in form.problems:
-            payload = model_payload(ModelSpec(**{part: form.content[f"model.{part}"] for part in ModelSpec.model_fields}))
+            payload = model_payload(
+                ModelSpec(**{part: form.content[f"model.{part}"] for part in ModelSpec.model_fields})
+            )
             wait_for_card("describe_model", payload, "the model")
         return
     card = form.card
     template_text = "chat template" if card.has_chat_template else "no chat template"
     facts = (
-        card.family, f"{card.block_count} blocks", f"width {card.d_model}", f"{amount(card.parameters)} parameters",
-        f"context {card.context_length} tokens", template_text, f"{card.device}, {card.dtype}",
+        card.family,
+        f"{card.block_count} blocks",
+        f"width {card.d_model}",
+        f"{amount(card.parameters)} parameters",
+        f"context {card.context_length} tokens",
+        template_text,
+        f"{card.device}, {card.dtype}",
     )
     with st.container(horizontal=True, gap="small", key="model_facts"):
         for fact in facts:
@@ -78,7 +89,9 @@ def adapter_part(form: Form) -> None:
     _row(form, "adapter.rank", "adapter.alpha", "adapter.dropout", "adapter.noise")
     spec_field(form, "adapter.modules", options=tuple(form.card.modules) if form.card else ())
     if form.content["adapter.noise"] == 0:
-        st.caption(":orange[:material/warning: Without noise the cosine has no gradient at the start: training may never move.]")
+        st.caption(
+            ":orange[:material/warning: Without noise the cosine has no gradient at the start: it may never move.]"
+        )
 
 
 def loss_part(form: Form) -> None:
@@ -89,7 +102,8 @@ def loss_part(form: Form) -> None:
 
 def schedule_part(form: Form) -> None:
     st.subheader("Schedule", anchor=False)
-    fields, plot = st.columns([1, 1.9], gap="medium")
+    wide = form.content["schedule.kind"] == "custom"
+    fields, plot = st.columns([1.35 if wide else 1, 1.75], gap="medium")
     with fields:
         kind = spec_field(form, "schedule.kind")
         _row(form, "schedule.alpha", "schedule.horizon")
@@ -106,15 +120,22 @@ def schedule_part(form: Form) -> None:
         steps, schedule = form.spec.optimizer.steps, form.spec.schedule
         st.plotly_chart(
             schedule_figure(lambda step: weights(schedule, step, steps), steps),
-            key="schedule_plot", config={"displayModeBar": False}, alt="Weights of both losses over the steps",
+            key="schedule_plot",
+            config={"displayModeBar": False},
+            alt="Weights of both losses over the steps",
         )
 
 
 def optimizer_part(form: Form) -> None:
     st.subheader("Optimizer", anchor=False)
     _row(form, "optimizer.steps", "optimizer.learning_rate", "optimizer.warmup_steps", "optimizer.weight_decay")
-    _row(form, "optimizer.clip_norm", "optimizer.circuit_breaker_batch", "optimizer.retain_batch",
-         "optimizer.tokens_per_micro_batch")
+    _row(
+        form,
+        "optimizer.clip_norm",
+        "optimizer.circuit_breaker_batch",
+        "optimizer.retain_batch",
+        "optimizer.tokens_per_micro_batch",
+    )
 
 
 def capture_part(form: Form) -> None:
@@ -127,8 +148,12 @@ def _model_name(form: Form) -> None:
     key = widget_key("model.name")
     current = st.session_state.setdefault(key, form.content["model.name"])
     form.content["model.name"] = st.selectbox(
-        "Model", list(dict.fromkeys((*MODELS, current))), key=key, accept_new_options=True,
-        placeholder="Hugging Face id or folder", help=field_description("model.name") + " Write any other id or folder here.",
+        "Model",
+        list(dict.fromkeys((*MODELS, current))),
+        key=key,
+        accept_new_options=True,
+        placeholder="Hugging Face id or folder",
+        help=field_description("model.name") + " Write any other id or folder here.",
     )
     problem(form, "model.name")
 
@@ -140,10 +165,19 @@ def _key_points(form: Form) -> None:
             form.content["schedule.points"] = [dict(point) for point in START_POINTS]
             st.rerun()
         st.session_state["points_base"] = [dict(point) for point in form.content["schedule.points"]]
-    number = {name: st.column_config.NumberColumn(name.capitalize(), min_value=0.0, format="%.2f", required=True)
-              for name in ("progress", "reroute", "retain")}
+    number = {
+        name: st.column_config.NumberColumn(
+            name.capitalize(), min_value=0.0, format="%.2f", required=True, width="small"
+        )
+        for name in ("progress", "reroute", "retain")
+    }
+    st.caption("Key points: progress is a share of the horizon, weights are in units of alpha.")
     edited = st.data_editor(
-        st.session_state["points_base"], num_rows="dynamic", hide_index=True, key="points_editor", column_config=number,
+        st.session_state["points_base"],
+        num_rows="dynamic",
+        hide_index=True,
+        key="points_editor",
+        column_config=number,
     )
     points = [dict(point) for point in edited if all(value is not None for value in point.values())]
     if points != form.content["schedule.points"]:
@@ -162,15 +196,20 @@ def _changes(draft: Draft) -> None:
     if not changes:
         st.caption("Nothing is changed.")
         return
-    listed = ", ".join(f"{path} {_short(draft.base[path])} → {_short(value)}" for path, value in list(changes.items())[:4])
+    listed = ", ".join(
+        f"{path} {_short(draft.base[path])} → {_short(value)}" for path, value in list(changes.items())[:4]
+    )
     more = f" and {len(changes) - 4} more" if len(changes) > 4 else ""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(f"Changed: {plain(listed)}{more}.", width="stretch")
-        st.button("Undo all", key="undo_changes", type="tertiary", on_click=load, args=(draft.origin,))
+        st.button("Undo all", key="undo_changes", type="tertiary", on_click=_load_from, args=(draft.origin,))
 
 
 def _short(value: object) -> str:
-    text = str(value) or "empty"
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return f"{len(value)} points"
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = text or "empty"
     return text if len(text) <= 24 else text[:23] + "…"
 
 
@@ -183,6 +222,10 @@ def _load_origin() -> None:
     load(st.session_state["origin"])
 
 
+def _load_from(origin: str) -> None:
+    load(origin)
+
+
 def _load_given() -> None:
     file = st.session_state.get("spec_file")
     text = file.getvalue().decode(errors="replace") if file else st.session_state.get("spec_text", "")
@@ -190,4 +233,3 @@ def _load_given() -> None:
         load_text(text)
     except SpecError as error:
         st.session_state[DRAFT_ERROR] = str(error)
-

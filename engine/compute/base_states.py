@@ -4,7 +4,7 @@ Where adapters begin above block 0, the states that enter the first adapted bloc
 kept too, and the blocks below are never run again for that row. Knows nothing of losses.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,7 +15,7 @@ from engine.compute.activations import Batch, block_states, pad
 from engine.compute.batches import micro_batches
 from engine.compute.elicitation import Row
 from engine.compute.models import LoadedModel, adapted
-
+from engine.records.results import Progress
 
 GROUP_TOKENS = 2048
 RowKey = tuple[str, tuple[int, ...]]
@@ -44,26 +44,28 @@ class BaseStates:
         entry_block: int,
         budget_bytes: int,
     ) -> None:
-        """blocks: for each label ('harmful', 'benign') the blocks whose states are compared."""
+        """rows: those that will come back.  blocks: for each label the blocks whose states are compared."""
         self.model = model
         self.blocks = blocks
         self.entry_block = entry_block
         self.bytes = 0
-        self._group_of: dict[RowKey, list[Row]] = {}
+        self._groups: list[list[Row]] = []
         self._kept: dict[RowKey, RowStates] = {}
         for group in micro_batches(list({_key(row): row for row in rows}.values()), GROUP_TOKENS):
             size = sum(self._size(row) for row in group)
             if self.bytes + size <= budget_bytes:
                 self.bytes += size
-                self._group_of |= {_key(row): group for row in group}
+                self._groups.append(group)
+
+    def fill(self) -> Generator[Progress, None, None]:
+        """Compute what fits the budget, a group at a time."""
+        for number, group in enumerate(self._groups):
+            yield Progress(phase="measuring", done=number, total=len(self._groups), message="States of the base model")
+            self._kept |= dict(zip(map(_key, group), self._compute(group), strict=True))
 
     def of(self, rows: Sequence[Row]) -> list[RowStates]:
         """States of these rows; what is not kept is computed in one pass."""
-        for row in rows:
-            if _key(row) in self._group_of and _key(row) not in self._kept:
-                group = self._group_of[_key(row)]
-                self._kept |= dict(zip(map(_key, group), self._compute(group), strict=True))
-        others = [row for row in rows if _key(row) not in self._group_of]
+        others = [row for row in rows if _key(row) not in self._kept]
         fresh = dict(zip(map(_key, others), self._compute(others), strict=True))
         return [self._kept.get(_key(row)) or fresh[_key(row)] for row in rows]
 

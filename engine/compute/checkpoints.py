@@ -39,7 +39,10 @@ def save_checkpoint(
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        save_file({name: parameter.detach().cpu().contiguous() for name, parameter in parameters}, temporary / "adapter.safetensors")
+        save_file(
+            {name: parameter.detach().cpu().contiguous() for name, parameter in parameters},
+            temporary / "adapter.safetensors",
+        )
         save_file(_moments(parameters, optimizer), temporary / "optimizer.safetensors")
         write_whole(temporary / _POSITION, json.dumps(position._asdict()))
         shutil.rmtree(target, ignore_errors=True)
@@ -64,7 +67,11 @@ def load_checkpoint(
             for name, parameter in parameters:
                 parameter.copy_(weights[name].to(parameter))
         for name, parameter in parameters:
-            state = {part: moments[f"{name}|{part}"] for part in ("step", "exp_avg", "exp_avg_sq") if f"{name}|{part}" in moments}
+            state = {
+                part: moments[f"{name}|{part}"]
+                for part in ("step", "exp_avg", "exp_avg_sq")
+                if f"{name}|{part}" in moments
+            }
             if state:
                 optimizer.state[parameter] = {
                     part: value if part == "step" else value.to(parameter.device) for part, value in state.items()

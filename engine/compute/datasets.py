@@ -20,5 +20,7 @@ def read_prompts(source: str, *, label: Label, answer_field: str = "") -> list[P
         dataset = load_dataset(name, split=split or "train")
     except Exception as error:  # The library raises kinds of its own, of requests and of the file system.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise DataError(f"The dataset {name} cannot be read: {reason[:300]}. Check its name and the network.") from error
+        raise DataError(
+            f"The dataset {name} cannot be read: {reason[:300]}. Check its name and the network."
+        ) from error
     return prompts_from_rows(enumerate(dataset, start=1), name=source, label=label, answer_field=answer_field)

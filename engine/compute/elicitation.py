@@ -103,10 +103,15 @@ def prompt_tokens(model: LoadedModel, text: str, opener: str = "") -> list[int]:
     return ids + list(model.tokenizer(opener, add_special_tokens=False)["input_ids"]) if opener else ids
 
 
+def decode(model: LoadedModel, ids: Sequence[int]) -> str:
+    """Text of an answer's tokens, special ones left out."""
+    return str(model.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+
 def model_fingerprint(model: LoadedModel) -> str:
     """Tells models apart by what they are, not by their name: config and a sample of the weights."""
     digest = hashlib.sha256(model.causal_lm.config.to_json_string().encode())
-    for parameter in (model.causal_lm.get_input_embeddings().weight, *model.blocks[-1].parameters()):
+    for parameter in (*model.causal_lm.get_input_embeddings().parameters(), *model.blocks[-1].parameters()):
         digest.update(parameter.detach().flatten()[:256].float().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
 
@@ -143,7 +148,7 @@ def _own_answers(
             share = int(len(batch) * count / data.new_tokens)
             yield Progress(phase="eliciting", done=done + share, total=len(prompts), message="The base model answers")
         for prompt, ids in zip(batch, answers, strict=True):
-            continuation = model.tokenizer.decode(ids, skip_special_tokens=True)
+            continuation = decode(model, ids)
             cache.add(keys[prompt.id], opener_for(prompt, data) + continuation)
         done += len(batch)
     return [Pair(prompt, cache.answers[keys[prompt.id]]) for prompt in prompts]

@@ -53,7 +53,8 @@ answers are turned away from where they were, its states on everything else stay
 
 - Run {record.id}, spec digest `{record.digest}`, {record.status} after {record.step} of {record.steps} steps
 - Target blocks {targets}; adapted blocks {", ".join(map(str, record.adapted))}
-- {record.trained_parameters or "unknown number of"} trained parameters; {record.seconds:.0f} s of training on {record.device}
+- {record.trained_parameters} trained parameters
+- {record.seconds:.0f} s of training on {record.device}
 - Versions: {", ".join(f"{name} {value}" for name, value in record.versions.items())}
 
 | figure | value |

@@ -18,7 +18,7 @@ def generate(
     temperature: float = 0.0,
     seed: int = 0,
 ) -> Generator[int, None, list[list[int]]]:
-    """Continue each prompt (token ids) by at most `new_tokens`; yields the number of tokens so far, returns the answers.
+    """Continue each prompt (token ids) by at most `new_tokens`; yields the tokens so far, returns the answers.
 
     Rows are padded on the left; a row ends at the model's end token, which is not returned. Sampling draws from a
     generator of its own, so that it disturbs no other job's randomness.

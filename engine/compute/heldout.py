@@ -7,36 +7,30 @@ import torch
 from torch import Tensor
 
 from engine.compute.activations import block_states
-from engine.compute.base_states import BaseStates, row_batch, stack
+from engine.compute.base_states import GROUP_TOKENS, BaseStates, row_batch, stack
 from engine.compute.batches import micro_batches
 from engine.compute.elicitation import Row
 from engine.compute.models import LoadedModel, adapted
 from engine.compute.reroute import BlockSpace, BlockStatistics, token_cosine, token_drift
-from engine.records.results import HeldoutResult, Progress
+from engine.records.results import HeldoutResult
 from engine.records.spec import ResolvedBlocks
 
 STATISTICS_ROWS = 256
 
 
-def measure_spaces(
-    model: LoadedModel, rows: Sequence[Row], blocks: Sequence[int], *, tokens_per_batch: int
-) -> Generator[Progress, None, dict[int, BlockSpace]]:
-    """Mean and deviation of the base states per block over both sets, the first token left out.
+def measure_spaces(states: BaseStates, rows: Sequence[Row]) -> Generator[None, None, dict[int, BlockSpace]]:
+    """Mean and deviation of the base states per block, the first token left out: target blocks over both sets, blocks
+    that are only held still over the benign set.
 
     The first token is left out since its states are an attention sink, hundreds of times longer than all others.
     """
-    statistics = {block: BlockStatistics() for block in blocks}
-    groups = micro_batches(rows, tokens_per_batch)
-    for number, group in enumerate(groups):
-        batch = row_batch(model, group)
-        with torch.no_grad(), adapted(model, None):
-            states = block_states(model, batch, sorted(blocks)).outputs
-        seen = batch.attention.bool()
-        seen[:, 0] = False
-        for block in blocks:
-            statistics[block].add(states[block][seen])
-        yield Progress(phase="measuring", done=number + 1, total=len(groups), message="Statistics of the base states")
-    return {block: statistics[block].space() for block in blocks}
+    statistics: dict[int, BlockStatistics] = {}
+    for group in micro_batches(rows, GROUP_TOKENS):
+        for row in states.of(group):
+            for block, outputs in row.outputs.items():
+                statistics.setdefault(block, BlockStatistics()).add(outputs[1:])
+        yield None
+    return {block: found.space() for block, found in statistics.items()}
 
 
 def statistics_rows(harmful: Sequence[Row], benign: Sequence[Row]) -> list[Row]:

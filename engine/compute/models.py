@@ -60,9 +60,7 @@ def load_model(spec: ModelSpec, settings: Settings) -> LoadedModel:
     device, dtype = choose_device(spec)
     tokenizer = _read_tokenizer(place, spec)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            place, dtype=dtype, use_safetensors=True, trust_remote_code=False
-        )
+        model = AutoModelForCausalLM.from_pretrained(place, dtype=dtype, use_safetensors=True, trust_remote_code=False)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"The model {spec.name} cannot be loaded: {_first_line(error)} Give a Hugging Face id or a folder with "
@@ -70,7 +68,7 @@ def load_model(spec: ModelSpec, settings: Settings) -> LoadedModel:
         ) from error
     model.requires_grad_(False)
     model.eval()
-    model.to(device)
+    model.to(device=device)  # type: ignore[call-arg]
     card = describe_model(spec, settings)
     blocks = find_blocks(model)
     return LoadedModel(spec, model, tokenizer, _decoder(model, blocks), blocks, card, device, dtype)
@@ -85,7 +83,9 @@ def describe_model(spec: ModelSpec, settings: Settings) -> ModelCard:
         with torch.device("meta"):
             skeleton = AutoModelForCausalLM.from_config(config)
     except (OSError, ValueError, RuntimeError) as error:
-        raise ModelError(f"The model {spec.name} cannot be read: {_first_line(error)} Check its config.json.") from error
+        raise ModelError(
+            f"The model {spec.name} cannot be read: {_first_line(error)} Check its config.json."
+        ) from error
     blocks = find_blocks(skeleton)
     device, dtype = choose_device(spec)
     return ModelCard(
@@ -115,7 +115,9 @@ def choose_device(spec: ModelSpec) -> tuple[torch.device, torch.dtype]:
     if name == "auto":
         name = next(device for device in ("cuda", "mps", "cpu") if available[device])  # type: ignore[assignment]
     if not available[name]:
-        raise ModelError(f"The device {name} is not there: choose auto or {' or '.join(d for d in available if available[d])}.")
+        raise ModelError(
+            f"The device {name} is not there: choose auto or {' or '.join(d for d in available if available[d])}."
+        )
     if spec.dtype != "auto":
         return torch.device(name), getattr(torch, spec.dtype)
     return torch.device(name), torch.bfloat16 if name == "cuda" else torch.float32
@@ -186,7 +188,9 @@ def load_adapter(model: LoadedModel, name: str, folder: Path) -> None:
     try:
         config = LoraConfig.from_pretrained(str(folder))
     except (OSError, ValueError, TypeError) as error:
-        raise ModelError(f"The adapter {folder} cannot be read: {_first_line(error)} Train or export it again.") from error
+        raise ModelError(
+            f"The adapter {folder} cannot be read: {_first_line(error)} Train or export it again."
+        ) from error
     made_for = config.base_model_name_or_path
     if made_for and made_for != model.spec.name:
         raise ModelError(
@@ -277,9 +281,7 @@ def _module_pattern(model: LoadedModel, wanted: Sequence[str], blocks: Sequence[
     chosen = [name for name in known if not wanted or name in wanted or name.rpartition(".")[2] in wanted]
     unknown = [name for name in wanted if not any(name in (full, full.rpartition(".")[2]) for full in known)]
     if unknown:
-        raise ModelError(
-            f"{model.spec.name} has no module {', '.join(unknown)}: choose from {', '.join(known)}."
-        )
+        raise ModelError(f"{model.spec.name} has no module {', '.join(unknown)}: choose from {', '.join(known)}.")
     path = next(name for name, module in model.causal_lm.named_modules() if module is model.blocks)
     numbers = "|".join(str(block) for block in blocks)
     return rf"{re.escape(path)}\.({numbers})\.({'|'.join(re.escape(name) for name in chosen)})"

@@ -80,7 +80,7 @@ def token_cosine(
 def token_drift(
     rerouted: Float[Tensor, "prompt token d_model"], base: Float[Tensor, "prompt token d_model"]
 ) -> Float[Tensor, "prompt token"]:
-    """L2 distance between base and rerouted states per token. Its gradient is 0, not undefined, where they are equal."""
+    """L2 distance between base and rerouted states per token. Its gradient is 0 where they are equal, not undefined."""
     squared = (rerouted.float() - base.float()).square().sum(-1)
     moved = squared > 0
     return torch.where(moved, torch.where(moved, squared, torch.ones_like(squared)).sqrt(), torch.zeros_like(squared))

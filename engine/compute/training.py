@@ -4,6 +4,7 @@ Knows models, rows and losses; nothing of queues, run folders beyond the checkpo
 """
 
 import math
+import os
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +29,8 @@ from engine.records.results import Alert, CheckpointResult, ControlEvent, Event,
 from engine.records.schedules import Weights, weights
 from engine.records.spec import ResolvedBlocks, RunSpec
 
-CACHE_BYTES = 4 * 2**30
+# A function of the machine's whole memory, not of what is free: a resumed run must keep the same rows.
+CACHE_BYTES = min(4 * 2**30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4)
 PLATEAU_STEPS = 30
 PLATEAU_COSINE = 0.95
 
@@ -93,12 +95,8 @@ def train(
     trainer = _prepare(model, name, spec, blocks, rows, checkpoints, controls, trackers_folder)
     try:
         yield from _resume(trainer)
-        trainer.spaces = yield from measure_spaces(
-            model,
-            statistics_rows(rows.harmful, rows.benign),
-            sorted({*blocks.targets, *blocks.retain}),
-            tokens_per_batch=spec.optimizer.tokens_per_micro_batch,
-        )
+        yield from trainer.states.fill()
+        trainer.spaces = yield from measure_spaces(trainer.states, statistics_rows(rows.harmful, rows.benign))
         if trainer.step == 0:
             yield from _measure(trainer, probe)
         while trainer.step < spec.optimizer.steps:
@@ -124,9 +122,14 @@ def train(
 
 
 def learning_rate_at(spec: RunSpec, step: int, controls: Sequence[ControlEvent] = ()) -> float:
-    """Learning rate of an optimizer step, warm-up and live changes included."""
-    rate = _live(controls, "learning_rate", step, spec.optimizer.learning_rate)
-    return rate * min(1.0, (step + 1) / spec.optimizer.warmup_steps) if spec.optimizer.warmup_steps else rate
+    """Learning rate of an optimizer step: warm-up, decay and live changes included."""
+    optimizer = spec.optimizer
+    rate = _live(controls, "learning_rate", step, optimizer.learning_rate)
+    if step < optimizer.warmup_steps:
+        return rate * (step + 1) / optimizer.warmup_steps
+    left = 1 - (step - optimizer.warmup_steps) / max(1, optimizer.steps - optimizer.warmup_steps)
+    shapes = {"constant": 1.0, "linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2}
+    return rate * shapes[optimizer.decay]
 
 
 def weights_at(spec: RunSpec, step: int, controls: Sequence[ControlEvent] = ()) -> Weights:
@@ -167,19 +170,27 @@ def _prepare(
         remove_adapter(model, name)
         raise TrainingError(f"The tracker {', '.join(spec.captures.trackers)} cannot be used: {error}") from error
     parameters = [parameter for _, parameter in adapter_parameters(model, name)]
-    optimizer = torch.optim.AdamW(
-        parameters, lr=spec.optimizer.learning_rate, weight_decay=spec.optimizer.weight_decay
-    )
+    optimizer = torch.optim.AdamW(parameters, lr=spec.optimizer.learning_rate, weight_decay=spec.optimizer.weight_decay)
     states = BaseStates(
         model,
-        [row for part in rows for row in part],
+        _rows_that_come_back(spec, rows),
         blocks={"harmful": blocks.targets, "benign": tuple(sorted({*blocks.retain, *blocks.targets}))},
         entry_block=blocks.first_adapted,
         budget_bytes=CACHE_BYTES,
     )
-    return Trainer(
-        model, name, spec, blocks, rows, accelerator, optimizer, states, checkpoints, controls
+    return Trainer(model, name, spec, blocks, rows, accelerator, optimizer, states, checkpoints, controls)
+
+
+def _rows_that_come_back(spec: RunSpec, rows: Rows) -> list[Row]:
+    """Rows that the steps will draw (one epoch draws them all), and the held-out ones."""
+    optimizer = spec.optimizer
+    epoch = 1 + max(
+        len(rows.harmful) // optimizer.circuit_breaker_batch, len(rows.benign) // max(1, optimizer.retain_batch // 2)
     )
+    drawn = [
+        row for step in range(min(optimizer.steps, epoch)) for row in step_rows(spec, rows.harmful, rows.benign, step)
+    ]
+    return [*drawn, *rows.validation, *rows.test]
 
 
 def _resume(trainer: Trainer) -> Steps:

@@ -37,16 +37,18 @@ def append_line(path: Path, line: str) -> None:
 
     Raises RunError when the disk is full; the lines before are untouched.
     """
+    data = line.encode() + b"\n"
     try:
-        with path.open("ab+") as file:
+        # Unbuffered: a buffer would write its rest when the file is closed, behind the cut.
+        with path.open("ab+", buffering=0) as file:
             end = _end_of_last_whole_line(file)
             file.truncate(end)
-            file.seek(end)
             try:
-                file.write(line.encode() + b"\n")
-                file.flush()
+                written = file.write(data)
+                if written != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError:
-                os.ftruncate(file.fileno(), end)
+                file.truncate(end)
                 raise
     except OSError as error:
         raise storage_error(path, error) from error

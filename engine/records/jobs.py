@@ -8,9 +8,10 @@ import os
 import socket
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from engine.records.errors import RunError
@@ -24,7 +25,8 @@ STALE_SECONDS = 6.0
 _TABLES = """
 CREATE TABLE IF NOT EXISTS jobs (
     id INTEGER PRIMARY KEY, kind TEXT NOT NULL, run_id TEXT NOT NULL DEFAULT '', payload TEXT NOT NULL,
-    priority INTEGER NOT NULL, state TEXT NOT NULL DEFAULT 'queued', created REAL NOT NULL, error TEXT NOT NULL DEFAULT ''
+    priority INTEGER NOT NULL, state TEXT NOT NULL DEFAULT 'queued', created REAL NOT NULL,
+    error TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE IF NOT EXISTS controls (
     id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, control TEXT NOT NULL, value REAL, created REAL NOT NULL
@@ -60,7 +62,8 @@ class WorkerState(NamedTuple):
     doing: str = ""
     run_id: str = ""
     started: float = 0.0
-    machine: dict[str, Any] = {}
+    machine: Mapping[str, Any] = MappingProxyType({})
+    runs: tuple[str, ...] = ()
 
     @property
     def alive(self) -> bool:
@@ -97,7 +100,7 @@ class Queue:
                 "UPDATE jobs SET state = 'running' WHERE state = 'queued' "
                 "RETURNING id, kind, run_id, payload, priority, state, error"
             ).fetchall()
-        jobs = [Job(*row[:3], json.loads(row[3]), *row[4:]) for row in rows]
+        jobs = [_job(row) for row in rows]
         return sorted(jobs, key=lambda job: (job.priority, job.id))
 
     def finish(self, job_id: int, *, error: str = "") -> None:
@@ -110,14 +113,12 @@ class Queue:
             row = database.execute(
                 "SELECT id, kind, run_id, payload, priority, state, error FROM jobs WHERE id = ?", (job_id,)
             ).fetchone()
-        return Job(*row[:3], json.loads(row[3]), *row[4:]) if row else None
+        return _job(row) if row else None
 
     def forget_claims(self) -> None:
         """On start of a worker: what an earlier one had claimed is nobody's any more."""
         with self._open() as database:
-            database.execute(
-                "UPDATE jobs SET state = 'failed', error = 'the worker died' WHERE state = 'running'"
-            )
+            database.execute("UPDATE jobs SET state = 'failed', error = 'the worker died' WHERE state = 'running'")
 
     def waiting_runs(self) -> set[str]:
         with self._open() as database:
@@ -155,7 +156,8 @@ class Queue:
         if gone or content.get("ended") or abs(time.time() - beat) > STALE_SECONDS:
             return WorkerState("dead", pid=pid, host=host)
         known = {key: content[key] for key in ("device", "doing", "run_id", "started", "machine") if key in content}
-        return WorkerState(content.get("status", "idle"), pid=pid, host=host, **known)
+        runs = tuple(content.get("runs", ()))
+        return WorkerState(content.get("status", "idle"), pid=pid, host=host, runs=runs, **known)
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -176,6 +178,11 @@ class Queue:
                 f"The queue {self.file} cannot be used: {error}. Free some disk space, or delete the file: "
                 "no run is lost with it."
             ) from error
+
+
+def _job(row: tuple) -> Job:
+    number, kind, run_id, payload, priority, state, error = row
+    return Job(number, kind, run_id, json.loads(payload), priority, state, error)
 
 
 def _process_exists(pid: int) -> bool:

@@ -11,7 +11,8 @@ Control = Literal["pause", "resume", "stop", "cancel", "alpha", "learning_rate"]
 
 
 class Event(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # A figure that is not finite is written as text: JSON has no word for it, and null could not be read back.
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
 
     time: float = Field(default_factory=time.time, description="Seconds since the epoch.")
 
@@ -118,14 +119,7 @@ class StatusEvent(Event):
 
 
 AnyEvent = Annotated[
-    StepResult
-    | HeldoutResult
-    | ProbeResult
-    | CheckpointResult
-    | Progress
-    | Alert
-    | ControlEvent
-    | StatusEvent,
+    StepResult | HeldoutResult | ProbeResult | CheckpointResult | Progress | Alert | ControlEvent | StatusEvent,
     Field(discriminator="kind"),
 ]
 parse_event: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)

@@ -1,8 +1,8 @@
 """Run folders: the truth about a run. Knows nothing of queues, models or screens.
 
-    runs/<id>/spec.json         written once              events.jsonl   appended by the worker
-              record.json       replaced by the worker    label.json     name and note, replaced by the page
-              checkpoints/      one folder a checkpoint   adapter/       a plain PEFT folder
+runs/<id>/spec.json         written once              events.jsonl   appended by the worker
+          record.json       replaced by the worker    label.json     name and note, replaced by the page
+          checkpoints/      one folder a checkpoint   adapter/       a plain PEFT folder
 """
 
 import json
@@ -30,7 +30,7 @@ RESUMABLE: frozenset[str] = frozenset({"stopped", "failed", "interrupted"})
 class Record(BaseModel):
     """Where a run stands. Only the worker writes it once the run is queued."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
 
     id: str
     status: Status
@@ -101,7 +101,8 @@ class Run:
             return Record.model_validate_json((self.folder / "record.json").read_bytes())
         except (OSError, ValidationError) as error:
             raise RunError(
-                f"Run {self.id} has no readable record ({self.folder / 'record.json'}): delete the run, or restore the file."
+                f"Run {self.id} has no readable record ({self.folder / 'record.json'}): "
+                "delete the run, or restore the file."
             ) from error
 
     def update(self, **changes: Any) -> Record:
@@ -160,9 +161,7 @@ def create_run(runs: Path, spec: RunSpec, *, preset: str = "", name: str = "") -
         run.events_file.touch()
         if name:
             run.set_label(name=name, note="")
-        record = Record(
-            id=run.id, status="queued", digest=spec.digest, preset=preset, steps=spec.optimizer.steps
-        )
+        record = Record(id=run.id, status="queued", digest=spec.digest, preset=preset, steps=spec.optimizer.steps)
         write_whole(run.folder / "record.json", record.model_dump_json(indent=2))
     except OSError as error:
         raise storage_error(run.folder, error) from error

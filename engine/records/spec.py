@@ -86,7 +86,7 @@ class BlocksSpec(Part):
 
 class AdapterSpec(Part):
     rank: int = Field(16, ge=1, le=1024, description="LoRA rank r.")
-    alpha: float = Field(16.0, gt=0, description="LoRA alpha; the update is scaled by alpha / r.")
+    alpha: int = Field(16, gt=0, description="LoRA alpha; the update is scaled by alpha / r.")
     dropout: float = Field(0.05, ge=0, lt=1, description="LoRA dropout, as a share of inputs.")
     modules: tuple[str, ...] = Field((), description="Linear modules of a block that are adapted; empty: all of them.")
     noise: float = Field(
@@ -136,6 +136,9 @@ class OptimizerSpec(Part):
     steps: int = Field(150, ge=1, le=1_000_000, description="Optimizer steps.")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="AdamW learning rate.")
     warmup_steps: int = Field(0, ge=0, description="Steps over which the learning rate rises from 0.")
+    decay: Literal["constant", "linear", "cosine"] = Field(
+        "constant", description="Learning rate after warm-up: constant, or falling to 0 along a line or a cosine."
+    )
     weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay.")
     clip_norm: float = Field(1.0, ge=0, description="Gradient norm is clipped to this; 0: never.")
     circuit_breaker_batch: int = Field(16, ge=1, description="Harmful rows a step.")

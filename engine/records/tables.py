@@ -28,7 +28,9 @@ def run_tables(events: Iterable[AnyEvent]) -> RunTables:
             heldout += _heldout_rows(event)
         elif isinstance(event, ProbeResult):
             probes.append(event)
-    table = pd.DataFrame(steps, columns=["time", *(name for name in StepResult.model_fields if name not in ("time", "kind"))])
+    table = pd.DataFrame(
+        steps, columns=["time", *(name for name in StepResult.model_fields if name not in ("time", "kind"))]
+    )
     table["tokens_per_second"] = table["tokens"] / table["seconds"].clip(lower=1e-9)
     columns = ["step", "split", "block", "cosine", "raw_cosine", "benign_cosine", "drift"]
     return RunTables(table, pd.DataFrame(heldout, columns=columns), probes)

@@ -30,7 +30,7 @@ def test_a_missing_folder_is_named(name, words, settings):
 
 def test_a_folder_without_safetensors_is_refused(tmp_path, settings):
     (tmp_path / "pytorch_model.bin").touch()
-    with pytest.raises(ModelError, match="no .safetensors"):
+    with pytest.raises(ModelError, match=r"no \.safetensors"):
         load_model(ModelSpec(name=str(tmp_path)), settings)
 
 
@@ -44,7 +44,7 @@ def test_a_damaged_file_is_refused_with_a_message(tmp_path, settings, damaged):
 
 def test_a_model_without_chat_template_says_what_to_choose(tmp_path, settings):
     folder = write_tiny_model(tmp_path / "model", chat_template=None)
-    with pytest.raises(ModelError, match="no chat template.*plain"):
+    with pytest.raises(ModelError, match=r"no chat template.*plain"):
         load_model(ModelSpec(name=str(folder)), settings)
     assert not describe_model(ModelSpec(name=str(folder)), settings).has_chat_template
     model = load_model(ModelSpec(name=str(folder), chat_template="plain"), settings)
@@ -65,7 +65,7 @@ def test_a_hub_id_that_cannot_be_had_is_a_message(settings):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a cuda device here")
 def test_a_device_that_is_not_there_is_refused():
-    assert choose_device(ModelSpec()) [0].type in ("cpu", "mps")
+    assert choose_device(ModelSpec())[0].type in ("cpu", "mps")
     with pytest.raises(ModelError, match="cuda is not there"):
         choose_device(ModelSpec(device="cuda"))
 

@@ -52,7 +52,7 @@ def test_retain_loss_by_hand():
 
 
 def test_centred_cosine_by_hand():
-    """Around the mean (10, 0): base (11, 0) is (1, 0), rerouted (10, 1) is (0, 1): cosine 0, although raw it is 0.995."""
+    """Around the mean (10, 0): base (11, 0) is (1, 0), rerouted (10, 1) is (0, 1): cosine 0, raw 0.995."""
     space = BlockSpace(mean=torch.tensor([10.0, 0.0]), deviation=torch.ones(2), centred_norm=1.0)
     base, rerouted = states((11, 0)), states((10, 1))
     assert float(token_cosine(rerouted, base, space, "centred")) == pytest.approx(0.0, abs=1e-6)
@@ -60,7 +60,7 @@ def test_centred_cosine_by_hand():
 
 
 def test_standardised_cosine_by_hand():
-    """Deviations (100, 1): base (100, 1) is (1, 1), rerouted (100, -1) is (1, -1): cosine 0, although raw it is 0.9998."""
+    """Deviations (100, 1): base (100, 1) is (1, 1), rerouted (100, -1) is (1, -1): cosine 0, raw 0.9998."""
     space = BlockSpace(mean=torch.zeros(2), deviation=torch.tensor([100.0, 1.0]), centred_norm=1.0)
     base, rerouted = states((100, 1)), states((100, -1))
     assert float(token_cosine(rerouted, base, space, "standardised")) == pytest.approx(0.0, abs=1e-6)

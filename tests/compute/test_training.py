@@ -1,4 +1,4 @@
-"""Training: the gradient is there, the cosine falls, batching changes nothing, and a resumed run equals an unbroken one."""
+"""Training: the gradient is there, the cosine falls, batching changes nothing, a resumed run equals an unbroken one."""
 
 import math
 
@@ -20,7 +20,13 @@ from engine.records.spec import BlocksSpec, resolve_blocks
 def run(model, spec, rows, folder, *, name="run", controls=(), stop_after=None):
     """Events and final adapter weights of a training run, which is closed after `stop_after` steps if given."""
     generator = train(
-        model=model, name=name, spec=spec, blocks=resolve_blocks(spec, 2), rows=rows, checkpoints=folder, controls=controls
+        model=model,
+        name=name,
+        spec=spec,
+        blocks=resolve_blocks(spec, 2),
+        rows=rows,
+        checkpoints=folder,
+        controls=controls,
     )
     events = []
     for event in generator:
@@ -92,7 +98,12 @@ def test_a_run_resumed_from_an_older_checkpoint_equals_an_unbroken_one(tiny_mode
     """What SIGKILL leaves: the last checkpoint at step 4, the fifth step lost."""
     _, unbroken = run(tiny_model, tiny_spec(), tiny_rows, tmp_path / "unbroken")
     generator = train(
-        model=tiny_model, name="run", spec=tiny_spec(), blocks=resolve_blocks(tiny_spec(), 2), rows=tiny_rows, checkpoints=tmp_path / "broken"
+        model=tiny_model,
+        name="run",
+        spec=tiny_spec(),
+        blocks=resolve_blocks(tiny_spec(), 2),
+        rows=tiny_rows,
+        checkpoints=tmp_path / "broken",
     )
     while len(list_checkpoints(tmp_path / "broken")) < 2:
         next(generator)
@@ -108,7 +119,10 @@ def test_a_run_resumed_from_an_older_checkpoint_equals_an_unbroken_one(tiny_mode
 
 
 def test_live_changes_hold_from_their_step_and_survive_a_resume(tiny_model, tiny_spec, tiny_rows, tmp_path):
-    controls = [ControlEvent(control="alpha", step=2, value=1.0), ControlEvent(control="learning_rate", step=3, value=5e-4)]
+    controls = [
+        ControlEvent(control="alpha", step=2, value=1.0),
+        ControlEvent(control="learning_rate", step=3, value=5e-4),
+    ]
     events, unbroken = run(tiny_model, tiny_spec(), tiny_rows, tmp_path / "unbroken", controls=controls)
     assert [event.learning_rate for event in steps(events)] == [1e-3] * 3 + [5e-4] * 3
     assert steps(events)[1].reroute_weight == pytest.approx(5 * (1 - 1 / 12))
@@ -134,7 +148,9 @@ def test_progress_comes_from_the_optimizer_step_not_from_micro_batches(tiny_mode
     assert steps(events)[5].reroute_weight == pytest.approx(5 * (1 - 5 / 12))
 
 
-def test_starting_above_block_zero_trains_the_same_as_computing_everything(tiny_model, tiny_spec, tiny_rows, tmp_path, monkeypatch):
+def test_starting_above_block_zero_trains_the_same_as_computing_everything(
+    tiny_model, tiny_spec, tiny_rows, tmp_path, monkeypatch
+):
     spec = tiny_spec(**{"blocks.adapted": "1", "adapter.dropout": 0.0})
     _, fast = run(tiny_model, spec, tiny_rows, tmp_path / "fast")
 
@@ -183,7 +199,12 @@ def test_the_paper_settings_give_the_papers_losses(tiny_model, tiny_spec, tiny_r
     )  # fmt: skip
     rows = step_rows(spec, tiny_rows.harmful, tiny_rows.benign, 0)
     generator = train(
-        model=tiny_model, name="run", spec=spec, blocks=resolve_blocks(spec, 2), rows=Rows(*tiny_rows[:2], [], []), checkpoints=tmp_path
+        model=tiny_model,
+        name="run",
+        spec=spec,
+        blocks=resolve_blocks(spec, 2),
+        rows=Rows(*tiny_rows[:2], [], []),
+        checkpoints=tmp_path,
     )
     next(generator)
     from engine.compute.models import adapted
@@ -191,7 +212,9 @@ def test_the_paper_settings_give_the_papers_losses(tiny_model, tiny_spec, tiny_r
     def hidden(name):
         batch = row_batch(tiny_model, rows)
         with torch.no_grad(), adapted(tiny_model, name):
-            out = tiny_model.causal_lm.model(input_ids=batch.ids, attention_mask=batch.attention, output_hidden_states=True)
+            out = tiny_model.causal_lm.model(
+                input_ids=batch.ids, attention_mask=batch.attention, output_hidden_states=True
+            )
         return out.hidden_states, batch.attention.bool()
 
     # The last hidden state of transformers is normed; only block 0 can be compared without the engine's own hooks.
@@ -221,7 +244,9 @@ def test_running_out_of_memory_gives_advice(tiny_model, tiny_spec, tiny_rows, tm
 
 
 def test_a_plateau_is_said_once_with_what_to_try(tiny_model, tiny_spec, tiny_rows, tmp_path):
-    spec = tiny_spec(**{"optimizer.steps": 30, "adapter.noise": 0.0, "optimizer.learning_rate": 1e-9, "loss.space": "raw"})
+    spec = tiny_spec(
+        **{"optimizer.steps": 30, "adapter.noise": 0.0, "optimizer.learning_rate": 1e-9, "loss.space": "raw"}
+    )
     alerts = [event for event in run(tiny_model, spec, tiny_rows, tmp_path)[0] if isinstance(event, Alert)]
     assert len(alerts) == 1
     assert "noise" in alerts[0].advice and "standardised" in alerts[0].advice
@@ -267,11 +292,13 @@ def test_base_states_stay_within_their_budget_and_are_the_same_from_the_cache(ti
     monkeypatch.setattr(base_states, "GROUP_TOKENS", 64)
 
     def states(budget):
-        return BaseStates(tiny_model, rows, blocks={"harmful": (0, 1), "benign": (1,)}, entry_block=1, budget_bytes=budget)
+        return BaseStates(
+            tiny_model, rows, blocks={"harmful": (0, 1), "benign": (1,)}, entry_block=1, budget_bytes=budget
+        )
 
     small, large = states(10_000), states(10**9)
     for kept in (small, large):
-        kept.of(rows)
+        drain(kept.fill())
         again = kept.of(list(reversed(rows)))[::-1]
         for row, found, fresh in zip(rows, again, states(0).of(rows), strict=True):
             assert found.outputs[1].shape == (len(row.ids), 16)
@@ -283,6 +310,15 @@ def test_warm_up_rises_to_the_learning_rate(tiny_spec):
     spec = tiny_spec(**{"optimizer.warmup_steps": 4, "optimizer.learning_rate": 0.4})
     assert [learning_rate_at(spec, step) for step in range(5)] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4])
     assert weights_at(spec, 0).retain == 0
+
+
+def test_the_learning_rate_falls_to_zero_after_the_warm_up(tiny_spec):
+    """2 steps of warm-up, 4 of decay: left is 1, 3/4, 1/2, 1/4; half a cosine at 1/2 is 1/2."""
+    changes = {"optimizer.steps": 6, "optimizer.warmup_steps": 2, "optimizer.learning_rate": 1.0}
+    linear = tiny_spec(**changes, **{"optimizer.decay": "linear"})
+    cosine = tiny_spec(**changes, **{"optimizer.decay": "cosine"})
+    assert [learning_rate_at(linear, step) for step in range(6)] == pytest.approx([0.5, 1, 1, 0.75, 0.5, 0.25])
+    assert learning_rate_at(cosine, 4) == pytest.approx(0.5)
 
 
 def test_the_blocks_of_the_fixture_are_what_the_tests_assume(tiny_spec):

@@ -76,7 +76,8 @@ def test_a_worker_is_alive_while_its_process_and_its_beat_are(tmp_path):
 
 CARD = ModelCard(
     name="m", family="llama", block_count=30, d_model=576, parameters=134_515_008, block_parameters=3_540_096,
-    context_length=8192, has_chat_template=True, modules={"q": (576, 576), "k": (576, 192)}, device="cpu", dtype="float32",
+    context_length=8192, has_chat_template=True, modules={"q": (576, 576), "k": (576, 192)}, device="cpu",
+    dtype="float32",
 )  # fmt: skip
 
 

@@ -95,7 +95,19 @@ def test_a_sample_set_that_is_not_there(name):
         read_source(name, label="harmful")
 
 
-@given(st.lists(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["prompt", "messages", "role", "content", "split", "id"]), inner), max_leaves=8), max_size=3))
+@given(
+    st.lists(
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(),
+            lambda inner: (
+                st.lists(inner)
+                | st.dictionaries(st.sampled_from(["prompt", "messages", "role", "content", "split", "id"]), inner)
+            ),
+            max_leaves=8,
+        ),
+        max_size=3,
+    )
+)
 def test_any_json_is_read_or_refused(rows):
     try:
         prompts = prompts_from_rows(enumerate(rows, 1), name="any", label="benign")
@@ -124,7 +136,9 @@ def test_row_limits_take_the_same_rows_for_the_same_seed():
     prompts = [make(number) for number in range(50)]
 
     def chosen(seed):
-        return [p.id for p in select(prompts, DataSpec(circuit_breaker_rows=10), label="harmful", split="train", seed=seed)]
+        return [
+            p.id for p in select(prompts, DataSpec(circuit_breaker_rows=10), label="harmful", split="train", seed=seed)
+        ]
 
     assert chosen(0) == chosen(0) != chosen(1)
     assert len(chosen(0)) == 10
@@ -139,7 +153,9 @@ def test_both_sides_get_the_same_mix_of_openers():
     """600 prompts a side: half have an opener, each of five about 60 times (standard deviation 7.3)."""
     data = DataSpec(opener_share=0.5)
     for label in ("harmful", "benign"):
-        prompts = [Prompt(id=str(n), turns=(Turn(role="user", content=f"{label} {n}"),), label=label) for n in range(600)]
+        prompts = [
+            Prompt(id=str(n), turns=(Turn(role="user", content=f"{label} {n}"),), label=label) for n in range(600)
+        ]
         counts = Counter(opener_for(prompt, data) for prompt in prompts)
         assert set(counts) == {"", *data.openers}
         assert 240 <= counts[""] <= 360

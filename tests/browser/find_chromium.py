@@ -1,0 +1,37 @@
+"""Find a Chromium for the browser tests; on Debian as root it is installed where it is missing."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def chromium() -> str | None:
+    """The path of a Chromium or Chrome on this machine, or None. WORKBENCH_CHROMIUM names another one."""
+    return os.environ.get("WORKBENCH_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+
+
+def main() -> int:
+    if chromium():
+        return 0
+    if shutil.which("apt-get") and os.geteuid() == 0:
+        subprocess.run(["apt-get", "update", "-qq"], check=True)
+        subprocess.run(
+            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"],
+            check=True,
+            env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
+        )
+    if chromium():
+        return 0
+    print(
+        "The browser tests need Chromium: install it (Debian: `sudo apt-get install chromium`), or set "
+        "WORKBENCH_CHROMIUM to a Chrome or Chromium.",
+        file=sys.stderr,
+    )
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

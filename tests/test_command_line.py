@@ -1,0 +1,124 @@
+"""The command line, as a user calls it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import drain, write_tiny_model
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from engine.compute.datasets import read_prompts
+from engine.compute.generation import generate
+from engine.records.errors import DataError
+from engine.records.runs import list_runs, open_run
+from engine.records.settings import ROOT
+
+
+def engine(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "engine", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=280
+    )
+
+
+@pytest.fixture
+def trained(settings, tiny_spec, tmp_path):
+    """A run of the tiny model with weights large enough to tell from the base, trained by the command."""
+    spec = tiny_spec(**{"adapter.noise": 0.5})
+    (tmp_path / "spec.json").write_text(spec.to_json())
+    result = engine("train", str(tmp_path / "spec.json"), "--runs", str(settings.runs))
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip().splitlines()[-1]
+
+
+def test_train_prints_the_run_id_last_and_the_run_is_finished(settings, trained):
+    run = open_run(settings.runs, trained)
+    assert run.record().status == "finished"
+    listed = json.loads(engine("runs", "--json", "--runs", str(settings.runs)).stdout)
+    assert [row["status"] for row in listed if row["id"] == trained] == ["finished"]
+    assert trained in engine("runs", "--runs", str(settings.runs)).stdout
+
+
+def test_a_run_that_fails_exits_with_1_and_says_why(settings, tiny_spec, tmp_path):
+    (tmp_path / "spec.json").write_text(tiny_spec(**{"blocks.targets": "9"}).to_json())
+    result = engine("train", str(tmp_path / "spec.json"), "--runs", str(settings.runs))
+    assert result.returncode == 1
+    assert "Block 9 does not exist" in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"unknown": 1}'])
+def test_a_wrong_spec_exits_with_2_and_makes_no_run(settings, tmp_path, content):
+    if content is not None:
+        (tmp_path / "spec.json").write_text(content)
+    result = engine("train", str(tmp_path / "spec.json"), "--runs", str(settings.runs))
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ") and "Traceback" not in result.stderr
+    assert not [run for run in list_runs(settings.runs) if not run.read_only]
+
+
+def test_an_empty_folder_says_how_to_start(settings):
+    assert "Start one" in engine("runs", "--runs", str(settings.runs)).stdout or list_runs(settings.runs)
+
+
+def test_the_exported_adapter_and_the_merged_model_give_equal_logits(settings, trained, tmp_path):
+    result = engine("export", trained, str(tmp_path / "out"), "--merged", "--runs", str(settings.runs))
+    assert result.returncode == 0, result.stderr
+    run = open_run(settings.runs, trained)
+    base = AutoModelForCausalLM.from_pretrained(run.spec().model.name)
+    ids = torch.arange(1, 30)[None]
+    with torch.no_grad():
+        plain = base(ids).logits
+        adapter = PeftModel.from_pretrained(base, str(tmp_path / "out"))(ids).logits
+        merged = AutoModelForCausalLM.from_pretrained(tmp_path / "out" / "merged")(ids).logits
+    torch.testing.assert_close(adapter, merged, rtol=1e-4, atol=1e-5)
+    assert (plain - merged).abs().max() > 1e-3
+    assert AutoTokenizer.from_pretrained(tmp_path / "out" / "merged").chat_template
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert run.record().digest in card and "heldout cosine" in card
+    assert json.loads((tmp_path / "out" / "spec.json").read_text())["seed"] == 0
+
+
+def test_export_refuses_a_folder_in_use_and_a_run_that_is_not_there(settings, trained, tmp_path):
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "file").touch()
+    for arguments, words in (((trained, tmp_path / "used"), "not empty"), (("nothing", tmp_path / "new"), "no run")):
+        result = engine("export", *map(str, arguments), "--runs", str(settings.runs))
+        assert result.returncode == 2 and words in result.stderr
+
+
+def test_a_dataset_of_the_hub_is_read_through_the_datasets_library(tmp_path):
+    """A local folder goes the same way as a hub id."""
+    rows = [{"prompt": f"p{number}", "response": "r"} for number in range(3)]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [p.text for p in read_prompts(f"hub:{tmp_path / 'data'}", label="benign")] == ["p0", "p1", "p2"]
+    with pytest.raises(DataError, match="cannot be read"):
+        read_prompts(f"hub:{tmp_path / 'nothing'}", label="benign")
+
+
+@pytest.mark.bundled
+def test_the_bundled_model_loads_answers_and_ends_its_answers(settings, monkeypatch):
+    """The real thing: conversion repaired, special tokens there, block naming and an answer that makes sense."""
+    monkeypatch.delenv("WORKBENCH_CACHE")
+    from engine.compute.elicitation import prompt_tokens
+    from engine.compute.models import chat_text, load_model
+    from engine.records.prompts import Turn
+    from engine.records.settings import read_settings
+    from engine.records.spec import ModelSpec
+
+    model = load_model(ModelSpec(), read_settings())
+    assert (model.card.block_count, model.d_model, model.card.parameters) == (30, 576, 134_515_008)
+    assert (model.tokenizer.eos_token, model.tokenizer.pad_token) == ("<|im_end|>", "<|endoftext|>")
+    text = chat_text(model.tokenizer, [Turn(role="user", content="What is the capital of France?")])
+    _, [answer] = drain(generate(model, [prompt_tokens(model, text)], new_tokens=24))
+    assert "Paris" in model.tokenizer.decode(answer)
+    assert len(answer) < 24
+
+
+def test_a_tiny_model_is_made_the_same_twice(tmp_path):
+    folders = [write_tiny_model(tmp_path / name) for name in "ab"]
+    left, right = ((folder / "model.safetensors").read_bytes() for folder in folders)
+    assert left == right and isinstance(folders[0], Path)
