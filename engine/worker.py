@@ -274,14 +274,15 @@ class Worker:
             self.watch(run.id, StatusEvent(status=status, step=task.step, message=message))
 
     def _save_unsaved(self) -> None:
-        """Write what a full disk has refused so far. A job that is not marked as done could not be asked for again."""
+        """Write what a full disk has refused so far. Jobs first: a job that is not marked as done would be taken for
+        the next one that asks to resume the run."""
+        for job_id, error in list(self.unfinished.items()):
+            self.queue.finish(job_id, error=error)
+            del self.unfinished[job_id]
         for run_id, changes in list(self.unsaved.items()):
             with suppress(WorkbenchError):
                 Run(self.settings.runs / run_id).update(**changes)
                 del self.unsaved[run_id]
-        for job_id, error in list(self.unfinished.items()):
-            self.queue.finish(job_id, error=error)
-            del self.unfinished[job_id]
 
     def _acquire(self, spec: ModelSpec) -> Generator[Event, None, LoadedModel]:
         """The base model, loaded once; another one waits until no job under way holds the present one."""

@@ -16,8 +16,8 @@ Kind = Literal["describe_model", "describe_data"]
 
 
 def model_payload(model: ModelSpec) -> dict[str, Any]:
-    """What is asked about a model. Keys are sorted as the queue sorts them: a card is found by its request's text."""
-    return dict(sorted(model.model_dump(mode="json").items()))
+    """What is asked about a model."""
+    return model.model_dump(mode="json")
 
 
 def data_payload(model: ModelSpec, *, source: str, label: Label, answer_field: str) -> dict[str, Any]:

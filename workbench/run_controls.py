@@ -75,7 +75,7 @@ def _button(run: Run, control: Control, icon: str, help_text: str, *, primary: b
 
 def _cancel(run: Run) -> None:
     with st.popover("Cancel", icon=":material/close:", key="cancel_popover"):
-        st.caption("Ends the run without an adapter. Its curves and last checkpoint stay.")
+        st.caption("Ends the run and throws its adapter and checkpoints away. Its curves stay.")
         st.button("Cancel this run", key="control_cancel", on_click=_send, args=(run.id, "cancel"))
 
 

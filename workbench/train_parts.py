@@ -128,9 +128,10 @@ def schedule_part(form: Form) -> None:
 
 def optimizer_part(form: Form) -> None:
     st.subheader("Optimizer", anchor=False)
-    _row(form, "optimizer.steps", "optimizer.learning_rate", "optimizer.warmup_steps", "optimizer.weight_decay")
+    _row(form, "optimizer.steps", "optimizer.learning_rate", "optimizer.warmup_steps", "optimizer.decay")
     _row(
         form,
+        "optimizer.weight_decay",
         "optimizer.clip_norm",
         "optimizer.circuit_breaker_batch",
         "optimizer.retain_batch",

@@ -1,6 +1,7 @@
 """Cards: what the screen needs to know of a model or a data set, found out once by the worker and written down."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,7 +46,7 @@ class DataCard(BaseModel):
 
 def card_file(cards: Path, kind: str, payload: dict[str, Any]) -> Path:
     """Where the card for this request is or will be."""
-    key = hashlib.sha256(repr(sorted(payload.items())).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()[:16]
     return cards / f"{kind}-{key}.json"
 
 

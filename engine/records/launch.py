@@ -48,11 +48,12 @@ def restart_worker(settings: Settings) -> WorkerState:
     """End the worker (its running job becomes interrupted and can be resumed) and start a new one."""
     state = Queue(settings.desk).worker()
     if state.alive:
-        _end(state.pid)
+        end_worker(state.pid)
     return ensure_worker(settings)
 
 
-def _end(pid: int) -> None:
+def end_worker(pid: int) -> None:
+    """End a worker politely, then by force. Raises WorkerError when it stays."""
     for kind, seconds in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
         try:
             os.kill(pid, kind)

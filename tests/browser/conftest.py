@@ -3,21 +3,17 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import write_prompts, write_tiny_model
 from find_chromium import chromium
+from making import write_prompts, write_tiny_model
 from playwright.sync_api import Browser, Page, sync_playwright
+from server import Server
 
 from engine.records.jobs import Queue
-from engine.records.settings import ROOT, Settings, read_settings
+from engine.records.settings import Settings, read_settings
 
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
@@ -28,51 +24,6 @@ CHROMIUM_ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-
-
-@dataclass
-class Server:
-    """A running app. `settings` are its folders; `tiny` holds a small model and prompt files."""
-
-    settings: Settings
-    tiny: Path
-    port: int
-    modules_file: Path
-    process: subprocess.Popen | None = None
-    environment: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def url(self) -> str:
-        return f"http://localhost:{self.port}"
-
-    def start(self) -> float:
-        """Start the server and return the seconds until it answers."""
-        started = time.monotonic()
-        self.process = subprocess.Popen(
-            [str(Path(sys.executable).parent / "streamlit"), "run", "workbench/app.py", f"--server.port={self.port}"],
-            cwd=ROOT,
-            env=self.environment,
-            stdout=(self.settings.cache.parent / "server.log").open("ab"),
-            stderr=subprocess.STDOUT,
-        )
-        while True:
-            try:
-                urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=1).read()
-                return time.monotonic() - started
-            except OSError:
-                assert self.process.poll() is None and time.monotonic() - started < 60, self.log()
-                time.sleep(0.05)
-
-    def stop(self) -> None:
-        if self.process and self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(timeout=20)
-
-    def log(self) -> str:
-        return (self.settings.cache.parent / "server.log").read_text()
-
-    def kill_worker(self) -> None:
-        os.kill(Queue(self.settings.desk).worker().pid, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -119,10 +70,3 @@ def page(browser: Browser) -> Iterator[Page]:
     page.set_default_timeout(30_000)
     yield page
     context.close()
-
-
-def wait_for(condition: Callable[[], object], *, seconds: float = 60, what: str = "it") -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
-        time.sleep(0.1)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import byte_tokenizer, random_rows
+from making import byte_tokenizer, random_rows
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,

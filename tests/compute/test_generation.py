@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import drain
+from making import drain
 
 from engine.compute.elicitation import Pair, elicit, encode, looks_refused, prompt_tokens, without_refusals
 from engine.compute.generation import generate

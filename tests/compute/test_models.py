@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import write_tiny_model
+from making import write_tiny_model
 
 from engine.compute.models import chat_text, choose_device, describe_model, load_model
 from engine.records.errors import ModelError

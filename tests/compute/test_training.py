@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from conftest import drain, random_rows
+from making import drain, random_rows
 
 from engine.compute import base_states, training
 from engine.compute.base_states import BaseStates, row_batch

@@ -85,6 +85,8 @@ def test_a_card_is_read_back(tmp_path):
     write_card(tmp_path, "describe_model", {"name": "m"}, CARD)
     assert read_model_card(tmp_path, {"name": "m"}) == CARD
     assert read_model_card(tmp_path, {"name": "other"}) is None
+    write_card(tmp_path, "describe_model", {"a": {"x": 1, "y": 2}}, CARD)
+    assert read_model_card(tmp_path, {"a": {"y": 2, "x": 1}}) == CARD
 
 
 def test_trained_parameters_by_hand():

@@ -1,0 +1,97 @@
+"""Small things to test with: a byte tokenizer, a random model, prompt files, rows. No fixtures."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from engine.compute.elicitation import Row
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def byte_tokenizer(*, chat_template: str | None = CHAT_TEMPLATE) -> PreTrainedTokenizerFast:
+    """A token a byte, no training needed: any text round-trips."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    inner = Tokenizer(models.BPE(vocab={letter: index for index, letter in enumerate(alphabet)}, merges=[]))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        eos_token="<|im_end|>",
+        pad_token="<|pad|>",
+        additional_special_tokens=["<|im_start|>"],
+    )
+    tokenizer.chat_template = chat_template
+    return tokenizer
+
+
+def write_tiny_model(
+    folder: Path, *, blocks: int = 2, chat_template: str | None = CHAT_TEMPLATE, seed: int = 0
+) -> Path:
+    """A random Llama with d_model 16 as a folder that transformers loads."""
+    tokenizer = byte_tokenizer(chat_template=chat_template)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=blocks,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = LlamaForCausalLM(config)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def write_prompts(file: Path, *, kind: str, rows: int = 12) -> Path:
+    """A small prompt file with answers, three splits and two styles; `kind` only changes the words."""
+    splits = ["train"] * 6 + ["validation"] * 2 + ["test"] * 4
+    lines = [
+        {
+            "id": f"{kind}-{index}",
+            "prompt": f"{kind} request number {index}" + " please" * (index % 3),
+            "response": f"{kind} answer {index} " + "abc " * (index % 4 + 1),
+            "category": f"category {index % 2}",
+            "style": ("question", "imperative")[index % 2],
+            "split": splits[index % len(splits)],
+            "borderline": kind == "benign" and index % 3 == 0,
+        }
+        for index in range(rows)
+    ]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return file
+
+
+def random_rows(count: int = 6, *, seed: int = 0, label: str = "harmful") -> list[Row]:
+    generator = torch.Generator().manual_seed(seed)
+    rows = []
+    for index in range(count):
+        length = int(torch.randint(12, 40, (1,), generator=generator))
+        ids = tuple(torch.randint(0, 256, (length,), generator=generator).tolist())
+        rows.append(Row(f"{label}-{index}", label, label == "benign" and index % 2 == 0, ids, length // 2))  # type: ignore[arg-type]
+    return rows
+
+
+def drain(generator) -> tuple[list, Any]:
+    """Everything a generator yields, and what it returns."""
+    yielded = []
+    while True:
+        try:
+            yielded.append(next(generator))
+        except StopIteration as end:
+            return yielded, end.value

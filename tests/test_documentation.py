@@ -1,0 +1,57 @@
+"""The README is true: its commands parse, its targets and files exist; and every spec field has a place in the form."""
+
+import re
+import shlex
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from engine.__main__ import _parser
+from engine.records.settings import ROOT
+from engine.records.spec import RunSpec
+from workbench.draft import flat, widget_key
+
+README = (ROOT / "README.md").read_text()
+FOLDERS = {"workbench", "pages", "engine", "sample_data", "tests", "benchmarks", "docs"}
+
+
+@pytest.mark.parametrize("command", re.findall(r"^    python -m engine (.+?)(?:\s+#.*)?$", README, re.M))
+def test_every_command_of_the_readme_parses(command):
+    assert callable(_parser().parse_args(shlex.split(command)).command)
+
+
+def test_every_make_target_of_the_readme_exists():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    named = set(re.findall(r"make ([a-z]+)", README))
+    assert {"run", "test", "check", "bench"} <= named <= targets
+
+
+def test_every_file_of_the_tree_exists():
+    tree = README.split("## What is where")[1].split("\n\n")[1]
+    names = set(re.findall(r"[a-z_]+\.py", tree))
+    there = {path.name for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")}
+    assert len(names) >= 15 and names <= there
+    assert set(re.findall(r"^    ([a-z_]+)/", tree, re.M)) == FOLDERS
+
+
+def test_every_picture_and_link_of_the_readme_exists():
+    for target in re.findall(r"\]\(([^)h][^)]*)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_top_level_folders_are_the_agreed_ones():
+    found = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith((".", "_"))}
+    assert found - {"runs", "cache", "build"} - {name for name in found if name.endswith(".egg-info")} == FOLDERS
+
+
+def test_every_spec_field_has_a_place_in_the_form():
+    parts = (ROOT / "workbench" / name for name in ("train_parts.py", "data_part.py", "checks.py"))
+    text = "".join(path.read_text() for path in parts)
+    assert {path for path in flat(RunSpec()) if f'"{path}"' not in text} == set()
+
+
+def test_the_form_draws_a_widget_for_a_field_and_no_exception(settings, monkeypatch):
+    monkeypatch.setattr("engine.records.launch.ensure_worker", lambda _: None)
+    page = AppTest.from_file(str(ROOT / "workbench" / "app.py"), default_timeout=60).run()
+    assert not page.exception
+    assert page.number_input(key=widget_key("optimizer.steps")).value > 0
