@@ -80,6 +80,9 @@ class Queue:
     def submit(self, kind: JobKind, *, run_id: str = "", payload: dict[str, Any] | None = None) -> int:
         """Queue a job and return its number. An equal job that still waits is returned instead of doubled."""
         text = json.dumps(payload or {}, sort_keys=True)
+        if not self.worker().alive:
+            # What a dead worker had claimed does not wait: it must not be taken for the job that is asked for now.
+            self.forget_claims()
         with self._open() as database:
             waiting = database.execute(
                 "SELECT id FROM jobs WHERE kind = ? AND run_id = ? AND payload = ? AND state IN ('queued', 'running')",
@@ -116,7 +119,7 @@ class Queue:
         return _job(row) if row else None
 
     def forget_claims(self) -> None:
-        """On start of a worker: what an earlier one had claimed is nobody's any more."""
+        """What a dead worker had claimed is nobody's any more."""
         with self._open() as database:
             database.execute("UPDATE jobs SET state = 'failed', error = 'the worker died' WHERE state = 'running'")
 

@@ -27,6 +27,17 @@ def test_a_waiting_job_is_not_doubled(tmp_path):
     assert queue.submit("train", run_id="b") != queue.submit("train", run_id="a")
 
 
+def test_what_a_dead_worker_had_claimed_can_be_asked_for_again(tmp_path):
+    queue = Queue(tmp_path)
+    queue.beat(status="busy")
+    first = queue.submit("train", run_id="a")
+    queue.claim()
+    assert queue.submit("train", run_id="a") == first
+    queue.beat(status="dead", ended=True)
+    second = queue.submit("train", run_id="a")
+    assert second != first and [job.id for job in queue.claim()] == [second]
+
+
 def test_a_finished_job_can_be_submitted_again(tmp_path):
     queue = Queue(tmp_path)
     first = queue.submit("train", run_id="a")
