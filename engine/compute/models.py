@@ -212,7 +212,8 @@ def load_adapter(model: LoadedModel, name: str, folder: Path) -> None:
 def save_adapter(model: LoadedModel, name: str, folder: Path) -> None:
     """Write a plain PEFT folder that PeftModel.from_pretrained opens."""
     assert model.peft_model is not None
-    model.peft_model.save_pretrained(str(folder), selected_adapters=[name], safe_serialization=True)
+    # No embedding is trained; asked to find that out by itself, PEFT would look the model up on the hub.
+    model.peft_model.save_pretrained(str(folder), selected_adapters=[name], save_embedding_layers=False)
     inner = folder / name
     if inner.is_dir():
         for file in inner.iterdir():
