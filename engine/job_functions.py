@@ -82,12 +82,15 @@ def train_run(
                 run.update(trained_parameters=trained)
             yield event
     finally:
-        if began and intent.keep:
-            _keep_adapter(model, name, run)
-        if not intent.keep:
-            shutil.rmtree(run.checkpoints_folder, ignore_errors=True)
-            shutil.rmtree(run.adapter_folder, ignore_errors=True)
-        remove_adapter(model, name)
+        try:
+            if began and intent.keep:
+                _keep_adapter(model, name, run)
+            elif not intent.keep:
+                shutil.rmtree(run.checkpoints_folder, ignore_errors=True)
+                shutil.rmtree(run.adapter_folder, ignore_errors=True)
+        finally:
+            # Even when a full disk refuses the files: an adapter left behind would stand in the way of a resume.
+            remove_adapter(model, name)
 
 
 def describe_model_job(payload: dict[str, Any], settings: Settings) -> Job:
