@@ -5,7 +5,6 @@ runs/<id>/spec.json         written once              events.jsonl   appended by
           checkpoints/      one folder a checkpoint   adapter/       a plain PEFT folder
 """
 
-import json
 import secrets
 import shutil
 import time
@@ -204,15 +203,6 @@ def delete_run(run: Run) -> None:
         shutil.rmtree(run.folder)
     except OSError as error:
         raise storage_error(run.folder, error) from error
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """A small JSON file that may not exist yet or be half of another age: its content, or None."""
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
 
 
 def effective(events: Iterable[AnyEvent]) -> list[AnyEvent]:

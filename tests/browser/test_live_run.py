@@ -44,6 +44,16 @@ def steps(run: Run) -> list[int]:
     return [event.step for event in effective(run.events()[0]) if isinstance(event, StepResult)]
 
 
+def started_run(server: Server, page: Page, **more: object) -> Run:
+    """Open the form by link, press Start, and land on the run's page."""
+    page.goto(choices(server, **more))
+    start = page.get_by_role("button", name="Start training")
+    expect(start).to_be_enabled(timeout=90_000)
+    start.click()
+    page.wait_for_url(re.compile(r"/runs\?run="))
+    return newest(server)
+
+
 def test_choose_quick_start_watch_pause_reload_resume_finish(server: Server, page: Page):
     page.goto(choices(server))
     start = page.get_by_role("button", name="Start training")
@@ -80,12 +90,7 @@ def test_choose_quick_start_watch_pause_reload_resume_finish(server: Server, pag
 
 
 def test_a_killed_worker_shows_as_interrupted_within_ten_seconds_and_the_run_resumes(server: Server, page: Page):
-    page.goto(choices(server, **{"optimizer.steps": 3000}))
-    start = page.get_by_role("button", name="Start training")
-    expect(start).to_be_enabled(timeout=90_000)
-    start.click()
-    page.wait_for_url(re.compile(r"/runs\?run="))
-    run = newest(server)
+    run = started_run(server, page, **{"optimizer.steps": 3000})
     wait_for(lambda: len(steps(run)) > 110, seconds=120, what="a checkpoint")
     server.kill_worker()
     expect(page.get_by_text("interrupted", exact=False).first).to_be_visible(timeout=10_000)
@@ -104,12 +109,7 @@ def test_a_killed_worker_shows_as_interrupted_within_ten_seconds_and_the_run_res
 
 
 def test_zoom_survives_new_steps(server: Server, page: Page):
-    page.goto(choices(server, **{"optimizer.steps": 20000, "data.heldout_rows": 1}))
-    start = page.get_by_role("button", name="Start training")
-    expect(start).to_be_enabled(timeout=90_000)
-    start.click()
-    page.wait_for_url(re.compile(r"/runs\?run="))
-    run = newest(server)
+    run = started_run(server, page, **{"optimizer.steps": 20000, "data.heldout_rows": 1})
     wait_for(lambda: len(steps(run)) > 60, seconds=120, what="some steps")
     chart = page.locator(".st-key-chart_losses .js-plotly-plot, [class*='st-key-chart_'] .js-plotly-plot").first
     expect(chart).to_be_visible()
