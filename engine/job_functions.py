@@ -17,7 +17,7 @@ import numpy as np
 from engine.compute.bundled import bundled_folder
 from engine.compute.datasets import read_prompts
 from engine.compute.elicitation import Pair, Row, decode, elicit, encode, prompt_tokens, without_refusals
-from engine.compute.generation import generate
+from engine.compute.generation import generate, told
 from engine.compute.models import (
     LoadedModel,
     adapter_parameters,
@@ -188,17 +188,11 @@ def _probe(
         return ProbeResult(step=step, answers=())
     ids = [prompt_tokens(model, chat_text(model.tokenizer, prompt.turns)) for prompt in chosen]
     tokens = generate(model, ids, new_tokens=captures.probe_tokens, adapter=name if step else None)
-    while True:
-        try:
-            next(tokens)
-        except StopIteration as end:
-            answers = [decode(model, answer) for answer in end.value]
-            break
-        yield None
+    answers = yield from told(tokens, lambda _: None)
     return ProbeResult(
         step=step,
         answers=tuple(
-            ProbeAnswer(prompt_id=prompt.id, label=prompt.label, prompt=prompt.text, answer=answer)
+            ProbeAnswer(prompt_id=prompt.id, label=prompt.label, prompt=prompt.text, answer=decode(model, answer))
             for prompt, answer in zip(chosen, answers, strict=True)
         ),
     )

@@ -6,7 +6,8 @@ import streamlit as st
 from engine.records.errors import RunError
 from engine.records.runs import Run, open_run
 from engine.records.tables import spec_differences
-from workbench.charts import CONFIG, RunCurves, compare_figures, with_ranges
+from workbench.charts import RunCurves, compare_figures
+from workbench.drawing import CONFIG, with_ranges
 from workbench.frame import catching, places
 from workbench.live import follow
 from workbench.state import FIGURES, queue, settings

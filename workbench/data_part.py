@@ -8,9 +8,9 @@ from engine.records.cards import DataCard
 from engine.records.prompts import Label, Prompt
 from engine.records.spec import ModelSpec
 from workbench.blur import blurred, reveal_button
-from workbench.charts import token_figure
 from workbench.checks import SIDES
 from workbench.descriptions import data_card, data_payload, wait_for_card
+from workbench.form_charts import token_figure
 from workbench.forms import Form, problem, spec_field
 from workbench.pickers import source_picker
 

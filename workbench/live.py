@@ -72,16 +72,6 @@ def extend(followed: Followed, events: list[AnyEvent]) -> None:
     )
 
 
-def read_tail(path: Path, *, size: int = 6000) -> str:
-    """The end of a log file, '' when there is none."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - size))
-            return file.read().decode(errors="replace")
-    except OSError:
-        return ""
-
-
 def _joined(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     if old.empty or new.empty:
         return new if old.empty else old

@@ -5,10 +5,12 @@ Knows nothing of how a run is made.
 
 import streamlit as st
 
+from engine.records.files import read_tail
 from engine.records.runs import ACTIVE, Record, Run, open_run
-from workbench.charts import CONFIG, run_figures, with_ranges
+from workbench.charts import run_figures
+from workbench.drawing import CONFIG, with_ranges
 from workbench.frame import catching, places
-from workbench.live import Followed, follow, read_tail
+from workbench.live import Followed, follow
 from workbench.probes import probes
 from workbench.run_controls import controls
 from workbench.state import FIGURES, queue, settings

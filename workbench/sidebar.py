@@ -3,11 +3,11 @@
 import streamlit as st
 
 from engine.records.errors import RunError
+from engine.records.files import read_tail
 from engine.records.jobs import WorkerState
 from engine.records.launch import ensure_worker, restart_worker
 from engine.records.runs import open_run
 from workbench.frame import catching
-from workbench.live import read_tail
 from workbench.state import BLUR, queue, settings
 from workbench.status import WORKER_BADGES
 from workbench.words import plain

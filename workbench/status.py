@@ -1,13 +1,15 @@
 """What a run's status and the worker's state look like. Pure: knows nothing of Streamlit or files."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from engine.records.jobs import WorkerState
 from engine.records.results import AnyEvent
 from engine.records.runs import Record
+
+if TYPE_CHECKING:
+    # The sidebar of every page comes through here, and the library takes half a second to load.
+    import pandas as pd
 
 Colour = Literal["red", "orange", "yellow", "blue", "green", "violet", "gray"]
 
@@ -63,7 +65,7 @@ def phase_text(record: Record, status: str, last: AnyEvent | None) -> str:
     return f"step {record.step} of {record.steps}"
 
 
-def remaining_seconds(steps: pd.DataFrame, left: int) -> float | None:
+def remaining_seconds(steps: "pd.DataFrame", left: int) -> float | None:
     """Time for the steps that are left at the pace of the last twenty; pauses do not count, held-out measurements do.
 
     None before the second step.

@@ -5,9 +5,9 @@ import streamlit as st
 from engine.records.errors import SpecError
 from engine.records.schedules import weights
 from engine.records.spec import BUNDLED_MODEL, ModelSpec, field_description
-from workbench.charts import schedule_figure
 from workbench.descriptions import model_payload, wait_for_card
 from workbench.draft import Draft, load, load_text, preset_names, widget_key
+from workbench.form_charts import schedule_figure
 from workbench.forms import Form, problem, spec_field
 from workbench.pickers import block_strip
 from workbench.state import DRAFT_ERROR

@@ -7,10 +7,11 @@ import hashlib
 import json
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from engine.compute.generation import generate
+from engine.compute.generation import generate, told
 from engine.compute.models import LoadedModel, chat_text
 from engine.records.errors import DataError
 from engine.records.files import append_line
@@ -138,20 +139,17 @@ def _own_answers(
             temperature=data.temperature,
             seed=seed + start,
         )
-        answers: list[list[int]] = []
-        while True:
-            try:
-                count = next(tokens)
-            except StopIteration as end:
-                answers = end.value
-                break
-            share = int(len(batch) * count / data.new_tokens)
-            yield Progress(phase="eliciting", done=done + share, total=len(prompts), message="The base model answers")
+        answers = yield from told(tokens, partial(_progress, done, len(batch) / data.new_tokens, len(prompts)))
         for prompt, ids in zip(batch, answers, strict=True):
             continuation = decode(model, ids)
             cache.add(keys[prompt.id], opener_for(prompt, data) + continuation)
         done += len(batch)
     return [Pair(prompt, cache.answers[keys[prompt.id]]) for prompt in prompts]
+
+
+def _progress(done: int, rows_per_token: float, total: int, tokens: int) -> Progress:
+    share = int(rows_per_token * tokens)
+    return Progress(phase="eliciting", done=done + share, total=total, message="The base model answers")
 
 
 class _AnswerCache:

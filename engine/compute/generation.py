@@ -1,12 +1,17 @@
 """Answers, a token at a time, for a batch of prompts under one adapter or none. The caller owns the loop."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from engine.compute.models import LoadedModel, adapted
+
+Given = TypeVar("Given")
+Told = TypeVar("Told")
+Result = TypeVar("Result")
 
 
 def generate(
@@ -52,6 +57,16 @@ def generate(
         ids = token[:, None]
         attention = torch.cat([attention, attention.new_ones(len(prompts), 1)], dim=1)
     return [[int(token) for token in row if token >= 0] for row in torch.stack(answers, dim=1).tolist()]
+
+
+def told(steps: Generator[Given, None, Result], tell: Callable[[Given], Told]) -> Generator[Told, None, Result]:
+    """Advance `steps`, yield what `tell` makes of each thing it yields, and return what it returns."""
+    while True:
+        try:
+            given = next(steps)
+        except StopIteration as end:
+            return end.value
+        yield tell(given)
 
 
 def _choose(logits: Float[Tensor, "prompt vocabulary"], temperature: float, randomness: torch.Generator) -> Tensor:

@@ -164,6 +164,7 @@ def _prepare(
             log_with=list(spec.captures.trackers) or None,
             project_dir=trackers_folder,
         )
+        _check_trackers(spec, accelerator)
         if spec.captures.trackers:
             accelerator.init_trackers("representation-rerouting", config={"digest": spec.digest})
     except (ValueError, ImportError) as error:
@@ -179,6 +180,14 @@ def _prepare(
         budget_bytes=CACHE_BYTES,
     )
     return Trainer(model, name, spec, blocks, rows, accelerator, optimizer, states, checkpoints, controls)
+
+
+def _check_trackers(spec: RunSpec, accelerator: Accelerator) -> None:
+    """accelerate leaves out a tracker whose package is missing, and says nothing."""
+    there = {str(getattr(tracker, "value", tracker)) for tracker in accelerator.log_with}
+    missing = [name for name in spec.captures.trackers if name not in there]
+    if missing:
+        raise ImportError(f"{', '.join(missing)} is not installed. Install it, or leave it out of the captures.")
 
 
 def _rows_that_come_back(spec: RunSpec, rows: Rows) -> list[Row]:

@@ -54,6 +54,16 @@ def append_line(path: Path, line: str) -> None:
         raise storage_error(path, error) from error
 
 
+def read_tail(path: Path, *, size: int = 6000) -> str:
+    """The end of a log file, '' when there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - size))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
+
+
 def storage_error(path: Path, error: OSError) -> RunError:
     """The storage failure in the user's words: disk full, not writable, or what the system said."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

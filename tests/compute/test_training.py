@@ -324,3 +324,10 @@ def test_the_learning_rate_falls_to_zero_after_the_warm_up(tiny_spec):
 def test_the_blocks_of_the_fixture_are_what_the_tests_assume(tiny_spec):
     assert tiny_spec().blocks == BlocksSpec(targets="1", adapted="0-1")
     assert drain(iter(())) == ([], None)
+
+
+def test_a_tracker_that_is_not_installed_is_named_and_leaves_no_adapter(tiny_model, tiny_spec, tiny_rows, tmp_path):
+    spec = tiny_spec(**{"captures.trackers": ["wandb"]})
+    with pytest.raises(TrainingError, match="wandb is not installed"):
+        run(tiny_model, spec, tiny_rows, tmp_path)
+    assert tiny_model.peft_model is None

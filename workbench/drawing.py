@@ -1,0 +1,81 @@
+"""Figures' common ground: an empty figure in the style of all, a curve, the user's ranges. No Streamlit, no tables."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike
+
+POINTS = 2000
+CONFIG = {"displaylogo": False, "doubleClick": "autosize"}
+
+
+def blank_figure(title: str, y_title: str, *, x_title: str = "step", height: int = 270) -> go.Figure:
+    """An empty figure in the style of all: title above, legend in one line, axes that fit the data."""
+    figure = go.Figure()
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 58 if title else 30, "b": 8},
+        hovermode="x unified",
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0, "xanchor": "left"},
+        dragmode="zoom",
+    )
+    if title:
+        figure.update_layout(title={"text": title, "font": {"size": 14}, "x": 0, "y": 0.97, "yanchor": "top"})
+    figure.update_xaxes(title_text=x_title, autorangeoptions={"minallowed": 0, "include": [0, 10]})
+    figure.update_yaxes(title_text=y_title)
+    return figure
+
+
+def add_line(
+    figure: go.Figure,
+    steps: ArrayLike,
+    values: ArrayLike,
+    name: str,
+    colour: str,
+    *,
+    dash: str = "solid",
+    width: float = 2,
+    markers: bool = False,
+    legend: bool = True,
+) -> None:
+    """One curve over the steps, thinned to what a screen can show."""
+    values = np.asarray(values, dtype=float)
+    kept = thin(values)
+    figure.add_scatter(
+        x=np.asarray(steps)[kept],
+        y=values[kept],
+        name=name,
+        mode="lines+markers" if markers or len(kept) < 3 else "lines",
+        line={"color": colour, "width": width, "dash": dash},
+        marker={"size": 6, "color": colour},
+        showlegend=legend,
+        hovertemplate="%{y:.4g}" if figure.layout.hovermode == "x unified" else f"{name}: %{{y:.4g}}<extra></extra>",
+    )
+
+
+def with_ranges(figure: go.Figure, ranges: Mapping[str, Any] | None) -> go.Figure:
+    """The figure at the ranges the user chose: {'x': [low, high], 'y': [low, high]}; a missing axis fits the data."""
+    for axis, update in (("x", figure.update_xaxes), ("y", figure.update_yaxes)):
+        chosen = (ranges or {}).get(axis)
+        if chosen:
+            update(range=list(chosen), autorange=False)
+    return figure
+
+
+def thin(values: np.ndarray, limit: int = POINTS) -> np.ndarray:
+    """Positions of at most about `limit` values that keep every peak and dip: each bucket's least and greatest, and
+    both ends."""
+    count = len(values)
+    if count <= limit:
+        return np.arange(count)
+    bounds = np.linspace(0, count, limit // 2 + 1).astype(int)
+    filled = np.nan_to_num(values, nan=0.0)
+    extremes = [
+        position
+        for low, high in pairwise(bounds)
+        for position in (low + int(filled[low:high].argmin()), low + int(filled[low:high].argmax()))
+    ]
+    return np.unique([0, *extremes, count - 1])
