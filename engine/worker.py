@@ -19,8 +19,10 @@ from typing import Any
 
 import torch
 
-from engine.compute.models import LoadedModel, choose_device
-from engine.job_functions import Intent, describe_data_job, describe_model_job, load_waiting, train_run
+from engine.compute.models import choose_device
+from engine.device import Device, Tools
+from engine.job_functions.cards import describe_data_job, describe_model_job
+from engine.job_functions.training import Intent, train_run
 from engine.records.errors import RunError, WorkbenchError, WorkerError
 from engine.records.jobs import ControlRequest, Job, Queue
 from engine.records.results import ControlEvent, Event, HeldoutResult, Progress, StatusEvent, StepResult
@@ -35,6 +37,14 @@ BEAT_SECONDS = 1.0
 HUNG_SECONDS = 300.0
 RECORD_SECONDS = 1.0
 PROGRESS_SECONDS = 0.5
+REST_SECONDS = 0.05
+
+Steps = Generator[Event | None, None, None]
+# What each kind of job but training does, given what was asked and what it may use.
+JOBS: dict[str, Callable[[dict[str, Any], Tools], Steps]] = {
+    "describe_model": describe_model_job,
+    "describe_data": describe_data_job,
+}
 
 
 @dataclass
@@ -42,7 +52,7 @@ class Task:
     """A job under way. `controls` is shared with its generator: a change appended here holds from its step on."""
 
     job: Job
-    steps: Generator[Event | None, None, None]
+    steps: Steps
     run: Run | None = None
     intent: Intent = field(default_factory=Intent)
     controls: list[ControlEvent] = field(default_factory=list)
@@ -54,6 +64,8 @@ class Task:
     written: float = 0.0
     reported: float = 0.0
     phase: str = ""
+    turned: int = 0
+    rests_until: float = 0.0
 
 
 class Worker:
@@ -63,13 +75,14 @@ class Worker:
         self.settings = settings
         self.queue = Queue(settings.desk)
         self.tasks: list[Task] = []
-        self.model: LoadedModel | None = None
+        self.device = Device(settings)
+        self.turns = 0
         self.watch = watch
         self.started = time.time()
         self.ending = threading.Event()
         self.advancing: tuple[str, str, float] | None = None
         self.unsaved: dict[str, dict[str, Any]] = {}
-        self.unfinished: dict[int, str] = {}
+        self.unfinished: dict[int, tuple[str, str]] = {}
         self.machine: dict[str, Any] = {}
         self.complaint = ""
 
@@ -83,7 +96,8 @@ class Worker:
             self.machine = measure_machine()
             while not self.ending.is_set() and not (until and until()):
                 if not self.turn():
-                    self.ending.wait(IDLE_SECONDS)
+                    resting = any(task.rests_until for task in self.tasks if not task.paused)
+                    self.ending.wait(REST_SECONDS if resting else IDLE_SECONDS)
         finally:
             self.ending.set()
             for task in list(self.tasks):
@@ -100,21 +114,25 @@ class Worker:
                 self._accept(job)
             for request in self.queue.take_controls():
                 self._control(request)
+            for job_id in self.queue.take_unwanted():
+                self._cancel(job_id)
         except RunError as error:
             # Without a queue nothing new comes in, but what is under way goes on, or fails with a message of its own.
             self._complain(str(error))
-        ready = [task for task in self.tasks if not task.paused]
+        now = time.monotonic()
+        ready = [task for task in self.tasks if not task.paused and task.rests_until <= now]
         if not ready:
             return False
-        self._advance(min(ready, key=lambda task: (task.job.priority, task.job.id)))
+        self.turns += 1
+        task = min(ready, key=lambda task: (task.job.priority, task.turned, task.job.id))
+        task.turned = self.turns
+        self._advance(task)
         return True
 
     def _accept(self, job: Job) -> None:
-        if job.kind == "describe_model":
-            self.tasks.append(Task(job, describe_model_job(job.payload, self.settings)))
-            return
-        if job.kind == "describe_data":
-            self.tasks.append(Task(job, describe_data_job(job.payload, self.settings)))
+        tools = self.device.tools(job.id)
+        if job.kind in JOBS:
+            self.tasks.append(Task(job, JOBS[job.kind](job.payload, tools)))
             return
         try:
             run = open_run(self.settings.runs, job.run_id)
@@ -127,7 +145,7 @@ class Worker:
             self.queue.finish(job.id, error=str(error))
             return
         intent = Intent()
-        steps = train_run(run, acquire=self._acquire, settings=self.settings, controls=controls, intent=intent)
+        steps = train_run(run, tools=tools, controls=controls, intent=intent)
         self.tasks.append(Task(job, steps, run=run, intent=intent, controls=controls))
         if status != "queued":
             run.update(status="queued", error="")
@@ -140,6 +158,8 @@ class Worker:
                 task.begun = True
                 self._begin(task)
             event = next(task.steps)
+            elsewhere = isinstance(event, Progress) and event.elsewhere
+            task.rests_until = time.monotonic() + REST_SECONDS if elsewhere else 0.0
             if event is not None:
                 self._write(task, event)
         except StopIteration:
@@ -172,13 +192,16 @@ class Worker:
 
     def _write(self, task: Task, event: Event) -> None:
         run = task.run
-        if run is None:
-            return
         now = time.monotonic()
         if isinstance(event, Progress):
-            if event.phase == task.phase and now - task.reported < PROGRESS_SECONDS and event.done != event.total:
+            soon = event.phase == task.phase and now - task.reported < PROGRESS_SECONDS
+            if soon and (event.done != event.total or not event.total):
                 return
             task.phase, task.reported = event.phase, now
+        if run is None:
+            if isinstance(event, Progress):
+                self.queue.report(task.job.id, event)
+            return
         if isinstance(event, StatusEvent) and event.status == "resumed":
             task.step = event.step
         run.append(event)
@@ -218,6 +241,12 @@ class Worker:
             message = "Stopped by the user" if task.intent.keep else "Cancelled by the user; nothing was kept"
             self._end(task, "stopped", message=message)
 
+    def _cancel(self, job_id: int) -> None:
+        """Close a job that is nobody's wish any more. A run's training is ended by its own controls."""
+        task = next((task for task in self.tasks if task.job.id == job_id and task.run is None), None)
+        if task is not None:
+            self._end(task, "cancelled")
+
     def _next_step(self, task: Task, request: ControlRequest) -> int:
         # A step whose micro-batches are under way has read its values already.
         return task.step + 1 if request.control in ("alpha", "learning_rate") and task.begun else task.step
@@ -230,7 +259,9 @@ class Worker:
         except Exception as error:  # The checkpoint could not be written, on a full disk for instance.
             log.error("%s", traceback.format_exc())
             status, message = "failed", str(error)
-        self._finish_job(task, "")
+        self._finish_job(
+            task, message if status == "failed" else "", state="cancelled" if status == "cancelled" else ""
+        )
         if task.run is None:
             return
         changes: dict[str, Any] = {"ended": None if status == "queued" else time.time(), "seconds": task.seconds}
@@ -253,8 +284,9 @@ class Worker:
             task, "failed", message=message, error=message, ended=time.time(), step=task.step, seconds=task.seconds
         )
 
-    def _finish_job(self, task: Task, error: str) -> None:
-        self.unfinished[task.job.id] = error
+    def _finish_job(self, task: Task, error: str, *, state: str = "") -> None:
+        self.device.release(task.job.id)
+        self.unfinished[task.job.id] = (error, state)
         with suppress(RunError):
             self._save_unsaved()
 
@@ -276,25 +308,13 @@ class Worker:
     def _save_unsaved(self) -> None:
         """Write what a full disk has refused so far. Jobs first: a job that is not marked as done would be taken for
         the next one that asks to resume the run."""
-        for job_id, error in list(self.unfinished.items()):
-            self.queue.finish(job_id, error=error)
+        for job_id, (error, state) in list(self.unfinished.items()):
+            self.queue.finish(job_id, error=error, state=state)
             del self.unfinished[job_id]
         for run_id, changes in list(self.unsaved.items()):
             with suppress(WorkbenchError):
                 Run(self.settings.runs / run_id).update(**changes)
                 del self.unsaved[run_id]
-
-    def _acquire(self, spec: ModelSpec) -> Generator[Event, None, LoadedModel]:
-        """The base model, loaded once; another one waits until no job under way holds the present one."""
-        while self.model is not None and self.model.spec != spec and self.model.peft_model is not None:
-            yield Progress(phase="waiting", message=f"Waiting: another run holds {self.model.spec.name}")
-            time.sleep(IDLE_SECONDS)
-        if self.model is None or self.model.spec != spec:
-            self.model = None
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            self.model = yield from load_waiting(spec, self.settings)
-        return self.model
 
     def _complain(self, message: str) -> None:
         """Log a lasting problem once, not five times a second: the log may lie on the disk that is full."""
@@ -323,7 +343,8 @@ class Worker:
             doing, run_id = (now[0], now[1]) if now else ("", "")
             busy = bool(now) or any(not task.paused for task in self.tasks)
             hung = now is not None and time.monotonic() - now[2] > HUNG_SECONDS
-            device = self.model.device.type if self.model else self.machine.get("device", "")
+            model = self.device.model
+            device = model.device.type if model else self.machine.get("device", "")
             try:
                 self.queue.beat(
                     status="hung" if hung else "busy" if busy else "idle",

@@ -84,6 +84,16 @@ def load_checkpoint(
         ) from error
 
 
+def read_adapter_weights(folder: Path) -> dict[str, Tensor]:
+    """A checkpoint's adapter by parameter name. Raises RunError when it is missing or damaged."""
+    try:
+        return load_file(folder / "adapter.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise RunError(
+            f"The checkpoint {folder} cannot be read: {error}. Delete that folder; the others stay."
+        ) from error
+
+
 def list_checkpoints(folder: Path) -> list[Path]:
     """Whole checkpoints, oldest first."""
     return sorted(path.parent for path in folder.glob(f"step-*/{_POSITION}"))

@@ -223,9 +223,13 @@ def save_adapter(model: LoadedModel, name: str, folder: Path) -> None:
     (folder / "README.md").unlink(missing_ok=True)
 
 
+def has_adapter(model: LoadedModel, name: str) -> bool:
+    return model.peft_model is not None and name in model.peft_model.peft_config
+
+
 def remove_adapter(model: LoadedModel, name: str) -> None:
     """Take an adapter out of memory; the base model is as it was before the adapter came."""
-    if model.peft_model is None or name not in model.peft_model.peft_config:
+    if model.peft_model is None or not has_adapter(model, name):
         return
     if len(model.peft_model.peft_config) == 1:
         model.peft_model.unload()

@@ -16,9 +16,10 @@ from typing import Any, Literal, NamedTuple
 
 from engine.records.errors import RunError
 from engine.records.files import write_whole
-from engine.records.results import Control
+from engine.records.results import Control, Progress
 
 JobKind = Literal["train", "describe_model", "describe_data"]
+# Lower goes first. What a user waits for goes before what runs by itself; equals take turns.
 PRIORITY: dict[str, int] = {"describe_model": 10, "describe_data": 10, "train": 100}
 STALE_SECONDS = 6.0
 
@@ -31,6 +32,8 @@ CREATE TABLE IF NOT EXISTS jobs (
 CREATE TABLE IF NOT EXISTS controls (
     id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, control TEXT NOT NULL, value REAL, created REAL NOT NULL
 );
+CREATE TABLE IF NOT EXISTS progress (job_id INTEGER PRIMARY KEY, content TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS unwanted (job_id INTEGER PRIMARY KEY);
 """
 
 
@@ -106,9 +109,10 @@ class Queue:
         jobs = [_job(row) for row in rows]
         return sorted(jobs, key=lambda job: (job.priority, job.id))
 
-    def finish(self, job_id: int, *, error: str = "") -> None:
+    def finish(self, job_id: int, *, error: str = "", state: str = "") -> None:
+        """Mark a job as done, as failed where there is an error, or as the given state (cancelled)."""
         with self._open() as database:
-            state = "failed" if error else "done"
+            state = state or ("failed" if error else "done")
             database.execute("UPDATE jobs SET state = ?, error = ? WHERE id = ?", (state, error, job_id))
 
     def job(self, job_id: int) -> Job | None:
@@ -117,6 +121,28 @@ class Queue:
                 "SELECT id, kind, run_id, payload, priority, state, error FROM jobs WHERE id = ?", (job_id,)
             ).fetchone()
         return _job(row) if row else None
+
+    def report(self, job_id: int, progress: Progress) -> None:
+        """How far a job is, for jobs that write no run's events."""
+        with self._open() as database:
+            database.execute("INSERT OR REPLACE INTO progress VALUES (?, ?)", (job_id, progress.model_dump_json()))
+
+    def progress(self, job_id: int) -> Progress | None:
+        """The last thing a job reported."""
+        with self._open() as database:
+            row = database.execute("SELECT content FROM progress WHERE job_id = ?", (job_id,)).fetchone()
+        return Progress.model_validate_json(row[0]) if row else None
+
+    def cancel(self, job_id: int) -> None:
+        """Ask for a job to be closed; one that still waits is never begun."""
+        with self._open() as database:
+            database.execute("UPDATE jobs SET state = 'cancelled' WHERE id = ? AND state = 'queued'", (job_id,))
+            database.execute("INSERT OR IGNORE INTO unwanted VALUES (?)", (job_id,))
+
+    def take_unwanted(self) -> set[int]:
+        """Jobs that were cancelled since the last call."""
+        with self._open() as database:
+            return {row[0] for row in database.execute("DELETE FROM unwanted RETURNING job_id").fetchall()}
 
     def forget_claims(self) -> None:
         """What a dead worker had claimed is nobody's any more."""

@@ -91,6 +91,9 @@ class Progress(Event):
     done: int = 0
     total: int = 0
     message: str = ""
+    elsewhere: bool = Field(
+        False, exclude=True, description="The work goes on in another process: no need to hurry back."
+    )
 
 
 class Alert(Event):

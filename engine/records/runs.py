@@ -79,6 +79,13 @@ class Run:
     def checkpoints_folder(self) -> Path:
         return self.folder / "checkpoints"
 
+    def checkpoint_folder(self, step: int) -> Path:
+        return self.checkpoints_folder / f"step-{step:06d}"
+
+    @property
+    def representations_folder(self) -> Path:
+        return self.folder / "representations"
+
     @property
     def events_file(self) -> Path:
         return self.folder / "events.jsonl"

@@ -1,20 +1,10 @@
-"""What each kind of job does, as generators: the parts of engine.compute connected for one run or one card.
+"""Training one run: data, answers, steps, probes, adapter folder. Knows nothing of the queue or of other jobs."""
 
-Knows nothing of the queue or of other jobs; the worker advances these, writes down what they yield, and closes them.
-"""
-
-import os
 import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-from engine.compute.bundled import bundled_folder
 from engine.compute.datasets import read_prompts
 from engine.compute.elicitation import Pair, Row, decode, elicit, encode, prompt_tokens, without_refusals
 from engine.compute.generation import generate, told
@@ -22,23 +12,18 @@ from engine.compute.models import (
     LoadedModel,
     adapter_parameters,
     chat_text,
-    describe_model,
-    load_model,
-    load_tokenizer,
     remove_adapter,
     save_adapter,
 )
 from engine.compute.training import Rows, train
-from engine.records.cards import DataCard, write_card
-from engine.records.errors import ModelError
+from engine.device import Tools, adapter_name
 from engine.records.prompts import Label, Prompt, Split, select
 from engine.records.results import ControlEvent, Event, ProbeAnswer, ProbeResult, Progress
 from engine.records.runs import Run
-from engine.records.settings import ROOT, Settings
-from engine.records.spec import BUNDLED_MODEL, ModelSpec, RunSpec, resolve_blocks
+from engine.records.settings import Settings
+from engine.records.spec import RunSpec, resolve_blocks
 
 Job = Generator[Event | None, None, None]
-Acquire = Callable[[ModelSpec], Generator[Event, None, LoadedModel]]
 
 
 @dataclass
@@ -48,15 +33,12 @@ class Intent:
     keep: bool = True
 
 
-def train_run(
-    run: Run, *, acquire: Acquire, settings: Settings, controls: Sequence[ControlEvent], intent: Intent
-) -> Job:
+def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], intent: Intent) -> Job:
     """Train one run from its spec, from its last checkpoint if it has one, to its adapter folder."""
     spec = run.spec()
-    yield Progress(phase="loading", message=f"Loading {spec.model.name}")
-    model = yield from acquire(spec.model)
+    model = yield from tools.acquire(spec.model)
     blocks = resolve_blocks(spec, model.card.block_count)
-    rows, validation = yield from _rows(run, model, spec, settings)
+    rows, validation = yield from _rows(run, model, spec, tools.settings)
     name = adapter_name(run)
     began = False
     try:
@@ -91,47 +73,6 @@ def train_run(
         finally:
             # Even when a full disk refuses the files: an adapter left behind would stand in the way of a resume.
             remove_adapter(model, name)
-
-
-def describe_model_job(payload: dict[str, Any], settings: Settings) -> Job:
-    """Write the card of a model, from its config alone."""
-    spec = ModelSpec.model_validate(payload)
-    yield from _convert_bundled(spec, settings)
-    write_card(settings.cards, "describe_model", payload, describe_model(spec, settings))
-
-
-def describe_data_job(payload: dict[str, Any], settings: Settings) -> Job:
-    """Write the card of a prompt set: token lengths under a model's tokenizer and chat template."""
-    spec = ModelSpec.model_validate(payload["model"])
-    yield from _convert_bundled(spec, settings)
-    tokenizer = load_tokenizer(spec, settings)
-    prompts = read_prompts(payload["source"], label=payload["label"], answer_field=payload.get("answer_field", ""))
-    lengths = np.array(
-        [len(tokenizer(chat_text(tokenizer, p.turns), add_special_tokens=False)["input_ids"]) for p in prompts]
-    )
-    counts, edges = np.histogram(lengths, bins=min(24, max(1, int(np.ptp(lengths)))))
-    card = DataCard(
-        rows=len(prompts),
-        tokens_mean=float(lengths.mean()),
-        tokens_median=float(np.median(lengths)),
-        tokens_95=float(np.percentile(lengths, 95)),
-        tokens_max=int(lengths.max()),
-        histogram=counts.tolist(),
-        histogram_edges=edges.tolist(),
-    )
-    write_card(settings.cards, "describe_data", payload, card)
-    yield None
-
-
-def load_waiting(spec: ModelSpec, settings: Settings) -> Generator[Event, None, LoadedModel]:
-    """Load a model; the bundled one is converted first, in a process of its own, if that was never done."""
-    yield from _convert_bundled(spec, settings)
-    return load_model(spec, settings)
-
-
-def adapter_name(run: Run) -> str:
-    """PEFT builds module names from it, so it must hold no dot."""
-    return f"run-{run.id}".replace(".", "-")
 
 
 def _rows(
@@ -205,37 +146,6 @@ def _keep_adapter(model: LoadedModel, name: str, run: Run) -> None:
     save_adapter(model, name, temporary)
     shutil.rmtree(run.adapter_folder, ignore_errors=True)
     temporary.rename(run.adapter_folder)
-
-
-def _convert_bundled(spec: ModelSpec, settings: Settings) -> Generator[Event, None, None]:
-    """Conversion cannot be divided, so a child process does it while this generator yields 'waiting'."""
-    if spec.name != BUNDLED_MODEL or bundled_folder(settings.models):
-        return
-    child = subprocess.Popen(
-        [sys.executable, "-m", "engine", "prepare"],
-        cwd=ROOT,
-        env=_environment(settings),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        while True:
-            try:
-                output, _ = child.communicate(timeout=0.5)
-                break
-            except subprocess.TimeoutExpired:
-                yield Progress(phase="converting", message="Converting the bundled model, once (25 to 60 s)")
-    finally:
-        if child.poll() is None:
-            child.kill()
-    if child.returncode != 0:
-        raise ModelError((output.strip().splitlines() or ["The bundled model could not be converted."])[-1])
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    return os.environ | {"WORKBENCH_CACHE": str(settings.cache), "OMP_NUM_THREADS": "1"}
 
 
 def _sources(spec: RunSpec) -> list[tuple[Label, str]]:

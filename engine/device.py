@@ -1,0 +1,188 @@
+"""The base model in memory and the adapters attached to it: one owner, many jobs. Knows nothing of queues.
+
+A job acquires the base model and attaches the states it needs; what it holds is given back when it ends.
+"""
+
+import os
+import subprocess
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+import torch
+
+from engine.compute.bundled import bundled_folder
+from engine.compute.checkpoints import read_adapter_weights
+from engine.compute.models import (
+    LoadedModel,
+    adapter_parameters,
+    attach_adapter,
+    has_adapter,
+    load_adapter,
+    load_model,
+    remove_adapter,
+)
+from engine.records.errors import ModelError, RunError
+from engine.records.results import Event, Progress
+from engine.records.runs import Run, open_run
+from engine.records.settings import ROOT, Settings
+from engine.records.spec import BUNDLED_MODEL, ModelSpec, resolve_blocks
+from engine.records.states import ModelState
+
+IDLE_ADAPTERS = 4
+
+Acquire = Callable[[ModelSpec], Generator[Event, None, LoadedModel]]
+
+
+class Tools(NamedTuple):
+    """What a job may use. `acquire(spec)` loads the base model; `attached(model, state)` gives the adapter's name,
+    None for the base model."""
+
+    settings: Settings
+    acquire: Acquire
+    attached: Callable[[LoadedModel, ModelState], AbstractContextManager[str | None]]
+
+
+@dataclass
+class _Attached:
+    name: str
+    users: int = 0
+
+
+@dataclass
+class Device:
+    """holders: the jobs (by number) that use the present base model; it is replaced only when there are none."""
+
+    settings: Settings
+    model: LoadedModel | None = None
+    holders: set[int] = field(default_factory=set)
+    _attached: OrderedDict[str, _Attached] = field(default_factory=OrderedDict)
+
+    def tools(self, job_id: int) -> Tools:
+        return Tools(self.settings, partial(self.acquire, job_id=job_id), self.attached)
+
+    def acquire(self, spec: ModelSpec, *, job_id: int) -> Generator[Event, None, LoadedModel]:
+        """The base model, loaded once; another one waits until no job under way holds the present one."""
+        while self.model is not None and self.model.spec != spec and self.holders - {job_id}:
+            yield Progress(
+                phase="waiting", message=f"Waiting: another job holds {self.model.spec.name}", elsewhere=True
+            )
+        self.holders.add(job_id)
+        if self.model is None or self.model.spec != spec:
+            self.model = None
+            self._attached.clear()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            yield Progress(phase="loading", message=f"Loading {spec.name}")
+            yield from converted(spec, self.settings)
+            self.model = load_model(spec, self.settings)
+        return self.model
+
+    def release(self, job_id: int) -> None:
+        """The job has ended, whatever became of it."""
+        self.holders.discard(job_id)
+
+    @contextmanager
+    def attached(self, model: LoadedModel, state: ModelState) -> Iterator[str | None]:
+        """The adapter of a state under the name it has in memory; a few idle ones are kept for the next job.
+
+        Raises RunError when the run or that checkpoint is gone, ModelError when it does not fit the model.
+        """
+        if state.is_base:
+            yield None
+            return
+        run = open_run(self.settings.runs, state.run_id)
+        living = adapter_name(run)
+        if state.step is None and has_adapter(model, living):
+            yield living
+            return
+        key = f"{state} {_stamp(run, state)}"
+        if key not in self._attached:
+            self._make_room(model, IDLE_ADAPTERS - 1)
+            name = f"state-{len(self._attached)}-{living}-{'final' if state.step is None else state.step}"
+            while has_adapter(model, name):
+                name += "x"
+            _attach(model, name, run, state)
+            self._attached[key] = _Attached(name)
+        held = self._attached[key]
+        self._attached.move_to_end(key)
+        held.users += 1
+        try:
+            yield held.name
+        finally:
+            held.users -= 1
+
+    def _make_room(self, model: LoadedModel, limit: int) -> None:
+        for key in [key for key, held in self._attached.items() if not held.users]:
+            if len(self._attached) <= limit:
+                return
+            remove_adapter(model, self._attached.pop(key).name)
+
+
+def converted(spec: ModelSpec, settings: Settings) -> Generator[Event, None, None]:
+    """The bundled model is converted once, in a child process, since that cannot be divided."""
+    if spec.name != BUNDLED_MODEL or bundled_folder(settings.models):
+        return
+    child = subprocess.Popen(
+        [sys.executable, "-m", "engine", "prepare"],
+        cwd=ROOT,
+        env=_environment(settings),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        while True:
+            try:
+                output, _ = child.communicate(timeout=0.01)
+                break
+            except subprocess.TimeoutExpired:
+                yield Progress(
+                    phase="converting", message="Converting the bundled model, once (25 to 60 s)", elsewhere=True
+                )
+    finally:
+        if child.poll() is None:
+            child.kill()
+    if child.returncode != 0:
+        raise ModelError((output.strip().splitlines() or ["The bundled model could not be converted."])[-1])
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    return os.environ | {"WORKBENCH_CACHE": str(settings.cache), "OMP_NUM_THREADS": "1"}
+
+
+def adapter_name(run: Run) -> str:
+    """The adapter of a run in training. PEFT builds module names from it, so it must hold no dot."""
+    return f"run-{run.id}".replace(".", "-")
+
+
+def _stamp(run: Run, state: ModelState) -> int:
+    """When the state's weights were written: a run that was resumed has others under the same name."""
+    folder = run.adapter_folder if state.step is None else run.checkpoint_folder(state.step)
+    file = folder / ("adapter_model.safetensors" if state.step is None else "adapter.safetensors")
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        what = "no finished adapter" if state.step is None else f"no checkpoint of step {state.step}"
+        raise RunError(f"Run {run.id} has {what}: it was deleted, or the run did not get that far.") from None
+
+
+def _attach(model: LoadedModel, name: str, run: Run, state: ModelState) -> None:
+    if state.step is None:
+        load_adapter(model, name, run.adapter_folder)
+        return
+    spec = run.spec()
+    weights = read_adapter_weights(run.checkpoint_folder(state.step))
+    attach_adapter(model, name, spec.adapter, resolve_blocks(spec, model.card.block_count).adapted, seed=0)
+    try:
+        with torch.no_grad():
+            for key, parameter in adapter_parameters(model, name):
+                parameter.copy_(weights[key.replace(f".{name}.", f".{adapter_name(run)}.")].to(parameter))
+    except (KeyError, RuntimeError) as error:
+        remove_adapter(model, name)
+        raise RunError(f"The checkpoint of step {state.step} does not fit run {run.id}: delete its folder.") from error

@@ -1,0 +1,45 @@
+"""Cards of models and prompt sets."""
+
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+
+from engine.compute.datasets import read_prompts
+from engine.compute.models import chat_text, describe_model, load_tokenizer
+from engine.device import Tools, converted
+from engine.records.cards import DataCard, write_card
+from engine.records.results import Event
+from engine.records.spec import ModelSpec
+
+Job = Generator[Event | None, None, None]
+
+
+def describe_model_job(payload: dict[str, Any], tools: Tools) -> Job:
+    """Write the card of a model, from its config alone."""
+    spec = ModelSpec.model_validate(payload)
+    yield from converted(spec, tools.settings)
+    write_card(tools.settings.cards, "describe_model", payload, describe_model(spec, tools.settings))
+
+
+def describe_data_job(payload: dict[str, Any], tools: Tools) -> Job:
+    """Write the card of a prompt set: token lengths under a model's tokenizer and chat template."""
+    spec = ModelSpec.model_validate(payload["model"])
+    yield from converted(spec, tools.settings)
+    tokenizer = load_tokenizer(spec, tools.settings)
+    prompts = read_prompts(payload["source"], label=payload["label"], answer_field=payload.get("answer_field", ""))
+    lengths = np.array(
+        [len(tokenizer(chat_text(tokenizer, p.turns), add_special_tokens=False)["input_ids"]) for p in prompts]
+    )
+    counts, edges = np.histogram(lengths, bins=min(24, max(1, int(np.ptp(lengths)))))
+    card = DataCard(
+        rows=len(prompts),
+        tokens_mean=float(lengths.mean()),
+        tokens_median=float(np.median(lengths)),
+        tokens_95=float(np.percentile(lengths, 95)),
+        tokens_max=int(lengths.max()),
+        histogram=counts.tolist(),
+        histogram_edges=edges.tolist(),
+    )
+    write_card(tools.settings.cards, "describe_data", payload, card)
+    yield None

@@ -1,0 +1,97 @@
+"""One base model, many states: a checkpoint answers as it did when it was written; what is gone is named."""
+
+import pytest
+import torch
+from making import drain
+
+from engine.compute.activations import block_states
+from engine.compute.base_states import row_batch
+from engine.compute.models import adapted, has_adapter, remove_adapter
+from engine.compute.training import train
+from engine.device import IDLE_ADAPTERS, Device, adapter_name
+from engine.job_functions.training import _keep_adapter
+from engine.records.errors import RunError
+from engine.records.results import CheckpointResult
+from engine.records.runs import create_run
+from engine.records.spec import resolve_blocks
+from engine.records.states import BASE_STATE, ModelState, parse_state, run_states
+
+
+@pytest.fixture
+def trained(settings, tiny_model, tiny_spec, tiny_rows):
+    """A finished run with checkpoints after steps 2, 4 and 6, and the states of a batch as they were at each."""
+    spec = tiny_spec(**{"optimizer.learning_rate": 0.05})
+    run = create_run(settings.runs, spec)
+    name, seen = adapter_name(run), {}
+    for event in train(
+        model=tiny_model,
+        name=name,
+        spec=spec,
+        blocks=resolve_blocks(spec, 2),
+        rows=tiny_rows,
+        checkpoints=run.checkpoints_folder,
+    ):
+        if isinstance(event, CheckpointResult):
+            seen[event.step] = states(tiny_model, tiny_rows, name)
+    _keep_adapter(tiny_model, name, run)
+    remove_adapter(tiny_model, name)
+    run.update(status="finished")
+    return run, seen
+
+
+def states(model, rows, name):
+    with torch.no_grad(), adapted(model, name):
+        return block_states(model, row_batch(model, rows.harmful), [1]).outputs[1]
+
+
+def test_each_checkpoint_and_the_finished_adapter_are_as_they_were(trained, settings, tiny_model, tiny_rows):
+    run, seen = trained
+    device = Device(settings, tiny_model)
+    assert run_states(run) == [ModelState(run.id, 2), ModelState(run.id, 4), ModelState(run.id, 6), ModelState(run.id)]
+    for state in run_states(run):
+        with device.attached(tiny_model, state) as name:
+            torch.testing.assert_close(states(tiny_model, tiny_rows, name), seen[state.step or 6])
+    assert not torch.allclose(seen[2], seen[6])
+    with device.attached(tiny_model, BASE_STATE) as name:
+        assert name is None
+
+
+def test_few_idle_adapters_stay_in_memory_and_none_in_use_is_removed(trained, settings, tiny_model):
+    run, _ = trained
+    device = Device(settings, tiny_model)
+    with device.attached(tiny_model, ModelState(run.id, 2)) as held:
+        for _ in range(3):
+            for state in run_states(run):
+                with device.attached(tiny_model, state) as name:
+                    assert has_adapter(tiny_model, name) and has_adapter(tiny_model, held)
+    assert len(tiny_model.peft_model.peft_config) <= IDLE_ADAPTERS
+
+
+def test_a_state_that_is_gone_is_named(trained, settings, tiny_model):
+    run, _ = trained
+    device = Device(settings, tiny_model)
+    with pytest.raises(RunError, match="no checkpoint of step 3"), device.attached(tiny_model, ModelState(run.id, 3)):
+        pass
+    with pytest.raises(RunError, match="no run 'gone'"), device.attached(tiny_model, ModelState("gone")):
+        pass
+
+
+def test_another_model_waits_until_nobody_holds_the_present_one(settings, tiny_model, tiny_spec):
+    device = Device(settings, tiny_model, holders={1})
+    other = tiny_spec().model.model_copy(update={"dtype": "bfloat16"})
+    waiting = device.acquire(other, job_id=2)
+    assert next(waiting).elsewhere and next(waiting).phase == "waiting"
+    device.release(1)
+    _, loaded = drain(waiting)
+    assert loaded.dtype == torch.bfloat16 and device.holders == {2}
+
+
+@pytest.mark.parametrize("text", ["base", "20260101-000000-abcdef", "20260101-000000-abcdef@40"])
+def test_a_state_reads_back_from_its_text(text):
+    assert str(parse_state(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "@4", "run@", "run@x", "base@3"])
+def test_other_text_names_no_state(text):
+    with pytest.raises(RunError, match="names no model"):
+        parse_state(text)
