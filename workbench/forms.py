@@ -34,6 +34,8 @@ LABELS = {
     "optimizer.tokens_per_micro_batch": "Tokens a micro-batch",
     "captures.heldout_every": "Held-out every",
     "captures.probe_every": "Probe every",
+    "captures.capture_every": "Capture states every",
+    "captures.capture_prompts": "Captured prompts",
     "captures.checkpoint_every": "Checkpoint every",
 }
 CHOICES = {"captures.trackers": ("tensorboard", "trackio", "wandb")}

@@ -141,8 +141,9 @@ def optimizer_part(form: Form) -> None:
 
 def capture_part(form: Form) -> None:
     st.subheader("Measured while training", anchor=False)
-    _row(form, "captures.heldout_every", "captures.probe_every", "captures.checkpoint_every", "seed")
-    _row(form, "captures.probe_prompts", "captures.probe_tokens", "captures.trackers")
+    _row(form, "captures.heldout_every", "captures.checkpoint_every", "captures.trackers", "seed")
+    _row(form, "captures.probe_every", "captures.probe_prompts", "captures.probe_tokens")
+    _row(form, "captures.capture_every", "captures.capture_prompts")
 
 
 def _model_name(form: Form) -> None:

@@ -13,6 +13,11 @@ def plain(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
 
 
+def escaped(text: str) -> str:
+    """Text that a figure shows letter by letter: plotly reads tags in titles, names and ticks."""
+    return text.replace("&", "&amp;").replace("<", "&lt;")
+
+
 def duration(seconds: float | None) -> str:
     """'42 s', '3 min 20 s', '2 h 5 min'; a dash when it is not known."""
     if seconds is None or seconds < 0:
@@ -71,6 +76,8 @@ def _event_text(event: AnyEvent) -> str:
             return f"step {event.step}, {event.split}: cosine {event.mean_cosine:.3f}, drift {event.mean_drift:.3f}"
         case "probe":
             return f"step {event.step}: {len(event.answers)} probe answers"
+        case "captured":
+            return f"step {event.step}: states captured in {event.seconds:.1f} s"
         case "checkpoint":
             return f"step {event.step}: {event.name}"
         case "progress":

@@ -35,6 +35,8 @@ PLATEAU_STEPS = 30
 PLATEAU_COSINE = 0.95
 
 Steps = Generator[Event | None, None, None]
+# A look at the model as it stands after some steps, given that number.
+Look = Callable[[int], Generator[Event | None, None, Event]]
 
 
 class Rows(NamedTuple):
@@ -83,12 +85,14 @@ def train(
     checkpoints: Path,
     controls: Sequence[ControlEvent] = (),
     trackers_folder: Path | None = None,
-    probe: Callable[[int], Generator[None, None, Event]] | None = None,
+    probe: Look | None = None,
+    capture: Look | None = None,
 ) -> Steps:
     """Train the adapter `name`; yields events, and None after each micro-batch that finished no step.
 
     Starts from the last checkpoint in `checkpoints` if there is one. `controls` may grow while training: a changed
-    value holds from its step on. `probe(step)` answers a few prompts as the model stands. Closing the generator writes
+    value holds from its step on. `probe(step)` answers a few prompts and `capture(step)` captures states as the model
+    stands. Closing the generator writes
     a checkpoint. The adapter stays attached until the caller removes it, so that it can still be asked and saved.
     Raises TrainingError when a loss is not finite or memory is exhausted.
     """
@@ -98,10 +102,10 @@ def train(
         yield from trainer.states.fill()
         trainer.spaces = yield from measure_spaces(trainer.states, statistics_rows(rows.harmful, rows.benign))
         if trainer.step == 0:
-            yield from _measure(trainer, probe)
+            yield from _measure(trainer, probe, capture)
         while trainer.step < spec.optimizer.steps:
             yield from _one_step(trainer)
-            yield from _measure(trainer, probe)
+            yield from _measure(trainer, probe, capture)
             if trainer.step % spec.captures.checkpoint_every == 0:
                 yield _checkpoint(trainer)
         if trainer.saved_step < trainer.step:
@@ -328,12 +332,16 @@ def _mask_start(spec: RunSpec, row: Row) -> int:
     return min(row.response_start + spec.loss.skip_response_tokens, len(row.ids))
 
 
-def _measure(trainer: Trainer, probe: Callable[[int], Generator[None, None, Event]] | None) -> Steps:
+def _measure(trainer: Trainer, probe: Look | None, capture: Look | None) -> Steps:
     captures, step = trainer.spec.captures, trainer.step
-    if trainer.rows.validation and (step % captures.heldout_every == 0 or step == trainer.spec.optimizer.steps):
+    last = step == trainer.spec.optimizer.steps
+    if trainer.rows.validation and (last or step % captures.heldout_every == 0):
         yield (yield from _heldout(trainer, trainer.rows.validation, "validation"))
-    if probe and captures.probe_prompts and (step % captures.probe_every == 0 or step == trainer.spec.optimizer.steps):
+    if probe and captures.probe_prompts and (last or step % captures.probe_every == 0):
         yield (yield from probe(step))
+    every = captures.capture_every if captures.capture_prompts else 0
+    if capture and every and (last or step % every == 0):
+        yield (yield from capture(step))
 
 
 def _test(trainer: Trainer) -> Steps:

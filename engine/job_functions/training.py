@@ -17,6 +17,7 @@ from engine.compute.models import (
 )
 from engine.compute.training import Rows, train
 from engine.device import Tools, adapter_name
+from engine.job_functions.filming import filming
 from engine.records.prompts import Label, Prompt, Split, select
 from engine.records.results import ControlEvent, Event, ProbeAnswer, ProbeResult, Progress
 from engine.records.runs import Run
@@ -57,6 +58,7 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
             controls=controls,
             trackers_folder=run.folder / "trackers",
             probe=lambda step: _probe(model, name, spec, validation, step),
+            capture=filming(run, model, name, spec, blocks, rows.validation, validation),
         ):
             if not began:
                 began = True
@@ -70,6 +72,7 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
             elif not intent.keep:
                 shutil.rmtree(run.checkpoints_folder, ignore_errors=True)
                 shutil.rmtree(run.adapter_folder, ignore_errors=True)
+                shutil.rmtree(run.representations_folder, ignore_errors=True)
         finally:
             # Even when a full disk refuses the files: an adapter left behind would stand in the way of a resume.
             remove_adapter(model, name)

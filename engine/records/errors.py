@@ -27,3 +27,7 @@ class WorkerError(WorkbenchError):
 
 class TrainingError(WorkbenchError):
     """Training cannot go on: a loss is not finite, memory is exhausted."""
+
+
+class ComputeError(WorkbenchError):
+    """A map or a measurement that cannot be made of what was captured."""

@@ -83,6 +83,15 @@ class CheckpointResult(Event):
     name: str
 
 
+class CapturedResult(Event):
+    """The states of the probe set were captured after this many steps."""
+
+    kind: Literal["captured"] = "captured"
+    step: int
+    key: str
+    seconds: float
+
+
 class Progress(Event):
     """A phase on the way: loading, eliciting, measuring. `total` 0 means that the end is not known."""
 
@@ -122,7 +131,15 @@ class StatusEvent(Event):
 
 
 AnyEvent = Annotated[
-    StepResult | HeldoutResult | ProbeResult | CheckpointResult | Progress | Alert | ControlEvent | StatusEvent,
+    StepResult
+    | HeldoutResult
+    | ProbeResult
+    | CheckpointResult
+    | CapturedResult
+    | Progress
+    | Alert
+    | ControlEvent
+    | StatusEvent,
     Field(discriminator="kind"),
 ]
 parse_event: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)

@@ -226,6 +226,6 @@ def _survives(event: AnyEvent, resumed: int) -> bool:
     """Optimizer step n counts from 0, so a resume from n does it anew; a measurement after n steps stands."""
     if event.kind == "step":
         return event.step < resumed
-    if event.kind in ("heldout", "probe", "checkpoint", "alert"):
+    if event.kind in ("heldout", "probe", "checkpoint", "captured", "alert"):
         return event.step <= resumed
     return True

@@ -1,0 +1,76 @@
+"""One child process with one thread for steps that cannot be divided: fitting a map, probing every block.
+
+It starts on first use, loads its libraries once, and is started again if it dies. Jobs wait for it without holding the
+worker's loop. Knows nothing of what it computes.
+"""
+
+import multiprocessing
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any, TypeVar
+
+from engine.records.errors import ComputeError
+from engine.records.results import Progress
+
+Result = TypeVar("Result")
+_pool: ProcessPoolExecutor | None = None
+
+
+def in_child(
+    function: Callable[..., Result], *arguments: Any, phase: str, message: str, progress: Path | None = None
+) -> Generator[Progress, None, Result]:
+    """Run a module's function in the child and return what it returns; yields 'waiting' until then.
+
+    progress: a file into which the function writes what it is at, in a word. Raises ComputeError when the child dies.
+    """
+    future: Future[Result] = _executor().submit(function, *arguments)
+    try:
+        while not future.done():
+            yield Progress(phase=phase, message=_said(progress) or message, elsewhere=True)
+        return future.result()
+    except BrokenProcessPool as error:
+        end_child()
+        raise ComputeError(
+            "The process that fits maps ended (out of memory?): try again with fewer prompts."
+        ) from error
+    finally:
+        future.cancel()
+        if progress is not None:
+            progress.unlink(missing_ok=True)
+
+
+def end_child() -> None:
+    """The child ends with the worker."""
+    global _pool
+    if _pool is not None:
+        _pool.shutdown(wait=False, cancel_futures=True)
+        _pool = None
+
+
+def warm() -> None:
+    """Load what maps need; in the child."""
+    import sklearn.linear_model  # noqa: F401
+    import umap  # noqa: F401
+
+
+def _executor() -> ProcessPoolExecutor:
+    global _pool
+    if _pool is None:
+        _pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread)
+    return _pool
+
+
+def _one_thread() -> None:
+    """The worker's own threads and these would slow each other down many times over."""
+    import os
+
+    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+
+
+def _said(progress: Path | None) -> str:
+    try:
+        return progress.read_text() if progress else ""
+    except OSError:
+        return ""

@@ -1,0 +1,202 @@
+"""The same rows captured again and again: the base model once, then an adapter whenever asked.
+
+Base and rerouted states come from one pass over the rows; vectors go to disk a shard at a time. Knows nothing of runs.
+"""
+
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors.torch import save_file
+from torch import Tensor
+
+from engine.compute.activations import block_states
+from engine.compute.base_states import GROUP_TOKENS, BaseStates, RowStates, row_batch, stack
+from engine.compute.batches import micro_batches
+from engine.compute.elicitation import Row
+from engine.compute.heldout import measure_spaces, statistics_rows
+from engine.compute.models import LoadedModel, adapted
+from engine.compute.reroute import BlockSpace, token_cosine, token_drift
+from engine.records.captures import TokenChoice, shards
+from engine.records.errors import RunError
+from engine.records.results import Progress
+
+CACHE_BYTES = 512 * 2**20
+TokenStates = Float[Tensor, "token d_model"]
+
+
+class Film:
+    """Captures of one list of rows. Call `prepare` once, then `take` for each set of states.
+
+    entry_block: the first adapted block; blocks below it are the same in all states and are never run again for rows
+    whose base states are kept (at most CACHE_BYTES).
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        rows: Sequence[Row],
+        *,
+        blocks: Sequence[int],
+        entry_block: int,
+        tokens: Sequence[TokenChoice],
+        position: int = 0,
+    ) -> None:
+        self.model = model
+        self.rows = list(rows)
+        self.blocks = tuple(sorted(blocks))
+        self.tokens = tuple(tokens)
+        self.position = position
+        self.spaces: dict[int, BlockSpace] = {}
+        self.states = BaseStates(
+            model,
+            self.rows,
+            blocks={"harmful": self.blocks, "benign": self.blocks},
+            entry_block=min(entry_block, self.blocks[-1]),
+            budget_bytes=CACHE_BYTES,
+        )
+
+    def prepare(self) -> Generator[Progress | None, None, None]:
+        """Base states that fit the memory, and the space they live in: its statistics are over tokens of both sides."""
+        yield from self.states.fill()
+        harmful = [row for row in self.rows if row.label == "harmful"]
+        benign = [row for row in self.rows if row.label == "benign"]
+        self.spaces = yield from measure_spaces(self.states, statistics_rows(harmful, benign))
+
+    def write_spaces(self, folder: Path) -> None:
+        tensors: dict[str, Tensor] = {}
+        for block, space in self.spaces.items():
+            tensors |= {f"mean/{block}": space.mean, f"deviation/{block}": space.deviation}
+            tensors[f"centred_norm/{block}"] = torch.tensor([space.centred_norm])
+        _write(folder / "spaces.safetensors", tensors)
+
+    def take(self, folder: Path, states: Mapping[str, str | None]) -> Generator[Progress, None, None]:
+        """Write the vectors of each state (name -> adapter, None: the base model) and how far its prompts moved.
+
+        Raises RunError when a state is not finite.
+        """
+        done = 0
+        for number, part in enumerate(shards(len(self.rows))):
+            rows = self.rows[part]
+            columns: dict[str, list[dict[str, Tensor]]] = {state: [{} for _ in rows] for state in states}
+            places = {id(row): index for index, row in enumerate(rows)}
+            for group in micro_batches(rows, GROUP_TOKENS):
+                base_rows = self.states.of(group)
+                for state, adapter in states.items():
+                    found = self._states_of(group, base_rows, adapter)
+                    for row, base, rerouted in zip(group, base_rows, found, strict=True):
+                        column = self._vectors(row, rerouted)
+                        if adapter is not None:
+                            column |= self._movement(row, base.outputs, rerouted)
+                        columns[state][places[id(row)]] = column
+                done += len(group)
+                yield Progress(phase="capturing", done=done, total=len(self.rows), message="States of both models")
+            for state, found_columns in columns.items():
+                _write(folder / f"{state}.{number:03d}.safetensors", _joined(found_columns))
+
+    def _states_of(
+        self, group: Sequence[Row], base_rows: Sequence[RowStates], adapter: str | None
+    ) -> list[dict[int, TokenStates]]:
+        if adapter is None:
+            return [base.outputs for base in base_rows]
+        first = self.states.entry_block
+        moved = [block for block in self.blocks if block >= first]
+        with torch.no_grad(), adapted(self.model, adapter):
+            outputs = _forward(self.model, group, base_rows, moved, first)
+        return [
+            {
+                block: outputs[block][index, : len(row.ids)] if block >= first else base.outputs[block]
+                for block in self.blocks
+            }
+            for index, (row, base) in enumerate(zip(group, base_rows, strict=True))
+        ]
+
+    def _vectors(self, row: Row, outputs: dict[int, TokenStates]) -> dict[str, Tensor]:
+        column: dict[str, Tensor] = {}
+        if "every" in self.tokens:
+            column["lengths"] = torch.tensor([len(row.ids)])
+        for block, states in outputs.items():
+            for choice in self.tokens:
+                vector = chosen(states, choice, row.response_start, self.position).float()
+                if not torch.isfinite(vector).all():
+                    raise RunError(
+                        f"The states of block {block} are not finite for prompt {row.prompt_id}: use float32 or "
+                        "bfloat16 instead of float16, or look whether training diverged."
+                    )
+                column[f"{choice}/{block}"] = vector
+        return column
+
+    def _movement(self, row: Row, base: dict[int, TokenStates], rerouted: dict[int, TokenStates]) -> dict[str, Tensor]:
+        start = row.response_start if row.label == "harmful" else 1
+        column: dict[str, Tensor] = {}
+        for block in self.blocks:
+            old, new, space = base[block][start:][None], rerouted[block][start:][None], self.spaces[block]
+            column[f"cosine/{block}"] = token_cosine(new, old, space, "standardised").mean()[None]
+            column[f"raw_cosine/{block}"] = token_cosine(new, old, space, "raw").mean()[None]
+            column[f"drift/{block}"] = (token_drift(new, old).mean() / max(space.centred_norm, 1e-12))[None]
+            column[f"norm_ratio/{block}"] = (_norm(new, space) / _norm(old, space).clamp_min(1e-12)).mean()[None]
+        return column
+
+
+def chosen(
+    states: TokenStates, choice: TokenChoice, response_start: int, position: int
+) -> Float[Tensor, "rows d_model"]:
+    """The vectors of one prompt that a token choice asks for: one, or one a token for 'every'.
+
+    A response position beyond the end is the last token.
+    """
+    match choice:
+        case "last_prompt":
+            return states[max(0, response_start - 1)][None]
+        case "response_mean":
+            return (states[response_start:] if len(states) > response_start else states[-1:]).mean(0)[None]
+        case "position":
+            return states[min(response_start + position, len(states) - 1)][None]
+        case "every":
+            return states
+
+
+def compare_tokens(
+    model: LoadedModel, row: Row, adapter: str, blocks: Sequence[int], spaces: Mapping[int, BlockSpace]
+) -> tuple[Float[Tensor, "token block"], Float[Tensor, "token block"], Float[Tensor, "token block"]]:
+    """Cosine (standardised), and the centred norms of the base and the rerouted states, for each token of one row."""
+    batch = row_batch(model, [row])
+    with torch.no_grad():
+        base = block_states(model, batch, blocks).outputs
+        with adapted(model, adapter):
+            rerouted = block_states(model, batch, blocks).outputs
+    cosines, before, after = [], [], []
+    for block in blocks:
+        space = spaces[block]
+        cosines.append(token_cosine(rerouted[block], base[block], space, "standardised")[0])
+        before.append(_norm(base[block], space)[0])
+        after.append(_norm(rerouted[block], space)[0])
+    return torch.stack(cosines, -1), torch.stack(before, -1), torch.stack(after, -1)
+
+
+def _forward(
+    model: LoadedModel, group: Sequence[Row], base_rows: Sequence[RowStates], blocks: Sequence[int], first: int
+) -> dict[int, Float[Tensor, "prompt token d_model"]]:
+    batch = row_batch(model, group)
+    entry = stack([one.entry for one in base_rows if one.entry is not None], batch.ids.shape[1]) if first else None
+    return block_states(model, batch, blocks, entry_block=first, entry=entry).outputs
+
+
+def _norm(states: Float[Tensor, "prompt token d_model"], space: BlockSpace) -> Float[Tensor, "prompt token"]:
+    return (states.float() - space.mean).norm(dim=-1)
+
+
+def _joined(columns: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.cat([column[name] for column in columns]).cpu() for name in columns[0]} if columns else {}
+
+
+def _write(path: Path, tensors: dict[str, Tensor]) -> None:
+    temporary = path.with_name(f".{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
+        temporary.replace(path)
+    except Exception as error:  # safetensors reports a full disk in a kind of its own.
+        temporary.unlink(missing_ok=True)
+        raise RunError(f"{path} could not be written: {error}. Free some disk space, then capture again.") from error

@@ -1,0 +1,184 @@
+"""Maps and examinations of a capture folder: read vectors, compute, write the result beside them.
+
+Runs in a process without torch. Knows captures on disk; nothing of models or queues.
+"""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from engine.compute.projection import project
+from engine.compute.separation import Groups, Vectors, centroid_distance, probe_auc, top_energy
+from engine.records.captures import BASE, Capture, TokenChoice, read_capture
+from engine.records.errors import ComputeError
+from engine.records.files import write_whole
+from engine.records.projections import (
+    BlockExamination,
+    Examination,
+    ExaminationRequest,
+    ProjectionRequest,
+    examination_file,
+    projection_file,
+)
+from engine.records.spec import format_blocks
+
+NEARLY = 0.01
+
+
+class Suggestion(NamedTuple):
+    """Where to intervene, as block lists, and why."""
+
+    targets: str
+    adapted: str
+    reason: str
+
+
+def make_map(folder: Path, request: ProjectionRequest, progress: Path | None = None) -> Path:
+    """Write the map and return its file. Raises ComputeError when the capture cannot carry it."""
+    capture = _capture(folder)
+    block = _block(capture, request.block)
+    groups = _groups(capture, request.tokens)
+    vectors = {
+        state: _in_space(capture, capture.vectors(state, request.tokens, block), block, request.space)
+        for state in capture.index.states
+    }
+    try:
+        made = project(
+            vectors,
+            groups,
+            method=request.method,
+            dimensions=request.dimensions,
+            seed=request.seed,
+            say=lambda phase: None if progress is None else _say(progress, phase),
+        )
+    except ValueError as error:
+        raise ComputeError(
+            f"This map cannot be drawn: {error}. Capture other prompts or choose another block."
+        ) from error
+    about = {
+        "states": list(made.points),
+        "figures": {state: figures.model_dump(mode="json") for state, figures in made.figures.items()},
+        "explained": made.explained,
+        "axes": made.axes,
+        "notes": made.notes,
+    }
+    file = projection_file(capture, request)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".part")
+    points = {state: np.ascontiguousarray(found) for state, found in made.points.items()}
+    save_file(points, temporary, metadata={"about": json.dumps(about)})
+    temporary.replace(file)
+    return file
+
+
+def examine(folder: Path, request: ExaminationRequest, progress: Path | None = None) -> Path:
+    """Write figures of every captured block and return their file. Raises ComputeError without a capture."""
+    capture = _capture(folder)
+    groups = _groups(capture, request.tokens)
+    found = []
+    for number, block in enumerate(capture.index.blocks):
+        if progress is not None:
+            _say(progress, f"block {number + 1} of {len(capture.index.blocks)}")
+        base = capture.vectors(BASE, request.tokens, block)
+        after = capture.vectors(request.state, request.tokens, block) if request.state != BASE else None
+        found.append(_examined(block, base, after, groups, request.seed))
+    suggestion = suggest(found, capture.index.block_count)
+    file = examination_file(capture, request)
+    write_whole(file, Examination(blocks=tuple(found), **suggestion._asdict()).model_dump_json(indent=1))
+    return file
+
+
+def suggest(found: list[BlockExamination], block_count: int) -> Suggestion:
+    """The lowest block beyond 40 % of the depth that tells harmful from borderline prompts nearly as well as any, with
+    adapters on it and the quarter of the depth below it.
+
+    Deeper targets broke harm at less cost here (docs/decisions/0005); beyond three quarters of the depth too few blocks
+    are left for the change to act on.
+    """
+    depth = [(one, one.block / max(1, block_count - 1)) for one in found]
+    inside = [one for one, share in depth if 0.4 <= share <= 0.76] or found
+    scored = [(one, _score(one)) for one in inside]
+    known = [(one, score) for one, score in scored if score is not None and np.isfinite(score)]
+    if not known:
+        middle = round(0.64 * (block_count - 1))
+        first = max(0, middle - round(0.25 * block_count))
+        return Suggestion(
+            str(middle),
+            format_blocks(range_of(first, middle)),
+            f"Too few prompts to compare blocks: block {middle}, at two thirds of the depth, is only a rule of thumb.",
+        )
+    best, top = max(known, key=lambda pair: pair[1])
+    chosen, score = next((one, score) for one, score in known if score >= top - NEARLY)
+    first = max(0, chosen.block - round(0.25 * block_count))
+    what = "borderline" if chosen.auc_borderline is not None else "benign"
+    compared = "the best there is" if chosen.block == best.block else f"the best is {top:.2f} at block {best.block}"
+    return Suggestion(
+        str(chosen.block),
+        format_blocks(range_of(first, chosen.block)),
+        f"A linear probe tells harmful from {what} prompts at block {chosen.block} with a held-out AUC of {score:.2f} "
+        f"({compared}). It is the lowest such block between 40 and 76 % of the depth; adapters on the "
+        f"{chosen.block - first + 1} blocks up to it can turn it away.",
+    )
+
+
+def range_of(first: int, last: int) -> list[int]:
+    return list(range(first, last + 1))
+
+
+def _score(one: BlockExamination) -> float | None:
+    return one.auc if one.auc_borderline is None else one.auc_borderline
+
+
+def _examined(block: int, base: Vectors, after: Vectors | None, groups: Groups, seed: int) -> BlockExamination:
+    aucs = {"auc": groups.plain, "auc_borderline": groups.borderline}
+    found = {name: probe_auc(base, groups.harmful, others, seed=seed) for name, others in aucs.items()}
+    if after is not None:
+        found |= {f"{name}_after": probe_auc(after, groups.harmful, others, seed=seed) for name, others in aucs.items()}
+    return BlockExamination(
+        block=block,
+        distance=centroid_distance(base, groups.harmful, groups.plain),
+        top_energy=top_energy(base),
+        **found,
+    )
+
+
+def _capture(folder: Path) -> Capture:
+    capture = read_capture(folder)
+    if capture is None:
+        raise ComputeError(f"There is no capture in {folder}: capture the prompts first.")
+    return capture
+
+
+def _block(capture: Capture, block: int) -> int:
+    if block not in capture.index.blocks:
+        there = format_blocks(list(capture.index.blocks))
+        raise ComputeError(f"Block {block} was not captured: choose from {there}, or capture it.")
+    return block
+
+
+def _groups(capture: Capture, tokens: TokenChoice) -> Groups:
+    prompts = capture.index.prompts
+    harmful = np.array([prompt.label == "harmful" for prompt in prompts], dtype=bool)
+    borderline = np.array([prompt.borderline for prompt in prompts], dtype=bool) & ~harmful
+    groups = Groups(harmful, ~harmful, borderline)
+    if tokens != "every":
+        return groups
+    lengths = np.diff(capture.token_offsets(BASE))
+    return Groups(*(np.repeat(mask, lengths) for mask in groups))
+
+
+def _in_space(capture: Capture, vectors: Vectors, block: int, space: str) -> Vectors:
+    """In units of the base model's deviation per dimension, so that rogue dimensions do not decide the map."""
+    if space == "raw":
+        return vectors
+    mean, deviation = capture.space(block)
+    constant = deviation < 1e-6 * max(float(deviation.max()), 1e-12)
+    return (vectors - mean) / np.where(constant, 1.0, deviation)
+
+
+def _say(progress: Path, phase: str) -> None:
+    progress.parent.mkdir(parents=True, exist_ok=True)
+    progress.write_text(phase)

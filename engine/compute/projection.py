@@ -1,0 +1,182 @@
+"""Maps of captured vectors. Arrays in, arrays out: knows nothing of models or torch.
+
+One frame for all states: PCA and directions are fitted on base vectors and applied to the others; UMAP is fitted on
+base and rerouted vectors together. Two independent fits are never compared.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from jaxtyping import Float
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import NearestNeighbors
+
+from engine.compute.separation import SMALLEST_CLASS, Groups, Mask, Points, Relabelled, Vectors, map_figures
+from engine.records.captures import BASE
+from engine.records.projections import Method, Projection
+
+JOINT_POINTS = 12_000
+
+Say = Callable[[str], None]
+
+
+def project(
+    vectors: Mapping[str, Vectors],
+    groups: Groups,
+    *,
+    method: Method,
+    dimensions: int,
+    seed: int,
+    say: Say = lambda _: None,
+) -> Projection:
+    """One map of all states. `vectors` holds 'base' and any number of others, rows in the same order.
+
+    Raises ValueError with fewer than three prompts or with vectors that are not finite.
+    """
+    base = vectors[BASE]
+    if len(base) < 3:
+        raise ValueError(f"a map needs at least 3 prompts, not {len(base)}")
+    if not all(np.isfinite(found).all() for found in vectors.values()):
+        raise ValueError("the captured states are not finite")
+    notes: list[str] = []
+    if np.ptp(base, axis=0).max() == 0:
+        notes.append("All base states are equal here: the map of the base model is a single point.")
+    say("axes")
+    explained: tuple[float, ...] = ()
+    fitted = np.zeros(len(base), dtype=bool)
+    if method == "umap":
+        points = _umap(vectors, dimensions=dimensions, seed=seed, say=say)
+        axes = tuple(f"UMAP {number + 1}" for number in range(dimensions))
+    elif method == "pca":
+        fit = PCA(min(dimensions, len(base) - 1, base.shape[1]), random_state=seed).fit(base)
+        points = {state: _wide(fit.transform(found), dimensions) for state, found in vectors.items()}
+        explained = tuple(float(share) for share in np.nan_to_num(fit.explained_variance_ratio_))
+        axes = tuple(f"component {number + 1}" for number in range(dimensions))
+    else:
+        fitted = _half(groups, seed)
+        direction = _direction(base, groups.harmful, fitted, method)
+        if direction is None:
+            notes.append("One side has too few prompts for a direction: the first component stands in for it.")
+        points = _along(vectors, direction, dimensions=dimensions, seed=seed)
+        rest = [f"orthogonal component {number}" for number in range(1, dimensions)]
+        axes = ({"difference": "difference of means", "probe": "linear probe"}[method], *rest)
+        notes.append("The direction is fitted on half of the prompts; the figures are of the other half.")
+    say("figures")
+    directions = _Directions(base, fitted, method) if method in ("difference", "probe") else None
+    figures = {
+        state: map_figures(
+            found,
+            points[state],
+            groups,
+            judged=~fitted,
+            relabelled=directions.along(found) if directions else None,
+            seed=seed,
+        )
+        for state, found in vectors.items()
+    }
+    smallest = min(int(groups.harmful.sum()), int(groups.plain.sum()))
+    if smallest < SMALLEST_CLASS:
+        notes.append(f"One side has {smallest} prompts: an AUC needs at least {SMALLEST_CLASS} of each. Capture more.")
+    return Projection(points, figures, explained, axes, tuple(notes))
+
+
+def _umap(vectors: Mapping[str, Vectors], *, dimensions: int, seed: int, say: Say) -> dict[str, Points]:
+    """A joint fit on as many states as JOINT_POINTS allows, base and last first; others go between their neighbours."""
+    from umap import UMAP
+
+    names = list(vectors)
+    rows = len(vectors[BASE])
+    first = [BASE, *([names[-1]] if names[-1] != BASE else [])]
+    joint = first + [name for name in names if name not in first][: max(0, JOINT_POINTS // rows - len(first))]
+    stacked = np.concatenate([vectors[name] for name in joint])
+    if np.ptp(stacked, axis=0).max() == 0:
+        return {name: np.zeros((len(found), dimensions), dtype=np.float32) for name, found in vectors.items()}
+    shrink = PCA(min(50, len(stacked) - 1, stacked.shape[1]), random_state=seed).fit(stacked)
+    small = shrink.transform(stacked)
+    say("neighbours")
+    count = min(15, len(small) - 1)
+    search = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(small)
+    distances, neighbours = search.kneighbors(small)
+    say("embedding")
+    fit = UMAP(
+        n_components=dimensions,
+        n_neighbors=count,
+        precomputed_knn=(neighbours, distances.astype(np.float32), None),
+        init="pca",
+        random_state=seed,
+        n_jobs=1,
+        force_approximation_algorithm=True,
+    )
+    placed = fit.fit_transform(small)
+    points = {name: placed[index * rows : (index + 1) * rows] for index, name in enumerate(joint)}
+    for name in names:
+        if name not in points:
+            gaps, near = search.kneighbors(shrink.transform(vectors[name]), n_neighbors=min(5, count))
+            weights = 1 / np.maximum(gaps, 1e-9)
+            points[name] = (placed[near] * (weights / weights.sum(1, keepdims=True))[..., None]).sum(1)
+    return {name: np.asarray(points[name], dtype=np.float32) for name in names}
+
+
+def _along(
+    vectors: Mapping[str, Vectors], direction: Float[np.ndarray, " d_model"] | None, *, dimensions: int, seed: int
+) -> dict[str, Points]:
+    """The direction as the first axis, then the first components of what is orthogonal to it, all from base vectors."""
+    base = vectors[BASE]
+    centre = base.mean(axis=0)
+    if direction is None:
+        direction = PCA(1, random_state=seed).fit(base).components_[0]
+    rest = (base - centre) - np.outer((base - centre) @ direction, direction)
+    fit = PCA(min(dimensions - 1, len(base) - 1, base.shape[1]), random_state=seed).fit(rest)
+    axes = np.vstack([direction, fit.components_])
+    return {state: _wide((found - centre) @ axes.T, dimensions) for state, found in vectors.items()}
+
+
+def _direction(base: Vectors, harmful: Mask, fitted: Mask, method: Method) -> Float[np.ndarray, " d_model"] | None:
+    """Towards harmful, length 1, from the `fitted` half; None when one side of it is empty or both are equal."""
+    labels = harmful[fitted]
+    if not labels.any() or labels.all():
+        return None
+    half = base[fitted]
+    if method == "difference":
+        direction = half[labels].mean(axis=0) - half[~labels].mean(axis=0)
+    else:
+        scale = np.maximum(half.std(axis=0), 1e-12)
+        probe = LogisticRegression(C=0.01, max_iter=200).fit((half - half.mean(axis=0)) / scale, labels)
+        direction = probe.coef_[0] / scale
+    length = float(np.linalg.norm(direction))
+    return direction / length if length > 1e-12 else None
+
+
+class _Directions:
+    """Directions of base vectors under dealt labels, each fitted once for all states."""
+
+    def __init__(self, base: Vectors, fitted: Mask, method: Method) -> None:
+        self.base, self.fitted, self.method = base, fitted, method
+        self.known: dict[bytes, Float[np.ndarray, " d_model"] | None] = {}
+
+    def along(self, found: Vectors) -> Relabelled:
+        """The first axis of a state as it would be under other labels."""
+
+        def axis(harmful: Mask) -> np.ndarray:
+            key = harmful.tobytes()
+            if key not in self.known:
+                self.known[key] = _direction(self.base, harmful, self.fitted, self.method)
+            direction = self.known[key]
+            return np.zeros(len(found)) if direction is None else found @ direction
+
+        return axis
+
+
+def _half(groups: Groups, seed: int) -> Mask:
+    """Every second prompt of each side, in a seeded order."""
+    fitted = np.zeros(len(groups.harmful), dtype=bool)
+    for side in (groups.harmful, groups.benign):
+        fitted[np.random.default_rng(seed).permutation(np.flatnonzero(side))[::2]] = True
+    return fitted
+
+
+def _wide(points: np.ndarray, dimensions: int) -> Points:
+    """Fewer prompts than axes leave axes empty: they are 0."""
+    missing = dimensions - points.shape[1]
+    return np.pad(points, ((0, 0), (0, max(0, missing)))).astype(np.float32)

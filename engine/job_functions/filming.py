@@ -1,0 +1,94 @@
+"""Captures of the probe set while a run trains: the film that the Representations page plays."""
+
+import time
+from collections.abc import Callable, Generator, Sequence
+
+from engine.compute.captures import Film
+from engine.compute.elicitation import Row
+from engine.compute.models import LoadedModel
+from engine.job_functions.representations import described, fitting
+from engine.records.captures import (
+    BASE,
+    TRAINING,
+    CaptureIndex,
+    CaptureRequest,
+    TokenChoice,
+    read_capture,
+    state_name,
+    state_step,
+    write_index,
+)
+from engine.records.prompts import Prompt
+from engine.records.results import CapturedResult, Event
+from engine.records.runs import Run
+from engine.records.spec import ResolvedBlocks, RunSpec
+
+TOKENS: tuple[TokenChoice, ...] = ("last_prompt", "response_mean")
+
+
+def filming(
+    run: Run,
+    model: LoadedModel,
+    name: str,
+    spec: RunSpec,
+    blocks: ResolvedBlocks,
+    rows: Sequence[Row],
+    prompts: Sequence[Prompt],
+) -> Callable[[int], Generator[Event | None, None, Event]] | None:
+    """What captures the probe set after a number of steps; None where there is nothing to capture.
+
+    The probe set: the first validation rows of each side, half of the benign ones borderline. Captured are the first
+    adapted block and all above it: those below are the same in both models.
+    """
+    chosen = [fitting(model, row) for row in probe_rows(rows, spec.captures.capture_prompts)]
+    if not chosen:
+        return None
+    by_id = {prompt.id: prompt for prompt in prompts}
+    wanted = tuple(range(blocks.first_adapted, model.card.block_count))
+    film = Film(model, chosen, blocks=wanted, entry_block=blocks.first_adapted, tokens=TOKENS)
+    folder = run.representations_folder / TRAINING
+
+    def index(states: set[str]) -> CaptureIndex:
+        return CaptureIndex(
+            run_id=run.id,
+            key=TRAINING,
+            request=CaptureRequest(
+                run_id=run.id, model=spec.model, data=spec.data, splits=("validation",), tokens=TOKENS, seed=spec.seed
+            ),
+            model=spec.model.name,
+            d_model=model.d_model,
+            block_count=model.card.block_count,
+            blocks=wanted,
+            targets=blocks.targets,
+            adapted=blocks.adapted,
+            tokens=TOKENS,
+            prompts=described([by_id[row.prompt_id] for row in chosen], chosen),
+            states=tuple(sorted(states, key=lambda state: (state != BASE, state_step(state)))),
+            digest=f"{len(states)}-{max(map(state_step, states))}",
+        )
+
+    def capture(step: int) -> Generator[Event | None, None, Event]:
+        started = time.monotonic()
+        if not film.spaces:
+            yield from film.prepare()
+        known = read_capture(folder)
+        # What a resumed run had captured beyond its checkpoint is captured anew when it gets there.
+        there = {state for state in known.index.states if state_step(state) <= step} if known else set()
+        states: dict[str, str | None] = {state_name(step): name} if step else {}
+        if BASE not in there:
+            film.write_spaces(folder)
+            states = {BASE: None, **states}
+        yield from film.take(folder, states)
+        write_index(folder, index(there | set(states)))
+        return CapturedResult(step=step, key=TRAINING, seconds=time.monotonic() - started)
+
+    return capture
+
+
+def probe_rows(rows: Sequence[Row], count: int) -> list[Row]:
+    """The first `count` rows of each side; of the benign ones, half are borderline where there are enough."""
+    harmful = [row for row in rows if row.label == "harmful"][:count]
+    benign = [row for row in rows if row.label == "benign"]
+    borderline = [row for row in benign if row.borderline][: count // 2]
+    plain = [row for row in benign if not row.borderline][: count - len(borderline)]
+    return harmful + plain + borderline

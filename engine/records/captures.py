@@ -1,0 +1,224 @@
+"""Captured states on disk: which prompts, blocks and tokens, of the base model and of a run at some of its steps.
+
+    <folder>/capture.json             what was captured, replaced when a step is added
+             answers.json             the answers that the response states belong to, by prompt id
+             spaces.safetensors       mean and deviation of the base states per block
+             base.000.safetensors     vectors of the base model, 512 prompts a file
+             step-000040.000.safetensors   vectors after 40 steps, and how far each prompt moved
+             projections/  examinations/  tokens/      what was made of it
+
+Knows nothing of models. Screen and worker read through here.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+
+from engine.records.errors import RunError
+from engine.records.files import write_whole
+from engine.records.prompts import Label, Split
+from engine.records.runs import open_run
+from engine.records.settings import Settings
+from engine.records.spec import BlockText, DataSpec, ModelSpec, Part
+
+TokenChoice = Literal["last_prompt", "response_mean", "position", "every"]
+Measure = Literal["cosine", "raw_cosine", "drift", "norm_ratio"]
+MEASURES: tuple[Measure, ...] = ("cosine", "raw_cosine", "drift", "norm_ratio")
+BASE = "base"
+TRAINING = "training"
+
+
+class CaptureRequest(Part):
+    """What to capture. Steps are not part of the key: more of them can be added to a capture later."""
+
+    run_id: str = Field("", description="The run that is captured beside the base model; '': base alone.")
+    steps: tuple[int, ...] = Field((), description="Steps of the run: its checkpoints, or the last step.")
+    model: ModelSpec = Field(ModelSpec(), description="The base model (of a run: that of its spec).")
+    data: DataSpec = Field(DataSpec(), description="Prompt sets and how their answers are made (of a run: its spec's).")
+    splits: tuple[Split, ...] = Field(("validation", "test"), min_length=1, description="Splits to take prompts from.")
+    prompts_per_side: int = Field(48, ge=1, description="At most this many harmful and as many benign prompts.")
+    blocks: BlockText = Field("0%-100%", min_length=1, description="Blocks to capture.")
+    tokens: tuple[TokenChoice, ...] = Field(
+        ("last_prompt", "response_mean"), min_length=1, description="Which tokens: one vector a prompt for each choice."
+    )
+    position: int = Field(0, ge=0, description="Choice 'position': this response token, from 0.")
+    seed: int = Field(0, ge=0, description="Decides which prompts are taken.")
+
+    @property
+    def key(self) -> str:
+        content = self.model_dump(mode="json", exclude={"steps"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+class CapturedPrompt(BaseModel):
+    """One captured prompt, in the order of the vectors."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    label: Label
+    borderline: bool = False
+    category: str = ""
+    style: str = ""
+    split: Split
+    text: str
+    prompt_tokens: int
+    response_tokens: int
+
+    @property
+    def group(self) -> str:
+        """harmful, benign or borderline: the three colours of every map."""
+        return "borderline" if self.borderline else self.label
+
+
+class CaptureIndex(BaseModel):
+    """capture.json. `states` in order: 'base', 'step-000020', ... Only states that are whole are named."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    run_id: str
+    key: str
+    request: CaptureRequest
+    model: str
+    d_model: int
+    block_count: int
+    blocks: tuple[int, ...]
+    targets: tuple[int, ...] = ()
+    adapted: tuple[int, ...] = ()
+    tokens: tuple[TokenChoice, ...]
+    position: int = 0
+    prompts: tuple[CapturedPrompt, ...]
+    states: tuple[str, ...]
+    digest: str = Field("", description="Changes when vectors were written anew.")
+
+
+@dataclass(frozen=True)
+class Capture:
+    """One capture folder. Reading never changes it."""
+
+    folder: Path
+    index: CaptureIndex
+
+    @property
+    def steps(self) -> list[int]:
+        return sorted(state_step(state) for state in self.index.states if state != BASE)
+
+    def vectors(self, state: str, choice: TokenChoice, block: int) -> Float[np.ndarray, "prompt d_model"]:
+        """One vector a prompt (choice 'every': one a token, see `token_offsets`). Raises RunError when damaged."""
+        return self._column(state, f"{choice}/{block}")
+
+    def token_offsets(self, state: str) -> np.ndarray:
+        """Choice 'every': where each prompt's tokens begin, and the end."""
+        lengths = self._column(state, "lengths").astype(int)
+        return np.concatenate([[0], np.cumsum(lengths)])
+
+    def measure(self, state: str, name: Measure, block: int) -> Float[np.ndarray, " prompt"]:
+        """How far each prompt's states moved from the base model's: means over response tokens of harmful prompts, and
+        over all tokens but the first of benign ones. Not a number where a prompt has no such token."""
+        return self._column(state, f"{name}/{block}")
+
+    def space(self, block: int) -> tuple[Float[np.ndarray, " d_model"], Float[np.ndarray, " d_model"]]:
+        """Mean and deviation per dimension of the base states at a block."""
+        with self._opened(self.folder / "spaces.safetensors") as file:
+            return file.get_tensor(f"mean/{block}"), file.get_tensor(f"deviation/{block}")
+
+    def answers(self) -> dict[str, str]:
+        """Answers by prompt id, {} where they were not kept."""
+        try:
+            content = json.loads((self.folder / "answers.json").read_text())
+            return {str(key): str(value) for key, value in content.items()}
+        except (OSError, ValueError, AttributeError):
+            return {}
+
+    def _column(self, state: str, name: str) -> np.ndarray:
+        files = sorted(self.folder.glob(f"{state}.*.safetensors"))
+        if not files:
+            raise RunError(
+                f"The capture {self.folder} has no state '{state}': choose from {', '.join(self.index.states)}."
+            )
+        parts = []
+        for path in files:
+            with self._opened(path) as file:
+                if name not in file.keys():  # noqa: SIM118 - a safetensors file is no mapping
+                    raise RunError(
+                        f"The capture {self.folder} holds no {name} for '{state}': capture it with other settings."
+                    )
+                parts.append(file.get_tensor(name))
+        return np.concatenate(parts)
+
+    @contextmanager
+    def _opened(self, path: Path) -> Iterator:
+        try:
+            with safe_open(path, framework="np") as file:
+                yield file
+        except (OSError, SafetensorError) as error:
+            raise RunError(f"The captured states {path} cannot be read: {error}. Capture them again.") from error
+
+
+def state_name(step: int) -> str:
+    return f"step-{step:06d}"
+
+
+def state_step(state: str) -> int:
+    """The step of a state's name; the base model is step 0."""
+    return 0 if state == BASE else int(state.removeprefix("step-"))
+
+
+def capture_folder(settings: Settings, run_id: str, key: str) -> Path:
+    """Where a capture is or will be: with its run, or in the cache for the base model alone and runs that ship."""
+    if run_id:
+        run = open_run(settings.runs, run_id)
+        inside = run.representations_folder / key
+        if not run.read_only or inside.exists():
+            return inside
+        return settings.cache / "captures" / f"{run_id}-{key}"
+    return settings.cache / "captures" / key
+
+
+def read_capture(folder: Path) -> Capture | None:
+    """The capture in a folder, or None where there is none yet. Raises RunError when its index is damaged."""
+    file = folder / "capture.json"
+    try:
+        return Capture(folder, CaptureIndex.model_validate_json(file.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        raise RunError(f"The capture {file} cannot be read: delete its folder and capture again.") from error
+
+
+def run_captures(settings: Settings, run_id: str) -> list[Capture]:
+    """All readable captures of a run, the one made while training first."""
+    folders = [open_run(settings.runs, run_id).representations_folder]
+    found = [path.parent for folder in folders for path in folder.glob("*/capture.json")]
+    found += [path.parent for path in (settings.cache / "captures").glob(f"{run_id}-*/capture.json")]
+    captures = []
+    for folder in sorted(found, key=lambda folder: (folder.name != TRAINING, folder.name)):
+        try:
+            capture = read_capture(folder)
+        except RunError:
+            continue
+        if capture is not None:
+            captures.append(capture)
+    return captures
+
+
+def write_index(folder: Path, index: CaptureIndex) -> None:
+    write_whole(folder / "capture.json", index.model_dump_json(indent=1))
+
+
+def write_answers(folder: Path, answers: dict[str, str]) -> None:
+    write_whole(folder / "answers.json", json.dumps(answers))
+
+
+def shards(count: int) -> Sequence[slice]:
+    """Prompts are captured and written this many at a time, which bounds the memory."""
+    return [slice(start, min(count, start + 512)) for start in range(0, count, 512)]

@@ -1,0 +1,177 @@
+"""Maps, examinations and token views made of a capture: what was asked, and what came out. Knows nothing of models.
+
+Each lies in a file named by its content key beside the capture, so that the screen finds what is already there.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+
+from engine.records.captures import Capture, TokenChoice
+from engine.records.spec import Part
+
+Method = Literal["pca", "umap", "difference", "probe"]
+
+
+class ProjectionRequest(Part):
+    """One map of one block: one frame for the base model and all captured steps."""
+
+    run_id: str = ""
+    key: str = Field(description="The capture's key.")
+    digest: str = Field("", description="The capture's digest: new vectors need a new map.")
+    states: tuple[str, ...] = Field((), description="The states that the capture had.")
+    tokens: TokenChoice = "response_mean"
+    block: int = Field(ge=0)
+    method: Method = "pca"
+    dimensions: Literal[2, 3] = 2
+    space: Literal["raw", "standardised"] = "standardised"
+    seed: int = 0
+
+
+class MapFigures(BaseModel):
+    """How far one state's map can be trusted.
+
+    trustworthiness: share of map neighbours that are neighbours in the states too, 0 to 1 (Venna & Kaski 2001).
+    auc: harmful against benign, cross-validated linear probe on the states; map_auc: the same on the map's coordinates;
+    shuffled_auc: 95th percentile of map_auc over shuffled labels, which chance alone reaches. None: too few prompts.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
+
+    trustworthiness: float | None = None
+    auc: float | None = None
+    auc_borderline: float | None = None
+    map_auc: float | None = None
+    shuffled_auc: float | None = None
+
+
+class Projection(NamedTuple):
+    """points[state]: coordinates, one row a prompt.  figures[state].  explained: share of variance per axis (PCA)."""
+
+    points: dict[str, Float[np.ndarray, "prompt axis"]]
+    figures: dict[str, MapFigures]
+    explained: tuple[float, ...]
+    axes: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+class ExaminationRequest(Part):
+    """Every block of a capture: how well harmful and benign separate in the base model, and after `state`."""
+
+    run_id: str = ""
+    key: str
+    digest: str = ""
+    tokens: TokenChoice = "response_mean"
+    state: str = Field("base", description="The state that is compared with the base model.")
+    seed: int = 0
+
+
+class BlockExamination(BaseModel):
+    """One block. AUCs are held out (cross-validated), None with too few prompts; *_after: of the compared state.
+
+    distance: between the harmful and benign centroids, in deviations averaged over dimensions.
+    top_energy: share of the mean squared state that the three largest dimensions hold (rogue dimensions: near 1).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
+
+    block: int
+    auc: float | None
+    auc_borderline: float | None
+    auc_after: float | None = None
+    auc_borderline_after: float | None = None
+    distance: float
+    top_energy: float
+
+
+class Examination(BaseModel):
+    """All blocks, and where to intervene: suggested blocks as block lists, with the reason in words."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    blocks: tuple[BlockExamination, ...]
+    targets: str
+    adapted: str
+    reason: str
+
+
+class TokenRequest(Part):
+    """One prompt and answer, token by token, at every captured block."""
+
+    run_id: str = ""
+    key: str
+    digest: str = ""
+    prompt_id: str
+    state: str
+    threshold: float = Field(0.5, ge=-1, le=1, description="The breaker has tripped where the cosine falls below this.")
+
+
+class TokenView(BaseModel):
+    """cosine[token][block index], base and rerouted in the standardised space; norms of both, centred.
+
+    trip: the first response token whose mean cosine over the target blocks is below the threshold; None: it holds.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
+
+    prompt_id: str
+    tokens: tuple[str, ...]
+    response_start: int
+    blocks: tuple[int, ...]
+    cosine: tuple[tuple[float, ...], ...]
+    base_norm: tuple[tuple[float, ...], ...]
+    rerouted_norm: tuple[tuple[float, ...], ...]
+    trip: int | None
+
+
+def projection_file(capture: Capture, request: ProjectionRequest) -> Path:
+    return capture.folder / "projections" / f"{_digest(request)}.safetensors"
+
+
+def examination_file(capture: Capture, request: ExaminationRequest) -> Path:
+    return capture.folder / "examinations" / f"{_digest(request)}.json"
+
+
+def token_file(capture: Capture, request: TokenRequest) -> Path:
+    return capture.folder / "tokens" / f"{_digest(request)}.json"
+
+
+def read_projection(file: Path) -> Projection | None:
+    """The map, or None where it is not made yet (or its file is damaged: it is then made again)."""
+    try:
+        with safe_open(file, framework="np") as opened:
+            about: dict[str, Any] = json.loads(opened.metadata()["about"])
+            return Projection(
+                {state: opened.get_tensor(state) for state in about["states"]},
+                {state: MapFigures.model_validate(figures) for state, figures in about["figures"].items()},
+                tuple(about["explained"]),
+                tuple(about["axes"]),
+                tuple(about["notes"]),
+            )
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError):
+        return None
+
+
+def read_examination(file: Path) -> Examination | None:
+    return _read(file, Examination)
+
+
+def read_token_view(file: Path) -> TokenView | None:
+    return _read(file, TokenView)
+
+
+def _read(file: Path, kind: type[BaseModel]) -> Any:
+    try:
+        return kind.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _digest(request: BaseModel) -> str:
+    return hashlib.sha256(request.model_dump_json().encode()).hexdigest()[:16]

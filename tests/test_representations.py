@@ -1,0 +1,235 @@
+"""Captures, maps, examinations and token views through the real jobs, on the tiny model."""
+
+from contextlib import closing
+
+import numpy as np
+import pytest
+from making import drain, write_prompts
+
+from engine.child import end_child, in_child
+from engine.compute.models import adapter_parameters
+from engine.device import Device, adapter_name
+from engine.job_functions.representations import capture_job, examine_job, project_job, tokens_job
+from engine.job_functions.training import Intent, train_run
+from engine.records.captures import (
+    BASE,
+    MEASURES,
+    TRAINING,
+    CaptureRequest,
+    capture_folder,
+    read_capture,
+    run_captures,
+    state_name,
+)
+from engine.records.errors import ComputeError, DataError, RunError
+from engine.records.projections import (
+    ExaminationRequest,
+    ProjectionRequest,
+    TokenRequest,
+    examination_file,
+    projection_file,
+    read_examination,
+    read_projection,
+    read_token_view,
+    token_file,
+)
+from engine.records.results import CapturedResult
+from engine.records.runs import create_run
+
+QUICK = {"captures.capture_every": 2, "captures.capture_prompts": 4, "optimizer.learning_rate": 0.05}
+
+
+@pytest.fixture
+def device(settings):
+    return Device(settings)
+
+
+@pytest.fixture
+def many_prompts(tmp_path):
+    """Enough prompts of each side for a held-out AUC."""
+    return {
+        "data.circuit_breaker": str(write_prompts(tmp_path / "many-harmful.jsonl", kind="harmful", rows=48)),
+        "data.retain": str(write_prompts(tmp_path / "many-benign.jsonl", kind="benign", rows=48)),
+    }
+
+
+def work(device, job, request):
+    """What a job yields, its model released at the end as the worker does."""
+    events, _ = drain(job(request.model_dump(mode="json"), device.tools(1)))
+    device.release(1)
+    return [event for event in events if event is not None]
+
+
+def trained(device, settings, spec):
+    run = create_run(settings.runs, spec)
+    steps = train_run(run, tools=device.tools(1), controls=[], intent=Intent())
+    events = [event for event in drain(steps)[0] if event is not None]
+    device.release(1)
+    run.update(status="finished", step=spec.optimizer.steps)
+    return run, events
+
+
+def captured(settings, request):
+    capture = read_capture(capture_folder(settings, request.run_id, request.key))
+    assert capture is not None
+    return capture
+
+
+def test_training_captures_the_probe_set_every_k_steps_and_at_the_end(device, settings, tiny_spec):
+    run, events = trained(device, settings, tiny_spec(**QUICK, **{"optimizer.steps": 5}))
+    assert [event.step for event in events if isinstance(event, CapturedResult)] == [0, 2, 4, 5]
+    (capture,) = run_captures(settings, run.id)
+    assert capture.index.key == TRAINING
+    assert capture.index.states == (BASE, "step-000002", "step-000004", "step-000005")
+    assert {prompt.split for prompt in capture.index.prompts} == {"validation"}
+    base, first, last = (capture.vectors(state, "response_mean", 1) for state in (BASE, "step-000002", "step-000005"))
+    assert base.shape == (len(capture.index.prompts), 16)
+    assert 0 < np.abs(first - base).max() < np.abs(last - base).max()
+    for measure in MEASURES:
+        assert np.isfinite(capture.measure("step-000005", measure, 1)).all()
+
+
+def test_a_checkpoint_captured_later_equals_what_was_captured_while_training(device, settings, tiny_spec):
+    spec = tiny_spec(**QUICK)
+    run, _ = trained(device, settings, spec)
+    film = run_captures(settings, run.id)[0]
+    request = CaptureRequest(
+        run_id=run.id, steps=(2, 6), model=spec.model, data=spec.data, splits=("validation",), prompts_per_side=4
+    )
+    work(device, capture_job, request)
+    later = captured(settings, request)
+    assert later.index.states == (BASE, "step-000002", "step-000006")
+    place = {prompt.id: index for index, prompt in enumerate(later.index.prompts)}
+    order = [place[prompt.id] for prompt in film.index.prompts]
+    for state in later.index.states:
+        np.testing.assert_allclose(
+            film.vectors(state, "response_mean", 1),
+            later.vectors(state, "response_mean", 1)[order],
+            rtol=1e-3,
+            atol=1e-4,
+        )
+
+
+def test_a_step_that_is_added_leaves_the_others_alone_and_nothing_is_captured_twice(device, settings, tiny_spec):
+    spec = tiny_spec(**QUICK)
+    run, _ = trained(device, settings, spec)
+    request = CaptureRequest(run_id=run.id, steps=(2,), model=spec.model, data=spec.data, prompts_per_side=3)
+    work(device, capture_job, request)
+    folder = capture_folder(settings, run.id, request.key)
+    before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.safetensors")}
+    more = request.model_copy(update={"steps": (2, 4)})
+    assert more.key == request.key
+    work(device, capture_job, more)
+    assert captured(settings, more).index.states == (BASE, "step-000002", "step-000004")
+    after = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.safetensors")}
+    assert before.items() <= after.items()
+    assert not any(event.phase == "capturing" for event in work(device, capture_job, more))
+
+
+def test_the_base_model_alone_is_captured_without_any_run(device, settings, tiny_spec):
+    spec = tiny_spec()
+    request = CaptureRequest(model=spec.model, data=spec.data, prompts_per_side=3, tokens=("every", "last_prompt"))
+    work(device, capture_job, request)
+    capture = captured(settings, request)
+    assert capture.index.states == (BASE,) and settings.cache in capture.folder.parents
+    assert capture.vectors(BASE, "every", 0).shape == (int(capture.token_offsets(BASE)[-1]), 16)
+    assert set(capture.answers()) == {prompt.id for prompt in capture.index.prompts}
+
+
+def test_maps_examinations_and_token_views_come_out_of_a_capture(device, settings, tiny_spec, many_prompts):
+    spec = tiny_spec(**QUICK, **many_prompts)
+    run, _ = trained(device, settings, spec)
+    request = CaptureRequest(
+        run_id=run.id, steps=(6,), model=spec.model, data=spec.data, splits=("train",), prompts_per_side=24
+    )
+    work(device, capture_job, request)
+    capture = captured(settings, request)
+    weights = [parameter.clone() for parameter in device.model.causal_lm.parameters()]
+    try:
+        for method in ("pca", "probe"):
+            asked = ProjectionRequest(
+                run_id=run.id, key=request.key, states=capture.index.states, block=1, method=method
+            )
+            events = work(device, project_job, asked)
+            assert events and all(event.elsewhere for event in events)
+            made = read_projection(projection_file(capture, asked))
+            assert made.points.keys() == set(capture.index.states)
+            assert made.points[BASE].shape == (len(capture.index.prompts), 2)
+            assert 0 <= made.figures[BASE].auc <= 1 and made.figures[BASE].shuffled_auc is not None
+        asked = ExaminationRequest(run_id=run.id, key=request.key, state=state_name(6))
+        work(device, examine_job, asked)
+        examined = read_examination(examination_file(capture, asked))
+        assert [one.block for one in examined.blocks] == [0, 1]
+        assert examined.blocks[0].auc_after is not None and examined.reason
+    finally:
+        end_child()
+    harmful = next(prompt for prompt in capture.index.prompts if prompt.label == "harmful")
+    asked = TokenRequest(run_id=run.id, key=request.key, prompt_id=harmful.id, state=state_name(6), threshold=0.999)
+    work(device, tokens_job, asked)
+    view = read_token_view(token_file(capture, asked))
+    assert len(view.tokens) == len(view.cosine) == harmful.prompt_tokens + harmful.response_tokens
+    assert view.response_start == harmful.prompt_tokens
+    assert view.trip is not None and view.cosine[view.trip][1] < 0.999
+    assert all(row[1] >= 0.999 for row in view.cosine[view.response_start : view.trip])
+    left = [parameter.clone() for parameter in device.model.causal_lm.parameters()]
+    assert all((a == b).all() for a, b in zip(weights, left, strict=True))
+
+
+def test_what_is_missing_is_said(device, settings, tiny_spec):
+    spec = tiny_spec(**QUICK)
+    run, _ = trained(device, settings, spec)
+    request = CaptureRequest(run_id=run.id, steps=(3,), model=spec.model, data=spec.data, prompts_per_side=3)
+    with pytest.raises(RunError, match="no checkpoint of step 3"):
+        work(device, capture_job, request)
+    empty = request.model_copy(update={"splits": ("validation",), "data": spec.data, "steps": (2,)})
+    nothing = empty.data.model_copy(update={"styles": ("nowhere",)})
+    with pytest.raises(DataError, match="No harmful prompt is left"):
+        work(device, capture_job, empty.model_copy(update={"data": nothing}))
+    with pytest.raises(ComputeError, match="no capture"):
+        work(device, project_job, ProjectionRequest(run_id=run.id, key="nothing", block=0))
+    with pytest.raises(ComputeError, match="Block 7 was not captured"):
+        work(device, project_job, ProjectionRequest(run_id=run.id, key=TRAINING, block=7))
+    end_child()
+
+
+def test_a_prompt_longer_than_the_context_is_named_with_how_much_too_long(device, settings, tiny_spec, tmp_path):
+    spec = tiny_spec(**{"data.max_tokens": 4096})
+    file = tmp_path / "long.jsonl"
+    file.write_text('{"id": "long-one", "prompt": "' + "x" * 600 + '", "response": "yes", "split": "test"}\n')
+    data = spec.data.model_copy(update={"circuit_breaker": str(file)})
+    with pytest.raises(DataError, match=r"long-one has 6\d\d tokens with its answer, 1\d\d more than"):
+        work(device, capture_job, CaptureRequest(model=spec.model, data=data, splits=("test",)))
+
+
+def test_a_damaged_capture_is_named(device, settings, tiny_spec):
+    run, _ = trained(device, settings, tiny_spec(**QUICK))
+    capture = run_captures(settings, run.id)[0]
+    next(capture.folder.glob("base.*.safetensors")).write_bytes(b"\x08\0\0\0\0\0\0\0nonsense")
+    with pytest.raises(RunError, match="cannot be read"):
+        capture.vectors(BASE, "response_mean", 1)
+    (capture.folder / "capture.json").write_text("{")
+    with pytest.raises(RunError, match="cannot be read"):
+        read_capture(capture.folder)
+    assert run_captures(settings, run.id) == []
+
+
+def test_a_cancelled_run_keeps_no_captures(device, settings, tiny_spec):
+    run = create_run(settings.runs, tiny_spec(**QUICK))
+    intent = Intent()
+    with closing(train_run(run, tools=device.tools(1), controls=[], intent=intent)) as steps:
+        for event in steps:
+            if isinstance(event, CapturedResult):
+                break
+        assert run_captures(settings, run.id)
+        intent.keep = False
+    assert not run_captures(settings, run.id)
+    assert not adapter_parameters(device.model, adapter_name(run))
+
+
+def test_a_child_that_dies_is_reported_and_the_next_one_works():
+    import os
+
+    with pytest.raises(ComputeError, match="fewer prompts"):
+        drain(in_child(os._exit, 1, phase="projecting", message=""))
+    assert drain(in_child(abs, -3, phase="projecting", message=""))[1] == 3
+    end_child()
