@@ -119,6 +119,8 @@ def _messages(run: Run, record: Record, status: str, followed: Followed) -> None
     worker = queue().worker()
     if status == "failed":
         st.error(plain(record.error or "The run failed; the log says where."), icon=":material/error:")
+    elif status == "stopped" and record.error:
+        st.info(plain(record.error), icon=":material/delete:")
     elif status == "interrupted":
         st.warning(
             "The worker ended while this run was going. Resume it: it goes on exactly from its last checkpoint.",

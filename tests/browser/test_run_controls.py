@@ -1,0 +1,79 @@
+"""What a supervisor clicks while a run goes on, and afterwards: live values, cancel, downloads, delete, the worker."""
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+from server import Server, wait_for
+from test_live_run import started_run, steps
+
+from engine.records.jobs import Queue
+from engine.records.results import StepResult
+from engine.records.runs import create_run, list_runs
+from engine.records.spec import build_spec, read_spec
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+
+def test_a_learning_rate_set_while_training_holds_from_the_next_step_and_cancel_keeps_nothing(
+    server: Server, page: Page
+):
+    run = started_run(server, page, **{"optimizer.steps": 20000})
+    wait_for(lambda: len(steps(run)) > 20, seconds=120, what="some steps")
+    page.get_by_test_id("stPopover").filter(has_text="Adjust").get_by_role("button").first.click()
+    field = page.get_by_role("spinbutton", name="Learning rate")
+    field.fill("0.0005")
+    field.press("Enter")
+    page.get_by_role("button", name="Set learning rate").click()
+
+    def rates() -> list[float]:
+        return [event.learning_rate for event in run.events()[0] if isinstance(event, StepResult)]
+
+    wait_for(lambda: rates()[-1] == 0.0005, what="the new learning rate")
+    (control,) = run.controls()
+    assert control.control == "learning_rate" and control.value == 0.0005
+    assert rates()[control.step] == 0.0005 and rates()[control.step - 1] != 0.0005
+
+    page.keyboard.press("Escape")
+    page.get_by_test_id("stPopover").filter(has_text="Cancel").get_by_role("button").first.click()
+    page.get_by_role("button", name="Cancel this run").click()
+    wait_for(lambda: run.record().status == "stopped", what="the cancel")
+    assert not run.adapter_folder.exists() and not run.checkpoints_folder.exists()
+    expect(page.get_by_text("nothing was kept").first).to_be_visible()
+
+
+def test_a_spec_is_downloaded_as_it_is_and_a_run_is_deleted_after_asking(server: Server, page: Page, tmp_path: Path):
+    run = create_run(server.settings.runs, build_spec({"seed": 7}), name="throw me away")
+    run.update(status="finished")
+    page.goto(f"{server.url}/runs?run={run.id}&view=Spec")
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Download").first.click()
+    target = tmp_path / "downloaded.json"
+    waiting.value.save_as(target)
+    assert read_spec(target) == run.spec() and json.loads(target.read_text())["seed"] == 7
+
+    page.goto(f"{server.url}/runs")
+    expect(page.get_by_role("link", name="throw me away")).to_be_visible()
+    page.get_by_role("button", name="More").first.click()
+    delete = page.get_by_role("button", name="Delete for good")
+    expect(delete).to_be_disabled()
+    page.get_by_text("Delete this run with its adapter and curves").click()
+    expect(delete).to_be_enabled()
+    delete.click()
+    wait_for(lambda: not run.folder.exists(), what="the end of the folder")
+    expect(page.get_by_role("link", name="throw me away")).to_have_count(0)
+    assert run.id not in [other.id for other in list_runs(server.settings.runs)]
+
+
+def test_a_dead_worker_is_shown_and_its_button_starts_a_new_one(server: Server, page: Page):
+    page.goto(f"{server.url}/runs")
+    queue = Queue(server.settings.desk)
+    wait_for(lambda: queue.worker().alive and queue.worker().status != "starting", what="the worker")
+    first = queue.worker().pid
+    server.kill_worker()
+    button = page.get_by_role("button", name="Start the worker")
+    expect(button).to_be_visible(timeout=15_000)
+    button.click()
+    wait_for(lambda: queue.worker().alive and queue.worker().pid != first, what="a new worker")
+    expect(button).to_have_count(0, timeout=15_000)
