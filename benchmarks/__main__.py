@@ -1,162 +1,67 @@
-"""make bench: a training step of this engine against the published compute, on the same rows, interleaved.
+"""make bench: all benchmarks, or those named, as a table, as JSON and as docs/benchmarks.md.
 
-Baselines compute what the published code computes: base and adapted passes of the whole model, LM head included,
-for each side, padded to the longest row or 2.7 times as long. The losses are the same; only the work differs.
+Ratios are measured side by side in one run: machines are shared and noisy. Run it on an idle machine.
 """
 
 import argparse
+import importlib
 import json
+import os
 import platform
-import statistics
-import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-import torch
+from benchmarks.rows import Row
+from engine.records.settings import ROOT
 
-from engine.compute.activations import pad
-from engine.compute.base_states import row_batch
-from engine.compute.elicitation import Row
-from engine.compute.models import LoadedModel, adapted, adapter_parameters, attach_adapter, load_model, remove_adapter
-from engine.compute.reroute import BlockSpace, rerouting_loss, retain_loss
-from engine.compute.training import Rows, train
-from engine.records.results import StepResult
-from engine.records.settings import read_settings
-from engine.records.spec import ResolvedBlocks, RunSpec, build_spec, resolve_blocks
-
-SIDE_ROWS, TOKENS = 8, 96
+# Each is a module of this folder with measure(repeats) -> list[Row].
+SECTIONS = ("training_step", "captures", "projection", "generation", "app")
+REPORT = ROOT / "docs" / "benchmarks.md"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--steps", type=int, default=4, help="timed steps of each kind")
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"some of {', '.join(SECTIONS)} (default: all)")
+    parser.add_argument("--repeats", type=int, default=4, help="how often each kind is timed")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    parser.add_argument("--report", action="store_true", help="also write docs/benchmarks.md")
     options = parser.parse_args()
-    rows = training_step(options.steps)
-    print(f"{'training step, bundled model':<52}{'s / step':>10}{'tokens / s':>12}{'speed-up':>10}")
-    for row in rows:
-        print(f"{row['name']:<52}{row['seconds']:>10.2f}{row['tokens_per_second']:>12.0f}{row['speed_up']:>10.2f}")
+    unknown = set(options.sections) - set(SECTIONS)
+    if unknown:
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}: choose from {', '.join(SECTIONS)}")
+    rows: list[Row] = []
+    for name in options.sections or SECTIONS:
+        for row in importlib.import_module(f"benchmarks.{name}").measure(options.repeats):
+            print(f"{row.name:<64}  {figures(row)}", flush=True)
+            rows.append(row)
     if options.json:
-        machine = {"machine": platform.processor() or platform.machine(), "torch": torch.__version__}
-        options.json.write_text(json.dumps({**machine, "rows": rows}, indent=2))
+        options.json.write_text(json.dumps({"machine": machine(), "rows": [row._asdict() for row in rows]}, indent=2))
+    if options.report:
+        REPORT.write_text(report(rows))
 
 
-def training_step(count: int) -> list[dict]:
-    """Median seconds of one optimizer step of 8 + 8 rows of 96 tokens, each kind in turn."""
-    model = load_model(build_spec({}).model, read_settings())
-    harmful, benign = _rows("harmful"), _rows("benign")
-    engines = {
-        "this engine, adapters on blocks 0-19": _engine(model, "0-19", harmful, benign),
-        "this engine, adapters on blocks 10-19": _engine(model, "10-19", harmful, benign),
+def figures(row: Row) -> str:
+    return ", ".join(f"{value:.3g} {unit}" for unit, value in row.figures.items())
+
+
+def machine() -> dict[str, str]:
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "processor": f"{os.cpu_count()} cores, {platform.machine()}",
+        "gpu": gpu,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
     }
-    baselines = {
-        "published compute, padded to the longest row": 1.0,
-        "published compute, padded 2.7 times": 2.7,
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in (*baselines, *engines)}
-    for _ in range(count):
-        for name, padding in baselines.items():
-            seconds[name].append(_baseline(model, harmful, benign, padding))
-        for name, step in engines.items():
-            seconds[name].append(step())
-    fair = statistics.median(seconds["published compute, padded to the longest row"])
-    tokens = 2 * SIDE_ROWS * TOKENS
-    return [
-        {"name": name, "seconds": median, "tokens_per_second": tokens / median, "speed_up": fair / median}
-        for name, values in seconds.items()
-        for median in [statistics.median(values)]
-    ]
 
 
-def _engine(model: LoadedModel, adapted_blocks: str, harmful: list[Row], benign: list[Row]) -> Callable[[], float]:
-    """One step after another of a real run; its base states are cached before the first."""
-    name = f"engine-{adapted_blocks}"
-    spec = _spec(adapted_blocks)
-    events = train(
-        model=model,
-        name=name,
-        spec=spec,
-        blocks=resolve_blocks(spec, model.card.block_count),
-        rows=Rows(harmful, benign, [], []),
-        checkpoints=Path(tempfile.mkdtemp()),
-    )
-
-    def step() -> float:
-        return next(event.seconds for event in events if isinstance(event, StepResult))
-
-    step()
-    return step
-
-
-def _baseline(model: LoadedModel, harmful: list[Row], benign: list[Row], padding: float) -> float:
-    spec = _spec("0-19")
-    blocks = resolve_blocks(spec, model.card.block_count)
-    attach_adapter(model, "baseline", spec.adapter, blocks.adapted, seed=0)
-    parameters = [parameter for _, parameter in adapter_parameters(model, "baseline")]
-    optimizer = torch.optim.AdamW(parameters, lr=1e-4)
-    spaces = {block: BlockSpace(torch.zeros(model.d_model), torch.ones(model.d_model), 1.0) for block in range(30)}
-    started = time.perf_counter()
-    loss = 5 * _side(model, harmful, blocks, spaces, padding, reroute=True)
-    loss = loss + 5 * _side(model, benign, blocks, spaces, padding, reroute=False)
-    with adapted(model, "baseline", train=True):
-        loss.backward()
-    optimizer.step()
-    seconds = time.perf_counter() - started
-    remove_adapter(model, "baseline")
-    return seconds
-
-
-def _side(
-    model: LoadedModel,
-    rows: list[Row],
-    blocks: ResolvedBlocks,
-    spaces: dict[int, BlockSpace],
-    padding: float,
-    *,
-    reroute: bool,
-) -> torch.Tensor:
-    batch = row_batch(model, rows)
-    longest = int(batch.ids.shape[1] * padding)
-    if longest > batch.ids.shape[1]:
-        batch = pad([[*row.ids, *([0] * (longest - len(row.ids)))] for row in rows], pad_id=0, device=model.device)
-        batch.attention[:, max(len(row.ids) for row in rows) :] = 0
-    mask = batch.attention.float()
-    with torch.no_grad(), adapted(model, None):
-        base = model.causal_lm(
-            input_ids=batch.ids, attention_mask=batch.attention, output_hidden_states=True
-        ).hidden_states
-    with adapted(model, "baseline", train=True):
-        moved = model.causal_lm(
-            input_ids=batch.ids, attention_mask=batch.attention, output_hidden_states=True
-        ).hidden_states
-    if reroute:
-        pick = blocks.targets
-        return rerouting_loss(
-            {b: moved[b + 1] for b in pick}, {b: base[b + 1] for b in pick}, mask, spaces, space="raw"
-        )
-    pick = blocks.retain
-    return retain_loss({b: moved[b + 1] for b in pick}, {b: base[b + 1] for b in pick}, mask, spaces, scale="absolute")
-
-
-def _spec(adapted_blocks: str) -> RunSpec:
-    return build_spec(
-        {
-            "blocks": {"targets": "14, 19", "adapted": adapted_blocks},
-            "optimizer": {
-                "steps": 10_000, "circuit_breaker_batch": SIDE_ROWS, "retain_batch": SIDE_ROWS, "learning_rate": 1e-4,
-            },
-            "captures": {"probe_prompts": 0, "checkpoint_every": 100_000},
-        }
-    )  # fmt: skip
-
-
-def _rows(label: str) -> list[Row]:
-    generator = torch.Generator().manual_seed(len(label))
-    return [
-        Row(f"{label}-{n}", label, False, tuple(torch.randint(5, 40_000, (TOKENS,), generator=generator).tolist()), 32)  # type: ignore[arg-type]
-        for n in range(SIDE_ROWS)
-    ]
+def report(rows: list[Row]) -> str:
+    about = ", ".join(f"{name} {value}" for name, value in machine().items())
+    lines = [f"| {row.name} | {figures(row)} |" for row in rows]
+    table = "\n".join(["| what | measured |", "|---|---|", *lines])
+    return f"# Benchmarks\n\nWritten by `python -m benchmarks --report`: {about}.\n\n{table}\n"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,53 @@
+"""Maps of 5,000 prompts with 576 dimensions, in a process with one thread, as the worker makes them."""
+
+import time
+
+import numpy as np
+
+from benchmarks.rows import Row
+from engine.child import end_child, in_child, warm
+from engine.compute.projection import project
+from engine.compute.separation import Groups
+from engine.records.projections import Method
+
+COUNT, WIDTH = 5000, 576
+
+
+def measure(repeats: int) -> list[Row]:
+    started = time.perf_counter()
+    _wait(in_child(warm, phase="warming", message=""))
+    rows = [Row("projection: loading the libraries, once", {"seconds": time.perf_counter() - started})]
+    _wait(in_child(timed, "umap", 200, phase="projecting", message=""))
+    for method in ("pca", "difference", "umap"):
+        seconds = min(
+            _wait(in_child(timed, method, COUNT, phase="projecting", message=""))
+            for _ in range(1 if method == "umap" else repeats)
+        )
+        rows.append(
+            Row(
+                f"projection: {method} of {COUNT} x {WIDTH}, base and one state, figures included", {"seconds": seconds}
+            )
+        )
+    end_child()
+    return rows
+
+
+def timed(method: Method, count: int) -> float:
+    """Seconds of one map; in the child."""
+    randomness = np.random.default_rng(0)
+    base = randomness.normal(size=(count, WIDTH)).astype(np.float32)
+    harmful = np.arange(count) < count // 2
+    base[harmful, :5] += 1
+    groups = Groups(harmful, ~harmful, np.arange(count) > 0.8 * count)
+    started = time.perf_counter()
+    project({"base": base, "step-000010": base + 0.1}, groups, method=method, dimensions=2, seed=0)
+    return time.perf_counter() - started
+
+
+def _wait(steps):
+    while True:
+        try:
+            next(steps)
+            time.sleep(0.01)
+        except StopIteration as end:
+            return end.value
