@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from benchmarks.rows import Row
-from engine.child import end_child, in_child, warm
+from engine.child import end_child, in_child
 from engine.compute.projection import project
 from engine.compute.separation import Groups
 from engine.records.projections import Method
@@ -15,12 +15,12 @@ COUNT, WIDTH = 5000, 576
 
 def measure(repeats: int) -> list[Row]:
     started = time.perf_counter()
-    _wait(in_child(warm, phase="warming", message=""))
+    _wait(in_child("engine.child.warm", phase="warming", message=""))
     rows = [Row("projection: loading the libraries, once", {"seconds": time.perf_counter() - started})]
-    _wait(in_child(timed, "umap", 200, phase="projecting", message=""))
+    _wait(in_child("benchmarks.projection.timed", "umap", 200, phase="projecting", message=""))
     for method in ("pca", "difference", "umap"):
         seconds = min(
-            _wait(in_child(timed, method, COUNT, phase="projecting", message=""))
+            _wait(in_child("benchmarks.projection.timed", method, COUNT, phase="projecting", message=""))
             for _ in range(1 if method == "umap" else repeats)
         )
         rows.append(

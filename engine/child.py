@@ -4,28 +4,30 @@ It starts on first use, loads its libraries once, and is started again if it die
 worker's loop. Knows nothing of what it computes.
 """
 
+import importlib
 import multiprocessing
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from engine.records.errors import ComputeError
 from engine.records.results import Progress
 
-Result = TypeVar("Result")
 _pool: ProcessPoolExecutor | None = None
 
 
 def in_child(
-    function: Callable[..., Result], *arguments: Any, phase: str, message: str, progress: Path | None = None
-) -> Generator[Progress, None, Result]:
-    """Run a module's function in the child and return what it returns; yields 'waiting' until then.
+    function: str, *arguments: Any, phase: str, message: str, progress: Path | None = None
+) -> Generator[Progress, None, Any]:
+    """Run a function, given as 'module.name', in the child and return what it returns; yields 'waiting' until then.
+
+    By name, so that the worker itself never loads that module and its libraries.
 
     progress: a file into which the function writes what it is at, in a word. Raises ComputeError when the child dies.
     """
-    future: Future[Result] = _executor().submit(function, *arguments)
+    future: Future[Any] = _executor().submit(_call, function, arguments)
     try:
         while not future.done():
             yield Progress(phase=phase, message=_said(progress) or message, elsewhere=True)
@@ -53,6 +55,11 @@ def warm() -> None:
     """Load what maps need; in the child."""
     import sklearn.linear_model  # noqa: F401
     import umap  # noqa: F401
+
+
+def _call(function: str, arguments: tuple[Any, ...]) -> Any:
+    module, _, name = function.rpartition(".")
+    return getattr(importlib.import_module(module), name)(*arguments)
 
 
 def _executor() -> ProcessPoolExecutor:

@@ -227,9 +227,16 @@ def test_a_cancelled_run_keeps_no_captures(device, settings, tiny_spec):
 
 
 def test_a_child_that_dies_is_reported_and_the_next_one_works():
-    import os
-
     with pytest.raises(ComputeError, match="fewer prompts"):
-        drain(in_child(os._exit, 1, phase="projecting", message=""))
-    assert drain(in_child(abs, -3, phase="projecting", message=""))[1] == 3
+        drain(in_child("os._exit", 1, phase="projecting", message=""))
+    assert drain(in_child("builtins.abs", -3, phase="projecting", message=""))[1] == 3
     end_child()
+
+
+def test_the_worker_loads_no_library_for_maps():
+    import subprocess
+    import sys
+
+    code = "import engine.worker, sys; print([name for name in ('sklearn', 'umap', 'scipy') if name in sys.modules])"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "sklearn" not in output and "umap" not in output

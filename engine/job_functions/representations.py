@@ -8,11 +8,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from engine.child import in_child, warm
+from engine.child import in_child
 from engine.compute.captures import Film, compare_tokens
 from engine.compute.datasets import read_prompts
 from engine.compute.elicitation import Pair, Row, elicit, encode, without_refusals
-from engine.compute.maps import examine, make_map
 from engine.compute.models import LoadedModel
 from engine.compute.reroute import BlockSpace
 from engine.device import Tools
@@ -50,7 +49,7 @@ Job = Generator[Event | None, None, None]
 
 def warm_projection_job(_payload: dict[str, Any], _tools: Tools) -> Job:
     """Start the process that fits maps, so that the first map does not wait for its libraries."""
-    yield from in_child(warm, phase="warming", message="Loading the libraries for maps")
+    yield from in_child("engine.child.warm", phase="warming", message="Loading the libraries for maps")
 
 
 def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
@@ -112,7 +111,7 @@ def project_job(payload: dict[str, Any], tools: Tools) -> Job:
     request = ProjectionRequest.model_validate(payload)
     folder = capture_folder(tools.settings, request.run_id, request.key)
     progress = _progress_file(tools, projection_file(_known(folder), request))
-    yield from in_child(make_map, folder, request, progress, phase="projecting", message="Axes", progress=progress)
+    yield from _in_child("make_map", folder, request, progress, phase="projecting")
 
 
 def examine_job(payload: dict[str, Any], tools: Tools) -> Job:
@@ -120,7 +119,7 @@ def examine_job(payload: dict[str, Any], tools: Tools) -> Job:
     request = ExaminationRequest.model_validate(payload)
     folder = capture_folder(tools.settings, request.run_id, request.key)
     progress = _progress_file(tools, folder / f"examine-{request.state}")
-    yield from in_child(examine, folder, request, progress, phase="examining", message="Blocks", progress=progress)
+    yield from _in_child("examine", folder, request, progress, phase="examining")
 
 
 def tokens_job(payload: dict[str, Any], tools: Tools) -> Job:
@@ -241,6 +240,13 @@ def _spaces(folder: Path, blocks: tuple[int, ...], device: torch.device) -> dict
         )
         for block in blocks
     }
+
+
+def _in_child(
+    function: str, folder: Path, request: ProjectionRequest | ExaminationRequest, progress: Path, *, phase: str
+) -> Job:
+    name = f"engine.compute.maps.{function}"
+    yield from in_child(name, folder, request, progress, phase=phase, message="Reading states", progress=progress)
 
 
 def _progress_file(tools: Tools, result: Path) -> Path:
