@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from engine.compute.datasets import read_prompts
 from engine.compute.generation import generate
+from engine.records.captures import read_capture
 from engine.records.errors import DataError
 from engine.records.runs import list_runs, open_run
 from engine.records.settings import ROOT
@@ -122,3 +123,25 @@ def test_a_tiny_model_is_made_the_same_twice(tmp_path):
     folders = [write_tiny_model(tmp_path / name) for name in "ab"]
     left, right = ((folder / "model.safetensors").read_bytes() for folder in folders)
     assert left == right and isinstance(folders[0], Path)
+
+
+def test_capture_writes_the_states_of_every_checkpoint_and_says_where(settings, trained):
+    result = engine("capture", trained, "--prompts", "3", "--runs", str(settings.runs))
+    assert result.returncode == 0, result.stderr
+    capture = read_capture(Path(result.stdout.strip()))
+    assert capture is not None and capture.steps == [2, 4, 6]
+    assert capture.vectors("step-000006", "response_mean", 1).shape[1] == 16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--steps", "3"], "no checkpoint of step 3"),
+        (["--steps", "x"], "'x' is no step"),
+        (["--tokens", "all"], "tokens"),
+    ],
+)
+def test_a_capture_that_cannot_be_made_exits_with_2(settings, trained, arguments, message):
+    result = engine("capture", trained, *arguments, "--runs", str(settings.runs))
+    assert result.returncode == 2
+    assert message in result.stderr and "Traceback" not in result.stderr

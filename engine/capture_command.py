@@ -1,0 +1,69 @@
+"""`python -m engine capture`: capture the states of a run, or of a base model alone, in the foreground."""
+
+import argparse
+import sys
+from contextlib import closing
+from typing import get_args
+
+from pydantic import ValidationError
+
+from engine.records.captures import CaptureRequest, TokenChoice, capture_folder
+from engine.records.errors import SpecError
+from engine.records.results import Progress
+from engine.records.runs import open_run
+from engine.records.settings import Settings
+from engine.records.spec import ModelSpec
+from engine.records.states import run_states
+
+
+def capture(options: argparse.Namespace, settings: Settings) -> int:
+    """Capture and print the folder. What is already captured is left alone."""
+    request = _request(options, settings)
+    from engine.device import Device
+    from engine.job_functions.representations import capture_job
+
+    with closing(capture_job(request.model_dump(mode="json"), Device(settings).tools(0))) as steps:
+        for event in steps:
+            if isinstance(event, Progress) and event.total:
+                print(f"\r{event.phase} {event.done} of {event.total}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    print(capture_folder(settings, request.run_id, request.key))
+    return 0
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("run", metavar="RUN", help="run id, or 'base' for a base model alone")
+    command.add_argument("--steps", help="steps with a checkpoint, such as 50,100 (default: all, and the last step)")
+    command.add_argument("--model", default="", help="with 'base': a Hugging Face id or folder")
+    command.add_argument("--prompts", type=int, default=48, help="prompts a side (default: 48)")
+    command.add_argument("--split", action="append", choices=["train", "validation", "test"], help="several times")
+    command.add_argument("--blocks", default="0%-100%", help="blocks to capture, such as 0-29 or 33%%-66%%")
+    command.add_argument("--tokens", action="append", metavar="CHOICE", help=" or ".join(get_args(TokenChoice)))
+
+
+def _request(options: argparse.Namespace, settings: Settings) -> CaptureRequest:
+    content: dict = {"prompts_per_side": options.prompts, "blocks": options.blocks}
+    if options.split:
+        content["splits"] = options.split
+    if options.tokens:
+        content["tokens"] = options.tokens
+    if options.run == "base":
+        content["model"] = ModelSpec(name=options.model) if options.model else ModelSpec()
+    else:
+        run = open_run(settings.runs, options.run)
+        spec, last = run.spec(), run.record().step
+        steps = sorted({last if state.step is None else state.step for state in run_states(run)})
+        if options.steps:
+            steps = [_number(text) for text in options.steps.split(",")]
+        content |= {"run_id": run.id, "model": spec.model, "data": spec.data, "steps": steps, "seed": spec.seed}
+    try:
+        return CaptureRequest.model_validate(content)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise SpecError(f"{problem['loc'][0]} = {problem['input']!r}: {problem['msg']}.") from error
+
+
+def _number(text: str) -> int:
+    if not text.strip().isdigit():
+        raise SpecError(f"'{text}' is no step: write numbers, such as --steps 50,100.")
+    return int(text)
