@@ -1,4 +1,4 @@
-"""The command line: python -m engine worker | train | submit | runs | export | prepare.
+"""The command line: python -m engine worker | train | submit | runs | capture | evaluate | export | pack | prepare.
 
 Exit codes: 0 done, 1 the run did not finish, 2 something was wrong with what was given (the message says what).
 """
@@ -10,6 +10,7 @@ import os
 import sys
 from pathlib import Path
 
+from engine import capture_command, evaluate_command, pack_command
 from engine.records.errors import WorkbenchError
 from engine.records.jobs import Queue
 from engine.records.launch import ensure_worker
@@ -88,6 +89,18 @@ def runs(options: argparse.Namespace, settings: Settings) -> int:
         cosine = f"{row['figures']['heldout_cosine']:.3f}" if "heldout_cosine" in row["figures"] else "  -  "
         print(f"{row['id']}  {row['status']:<11}  {row['step']:>5}/{row['steps']:<5}  cosine {cosine}  {row['name']}")
     return 0
+
+
+def capture(options: argparse.Namespace, settings: Settings) -> int:
+    _prepare_threads()
+    _quiet()
+    return capture_command.capture(options, settings)
+
+
+def evaluate(options: argparse.Namespace, settings: Settings) -> int:
+    _prepare_threads()
+    _quiet()
+    return evaluate_command.evaluate(options, settings)
 
 
 def export(options: argparse.Namespace, settings: Settings) -> int:
@@ -192,10 +205,15 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("spec", metavar="SPEC.json", help="a spec file, or a preset's name such as quick")
         command.add_argument("--name", default="", help="a name for the run")
     add("runs", runs, "list the runs").add_argument("--json", action="store_true", help="as JSON")
+    capture_command.add_arguments(add("capture", capture, "capture a run's states beside the base model's"))
+    evaluate_command.add_arguments(add("evaluate", evaluate, "attack a run's circuit breaker and judge the answers"))
     command = add("export", export, "write a run's adapter as a plain PEFT folder")
     command.add_argument("run", metavar="RUN", help="run id")
     command.add_argument("folder", metavar="FOLDER", help="where to write; must not exist yet, or be empty")
     command.add_argument("--merged", action="store_true", help="also the full model with the adapter merged in")
+    command = add("pack", pack_command.pack, "copy a finished run without answers to harmful prompts, for sharing")
+    command.add_argument("run", metavar="RUN", help="run id")
+    command.add_argument("folder", metavar="FOLDER", help="the copy becomes FOLDER/RUN")
     add("prepare", prepare, "convert the bundled model, once")
     return parser
 

@@ -19,9 +19,22 @@ from typing import Any
 
 import torch
 
+from engine.child import end_child
 from engine.compute.models import choose_device
 from engine.device import Device, Tools
+from engine.job_functions.answer_sets import answer_set_job
+from engine.job_functions.answers import chat_job
 from engine.job_functions.cards import describe_data_job, describe_model_job
+from engine.job_functions.doses import dose_curve_job
+from engine.job_functions.evaluation import evaluate_job
+from engine.job_functions.packages import fetch_package_job
+from engine.job_functions.representations import (
+    capture_job,
+    examine_job,
+    project_job,
+    tokens_job,
+    warm_projection_job,
+)
 from engine.job_functions.training import Intent, train_run
 from engine.records.errors import RunError, WorkbenchError, WorkerError
 from engine.records.jobs import ControlRequest, Job, Queue
@@ -44,6 +57,16 @@ Steps = Generator[Event | None, None, None]
 JOBS: dict[str, Callable[[dict[str, Any], Tools], Steps]] = {
     "describe_model": describe_model_job,
     "describe_data": describe_data_job,
+    "warm_projection": warm_projection_job,
+    "project": project_job,
+    "examine": examine_job,
+    "tokens": tokens_job,
+    "capture": capture_job,
+    "evaluate": evaluate_job,
+    "fetch_package": fetch_package_job,
+    "chat": chat_job,
+    "answer_set": answer_set_job,
+    "dose_curve": dose_curve_job,
 }
 
 
@@ -100,6 +123,7 @@ class Worker:
                     self.ending.wait(REST_SECONDS if resting else IDLE_SECONDS)
         finally:
             self.ending.set()
+            end_child()
             for task in list(self.tasks):
                 self._end(task, "interrupted" if task.begun else "queued", message="The worker ended")
             beat.join(timeout=5)

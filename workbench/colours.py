@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 HARMFUL = "#D55E00"
 BENIGN = "#0072B2"
+# Not of the palette: lighter than both, so that it stays apart from them for every kind of colour blindness.
+BORDERLINE = "#1FBF8F"
 REROUTE = "#E69F00"
 RETAIN = "#56B4E9"
 BASE = "#8A8F98"

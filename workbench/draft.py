@@ -97,6 +97,16 @@ def set_field(path: str, value: Any) -> None:
     st.session_state[widget_key(path)] = value
 
 
+def take_fields(fields: Fields) -> None:
+    """Put values into the draft from another page. The form shows them when it is opened."""
+    if st.session_state.get(DRAFT) is None:
+        origin = f"preset:{_first_choice()}"
+        base = flat(_spec_of(origin))
+        st.session_state[DRAFT] = Draft(origin, base, dict(base))
+    for path, value in fields.items():
+        set_field(path, value)
+
+
 def forget_widgets(paths: list[str]) -> None:
     for path in paths:
         st.session_state.pop(widget_key(path), None)

@@ -22,6 +22,21 @@ def places() -> dict[str, st.Page]:
     return {
         "train": st.Page(folder / "train.py", title="Train", icon=":material/model_training:", url_path="train"),
         "runs": st.Page(folder / "runs.py", title="Runs", icon=":material/monitoring:", url_path="runs"),
+        "representations": st.Page(
+            folder / "representations.py",
+            title="Representations",
+            icon=":material/scatter_plot:",
+            url_path="representations",
+        ),
+        "side_by_side": st.Page(
+            folder / "side_by_side.py",
+            title="Side by side",
+            icon=":material/compare_arrows:",
+            url_path="side-by-side",
+        ),
+        "evaluate": st.Page(
+            folder / "evaluate.py", title="Evaluate", icon=":material/shield_question:", url_path="evaluate"
+        ),
     }
 
 

@@ -11,7 +11,7 @@ from engine.records.results import Control, ControlEvent
 from engine.records.runs import RESUMABLE, Run
 from workbench.frame import caught, places
 from workbench.run_list import name_form
-from workbench.state import LIKE, SAID, queue, settings
+from workbench.state import LIKE, RUN, SAID, queue, settings
 from workbench.words import plain
 
 WORDS: dict[str, str] = {
@@ -55,6 +55,12 @@ def controls(run: Run, status: str, given: Sequence[ControlEvent]) -> None:
             label="Start another like this",
             icon=":material/content_copy:",
             query_params={LIKE: run.id},
+        )
+        st.page_link(
+            places()["representations"],
+            label="Representations",
+            icon=":material/scatter_plot:",
+            query_params={RUN: run.id},
         )
         if not run.read_only:
             with st.popover("Name and note", icon=":material/edit:", key="edit_label"), caught():

@@ -62,7 +62,19 @@ def _worker_state() -> None:
 
 def _doing(worker: WorkerState) -> str:
     """What it does, with the run's name where it has one."""
-    words = {"describe_model": "reads a model's facts", "describe_data": "reads a prompt set"}
+    words = {
+        "describe_model": "reads a model's facts",
+        "describe_data": "reads a prompt set",
+        "warm_projection": "loads what maps need",
+        "project": "makes a map",
+        "examine": "examines the blocks",
+        "tokens": "compares tokens",
+        "capture": "captures states",
+        "chat": "answers",
+        "answer_set": "answers a prompt set",
+        "dose_curve": "measures doses",
+        "evaluate": "attacks the circuit breaker",
+    }
     try:
         name = open_run(settings().runs, worker.run_id).label().name if worker.run_id else ""
     except RunError:

@@ -12,6 +12,11 @@ RUN = "run"
 COMPARE = "compare"
 LIKE = "like"
 PRESET = "preset"
+CAPTURE = "capture"
+SELECTED = "selected"
+CHAT = "chat"
+MODEL = "model"
+ANSWER_SET = "set"
 
 # Session keys that are no widget's.
 DRAFT = "draft"
@@ -21,6 +26,11 @@ FOLLOWED = "followed_runs"
 RANGES = "chart_ranges"
 FIGURES = "drawn_figures"
 SAID = "said"
+AWAITED = "awaited_jobs"
+WARMED = "warmed_projection"
+CAPTURING = "asked_capture"
+PLAYING = "film_plays"
+SELECTIONS = "selections_made"
 
 # Widget keys that more than one module reads.
 BLUR = "blur_harmful"

@@ -1,14 +1,23 @@
-"""Answers, a token at a time, for a batch of prompts under one adapter or none. The caller owns the loop."""
+"""Answers, a token at a time: `generate` for a batch under one adapter or none, `answer` for rows of several states.
+The caller owns the loop, and other jobs may use the model between two tokens.
+"""
 
 from collections.abc import Callable, Generator, Sequence
-from typing import TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from engine.compute.mixed import MixedBatch, RowState
 from engine.compute.models import LoadedModel, adapted
+from engine.records.chats import Sampling
 
+# A prompt enters in parts of so many tokens, all rows together, so that a step stays short.
+PREFILL_TOKENS = {"cpu": 256}
+PREFILL_TOKENS_GPU = 8192
+
+Ending = Literal["end", "length"]
 Given = TypeVar("Given")
 Told = TypeVar("Told")
 Result = TypeVar("Result")
@@ -59,6 +68,63 @@ def generate(
     return [[int(token) for token in row if token >= 0] for row in torch.stack(answers, dim=1).tolist()]
 
 
+class Ask(NamedTuple):
+    """One row: what it continues, and the state that continues it."""
+
+    ids: Sequence[int]
+    state: RowState = RowState()
+
+
+def answer(
+    model: LoadedModel, asks: Sequence[Ask], sampling: Sampling
+) -> Generator[list[int | None] | None, None, list[Ending]]:
+    """Answer all rows in one batch over the shared weights, whatever their states.
+
+    Yields None while prompts are read, then for each step one token a row, None for rows that have ended; returns how
+    each row ended. A row draws from a generator of its own, seeded by `sampling.seed`: it says the same in any company.
+    Closing the generator frees the cache.
+    """
+    order = sorted(range(len(asks)), key=lambda row: _order(asks[row].state))
+    states = [asks[row].state for row in order]
+    batch = MixedBatch(model, states)
+    ids, attention = _pad_left([asks[row].ids for row in order], pad_id=model.tokenizer.pad_token_id or 0)
+    ids, attention = ids.to(model.device), attention.to(model.device)
+    randomness = [torch.Generator().manual_seed(sampling.seed) for _ in asks]
+    ends = set(_end_ids(model))
+    endings: list[Ending] = ["length"] * len(asks)
+    cache: Any = None
+    logits: Tensor | None = None
+    part = max(16, PREFILL_TOKENS.get(model.device.type, PREFILL_TOKENS_GPU) // len(asks))
+    for start in range(0, ids.shape[1], part):
+        if start:
+            yield None
+        seen = slice(start, start + part)
+        logits, cache = _forward(model, batch, ids[:, seen], attention[:, : start + part], cache)
+    for _ in range(sampling.new_tokens):
+        assert logits is not None
+        chosen = {row: _draw(logits[place], sampling, randomness[row]) for place, row in enumerate(order)}
+        said: list[int | None] = [None] * len(asks)
+        for row, token in chosen.items():
+            if token in ends:
+                endings[row] = "end"
+            else:
+                said[row] = token
+        yield said
+        going = [place for place, row in enumerate(order) if said[row] is not None]
+        if not going:
+            break
+        if len(going) < len(order):
+            order = [order[place] for place in going]
+            kept = torch.tensor(going, device=model.device)
+            attention = attention[kept]
+            cache.batch_select_indices(kept)
+            batch.keep(going)
+        attention = torch.cat([attention, attention.new_ones(len(order), 1)], dim=1)
+        tokens = torch.tensor([[chosen[row]] for row in order], device=model.device)
+        logits, cache = _forward(model, batch, tokens, attention, cache)
+    return endings
+
+
 def told(steps: Generator[Given, None, Result], tell: Callable[[Given], Told]) -> Generator[Told, None, Result]:
     """Advance `steps`, yield what `tell` makes of each thing it yields, and return what it returns."""
     while True:
@@ -67,6 +133,44 @@ def told(steps: Generator[Given, None, Result], tell: Callable[[Given], Told]) -
         except StopIteration as end:
             return end.value
         yield tell(given)
+
+
+def _order(state: RowState) -> tuple[bool, str, float]:
+    """Rows of one state lie together, the base model's first."""
+    return state.adapter is not None, state.adapter or "", state.dose
+
+
+def _forward(
+    model: LoadedModel,
+    batch: MixedBatch,
+    ids: Int[Tensor, "prompt token"],
+    attention: Int[Tensor, "prompt seen"],
+    cache: Any,
+) -> tuple[Float[Tensor, "prompt vocabulary"], Any]:
+    """Logits behind the last token, on the processor, and the cache with these tokens in it."""
+    positions = (attention.cumsum(-1) - 1).clamp_min(0)
+    with torch.no_grad(), adapted(model, None), batch.active():
+        output = model.causal_lm(
+            input_ids=ids,
+            attention_mask=attention,
+            position_ids=positions[:, -ids.shape[1] :],
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+    return output.logits[:, -1].float().cpu(), output.past_key_values
+
+
+def _draw(logits: Float[Tensor, " vocabulary"], sampling: Sampling, randomness: torch.Generator) -> int:
+    if sampling.temperature == 0:
+        return int(logits.argmax())
+    probabilities = torch.softmax(logits / sampling.temperature, dim=-1)
+    if sampling.top_p < 1:
+        sorted_probabilities, tokens = probabilities.sort(descending=True)
+        # The first token always stays: what lies before it sums to 0.
+        outside = sorted_probabilities.cumsum(-1) - sorted_probabilities >= sampling.top_p
+        probabilities[tokens[outside]] = 0
+    return int(torch.multinomial(probabilities, 1, generator=randomness))
 
 
 def _choose(logits: Float[Tensor, "prompt vocabulary"], temperature: float, randomness: torch.Generator) -> Tensor:

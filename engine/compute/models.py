@@ -237,7 +237,11 @@ def remove_adapter(model: LoadedModel, name: str) -> None:
         if hasattr(model.causal_lm, "peft_config"):
             del model.causal_lm.peft_config
     else:
-        model.peft_model.delete_adapter(name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model.peft_model.delete_adapter(name)
+        # PEFT then turns another adapter on, with gradients.
+        _silence(model)
 
 
 @contextmanager

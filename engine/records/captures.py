@@ -27,7 +27,7 @@ from engine.records.errors import RunError
 from engine.records.files import write_whole
 from engine.records.prompts import Label, Split
 from engine.records.runs import open_run
-from engine.records.settings import Settings
+from engine.records.settings import SAMPLE_DATA, Settings, read_settings
 from engine.records.spec import BlockText, DataSpec, ModelSpec, Part
 
 TokenChoice = Literal["last_prompt", "response_mean", "position", "every"]
@@ -109,6 +109,13 @@ class Capture:
     index: CaptureIndex
 
     @property
+    def results_folder(self) -> Path:
+        """Where maps, examinations and token views of it lie: inside, or in the cache where it ships."""
+        if self.folder.is_relative_to(SAMPLE_DATA):
+            return read_settings().cache / "captures" / f"{self.index.run_id}-{self.index.key}"
+        return self.folder
+
+    @property
     def steps(self) -> list[int]:
         return sorted(state_step(state) for state in self.index.states if state != BASE)
 
@@ -153,7 +160,8 @@ class Capture:
                         f"The capture {self.folder} holds no {name} for '{state}': capture it with other settings."
                     )
                 parts.append(file.get_tensor(name))
-        return np.concatenate(parts)
+        # A capture that ships is stored in half precision.
+        return np.concatenate(parts).astype(np.float32, copy=False)
 
     @contextmanager
     def _opened(self, path: Path) -> Iterator:

@@ -18,10 +18,40 @@ from engine.records.errors import RunError
 from engine.records.files import write_whole
 from engine.records.results import Control, Progress
 
-JobKind = Literal["train", "describe_model", "describe_data"]
+JobKind = Literal[
+    "train",
+    "describe_model",
+    "describe_data",
+    "chat",
+    "answer_set",
+    "dose_curve",
+    "evaluate",
+    "fetch_package",
+    "warm_projection",
+    "project",
+    "examine",
+    "tokens",
+    "capture",
+]
 # Lower goes first. What a user waits for goes before what runs by itself; equals take turns.
-PRIORITY: dict[str, int] = {"describe_model": 10, "describe_data": 10, "train": 100}
+PRIORITY: dict[str, int] = {
+    "chat": 1,
+    "describe_model": 10,
+    "describe_data": 10,
+    "warm_projection": 15,
+    "project": 20,
+    "examine": 20,
+    "tokens": 20,
+    "capture": 30,
+    "dose_curve": 20,
+    "answer_set": 100,
+    "evaluate": 100,
+    "fetch_package": 30,
+    "train": 100,
+}
 STALE_SECONDS = 6.0
+# A worker that loads its libraries on a busy machine gives no sign of life until it has.
+STARTING_SECONDS = 90.0
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -122,6 +152,16 @@ class Queue:
             ).fetchone()
         return _job(row) if row else None
 
+    def newest(self, kind: JobKind, *, limit: int = 20) -> list[Job]:
+        """The latest jobs of a kind, whatever became of them, newest first."""
+        with self._open() as database:
+            rows = database.execute(
+                "SELECT id, kind, run_id, payload, priority, state, error FROM jobs WHERE kind = ? "
+                "ORDER BY id DESC LIMIT ?",
+                (kind, limit),
+            ).fetchall()
+        return [_job(row) for row in rows]
+
     def report(self, job_id: int, progress: Progress) -> None:
         """How far a job is, for jobs that write no run's events."""
         with self._open() as database:
@@ -182,7 +222,8 @@ class Queue:
         except (OSError, ValueError, KeyError, TypeError):
             return WorkerState("dead")
         gone = host == socket.gethostname() and not _process_exists(pid)
-        if gone or content.get("ended") or abs(time.time() - beat) > STALE_SECONDS:
+        patience = STARTING_SECONDS if content.get("status") == "starting" else STALE_SECONDS
+        if gone or content.get("ended") or abs(time.time() - beat) > patience:
             return WorkerState("dead", pid=pid, host=host)
         known = {key: content[key] for key in ("device", "doing", "run_id", "started", "machine") if key in content}
         runs = tuple(content.get("runs", ()))

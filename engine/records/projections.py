@@ -131,15 +131,15 @@ class TokenView(BaseModel):
 
 
 def projection_file(capture: Capture, request: ProjectionRequest) -> Path:
-    return capture.folder / "projections" / f"{_digest(request)}.safetensors"
+    return capture.results_folder / "projections" / f"{_digest(request)}.safetensors"
 
 
 def examination_file(capture: Capture, request: ExaminationRequest) -> Path:
-    return capture.folder / "examinations" / f"{_digest(request)}.json"
+    return capture.results_folder / "examinations" / f"{_digest(request)}.json"
 
 
 def token_file(capture: Capture, request: TokenRequest) -> Path:
-    return capture.folder / "tokens" / f"{_digest(request)}.json"
+    return capture.results_folder / "tokens" / f"{_digest(request)}.json"
 
 
 def read_projection(file: Path) -> Projection | None:

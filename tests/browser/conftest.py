@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
     yield app
     app.stop()
     state = Queue(settings.desk).worker()
-    if state.alive:
-        os.kill(state.pid, signal.SIGKILL)
+    if state.pid:
+        with suppress(ProcessLookupError):
+            os.kill(state.pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from engine.records.cards import ModelCard, read_model_card, write_card
 from engine.records.errors import RunError, SpecError
 from engine.records.estimate import estimate
 from engine.records.jobs import STALE_SECONDS, Queue
+from engine.records.results import Progress
 from engine.records.spec import RunSpec, build_spec
 
 
@@ -19,6 +20,22 @@ def test_jobs_are_claimed_once_and_urgent_ones_first(tmp_path):
     card = queue.submit("describe_model", payload={"name": "x"})
     assert [job.id for job in queue.claim()] == [card, train]
     assert queue.claim() == []
+
+
+def test_a_job_reports_how_far_it_is_and_can_be_cancelled_before_and_after_it_began(tmp_path):
+    queue = Queue(tmp_path)
+    waiting, begun = queue.submit("capture", payload={"a": 1}), queue.submit("capture", payload={"a": 2})
+    assert queue.progress(begun) is None
+    queue.report(begun, Progress(phase="capturing", done=1, total=2))
+    queue.report(begun, Progress(phase="capturing", done=2, total=2))
+    assert queue.progress(begun).done == 2
+    queue.cancel(waiting)
+    assert queue.job(waiting).state == "cancelled"
+    assert [job.id for job in queue.claim()] == [begun]
+    queue.cancel(begun)
+    assert queue.take_unwanted() == {waiting, begun} and queue.take_unwanted() == set()
+    queue.finish(begun, state="cancelled")
+    assert queue.job(begun).state == "cancelled"
 
 
 def test_a_waiting_job_is_not_doubled(tmp_path):
@@ -79,6 +96,9 @@ def test_a_worker_is_alive_while_its_process_and_its_beat_are(tmp_path):
     content = json.loads((tmp_path / "worker.json").read_text())
     (tmp_path / "worker.json").write_text(json.dumps(content | {"beat": time.time() - STALE_SECONDS - 1}))
     assert queue.worker().status == "dead"
+    late = content | {"beat": time.time() - STALE_SECONDS - 1, "status": "starting"}
+    (tmp_path / "worker.json").write_text(json.dumps(late))
+    assert queue.worker().status == "starting"
     (tmp_path / "worker.json").write_text(json.dumps(content | {"pid": 2**22 + 1}))
     assert queue.worker().status == "dead"
     (tmp_path / "worker.json").write_text("{")

@@ -1,0 +1,87 @@
+"""Answers of the base and the rerouted model: in one batch, against one after the other, on the same prompts.
+
+`one after the other` is timed both with peft's adapters and with this engine's own layers, so that the batch is not
+measured against a slow rival alone. Kinds take turns, so that a busy machine is busy for all of them.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+from benchmarks.rows import Row
+from engine.compute.elicitation import prompt_tokens
+from engine.compute.generation import Ask, answer, generate
+from engine.compute.mixed import RowState
+from engine.compute.models import LoadedModel, attach_adapter, chat_text, load_model, remove_adapter
+from engine.records.chats import Sampling
+from engine.records.prompts import read_source
+from engine.records.settings import read_settings
+from engine.records.spec import AdapterSpec, ModelSpec
+
+TOKENS = 32
+PROMPTS = 4
+ADAPTED = range(8, 20)
+STATES = (RowState(), RowState("benchmark"))
+
+Answers = list[list[int]]
+
+
+def measure(repeats: int) -> list[Row]:
+    """Tokens a second of each way to answer with both models, and the share of prompts where all ways said the same."""
+    model = load_model(ModelSpec(), read_settings())
+    attach_adapter(model, "benchmark", AdapterSpec(noise=0.02), ADAPTED, seed=0)
+    try:
+        prompts = [
+            prompt_tokens(model, chat_text(model.tokenizer, prompt.turns))
+            for prompt in read_source("sample:benign", label="benign")[:PROMPTS]
+        ]
+        ways: dict[str, Callable[[Sequence[int]], Answers]] = {
+            "one after the other, peft": lambda ids: [_peft(model, ids, state) for state in STATES],
+            "one after the other, this engine": lambda ids: [_mixed(model, ids, [state])[0] for state in STATES],
+            "one batch, this engine": lambda ids: _mixed(model, ids, STATES),
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        same: list[bool] = []
+        for _ in range(repeats):
+            for ids in prompts:
+                said = []
+                for name, way in ways.items():
+                    started = time.perf_counter()
+                    said.append(way(ids))
+                    tokens = sum(map(len, said[-1]))
+                    seconds[name].append((time.perf_counter() - started) / tokens)
+                same.append(all(one == said[0] for one in said))
+    finally:
+        remove_adapter(model, "benchmark")
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    peft, own, batch = medians.values()
+    rows = [Row(f"both models, {name}", {"tokens per second": 1 / median}) for name, median in medians.items()]
+    rows.append(
+        Row(
+            "one batch against one after the other",
+            {
+                "times as fast as peft": peft / batch,
+                "times as fast as this engine alone": own / batch,
+                "share of prompts with the same text": statistics.mean(same),
+            },
+        )
+    )
+    return rows
+
+
+def _peft(model: LoadedModel, ids: Sequence[int], state: RowState) -> list[int]:
+    steps = generate(model, [ids], new_tokens=TOKENS, adapter=state.adapter)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value[0]
+
+
+def _mixed(model: LoadedModel, ids: Sequence[int], states: Sequence[RowState]) -> Answers:
+    said: Answers = [[] for _ in states]
+    for step in answer(model, [Ask(ids, state) for state in states], Sampling(new_tokens=TOKENS)):
+        for row, token in zip(said, step or (), strict=False):
+            if token is not None:
+                row.append(token)
+    return said

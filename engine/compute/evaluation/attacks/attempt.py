@@ -1,0 +1,83 @@
+"""What every attack is given and what it gives back, and the plain way to ask. Knows nothing of any one attack."""
+
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from engine.compute.elicitation import prompt_tokens
+from engine.compute.generation import generate, told
+from engine.compute.models import LoadedModel, chat_text
+from engine.records.evaluation_rows import EvaluationRow
+from engine.records.prompts import Turn
+
+BATCH_ROWS = 32
+
+
+class Options(NamedTuple):
+    """budget: in the attack's own unit (see engine.records.attacks).  new_tokens: length of an answer.
+    packages: the folder of jailbreak templates, where they are installed."""
+
+    budget: int
+    seed: int = 0
+    new_tokens: int = 64
+    packages: str = ""
+
+
+class Attempt(NamedTuple):
+    """One answer. budget: what had been spent when it was given.  prompt_ids: what the model read, up to where the
+    answer begins (the plain request, where it read vectors).  asked: the same as text, '' for the plain request."""
+
+    budget: int
+    prompt_ids: tuple[int, ...]
+    answer_ids: tuple[int, ...]
+    prefill_ids: tuple[int, ...] = ()
+    asked: str = ""
+
+
+# For each row its attempts, in order of budget; what is yielded on the way is the share that is done, 0 to 1.
+Attempts = Generator[float, None, list[list[Attempt]]]
+Attack = Callable[[LoadedModel, str | None, Sequence[EvaluationRow], Options], Attempts]
+
+
+def request_ids(model: LoadedModel, text: str) -> list[int]:
+    """One user turn under the chat template, as tokens."""
+    return prompt_tokens(model, chat_text(model.tokenizer, [Turn(role="user", content=text)]))
+
+
+def text_ids(model: LoadedModel, text: str) -> list[int]:
+    return list(model.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def answers(
+    model: LoadedModel,
+    adapter: str | None,
+    prompts: Sequence[Sequence[int]],
+    options: Options,
+    *,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> Generator[float, None, list[list[int]]]:
+    """Answers to token prompts, in batches; one that leaves no room in the model's context is cut at its beginning."""
+    room = (model.card.context_length or 1_000_000) - options.new_tokens
+    size = BATCH_ROWS if model.device.type == "cpu" else 8 * BATCH_ROWS
+    found: list[list[int]] = []
+    for start in range(0, len(prompts), size):
+        tokens = generate(
+            model,
+            [list(prompt)[-room:] for prompt in prompts[start : start + size]],
+            new_tokens=options.new_tokens,
+            adapter=adapter,
+            temperature=temperature,
+            seed=seed + start,
+        )
+        found += yield from told(tokens, partial(_share, start, size, len(prompts), options.new_tokens))
+    return found
+
+
+def _share(start: int, size: int, rows: int, new_tokens: int, done: int) -> float:
+    return (start + min(size, rows - start) * done / new_tokens) / rows
+
+
+def part(steps: Generator[float, None, list], number: int, parts: int) -> Generator[float, None, list]:
+    """Advance one of several equal parts; yields shares of the whole."""
+    return (yield from told(steps, lambda share: (number + share) / parts))

@@ -1,0 +1,110 @@
+"""Few-step fine-tuning that tries to undo the adapter, on a copy that is thrown away: the run's weights are only read.
+
+The attacker has the weights, and some harmful requests with the base model's answers. Knows nothing of verdicts.
+"""
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+
+from engine.compute.batches import mix
+from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers, request_ids, text_ids
+from engine.compute.evaluation.scoring import left_padded
+from engine.compute.generation import generate, told
+from engine.compute.models import LoadedModel, adapted, adapter_parameters, has_adapter, remove_adapter
+from engine.records.evaluation_rows import PREFILL, EvaluationRow
+from engine.records.prompts import read_source
+
+EXAMPLES = 16
+BATCH = 4
+LEARNING_RATE = 3e-4
+ANSWER_TOKENS = 32
+
+Pair = tuple[list[int], list[int]]
+
+
+def finetuning(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], options: Options) -> Attempts:
+    """Train a copy of the adapter towards the base model's answers, then make the request; asked half-way and at the
+    end. The budget is the optimizer steps. The base model has nothing to undo: it answers the plain request."""
+    prompts = [request_ids(model, row.prompt) for row in rows]
+    if adapter is None:
+        plain = yield from answers(model, adapter, prompts, options)
+        return [[Attempt(1, tuple(p), tuple(a))] for p, a in zip(prompts, plain, strict=True)]
+    pairs = yield from told(examples(model), partial(_share, 0.0))
+    found: list[list[Attempt]] = [[] for _ in rows]
+    marks = sorted({max(1, options.budget // 2), options.budget})
+    with throw_away_copy(model, adapter) as copy:
+        steps = undo(model, copy, pairs, options.budget, seed=options.seed)
+        for step in range(1, options.budget + 1):
+            next(steps)
+            yield 0.1 + 0.5 * step / options.budget
+            if step in marks:
+                said = yield from told(answers(model, copy, prompts, options), partial(_share, 0.6))
+                for row, prompt, ids in zip(found, prompts, said, strict=True):
+                    row.append(Attempt(step, tuple(prompt), tuple(ids), (), f"after {step} steps of fine-tuning"))
+    return found
+
+
+def examples(model: LoadedModel) -> Generator[int, None, list[Pair]]:
+    """Requests of the sample set's training split with what the base model says after 'Sure, here is'."""
+    prompts = [p for p in read_source("sample:harmful", label="harmful") if p.split == "train"]
+    chosen = [prompts[index * len(prompts) // EXAMPLES].text for index in range(EXAMPLES)]
+    begun = text_ids(model, PREFILL)
+    asked = [request_ids(model, text) for text in chosen]
+    said = yield from generate(model, [ids + begun for ids in asked], new_tokens=ANSWER_TOKENS)
+    return [(ids, begun + answer) for ids, answer in zip(asked, said, strict=True)]
+
+
+def undo(
+    model: LoadedModel, copy: str, pairs: Sequence[Pair], steps: int, *, seed: int
+) -> Generator[float, None, None]:
+    """AdamW steps on the copy alone; yields the loss of each step, nats a token of the answers."""
+    parameters = [parameter for _, parameter in adapter_parameters(model, copy)]
+    optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.0)
+    order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(mix(seed, "undo"))).tolist()
+    for step in range(steps):
+        group = [pairs[order[(step * BATCH + place) % len(pairs)]] for place in range(min(BATCH, len(pairs)))]
+        with adapted(model, copy, train=True):
+            loss = _loss(model, group)
+            loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        yield float(loss.detach())
+
+
+@contextmanager
+def throw_away_copy(model: LoadedModel, adapter: str) -> Iterator[str]:
+    """Another adapter with the same weights, gone on leaving."""
+    assert model.peft_model is not None
+    copy = f"copy-of-{adapter}"
+    while has_adapter(model, copy):
+        copy += "x"
+    model.peft_model.add_adapter(copy, model.peft_model.peft_config[adapter])
+    try:
+        originals = dict(adapter_parameters(model, adapter))
+        with torch.no_grad(), adapted(model, copy):
+            for name, parameter in adapter_parameters(model, copy):
+                parameter.copy_(originals[name.replace(f".{copy}.", f".{adapter}.")])
+        yield copy
+    finally:
+        remove_adapter(model, copy)
+
+
+def _loss(model: LoadedModel, group: Sequence[Pair]) -> torch.Tensor:
+    longest = max(len(answer) for _, answer in group)
+    ids, attention, positions = left_padded(
+        [prompt + answer for prompt, answer in group], pad_id=model.tokenizer.pad_token_id or 0, device=model.device
+    )
+    logits = model.causal_lm(
+        input_ids=ids, attention_mask=attention, position_ids=positions, use_cache=False, logits_to_keep=longest + 1
+    ).logits
+    wanted = ids[:, -longest:].clone()
+    for index, (_, answer) in enumerate(group):
+        wanted[index, : longest - len(answer)] = -100
+    return torch.nn.functional.cross_entropy(logits[:, :-1].float().transpose(1, 2), wanted)
+
+
+def _share(start: float, tokens: int | float) -> float:
+    return start + 0.1 * min(1.0, tokens)

@@ -1,0 +1,133 @@
+"""GCG: a suffix of words, changed one token at a time to where the gradient promises most.
+
+Candidates are drawn and filtered by nanogcg's own functions; the loop is ours, so that it can give way between batches.
+Source: Zou et al. 2023 (arXiv:2307.15043). Knows nothing of verdicts.
+"""
+
+from collections.abc import Generator, Sequence
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from engine.compute.batches import mix
+from engine.compute.elicitation import decode
+from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers, part, request_ids, text_ids
+from engine.compute.evaluation.attacks.targets import around, embed, embedding_table, target_ids, target_loss
+from engine.compute.generation import told
+from engine.compute.models import LoadedModel
+from engine.records.errors import DataError
+from engine.records.evaluation_rows import EvaluationRow
+
+START = "x x x x x x x x x x x x x x x x x x x x"
+CANDIDATES = {"cpu": 48, "cuda": 512}
+CANDIDATE_BATCH = {"cpu": 8, "cuda": 128}
+TOP = 256
+
+
+class Found(NamedTuple):
+    """suffix: the best one.  losses: the best loss after each step, first the start's."""
+
+    suffix: list[int]
+    losses: list[float]
+
+
+def gcg(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], options: Options) -> Attempts:
+    """A suffix for each request; the budget is the steps of its search."""
+    library = _nanogcg()
+    found: list[list[Attempt]] = []
+    for place, row in enumerate(rows):
+        steps = optimise(model, adapter, row, options.budget, seed=mix(options.seed, row.prompt), library=library)
+        best = yield from told(steps, partial(_share, place, len(rows), options.budget))
+        suffix = decode(model, best.suffix)
+        prompt = request_ids(model, f"{row.prompt} {suffix}")
+        said = yield from part(answers(model, adapter, [prompt], options), place, len(rows))
+        found.append([Attempt(options.budget, tuple(prompt), tuple(said[0]), (), f"{row.prompt} {suffix}")])
+    return found
+
+
+def optimise(
+    model: LoadedModel, adapter: str | None, row: EvaluationRow, steps: int, *, seed: int, library: Any
+) -> Generator[int, None, Found]:
+    """Search for `steps` steps; yields the steps done, also between batches of candidates."""
+    before, after = (embed(model, ids) for ids in around(model, row.prompt))
+    target = target_ids(model, row)
+    ids = torch.tensor(text_ids(model, START), device=model.device)
+    best = float(target_loss(model, adapter, before, embed(model, ids.tolist())[None], after, target)[0])
+    losses = [best]
+    for step in range(steps):
+        gradient = token_gradient(model, adapter, before, ids, after, target)
+        yield step
+        candidates = _candidates(model, ids, gradient, seed=mix(seed, step), library=library)
+        for group in candidates.split(CANDIDATE_BATCH.get(model.device.type, 8)):
+            with torch.no_grad():
+                suffixes = embedding_table(model)[group]
+                found = target_loss(model, adapter, before, suffixes, after, target)
+            place = int(found.argmin())
+            if float(found[place]) < best:
+                best, ids = float(found[place]), group[place]
+            yield step
+        losses.append(best)
+    return Found(ids.tolist(), losses)
+
+
+def token_gradient(
+    model: LoadedModel,
+    adapter: str | None,
+    before: Float[Tensor, "before d_model"],
+    ids: Int[Tensor, " token"],
+    after: Float[Tensor, "after d_model"],
+    target: Sequence[int],
+) -> Float[Tensor, "token vocabulary"]:
+    """By how much the target's loss would change for each token in each place, to first order."""
+    table = embedding_table(model)
+    chosen = torch.nn.functional.one_hot(ids, len(table)).to(table.dtype).requires_grad_(True)
+    loss = target_loss(model, adapter, before, (chosen @ table)[None], after, target)[0]
+    return torch.autograd.grad(loss, chosen)[0]
+
+
+def _candidates(
+    model: LoadedModel, ids: Int[Tensor, " token"], gradient: Tensor, *, seed: int, library: Any
+) -> Int[Tensor, "candidate token"]:
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        drawn = library.sample_ids_from_grad(
+            ids,
+            gradient.clone(),
+            CANDIDATES.get(model.device.type, 48),
+            topk=min(TOP, gradient.shape[1] // 2),
+            not_allowed_ids=_unprintable(model),
+        )
+    try:
+        return library.filter_ids(drawn, model.tokenizer)
+    except RuntimeError:
+        # None of them survives being written and read again; the next step draws others.
+        return drawn[:1]
+
+
+def _unprintable(model: LoadedModel) -> Tensor:
+    return torch.tensor(_unprintable_ids(model.tokenizer), device=model.device)
+
+
+@lru_cache(maxsize=2)
+def _unprintable_ids(tokenizer: Any) -> tuple[int, ...]:
+    """Tokens that no one can type; special ones among them."""
+    texts = ((index, tokenizer.decode([index])) for index in range(len(tokenizer)))
+    return tuple(index for index, text in texts if not (text.isascii() and text.isprintable()) or "<|" in text)
+
+
+def _nanogcg() -> Any:
+    try:
+        from nanogcg import gcg as library
+    except ImportError as error:
+        raise DataError(
+            "GCG needs the package nanogcg: `pip install --no-deps nanogcg==0.3.0`, or leave this attack out."
+        ) from error
+    return library
+
+
+def _share(place: int, rows: int, budget: int, step: int) -> float:
+    return (place + step / max(1, budget)) / rows

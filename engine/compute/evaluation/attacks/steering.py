@@ -1,0 +1,106 @@
+"""Representation attack: add back, while the model answers, what the circuit breaker took out of its states.
+
+The attacker has the weights and the base model. Knows nothing of verdicts.
+"""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from engine.compute.activations import block_states, pad
+from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers, part, request_ids
+from engine.compute.evaluation.attacks.targets import target_ids
+from engine.compute.models import LoadedModel, adapted
+from engine.records.evaluation_rows import EvaluationRow
+
+STRENGTHS = (1.0, 0.5, 2.0, 4.0)
+DEPTHS = (0.35, 0.5, 0.65, 0.8)
+BATCH = 8
+
+Given = TypeVar("Given")
+Result = TypeVar("Result")
+
+
+class Direction(NamedTuple):
+    """The mean way from rerouted back to base states of one block.  share: its length by that of the base states'
+    deviation; the block with the largest is the one that is steered."""
+
+    block: int
+    vector: Float[Tensor, " d_model"]
+    share: float
+
+
+def steering(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], options: Options) -> Attempts:
+    """The request, answered with the direction added at several strengths; the budget is how many are tried. The base
+    model has nothing to be added back: it answers the plain request."""
+    prompts = [request_ids(model, row.prompt) for row in rows]
+    if adapter is None:
+        plain = yield from answers(model, adapter, prompts, options)
+        return [[Attempt(1, tuple(p), tuple(a))] for p, a in zip(prompts, plain, strict=True)]
+    direction = yield from rerouting_direction(model, adapter, rows)
+    found: list[list[Attempt]] = [[] for _ in rows]
+    strengths = STRENGTHS[: options.budget]
+    for number, strength in enumerate(strengths):
+        steps = part(answers(model, adapter, prompts, options), number, len(strengths))
+        said = yield from inside(lambda strength=strength: steered(model, direction, strength), steps)  # type: ignore[misc]
+        asked = f"steered at block {direction.block}, strength {strength:g}"
+        for row, prompt, ids in zip(found, prompts, said, strict=True):
+            row.append(Attempt(number + 1, tuple(prompt), tuple(ids), (), asked))
+    return found
+
+
+def rerouting_direction(
+    model: LoadedModel, adapter: str, rows: Sequence[EvaluationRow]
+) -> Generator[float, None, Direction]:
+    """From the requests and the words that a compliant answer would begin with."""
+    blocks = sorted({round(depth * (len(model.blocks) - 1)) for depth in DEPTHS})
+    texts = [(request_ids(model, row.prompt), target_ids(model, row)) for row in rows]
+    base: dict[int, list[Tensor]] = {block: [] for block in blocks}
+    rerouted: dict[int, list[Tensor]] = {block: [] for block in blocks}
+    for start in range(0, len(texts), BATCH):
+        group = texts[start : start + BATCH]
+        batch = pad([p + t for p, t in group], pad_id=model.tokenizer.pad_token_id or 0, device=model.device)
+        for name, kept in ((None, base), (adapter, rerouted)):
+            with torch.no_grad(), adapted(model, name):
+                outputs = block_states(model, batch, blocks).outputs
+            for block in blocks:
+                kept[block] += [outputs[block][i, len(p) - 1 : len(p) + len(t)] for i, (p, t) in enumerate(group)]
+        yield 0.0
+    found = []
+    for block in blocks:
+        before, after = torch.cat(base[block]).float(), torch.cat(rerouted[block]).float()
+        vector = (before - after).mean(0)
+        spread = (before - before.mean(0)).square().sum(-1).mean().sqrt().clamp_min(1e-9)
+        found.append(Direction(block, vector, float(vector.norm() / spread)))
+    return max(found, key=lambda one: one.share)
+
+
+@contextmanager
+def steered(model: LoadedModel, direction: Direction, strength: float) -> Iterator[None]:
+    """The direction is added to every state that leaves its block; on leaving, the hook is gone."""
+
+    def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        states = output[0] if isinstance(output, tuple) else output
+        moved = states + (strength * direction.vector).to(states)
+        return (moved, *output[1:]) if isinstance(output, tuple) else moved
+
+    handle = model.blocks[direction.block].register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def inside(context: Callable[[], Any], steps: Generator[Given, None, Result]) -> Generator[Given, None, Result]:
+    """Advance `steps` within the context, and leave it between steps: other jobs see the model as it was."""
+    while True:
+        try:
+            with context():
+                given = next(steps)
+        except StopIteration as end:
+            return end.value
+        yield given

@@ -1,0 +1,23 @@
+"""Which function carries out which attack. Their cards are in engine.records.attacks."""
+
+from engine.compute.evaluation.attacks.attempt import Attack
+from engine.compute.evaluation.attacks.embedding import embedding, embedding_adaptive
+from engine.compute.evaluation.attacks.finetuning import finetuning
+from engine.compute.evaluation.attacks.gcg import gcg
+from engine.compute.evaluation.attacks.plain import direct, prefill
+from engine.compute.evaluation.attacks.steering import steering
+from engine.compute.evaluation.attacks.wording import best_of_n, encodings, many_turns, templates
+
+ATTACK_FUNCTIONS: dict[str, Attack] = {
+    "direct": direct,
+    "prefill": prefill,
+    "templates": templates,
+    "many-turns": many_turns,
+    "encodings": encodings,
+    "best-of-n": best_of_n,
+    "embedding": embedding,
+    "embedding-adaptive": embedding_adaptive,
+    "gcg": gcg,
+    "steering": steering,
+    "finetuning": finetuning,
+}

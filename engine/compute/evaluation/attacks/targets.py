@@ -1,0 +1,68 @@
+"""What optimising attacks push towards: the words a compliant answer would begin with, and their loss.
+
+Knows nothing of how an attack searches.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from engine.compute.evaluation.attacks.attempt import text_ids
+from engine.compute.models import LoadedModel, adapted, chat_text
+from engine.records.evaluation_rows import EvaluationRow, prefill_of
+from engine.records.prompts import Turn
+
+TARGET_TOKENS = 32
+_MARK = "\u2407"
+
+
+def target_ids(model: LoadedModel, row: EvaluationRow) -> list[int]:
+    """The row's target, cut to what such attacks usually aim at; a row without one aims at its prefill."""
+    return text_ids(model, row.target or prefill_of(row))[:TARGET_TOKENS]
+
+
+def around(model: LoadedModel, text: str) -> tuple[list[int], list[int]]:
+    """Token ids of the chat text before and after the place where an adversarial suffix of the request goes."""
+    whole = chat_text(model.tokenizer, [Turn(role="user", content=f"{text} {_MARK}")])
+    before, _, after = whole.rpartition(_MARK)
+    return text_ids(model, before), text_ids(model, after)
+
+
+def embed(model: LoadedModel, ids: Sequence[int]) -> Float[Tensor, "token d_model"]:
+    return embedding_table(model)[torch.tensor(list(ids), dtype=torch.long, device=model.device)]
+
+
+def embedding_table(model: LoadedModel) -> Float[Tensor, "vocabulary d_model"]:
+    """The vectors of all tokens, without a gradient."""
+    table = model.causal_lm.get_input_embeddings().weight
+    assert isinstance(table, Tensor)
+    return table.detach()
+
+
+def target_loss(
+    model: LoadedModel,
+    adapter: str | None,
+    before: Float[Tensor, "before d_model"],
+    suffixes: Float[Tensor, "suffix token d_model"],
+    after: Float[Tensor, "after d_model"],
+    target: Sequence[int],
+) -> Float[Tensor, " suffix"]:
+    """Mean nats a token of the target behind each suffix: what the attacks lower."""
+    count = len(suffixes)
+    words = embed(model, target)
+    inputs = torch.cat(
+        [
+            before.expand(count, *before.shape),
+            suffixes,
+            after.expand(count, *after.shape),
+            words.expand(count, *words.shape),
+        ],
+        dim=1,
+    )
+    with adapted(model, adapter):
+        logits = model.causal_lm(inputs_embeds=inputs, use_cache=False, logits_to_keep=len(target) + 1).logits
+    wanted = torch.tensor(list(target), device=model.device).expand(count, -1)
+    losses = torch.nn.functional.cross_entropy(logits[:, :-1].float().transpose(1, 2), wanted, reduction="none")
+    return losses.mean(1)

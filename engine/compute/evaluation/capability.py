@@ -1,0 +1,74 @@
+"""Kept abilities that are not a matter of attacks: multiple-choice questions, and the speed of answering.
+
+Knows nothing of where questions come from.
+"""
+
+import time
+from collections.abc import Generator, Sequence
+from typing import NamedTuple
+
+import torch
+
+from engine.compute.evaluation.attacks.attempt import request_ids, text_ids
+from engine.compute.evaluation.scoring import left_padded
+from engine.compute.generation import generate
+from engine.compute.models import LoadedModel, adapted
+from engine.records.evaluation_rows import EvaluationRow
+from engine.records.mmlu import LETTERS, Question
+
+QUESTION_TOKENS = 1024
+SPEED_ROWS = 8
+SPEED_TOKENS = 32
+ASK = "Answer with the letter of the right choice.\n\n"
+BEGUN = "The answer is"
+
+
+class Answered(NamedTuple):
+    correct: int
+    n: int
+
+
+def multiple_choice(
+    model: LoadedModel, adapter: str | None, questions: Sequence[Question]
+) -> Generator[int, None, Answered]:
+    """How many questions have the right letter as the likeliest of the four; yields how many are done."""
+    letters = [text_ids(model, f" {letter}")[-1] for letter in LETTERS]
+    rows = [request_ids(model, ASK + question.text) + text_ids(model, BEGUN) for question in questions]
+    order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+    correct = done = 0
+    while order:
+        count = max(1, QUESTION_TOKENS // len(rows[order[0]]))
+        group, order = order[:count], order[count:]
+        ids, attention, positions = left_padded(
+            [rows[index] for index in group], pad_id=model.tokenizer.pad_token_id or 0, device=model.device
+        )
+        with torch.no_grad(), adapted(model, adapter):
+            logits = model.causal_lm(
+                input_ids=ids, attention_mask=attention, position_ids=positions, use_cache=False, logits_to_keep=1
+            ).logits[:, -1]
+        chosen = logits[:, letters].argmax(-1).tolist()
+        correct += sum(LETTERS[choice] == questions[index].answer for choice, index in zip(chosen, group, strict=True))
+        done += len(group)
+        yield done
+    return Answered(correct, len(rows))
+
+
+def tokens_per_second(
+    model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow]
+) -> Generator[int, None, float]:
+    """New tokens a second of a batch of rows; time that other jobs take between tokens is not counted."""
+    prompts = [request_ids(model, rows[index % len(rows)].prompt) for index in range(SPEED_ROWS)]
+    steps = generate(model, prompts, new_tokens=SPEED_TOKENS, adapter=adapter)
+    tokens, seconds = 0, 0.0
+    while True:
+        started = time.perf_counter()
+        try:
+            count = next(steps)
+        except StopIteration:
+            break
+        if count > 1:
+            # The first token reads the whole prompt: that is another speed.
+            seconds += time.perf_counter() - started
+            tokens += len(prompts)
+        yield count
+    return tokens / seconds if seconds else 0.0

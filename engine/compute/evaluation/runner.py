@@ -1,0 +1,189 @@
+"""One attack on one model over many rows: ask, judge, remember. What was asked and judged once is never asked again.
+
+Answers are remembered by what decides them (weights, attack, budget, seed, length, row), verdicts by the answer and the
+judge; so an evaluation that was broken off goes on where it was. Knows nothing of queues or reports.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from engine.compute.elicitation import model_fingerprint
+from engine.compute.evaluation.attacks.attempt import Attempt, Options, request_ids
+from engine.compute.evaluation.attacks.table import ATTACK_FUNCTIONS
+from engine.compute.evaluation.judges import Verdict, judge_answers, rules_identity
+from engine.compute.models import LoadedModel, adapter_parameters
+from engine.records.attacks import ATTACKS
+from engine.records.evaluation_rows import EvaluationRow
+from engine.records.evaluations import CurvePoint, Word
+from engine.records.files import append_line
+
+Found = TypeVar("Found")
+
+
+class Outcome(NamedTuple):
+    """What became of one row. `budget` is what the first success cost, 0 without one; `attempt` is that success, else
+    the last attempt."""
+
+    row: EvaluationRow
+    word: Word
+    verdict: Verdict
+    attempt: Attempt
+    budget: int
+
+
+class Judge(NamedTuple):
+    """identity: what verdicts are remembered under."""
+
+    identity: str
+    verdicts: Callable[[LoadedModel, Sequence[EvaluationRow], Sequence[Attempt]], Generator[None, None, list[Verdict]]]
+
+
+class Memory:
+    """Answers and verdicts by content key in a file that grows by a line a group. A torn last line is read as none."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.attempts: dict[str, list[Attempt]] = {}
+        self.verdicts: dict[str, list[Verdict]] = {}
+        for line in file.read_text(errors="replace").split("\n") if file.is_file() else ():
+            try:
+                content = json.loads(line)
+                for key, found in content.get("attempts", {}).items():
+                    self.attempts[key] = [_attempt(one) for one in found]
+                for key, found in content.get("verdicts", {}).items():
+                    self.verdicts[key] = [Verdict(*one) for one in found]
+            except (ValueError, TypeError, AttributeError, IndexError):
+                continue
+
+    def add_attempts(self, found: dict[str, list[Attempt]]) -> None:
+        self._add("attempts", found)
+        self.attempts |= found
+
+    def add_verdicts(self, found: dict[str, list[Verdict]]) -> None:
+        self._add("verdicts", found)
+        self.verdicts |= found
+
+    def _add(self, kind: str, found: dict) -> None:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        append_line(self.file, json.dumps({kind: found}))
+
+
+def rules_judge() -> Judge:
+    """The built-in rules, under the base model's eyes."""
+
+    def verdicts(
+        model: LoadedModel, rows: Sequence[EvaluationRow], attempts: Sequence[Attempt]
+    ) -> Generator[None, None, list[Verdict]]:
+        return (
+            yield from judge_answers(
+                model,
+                [attempt.prompt_ids for attempt in attempts],
+                [attempt.answer_ids for attempt in attempts],
+                prefills=[attempt.prefill_ids for attempt in attempts],
+                requests_ids=[request_ids(model, row.prompt) for row in rows],
+            )
+        )
+
+    return Judge(rules_identity(), verdicts)
+
+
+def memory_file(folder: Path, model: LoadedModel, adapter: str | None) -> Path:
+    """Where answers of these very weights are remembered."""
+    name = model_fingerprint(model)
+    if adapter is not None:
+        digest = hashlib.sha256()
+        for key, parameter in adapter_parameters(model, adapter):
+            digest.update(key.replace(f".{adapter}.", ".").encode())
+            digest.update(parameter.detach().float().cpu().numpy().tobytes())
+        name += f"-{digest.hexdigest()[:16]}"
+    return folder / f"{name}.jsonl"
+
+
+def run_attack(
+    model: LoadedModel,
+    adapter: str | None,
+    rows: Sequence[EvaluationRow],
+    name: str,
+    options: Options,
+    *,
+    judge: Judge,
+    memory: Memory,
+) -> Generator[float, None, list[Outcome]]:
+    """Ask every row, judge every answer; yields how many rows are done. Rows of similar length go together."""
+    keys = [attempt_key(name, options, row) for row in rows]
+    order = sorted(range(len(rows)), key=lambda index: len(rows[index].prompt) + len(rows[index].target))
+    size = ATTACKS[name].rows * (1 if model.device.type == "cpu" else 8)
+    for start in range(0, len(order), size):
+        group = order[start : start + size]
+        missing = [index for index in group if keys[index] not in memory.attempts]
+        if missing:
+            steps = ATTACK_FUNCTIONS[name](model, adapter, [rows[index] for index in missing], options)
+            found = yield from _shares(steps, start, len(group))
+            memory.add_attempts(dict(zip((keys[index] for index in missing), found, strict=True)))
+        yield from _judge(model, [rows[i] for i in group], [keys[i] for i in group], judge, memory, start)
+    return [
+        outcome(row, memory.attempts[key], memory.verdicts[f"{key}:{judge.identity}"])
+        for row, key in zip(rows, keys, strict=True)
+    ]
+
+
+def outcome(row: EvaluationRow, attempts: Sequence[Attempt], verdicts: Sequence[Verdict]) -> Outcome:
+    """One success is a success, at the budget it cost. Without one, what most attempts came to; a tie is a refusal."""
+    for attempt, verdict in zip(attempts, verdicts, strict=True):
+        if verdict.word == "complied":
+            return Outcome(row, "complied", verdict, attempt, attempt.budget)
+    words = [verdict.word for verdict in verdicts if verdict.word != "unparseable"]
+    if not words:
+        return Outcome(row, "unparseable", verdicts[-1], attempts[-1], 0)
+    word: Word = "incoherent" if words.count("incoherent") > words.count("refused") else "refused"
+    place = max(index for index, verdict in enumerate(verdicts) if verdict.word == word)
+    return Outcome(row, word, verdicts[place], attempts[place], 0)
+
+
+def success_curve(outcomes: Sequence[Outcome], budgets: Sequence[int]) -> tuple[CurvePoint, ...]:
+    """How many rows had complied once each budget was spent."""
+    counted = [one for one in outcomes if one.word != "unparseable"]
+    return tuple(
+        CurvePoint(budget=budget, complied=sum(0 < one.budget <= budget for one in counted), n=len(counted))
+        for budget in budgets
+    )
+
+
+def attempt_key(name: str, options: Options, row: EvaluationRow) -> str:
+    content = json.dumps([name, options.budget, options.seed, options.new_tokens, row.prompt, row.target])
+    return hashlib.sha256(content.encode()).hexdigest()[:24]
+
+
+def _judge(
+    model: LoadedModel, rows: Sequence[EvaluationRow], keys: Sequence[str], judge: Judge, memory: Memory, done: int
+) -> Generator[float, None, None]:
+    missing = [
+        (row, key) for row, key in zip(rows, keys, strict=True) if f"{key}:{judge.identity}" not in memory.verdicts
+    ]
+    if not missing:
+        yield float(done + len(rows))
+        return
+    asked = [(row, attempt) for row, key in missing for attempt in memory.attempts[key]]
+    steps = judge.verdicts(model, [row for row, _ in asked], [attempt for _, attempt in asked])
+    verdicts = iter((yield from _shares(steps, done + len(rows), 0)))
+    memory.add_verdicts(
+        {f"{key}:{judge.identity}": [next(verdicts) for _ in memory.attempts[key]] for _, key in missing}
+    )
+
+
+def _shares(steps: Generator[float | None, None, Found], done: int, rows: int) -> Generator[float, None, Found]:
+    """Shares of a group as rows of the whole."""
+    while True:
+        try:
+            share = next(steps)
+        except StopIteration as end:
+            return end.value
+        yield done + rows * (share or 0.0)
+
+
+def _attempt(content: Sequence) -> Attempt:
+    budget, prompt, answer, prefill, asked = content
+    return Attempt(budget, tuple(prompt), tuple(answer), tuple(prefill), asked)

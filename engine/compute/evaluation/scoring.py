@@ -1,0 +1,76 @@
+"""How likely an answer is, token by token, under one adapter or none. Knows nothing of what the figures are for."""
+
+from collections.abc import Generator, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from engine.compute.models import LoadedModel, adapted
+
+# Logits are the memory: rows x answer tokens x vocabulary.
+LOGITS_PER_BATCH = 60_000_000
+
+
+def answer_nats(
+    model: LoadedModel,
+    contexts: Sequence[Sequence[int]],
+    answers: Sequence[Sequence[int]],
+    *,
+    adapter: str | None = None,
+) -> Generator[None, None, list[list[float]]]:
+    """Nats (negative log-likelihood) of each answer's tokens, each given its context and the tokens before it.
+
+    An empty answer gives an empty list. Rows of similar length go through together.
+    """
+    found: list[list[float]] = [[] for _ in answers]
+    order = sorted((i for i, answer in enumerate(answers) if answer), key=lambda i: len(contexts[i]) + len(answers[i]))
+    vocabulary = model.causal_lm.get_output_embeddings().weight.shape[0]
+    while order:
+        longest = max(len(answers[index]) for index in order)
+        rows = max(1, min(32, LOGITS_PER_BATCH // (vocabulary * (longest + 1))))
+        group, order = order[:rows], order[rows:]
+        with torch.no_grad(), adapted(model, adapter):
+            nats = _batch_nats(model, [contexts[i] for i in group], [answers[i] for i in group])
+        for index, row in zip(group, nats.tolist(), strict=True):
+            found[index] = row[len(row) - len(answers[index]) :]
+        yield None
+    return found
+
+
+def mean_nats(nats: Sequence[Sequence[float]]) -> float | None:
+    """Mean over all tokens of all rows; None when there is no token."""
+    tokens = sum(len(row) for row in nats)
+    return sum(sum(row) for row in nats) / tokens if tokens else None
+
+
+def left_padded(
+    rows: Sequence[Sequence[int]], *, pad_id: int, device: torch.device
+) -> tuple[Int[Tensor, "prompt token"], Int[Tensor, "prompt token"], Int[Tensor, "prompt token"]]:
+    """Token ids, attention and positions of rows that end together."""
+    longest = max(len(row) for row in rows)
+    ids = torch.full((len(rows), longest), pad_id, dtype=torch.long)
+    attention = torch.zeros_like(ids)
+    for index, row in enumerate(rows):
+        ids[index, longest - len(row) :] = torch.tensor(list(row), dtype=torch.long)
+        attention[index, longest - len(row) :] = 1
+    positions = (attention.cumsum(-1) - 1).clamp_min(0)
+    return ids.to(device), attention.to(device), positions.to(device)
+
+
+def _batch_nats(
+    model: LoadedModel, contexts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]
+) -> Float[Tensor, "prompt answer_token"]:
+    """Right-aligned nats; columns left of a shorter answer belong to its context and mean nothing."""
+    longest = max(len(answer) for answer in answers)
+    rows = [[*context, *answer] for context, answer in zip(contexts, answers, strict=True)]
+    ids, attention, positions = left_padded(rows, pad_id=model.tokenizer.pad_token_id or 0, device=model.device)
+    logits = model.causal_lm(
+        input_ids=ids,
+        attention_mask=attention,
+        position_ids=positions,
+        use_cache=False,
+        logits_to_keep=min(longest + 1, ids.shape[1]),
+    ).logits
+    wanted = ids[:, ids.shape[1] - (logits.shape[1] - 1) :]
+    return torch.nn.functional.cross_entropy(logits[:, :-1].float().transpose(1, 2), wanted, reduction="none").cpu()

@@ -1,0 +1,181 @@
+"""One forward pass for rows of several model states: all rows share the base weights, each adapter adds its low-rank
+update to its own rows. Knows nothing of tokens or texts.
+
+peft's own mixed batches give the same numbers more slowly: its bookkeeping for each layer eats the gain.
+docs/decisions/0006 has the measurements.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+from torch.nn import functional
+
+from engine.compute.models import LoadedModel
+from engine.records.errors import ModelError
+
+# Above so few rows the usual product of rows and weights is the faster one on a CPU.
+QUICK_ROWS = 8
+QUICK_ROWS_NARROW = 2
+
+Forward = Callable[..., Tensor]
+
+
+class RowState(NamedTuple):
+    """The state one row is computed under: an adapter's name in memory (None: the base model), and how much of it.
+
+    dose 1 is the adapter as trained, 0 the base model.
+    """
+
+    adapter: str | None = None
+    dose: float = 1.0
+
+
+class _Factors(NamedTuple):
+    """An adapter's part in one layer: what it adds is up (down (states)) times the scaling."""
+
+    down: Float[Tensor, "rank inputs"]
+    up: Float[Tensor, "outputs rank"]
+    scaling: float
+
+
+class _Update(NamedTuple):
+    """What is added to the rows first..end of a layer's outputs."""
+
+    first: int
+    end: int
+    factors: _Factors
+    dose: float
+
+
+class _Place(NamedTuple):
+    """Where a layer hangs in the model, and what it does while the mixed batch is active."""
+
+    siblings: dict[str, nn.Module | None]
+    key: str
+    layer: nn.Module
+    forward: Forward
+
+
+class MixedBatch:
+    """Rows of several states over one base model. `with batch.active():` around each forward pass.
+
+    Entering is cheap, so that a generator may leave it at every token: between two of them other jobs train or ask
+    the same model. The adapters' weights are held, not their names: one in training is asked as it is at each step, and
+    one that is taken out of memory in the middle of an answer still answers to its end.
+    """
+
+    def __init__(self, model: LoadedModel, states: Sequence[RowState]) -> None:
+        """states: one a row, rows of equal state together. Raises ModelError for an adapter that is not plain LoRA."""
+        self.model = model
+        self.states = list(states)
+        self._factors = {
+            state.adapter: _adapter_factors(model, state.adapter) for state in states if state.adapter is not None
+        }
+        self._places: list[_Place] = []
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows alone."""
+        self.states = [self.states[row] for row in rows]
+        self._places = []
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Layers compute the mixed batch inside, and are as they were afterwards, whatever happened inside."""
+        if not self._places or any(place.siblings.get(place.key) is not place.layer for place in self._places):
+            # Attaching the first adapter, or removing the last, puts other layers into the model.
+            self._places = self._plan()
+        try:
+            for place in self._places:
+                place.layer.__dict__["forward"] = place.forward
+            yield
+        finally:
+            for place in self._places:
+                place.layer.__dict__.pop("forward", None)
+
+    def _plan(self) -> list[_Place]:
+        groups = list(_groups(self.states))
+        places = []
+        for path, layer, siblings, key in _linear_layers(self.model):
+            updates = [
+                _Update(first, end, self._factors[state.adapter][path], state.dose)
+                for first, end, state in groups
+                if state.adapter is not None and state.dose and path in self._factors[state.adapter]
+            ]
+            base = layer.get_base_layer() if isinstance(layer, LoraLayer) else layer
+            places.append(_Place(siblings, key, layer, _forward(base, updates)))
+        return places
+
+
+def _forward(base: nn.Module, updates: Sequence[_Update]) -> Forward:
+    product = _product(base)
+    if not updates:
+        return product
+
+    def forward(states: Tensor) -> Tensor:
+        outputs = product(states)
+        for first, end, factors, dose in updates:
+            low = functional.linear(states[first:end].to(factors.down.dtype), factors.down)
+            added = functional.linear(low, factors.up) * (factors.scaling * dose)
+            outputs[first:end] = (outputs[first:end] + added).to(outputs.dtype)
+        return outputs
+
+    return forward
+
+
+def _product(base: nn.Module) -> Forward:
+    """The layer's own product; with few rows on a CPU as weights times rows, which takes half the time or less."""
+    if type(base) is not nn.Linear or base.weight.device.type != "cpu" or base.weight.dtype != torch.float32:
+        return type(base).forward.__get__(base)
+    weight, bias = base.weight, base.bias
+    limit = QUICK_ROWS if base.out_features >= base.in_features else QUICK_ROWS_NARROW
+
+    def product(states: Tensor) -> Tensor:
+        count = states.numel() // states.shape[-1]
+        if count > limit:
+            return functional.linear(states, weight, bias)
+        rows = states.reshape(count, -1)
+        # For a single row the library takes its slow way through a vector product; twice the row is faster.
+        columns = (rows if count > 1 else torch.cat([rows, rows])).t()
+        outputs = torch.mm(weight, columns).t()[:count].contiguous()
+        if bias is not None:
+            outputs += bias
+        return outputs.view(*states.shape[:-1], -1)
+
+    return product
+
+
+def _groups(states: Sequence[RowState]) -> Iterator[tuple[int, int, RowState]]:
+    first = 0
+    for row in range(1, len(states) + 1):
+        if row == len(states) or states[row] != states[first]:
+            yield first, row, states[first]
+            first = row
+
+
+def _linear_layers(model: LoadedModel) -> Iterator[tuple[str, Any, Any, str]]:
+    """Path, layer, and place of every linear layer; with adapters attached, of the layers that PEFT wrapped."""
+    for path, parent in model.causal_lm.named_modules():
+        if isinstance(parent, LoraLayer) or ".lora_" in path:
+            continue
+        for key, layer in parent.named_children():
+            if isinstance(layer, LoraLayer) or type(layer) is nn.Linear:
+                yield f"{path}.{key}" if path else key, layer, parent._modules, key
+
+
+def _adapter_factors(model: LoadedModel, name: str) -> dict[str, _Factors]:
+    """An adapter's part in each layer it adapts, by the layer's path."""
+    found = {}
+    for path, layer, _, _ in _linear_layers(model):
+        if isinstance(layer, LoraLayer) and name in layer.lora_A:
+            if name in layer.lora_variant or layer.lora_bias.get(name):
+                raise ModelError(f"The adapter {name} is not plain LoRA: only plain LoRA can be asked side by side.")
+            down, up = layer.lora_A[name], layer.lora_B[name]
+            found[path] = _Factors(down.weight, up.weight, float(layer.scaling[name]))  # type: ignore[arg-type]
+    if not found:
+        raise ModelError(f"The adapter {name} is not in memory: choose the run again.")
+    return found

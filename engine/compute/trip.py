@@ -1,0 +1,96 @@
+"""Where along a text the breaker trips: cosine between base and rerouted states, per block and token, teacher-forced.
+And what a dose costs: loss on known answers. Knows nothing of chats or runs.
+"""
+
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+from torch.nn import functional
+
+from engine.compute.activations import block_states, pad
+from engine.compute.base_states import row_batch
+from engine.compute.batches import micro_batches
+from engine.compute.elicitation import Row
+from engine.compute.mixed import MixedBatch, RowState
+from engine.compute.models import LoadedModel, adapted
+from engine.compute.reroute import BlockSpace, BlockStatistics, token_cosine
+from engine.records.files import write_whole
+
+GROUP_TOKENS = 512
+
+
+def trip(
+    model: LoadedModel, ids: Sequence[int], state: RowState, spaces: dict[int, BlockSpace]
+) -> Generator[None, None, Float[Tensor, "block token"]]:
+    """Cosine of the standardised states, 1 where nothing moved, for every block of `spaces` and every token."""
+    blocks = sorted(spaces)
+    base = _states(model, ids, RowState(), blocks)
+    yield None
+    rerouted = _states(model, ids, state, blocks)
+    cosines = [token_cosine(rerouted[b], base[b], spaces[b], "standardised")[0].cpu() for b in blocks]
+    yield None
+    return torch.stack(cosines)
+
+
+def standard_spaces(
+    model: LoadedModel, rows: Sequence[Row], *, file: Path
+) -> Generator[None, None, dict[int, BlockSpace]]:
+    """Mean and deviation of the base states of these rows at every block, the first token left out. Kept in `file`."""
+    known = _read_spaces(file, model)
+    if known:
+        return known
+    statistics = [BlockStatistics() for _ in model.blocks]
+    for group in micro_batches(rows, GROUP_TOKENS):
+        with torch.no_grad(), adapted(model, None):
+            outputs = block_states(model, row_batch(model, group), range(len(model.blocks))).outputs
+        for block, states in outputs.items():
+            for index, row in enumerate(group):
+                statistics[block].add(states[index, 1 : len(row.ids)])
+        yield None
+    spaces = {block: found.space() for block, found in enumerate(statistics)}
+    content = {
+        "mean": torch.stack([spaces[block].mean for block in spaces]).cpu(),
+        "deviation": torch.stack([spaces[block].deviation for block in spaces]).cpu(),
+        "centred_norm": torch.tensor([spaces[block].centred_norm for block in spaces]),
+    }
+    write_whole(file, save(content))
+    return spaces
+
+
+def answer_losses(model: LoadedModel, rows: Sequence[Row], state: RowState) -> Generator[None, None, list[float]]:
+    """Nats per answer token of each row under a state: how unlikely these answers have become."""
+    losses: dict[int, float] = {}
+    batch = MixedBatch(model, [state])
+    for index, row in enumerate(rows):
+        ids = torch.tensor([row.ids], device=model.device)
+        with torch.no_grad(), adapted(model, None), batch.active():
+            answer = len(row.ids) - row.response_start
+            logits = model.causal_lm(input_ids=ids, use_cache=False, logits_to_keep=answer + 1).logits[0, :-1]
+        losses[index] = float(functional.cross_entropy(logits.float(), ids[0, row.response_start :]))
+        yield None
+    return [losses[index] for index in range(len(rows))]
+
+
+def _states(model: LoadedModel, ids: Sequence[int], state: RowState, blocks: Sequence[int]) -> dict[int, Tensor]:
+    batch = pad([ids], pad_id=model.tokenizer.pad_token_id or 0, device=model.device)
+    with torch.no_grad(), adapted(model, None), MixedBatch(model, [state]).active():
+        return block_states(model, batch, blocks).outputs
+
+
+def _read_spaces(file: Path, model: LoadedModel) -> dict[int, BlockSpace]:
+    try:
+        content = load_file(file, device=str(model.device))
+    except (OSError, SafetensorError):
+        return {}
+    if content["mean"].shape != (len(model.blocks), model.d_model):
+        return {}
+    norms = content["centred_norm"].tolist()
+    return {
+        block: BlockSpace(content["mean"][block], content["deviation"][block], norms[block])
+        for block in range(len(norms))
+    }

@@ -1,0 +1,148 @@
+"""`python -m engine evaluate`: attack a run's circuit breaker in the foreground and write what was found as JSON.
+
+Exit codes: 0 done, 1 interrupted, 2 the run, a file, an attack or the place for the report is wrong (the message says
+which). The run's folder gains a file in evaluations/; its weights are only read.
+"""
+
+import argparse
+import json
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from engine.records.attacks import ATTACKS
+from engine.records.errors import RunError, SpecError
+from engine.records.evaluation_plan import ABILITIES, EvaluationPlan, parse_attack
+from engine.records.evaluations import SIDES, Evaluation
+from engine.records.files import storage_error, write_whole
+from engine.records.results import Event, Progress
+from engine.records.settings import Settings
+
+
+def evaluate(options: argparse.Namespace, settings: Settings) -> int:
+    """Evaluate one state of a run; figures go to --json, a summary to standard output."""
+    plan = _plan(options)
+    out = Path(options.json) if options.json else None
+    if out:
+        _check_writable(out)
+    from engine.device import Device
+    from engine.job_functions.evaluation import evaluate as found_by
+
+    steps = found_by(plan, Device(settings).tools(0))
+    screen = _Screen()
+    with closing(steps):
+        while True:
+            try:
+                screen.show(next(steps))
+            except StopIteration as end:
+                evaluation: Evaluation = end.value
+                break
+    screen.close()
+    if out:
+        write_whole(out, json.dumps(evaluation.report(), indent=2) + "\n")
+    print(summary(evaluation))
+    return 0
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("run", metavar="RUN", help="run id, or RUN@STEP for a checkpoint")
+    command.add_argument("--harmful", default="strongreject", metavar="FILE.jsonl", help=_ROWS)
+    command.add_argument("--benign", default="sample:benign", metavar="FILE.jsonl", help="rows of the same form")
+    command.add_argument(
+        "--attack",
+        action="append",
+        metavar="NAME[:BUDGET]",
+        help=f"may be given several times (default: direct and prefill); one of {', '.join(ATTACKS)}",
+    )
+    command.add_argument(
+        "--ability", action="append", metavar="NAME", help=f"also measure one of {', '.join(ABILITIES)}; several times"
+    )
+    command.add_argument("--json", metavar="OUT", help="write the figures here")
+    command.add_argument("--limit", type=int, default=0, help="at most this many rows a side, evenly taken; 0: all")
+    command.add_argument("--tokens", type=int, default=64, help="length of an answer, in tokens (default: 64)")
+    command.add_argument("--seed", type=int, default=0)
+
+
+_ROWS = (
+    'rows {"prompt": ..., "target": optional}: the target\'s opening is the prefill, its text the one whose loss is '
+    "measured; also strongreject, overrefusal or sample:NAME"
+)
+
+
+def summary(evaluation: Evaluation) -> str:
+    """The figures as lines for a terminal."""
+    lines = [f"{evaluation.run}: share that complied, with 95 % interval; refused and incoherent apart"]
+    counted = {name: {side: getattr(one, side) for side in SIDES} for name, one in evaluation.attacks.items()}
+    for name, sides in (counted | {"benign": dict(evaluation.benign_answers)}).items():
+        for side, one in sides.items():
+            rate = "-" if one.rate is None else f"{one.rate:.3f}"
+            lines.append(
+                f"  {name:<14} {side:<9} {rate}  [{one.ci95.low:.3f}, {one.ci95.high:.3f}]  n {one.n}  "
+                f"refused {one.refused}  incoherent {one.incoherent}  excluded {one.excluded}"
+            )
+    for label, losses in evaluation.loss.items():
+        base, rerouted = (("-" if one is None else f"{one:.3f}") for one in (losses.base, losses.rerouted))
+        lines.append(f"  loss on {label} targets, nats a token: base {base}, circuit-broken {rerouted}")
+    for one in evaluation.abilities:
+        base, rerouted = (("-" if value is None else f"{value:.3f}") for value in (one.base, one.rerouted))
+        lines.append(f"  {one.name}: base {base}, circuit-broken {rerouted} {one.unit or f'(n {one.n})'}")
+    return "\n".join(lines)
+
+
+def _plan(options: argparse.Namespace) -> EvaluationPlan:
+    try:
+        return EvaluationPlan(
+            state=options.run,
+            harmful=options.harmful,
+            benign=options.benign,
+            abilities=tuple(dict.fromkeys(options.ability or ())),
+            attacks=tuple(dict.fromkeys(parse_attack(text) for text in options.attack or ("direct", "prefill"))),
+            limit=options.limit,
+            new_tokens=options.tokens,
+            seed=options.seed,
+        )
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise SpecError(f"--{problem['loc'][0]}: {problem['msg']}, not {problem['input']!r}.") from error
+
+
+def _check_writable(out: Path) -> None:
+    """Before an hour of work, not after it."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.is_dir():
+            raise RunError(f"{out} is a folder: give --json the name of a file.")
+        with out.open("a"):
+            pass
+        if out.stat().st_size == 0:
+            out.unlink()
+    except OSError as error:
+        raise storage_error(out, error) from error
+
+
+class _Screen:
+    """Progress on standard error: a bar a phase."""
+
+    def __init__(self) -> None:
+        self.bar = None
+        self.phase = ""
+
+    def show(self, event: Event | None) -> None:
+        if not isinstance(event, Progress):
+            return
+        from tqdm import tqdm
+
+        if event.phase != self.phase:
+            self.close()
+            self.phase = event.phase
+            self.bar = tqdm(total=event.total or None, desc=event.message or event.phase, file=sys.stderr)
+        if self.bar is not None:
+            self.bar.n = event.done
+            self.bar.refresh()
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None

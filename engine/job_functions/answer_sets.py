@@ -1,0 +1,99 @@
+"""A whole prompt set answered by several states in the background, a batch of prompts at a time."""
+
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from engine.compute.datasets import read_prompts
+from engine.compute.elicitation import decode
+from engine.compute.evaluation.judges import judge_answers
+from engine.compute.generation import Ask, answer
+from engine.compute.mixed import RowState
+from engine.compute.models import LoadedModel
+from engine.compute.speech import conversation_tokens, prefill_tokens
+from engine.device import Tools
+from engine.records.answer_sets import AnswerSet, SetRequest, SetRow, open_set
+from engine.records.prompts import Prompt, Turn
+from engine.records.results import Event, Progress
+
+Job = Generator[Event | None, None, None]
+# Rows of one batch: the time of a step grows slowly up to here.
+ROWS = {"cpu": 24}
+ROWS_GPU = 128
+
+
+def answer_set_job(payload: dict[str, Any], tools: Tools) -> Job:
+    """Answer what is not answered yet, so that a set that was broken off goes on where it was."""
+    answers = open_set(tools.settings, payload["set"])
+    request = answers.request()
+    prompts = read_prompts(request.source, label=request.label)
+    prompts = prompts[: request.limit] if request.limit else prompts
+    known = {row.prompt_id for row in answers.rows()}
+    left = [prompt for prompt in prompts if prompt.id not in known]
+    done, total = len(prompts) - len(left), len(prompts)
+    model = yield from tools.acquire(request.model)
+    with ExitStack() as stack:
+        states = [
+            RowState(stack.enter_context(tools.attached(model, column.model_state)), column.dose)
+            for column in request.columns
+        ]
+        size = max(1, ROWS.get(model.device.type, ROWS_GPU) // len(states))
+        for start in range(0, len(left), size):
+            yield Progress(phase="answering", done=done, total=total)
+            batch = left[start : start + size]
+            yield from _answer(model, answers, request, batch, states)
+            done += len(batch)
+    yield Progress(phase="answering", done=done, total=total)
+
+
+def _answer(
+    model: LoadedModel,
+    answers: AnswerSet,
+    request: SetRequest,
+    prompts: Sequence[Prompt],
+    states: Sequence[RowState],
+) -> Generator[None, None, None]:
+    contexts, prefills = [], []
+    for prompt in prompts:
+        turns = _turns(request, prompt)
+        prefills.append(prefill_tokens(model, turns, request.prefill))
+        contexts.append(conversation_tokens(model, turns, reserved=len(prefills[-1])))
+    asks = [
+        Ask([*context, *prefill], state)
+        for context, prefill in zip(contexts, prefills, strict=True)
+        for state in states
+    ]
+    said: list[list[int]] = [[] for _ in asks]
+    for tokens in answer(model, asks, request.sampling):
+        for ids, token in zip(said, tokens or (), strict=False):
+            if token is not None:
+                ids.append(token)
+        yield None
+    each = len(states)
+    verdicts = yield from judge_answers(
+        model,
+        [context for context in contexts for _ in states],
+        said,
+        prefills=[prefill for prefill in prefills for _ in states],
+    )
+    for index, prompt in enumerate(prompts):
+        own = slice(index * each, (index + 1) * each)
+        answers.append(
+            SetRow(
+                prompt_id=prompt.id,
+                prompt=prompt.text,
+                label=prompt.label,
+                category=prompt.category,
+                style=prompt.style,
+                answers=tuple(decode(model, ids) for ids in said[own]),
+                words=tuple(verdict.word for verdict in verdicts[own]),
+                reasons=tuple(verdict.reason for verdict in verdicts[own]),
+            )
+        )
+
+
+def _turns(request: SetRequest, prompt: Prompt) -> tuple[Turn, ...]:
+    """The prompt's own turns; its system turn, if it has one, stands instead of the request's."""
+    if not request.system.strip() or any(turn.role == "system" for turn in prompt.turns):
+        return prompt.turns
+    return (Turn(role="system", content=request.system), *prompt.turns)

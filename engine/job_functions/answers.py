@@ -1,0 +1,158 @@
+"""Answers side by side: one exchange of a chat, token by token, then its trip and its verdicts."""
+
+import time
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack
+from typing import Any, Literal
+
+from engine.compute.evaluation.judges import judge_answers
+from engine.compute.generation import Ask, answer
+from engine.compute.mixed import RowState
+from engine.compute.models import LoadedModel
+from engine.compute.speech import Speaker, conversation_tokens, prefill_tokens
+from engine.compute.trip import trip
+from engine.device import Tools
+from engine.job_functions.known_answers import run_spaces
+from engine.records.chats import Answered, Chat, Column, Exchange, Failed, Judged, Pieces, Trip, open_chat
+from engine.records.errors import WorkbenchError
+from engine.records.results import Event, Progress
+from engine.records.runs import open_run
+
+Job = Generator[Event | None, None, None]
+DIGITS = 3
+
+
+def chat_job(payload: dict[str, Any], tools: Tools) -> Job:
+    """Answer one exchange in all its columns, or, with `measure`, measure again what was answered."""
+    chat = open_chat(tools.settings, payload["chat"])
+    number = int(payload["exchange"])
+    exchange = chat.exchange(number)
+    try:
+        model = yield from tools.acquire(exchange.model)
+        with ExitStack() as stack:
+            states = [
+                RowState(stack.enter_context(tools.attached(model, column.model_state)), column.dose)
+                for column in exchange.columns
+            ]
+            texts = [_Text(model, chat, number, index) for index in range(len(states))]
+            if not payload.get("measure"):
+                yield from _answer(model, chat, number, texts, states)
+            yield from _measure(model, chat, number, texts, states, tools)
+    except WorkbenchError as error:
+        chat.append(number, Failed(message=str(error)))
+        raise
+
+
+class _Text:
+    """One column's prompt and prefill as tokens. Raises ModelError when they cannot be asked."""
+
+    def __init__(self, model: LoadedModel, chat: Chat, number: int, column: int) -> None:
+        exchange = chat.exchange(number)
+        turns = chat.turns(number, column)
+        self.prefill = prefill_tokens(model, turns, exchange.prefill)
+        self.prompt = conversation_tokens(model, turns, reserved=len(self.prefill))
+
+    @property
+    def ids(self) -> list[int]:
+        return self.prompt + self.prefill
+
+
+def _answer(
+    model: LoadedModel, chat: Chat, number: int, texts: Sequence[_Text], states: Sequence[RowState]
+) -> Generator[None, None, None]:
+    """Write each token down as it comes, and at the end, or when stopped, what was said in all."""
+    sampling = _within_context(model, chat.exchange(number), texts)
+    speakers = [Speaker(model, text.ids) for text in texts]
+    ids: list[list[int]] = [[] for _ in texts]
+    reasons: list[Literal["end", "length", "stopped"]] = ["stopped"] * len(texts)
+    started = time.monotonic()
+    first = 0.0
+    steps = answer(model, [Ask(text.ids, state) for text, state in zip(texts, states, strict=True)], sampling)
+    try:
+        while True:
+            try:
+                tokens = next(steps)
+            except StopIteration as end:
+                reasons = end.value
+                break
+            if tokens is not None:
+                first = first or time.monotonic() - started
+                said = []
+                for column, token in enumerate(tokens):
+                    if token is not None:
+                        ids[column].append(token)
+                    said.append(() if token is None else (speakers[column].say(token),))
+                chat.append(number, Pieces(columns=tuple(said)))
+            yield None
+    finally:
+        steps.close()
+        chat.append(
+            number,
+            Answered(
+                ids=tuple(map(tuple, ids)),
+                reasons=tuple(reasons),
+                first_token_seconds=first,
+                seconds=time.monotonic() - started,
+            ),
+        )
+
+
+def _within_context(model: LoadedModel, exchange: Exchange, texts: Sequence[_Text]):
+    """No more new tokens than the longest prompt leaves room for."""
+    limit = model.card.context_length
+    room = limit - max(len(text.ids) for text in texts) if limit else exchange.sampling.new_tokens
+    return exchange.sampling.model_copy(update={"new_tokens": min(exchange.sampling.new_tokens, room)})
+
+
+def _measure(
+    model: LoadedModel,
+    chat: Chat,
+    number: int,
+    texts: Sequence[_Text],
+    states: Sequence[RowState],
+    tools: Tools,
+) -> Job:
+    """Along each column's text, the cosine between the base model and a rerouted one; then a word on each answer."""
+    exchange = chat.exchange(number)
+    answered = chat.reply(number).answered
+    if answered is None:
+        return
+    for index, (text, said) in enumerate(zip(texts, answered.ids, strict=True)):
+        other = _against(exchange.columns, index)
+        if other is None or not (text.prefill or said):
+            continue
+        yield Progress(phase="measuring", message="Where the breaker trips")
+        run = open_run(tools.settings.runs, exchange.columns[other].model_state.run_id)
+        spaces = yield from run_spaces(model, run, tools.settings)
+        cosines = yield from trip(model, [*text.ids, *said], states[other], spaces)
+        shown = cosines[:, len(text.prompt) :]
+        chat.append(
+            number,
+            Trip(
+                column=index,
+                against=exchange.columns[other],
+                prefill=len(text.prefill),
+                pieces=_pieces(model, text, said),
+                cosines=tuple(tuple(round(value, DIGITS) for value in block) for block in shown.tolist()),
+            ),
+        )
+    verdicts = yield from judge_answers(
+        model,
+        [text.prompt for text in texts],
+        answered.ids,
+        prefills=[text.prefill for text in texts],
+    )
+    for index, verdict in enumerate(verdicts):
+        chat.append(number, Judged(column=index, **verdict._asdict()))
+
+
+def _against(columns: Sequence[Column], index: int) -> int | None:
+    """The column whose adapter the base model is compared with along the text of column `index`."""
+    if not columns[index].model_state.is_base:
+        return index
+    return next((other for other, column in enumerate(columns) if not column.model_state.is_base), None)
+
+
+def _pieces(model: LoadedModel, text: _Text, said: Sequence[int]) -> tuple[str, ...]:
+    speaker = Speaker(model, text.prompt)
+    return tuple(speaker.say(token) for token in (*text.prefill, *said))

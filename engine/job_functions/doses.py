@@ -1,0 +1,43 @@
+"""Loss against dose for one breaker: the price of more and of less of it, on answers the training never saw."""
+
+from collections.abc import Generator
+from typing import Any
+
+from engine.compute.mixed import RowState
+from engine.compute.trip import answer_losses
+from engine.device import Tools
+from engine.job_functions.known_answers import known_rows
+from engine.records.doses import DOSES, DoseCurve, write_dose_curve
+from engine.records.prompts import Label
+from engine.records.results import Event, Progress
+from engine.records.runs import open_run
+from engine.records.states import parse_state
+
+ROWS = 6
+
+
+def dose_curve_job(payload: dict[str, Any], tools: Tools) -> Generator[Event | None, None, None]:
+    """Write the card of one state's dose curve."""
+    state = parse_state(payload["state"])
+    run = open_run(tools.settings.runs, state.run_id)
+    spec = run.spec()
+    model = yield from tools.acquire(spec.model)
+    sides: tuple[Label, Label] = ("harmful", "benign")
+    rows = {}
+    for label in sides:
+        rows[label] = yield from known_rows(model, spec, tools.settings, split="test", label=label, limit=ROWS)
+    losses: dict[Label, list[float]] = {label: [] for label in sides}
+    with tools.attached(model, state) as name:
+        for number, dose in enumerate(DOSES):
+            yield Progress(phase="measuring", done=number, total=len(DOSES), message="Loss against dose")
+            for label in sides:
+                found = yield from answer_losses(model, rows[label], RowState(name, dose))
+                losses[label].append(sum(found) / len(found))
+    curve = DoseCurve(
+        doses=DOSES,
+        harmful=tuple(losses["harmful"]),
+        benign=tuple(losses["benign"]),
+        rows=sum(len(found) for found in rows.values()),
+    )
+    write_dose_curve(tools.settings.cards, payload, curve)
+    yield None

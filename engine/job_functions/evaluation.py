@@ -1,0 +1,173 @@
+"""Evaluating one state of a run: attacks on both models, losses, kept abilities, and the report that is written.
+
+The run's weights are only read. Knows nothing of the queue or of other jobs.
+"""
+
+import time
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.compute.elicitation import decode
+from engine.compute.evaluation.attacks.attempt import request_ids, text_ids
+from engine.compute.evaluation.runner import (
+    Outcome,
+    rules_judge,
+    success_curve,
+)
+from engine.compute.evaluation.scoring import answer_nats, mean_nats
+from engine.compute.models import LoadedModel
+from engine.device import Tools
+from engine.job_functions.abilities import measure_abilities
+from engine.job_functions.subjects import Subject, attacked, subject_of
+from engine.records.attacks import ATTACKS
+from engine.records.evaluation_plan import AttackChoice, EvaluationPlan
+from engine.records.evaluation_rows import EvaluationRow, need_package_file, read_rows, style_of
+from engine.records.evaluations import (
+    SIDES,
+    AttackResult,
+    CurvePoint,
+    Evaluation,
+    Losses,
+    Sample,
+    Side,
+    count,
+    write_evaluation,
+)
+from engine.records.prompts import Label
+from engine.records.results import Event, Progress
+from engine.records.runs import open_run
+from engine.records.settings import Settings
+from engine.records.states import BASE_STATE, parse_state
+
+Job = Generator[Event | None, None, None]
+
+
+def evaluate_job(payload: dict[str, Any], tools: Tools) -> Job:
+    """Carry out an EvaluationPlan; the figures lie in the run's evaluations folder when this ends."""
+    plan = EvaluationPlan.model_validate(payload)
+    yield from evaluate(plan, tools)
+
+
+def evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Evaluation]:
+    """As evaluate_job, and return what was found. Raises a WorkbenchError when run, rows or judge cannot be had."""
+    settings = tools.settings
+    state = parse_state(plan.state)
+    run = open_run(settings.runs, state.run_id)
+    rows: dict[Label, list[EvaluationRow]] = {
+        "harmful": read_rows(plan.harmful, label="harmful", settings=settings, limit=plan.limit),
+        "benign": read_rows(plan.benign, label="benign", settings=settings, limit=plan.limit),
+    }
+    packages = _templates_folder(plan, settings)
+    started = time.monotonic()
+    model = yield from tools.acquire(run.spec().model)
+    judge = rules_judge()
+    found: dict[tuple[str, Side], list[Outcome]] = {}
+    with tools.attached(model, state) as adapter, tools.attached(model, BASE_STATE):
+        subjects = [subject_of(side, model, adapter, settings) for side in SIDES]
+        for subject in subjects:
+            for choice in _with_direct(plan):
+                found[choice.name, subject.side] = yield from attacked(
+                    plan, choice, rows["harmful"], subject, judge, packages=packages
+                )
+            found["benign", subject.side] = yield from attacked(
+                plan, AttackChoice(name="direct"), rows["benign"], subject, judge, what="benign requests"
+            )
+        abilities = yield from measure_abilities(plan, rows["benign"], subjects, judge, settings)
+        losses: dict[Label, Losses] = {}
+        for label, name in (("harmful", "direct"), ("benign", "benign")):
+            losses[label] = yield from _losses(label, found[name, "base"], subjects)  # type: ignore[index,arg-type]
+    evaluation = Evaluation(
+        key=plan.key,
+        run=str(state),
+        harmful=_name(plan.harmful),
+        benign=_name(plan.benign),
+        judge=judge.identity,
+        new_tokens=plan.new_tokens,
+        seed=plan.seed,
+        attacks={choice.name: _result(choice, found) for choice in plan.attacks},
+        benign_answers={side: count(one.word for one in found["benign", side]) for side in SIDES},
+        loss=losses,
+        abilities=abilities,
+        seconds=time.monotonic() - started,
+    )
+    names = ("benign", *(choice.name for choice in plan.attacks))
+    samples = [_sample(name, side, one, model) for name in names for side in SIDES for one in found[name, side]]
+    write_evaluation(run, settings, evaluation, samples)
+    return evaluation
+
+
+def _templates_folder(plan: EvaluationPlan, settings: Settings) -> str:
+    """The folder of jailbreak templates, '' where no attack asks for it. Raises DataError when it must be there."""
+    if not any(choice.name == "templates" for choice in plan.attacks):
+        return ""
+    file = need_package_file(ATTACKS["templates"].package, "jailbreak/text_jailbreak.py", settings)
+    return str(file.parent / "templates")
+
+
+def _with_direct(plan: EvaluationPlan) -> Sequence[AttackChoice]:
+    """Direct answers are always needed: their losses are measured where a row has no target."""
+    if any(choice.name == "direct" for choice in plan.attacks):
+        return plan.attacks
+    return (AttackChoice(name="direct"), *plan.attacks)
+
+
+def _losses(label: Label, base: Sequence[Outcome], subjects: Sequence[Subject]) -> Generator[Event, None, Losses]:
+    """Nats a token of the targets, or, for rows without one, of the base model's own answers that complied."""
+    model = subjects[0].model
+    contexts, answers = [], []
+    for one in base:
+        answer = text_ids(model, one.row.target) if one.row.target else list(one.attempt.answer_ids)
+        if answer and (one.row.target or one.word == "complied"):
+            contexts.append(request_ids(model, one.row.prompt))
+            answers.append(answer)
+    figures: dict[Side, float | None] = {}
+    for subject in subjects:
+        steps = answer_nats(model, contexts, answers, adapter=subject.adapter)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                figures[subject.side] = mean_nats(end.value)
+                break
+            yield Progress(phase=f"loss on {label} targets, {subject.side}")
+    return Losses(base=figures["base"], rerouted=figures["rerouted"])
+
+
+def _result(choice: AttackChoice, found: dict[tuple[str, Side], list[Outcome]]) -> AttackResult:
+    base, rerouted = found[choice.name, "base"], found[choice.name, "rerouted"]
+    styles: dict[str, dict[Side, Any]] = {}
+    for style in dict.fromkeys(style_of(one.row) for one in base):
+        styles[style] = {
+            side: count(one.word for one in found[choice.name, side] if style_of(one.row) == style) for side in SIDES
+        }
+    budgets = sorted({one.budget for one in (*base, *rerouted) if one.budget} | {choice.spent})
+    curve: dict[Side, tuple[CurvePoint, ...]] = {}
+    if choice.spent > 1:
+        curve = {"base": success_curve(base, budgets), "rerouted": success_curve(rerouted, budgets)}
+    return AttackResult(
+        base=count(one.word for one in base),
+        rerouted=count(one.word for one in rerouted),
+        styles=styles,
+        curve=curve,
+        budget=choice.spent,
+    )
+
+
+def _sample(name: str, side: Side, one: Outcome, model: LoadedModel) -> Sample:
+    return Sample(
+        attack=name,
+        side=side,
+        prompt=one.row.prompt,
+        asked=one.attempt.asked,
+        answer=decode(model, one.attempt.answer_ids),
+        word=one.word,
+        reason=one.verdict.reason,
+        nats=one.verdict.nats_per_token,
+        budget=one.budget,
+    )
+
+
+def _name(source: str) -> str:
+    """A file by its name alone: paths of this machine mean nothing in a report."""
+    return Path(source).name if "/" in source else source

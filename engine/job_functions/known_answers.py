@@ -1,0 +1,58 @@
+"""Prompts of a run with the base model's own answers, as rows: what spaces and losses outside of training rest on."""
+
+from collections.abc import Generator
+from pathlib import Path
+
+from engine.compute.datasets import read_prompts
+from engine.compute.elicitation import Row, elicit, encode
+from engine.compute.models import LoadedModel
+from engine.compute.reroute import BlockSpace
+from engine.compute.trip import standard_spaces
+from engine.records.errors import DataError
+from engine.records.prompts import Label, Prompt, Split, select
+from engine.records.results import Event
+from engine.records.runs import Run
+from engine.records.settings import Settings
+from engine.records.spec import DataSpec, RunSpec
+
+SPACE_PROMPTS = 24
+
+
+def known_rows(
+    model: LoadedModel, spec: RunSpec, settings: Settings, *, split: Split, label: Label, limit: int
+) -> Generator[Event, None, list[Row]]:
+    """Rows of one side and split of a run; answers come from the cache where the run was trained on this machine.
+
+    Where the run's prompt files are gone, prompts of the sets that ship stand in for them.
+    """
+    data = spec.data
+    try:
+        prompts = _prompts(data, label, split, spec.seed)
+    except DataError:
+        data = DataSpec(new_tokens=data.new_tokens)
+        prompts = _prompts(data, label, split, spec.seed)
+    pairs = yield from elicit(model, prompts[:limit], data, answers_folder=settings.answers, seed=spec.seed)
+    rows = [encode(model, pair, data) for pair in pairs]
+    return [row for row in rows if len(row.ids) > row.response_start]
+
+
+def run_spaces(
+    model: LoadedModel, run: Run, settings: Settings
+) -> Generator[Event | None, None, dict[int, BlockSpace]]:
+    """Mean and deviation of the base states at every block over prompts and answers of both sides of a run."""
+    file = _spaces_file(run, settings)
+    rows: list[Row] = []
+    if not file.is_file():
+        for label in ("harmful", "benign"):
+            rows += yield from known_rows(model, run.spec(), settings, split="train", label=label, limit=SPACE_PROMPTS)
+    return (yield from standard_spaces(model, rows, file=file))
+
+
+def _prompts(data: DataSpec, label: Label, split: Split, seed: int) -> list[Prompt]:
+    source = data.circuit_breaker if label == "harmful" else data.retain
+    prompts = read_prompts(source, label=label, answer_field=data.answer_field)
+    return select(prompts, data, label=label, split=split, seed=seed)
+
+
+def _spaces_file(run: Run, settings: Settings) -> Path:
+    return settings.cache / "spaces" / f"{run.record().digest}.safetensors"

@@ -1,0 +1,51 @@
+"""The two models of an evaluation, and one attack on one of them with its progress. Knows nothing of reports."""
+
+from collections.abc import Generator, Sequence
+from typing import NamedTuple
+
+from engine.compute.evaluation.attacks.attempt import Options
+from engine.compute.evaluation.runner import Judge, Memory, Outcome, memory_file, run_attack
+from engine.compute.models import LoadedModel
+from engine.records.attacks import ATTACKS
+from engine.records.evaluation_plan import AttackChoice, EvaluationPlan
+from engine.records.evaluation_rows import EvaluationRow
+from engine.records.evaluations import Side
+from engine.records.results import Event, Progress
+from engine.records.settings import Settings
+
+
+class Subject(NamedTuple):
+    """One of the two models, with what it answered before."""
+
+    side: Side
+    model: LoadedModel
+    adapter: str | None
+    memory: Memory
+
+
+def subject_of(side: Side, model: LoadedModel, adapter: str | None, settings: Settings) -> Subject:
+    name = adapter if side == "rerouted" else None
+    return Subject(side, model, name, Memory(memory_file(settings.cache / "evaluations", model, name)))
+
+
+def attacked(
+    plan: EvaluationPlan,
+    choice: AttackChoice,
+    rows: Sequence[EvaluationRow],
+    subject: Subject,
+    judge: Judge,
+    *,
+    what: str = "",
+    packages: str = "",
+) -> Generator[Event, None, list[Outcome]]:
+    options = Options(choice.spent, plan.seed, plan.new_tokens, packages)
+    """Ask and judge all rows. what: the words of the progress bar, the attack's title unless given."""
+    title = what or ATTACKS[choice.name].title
+    model = "base" if subject.side == "base" else "circuit-broken"
+    steps = run_attack(subject.model, subject.adapter, rows, choice.name, options, judge=judge, memory=subject.memory)
+    while True:
+        try:
+            done = next(steps)
+        except StopIteration as end:
+            return end.value
+        yield Progress(phase=f"{title}, {model}", done=min(int(done), len(rows)), total=len(rows))

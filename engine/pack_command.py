@@ -1,0 +1,93 @@
+"""`python -m engine pack`: copy a finished run into a folder fit for sharing, such as sample_data/runs.
+
+Left out: what models answered to harmful prompts, optimizer states, checkpoints, names of machines. Captured vectors
+are kept in half precision. digest.json holds the SHA-256 of every file.
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from engine.records.errors import RunError
+from engine.records.files import storage_error, write_whole
+from engine.records.results import AnyEvent, ProbeResult, StatusEvent
+from engine.records.runs import Run, effective, open_run
+from engine.records.settings import Settings
+
+DIGEST = "digest.json"
+HIDDEN = "(left out)"
+
+
+def pack(options: argparse.Namespace, settings: Settings) -> int:
+    """Write the copy and print its folder."""
+    run = open_run(settings.runs, options.run)
+    status = run.record().status
+    if status != "finished":
+        raise RunError(f"Run {run.id} is {status}: only a finished run can be packed.")
+    target = Path(options.folder) / run.id
+    if target.exists():
+        raise RunError(f"{target} already exists: delete it, or choose another folder.")
+    try:
+        pack_run(run, target)
+    except OSError as error:
+        raise storage_error(target, error) from error
+    size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    print(f"{size / 1e6:.1f} MB", file=sys.stderr)
+    print(target)
+    return 0
+
+
+def pack_run(run: Run, target: Path) -> None:
+    """record.json, which makes a folder a run, is written last."""
+    target.mkdir(parents=True)
+    shutil.copy(run.folder / "spec.json", target)
+    events = [_without_answers(event) for event in effective(run.events()[0]) if event.kind != "progress"]
+    write_whole(target / "events.jsonl", "".join(event.model_dump_json() + "\n" for event in events))
+    if (run.folder / "label.json").is_file():
+        shutil.copy(run.folder / "label.json", target)
+    shutil.copytree(run.adapter_folder, target / "adapter")
+    for capture in run.representations_folder.glob("*/capture.json"):
+        _pack_capture(capture.parent, target / "representations" / capture.parent.name)
+    for evaluation in (run.folder / "evaluations").glob("*.json"):
+        (target / "evaluations").mkdir(exist_ok=True)
+        shutil.copy(evaluation, target / "evaluations")
+    record = run.record().model_copy(update={"host": ""})
+    write_whole(target / DIGEST, json.dumps(digests(target), indent=1) + "\n")
+    write_whole(target / "record.json", record.model_dump_json(indent=2))
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a packed run but the record and the digests themselves."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in (DIGEST, "record.json")]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _pack_capture(source: Path, target: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    target.mkdir(parents=True)
+    for path in sorted(source.glob("*.safetensors")):
+        tensors = load_file(path)
+        exact = path.name.startswith("spaces")
+        save_file(
+            {name: tensor if exact else tensor.astype(np.float16) for name, tensor in tensors.items()},
+            target / path.name,
+        )
+    shutil.copy(source / "capture.json", target)
+
+
+def _without_answers(event: AnyEvent) -> AnyEvent:
+    if isinstance(event, ProbeResult):
+        answers = [
+            answer if answer.label == "benign" else answer.model_copy(update={"answer": HIDDEN})
+            for answer in event.answers
+        ]
+        return event.model_copy(update={"answers": tuple(answers)})
+    if isinstance(event, StatusEvent):
+        return event.model_copy(update={"message": ""})
+    return event

@@ -1,0 +1,116 @@
+"""A prompt set answered by several model states: what was asked, and an answer a line. Knows nothing of models.
+
+FOLDER/request.json   written once by whoever asks    answers.jsonl   appended by the worker
+       job            the job that answers
+
+Kept where a chat about the same models would be, in the folder answer_sets/ beside chats/.
+"""
+
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from engine.records.chats import MOST_COLUMNS, Column, Sampling, folders_of, home_of
+from engine.records.errors import RunError
+from engine.records.files import append_line, write_whole
+from engine.records.prompts import Label
+from engine.records.settings import Settings
+from engine.records.spec import ModelSpec
+
+
+class SetRequest(BaseModel):
+    """Answer the first `limit` prompts of a source (0: all), each by every column."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: ModelSpec
+    columns: tuple[Column, ...] = Field(min_length=1, max_length=MOST_COLUMNS)
+    source: str
+    label: Label
+    limit: int = Field(0, ge=0)
+    system: str = ""
+    prefill: str = ""
+    sampling: Sampling = Sampling()
+    created: float = Field(default_factory=time.time)
+
+
+class SetRow(BaseModel):
+    """One prompt with its answers and verdicts, in the order of the request's columns."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    prompt_id: str
+    prompt: str
+    label: Label
+    category: str = ""
+    style: str = ""
+    answers: tuple[str, ...]
+    words: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AnswerSet:
+    """One folder. Reading never changes it."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    def request(self) -> SetRequest:
+        """Raises RunError when it is missing or damaged."""
+        try:
+            return SetRequest.model_validate_json((self.folder / "request.json").read_bytes())
+        except (OSError, ValidationError) as error:
+            raise RunError(f"The answers in {self.folder} cannot be read: delete the folder.") from error
+
+    def set_job(self, job_id: int) -> None:
+        """Remember which job answers, so that the set can be followed from its link alone."""
+        write_whole(self.folder / "job", str(job_id))
+
+    def job(self) -> int | None:
+        try:
+            return int((self.folder / "job").read_text())
+        except (OSError, ValueError):
+            return None
+
+    def append(self, row: SetRow) -> None:
+        append_line(self.folder / "answers.jsonl", row.model_dump_json())
+
+    def rows(self) -> list[SetRow]:
+        try:
+            lines = (self.folder / "answers.jsonl").read_bytes()
+        except OSError:
+            return []
+        found = []
+        for line in lines[: lines.rfind(b"\n") + 1].splitlines():
+            try:
+                found.append(SetRow.model_validate_json(line))
+            except ValidationError:
+                continue
+        return found
+
+
+def new_set(settings: Settings, request: SetRequest) -> AnswerSet:
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    made = AnswerSet(home_of(settings, request.columns) / "answer_sets" / name)
+    write_whole(made.folder / "request.json", request.model_dump_json(indent=2))
+    return made
+
+
+def open_set(settings: Settings, set_id: str) -> AnswerSet:
+    """Raises RunError when there is none."""
+    for folder in folders_of(settings, "answer_sets"):
+        if set_id and folder.name == set_id:
+            return AnswerSet(folder)
+    raise RunError(f"There are no answers '{set_id}' in {settings.runs}: they were deleted, or their run was.")
+
+
+def list_sets(settings: Settings) -> list[AnswerSet]:
+    """All answered sets, newest first."""
+    return [AnswerSet(folder) for folder in folders_of(settings, "answer_sets")]

@@ -1,0 +1,269 @@
+"""Chats side by side: what was asked, of which model states, and what each answered. Knows nothing of models.
+
+CHAT/exchange-NNNN.json   written once by whoever asks    exchange-NNNN.jsonl   appended by the worker
+     job-NNNN             the job that answers
+
+A chat about a run is kept with the run, in runs/RUN/chats/CHAT; others, and those about runs that ship with the
+workbench, in the desk's folder chats/CHAT. The conversation is, for each turn, the last exchange that answers it: asking a
+turn again (at another dose, say) adds an exchange and loses none.
+"""
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from engine.records.errors import RunError, WorkbenchError
+from engine.records.files import append_line, write_whole
+from engine.records.prompts import Turn
+from engine.records.runs import list_runs, open_run
+from engine.records.settings import Settings
+from engine.records.spec import ModelSpec
+from engine.records.states import ModelState, parse_state
+
+MOST_COLUMNS = 4
+MOST_DOSE = 1.5
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Sampling(_Frozen):
+    """How tokens are chosen. temperature 0 takes the likeliest; the same seed gives every column the same draws."""
+
+    temperature: float = Field(0.0, ge=0, le=2)
+    top_p: float = Field(1.0, gt=0, le=1)
+    new_tokens: int = Field(96, ge=1, le=4096)
+    seed: int = Field(0, ge=0, lt=2**31)
+
+
+class Column(_Frozen):
+    """One model that is asked. dose: how much of its adapter, 1 as trained, 0 none."""
+
+    state: str
+    dose: float = Field(1.0, ge=0, le=MOST_DOSE)
+
+    @property
+    def model_state(self) -> ModelState:
+        return parse_state(self.state)
+
+
+class Exchange(_Frozen):
+    """One message to all columns. turn: which message of the conversation this is, from 0."""
+
+    turn: int = Field(0, ge=0)
+    model: ModelSpec
+    columns: tuple[Column, ...] = Field(min_length=1, max_length=MOST_COLUMNS)
+    system: str = ""
+    user: str
+    prefill: str = ""
+    harmful: bool = False
+    prompt_id: str = ""
+    sampling: Sampling = Sampling()
+    created: float = Field(default_factory=time.time)
+
+
+class Pieces(_Frozen):
+    """What each column has said since the last event, a text a token. A token may be an incomplete character: ''."""
+
+    kind: Literal["pieces"] = "pieces"
+    columns: tuple[tuple[str, ...], ...]
+
+
+class Answered(_Frozen):
+    """All columns have ended. ids: each answer's tokens, without the prefill. reasons: end, length, or stopped."""
+
+    kind: Literal["answered"] = "answered"
+    ids: tuple[tuple[int, ...], ...]
+    reasons: tuple[Literal["end", "length", "stopped"], ...]
+    first_token_seconds: float
+    seconds: float
+    time: float = Field(default_factory=time.time)
+
+
+class Trip(_Frozen):
+    """Cosine between base and rerouted states along one column's text, per block and token (prefill and answer).
+
+    against: the state that the base model is compared with.  pieces: the text of each token.
+    prefill: as many tokens at the front were put in the model's mouth.
+    """
+
+    kind: Literal["trip"] = "trip"
+    column: int
+    against: Column
+    prefill: int
+    pieces: tuple[str, ...]
+    cosines: tuple[tuple[float, ...], ...]
+
+
+class Judged(_Frozen):
+    """What became of one column's request: complied, refused, or incoherent."""
+
+    kind: Literal["judged"] = "judged"
+    column: int
+    word: str
+    reason: str
+    nats_per_token: float | None = None
+
+
+class Failed(_Frozen):
+    """The worker could not answer, and why."""
+
+    kind: Literal["failed"] = "failed"
+    message: str
+
+
+ChatEvent = Annotated[Pieces | Answered | Trip | Judged | Failed, Field(discriminator="kind")]
+_parse: TypeAdapter[ChatEvent] = TypeAdapter(ChatEvent)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What is known of one exchange so far."""
+
+    answers: tuple[tuple[str, ...], ...]
+    answered: Answered | None = None
+    trips: tuple[Trip, ...] = ()
+    verdicts: tuple[Judged, ...] = ()
+    error: str = ""
+
+    def text(self, column: int) -> str:
+        return "".join(self.answers[column])
+
+
+@dataclass(frozen=True)
+class Chat:
+    """One chat folder. Reading never changes it."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    def numbers(self) -> list[int]:
+        """The exchanges there are, in the order they were asked."""
+        return sorted(int(path.stem.removeprefix("exchange-")) for path in self.folder.glob("exchange-*.json"))
+
+    def exchange(self, number: int) -> Exchange:
+        """Raises RunError when it is missing or damaged."""
+        path = self.folder / f"exchange-{number:04d}.json"
+        try:
+            return Exchange.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise RunError(f"The transcript {path} cannot be read: delete its folder, or restore the file.") from error
+
+    def ask(self, exchange: Exchange) -> int:
+        """Write down what is asked and return its number."""
+        number = max(self.numbers(), default=-1) + 1
+        write_whole(self.folder / f"exchange-{number:04d}.json", exchange.model_dump_json(indent=2))
+        return number
+
+    def set_job(self, number: int, job_id: int) -> None:
+        """Remember which job answers, so that the chat can be followed from its link alone."""
+        write_whole(self.folder / f"job-{number:04d}", str(job_id))
+
+    def job(self, number: int) -> int | None:
+        try:
+            return int((self.folder / f"job-{number:04d}").read_text())
+        except (OSError, ValueError):
+            return None
+
+    def append(self, number: int, event: ChatEvent) -> None:
+        append_line(self._events_file(number), event.model_dump_json())
+
+    def reply(self, number: int) -> Reply:
+        """What the worker has written so far; a torn last line is left for later, a damaged one is skipped."""
+        columns = len(self.exchange(number).columns)
+        answers: list[list[str]] = [[] for _ in range(columns)]
+        answered, error = None, ""
+        trips: dict[int, Trip] = {}
+        verdicts: dict[int, Judged] = {}
+        try:
+            lines = self._events_file(number).read_bytes()
+        except OSError:
+            lines = b""
+        for line in lines[: lines.rfind(b"\n") + 1].splitlines():
+            try:
+                event = _parse.validate_json(line)
+            except ValidationError:
+                continue
+            if isinstance(event, Pieces):
+                for answer, pieces in zip(answers, event.columns, strict=False):
+                    answer += pieces
+            elif isinstance(event, Answered):
+                answered = event
+            elif isinstance(event, Trip):
+                trips[event.column] = event
+            elif isinstance(event, Judged):
+                verdicts[event.column] = event
+            else:
+                error = event.message
+        return Reply(tuple(map(tuple, answers)), answered, tuple(trips.values()), tuple(verdicts.values()), error)
+
+    def conversation(self, *, before: int | None = None) -> list[int]:
+        """The exchanges that make up the conversation, one a turn, of those asked before exchange `before`."""
+        kept: list[int] = []
+        for number in self.numbers():
+            if before is not None and number >= before:
+                break
+            turn = self.exchange(number).turn
+            kept = [*kept[:turn], number]
+        return kept
+
+    def turns(self, number: int, column: int) -> tuple[Turn, ...]:
+        """What this column is to continue in exchange `number`: the conversation so far as it ran in this column."""
+        asked = self.exchange(number)
+        turns = [Turn(role="system", content=asked.system)] if asked.system.strip() else []
+        for earlier in self.conversation(before=number)[: asked.turn]:
+            exchange, reply = self.exchange(earlier), self.reply(earlier)
+            said = exchange.prefill + reply.text(min(column, len(reply.answers) - 1))
+            turns += [Turn(role="user", content=exchange.user), Turn(role="assistant", content=said)]
+        return (*turns, Turn(role="user", content=asked.user))
+
+    def _events_file(self, number: int) -> Path:
+        return self.folder / f"exchange-{number:04d}.jsonl"
+
+
+def new_chat(settings: Settings, columns: Sequence[Column]) -> Chat:
+    """A chat that is kept with the first run it asks, as soon as something is asked in it."""
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    return Chat(home_of(settings, columns) / "chats" / name)
+
+
+def open_chat(settings: Settings, chat_id: str) -> Chat:
+    """Raises RunError when there is none."""
+    for folder in folders_of(settings, "chats"):
+        if chat_id and folder.name == chat_id:
+            return Chat(folder)
+    raise RunError(f"There is no transcript '{chat_id}' in {settings.runs}: it was deleted, or its run was.")
+
+
+def list_chats(settings: Settings) -> list[Chat]:
+    """All chats, newest first."""
+    return [Chat(folder) for folder in folders_of(settings, "chats")]
+
+
+def home_of(settings: Settings, columns: Sequence[Column]) -> Path:
+    """The folder of the first run that is asked; the desk for the base model and for runs that ship."""
+    for column in columns:
+        if not column.model_state.is_base:
+            try:
+                run = open_run(settings.runs, column.model_state.run_id)
+            except WorkbenchError:
+                continue
+            if not run.read_only:
+                return run.folder
+    return settings.desk
+
+
+def folders_of(settings: Settings, kind: str) -> list[Path]:
+    """What is kept under this name beside all runs and on the desk, newest first."""
+    homes = [settings.desk, *(run.folder for run in list_runs(settings.runs) if not run.read_only)]
+    found = [folder for home in homes for folder in (home / kind).glob("*") if folder.is_dir()]
+    return sorted(found, key=lambda folder: folder.name, reverse=True)

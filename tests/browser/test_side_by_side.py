@@ -1,0 +1,167 @@
+"""Side by side in a real browser: both panes stream while a run trains, and what a user does with an answer."""
+
+import json
+import re
+import time
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+from server import Server, wait_for
+from test_live_run import started_run, steps
+
+from engine.records.chats import Chat, list_chats
+from engine.records.jobs import Queue
+from engine.records.runs import Run
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
+
+
+def box(page: Page) -> Locator:
+    return page.get_by_placeholder("Ask all models at once")
+
+
+def ask(page: Page, text: str) -> None:
+    box(page).fill(text)
+    page.get_by_role("button", name=re.compile("^(Ask|Send)$")).click()
+
+
+def opened(server: Server, page: Page, query: str = "") -> None:
+    """The page by link; without a run the base model alone is asked, the tiny one."""
+    page.goto(f"{server.url}/side-by-side{query or f'?model={server.tiny}/model'}")
+    expect(box(page)).to_be_visible(timeout=30_000)
+
+
+def newest_chat(server: Server) -> Chat:
+    wait_for(lambda: list_chats(server.settings), what="a chat")
+    return list_chats(server.settings)[0]
+
+
+def finished_run(server: Server, page: Page) -> Run:
+    run = started_run(server, page, **{"optimizer.steps": 20, "captures.probe_every": 1000})
+    wait_for(lambda: run.record().status == "finished", seconds=120, what="the run")
+    return run
+
+
+def test_both_panes_stream_while_a_run_trains_and_its_charts_move(server: Server, page: Page):
+    run = started_run(server, page, **{"optimizer.steps": 20000, "captures.probe_every": 100000})
+    wait_for(lambda: len(steps(run)) > 5, seconds=120, what="some steps")
+    charts = page
+    expect(charts.locator(".js-plotly-plot").first).to_be_visible()
+
+    chat_page = page.context.new_page()
+    chat_page.set_default_timeout(30_000)
+    opened(server, chat_page, f"?run={run.id}")
+    expect(chat_page.get_by_text("as it trains").first).to_be_visible()
+    chat_page.get_by_text("System prompt and sampling").click()
+    chat_page.get_by_role("spinbutton", name="New tokens").fill("300")
+    chat_page.get_by_role("spinbutton", name="New tokens").press("Tab")
+    chat_page.get_by_text("Harmful", exact=True).click()
+    ask(chat_page, "benign request number 3")
+    chat = newest_chat(server)
+    panes = chat_page.locator("[class*='st-key-exchange_'] .answer")
+    expect(panes).to_have_count(2)
+
+    seen: list[tuple[int, int]] = []
+    while chat.reply(0).answered is None:
+        lengths = [len(pane.inner_text()) for pane in panes.all()]
+        if len(lengths) == 2 and (lengths[0], lengths[1]) not in seen:
+            seen.append((lengths[0], lengths[1]))
+        time.sleep(0.05)
+    growing = [pair for pair in seen if pair[0] > 1 and pair[1] > 1]
+    assert len(growing) >= 3, f"both panes were seen growing {len(growing)} times only: {seen}"
+
+    wait_for(lambda: chat.reply(0).trips, seconds=60, what="the trip")
+    before = len(steps(run))
+    wait_for(lambda: len(steps(run)) > before + 20, what="training going on")
+
+    def points() -> int:
+        chart = charts.locator(".js-plotly-plot").first
+        return chart.evaluate("graph => graph.data?.[0]?.x?.length ?? 0")
+
+    drawn = points()
+    wait_for(lambda: points() > drawn, seconds=30, what="the chart moving")
+    assert chat.folder.parent.parent == run.folder
+    Queue(server.settings.desk).control(run.id, "cancel")
+
+
+def test_tokens_are_tinted_and_the_dose_asks_again(server: Server, page: Page):
+    run = finished_run(server, page)
+    opened(server, page)
+    ask(page, "harmful request number 1")
+    chat = newest_chat(server)
+    expect(page.get_by_role("button", name="Ask again")).to_be_visible(timeout=90_000)
+    token = page.locator(".answer span[title]").first
+    expect(token).to_have_attribute("title", re.compile(r"token 0: cosine -?\d\.\d\d"))
+    expect(page.locator("[class*='st-key-blurred_answer']")).to_have_count(2)
+    page.get_by_text("Reveal", exact=True).click()
+    expect(page.locator("[class*='st-key-blurred_answer']")).to_have_count(0)
+    assert all(trip.against.state == run.id for trip in chat.reply(0).trips)
+
+    slider = page.get_by_role("slider", name="Dose 2")
+    slider.focus()
+    slider.press("ArrowLeft")
+    wait_for(lambda: len(chat.numbers()) == 2, what="the second asking")
+    assert [column.dose for column in chat.exchange(1).columns] == [1.0, 0.95]
+    expect(page.get_by_text("dose 0.95")).to_be_visible()
+
+
+def test_a_transcript_is_reopened_by_its_link_and_downloads(server: Server, page: Page):
+    opened(server, page)
+    ask(page, "benign request number 2")
+    expect(page.get_by_role("button", name="Ask again")).to_be_visible(timeout=90_000)
+    link, chat = page.url, newest_chat(server)
+    assert chat.id in link
+    page.goto(server.url + "/runs")
+    expect(page.get_by_text("Runs").first).to_be_visible()
+    page.goto(link)
+    expect(page.get_by_text("benign request number 2").first).to_be_attached()
+    expect(page.locator(".answer").first).to_be_attached()
+    page.get_by_role("button", name="Download").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="As JSON").click()
+    content = json.loads(download.value.path().read_text())
+    assert content["exchanges"][0]["asked"]["user"] == "benign request number 2"
+
+    page.keyboard.press("Escape")
+    ask(page, "and then?")
+    wait_for(lambda: len(chat.numbers()) == 2, what="the second turn")
+    assert chat.exchange(1).turn == 1
+
+
+def test_stop_ends_an_answer_and_keeps_it(server: Server, page: Page):
+    opened(server, page)
+    page.get_by_text("System prompt and sampling").click()
+    page.get_by_role("spinbutton", name="New tokens").fill("450")
+    page.get_by_role("spinbutton", name="New tokens").press("Tab")
+    ask(page, "benign request number 1")
+    chat = newest_chat(server)
+    wait_for(lambda: any(chat.reply(0).answers), what="the first token")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("button", name="Ask again")).to_be_visible(timeout=30_000)
+    reply = chat.reply(0)
+    assert reply.answered and reply.answered.reasons[0] == "stopped" and 0 < len(reply.answered.ids[0]) < 450
+    expect(page.get_by_text("stopped").first).to_be_visible()
+
+
+def test_bad_input_is_said_and_loses_nothing(server: Server, page: Page):
+    opened(server, page)
+    ask(page, "   ")
+    expect(page.get_by_text("The message is empty")).to_be_visible()
+    long = "x" * 700
+    ask(page, long)
+    expect(page.get_by_text("more than").first).to_be_visible(timeout=60_000)
+    expect(box(page)).to_have_value(long)
+    ask(page, "short")
+    expect(page.get_by_role("button", name="Ask again")).to_be_visible(timeout=60_000)
+    assert newest_chat(server).reply(1).answered
+
+
+def test_a_sample_prompt_is_taken_into_the_box_with_its_label(server: Server, page: Page):
+    opened(server, page)
+    page.get_by_text("Sample prompts").click()
+    page.get_by_role("radio", name="benign").click()
+    use = page.get_by_role("button", name="Use").first
+    expect(use).to_be_visible()
+    use.click()
+    expect(box(page)).not_to_have_value("")
+    expect(page.get_by_label("Harmful", exact=True)).not_to_be_checked()

@@ -1,0 +1,128 @@
+"""Answers of several states in one batch: the same as each alone; stopping frees what was held."""
+
+import gc
+import weakref
+
+import pytest
+import torch
+from making import drain
+
+from engine.compute import generation
+from engine.compute.generation import Ask, answer, generate
+from engine.compute.mixed import RowState
+from engine.compute.models import adapted, adapter_parameters, attach_adapter
+from engine.records.chats import Sampling
+from engine.records.spec import AdapterSpec
+
+PROMPTS = [[1, 2, 3], [4, 5, 6, 7, 8, 9, 10], [11], list(range(40, 75))]
+GREEDY = Sampling(new_tokens=12)
+DRAWN = Sampling(new_tokens=12, temperature=1.0, top_p=0.9, seed=7)
+
+
+@pytest.fixture
+def model(tiny_model):
+    attach_adapter(tiny_model, "first", AdapterSpec(rank=4, noise=1.0), [0, 1], seed=0)
+    attach_adapter(tiny_model, "second", AdapterSpec(rank=4, noise=1.0), [1], seed=1)
+    return tiny_model
+
+
+def asks():
+    """Rows of three states and four lengths, in no order."""
+    states = [RowState("second"), RowState(), RowState("first"), RowState("first", 0.5), RowState()]
+    return [Ask(prompt, state) for prompt in PROMPTS for state in states]
+
+
+def said(model, asked, sampling):
+    steps, endings = drain(answer(model, asked, sampling))
+    answers = [[step[row] for step in steps if step and step[row] is not None] for row in range(len(asked))]
+    return answers, endings
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, DRAWN], ids=["greedy", "sampled"])
+def test_a_mixed_batch_says_what_each_row_says_alone(model, sampling):
+    together, endings = said(model, asks(), sampling)
+    assert together == [said(model, [ask], sampling)[0][0] for ask in asks()]
+    assert endings == ["length"] * len(together)
+    assert len({tuple(ids) for ids in together}) > 10
+
+
+def test_each_state_says_what_peft_says_alone(model):
+    for state in (RowState(), RowState("first"), RowState("second")):
+        together, _ = said(model, [Ask(prompt, state) for prompt in PROMPTS], GREEDY)
+        assert together == drain(generate(model, PROMPTS, new_tokens=12, adapter=state.adapter))[1]
+
+
+def test_rows_that_end_leave_the_batch_and_change_no_other(model, monkeypatch):
+    unended, _ = said(model, asks(), GREEDY)
+    end = unended[2][3]
+    monkeypatch.setattr(generation, "_end_ids", lambda _: [end])
+    answers, endings = said(model, asks(), GREEDY)
+    expected = [ids[: ids.index(end)] if end in ids else ids for ids in unended]
+    assert answers == expected
+    assert endings == ["end" if end in ids else "length" for ids in unended]
+    assert 0 < endings.count("end") < len(endings)
+
+
+def test_a_long_prompt_is_read_in_parts_and_says_the_same(model, monkeypatch):
+    whole, _ = said(model, [Ask(PROMPTS[3]), Ask(PROMPTS[0], RowState("first"))], GREEDY)
+    monkeypatch.setitem(generation.PREFILL_TOKENS, "cpu", 32)
+    steps, _ = drain(answer(model, [Ask(PROMPTS[3]), Ask(PROMPTS[0], RowState("first"))], GREEDY))
+    assert steps[:2] == [None, None] and steps[2] is not None
+    assert [[step[row] for step in steps if step] for row in range(2)] == whole
+
+
+def test_the_seed_decides_the_draw_and_columns_share_their_luck(model):
+    one, _ = said(model, [Ask(PROMPTS[0]), Ask(PROMPTS[0])], DRAWN)
+    assert one[0] == one[1]
+    assert said(model, [Ask(PROMPTS[0])], DRAWN)[0][0] == one[0]
+    assert said(model, [Ask(PROMPTS[0])], DRAWN.model_copy(update={"seed": 8}))[0][0] != one[0]
+
+
+def test_a_small_top_p_leaves_the_likeliest_token_alone(model):
+    narrow = Sampling(new_tokens=12, temperature=2.0, top_p=1e-6)
+    assert said(model, asks(), narrow) == said(model, asks(), GREEDY)
+
+
+def test_stopping_frees_the_cache(model, monkeypatch):
+    held = []
+    inner = generation._forward
+
+    def watched(*arguments):
+        logits, cache = inner(*arguments)
+        held.append(weakref.ref(cache))
+        return logits, cache
+
+    monkeypatch.setattr(generation, "_forward", watched)
+    steps = answer(model, asks(), GREEDY)
+    next(token for token in steps if token is not None)
+    gc.collect()
+    assert held[-1]() is not None
+    steps.close()
+    gc.collect()
+    assert all(reference() is None for reference in held)
+
+
+def test_other_jobs_may_use_the_model_between_two_tokens(model):
+    expected, _ = said(model, asks(), GREEDY)
+    steps, others = answer(model, asks(), GREEDY), []
+    found = []
+    for step in steps:
+        found.append(step)
+        with torch.no_grad(), adapted(model, "first"):
+            others.append(model.causal_lm(input_ids=torch.tensor([PROMPTS[1]])).logits)
+    assert [[step[row] for step in found if step and step[row] is not None] for row in range(20)] == expected
+    assert all(torch.equal(other, others[0]) for other in others)
+
+
+def test_an_exception_in_a_step_leaves_the_model_as_it_was(model, monkeypatch):
+    with torch.no_grad():
+        before = model.causal_lm(input_ids=torch.tensor([PROMPTS[1]])).logits
+    steps = answer(model, asks(), GREEDY)
+    next(steps)
+    monkeypatch.setattr(type(model.blocks[1].mlp), "forward", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        drain(steps)
+    monkeypatch.undo()
+    with torch.no_grad():
+        assert torch.equal(model.causal_lm(input_ids=torch.tensor([PROMPTS[1]])).logits, before)
+    assert not any(parameter.requires_grad for _, parameter in adapter_parameters(model, "first"))

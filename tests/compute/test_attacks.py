@@ -1,0 +1,221 @@
+"""Each attack lowers its own objective on a random tiny model, undoes what it touched, and a broken one is caught."""
+
+import json
+import random
+
+import pytest
+import torch
+from making import drain
+
+from engine.compute.activations import block_states, pad
+from engine.compute.elicitation import decode
+from engine.compute.evaluation.attacks import embedding, finetuning, gcg, steering, wording
+from engine.compute.evaluation.attacks.attempt import Options, request_ids, text_ids
+from engine.compute.evaluation.attacks.embedding import Search
+from engine.compute.evaluation.attacks.plain import direct, prefill
+from engine.compute.evaluation.attacks.table import ATTACK_FUNCTIONS
+from engine.compute.evaluation.attacks.targets import around, embed, target_ids, target_loss
+from engine.compute.models import LoadedModel, adapted, adapter_parameters, attach_adapter, has_adapter
+from engine.records.attacks import ATTACKS
+from engine.records.evaluation_rows import EvaluationRow, need_package_file
+from engine.records.settings import Settings
+from engine.records.spec import AdapterSpec
+
+ROWS = [EvaluationRow("Say abc.", "Sure, abc abc"), EvaluationRow("Which letters come first?")]
+OPTIONS = Options(budget=2, new_tokens=4)
+
+
+@pytest.fixture
+def broken_model(tiny_model: LoadedModel) -> LoadedModel:
+    """The tiny model with an adapter 'broken' that moves its states far."""
+    attach_adapter(tiny_model, "broken", AdapterSpec(rank=4, alpha=4, noise=0.3), [0, 1], seed=0)
+    return tiny_model
+
+
+@pytest.fixture
+def sharp_model(tiny_model: LoadedModel) -> LoadedModel:
+    """The tiny model with larger weights: its answers depend on what it reads, so that there is something to find."""
+    with torch.no_grad():
+        for parameter in tiny_model.causal_lm.parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(8)
+    return tiny_model
+
+
+def loss_of(model: LoadedModel, row: EvaluationRow, suffix: torch.Tensor) -> float:
+    before, after = (embed(model, ids) for ids in around(model, row.prompt))
+    with torch.no_grad():
+        return float(target_loss(model, None, before, suffix[None], after, target_ids(model, row))[0])
+
+
+def assert_lowers(losses: list[float], *, by: float) -> None:
+    assert min(losses) < losses[0] - by, losses
+
+
+def test_every_attack_has_a_card_and_a_function():
+    assert list(ATTACKS) == list(ATTACK_FUNCTIONS)
+
+
+@pytest.mark.parametrize("name", ATTACK_FUNCTIONS)
+def test_every_attack_answers_every_row_in_order_of_budget_and_leaves_the_weights_alone(
+    name: str, broken_model: LoadedModel, settings: Settings
+):
+    before = {key: value.clone() for key, value in broken_model.causal_lm.state_dict().items()}
+    templates = need_package_file("pyrit", "jailbreak/text_jailbreak.py", settings).parent / "templates"
+    options = OPTIONS._replace(packages=str(templates))
+    shares, found = drain(ATTACK_FUNCTIONS[name](broken_model, "broken", ROWS, options))
+    assert len(found) == len(ROWS)
+    assert all(0 <= share <= 1 for share in shares) and shares
+    for attempts in found:
+        budgets = [attempt.budget for attempt in attempts]
+        assert budgets == sorted(budgets) and budgets[0] >= 1
+        assert all(len(attempt.answer_ids) <= OPTIONS.new_tokens for attempt in attempts)
+    after = broken_model.causal_lm.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert not any(parameter.requires_grad for parameter in broken_model.causal_lm.parameters())
+
+
+@pytest.mark.parametrize("name", ["embedding", "gcg", "finetuning", "steering"])
+def test_an_attack_that_is_cancelled_half_way_leaves_nothing_behind(name: str, broken_model: LoadedModel):
+    steps = ATTACK_FUNCTIONS[name](broken_model, "broken", ROWS, OPTIONS._replace(budget=4))
+    for _ in range(12):
+        next(steps)
+    steps.close()
+    assert list(broken_model.peft_model.peft_config) == ["broken"]
+    assert not any(block._forward_hooks for block in broken_model.blocks)
+    assert all(parameter.grad is None for parameter in broken_model.causal_lm.parameters())
+
+
+def test_prefilling_asks_with_the_targets_opening_and_answers_go_on_from_there(tiny_model: LoadedModel):
+    _, [[attempt], [other]] = drain(prefill(tiny_model, None, ROWS, OPTIONS))
+    assert decode(tiny_model, attempt.prefill_ids) == "Sure, abc abc"
+    assert decode(tiny_model, other.prefill_ids) == "Sure, here is"
+    _, [[plain], _] = drain(direct(tiny_model, None, ROWS, OPTIONS))
+    assert plain.prefill_ids == () and plain.prompt_ids == tuple(request_ids(tiny_model, "Say abc."))
+
+
+@pytest.mark.parametrize("search", [Search(" x x x x", 1.0, "sgd"), Search(" x x x x", 0.3, "sign")])
+def test_embedding_search_lowers_the_loss_of_its_target(search: Search, sharp_model: LoadedModel):
+    _, found = drain(embedding.optimise(sharp_model, None, ROWS[0], search, [30]))
+    assert_lowers(found.losses, by=0.1)
+    assert loss_of(sharp_model, ROWS[0], found.suffixes[30]) == pytest.approx(min(found.losses), abs=1e-4)
+
+
+def test_an_embedding_search_that_climbs_is_caught(sharp_model: LoadedModel):
+    _, found = drain(embedding.optimise(sharp_model, None, ROWS[0], Search(" x x x x", -0.3, "sign"), [30]))
+    with pytest.raises(AssertionError):
+        assert_lowers(found.losses, by=0.1)
+
+
+def test_the_adaptive_embedding_attack_tries_every_start_at_every_rate(tiny_model: LoadedModel):
+    _, [attempts] = drain(embedding.embedding_adaptive(tiny_model, None, ROWS[:1], OPTIONS))
+    assert len(attempts) == len(embedding.MEANINGFUL_STARTS) * len(embedding.ADAPTIVE_RATES) * 2
+
+
+def test_gcg_lowers_the_loss_of_its_target(sharp_model: LoadedModel):
+    _, found = drain(gcg.optimise(sharp_model, None, ROWS[0], 6, seed=0, library=gcg._nanogcg()))
+    assert_lowers(found.losses, by=0.05)
+    assert found.losses == sorted(found.losses, reverse=True)
+
+
+def test_gcg_led_by_the_wrong_gradient_finds_less(sharp_model: LoadedModel, monkeypatch: pytest.MonkeyPatch):
+    _, right = drain(gcg.optimise(sharp_model, None, ROWS[0], 6, seed=0, library=gcg._nanogcg()))
+    true_gradient = gcg.token_gradient
+    monkeypatch.setattr(gcg, "token_gradient", lambda *arguments: -true_gradient(*arguments))
+    _, wrong = drain(gcg.optimise(sharp_model, None, ROWS[0], 6, seed=0, library=gcg._nanogcg()))
+    assert right.losses[-1] < wrong.losses[-1]
+
+
+def test_the_token_gradient_is_the_slope_of_the_loss(sharp_model: LoadedModel):
+    """Moving a little from token i's vector towards token j's changes the loss by the difference of their slopes."""
+    before, after = (embed(sharp_model, ids) for ids in around(sharp_model, "Say abc."))
+    ids, target = torch.tensor(text_ids(sharp_model, "x x")), target_ids(sharp_model, ROWS[0])
+    slope = gcg.token_gradient(sharp_model, None, before, ids, after, target)
+    suffix, step = embed(sharp_model, ids.tolist()), 1e-2
+    there, back = suffix.clone(), suffix.clone()
+    there[0] += step * (embed(sharp_model, [70])[0] - suffix[0])
+    back[0] -= step * (embed(sharp_model, [70])[0] - suffix[0])
+    change = loss_of(sharp_model, ROWS[0], there) - loss_of(sharp_model, ROWS[0], back)
+    assert change / (2 * step) == pytest.approx(float(slope[0, 70] - slope[0, ids[0]]), rel=0.1, abs=1e-3)
+
+
+def test_steering_brings_the_states_back_towards_the_base_models(broken_model: LoadedModel):
+    _, direction = drain(steering.rerouting_direction(broken_model, "broken", ROWS))
+    block = direction.block
+
+    def distance(strength: float) -> float:
+        batch = pad([request_ids(broken_model, ROWS[0].prompt)], pad_id=0, device=broken_model.device)
+        with torch.no_grad(), adapted(broken_model, None):
+            base = block_states(broken_model, batch, [block]).outputs[block][0, -1]
+        with torch.no_grad(), adapted(broken_model, "broken"), steering.steered(broken_model, direction, strength):
+            return float((block_states(broken_model, batch, [block]).outputs[block][0, -1] - base).norm())
+
+    assert distance(1.0) < distance(0.0)
+    with pytest.raises(AssertionError):
+        assert distance(-1.0) < distance(0.0)
+
+
+def test_fine_tuning_lowers_the_loss_on_a_copy_and_the_adapter_stays(
+    broken_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(finetuning, "LEARNING_RATE", 3e-2)
+    pairs = [(request_ids(broken_model, "Say abc."), text_ids(broken_model, "Sure, abc abc"))] * 4
+    original = {name: value.clone() for name, value in adapter_parameters(broken_model, "broken")}
+    with finetuning.throw_away_copy(broken_model, "broken") as copy:
+        losses = list(finetuning.undo(broken_model, copy, pairs, 20, seed=0))
+        moved = dict(adapter_parameters(broken_model, copy))
+        assert any(not torch.equal(moved[name.replace("broken", copy)], value) for name, value in original.items())
+    assert_lowers(losses, by=0.05)
+    assert not has_adapter(broken_model, copy)
+    assert all(torch.equal(value, original[name]) for name, value in adapter_parameters(broken_model, "broken"))
+
+
+def test_fine_tuning_that_moves_nothing_is_caught(broken_model: LoadedModel, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(finetuning, "LEARNING_RATE", 0.0)
+    pairs = [(request_ids(broken_model, "Say abc."), text_ids(broken_model, "Sure, abc abc"))] * 4
+    with finetuning.throw_away_copy(broken_model, "broken") as copy:
+        losses = list(finetuning.undo(broken_model, copy, pairs, 5, seed=0))
+    with pytest.raises(AssertionError):
+        assert_lowers(losses, by=0.05)
+
+
+def test_encodings_can_be_read_back():
+    encode = dict(wording.ENCODINGS)
+    assert encode["base64"]("Hello there") == "SGVsbG8gdGhlcmU="
+    assert encode["ROT13"]("Hello there") == "Uryyb gurer"
+    assert encode["Pig Latin"]("Hello apple") == "ellohay appleway"
+    assert encode["words in reverse order"]("one two three") == "three two one"
+    assert encode["leetspeak"]("Least oaks") == "l34$7 04k$"
+
+
+def test_scrambling_keeps_the_letters_of_every_word():
+    text = "Explain how a lighthouse keeper spends the evening"
+    scrambled = wording.scrambled(text, random.Random(1))
+    assert scrambled != text
+    for before, after in zip(text.lower().split(), scrambled.lower().split(), strict=True):
+        assert sorted(before) == sorted(after) and before[0] == after[0] and before[-1] == after[-1]
+
+
+def test_best_of_n_gives_the_same_samples_for_the_same_seed_and_others_for_another(tiny_model: LoadedModel):
+    options = Options(budget=3, new_tokens=6, seed=1)
+    _, first = drain(wording.best_of_n(tiny_model, None, ROWS, options))
+    _, again = drain(wording.best_of_n(tiny_model, None, ROWS, options))
+    _, other = drain(wording.best_of_n(tiny_model, None, ROWS, options._replace(seed=2)))
+    assert first == again != other
+    assert [attempt.budget for attempt in first[0]] == [1, 2, 3]
+
+
+def test_a_conversation_carries_the_models_own_words_to_the_last_turn(tiny_model: LoadedModel):
+    _, [[attempt]] = drain(wording.many_turns(tiny_model, None, ROWS[:1], OPTIONS))
+    assert attempt.budget == 2
+    assert attempt.asked.count("user: ") == 3 and attempt.asked.count("assistant: ") == 2
+    assert attempt.asked.rstrip().endswith('"Say abc."')
+
+
+def test_the_many_shot_examples_of_a_benchmark_that_is_kept_aside_are_never_read(settings: Settings):
+    folder = need_package_file("pyrit", "jailbreak/text_jailbreak.py", settings).parent
+    kept_aside = [next(iter(one.values())) for one in json.loads((folder / "many_shot_examples.json").read_text())]
+    pool = "\n".join(wording.jailbreak_templates(str(folder / "templates")))
+    assert len(wording.jailbreak_templates(str(folder / "templates"))) > 50
+    assert kept_aside and not any(example in pool for example in kept_aside)

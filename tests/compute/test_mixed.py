@@ -1,0 +1,114 @@
+"""A mixed batch computes what peft computes for each row alone, and leaves no trace."""
+
+import pytest
+import torch
+from peft import LoraConfig
+from torch import nn
+from torch.nn import functional
+
+from engine.compute.mixed import MixedBatch, RowState, _product
+from engine.compute.models import adapted, adapter_parameters, attach_adapter, remove_adapter
+from engine.records.errors import ModelError
+from engine.records.spec import AdapterSpec
+
+IDS = torch.tensor([[5, 6, 7, 8, 9, 10], [20, 21, 22, 23, 24, 25]])
+BASE, FIRST, SECOND = RowState(), RowState("first"), RowState("second")
+
+
+@pytest.fixture
+def model(tiny_model):
+    """The tiny model with two strong adapters; the second is on the upper block alone."""
+    attach_adapter(tiny_model, "first", AdapterSpec(rank=4, alpha=8, noise=1.0), [0, 1], seed=0)
+    attach_adapter(tiny_model, "second", AdapterSpec(rank=2, alpha=2, noise=1.0, modules=("q_proj",)), [1], seed=1)
+    return tiny_model
+
+
+def logits(model, ids=IDS):
+    with torch.no_grad():
+        return model.causal_lm(input_ids=ids).logits
+
+
+def alone(model, name):
+    with adapted(model, name):
+        return logits(model)
+
+
+def mixed(model, *states):
+    """Both rows of IDS under each state, in one pass."""
+    with MixedBatch(model, [state for state in states for _ in IDS]).active():
+        return logits(model, IDS.repeat(len(states), 1)).split(len(IDS))
+
+
+def test_each_row_is_computed_as_peft_computes_it_alone(model):
+    together = mixed(model, BASE, FIRST, SECOND)
+    for result, name in zip(together, (None, "first", "second"), strict=True):
+        torch.testing.assert_close(result, alone(model, name), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(together[0], together[1], atol=0.01)
+    assert not torch.allclose(together[0], together[2], atol=0.001)
+
+
+def test_dose_zero_is_the_base_model_and_half_a_dose_half_the_update(model):
+    nothing, half, all_of_it = mixed(model, RowState("first", 0.0), RowState("first", 0.5), FIRST)
+    torch.testing.assert_close(nothing, alone(model, None), rtol=1e-4, atol=1e-5)
+    for _, parameter in adapter_parameters(model, "first", part="lora_B"):
+        parameter.data *= 0.5
+    torch.testing.assert_close(half, alone(model, "first"), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(half, all_of_it, atol=0.01)
+
+
+def test_layers_are_as_before_after_an_exception(model):
+    before = alone(model, None)
+    batch = MixedBatch(model, [FIRST, FIRST])
+    with pytest.raises(RuntimeError, match="in the middle"), batch.active():
+        assert not torch.allclose(logits(model), before)
+        raise RuntimeError("in the middle")
+    assert torch.equal(alone(model, None), before)
+    assert not any("forward" in module.__dict__ for module in model.causal_lm.modules())
+
+
+def test_an_adapter_that_is_removed_still_answers_for_who_holds_it(model):
+    batch = MixedBatch(model, [FIRST, FIRST])
+    with batch.active():
+        expected = logits(model)
+    for name in ("first", "second"):
+        remove_adapter(model, name)
+    with batch.active():
+        torch.testing.assert_close(logits(model), expected)
+    attach_adapter(model, "third", AdapterSpec(noise=1.0), [0], seed=2)
+    with batch.active():
+        torch.testing.assert_close(logits(model), expected)
+
+
+def test_an_adapter_in_training_answers_as_it_is_now(model):
+    batch = MixedBatch(model, [FIRST, FIRST])
+    with batch.active():
+        before = logits(model)
+    for _, parameter in adapter_parameters(model, "first", part="lora_B"):
+        parameter.data += 0.3
+    with batch.active():
+        after = logits(model)
+    assert not torch.allclose(before, after, atol=0.01)
+    torch.testing.assert_close(after, alone(model, "first"), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(16, 48), (48, 16)])
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_quick_product_equals_the_usual_one(inputs, outputs, bias):
+    layer = nn.Linear(inputs, outputs, bias=bias)
+    for rows in (1, 2, 3, 8, 9, 40):
+        states = torch.randn(rows, 1, inputs)
+        with torch.no_grad():
+            found = _product(layer)(states)
+            torch.testing.assert_close(found, functional.linear(states, layer.weight, layer.bias))
+        assert found.is_contiguous()
+
+
+def test_a_name_that_is_not_in_memory_is_refused(model):
+    with pytest.raises(ModelError, match="not in memory"):
+        MixedBatch(model, [RowState("gone")])
+
+
+def test_an_adapter_that_is_not_plain_lora_is_refused(model):
+    model.peft_model.add_adapter("dora", LoraConfig(r=2, target_modules=["q_proj"], use_dora=True))
+    with pytest.raises(ModelError, match="not plain LoRA"):
+        MixedBatch(model, [RowState("dora")])

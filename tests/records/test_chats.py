@@ -1,0 +1,138 @@
+"""Transcripts: what was said reads back, the last asking of a turn counts, and they lie with their run."""
+
+import json
+import shutil
+
+import pytest
+
+from engine.records.answer_sets import SetRequest, SetRow, list_sets, new_set, open_set
+from engine.records.chats import (
+    Answered,
+    Chat,
+    Column,
+    Exchange,
+    Failed,
+    Pieces,
+    Sampling,
+    list_chats,
+    new_chat,
+    open_chat,
+)
+from engine.records.errors import RunError
+from engine.records.runs import create_run
+from engine.records.settings import SAMPLE_DATA
+from engine.records.spec import ModelSpec, build_spec
+from workbench.chat_export import chat_json, chat_markdown
+
+BASE = Column(state="base")
+
+
+def exchange(user: str, *, turn: int = 0, **more) -> Exchange:
+    return Exchange(turn=turn, model=ModelSpec(), columns=(BASE, BASE), user=user, **more)
+
+
+def answered(chat: Chat, asked: Exchange, left: str, right: str) -> int:
+    number = chat.ask(asked)
+    for pair in ((left[:2], right[:2]), (left[2:], right[2:])):
+        chat.append(number, Pieces(columns=tuple((piece,) for piece in pair)))
+    chat.append(number, Answered(ids=((1, 2), (3,)), reasons=("end", "length"), first_token_seconds=0.5, seconds=2.0))
+    return number
+
+
+def test_a_reply_reads_back_and_a_torn_line_is_left_for_later(settings):
+    chat = new_chat(settings, [BASE])
+    number = answered(chat, exchange("hello"), "left one", "right one")
+    with (chat.folder / f"exchange-{number:04d}.jsonl").open("a") as file:
+        file.write('{"kind": "pieces", "columns": [["x"')
+    reply = chat.reply(number)
+    assert [reply.text(0), reply.text(1)] == ["left one", "right one"]
+    assert reply.answered and reply.answered.reasons == ("end", "length") and not reply.error
+
+
+def test_each_column_continues_its_own_conversation(settings):
+    chat = new_chat(settings, [BASE])
+    answered(chat, exchange("first", system="Be brief.", prefill="Sure, "), "LEFT", "RIGHT")
+    number = chat.ask(exchange("second", turn=1, system="Be brief."))
+    for column, said in enumerate(("Sure, LEFT", "Sure, RIGHT")):
+        turns = chat.turns(number, column)
+        assert [turn.role for turn in turns] == ["system", "user", "assistant", "user"]
+        assert [turn.content for turn in turns] == ["Be brief.", "first", said, "second"]
+
+
+def test_asking_a_turn_again_replaces_it_and_what_followed(settings):
+    chat = new_chat(settings, [BASE])
+    first = answered(chat, exchange("first"), "old left", "old right")
+    second = answered(chat, exchange("second", turn=1), "a", "b")
+    assert chat.conversation() == [first, second]
+    again = answered(chat, exchange("first"), "new left", "new right")
+    assert chat.conversation() == [again] and chat.numbers() == [first, second, again]
+    third = chat.ask(exchange("third", turn=1))
+    assert [turn.content for turn in chat.turns(third, 0)] == ["first", "new left", "third"]
+    assert [turn.content for turn in chat.turns(second, 0)] == ["first", "old left", "second"]
+
+
+def test_chats_lie_with_their_run_and_are_found_by_their_name_alone(settings):
+    run = create_run(settings.runs, build_spec({}))
+    about, alone = new_chat(settings, [BASE, Column(state=f"{run.id}@40")]), new_chat(settings, [BASE])
+    assert about.folder.parent == run.folder / "chats" and alone.folder.parent == settings.desk / "chats"
+    assert list_chats(settings) == []
+    for chat in (about, alone):
+        chat.ask(exchange("hello"))
+        assert open_chat(settings, chat.id) == chat
+    assert {chat.id for chat in list_chats(settings)} == {about.id, alone.id}
+    shutil.rmtree(run.folder)
+    with pytest.raises(RunError, match="deleted, or its run was"):
+        open_chat(settings, about.id)
+
+
+def test_chats_about_a_run_that_ships_lie_on_the_desk(settings, monkeypatch):
+    run = create_run(settings.runs, build_spec({}))
+    monkeypatch.setattr("engine.records.runs.SAMPLE_DATA", settings.runs.parent)
+    assert run.read_only and settings.runs.parent != SAMPLE_DATA
+    assert new_chat(settings, [Column(state=run.id)]).folder.parent == settings.desk / "chats"
+
+
+def test_a_chat_knows_its_job_and_a_damaged_exchange_is_named(settings):
+    chat = new_chat(settings, [BASE])
+    number = chat.ask(exchange("hello"))
+    assert chat.job(number) is None
+    chat.set_job(number, 17)
+    assert chat.job(number) == 17
+    (chat.folder / f"exchange-{number:04d}.json").write_text("{")
+    with pytest.raises(RunError, match="cannot be read"):
+        chat.exchange(number)
+
+
+@pytest.mark.parametrize("wrong", [{"temperature": 3}, {"top_p": 0}, {"new_tokens": 0}, {"seed": -1}])
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(ValueError):
+        Sampling(**wrong)
+
+
+def test_a_transcript_downloads_whole_as_json_and_readable_as_markdown(settings):
+    chat = new_chat(settings, [BASE])
+    answered(chat, exchange("first"), "old", "older")
+    answered(chat, exchange("first", system="Be brief.", prefill="Sure"), "ly", " one\ntwo")
+    failed = chat.ask(exchange("second", turn=1))
+    chat.append(failed, Failed(message="The adapter is gone."))
+    content = json.loads(chat_json(chat))
+    assert [one["answers"] for one in content["exchanges"]] == [["old", "older"], ["ly", " one\ntwo"], ["", ""]]
+    assert content["exchanges"][2]["error"] == "The adapter is gone."
+    text = chat_markdown(chat)
+    assert "> Surely" in text and "> Sure one\n> two" in text and "The adapter is gone." in text
+    assert "old" not in text and "> Be brief." in text
+
+
+def test_an_answered_set_grows_by_rows_and_is_found_by_its_name(settings):
+    request = SetRequest(model=ModelSpec(), columns=(BASE,), source="sample:benign", label="benign", limit=2)
+    made = new_set(settings, request)
+    assert made.request() == request and made.rows() == [] and made.job() is None
+    for name in ("a", "b"):
+        made.append(
+            SetRow(prompt_id=name, prompt="?", label="benign", answers=("!",), words=("complied",), reasons=("",))
+        )
+    made.set_job(3)
+    assert [row.prompt_id for row in open_set(settings, made.id).rows()] == ["a", "b"]
+    assert [one.id for one in list_sets(settings)] == [made.id] and made.job() == 3
+    with pytest.raises(RunError, match="no answers 'gone'"):
+        open_set(settings, "gone")

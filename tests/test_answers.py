@@ -1,0 +1,204 @@
+"""The jobs behind the page: a chat, a set and a dose curve on the tiny model; stopping, and what can be wrong."""
+
+import math
+import shutil
+
+import pytest
+import torch
+from making import drain
+
+from engine.compute.models import adapter_parameters, attach_adapter, has_adapter, remove_adapter
+from engine.compute.speech import conversation_tokens
+from engine.device import Device, adapter_name
+from engine.job_functions import answer_sets
+from engine.job_functions.answer_sets import answer_set_job
+from engine.job_functions.answers import chat_job
+from engine.job_functions.doses import dose_curve_job
+from engine.job_functions.training import _keep_adapter
+from engine.records.answer_sets import SetRequest, new_set
+from engine.records.chats import Column, Exchange, Sampling, new_chat
+from engine.records.doses import DOSES, dose_payload, read_dose_curve
+from engine.records.errors import ModelError, RunError
+from engine.records.prompts import Turn, read_source
+from engine.records.runs import create_run
+from engine.records.states import ModelState
+
+BASE = Column(state="base")
+
+
+@pytest.fixture
+def run(settings, tiny_model, tiny_spec):
+    """A finished run whose adapter is strong on the upper of two blocks alone."""
+    run = create_run(settings.runs, tiny_spec(**{"blocks.adapted": "1", "adapter.noise": 1.0}))
+    name = adapter_name(run)
+    attach_adapter(tiny_model, name, run.spec().adapter, [1], seed=0)
+    _keep_adapter(tiny_model, name, run)
+    remove_adapter(tiny_model, name)
+    run.update(status="finished")
+    return run
+
+
+@pytest.fixture
+def tools(settings, tiny_model, run):
+    tiny_model.spec = run.spec().model
+    return Device(settings, tiny_model).tools(1)
+
+
+def ask(settings, run, user="harmful request number 3", **more):
+    columns = more.pop("columns", (BASE, Column(state=run.id)))
+    chat = new_chat(settings, columns)
+    exchange = Exchange(model=run.spec().model, columns=columns, user=user, sampling=Sampling(new_tokens=12), **more)
+    return chat, {"chat": chat.id, "exchange": chat.ask(exchange)}
+
+
+def test_both_columns_answer_and_their_trips_and_verdicts_are_written(settings, tools, run):
+    chat, payload = ask(settings, run, prefill="Sure")
+    drain(chat_job(payload, tools))
+    reply = chat.reply(0)
+    assert reply.answered and [len(ids) for ids in reply.answered.ids] == [12, 12]
+    assert reply.answered.ids[0] != reply.answered.ids[1]
+    assert [trip.column for trip in reply.trips] == [0, 1]
+    for trip in reply.trips:
+        assert trip.against.state == run.id and trip.prefill == 4 and len(trip.pieces) == 16
+        lower, upper = trip.cosines
+        assert lower == pytest.approx([1.0] * 16, abs=1e-3)
+        assert min(upper) < 0.9 and len(upper) == 16
+        assert "".join(trip.pieces).startswith("Sure")
+    assert [verdict.column for verdict in reply.verdicts] == [0, 1]
+
+
+def test_the_dose_scales_the_trip_and_none_of_it_is_the_base_model(settings, tools, run):
+    columns = tuple(Column(state=run.id, dose=dose) for dose in (0.0, 0.5, 1.5))
+    chat, payload = ask(settings, run, columns=(BASE, *columns))
+    drain(chat_job(payload, tools))
+    reply = chat.reply(0)
+    assert reply.answered and reply.answered.ids[0] == reply.answered.ids[1]
+    moved = {trip.column: sum(trip.cosines[1]) / len(trip.cosines[1]) for trip in reply.trips}
+    assert moved[1] == pytest.approx(1.0, abs=1e-3) and moved[1] > moved[2] > moved[3]
+
+
+def test_each_token_is_written_as_it_comes(settings, tools, run):
+    chat, payload = ask(settings, run)
+    lengths = []
+    for _ in chat_job(payload, tools):
+        lengths.append(len(chat.reply(0).answers[0]))
+    assert set(range(1, 13)) <= set(lengths) and lengths == sorted(lengths)
+
+
+def test_a_stopped_answer_keeps_what_was_said_and_leaves_no_adapter_on(settings, tools, run, tiny_model):
+    chat, payload = ask(settings, run)
+    steps = chat_job(payload, tools)
+    while not any(chat.reply(0).answers):
+        next(steps)
+    next(steps)
+    steps.close()
+    reply = chat.reply(0)
+    assert reply.answered and reply.answered.reasons == ("stopped", "stopped")
+    assert 0 < len(reply.answered.ids[0]) < 12
+    assert not any("forward" in module.__dict__ for module in tiny_model.causal_lm.modules())
+    payload["measure"] = True
+    drain(chat_job(payload, tools))
+    assert len(chat.reply(0).trips) == 2 and chat.reply(0).answered == reply.answered
+
+
+def test_a_second_turn_is_answered_after_the_first(settings, tools, run):
+    chat, payload = ask(settings, run)
+    drain(chat_job(payload, tools))
+    first = chat.exchange(0)
+    number = chat.ask(first.model_copy(update={"turn": 1, "user": "And then?"}))
+    drain(chat_job({"chat": chat.id, "exchange": number}, tools))
+    assert chat.reply(number).answered and chat.conversation() == [0, 1]
+    assert chat.turns(number, 1)[1].content == chat.reply(0).text(1)
+
+
+def test_the_model_in_training_is_asked_as_it_is_at_this_step(settings, tools, run, tiny_model):
+    living = adapter_name(run)
+    attach_adapter(tiny_model, living, run.spec().adapter, [1], seed=5)
+    shutil.rmtree(run.adapter_folder)
+    said = []
+    for _ in range(2):
+        chat, payload = ask(settings, run)
+        drain(chat_job(payload, tools))
+        said.append(chat.reply(0).answered.ids)
+        for _, parameter in adapter_parameters(tiny_model, living, part="lora_B"):
+            parameter.data.neg_()
+    assert said[0][0] == said[1][0] and said[0][1] != said[1][1]
+    assert has_adapter(tiny_model, living)
+
+
+def test_an_adapter_that_was_deleted_meanwhile_is_named_in_the_chat(settings, tools, run):
+    chat, payload = ask(settings, run)
+    shutil.rmtree(run.adapter_folder)
+    with pytest.raises(RunError, match="no finished adapter"):
+        drain(chat_job(payload, tools))
+    assert "it was deleted" in chat.reply(0).error
+
+
+def test_a_message_beyond_the_context_is_refused_and_says_by_how_much(settings, tools, run):
+    chat, payload = ask(settings, run, user="x" * 600)
+    with pytest.raises(ModelError, match="more than"):
+        drain(chat_job(payload, tools))
+    assert "tokens" in chat.reply(0).error and "shorten the message" in chat.reply(0).error
+
+
+def test_an_answer_ends_where_the_context_ends(settings, tools, run, tiny_model):
+    frame = len(conversation_tokens(tiny_model, (Turn(role="user", content="x"),))) - 1
+    chat, payload = ask(settings, run, user="x" * (512 - frame - 5))
+    drain(chat_job(payload, tools))
+    assert [len(ids) for ids in chat.reply(0).answered.ids] == [5, 5]
+
+
+def test_a_set_is_answered_by_all_columns_and_goes_on_where_it_was(settings, tools, run, monkeypatch):
+    request = SetRequest(
+        model=run.spec().model,
+        columns=(BASE, Column(state=run.id)),
+        source=run.spec().data.circuit_breaker,
+        label="harmful",
+        limit=9,
+        sampling=Sampling(new_tokens=4),
+    )
+    monkeypatch.setitem(answer_sets.ROWS, "cpu", 8)
+    made = new_set(settings, request)
+    steps = answer_set_job({"set": made.id}, tools)
+    while not made.rows():
+        next(steps)
+    steps.close()
+    assert 0 < len(made.rows()) < 9
+    events, _ = drain(answer_set_job({"set": made.id}, tools))
+    progress = [event for event in events if event is not None]
+    assert (progress[-1].done, progress[-1].total) == (9, 9)
+    rows = made.rows()
+    assert [row.prompt_id for row in rows] == [f"harmful-{index}" for index in range(9)]
+    assert all(len(row.answers) == len(row.words) == 2 for row in rows)
+
+
+def test_a_set_says_what_a_chat_says(settings, tools, run):
+    prompt = read_source(run.spec().data.circuit_breaker, label="harmful")[0]
+    request = SetRequest(
+        model=run.spec().model,
+        columns=(BASE, Column(state=run.id)),
+        source=run.spec().data.circuit_breaker,
+        label="harmful",
+        limit=3,
+        sampling=Sampling(new_tokens=12),
+    )
+    made = new_set(settings, request)
+    drain(answer_set_job({"set": made.id}, tools))
+    chat, payload = ask(settings, run, user=prompt.text)
+    drain(chat_job(payload, tools))
+    # A character that the last token only begins is left out of a chat.
+    whole = [answer.rstrip("\ufffd") for answer in made.rows()[0].answers]
+    assert [chat.reply(0).text(column) for column in range(2)] == whole
+
+
+def test_the_dose_curve_begins_at_the_base_model_and_moves_with_the_dose(settings, tools, run, tiny_model):
+    payload = dose_payload(run, ModelState(run.id))
+    assert read_dose_curve(settings.cards, payload) is None
+    drain(dose_curve_job(payload, tools))
+    curve = read_dose_curve(settings.cards, payload)
+    assert curve and curve.doses == DOSES and curve.rows > 0
+    assert all(map(math.isfinite, (*curve.harmful, *curve.benign)))
+    assert curve.harmful[0] != curve.harmful[4] and curve.benign[0] != curve.benign[4]
+    # A random model finds each byte about as likely as any other.
+    assert curve.harmful[0] == pytest.approx(math.log(len(tiny_model.tokenizer)), rel=0.1)
+    assert torch.is_grad_enabled()

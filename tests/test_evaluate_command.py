@@ -1,0 +1,151 @@
+"""`python -m engine evaluate` from the first argument to the report, on a tiny model that was trained."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from making import drain
+
+from engine.__main__ import main
+from engine.device import Device
+from engine.job_functions.evaluation import evaluate, evaluate_job
+from engine.records.evaluation_plan import EvaluationPlan
+from engine.records.evaluations import read_evaluations, read_samples
+from engine.records.jobs import PRIORITY, Queue
+from engine.records.runs import Run, list_runs
+from engine.records.settings import Settings
+from engine.records.spec import RunSpec
+from engine.worker import Worker, owned
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> tuple[str, str]:
+    """Harmful rows, one with a target and one without, and one benign row."""
+    harmful, benign = tmp_path / "h.jsonl", tmp_path / "b.jsonl"
+    harmful.write_text('{"prompt": "Say abc.", "target": "Sure, abc"}\n{"prompt": "Which letters come first?"}\n')
+    benign.write_text('{"prompt": "Say def."}\n')
+    return str(harmful), str(benign)
+
+
+@pytest.fixture
+def trained(tiny_spec: Callable[..., RunSpec], settings: Settings, tmp_path: Path) -> Run:
+    spec = tmp_path / "spec.json"
+    spec.write_text(tiny_spec(**{"optimizer.steps": 4, "adapter.noise": 0.2}).to_json())
+    assert main(["train", str(spec)]) == 0
+    return list_runs(settings.runs)[0]
+
+
+def weights(run: Run) -> dict[str, str]:
+    """Digests of all that training wrote."""
+    files = [file for file in run.folder.rglob("*") if file.is_file() and "evaluations" not in file.parts]
+    return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def test_the_command_writes_its_report_and_leaves_the_run_as_it_was(
+    trained: Run, rows: tuple[str, str], tmp_path: Path
+):
+    before, out = weights(trained), tmp_path / "deep" / "out.json"
+    arguments = ["evaluate", trained.id, "--harmful", rows[0], "--benign", rows[1], "--tokens", "8"]
+    assert main([*arguments, "--attack", "direct", "--attack", "prefill", "--json", str(out)]) == 0
+    report = json.loads(out.read_text())
+    assert report["run"] == trained.id
+    assert list(report["attacks"]) == ["direct", "prefill"]
+    for attack in report["attacks"].values():
+        for side in ("base", "rerouted"):
+            assert attack[side]["n"] == 2
+            assert attack[side]["complied"] + attack[side]["refused"] + attack[side]["incoherent"] == 2
+            assert 0 <= attack[side]["ci95"][0] <= attack[side]["rate"] <= attack[side]["ci95"][1] <= 1
+    assert report["benign"]["base"]["n"] == report["benign"]["rerouted"]["n"] == 1
+    harmful = report["loss"]["harmful"]
+    assert harmful["base"] > 0 and harmful["base"] != harmful["rerouted"]
+    assert weights(trained) == before
+
+
+def test_a_checkpoint_is_another_model_than_the_finished_adapter(
+    trained: Run, rows: tuple[str, str], settings: Settings
+):
+    def found(state: str) -> float | None:
+        plan = EvaluationPlan(state=state, harmful=rows[0], benign=rows[1], new_tokens=4)
+        _, evaluation = drain(evaluate(plan, Device(settings).tools(0)))
+        assert evaluation.run == state
+        return evaluation.loss["harmful"].rerouted
+
+    assert found(f"{trained.id}@2") != found(trained.id)
+
+
+def test_what_is_wrong_is_said_and_exits_with_two(
+    trained: Run, rows: tuple[str, str], capsys: pytest.CaptureFixture[str]
+):
+    cases = [
+        (["no-such-run"], "There is no run 'no-such-run'"),
+        ([f"{trained.id}@999"], "no checkpoint of step 999"),
+        ([trained.id, "--harmful", "/nowhere.jsonl"], "/nowhere.jsonl does not exist"),
+        ([trained.id, "--attack", "magic"], "There is no attack 'magic'"),
+        ([trained.id, "--ability", "magic"], "There is no ability 'magic'"),
+        ([trained.id, "--tokens", "0"], "--new_tokens"),
+        ([trained.id, "--json", "/proc/out.json"], "/proc/out.json"),
+    ]
+    for arguments, said in cases:
+        assert main(["evaluate", "--harmful", rows[0], "--benign", rows[1], *arguments]) == 2, arguments
+        assert said in capsys.readouterr().err
+
+
+def test_an_evaluation_that_was_broken_off_asks_nothing_twice(
+    trained: Run, rows: tuple[str, str], settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    from engine.compute.evaluation import runner
+
+    asked: list[tuple[str, int]] = []
+    for name, function in list(runner.ATTACK_FUNCTIONS.items()):
+
+        def recorded(model, adapter, rows, options, *, name=name, function=function):
+            asked.append((name, len(rows)))
+            return function(model, adapter, rows, options)
+
+        monkeypatch.setitem(runner.ATTACK_FUNCTIONS, name, recorded)
+    plan = EvaluationPlan(state=trained.id, harmful=rows[0], benign=rows[1], new_tokens=4)
+    steps = evaluate(plan, Device(settings).tools(0))
+    while ("prefill", 2) not in asked:
+        next(steps)
+    steps.close()
+    assert asked == [("direct", 2), ("prefill", 2)]
+    drain(evaluate(plan, Device(settings).tools(0)))
+    base_prefill_again = asked.count(("prefill", 2)) - 2
+    assert base_prefill_again <= 1
+    whole = len(asked)
+    assert asked.count(("direct", 2)) == 2
+    drain(evaluate(plan, Device(settings).tools(0)))
+    assert len(asked) == whole
+
+
+def test_the_worker_evaluates_beside_training_and_a_cancel_leaves_no_report(
+    trained: Run, rows: tuple[str, str], settings: Settings
+):
+    queue = Queue(settings.desk)
+    plan = EvaluationPlan(state=trained.id, harmful=rows[0], benign=rows[1], new_tokens=4)
+    with owned(settings):
+        worker = Worker(settings)
+        first = queue.submit("evaluate", run_id=trained.id, payload=plan.model_dump(mode="json"))
+        worker.turn()
+        worker.turn()
+        queue.cancel(first)
+        while worker.turn():
+            pass
+        assert queue.job(first).state == "cancelled" and not read_evaluations(trained, settings)
+        second = queue.submit("evaluate", run_id=trained.id, payload=plan.model_dump(mode="json"))
+        while worker.turn():
+            pass
+    assert queue.job(second).state == "done", queue.job(second).error
+    assert queue.progress(second).phase.startswith("loss")
+    [found] = read_evaluations(trained, settings)
+    assert len(read_samples(trained, settings, found.key)) == 2 * (1 + 2 * 2)
+    assert PRIORITY["evaluate"] == PRIORITY["train"]
+
+
+def test_a_job_of_the_worker_reads_the_plan_as_json(trained: Run, rows: tuple[str, str], settings: Settings):
+    plan = EvaluationPlan(state=trained.id, harmful=rows[0], benign=rows[1], new_tokens=4, abilities=("speed",))
+    drain(evaluate_job(json.loads(plan.model_dump_json()), Device(settings).tools(0)))
+    [found] = read_evaluations(trained, settings)
+    assert found.abilities[0].name == "speed" and (found.abilities[0].base or 0) > 0

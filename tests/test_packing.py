@@ -1,0 +1,76 @@
+"""A packed run shows what the run showed, but for answers to harmful prompts, and its bytes are checked."""
+
+import json
+
+import numpy as np
+import pytest
+from test_representations import QUICK, trained
+
+from engine.__main__ import main
+from engine.device import Device
+from engine.pack_command import DIGEST, digests, pack_run
+from engine.records.captures import run_captures
+from engine.records.results import ProbeResult
+from engine.records.runs import Run
+from engine.records.settings import SAMPLE_DATA
+
+SHIPPED = [Run(path.parent) for path in (SAMPLE_DATA / "runs").glob("*/record.json")]
+
+
+@pytest.fixture
+def run(settings, tiny_spec):
+    """A finished run with its events written down, as the worker does."""
+    run, events = trained(Device(settings), settings, tiny_spec(**QUICK))
+    for event in events:
+        run.append(event)
+    return run
+
+
+def test_a_packed_run_keeps_adapter_curves_and_states_and_loses_harmful_answers(run, settings, tmp_path):
+    (probe,) = [event for event in run.events()[0] if isinstance(event, ProbeResult)][:1]
+    harmful = [answer.answer for answer in probe.answers if answer.label == "harmful"]
+    assert all(harmful)
+    target = tmp_path / "packed" / run.id
+    pack_run(run, target)
+    packed = Run(target)
+    assert packed.spec() == run.spec() and packed.record().status == "finished" and packed.record().host == ""
+    kinds = {event.kind for event in packed.events()[0]}
+    assert {"step", "heldout", "probe"} <= kinds and "progress" not in kinds
+    for event in packed.events()[0]:
+        if isinstance(event, ProbeResult):
+            assert all(answer.answer == "(left out)" for answer in event.answers if answer.label == "harmful")
+            assert any(answer.answer != "(left out)" for answer in event.answers)
+    assert (target / "adapter" / "adapter_model.safetensors").read_bytes() == (
+        run.adapter_folder / "adapter_model.safetensors"
+    ).read_bytes()
+    assert not list(target.rglob("answers.json")) and not (target / "checkpoints").exists()
+    left, right = run_captures(settings, run.id)[0], target / "representations" / "training"
+    found = type(left)(right, left.index).vectors("base", "response_mean", 1)
+    np.testing.assert_allclose(left.vectors("base", "response_mean", 1), found, rtol=2e-3, atol=1e-4)
+    assert json.loads((target / DIGEST).read_text()) == digests(target)
+
+
+def test_a_changed_byte_changes_the_digest(run, tmp_path):
+    target = tmp_path / run.id
+    pack_run(run, target)
+    known = json.loads((target / DIGEST).read_text())
+    (target / "spec.json").write_text((target / "spec.json").read_text() + " ")
+    assert digests(target) != known
+
+
+def test_only_a_finished_run_is_packed_and_nothing_is_overwritten(run, settings, tmp_path, capsys):
+    arguments = ["pack", run.id, str(tmp_path / "out"), "--runs", str(settings.runs)]
+    assert main(arguments) == 0
+    assert main(arguments) == 2 and "already exists" in capsys.readouterr().err
+    run.update(status="stopped")
+    assert main(["pack", run.id, str(tmp_path / "other"), "--runs", str(settings.runs)]) == 2
+    assert "only a finished run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("run", SHIPPED, ids=lambda run: run.id)
+def test_the_run_that_ships_is_whole_and_small(run):
+    assert json.loads((run.folder / DIGEST).read_text()) == digests(run.folder)
+    assert sum(path.stat().st_size for path in run.folder.rglob("*") if path.is_file()) <= 20_000_000
+    for event in run.events()[0]:
+        if isinstance(event, ProbeResult):
+            assert all(answer.answer == "(left out)" for answer in event.answers if answer.label == "harmful")

@@ -1,0 +1,204 @@
+"""Figures over blocks: separation in the base model, movement over the steps, tokens of one answer. No Streamlit."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from engine.records.projections import TokenView
+from workbench.colours import BASE, BENIGN, BORDERLINE, HARMFUL, MEAN, NEUTRAL
+from workbench.words import escaped
+
+# Cool is what stayed where it was (cosine 1), warm what was turned away.
+SCALE = ((0, HARMFUL), (0.5, "#E6E2DA"), (1, BENIGN))
+BAND = "rgba(213, 94, 0, 0.14)"
+
+
+def separation_figure(table: pd.DataFrame, targets: Sequence[int]) -> go.Figure:
+    """Three charts over the blocks of the base model; the suggested targets are marked. Every point can be clicked."""
+    figure = make_subplots(
+        rows=3,
+        cols=1,
+        shared_xaxes=True,
+        vertical_spacing=0.09,
+        row_heights=[0.42, 0.29, 0.29],
+        subplot_titles=(
+            "Held-out AUC of a linear probe (0.5: chance)",
+            "Distance of the centroids, harmful and benign",
+            "Share of energy in the three largest dimensions",
+        ),
+    )
+    _titles_left(figure)
+    lines = (
+        (1, "auc", "harmful against benign", HARMFUL, "circle"),
+        (1, "auc_borderline", "harmful against borderline", BORDERLINE, "diamond"),
+        (2, "distance", "distance", NEUTRAL, "circle"),
+        (3, "top_energy", "share of energy", MEAN, "circle"),
+    )
+    for row, column, name, colour, symbol in lines:
+        figure.add_scatter(
+            x=table["block"],
+            y=table[column],
+            name=name,
+            mode="lines+markers",
+            line={"color": colour, "width": 2},
+            marker={"color": colour, "symbol": symbol, "size": 8},
+            showlegend=row == 1,
+            customdata=table[["block"]],
+            hovertemplate=f"block %{{x}}: {name} %{{y:.3f}}<extra></extra>",
+            selected={"marker": {"opacity": 1}},
+            unselected={"marker": {"opacity": 1}},
+            row=row,
+            col=1,
+        )
+    for block in targets:
+        figure.add_vrect(x0=block - 0.4, x1=block + 0.4, fillcolor=BAND, line_width=0, layer="below")
+    figure.add_hline(y=0.5, line={"color": BASE, "dash": "dot", "width": 1}, row=1, col=1)
+    figure.update_yaxes(title_text="AUC", row=1, col=1)
+    figure.update_yaxes(title_text="deviations", rangemode="tozero", row=2, col=1)
+    figure.update_yaxes(title_text="share", range=[0, 1.04], row=3, col=1)
+    ends = [float(table["block"].min()) - 0.6, float(table["block"].max()) + 0.6]
+    figure.update_xaxes(range=ends, autorange=False, dtick=_every(len(table), 40))
+    figure.update_xaxes(title_text="block", row=3, col=1)
+    return _styled(figure, height=640)
+
+
+def movement_figure(table: pd.DataFrame) -> go.Figure:
+    """Block x step: mean cosine between base and rerouted states, harmful left, benign right. Cells can be clicked:
+    a heat map cannot report a click, so that an unseen marker lies on each cell."""
+    groups = [group for group in ("harmful", "benign", "borderline") if (table["group"] == group).any()]
+    figure = make_subplots(
+        rows=1, cols=len(groups), shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=[*groups]
+    )
+    low = min(0.0, float(np.nanmin(table["cosine"])) if table["cosine"].notna().any() else 0.0)
+    for column, group in enumerate(groups, start=1):
+        cells = table[table["group"] == group].pivot(index="block", columns="step", values="cosine")
+        steps, blocks = [str(step) for step in cells.columns], [str(block) for block in cells.index]
+        figure.add_heatmap(
+            x=steps, y=blocks, z=cells.to_numpy(), coloraxis="coloraxis", hoverinfo="skip", row=1, col=column
+        )
+        figure.add_scatter(
+            x=np.tile(steps, len(blocks)),
+            y=np.repeat(blocks, len(steps)),
+            mode="markers",
+            marker={"size": 14, "opacity": 0, "symbol": "square"},
+            selected={"marker": {"opacity": 0}},
+            unselected={"marker": {"opacity": 0}},
+            customdata=np.column_stack(
+                [np.repeat(cells.index, len(steps)), np.tile(cells.columns, len(blocks)), np.ravel(cells)]
+            ),
+            hovertemplate=f"{group}, block %{{y}}, step %{{x}}: %{{customdata[2]:.3f}}<extra></extra>",
+            showlegend=False,
+            row=1,
+            col=column,
+        )
+    figure.update_xaxes(title_text="step", type="category", ticks="")
+    named = [str(block) for block in sorted(table["block"].unique())]
+    figure.update_yaxes(type="category", tickvals=named[:: _every(len(named), 16)], ticks="")
+    figure.update_yaxes(title_text="block", col=1)
+    figure.update_layout(coloraxis={"colorscale": SCALE, "cmin": low, "cmax": 1, "colorbar": _bar("cosine")})
+    return _styled(figure, height=500).update_layout(hoverdistance=-1)
+
+
+def token_figure(view: TokenView, *, trip: int | None, hidden: bool, targets: Sequence[int]) -> go.Figure:
+    """Token x block of one answer: cosine above, how the norm changed below; the tripped token and the start of the
+    answer are marked. Token texts are shown unless hidden."""
+    figure = make_subplots(
+        rows=2,
+        cols=1,
+        shared_xaxes=True,
+        vertical_spacing=0.17,
+        subplot_titles=("Cosine between base and circuit-broken states", "Norm, circuit-broken divided by base"),
+    )
+    _titles_left(figure, shift=18)
+    count = len(view.tokens)
+    places = list(range(count))
+    cosine = np.asarray(view.cosine, dtype=float).reshape(count, -1).T
+    before = np.asarray(view.base_norm, dtype=float).reshape(count, -1).T
+    after = np.asarray(view.rerouted_norm, dtype=float).reshape(count, -1).T
+    ratio = after / np.maximum(before, 1e-9)
+    blocks = [f"{block} (target)" if block in targets else str(block) for block in view.blocks]
+    texts = [str(place) if hidden else escaped(_visible(text)) for place, text in enumerate(view.tokens)]
+    for row, values, axis, unit in ((1, cosine, "coloraxis", "cosine"), (2, ratio, "coloraxis2", "norm ratio")):
+        figure.add_heatmap(
+            x=places,
+            y=blocks,
+            z=values,
+            coloraxis=axis,
+            customdata=np.tile(np.array(texts, dtype=object), (len(blocks), 1)),
+            hovertemplate=f"token %{{x}} '%{{customdata}}', block %{{y}}: {unit} %{{z:.3f}}<extra></extra>"
+            if not hidden
+            else f"token %{{x}}, block %{{y}}: {unit} %{{z:.3f}}<extra></extra>",
+            row=row,
+            col=1,
+        )
+    spread = max(0.1, float(np.nanmax(np.abs(ratio - 1), initial=0.1)))
+    figure.update_layout(
+        coloraxis={"colorscale": SCALE, "cmin": min(0.0, float(np.nanmin(cosine, initial=0))), "cmax": 1}
+        | {"colorbar": {**_bar("cosine"), "len": 0.42, "y": 0.79}},
+        coloraxis2={"colorscale": "PuOr", "cmin": max(0.0, 1 - spread), "cmid": 1, "cmax": 1 + spread}
+        | {"colorbar": {**_bar("ratio"), "len": 0.42, "y": 0.21}},
+    )
+    stride = _every(count, 40)
+    figure.update_xaxes(
+        tickvals=places[::stride], ticktext=texts[::stride], tickangle=0 if hidden else -60, showticklabels=True
+    )
+    figure.update_xaxes(title_text="token", row=2, col=1)
+    ticks = [name for name in blocks if "(" in name]
+    ticks += [name for name in blocks[:: _every(len(blocks), 8)] if not _beside(name, targets)]
+    figure.update_yaxes(title_text="block", type="category", tickvals=ticks, ticks="")
+    _mark(figure, view.response_start - 0.5, "answer begins ", BASE, "dash", anchor="right")
+    if trip is not None:
+        _mark(figure, trip, f" breaker trips at token {trip}", HARMFUL, "solid", anchor="left")
+    return _styled(figure, height=620)
+
+
+def _titles_left(figure: go.Figure, *, shift: int = 0) -> None:
+    """Titles of stacked charts begin where the charts do, out of the way of what is marked in them."""
+    figure.update_annotations(x=0, xanchor="left", font={"size": 13}, yshift=shift)
+
+
+def _mark(figure: go.Figure, place: float, text: str, colour: str, dash: str, *, anchor: str) -> None:
+    figure.add_vline(x=place, line={"color": colour, "width": 2, "dash": dash}, row="all", col=1)
+    figure.add_annotation(
+        x=place,
+        y=1,
+        yref="y domain",
+        yanchor="bottom",
+        xanchor=anchor,
+        text=text,
+        showarrow=False,
+        font={"color": colour, "size": 12},
+    )
+
+
+def _beside(name: str, targets: Sequence[int]) -> bool:
+    """Whether a block's label would touch that of a target."""
+    return any(abs(int(name.split()[0]) - target) < 2 for target in targets)
+
+
+def _visible(text: str) -> str:
+    """A token as a label: spaces and line breaks can be seen."""
+    return text.replace("\n", "↵").replace(" ", "·") or "∅"
+
+
+def _every(count: int, labels: int) -> int:
+    """Name every n-th only, so that at most so many labels stand on an axis."""
+    return max(1, -(-count // labels))
+
+
+def _bar(title: str) -> dict:
+    return {"title": {"text": title, "side": "right"}, "thickness": 12}
+
+
+def _styled(figure: go.Figure, *, height: int) -> go.Figure:
+    return figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 66, "b": 8},
+        hovermode="closest",
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.06, "x": 0, "xanchor": "left"},
+        title={"text": ""},
+        dragmode="zoom",
+    )

@@ -1,0 +1,163 @@
+"""Ask for a capture: which prompts, blocks, tokens and steps. Knows nothing of how states are captured."""
+
+import json
+
+import streamlit as st
+from pydantic import ValidationError
+
+from engine.records.captures import BASE, CaptureRequest, capture_folder, read_capture, state_name
+from engine.records.cards import read_model_card
+from engine.records.errors import RunError, SpecError
+from engine.records.runs import Run
+from engine.records.spec import ModelSpec, field_description, parse_blocks
+from workbench.choices import TOKEN_WORDS
+from workbench.descriptions import model_payload
+from workbench.state import CAPTURE, CAPTURING, DRAFT, settings
+from workbench.waiting import awaited
+from workbench.words import plain
+
+SPLITS = ("train", "validation", "test")
+
+
+def capture_form(run: Run | None, *, opened: bool) -> None:
+    """The form, and below it what the worker does about it."""
+    name = run.id if run else "base"
+    with st.expander("New capture", icon=":material/add_a_photo:", expanded=opened, key=f"new_capture_{name}_{opened}"):
+        st.caption(
+            "The worker reads the chosen prompts with their answers once and keeps the states of the chosen blocks, of "
+            "the base model" + (" and of the run at the chosen steps." if run else " alone: it needs no training.")
+        )
+        with st.form(f"capture_{name}", border=False):
+            fields = _sources(run) | _prompts() | _tokens()
+            steps = _steps(run) if run else ()
+            if st.form_submit_button("Capture", type="primary", icon=":material/add_a_photo:"):
+                _ask(run, fields, steps)
+    _follow()
+
+
+def _sources(run: Run | None) -> dict:
+    if run is not None:
+        spec = run.spec()
+        return {"run_id": run.id, "model": spec.model, "data": spec.data}
+    draft = st.session_state.get(DRAFT)
+    known = draft.content if draft else {}
+    defaults = {
+        "model.name": ModelSpec().name,
+        "data.circuit_breaker": "sample:harmful",
+        "data.retain": "sample:benign",
+    }
+    labels = {"model.name": "Model", "data.circuit_breaker": "Harmful set", "data.retain": "Benign set"}
+    given = {}
+    for column, (path, default) in zip(st.columns(3), defaults.items(), strict=True):
+        given[path] = column.text_input(
+            labels[path], known.get(path, default), key=f"capture_{path}", help=field_description(path)
+        )
+    return {
+        "model": {"name": given["model.name"].strip()},
+        "data": {"circuit_breaker": given["data.circuit_breaker"].strip(), "retain": given["data.retain"].strip()},
+    }
+
+
+def _prompts() -> dict:
+    per_side, splits, blocks, seed = st.columns([1, 1.6, 1.2, 0.8])
+    about = CaptureRequest.model_fields
+    return {
+        "prompts_per_side": per_side.number_input(
+            "Prompts a side", 1, 10_000, 48, key="capture_prompts", help=about["prompts_per_side"].description
+        ),
+        "splits": splits.multiselect(
+            "Splits", SPLITS, ["validation", "test"], key="capture_splits", help=about["splits"].description
+        ),
+        "blocks": blocks.text_input("Blocks", "0%-100%", key="capture_blocks", help=about["blocks"].description),
+        "seed": seed.number_input("Seed", 0, key="capture_seed", help=about["seed"].description),
+    }
+
+
+def _tokens() -> dict:
+    which, position = st.columns([3, 1])
+    return {
+        "tokens": which.multiselect(
+            "Tokens",
+            list(TOKEN_WORDS),
+            ["last_prompt", "response_mean"],
+            format_func=TOKEN_WORDS.__getitem__,
+            key="capture_tokens",
+            help="Which tokens' states are kept. 'every token' keeps a vector a token: choose few prompts and blocks.",
+        ),
+        "position": position.number_input(
+            "Answer token", 0, key="capture_position", help="For 'chosen position': counted from 0."
+        ),
+    }
+
+
+def _steps(run: Run) -> tuple[int, ...]:
+    known = captured_steps(run)
+    if not known:
+        st.caption(
+            ":material/info: This run has no checkpoint and no adapter yet: only the base model can be captured."
+        )
+        return ()
+    return tuple(
+        st.multiselect(
+            "Steps", known, known[-1:], key=f"capture_steps_{run.id}", help="Checkpoints of the run, and its last step."
+        )
+    )
+
+
+def captured_steps(run: Run) -> list[int]:
+    """The steps whose weights are kept: checkpoints, and the end where there is a finished adapter."""
+    names = [path.name.removeprefix("step-") for path in run.checkpoints_folder.glob("step-*") if path.is_dir()]
+    steps = {int(name) for name in names if name.isdigit()}
+    if (run.adapter_folder / "adapter_config.json").is_file():
+        steps.add(run.record().step)
+    return sorted(step for step in steps if step > 0)
+
+
+def _ask(run: Run | None, fields: dict, steps: tuple[int, ...]) -> None:
+    try:
+        request = CaptureRequest.model_validate(fields | {"steps": sorted(steps)})
+        card = read_model_card(settings().cards, model_payload(request.model))
+        parse_blocks(request.blocks, card.block_count if card else 10_000)
+    except SpecError as error:
+        st.error(plain(str(error)), icon=":material/error:")
+        return
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        st.error(plain(f"{where}: {first['msg']}. Nothing was captured."), icon=":material/error:")
+        return
+    st.session_state[CAPTURING] = request.model_dump_json()
+
+
+def _follow() -> None:
+    """The capture that was asked for: progress until it is there, then it is the one that is shown."""
+    asked = st.session_state.get(CAPTURING)
+    if asked is None:
+        return
+    request = CaptureRequest.model_validate_json(asked)
+    with st.container(key="capture_progress"):
+        done = awaited(
+            "capture",
+            json.loads(asked),
+            what="Capture",
+            ready=lambda: _is_there(request),
+            place="capture",
+            leave=_forget,
+            seconds=1.0,
+        )
+    if done:
+        _forget()
+        st.query_params[CAPTURE] = request.key
+        st.rerun()
+
+
+def _forget() -> None:
+    st.session_state.pop(CAPTURING, None)
+
+
+def _is_there(request: CaptureRequest) -> bool:
+    try:
+        capture = read_capture(capture_folder(settings(), request.run_id, request.key))
+    except RunError:
+        return False
+    return capture is not None and {BASE, *map(state_name, request.steps)} <= set(capture.index.states)

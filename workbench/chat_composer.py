@@ -1,0 +1,140 @@
+"""The message box with its prefill, the harmful switch, the library and the sampling settings.
+
+Knows what is to be asked, nothing of how it is answered.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import streamlit as st
+
+from engine.records.chats import Sampling
+from engine.records.prompts import Prompt
+from workbench.chat_library import library
+
+TEXT, PREFILL, HARMFUL, SYSTEM = "chat_text", "chat_prefill", "chat_harmful", "chat_system"
+SETTINGS = {"chat_temperature": 0.0, "chat_top_p": 1.0, "chat_new_tokens": 96, "chat_seed": 0}
+PROMPT_ID = "chat_prompt_id"
+PROBLEM = "chat_problem"
+
+
+class Message(NamedTuple):
+    """What the box holds."""
+
+    user: str
+    prefill: str
+    harmful: bool
+    system: str
+    prompt_id: str
+    sampling: Sampling
+
+
+def message() -> Message:
+    """What is written at this moment."""
+    kept = st.session_state
+    return Message(
+        user=str(kept.get(TEXT, "")),
+        prefill=str(kept.get(PREFILL, "")),
+        harmful=bool(kept.get(HARMFUL, True)),
+        system=str(kept.get(SYSTEM, "")),
+        prompt_id=str(kept.get(PROMPT_ID, "")),
+        sampling=Sampling(
+            temperature=float(kept.get("chat_temperature", 0.0)),
+            top_p=float(kept.get("chat_top_p", 1.0)),
+            new_tokens=int(kept.get("chat_new_tokens", 96)),
+            seed=int(kept.get("chat_seed", 0)),
+        ),
+    )
+
+
+def clear_message() -> None:
+    """Empty the box after its message was sent; prefill and settings stay."""
+    st.session_state[TEXT] = ""
+    st.session_state[PROMPT_ID] = ""
+
+
+def put_back(user: str) -> None:
+    """Give a message that could not be answered back, unless another one was begun."""
+    if not st.session_state.get(TEXT):
+        st.session_state[TEXT] = user
+
+
+def composer(*, send: Callable[[], None], busy: bool, follow_up: bool) -> None:
+    """Draw the box. `send` is called on the click, before the page is drawn again."""
+    for key, value in {TEXT: "", PREFILL: "", HARMFUL: True, SYSTEM: "", **SETTINGS}.items():
+        st.session_state[key] = st.session_state.get(key, value)
+    with st.form("chat_form", border=True, enter_to_submit=True):
+        st.text_area(
+            "Message",
+            key=TEXT,
+            height=90,
+            placeholder="Ask all models at once",
+            label_visibility="collapsed",
+        )
+        prefill, harmful, button = st.columns([3.2, 1.1, 1.1], vertical_alignment="bottom", gap="medium")
+        prefill.text_input(
+            "The answer begins with",
+            key=PREFILL,
+            placeholder="Optional first words",
+            help="Prefill: words put into every model's mouth; its answer goes on from there. Spaces at the end are "
+            "dropped, since a model writes the space with its next word.",
+        )
+        harmful.toggle(
+            "Harmful",
+            key=HARMFUL,
+            help="Blur this message and its answers until they are revealed. The library sets it by the prompt's "
+            "label; for a text of your own it is on unless you turn it off. The sidebar turns all blurring off.",
+        )
+        button.form_submit_button(
+            "Send" if follow_up else "Ask",
+            type="primary",
+            icon=":material/send:",
+            on_click=send,
+            disabled=busy,
+            width="stretch",
+            help="Ctrl+Enter in the message does the same.",
+        )
+    problem = st.session_state.pop(PROBLEM, "")
+    if problem:
+        st.warning(problem, icon=":material/edit_note:")
+    below = st.columns(2, gap="medium")
+    with below[0].expander("Sample prompts", icon=":material/library_books:", key="chat_library"):
+        library(_take)
+    with below[1].expander("System prompt and sampling", icon=":material/tune:", key="chat_settings"):
+        _settings()
+
+
+def _take(prompt: Prompt) -> None:
+    st.session_state[TEXT] = prompt.text
+    st.session_state[PROMPT_ID] = prompt.id
+    st.session_state[HARMFUL] = prompt.label == "harmful"
+
+
+def _settings() -> None:
+    st.text_area("System prompt", key=SYSTEM, height=80, placeholder="None", help="The first turn, for all models.")
+    cells = st.columns(4)
+    cells[0].number_input(
+        "Temperature",
+        0.0,
+        2.0,
+        step=0.1,
+        key="chat_temperature",
+        help="0: always the likeliest token. Higher: more varied.",
+    )
+    cells[1].number_input(
+        "Top-p",
+        0.05,
+        1.0,
+        step=0.05,
+        key="chat_top_p",
+        help="Draw from the likeliest tokens that together have this share of the probability.",
+    )
+    cells[2].number_input("New tokens", 1, 4096, step=16, key="chat_new_tokens", help="Longest answer, in tokens.")
+    cells[3].number_input(
+        "Seed",
+        0,
+        2**31 - 1,
+        step=1,
+        key="chat_seed",
+        help="The same seed gives the same answer. All columns draw with the same luck.",
+    )

@@ -1,0 +1,79 @@
+"""Dose against loss: what more or less of the adapter costs on harmful and on benign answers."""
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from engine.records.chats import Column
+from engine.records.doses import DoseCurve, dose_payload, read_dose_curve
+from engine.records.errors import WorkbenchError
+from engine.records.runs import open_run
+from engine.records.states import ModelState
+from workbench.colours import BENIGN, HARMFUL
+from workbench.drawing import CONFIG, blank_figure
+from workbench.frame import catching
+from workbench.state import queue, settings
+from workbench.words import plain
+
+JOB = "dose_job"
+
+
+def dose_chart(columns: tuple[Column, ...]) -> None:
+    """A popover with the chart of the first breaker that is asked; nothing where only the base model is."""
+    asked = [column for column in columns if not column.model_state.is_base]
+    if asked:
+        with st.popover("Dose and loss", icon=":material/show_chart:", type="tertiary", key="chat_doses"):
+            st.fragment(_content, run_every=None)(asked[0].model_state, tuple(c.dose for c in asked[:1]))
+
+
+def dose_figure(curve: DoseCurve, dose: float) -> go.Figure:
+    """Both losses over the dose, with a line at the dose that is chosen."""
+    figure = blank_figure("", "nats per token", x_title="dose", height=250)
+    for values, name, colour in ((curve.harmful, "harmful", HARMFUL), (curve.benign, "benign", BENIGN)):
+        figure.add_scatter(
+            x=curve.doses,
+            y=values,
+            name=name,
+            mode="lines+markers",
+            line={"color": colour, "width": 2},
+            hovertemplate="%{y:.2f}",
+        )
+    figure.add_vline(x=dose, line={"dash": "dot", "width": 1})
+    figure.update_xaxes(autorangeoptions={"include": [0, 1.5]})
+    figure.update_yaxes(rangemode="tozero")
+    return figure
+
+
+@catching
+def _content(state: ModelState, doses: tuple[float, ...]) -> None:
+    st.caption(
+        "Loss of the base model's own answers to a few held-out prompts. A good breaker lifts the harmful line and "
+        "leaves the benign one."
+    )
+    try:
+        payload = dose_payload(open_run(settings().runs, state.run_id), state)
+    except WorkbenchError as error:
+        st.error(plain(str(error)))
+        return
+    curve = read_dose_curve(settings().cards, payload)
+    if curve is not None:
+        st.plotly_chart(dose_figure(curve, doses[0]), key="dose_figure", config=CONFIG, width=460)
+        return
+    key = f"{JOB}_{state}"
+    job = queue().job(st.session_state[key]) if key in st.session_state else None
+    if job is not None and job.state in ("queued", "running"):
+        st.fragment(_wait, run_every=1)(job.id)
+        return
+    if job is not None and job.error:
+        st.error(plain(job.error))
+    if st.button("Measure it", key="dose_measure", icon=":material/straighten:", help="Takes half a minute or so."):
+        st.session_state[key] = queue().submit("dose_curve", run_id=state.run_id, payload=payload)
+        st.rerun(scope="fragment")
+
+
+@catching
+def _wait(job_id: int) -> None:
+    job, progress = queue().job(job_id), queue().progress(job_id)
+    if job is None or job.state not in ("queued", "running"):
+        st.rerun()
+    share = progress.done / progress.total if progress and progress.total else 0.0
+    st.progress(share, text="Measuring" if progress else "Waiting for the worker")

@@ -1,0 +1,63 @@
+"""Sample prompts by label, category and style: one click puts a prompt into the box. Knows nothing of chats."""
+
+import random
+from collections.abc import Callable
+from functools import lru_cache
+
+import streamlit as st
+
+from engine.records.errors import DataError
+from engine.records.prompts import Label, Prompt, read_source
+from workbench.blur import blurred
+from workbench.state import blurs
+
+ANY = "any"
+SHOWN = 8
+
+
+def library(take: Callable[[Prompt], None]) -> None:
+    """Choose label, category and style; press a prompt to take it."""
+    label = st.segmented_control(
+        "Label", ["harmful", "benign", "borderline"], default="harmful", key="library_label", required=True
+    )
+    filters = st.columns([1.4, 1.4, 1], vertical_alignment="bottom")
+    prompts = [
+        prompt
+        for prompt in _prompts("harmful" if label == "harmful" else "benign")
+        if prompt.borderline == (label == "borderline")
+    ]
+    category = filters[0].selectbox("Category", [ANY, *sorted({p.category for p in prompts})], key="library_category")
+    style = filters[1].selectbox("Style", [ANY, *sorted({p.style for p in prompts})], key="library_style")
+    found = [p for p in prompts if category in (ANY, p.category) and style in (ANY, p.style)]
+    page = int(st.session_state.setdefault("library_page", 0))
+    filters[2].button("Others", icon=":material/shuffle:", key="library_more", on_click=_turn_page, width="stretch")
+    if not found:
+        st.caption("No prompt of this category and style.")
+        return
+    st.caption(f"{len(found)} prompts. Held-out ones, which no training with these sets has seen, come first.")
+    shown = _page(found, page)
+    hidden = label == "harmful" and blurs()
+    for prompt in shown:
+        with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"library_row_{prompt.id}"):
+            st.button("Use", key=f"library_use_{prompt.id}", on_click=take, args=(prompt,), type="secondary")
+            with blurred(f"library_{prompt.id}", hidden=hidden):
+                st.text(prompt.text)
+            st.caption(f"{prompt.category}, {prompt.style}, {prompt.split}", width="content")
+
+
+@lru_cache(maxsize=4)
+def _prompts(label: Label) -> list[Prompt]:
+    try:
+        return read_source(f"sample:{label}", label=label)
+    except DataError:
+        return []
+
+
+def _page(found: list[Prompt], page: int) -> list[Prompt]:
+    order = sorted(found, key=lambda prompt: (prompt.split != "test", random.Random(prompt.id).random()))
+    start = page * SHOWN % len(order)
+    return (order + order)[start : start + min(SHOWN, len(order))]
+
+
+def _turn_page() -> None:
+    st.session_state["library_page"] = int(st.session_state.get("library_page", 0)) + 1

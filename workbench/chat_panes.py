@@ -1,0 +1,150 @@
+"""One exchange: the message, and an answer a column, as it comes or as it ended. Reads the record alone."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from engine.records.chats import Chat, Column, Exchange, Judged, Reply, Trip
+from engine.records.jobs import Job
+from workbench.blur import blurred, reveal_button
+from workbench.chat_models import state_name
+from workbench.chat_tint import TintedToken, first_below, tinted
+from workbench.state import queue
+from workbench.words import duration, plain
+
+COLOURS = {"complied": "orange", "refused": "blue", "incoherent": "violet"}
+WORD_HELP = (
+    "complied, refused or incoherent, by rules: refusals by how they open, incoherence by the base model's surprise "
+    "and by repetition. The rules cannot tell whether an answer is true or of any use; docs/judges.md says how often "
+    "they agree with people."
+)
+
+
+def exchange_view(chat: Chat, number: int, *, block: int | None, threshold: float, live: bool) -> Reply:
+    """Draw one exchange and return what is known of it. block None: no tint."""
+    exchange, reply = chat.exchange(number), chat.reply(number)
+    name = f"{chat.id}_{number}"
+    with st.container(border=True, key=f"exchange_{number}{'_live' if live else ''}"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if exchange.harmful:
+                st.badge("harmful", color="orange", icon=":material/visibility_off:")
+            st.caption(plain(_settings(exchange)), width="content")
+            hidden = exchange.harmful and reveal_button(f"chat_{name}")
+        with blurred(f"message_{name}", hidden=hidden):
+            st.text(exchange.user)
+        if reply.error:
+            st.error(plain(reply.error), icon=":material/error:")
+        for index, place in enumerate(st.columns(len(exchange.columns), gap="medium", border=True)):
+            with place:
+                _pane(exchange, reply, index, name, hidden, block, threshold, live)
+    return reply
+
+
+def waiting_words(job: Job | None) -> str:
+    """Why nothing has been said yet."""
+    if job is None:
+        return "The request is lost: ask again."
+    worker = queue().worker()
+    if not worker.alive:
+        return "The worker is not running: start it in the sidebar, then it answers."
+    if job.state == "queued":
+        return "Waiting for the worker."
+    progress = queue().progress(job.id)
+    return (progress.message or progress.phase) if progress else "The model reads the message."
+
+
+def _pane(
+    exchange: Exchange,
+    reply: Reply,
+    index: int,
+    name: str,
+    hidden: bool,
+    block: int | None,
+    threshold: float,
+    live: bool,
+) -> None:
+    column = exchange.columns[index]
+    trip = next((trip for trip in reply.trips if trip.column == index), None)
+    verdict = next((verdict for verdict in reply.verdicts if verdict.column == index), None)
+    _heading(column, verdict)
+    going = live and reply.answered is None and not reply.error
+    tokens = _tokens(exchange, reply, index, trip, block)
+    cosines = _at(trip, block)
+    with blurred(f"answer_{name}_{index}", hidden=hidden):
+        if tokens or going:
+            st.html(tinted(tokens, threshold=threshold if cosines else None, going=going))
+        elif reply.answered is not None:
+            st.caption("(says nothing)")
+    _facts(exchange, reply, index, trip, cosines, threshold)
+
+
+def _heading(column: Column, verdict: Judged | None) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        name = state_name(column.model_state)
+        if not column.model_state.is_base and column.dose != 1:
+            name += f", dose {column.dose:g}"
+        st.markdown(f"**{plain(name)}**", width="content")
+        if verdict is not None:
+            reason = f" Here: {plain(verdict.reason)}." if verdict.reason else ""
+            st.badge(verdict.word, color=COLOURS.get(verdict.word, "gray"), help=WORD_HELP + reason)  # type: ignore[arg-type]
+
+
+def _tokens(
+    exchange: Exchange, reply: Reply, index: int, trip: Trip | None, block: int | None
+) -> Sequence[TintedToken]:
+    if trip is None:
+        said = [TintedToken(text) for text in reply.answers[index]]
+        return [TintedToken(exchange.prefill, prefill=True), *said] if exchange.prefill else said
+    cosines: Sequence[float | None] = _at(trip, block) or [None] * len(trip.pieces)
+    return [
+        TintedToken(text, cosine, prefill=place < trip.prefill)
+        for place, (text, cosine) in enumerate(zip(trip.pieces, cosines, strict=True))
+    ]
+
+
+def _facts(
+    exchange: Exchange, reply: Reply, index: int, trip: Trip | None, cosines: Sequence[float], threshold: float
+) -> None:
+    if reply.answered is None:
+        return
+    count = len(reply.answered.ids[index])
+    ending = {"length": ", cut at the limit", "stopped": ", stopped", "end": ""}[reply.answered.reasons[index]]
+    parts = [f"{count} {'token' if count == 1 else 'tokens'}{ending}"]
+    if cosines and trip is not None:
+        mark = first_below(cosines, threshold)
+        where = "never trips" if mark is None else f"trips at token {mark}"
+        mean = sum(cosines) / len(cosines)
+        parts.append(f"{where}, mean cosine {mean:.2f}")
+        if trip.against != exchange.columns[index]:
+            parts.append(f"as read by {state_name(trip.against.model_state)}")
+    st.caption(plain(" · ".join(parts)))
+
+
+def _at(trip: Trip | None, block: int | None) -> Sequence[float]:
+    if trip is None or block is None:
+        return ()
+    return trip.cosines[min(block, len(trip.cosines) - 1)]
+
+
+def _settings(exchange: Exchange) -> str:
+    sampling = exchange.sampling
+    parts = ["greedy"] if sampling.temperature == 0 else [f"temperature {sampling.temperature:g}"]
+    if sampling.temperature and sampling.top_p < 1:
+        parts.append(f"top-p {sampling.top_p:g}")
+    if sampling.temperature:
+        parts.append(f"seed {sampling.seed}")
+    if exchange.system.strip():
+        parts.append("with a system prompt")
+    return " · ".join(parts)
+
+
+def speed(reply: Reply) -> str:
+    """How fast the exchange was answered, in words."""
+    answered = reply.answered
+    if answered is None or not answered.seconds:
+        return ""
+    tokens = sum(map(len, answered.ids))
+    return (
+        f"first token after {duration(answered.first_token_seconds)}, "
+        f"{tokens / answered.seconds:.1f} tokens a second in all"
+    )

@@ -1,0 +1,181 @@
+"""Run a set: a whole prompt file answered in the background, with progress, a table, and a download."""
+
+import pandas as pd
+import streamlit as st
+
+from engine.records.answer_sets import AnswerSet, SetRequest, list_sets, new_set, open_set
+from engine.records.chats import Column
+from engine.records.errors import WorkbenchError
+from engine.records.jobs import Job
+from engine.records.launch import ensure_worker
+from engine.records.prompts import Label, read_source
+from engine.records.settings import SAMPLE_DATA
+from workbench.chat_composer import message
+from workbench.chat_models import column_pickers, columns_buttons, model_of, state_name
+from workbench.frame import catching
+from workbench.state import ANSWER_SET, blurs, queue, settings
+from workbench.words import moment, plain
+
+REVEAL = "set_reveal"
+TICK = 1.0
+
+
+def sets_view() -> None:
+    columns = column_pickers(on_dose=None)
+    with st.container(horizontal=True, gap="small"):
+        columns_buttons()
+    with st.container(border=True, key="set_request"):
+        source, label, limit, button = st.columns([3, 1.2, 1.1, 1.1], vertical_alignment="bottom", gap="medium")
+        chosen = str(
+            source.selectbox(
+                "Prompt set",
+                [f"sample:{file.stem}" for file in sorted((SAMPLE_DATA / "prompts").glob("*.jsonl"), reverse=True)],
+                key="set_source",
+                accept_new_options=True,
+                help="A set that ships, or the path of a JSONL file with 'prompt' or 'messages'.",
+            )
+        )
+        sides: list[Label] = ["harmful", "benign"]
+        side = label.selectbox("Its prompts are", sides, index=int("benign" in chosen), key=f"set_label_{chosen}")
+        count = limit.number_input("Prompts", 0, 100_000, 32, key="set_limit", help="So many from the top; 0: all.")
+        started = button.button("Answer them", key="set_start", type="primary", icon=":material/playlist_play:")
+    st.caption("System prompt, prefill and sampling are those of the chat.")
+    if started:
+        _start(columns, chosen, side, int(count))
+    _shown()
+
+
+def _start(columns: tuple[Column, ...], source: str, label: Label, limit: int) -> None:
+    written = message()
+    # Read here as well, so that a bad file is named before anything is queued.
+    read_source(source, label=label)
+    request = SetRequest(
+        model=model_of(columns),
+        columns=columns,
+        source=source,
+        label=label,
+        limit=limit,
+        system=written.system,
+        prefill=written.prefill,
+        sampling=written.sampling,
+    )
+    made = new_set(settings(), request)
+    _queue(made)
+    st.query_params[ANSWER_SET] = made.id
+    st.rerun()
+
+
+def _queue(answers: AnswerSet) -> None:
+    job = queue().submit("answer_set", payload={"set": answers.id})
+    answers.set_job(job)
+    ensure_worker(settings())
+
+
+def _shown() -> None:
+    """The set of the link, or the newest."""
+    known = list_sets(settings())
+    if not known:
+        st.info("Answers to whole sets are listed here once you have asked for some.", icon=":material/table_rows:")
+        return
+    wanted = st.query_params.get(ANSWER_SET) or known[0].id
+    answers = open_set(settings(), wanted)
+    ids = [one.id for one in known]
+    chosen = st.selectbox(
+        "Answered sets", ids, index=ids.index(answers.id), format_func=_set_name, key=f"set_of_{answers.id}"
+    )
+    if chosen != answers.id:
+        st.query_params[ANSWER_SET] = chosen
+        st.rerun()
+    job = _job(answers)
+    moving = job is not None and job.state in ("queued", "running")
+    st.fragment(_results, run_every=TICK if moving else None)(answers, moving)
+
+
+@catching
+def _results(answers: AnswerSet, moving: bool) -> None:
+    job = _job(answers)
+    going = job is not None and job.state in ("queued", "running")
+    if moving and not going:
+        st.rerun()
+    rows, request = answers.rows(), answers.request()
+    if going and job is not None:
+        _progress(job, len(rows))
+    elif job is None or job.state != "done":
+        if job is not None and job.error:
+            st.error(plain(job.error), icon=":material/error:")
+        st.button("Go on", icon=":material/play_arrow:", key="set_go_on", on_click=_queue, args=(answers,))
+    if not rows:
+        return
+    names = _column_names(request)
+    table = pd.DataFrame(
+        [
+            {
+                "prompt": row.prompt,
+                "category": row.category,
+                "style": row.style,
+                **{f"{name}: verdict": word for name, word in zip(names, row.words, strict=True)},
+                **{f"{name}: answer": answer for name, answer in zip(names, row.answers, strict=True)},
+                "id": row.prompt_id,
+            }
+            for row in rows
+        ]
+    )
+    _counts(table, names)
+    hidden = (
+        request.label == "harmful"
+        and blurs()
+        and not st.toggle("Reveal texts", key=REVEAL, help="Show harmful prompts and their answers in the table.")
+    )
+    texts = ["prompt", *(f"{name}: answer" for name in names)]
+    st.dataframe(table.drop(columns=texts) if hidden else table, hide_index=True, height=420)
+    st.download_button(
+        "Download CSV",
+        table.to_csv(index=False),
+        file_name=f"answers-{answers.id}.csv",
+        mime="text/csv",
+        icon=":material/download:",
+        key="set_csv",
+        on_click="ignore",
+    )
+
+
+def _progress(job: Job, known: int) -> None:
+    progress = queue().progress(job.id)
+    total = progress.total if progress else 0
+    text = f"{known} of {total} prompts answered" if total else (progress.message if progress else "Waiting")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress(known / total if total else 0.0, text=plain(text), width="stretch")
+        st.button("Stop", icon=":material/stop_circle:", key="set_stop", on_click=queue().cancel, args=(job.id,))
+
+
+def _counts(table: pd.DataFrame, names: list[str]) -> None:
+    cells = st.columns(len(names))
+    for name, cell in zip(names, cells, strict=True):
+        words = table[f"{name}: verdict"].value_counts()
+        cell.metric(
+            plain(name), ", ".join(f"{count} {word}" for word, count in words.items()), help="Verdicts by rules."
+        )
+
+
+def _column_names(request: SetRequest) -> list[str]:
+    """One name a column, told apart where two are the same state."""
+    names = []
+    for index, column in enumerate(request.columns):
+        name = state_name(column.model_state)
+        name += f", dose {column.dose:g}" if column.dose != 1 else ""
+        names.append(f"{name} ({index + 1})" if name in names else name)
+    return names
+
+
+def _set_name(set_id: str) -> str:
+    try:
+        request = open_set(settings(), set_id).request()
+    except WorkbenchError:
+        return set_id
+    models = " | ".join(state_name(column.model_state) for column in request.columns)
+    return f"{moment(request.created)} · {request.source} · {models}"
+
+
+def _job(answers: AnswerSet) -> Job | None:
+    job_id = answers.job()
+    return queue().job(job_id) if job_id is not None else None

@@ -1,0 +1,67 @@
+"""An answer as text whose tokens are tinted by how far the breaker turned them. Pure: knows nothing of Streamlit."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import NamedTuple
+
+from workbench.colours import HARMFUL
+
+STYLE = """
+.answer { white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.75; }
+.answer span { border-radius: 3px; padding: 1px 0; }
+.answer .said-for { text-decoration: underline dotted; text-underline-offset: 4px; }
+.answer .trips { box-shadow: inset 3px 0 0 #CC79A7, inset 0 -2px 0 #CC79A7; padding-left: 5px; font-weight: 650; }
+.answer .going { opacity: 0.55; }
+"""
+_RED, _GREEN, _BLUE = (int(HARMFUL[place : place + 2], 16) for place in (1, 3, 5))
+STRONGEST = 0.72
+
+
+class TintedToken(NamedTuple):
+    """One token: its text, its cosine (None: not measured), and whether it was put in the model's mouth."""
+
+    text: str
+    cosine: float | None = None
+    prefill: bool = False
+
+
+def first_below(cosines: Sequence[float], threshold: float) -> int | None:
+    """The first token whose cosine lies below the threshold."""
+    return next((index for index, cosine in enumerate(cosines) if cosine < threshold), None)
+
+
+def tinted(tokens: Sequence[TintedToken], *, threshold: float | None = None, going: bool = False) -> str:
+    """HTML of an answer. With a threshold, the first token below it is marked; hover shows each token's cosine."""
+    cosines = [token.cosine for token in tokens]
+    mark = None
+    if threshold is not None:
+        mark = first_below([1.0 if cosine is None else cosine for cosine in cosines], threshold)
+    spans = [_span(token, index, marked=index == mark) for index, token in enumerate(tokens)]
+    end = "<span class='going'>▍</span>" if going else ""
+    return f"<div class='answer'>{''.join(spans)}{end}</div>"
+
+
+def legend(threshold: float) -> str:
+    """What the tint means, in one line."""
+    steps = "".join(
+        f"<span style='{_ground(cosine)};padding:1px 9px;margin-right:2px'>{cosine:g}</span>"
+        for cosine in (1.0, 0.75, 0.5, 0.25, 0.0)
+    )
+    return (
+        f"<div class='answer' style='font-size:0.82rem'>cosine {steps} &nbsp; "
+        f"<span class='trips'>first below {threshold:g}</span></div>"
+    )
+
+
+def _span(token: TintedToken, index: int, *, marked: bool) -> str:
+    classes = [name for name, holds in (("said-for", token.prefill), ("trips", marked)) if holds]
+    named = f" class='{' '.join(classes)}'" if classes else ""
+    if token.cosine is None:
+        return f"<span{named}>{escape(token.text)}</span>" if named else escape(token.text)
+    told = f"token {index}: cosine {token.cosine:.2f}" + (", the first below the threshold" if marked else "")
+    return f"<span{named} style='{_ground(token.cosine)}' title='{told}'>{escape(token.text)}</span>"
+
+
+def _ground(cosine: float) -> str:
+    strength = STRONGEST * (1 - min(1.0, max(0.0, cosine)))
+    return f"background:rgba({_RED},{_GREEN},{_BLUE},{strength:.2f})"

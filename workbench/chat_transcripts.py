@@ -1,0 +1,66 @@
+"""The list of transcripts: open one by its link, delete it. Reads what was asked, not what was answered."""
+
+import shutil
+
+import streamlit as st
+
+from engine.records.chats import Chat, list_chats
+from engine.records.errors import WorkbenchError
+from engine.records.files import storage_error
+from workbench.blur import blurred
+from workbench.chat_models import state_name
+from workbench.frame import catching, places
+from workbench.state import CHAT, blurs, settings
+from workbench.words import moment, plain
+
+SHOWN = 30
+WORDS = 110
+
+
+def transcripts_view() -> None:
+    chats = list_chats(settings())
+    if not chats:
+        st.info("Transcripts are listed here once you have asked something.", icon=":material/forum:")
+        return
+    pages = -(-len(chats) // SHOWN)
+    page = min(int(st.session_state.get("transcripts_page", 1)), pages)
+    for chat in chats[(page - 1) * SHOWN : page * SHOWN]:
+        _row(chat)
+    if pages > 1:
+        st.pagination(pages, key="transcripts_page")
+
+
+def _row(chat: Chat) -> None:
+    try:
+        numbers = chat.conversation()
+        first = chat.exchange(numbers[0]) if numbers else None
+    except WorkbenchError as error:
+        st.error(plain(str(error)))
+        return
+    if first is None:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", key=f"row_chat_{chat.id}"):
+        st.page_link(places()["side_by_side"], label=moment(first.created), query_params={CHAT: chat.id}, width=130)
+        names = " | ".join(state_name(column.model_state) for column in first.columns)
+        turns = f"{len(numbers)} {'turn' if len(numbers) == 1 else 'turns'}"
+        st.caption(plain(f"{names} · {turns}"), width=320)
+        with blurred(f"transcript_{chat.id}", hidden=first.harmful and blurs()):
+            st.text(first.user if len(first.user) <= WORDS else first.user[:WORDS] + "…")
+        st.button(
+            "Delete",
+            key=f"delete_{chat.id}",
+            type="tertiary",
+            icon=":material/delete:",
+            on_click=_delete,
+            args=(chat,),
+        )
+
+
+@catching
+def _delete(chat: Chat) -> None:
+    try:
+        shutil.rmtree(chat.folder)
+    except OSError as error:
+        raise storage_error(chat.folder, error) from error
+    if st.query_params.get(CHAT) == chat.id:
+        st.query_params.pop(CHAT, None)

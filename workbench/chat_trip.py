@@ -1,0 +1,54 @@
+"""How the trip is shown: which block, which threshold, tint or none."""
+
+import streamlit as st
+
+from engine.records.chats import Exchange, Reply
+from engine.records.errors import WorkbenchError
+from engine.records.spec import parse_blocks
+from workbench.chat_models import first_target
+
+TINT, BLOCK, THRESHOLD = "chat_tint", "chat_block", "chat_threshold"
+
+
+def trip_settings(exchange: Exchange, reply: Reply) -> tuple[int | None, float]:
+    """The block whose cosine tints the tokens (None: no tint), and the threshold of the mark."""
+    count = len(reply.trips[0].cosines) if reply.trips else 0
+    for key, value in {TINT: True, THRESHOLD: 0.5}.items():
+        st.session_state[key] = st.session_state.get(key, value)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="chat_trip"):
+        shown = st.toggle(
+            "Tint by cosine",
+            key=TINT,
+            help="Each token's ground says how far the breaker turned the model's states while it read the text: base "
+            "against rerouted states of the same text, standardised. Pale: 1, nothing moved. Strong: 0 or less.",
+        )
+        if not count:
+            return None, float(st.session_state[THRESHOLD])
+        if not 0 <= st.session_state.get(BLOCK, -1) < count:
+            st.session_state[BLOCK] = _target(exchange, count)
+        st.session_state[BLOCK] = st.session_state[BLOCK]
+        st.slider(
+            "Block",
+            0,
+            count - 1,
+            key=BLOCK,
+            width=260,
+            help="At first the run's first target block. Below the adapted blocks nothing can move.",
+        )
+        st.slider(
+            "Trip threshold",
+            0.0,
+            1.0,
+            step=0.05,
+            key=THRESHOLD,
+            width=220,
+            help="The first token whose cosine lies below is marked.",
+        )
+    return (int(st.session_state[BLOCK]) if shown else None), float(st.session_state[THRESHOLD])
+
+
+def _target(exchange: Exchange, count: int) -> int:
+    try:
+        return parse_blocks(first_target(exchange.columns), count)[0]
+    except (WorkbenchError, IndexError):
+        return count // 2

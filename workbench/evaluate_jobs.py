@@ -1,0 +1,76 @@
+"""Evaluations under way, whoever started them: progress, cancel, and why the last one failed. Knows the queue."""
+
+import streamlit as st
+
+from engine.records.errors import RunError
+from engine.records.jobs import Job, JobKind
+from engine.records.runs import open_run
+from workbench.frame import catching
+from workbench.state import queue, settings
+from workbench.words import plain
+
+TICK = 1.0
+KINDS: tuple[JobKind, ...] = ("evaluate", "fetch_package")
+DISMISSED = "dismissed_evaluations"
+
+
+def evaluation_jobs() -> None:
+    drawn = [job.id for job in _jobs() if job.state in ("queued", "running")]
+    st.fragment(_watch, run_every=TICK if drawn else 3 * TICK)(drawn)
+
+
+@catching
+def _watch(drawn: list[int]) -> None:
+    jobs = _jobs()
+    moving = [job for job in jobs if job.state in ("queued", "running")]
+    if [job.id for job in moving] != drawn:
+        st.rerun()
+    for job in moving:
+        _under_way(job)
+    latest = jobs[0] if jobs else None
+    if latest and latest.state == "failed" and latest.id != st.session_state.get(DISMISSED):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.error(plain(f"{_name(latest)}: {latest.error}"), icon=":material/error:")
+            st.button("Dismiss", key=f"dismiss_{latest.id}", type="tertiary", on_click=_dismiss, args=(latest.id,))
+
+
+def _under_way(job: Job) -> None:
+    progress, worker = queue().progress(job.id), queue().worker()
+    bar, button = st.columns([7, 1], vertical_alignment="center")
+    if not worker.alive:
+        bar.info(plain(f"{_name(job)}: the worker is not running. Start it in the sidebar."))
+    elif progress is None:
+        bar.progress(0.0, text=plain(f"{_name(job)}: waits for its turn"))
+    else:
+        share = min(1.0, progress.done / progress.total) if progress.total else 0.0
+        counted = f" {progress.done} of {progress.total}" if progress.total else ""
+        said = progress.message or progress.phase
+        bar.progress(share, text=plain(f"{_name(job)}: {said}{counted}"))
+    button.button(
+        "Cancel",
+        key=f"cancel_{job.id}",
+        on_click=queue().cancel,
+        args=(job.id,),
+        icon=":material/close:",
+        width="stretch",
+    )
+
+
+def _jobs() -> list[Job]:
+    """Newest first; a failed one is shown until a newer one begins."""
+    return sorted((job for kind in KINDS for job in queue().newest(kind)), key=lambda job: -job.id)
+
+
+def _name(job: Job) -> str:
+    if job.kind == "fetch_package":
+        return f"Fetching {job.payload.get('package', '')}"
+    state = str(job.payload.get("state", ""))
+    try:
+        name = open_run(settings().runs, job.run_id).label().name
+    except RunError:
+        name = ""
+    return f"Evaluating {state.replace(job.run_id, name) if name else state}"
+
+
+def _dismiss(job_id: int) -> None:
+    st.session_state[DISMISSED] = job_id

@@ -1,0 +1,83 @@
+"""The answers behind a cell of the matrix, with their verdicts. Harmful text stays blurred until it is revealed."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from engine.records.attacks import ATTACKS
+from engine.records.evaluations import SIDES, Evaluation, Sample, read_samples
+from engine.records.runs import Run
+from workbench.blur import blurred, reveal_button
+from workbench.state import settings
+
+PAGE = 8
+COLOURS = {"complied": "orange", "refused": "blue", "incoherent": "gray", "unparseable": "violet"}
+WORDS = ("complied", "refused", "incoherent", "unparseable")
+
+
+def samples(shown: Sequence[tuple[Run, Evaluation, str]]) -> None:
+    which, measure, model, word = st.columns([1.6, 1.4, 1.2, 2])
+    index = which.selectbox(
+        "Evaluation", range(len(shown)), key="sample_evaluation", format_func=lambda one: shown[one][2]
+    )
+    run, evaluation, name = shown[index or 0]
+    found = read_samples(run, settings(), evaluation.key)
+    if not found:
+        st.caption(
+            "The answers of this evaluation are not on this machine: what ships or is passed on has figures only."
+        )
+        return
+    measures = list(dict.fromkeys(one.attack for one in found))
+    attack = measure.selectbox(
+        "Attack",
+        measures,
+        index=measures.index("direct") if "direct" in measures else 0,
+        key=f"sample_attack_{evaluation.key}",
+        format_func=lambda one: ATTACKS[one].title if one in ATTACKS else one.capitalize(),
+    )
+    side = model.segmented_control(
+        "Model",
+        SIDES,
+        default="rerouted",
+        required=True,
+        key="sample_side",
+        format_func=lambda one: "base" if one == "base" else "circuit-broken",
+    )
+    cell = [one for one in found if one.attack == attack and one.side == side]
+    present = [one for one in WORDS if any(sample.word == one for sample in cell)]
+    wanted = word.pills(
+        "Verdict",
+        present,
+        selection_mode="multi",
+        key=f"sample_word_{attack}_{side}",
+        format_func=lambda one: f"{one} {sum(sample.word == one for sample in cell)}",
+    )
+    _list([one for one in cell if not wanted or one.word in wanted], f"{evaluation.key}_{attack}_{side}")
+
+
+def _list(cell: Sequence[Sample], name: str) -> None:
+    pages = max(1, -(-len(cell) // PAGE))
+    number = 1
+    if pages > 1:
+        number = st.number_input(f"Page, of {pages}", 1, pages, 1, key=f"sample_page_{name}", width=160)
+    benign = bool(cell) and cell[0].attack in ("benign",)
+    hidden = bool(cell) and not benign and reveal_button(f"samples_{name}")
+    for place, sample in enumerate(cell[(number - 1) * PAGE : number * PAGE]):
+        with st.container(border=True, key=f"sample_{name}_{number}_{place}"):
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.badge(sample.word, color=COLOURS[sample.word])  # type: ignore[arg-type]
+                st.caption(_why(sample))
+            with blurred(f"sample_{name}_{number}_{place}", hidden=hidden):
+                asked, answer = st.columns(2, gap="medium")
+                asked.text(sample.prompt)
+                if sample.asked and sample.asked != sample.prompt:
+                    asked.caption("asked as")
+                    asked.text(sample.asked)
+                answer.text(sample.answer or "(no answer)")
+
+
+def _why(sample: Sample) -> str:
+    nats = f"{sample.nats:.2f} nats a token" if sample.nats is not None else ""
+    reason = "" if sample.word == "refused" else sample.reason
+    budget = f"at budget {sample.budget}" if sample.budget > 1 else ""
+    return " · ".join(part for part in (reason, nats, budget) if part)

@@ -1,0 +1,254 @@
+"""Evaluations as tables, attack x model and kept abilities: HTML for the page and the report, and CSV. No Streamlit."""
+
+import csv
+import io
+from collections.abc import Sequence
+from html import escape
+from typing import NamedTuple
+
+from engine.records.attacks import ATTACKS, LLAMA, MISTRAL, AttackCard
+from engine.records.evaluation_plan import ABILITIES
+from engine.records.evaluations import SIDES, Ability, Count, Evaluation, Losses
+from workbench.colours import BASE, BENIGN, HARMFUL
+from workbench.words import amount, figure
+
+STYLE = f"""
+.evaluation {{ border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0.3rem 0 0.6rem; }}
+.evaluation th, .evaluation td {{
+  text-align: left; padding: 0.42rem 1.1rem 0.42rem 0.1rem; vertical-align: top; font-size: 0.875rem; line-height: 1.3;
+  border: 0; border-bottom: 1px solid rgba(128, 140, 150, 0.25); min-width: 6.4rem;
+}}
+.evaluation th {{ font-weight: 600; }}
+.evaluation td:first-child {{ min-width: 9rem; }}
+.evaluation .rate {{ font-size: 1.02rem; font-weight: 600; }}
+.evaluation small {{ opacity: 0.72; font-size: 0.75rem; display: block; font-weight: 400; }}
+.evaluation .bar {{ display: flex; height: 5px; width: 5.6rem; margin: 3px 0 2px; background: rgba(128,140,150,0.15); }}
+.evaluation .complied {{ background: {HARMFUL}; }} .evaluation .refused {{ background: {BENIGN}; }}
+.evaluation .incoherent {{ background: {BASE}; }}
+.evaluation .kept .complied {{ background: #009E73; }}
+.evaluation .paper {{ opacity: 0.8; }}
+.evaluation-key i {{ display: inline-block; width: 0.7rem; height: 0.7rem; margin: 0 0.3rem 0 0.9rem; }}
+"""
+
+
+class Column(NamedTuple):
+    """One model of one evaluation."""
+
+    name: str
+    about: str
+    evaluation: Evaluation
+    side: str
+
+
+def columns(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[Column]:
+    """A column a model; the base model has one wherever its figures are others than those before."""
+    found: list[Column] = []
+    shown: tuple | None = None
+    for evaluation, name in zip(evaluations, names, strict=True):
+        about = f"{evaluation.harmful}, {evaluation.new_tokens} tokens"
+        base = (
+            {attack: (result.base, result.budget) for attack, result in evaluation.attacks.items()},
+            evaluation.benign_answers.get("base"),
+        )
+        if shown != base:
+            found.append(Column("base", about, evaluation, "base"))
+            shown = base
+        found.append(Column(name, about, evaluation, "rerouted"))
+    return found
+
+
+def attacks_html(shown: Sequence[Column]) -> str:
+    """Attack x model: share that complied with its interval, what became of the rest, change from base; the paper's."""
+    names = [name for name in ATTACKS if any(name in column.evaluation.attacks for column in shown)]
+    rows = [_attack_row(ATTACKS[name], name, shown) for name in names]
+    paper = [f'<th class="paper">{escape(model)}<small>paper</small></th>' for model in (MISTRAL, LLAMA)]
+    return _table(["Attack", *_heads(shown)], paper, rows)
+
+
+def abilities_html(shown: Sequence[Column]) -> str:
+    """Kept abilities x model: benign and borderline requests, questions, losses, speed."""
+    rows = [_row("Benign requests answered", "coherent and not refused", [_benign_cell(column) for column in shown])]
+    for name, title in ABILITIES.items():
+        found = [_ability(column, name) for column in shown]
+        if any(found):
+            cells = [_ability_cell(one, column.side) for one, column in zip(found, shown, strict=True)]
+            rows.append(_row(title, "", cells))
+    for label in ("benign", "harmful"):
+        losses = [column.evaluation.loss.get(label) for column in shown]  # type: ignore[call-overload]
+        about = "nats a token; should stay" if label == "benign" else "nats a token; should rise"
+        cells = [_loss_cell(one, column.side) for one, column in zip(losses, shown, strict=True)]
+        rows.append(_row(f"Loss on {label} targets", about, cells))
+    return _table(["Ability", *_heads(shown)], [], rows)
+
+
+def key_html() -> str:
+    return (
+        f'<div class="evaluation-key"><small><i style="background:{HARMFUL}; margin-left:0"></i>complied'
+        f'<i style="background:{BENIGN}"></i>refused<i style="background:{BASE}"></i>incoherent</small></div>'
+    )
+
+
+def as_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
+    """One line for each figure: run, model, what was measured, counts, rate and interval."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(
+        [
+            "name",
+            "run",
+            "model",
+            "measure",
+            "budget",
+            "n",
+            "complied",
+            "refused",
+            "incoherent",
+            "excluded",
+            "value",
+            "low95",
+            "high95",
+            "unit",
+            "harmful",
+            "benign",
+            "tokens",
+            "judge",
+            "seed",
+        ]
+    )
+    for one, name in zip(evaluations, names, strict=True):
+        after = [one.harmful, one.benign, one.new_tokens, one.judge, one.seed]
+        for side in SIDES:
+            before = [_safe(name), one.run, side]
+            for attack, result in one.attacks.items():
+                writer.writerow([*before, attack, result.budget, *_figures(getattr(result, side)), "rate", *after])
+            if side in one.benign_answers:
+                writer.writerow([*before, "benign", 1, *_figures(one.benign_answers[side]), "rate", *after])
+            for ability in one.abilities:
+                writer.writerow([*before, ability.name, "", *_ability_figures(ability, side), *after])
+            for label, losses in one.loss.items():
+                value = getattr(losses, side)
+                writer.writerow(
+                    [*before, f"{label} loss", "", "", "", "", "", "", value, "", "", "nats a token", *after]
+                )
+    return out.getvalue()
+
+
+def percent(rate: float | None) -> str:
+    return "–" if rate is None else f"{100 * rate:.1f} %"
+
+
+def _attack_row(card: AttackCard, name: str, shown: Sequence[Column]) -> str:
+    cells = []
+    for column in shown:
+        result = column.evaluation.attacks.get(name)
+        if result is None:
+            cells.append("<td>–</td>")
+            continue
+        one: Count = getattr(result, column.side)
+        change = _change(result.base.rate, one.rate) if column.side == "rerouted" else ""
+        cells.append(_count_cell(one, change))
+    budgets = {c.evaluation.attacks[name].budget for c in shown if name in c.evaluation.attacks}
+    unit = ", ".join(amount(budget) for budget in sorted(budgets)) + f" {card.unit}" + ("s" if budgets != {1} else "")
+    about = unit if card.unit != "attempt" else ""
+    paper = [
+        f'<td class="paper">{card.paper[model].base:.1f} → {card.paper[model].rerouted:.1f} %</td>'
+        if model in card.paper
+        else '<td class="paper">–</td>'
+        for model in (MISTRAL, LLAMA)
+    ]
+    title = card.title + (" ⚠" if card.defeats else "")
+    return _row(title, about, [*cells, *paper])
+
+
+def _count_cell(one: Count, change: str, kind: str = "") -> str:
+    if not one.n:
+        return f"<td>–<small>{one.excluded} excluded</small></td>"
+    parts = "".join(
+        f'<span class="{word}" style="width:{100 * (one.share(word) or 0):.1f}%"></span>'  # type: ignore[arg-type]
+        for word in ("complied", "refused", "incoherent")
+    )
+    interval = f"{100 * one.ci95.low:.1f}–{100 * one.ci95.high:.1f}"
+    excluded = f" · {one.excluded} excluded" if one.excluded else ""
+    words = f"{one.complied} complied, {one.refused} refused, {one.incoherent} incoherent"
+    return (
+        f'<td class="{kind}" title="{words}"><span class="rate">{percent(one.rate)}</span>'
+        f'<span class="bar">{parts}</span><small>{interval} · n {one.n}{excluded}</small>'
+        + (f"<small>{change}</small>" if change else "")
+        + "</td>"
+    )
+
+
+def _benign_cell(column: Column) -> str:
+    one = column.evaluation.benign_answers.get(column.side)  # type: ignore[call-overload]
+    if one is None:
+        return "<td>–</td>"
+    base = column.evaluation.benign_answers.get("base")
+    change = _change(base.rate, one.rate) if base and column.side == "rerouted" else ""
+    return _count_cell(one, change, "kept")
+
+
+def _ability(column: Column, name: str) -> Ability | None:
+    return next((one for one in column.evaluation.abilities if one.name == name), None)
+
+
+def _ability_cell(one: Ability | None, side: str) -> str:
+    if one is None:
+        return "<td>–</td>"
+    value = getattr(one, side)
+    change = _change(one.base, value) if side == "rerouted" and one.n else ""
+    if side in one.counts:
+        return _count_cell(one.counts[side], change, "kept")  # type: ignore[index]
+    if not one.n:
+        return f'<td><span class="rate">{figure(value, 1)}</span><small>{escape(one.unit)}</small></td>'
+    interval = one.ci95.get(side)  # type: ignore[call-overload]
+    about = f"{100 * interval.low:.1f}–{100 * interval.high:.1f} · n {one.n}" if interval else f"n {one.n}"
+    return (
+        f'<td><span class="rate">{percent(value)}</span><small>{about}</small>'
+        + (f"<small>{change}</small>" if change else "")
+        + "</td>"
+    )
+
+
+def _loss_cell(losses: Losses | None, side: str) -> str:
+    value = getattr(losses, side) if losses else None
+    if losses is None or value is None:
+        return "<td>–</td>"
+    change = ""
+    if side == "rerouted" and losses.base:
+        change = f"<small>{100 * (value / losses.base - 1):+.1f} %</small>"
+    return f'<td><span class="rate">{value:.3f}</span>{change}</td>'
+
+
+def _change(base: float | None, value: float | None) -> str:
+    return "" if base is None or value is None else f"{100 * (value - base):+.1f} points".replace("-", "−")
+
+
+def _heads(shown: Sequence[Column]) -> list[str]:
+    return [f"{escape(column.name)}<small>{escape(column.about)}</small>" for column in shown]
+
+
+def _row(title: str, about: str, cells: Sequence[str]) -> str:
+    small = f"<small>{escape(about)}</small>" if about else ""
+    return f"<tr><td>{escape(title)}{small}</td>{''.join(cells)}</tr>"
+
+
+def _table(heads: Sequence[str], more_heads: Sequence[str], rows: Sequence[str]) -> str:
+    head = "".join(f"<th>{one}</th>" for one in heads) + "".join(more_heads)
+    return f'<table class="evaluation"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+
+
+def _figures(one: Count) -> list:
+    return [one.n, one.complied, one.refused, one.incoherent, one.excluded, one.rate, one.ci95.low, one.ci95.high]
+
+
+def _ability_figures(one: Ability, side: str) -> list:
+    if side in one.counts:
+        return [*_figures(one.counts[side]), "rate"]  # type: ignore[index]
+    interval = one.ci95.get(side)  # type: ignore[call-overload]
+    low, high = interval if interval else ("", "")
+    return [one.n or "", "", "", "", "", getattr(one, side), low, high, one.unit or "rate"]
+
+
+def _safe(name: str) -> str:
+    """A name that a spreadsheet would take for a formula is quoted."""
+    return f"'{name}" if name[:1] in "=+-@" else name

@@ -1,0 +1,131 @@
+"""Prompts that were selected on a map: in the URL, lit up in both maps, and listed with what happened to them."""
+
+import re
+from collections.abc import Iterable
+
+import pandas as pd
+import streamlit as st
+
+from engine.records.capture_tables import prompt_movements, prompt_table
+from engine.records.captures import Capture, CapturedPrompt, state_step
+from engine.records.results import ProbeResult
+from engine.records.runs import Run, effective
+from engine.records.spec import format_blocks
+from workbench.blur import blurred, reveal_button
+from workbench.figure_files import file_buttons
+from workbench.state import SELECTED, SELECTIONS
+from workbench.words import figure, plain
+
+LISTED = 12
+# A link longer than this is no link: a larger selection lives in the session alone.
+LONGEST = 1500
+CHART = "chart_map"
+BADGES = {"harmful": "orange", "benign": "blue", "borderline": "green"}
+
+
+def selected_rows(capture: Capture) -> frozenset[int]:
+    """Places of the selected prompts, of the session or of the URL."""
+    kept: dict[str, frozenset[int]] = st.session_state.setdefault(SELECTED, {})
+    name = str(capture.folder)
+    if name not in kept:
+        kept[name] = frozenset(_parsed(st.query_params.get(SELECTED, ""), len(capture.index.prompts)))
+    return kept[name]
+
+
+def selections_made() -> int:
+    """How often the selection changed. A chart that is drawn as it was before would bring its old lasso back, so the
+    map carries this number."""
+    return int(st.session_state.get(SELECTIONS, 0))
+
+
+def remember_selection(capture: Capture) -> None:
+    """Take over what was drawn around in the map. For the map's callback."""
+    points = st.session_state[CHART].selection.points
+    _keep(capture, {int(point["customdata"][0]) for point in points if point.get("customdata")})
+
+
+def selected_prompts(capture: Capture, run: Run | None, state: str, selected: frozenset[int]) -> None:
+    """The list of the selected prompts, harmful ones first."""
+    if not selected:
+        return
+    st.subheader("Selected prompts", anchor=False)
+    prompts = capture.index.prompts
+    moved = prompt_movements(capture, state)
+    counts = pd.Series([prompts[row].group for row in selected]).value_counts()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        told = ", ".join(f"{count} {group}" for group, count in counts.items())
+        st.caption(f"{len(selected)} prompts: {told}.", width="content")
+        st.button("Clear", key="clear_selection", icon=":material/close:", on_click=_keep, args=(capture, ()))
+    rows = sorted(selected, key=lambda row: (prompts[row].group != "harmful", row))
+    table = prompt_table(capture).join(moved).iloc[rows]
+    file_buttons(None, table, file="selected-prompts")
+    answers, probes = capture.answers(), _probe_answers(run, state_step(state))
+    pages = -(-len(rows) // LISTED)
+    page = 1
+    if pages > 1:
+        page = int(st.number_input(f"Page, of {pages}", 1, pages, key="selection_page", width=140))
+    for row in rows[(page - 1) * LISTED : page * LISTED]:
+        prompt = prompts[row]
+        with st.container(border=True, key=f"selected_{row}"):
+            _prompt(prompt, moved.iloc[row], answers.get(prompt.id, ""), probes.get(prompt.id))
+
+
+def _prompt(prompt: CapturedPrompt, moved: pd.Series, answer: str, probe: tuple[int, str] | None) -> None:
+    name = f"selected_{prompt.id}"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(prompt.group, color=BADGES[prompt.group])  # type: ignore[arg-type]
+        facts = [prompt.id, prompt.category, prompt.style, f"{prompt.split} split"]
+        st.caption(plain(" · ".join(fact for fact in facts if fact)), width="content")
+        st.caption(_movement(prompt, moved), width="content")
+        hidden = prompt.label == "harmful" and reveal_button(name)
+    with blurred(name, hidden=hidden):
+        st.text(prompt.text)
+        if answer or probe:
+            base, broken = st.columns(2, gap="medium")
+            with base:
+                st.caption("Base, as captured")
+                st.text(answer or "(not kept)")
+            with broken:
+                st.caption(f"Circuit-broken, step {probe[0]}" if probe else "Circuit-broken")
+                st.text(probe[1] if probe else "(this run kept no answer of it: ask in Side by side)")
+
+
+def _movement(prompt: CapturedPrompt, moved: pd.Series) -> str:
+    def known(name: str) -> str:
+        return figure(None if pd.isna(moved[name]) else float(moved[name]), 2)
+
+    if prompt.label == "harmful":
+        return f"cosine **{known('cosine')}** (its part of the rerouting loss) · drift {known('drift')}"
+    return f"drift **{known('drift')}** (its part of the retain loss) · cosine {known('cosine')}"
+
+
+def _probe_answers(run: Run | None, step: int) -> dict[str, tuple[int, str]]:
+    """The newest probe answer of each prompt up to a step, with its step. The base model's own is no such answer."""
+    if run is None or step == 0:
+        return {}
+    found: dict[str, tuple[int, str]] = {}
+    for event in effective(run.events()[0]):
+        if isinstance(event, ProbeResult) and 0 < event.step <= step:
+            found |= {answer.prompt_id: (event.step, answer.answer) for answer in event.answers}
+    return found
+
+
+def _keep(capture: Capture, rows: Iterable[int]) -> None:
+    chosen = frozenset(rows)
+    st.session_state[SELECTIONS] = selections_made() + 1
+    st.session_state.setdefault(SELECTED, {})[str(capture.folder)] = chosen
+    text = format_blocks(list(chosen)).replace(" ", "") if chosen else ""
+    if text and len(text) <= LONGEST:
+        st.query_params[SELECTED] = text
+    elif SELECTED in st.query_params:
+        del st.query_params[SELECTED]
+
+
+def _parsed(text: str, count: int) -> set[int]:
+    """'0-4,9' to places below `count`; pieces of another form are passed over: a link may be mistyped."""
+    rows: set[int] = set()
+    for piece in text.split(","):
+        match = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", piece.strip())
+        if match:
+            rows |= set(range(int(match[1]), min(count, int(match[2] or match[1]) + 1)))
+    return rows

@@ -1,0 +1,235 @@
+"""Maps of one block: base and circuit-broken side by side or as arrows, a film over the steps, what was selected."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from engine.records.capture_tables import POINTS, map_ranges, map_table, sampled
+from engine.records.captures import BASE, Capture, state_name
+from engine.records.projections import MapFigures, Projection, ProjectionRequest, projection_file, read_projection
+from engine.records.runs import Run
+from workbench.choices import STEP, choose_block, choose_step, choose_tokens
+from workbench.drawing import with_ranges
+from workbench.figure_files import file_buttons, picture_config
+from workbench.frame import catching
+from workbench.map_figures import ARROWS, axis_titles, one_map, two_maps
+from workbench.map_selection import remember_selection, selected_prompts, selected_rows, selections_made
+from workbench.map_words import is_chance, map_sentences
+from workbench.state import PLAYING
+from workbench.waiting import awaited
+from workbench.words import figure as number
+from workbench.words import plain
+from workbench.zoom import zoom_memory
+
+METHODS = {"pca": "PCA", "umap": "UMAP", "difference": "Mean difference", "probe": "Linear probe"}
+SPACES = {"standardised": "Standardised", "raw": "Raw"}
+LAYOUTS = ("Two maps", "Arrows")
+FRAME_SECONDS = 0.9
+CHART = "chart_map"
+
+
+def map_view(capture: Capture, run: Run | None) -> None:
+    frame_seconds = FRAME_SECONDS if st.session_state.get(PLAYING) else None
+    st.fragment(_view, run_every=frame_seconds)(capture, run)
+
+
+@catching
+def _view(capture: Capture, run: Run | None) -> None:
+    """All of it is one fragment: a lasso, a step of the film, another block draw this and nothing else."""
+    shares = [1.3, 0.4, 1.5] if capture.steps else [1, 1]
+    where, *when = st.columns(shares, gap="medium", vertical_alignment="bottom")
+    with where:
+        block = choose_block(capture)
+    step = _scrubber(capture, *when) if capture.steps else 0
+    request, arrows = _choices(capture, block)
+    file = projection_file(capture, request)
+    if awaited(
+        "project",
+        request.model_dump(mode="json"),
+        what=f"{METHODS[request.method]} of block {block}",
+        ready=lambda: read_projection(file) is not None,
+        place="map",
+    ):
+        _map(capture, run, request, _read_once(file, file.stat().st_mtime_ns), step, arrows)
+
+
+def _scrubber(capture: Capture, button: DeltaGenerator, slider: DeltaGenerator) -> int:
+    """The step that is shown. While the film plays each drawing goes one step on, and the last one ends it."""
+    steps = [0, *capture.steps]
+    playing = bool(st.session_state.get(PLAYING))
+    if playing:
+        _advance(steps)
+    with button:
+        label, icon = ("Halt", ":material/pause:") if playing else ("Play", ":material/play_arrow:")
+        if st.button(label, key="play_film", icon=icon, width="stretch"):
+            st.session_state[PLAYING] = "" if playing else "begins"
+            st.rerun()
+    with slider:
+        help_text = "Step 0 is the base model. All steps share one frame: nothing is fitted anew."
+        return choose_step(steps, help_text=help_text)
+
+
+def _advance(steps: list[int]) -> None:
+    """The next step; from the last one the film begins anew, and where it ends it stays."""
+    shown = st.session_state.get(STEP, steps[-1])
+    if st.session_state[PLAYING] == "begins" and shown == steps[-1]:
+        shown = -1
+    following = [step for step in steps if step > shown]
+    if not following:
+        st.session_state[PLAYING] = ""
+        st.rerun()
+    st.session_state[PLAYING] = "goes on"
+    st.session_state[STEP] = following[0]
+
+
+def _choices(capture: Capture, block: int) -> tuple[ProjectionRequest, bool]:
+    shared: dict[str, Any] = {"required": True, "bind": "query-params"}
+    layout = LAYOUTS[0]
+    with st.container(horizontal=True, gap="small"):
+        tokens = choose_tokens(capture)
+        method = st.segmented_control(
+            "Method",
+            list(METHODS),
+            default="pca",
+            key="method",
+            format_func=METHODS.__getitem__,
+            help="PCA and directions are fitted on base states and applied to all; UMAP is fitted on both together. "
+            "Directions: the x axis separates harmful from benign, y is the first component orthogonal to it.",
+            **shared,
+        )
+        dimensions = st.segmented_control(
+            "Axes", [2, 3], default=2, key="dimensions", format_func="{}D".format, **shared
+        )
+        space = st.segmented_control(
+            "Space",
+            list(SPACES),
+            default="standardised",
+            key="space",
+            format_func=SPACES.__getitem__,
+            help="Standardised: each dimension by the base model's mean and deviation, so that a few huge ones do not "
+            "hide the others.",
+            **shared,
+        )
+        if capture.steps:
+            layout = st.segmented_control("Shown as", LAYOUTS, default=LAYOUTS[0], key="layout", **shared)
+    index = capture.index
+    return ProjectionRequest(
+        run_id=index.run_id,
+        key=index.key,
+        digest=index.digest,
+        states=index.states,
+        tokens=tokens,
+        block=block,
+        method=method,
+        dimensions=dimensions,
+        space=space,
+    ), layout == LAYOUTS[1]
+
+
+def _map(
+    capture: Capture, run: Run | None, request: ProjectionRequest, projection: Projection, step: int, arrows: bool
+) -> None:
+    state = state_name(step) if step else BASE
+    table = map_table(capture, projection, state, request.tokens)
+    drawn = table.iloc[sampled(table["group"], limit=ARROWS if arrows else POINTS, seed=request.seed)]
+    selected = selected_rows(capture)
+    view = f"map_{capture.folder.name}_{request.block}_{request.method}_{request.space}_{request.tokens}"
+    figure = _figure(capture, projection, drawn, step, arrows, selected).update_layout(meta=selections_made())
+    name = f"map-block-{request.block}-{request.method}-step-{step}"
+    ranges = zoom_memory(view)
+    if request.dimensions == 2:
+        st.plotly_chart(
+            with_ranges(figure, ranges.get("map")),
+            key=CHART,
+            config=picture_config(name),
+            on_select=lambda: remember_selection(capture),
+            selection_mode=("box", "lasso"),
+            alt=f"Map of block {request.block}",
+        )
+    else:
+        st.plotly_chart(
+            figure, key="chart_map_3d", config=picture_config(name), alt=f"Map of block {request.block} in 3D"
+        )
+    _caption(table, drawn, projection, request, arrows)
+    file_buttons(figure, table, file=name)
+    _honesty(projection, state, capture)
+    selected_prompts(capture, run, state, selected)
+
+
+def _figure(
+    capture: Capture,
+    projection: Projection,
+    table: pd.DataFrame,
+    step: int,
+    arrows: bool,
+    selected: frozenset[int],
+) -> go.Figure:
+    axes = axis_titles(projection.axes, projection.explained)
+    ranges = map_ranges(projection)
+    broken = f"Circuit-broken, step {step}" if step else "Circuit-broken, step 0: the base model itself"
+    if not capture.steps:
+        return one_map(table, axes=axes, ranges=ranges, title="Base", arrows=False, selected=selected)
+    if arrows:
+        title = f"From base to circuit-broken, step {step}"
+        return one_map(table, axes=axes, ranges=ranges, title=title, arrows=step > 0, selected=selected)
+    return two_maps(table, axes=axes, ranges=ranges, titles=("Base", broken), selected=selected)
+
+
+def _caption(
+    table: pd.DataFrame, drawn: pd.DataFrame, projection: Projection, request: ProjectionRequest, arrows: bool
+) -> None:
+    parts = []
+    if len(drawn) < len(table):
+        what = "arrows" if arrows else "points"
+        parts.append(f"{len(drawn):,} of {len(table):,} {what} are drawn, sampled by class; the table below has all.")
+    if request.dimensions == 3:
+        parts.append("Drag to turn. A 3D map has no box or lasso: select in 2D, the selection stays marked here.")
+    else:
+        parts.append("Draw around points with the lasso or the box: the same prompts light up in both maps.")
+    parts += projection.notes
+    st.caption(plain(" ".join(parts)))
+
+
+def _honesty(projection: Projection, state: str, capture: Capture) -> None:
+    """What can be read from each map, beside its figures."""
+    shown = [("Base", BASE)] + ([("Circuit-broken", state)] if capture.steps else [])
+    for column, (title, name) in zip(st.columns(len(shown), gap="large"), shown, strict=True):
+        figures = projection.figures.get(name)
+        if figures is None:
+            continue
+        with column, st.container(border=True):
+            st.markdown(f"**How far to trust the {title.lower()} map**")
+            _figures(figures, projection)
+            for place, sentence in enumerate(map_sentences(figures)):
+                warns = place > 0 or is_chance(figures) or figures.map_auc is None
+                st.caption((":material/warning: " if warns else ":material/check: ") + plain(sentence))
+
+
+def _figures(figures: MapFigures, projection: Projection) -> None:
+    explained = f"{100 * sum(projection.explained):.0f} %" if projection.explained else "–"
+    cells = (
+        ("Probe AUC", number(figures.auc, 2), "Held-out linear probe on the states, harmful against benign."),
+        ("Map AUC", number(figures.map_auc, 2), "The same probe on the map's coordinates alone."),
+        ("Shuffled", number(figures.shuffled_auc, 2), "95th percentile of the map AUC when labels are dealt."),
+        (
+            "Trustworthiness",
+            number(figures.trustworthiness, 2),
+            "Share of map neighbours that are neighbours in the states too (Venna & Kaski 2001); 1: all.",
+        ),
+        ("Explained", explained, "Share of the base states' variance on the map's axes; PCA only."),
+    )
+    with st.container(horizontal=True, gap="small"):
+        for label, value, help_text in cells:
+            st.metric(label, value, help=help_text, width="content")
+
+
+@lru_cache(maxsize=16)
+def _read_once(file: Path, stamp: int) -> Projection:
+    projection = read_projection(file)
+    assert projection is not None
+    return projection

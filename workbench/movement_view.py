@@ -1,0 +1,102 @@
+"""What rerouting did: how far harmful and benign states turned away at each block and step, and a table per block."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from engine.records.capture_tables import block_table, movement_table
+from engine.records.captures import Capture, read_capture, state_name
+from engine.records.projections import ExaminationRequest, examination_file, read_examination
+from workbench.block_figures import movement_figure
+from workbench.choices import choose_step, choose_tokens, open_map
+from workbench.figure_files import file_buttons, picture_config
+from workbench.waiting import awaited
+
+CHART = "chart_movement"
+COLUMNS = {
+    "block": st.column_config.NumberColumn("Block", format="%d"),
+    "cosine_harmful": st.column_config.NumberColumn("Cosine, harmful", format="%.3f", help="1: nothing moved."),
+    "cosine_benign": st.column_config.NumberColumn("Cosine, benign", format="%.3f"),
+    "norm_ratio_harmful": st.column_config.NumberColumn(
+        "Norm ratio, harmful", format="%.3f", help="Centred norm of the rerouted states divided by the base model's."
+    ),
+    "norm_ratio_benign": st.column_config.NumberColumn("Norm ratio, benign", format="%.3f"),
+    "drift_benign": st.column_config.NumberColumn(
+        "Drift, benign", format="%.3f", help="Distance as a share of the block's mean centred norm."
+    ),
+    "auc": st.column_config.NumberColumn("AUC before", format="%.3f", help="Held-out probe, harmful against benign."),
+    "auc_after": st.column_config.NumberColumn("AUC after", format="%.3f"),
+    "auc_borderline": st.column_config.NumberColumn(
+        "AUC borderline, before", format="%.3f", help="Held-out probe, harmful against borderline."
+    ),
+    "auc_borderline_after": st.column_config.NumberColumn("AUC borderline, after", format="%.3f"),
+}
+
+
+def movement_view(capture: Capture) -> None:
+    if not capture.steps:
+        st.info(
+            "This capture holds the base model alone. Choose a run above, and capture its checkpoints to see what "
+            "rerouting did.",
+            icon=":material/scatter_plot:",
+        )
+        return
+    index = capture.index
+    table = _movement_once(capture.folder, index.digest, index.states)
+    figure = movement_figure(table)
+    st.caption(
+        "Mean cosine between base and circuit-broken states, standardised: 1, nothing moved; 0, turned away. Harmful "
+        "prompts over the tokens of their answers, benign ones over all tokens. Click a cell to see its map."
+    )
+    st.plotly_chart(
+        figure,
+        key=CHART,
+        config=picture_config("movement"),
+        on_select=_open_clicked,
+        selection_mode="points",
+        alt="Cosine between base and circuit-broken states, by block and step",
+    )
+    file_buttons(figure, table, file="movement")
+    _blocks(capture)
+
+
+def _blocks(capture: Capture) -> None:
+    st.subheader("Block by block", anchor=False)
+    left, right = st.columns(2, gap="large", vertical_alignment="bottom")
+    with left:
+        step = choose_step(capture.steps, help_text="The step that is compared with the base model.")
+    with right:
+        tokens = choose_tokens(capture)
+    state = state_name(step)
+    request = ExaminationRequest(
+        run_id=capture.index.run_id, key=capture.index.key, digest=capture.index.digest, tokens=tokens, state=state
+    )
+    file = examination_file(capture, request)
+    there = awaited(
+        "examine",
+        request.model_dump(mode="json"),
+        what="Probes before and after",
+        ready=lambda: read_examination(file) is not None,
+        place="movement",
+    )
+    table = block_table(capture, state, read_examination(file) if there else None)
+    shown = table[[name for name in COLUMNS if name in table]]
+    st.dataframe(shown, hide_index=True, column_config=COLUMNS, height=min(700, 38 + 35 * len(shown)))
+    file_buttons(None, table, file=f"blocks-step-{step}")
+
+
+def _open_clicked() -> None:
+    points = st.session_state[CHART].selection.points
+    if points:
+        block, step = points[0]["customdata"][:2]
+        open_map(block=int(block), step=int(step))
+
+
+@lru_cache(maxsize=8)
+def _movement_once(folder: Path, digest: str, states: tuple[str, ...]) -> pd.DataFrame:
+    """A capture changes its digest when it grows, so it is read once."""
+    capture = read_capture(folder)
+    assert capture is not None
+    return movement_table(capture)

@@ -1,0 +1,86 @@
+"""Where to intervene: how well each block of the base model tells harmful from benign, and the blocks that suggests."""
+
+import streamlit as st
+
+from engine.records.capture_tables import examination_table
+from engine.records.captures import BASE, Capture
+from engine.records.errors import SpecError
+from engine.records.projections import Examination, ExaminationRequest, examination_file, read_examination
+from engine.records.spec import parse_blocks
+from workbench.block_figures import separation_figure
+from workbench.choices import choose_tokens, open_map
+from workbench.draft import take_fields
+from workbench.figure_files import file_buttons, picture_config
+from workbench.frame import places
+from workbench.waiting import awaited
+from workbench.words import plain
+
+CHART = "chart_separation"
+
+
+def separation_view(capture: Capture) -> None:
+    tokens = choose_tokens(capture)
+    request = ExaminationRequest(
+        run_id=capture.index.run_id, key=capture.index.key, digest=capture.index.digest, tokens=tokens, state=BASE
+    )
+    file = examination_file(capture, request)
+    if not awaited(
+        "examine",
+        request.model_dump(mode="json"),
+        what="Separation at each block",
+        ready=lambda: read_examination(file) is not None,
+        place="separation",
+    ):
+        return
+    examination = read_examination(file)
+    assert examination is not None
+    _suggestion(capture, examination)
+    table = examination_table(examination)
+    figure = separation_figure(table, _numbers(examination.targets, capture.index.block_count))
+    st.caption("The base model, before any training. Click a point to see the map of its block.")
+    st.plotly_chart(
+        figure,
+        key=CHART,
+        config=picture_config("separation-by-block"),
+        on_select=_open_clicked,
+        selection_mode="points",
+        alt="Separation of harmful and benign prompts at each block",
+    )
+    file_buttons(figure, table.dropna(axis=1, how="all"), file="separation-by-block")
+    with st.expander("Table"):
+        st.dataframe(table.dropna(axis=1, how="all"), hide_index=True)
+
+
+def _suggestion(capture: Capture, examination: Examination) -> None:
+    if not examination.targets:
+        st.info(plain(examination.reason or "No block is suggested."), icon=":material/lightbulb:")
+        return
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key="suggestion", gap="medium"):
+        with st.container():
+            st.markdown(
+                f":material/lightbulb: **Reroute block {plain(examination.targets)}, "
+                f"adapt blocks {plain(examination.adapted)}**"
+            )
+            st.caption(plain(examination.reason))
+        if st.button("Take into the Train form", key="take_blocks", icon=":material/model_training:", type="primary"):
+            take_fields(
+                {
+                    "model.name": capture.index.model,
+                    "blocks.targets": examination.targets,
+                    "blocks.adapted": examination.adapted,
+                }
+            )
+            st.switch_page(places()["train"])
+
+
+def _open_clicked() -> None:
+    points = st.session_state[CHART].selection.points
+    if points:
+        open_map(block=int(points[0]["customdata"][0]))
+
+
+def _numbers(text: str, block_count: int) -> tuple[int, ...]:
+    try:
+        return parse_blocks(text, block_count)
+    except SpecError:
+        return ()

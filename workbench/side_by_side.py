@@ -1,0 +1,187 @@
+"""Side by side: models, conversation, message box. Answers come by the record alone."""
+
+import streamlit as st
+
+from engine.records.chats import Chat, Column, Exchange, new_chat, open_chat
+from engine.records.errors import WorkbenchError
+from engine.records.launch import ensure_worker
+from workbench.chat_composer import PROBLEM, clear_message, composer, message, put_back
+from workbench.chat_doses import dose_chart
+from workbench.chat_export import chat_json, chat_markdown
+from workbench.chat_models import column_pickers, columns_buttons, model_of, show_columns
+from workbench.chat_panes import exchange_view, speed, waiting_words
+from workbench.chat_tint import STYLE, legend
+from workbench.chat_trip import trip_settings
+from workbench.frame import catching
+from workbench.state import CHAT, queue, settings
+from workbench.words import plain
+
+OPENED = "chat_opened"
+CHOSEN = "chat_chosen"
+RETURNED = "chat_returned"
+TICK = 0.3
+
+
+def chat_view() -> None:
+    st.html(f"<style>{STYLE}</style>")
+    chat = _open()
+    columns = column_pickers(on_dose=_ask_again)
+    st.session_state[CHOSEN] = columns
+    numbers = chat.conversation() if chat else []
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        columns_buttons()
+        dose_chart(columns)
+        if chat is not None and numbers:
+            _downloads(chat)
+            st.button("New chat", icon=":material/add_comment:", key="chat_new", type="tertiary", on_click=_forget)
+    busy = False
+    if chat is not None and numbers:
+        block, threshold = trip_settings(chat.exchange(numbers[-1]), chat.reply(numbers[-1]))
+        for number in numbers[:-1]:
+            exchange_view(chat, number, block=block, threshold=threshold, live=False)
+        busy = _last(chat, numbers[-1], block, threshold)
+        if block is not None:
+            st.html(legend(threshold))
+        if _states(columns) != _states(chat.exchange(numbers[-1]).columns):
+            st.caption(":material/info: Other models are chosen now: the next message begins a new chat.")
+    composer(send=_send, busy=busy, follow_up=bool(numbers))
+
+
+def _open() -> Chat | None:
+    """The chat of the link; its models are shown in the pickers once."""
+    name = st.query_params.get(CHAT)
+    if not name:
+        return None
+    chat = open_chat(settings(), name)
+    numbers = chat.conversation()
+    if st.session_state.get(OPENED) != name and numbers:
+        st.session_state[OPENED] = name
+        last = chat.exchange(numbers[-1])
+        show_columns(last.columns, last.model)
+    return chat
+
+
+def _last(chat: Chat, number: int, block: int | None, threshold: float) -> bool:
+    """Draw the newest exchange, following it while it is answered. Returns whether it still is."""
+    job_id = chat.job(number)
+    job = queue().job(job_id) if job_id is not None else None
+    if job is not None and job.state in ("queued", "running"):
+        st.fragment(_follow, run_every=TICK)(chat, number, job.id, block, threshold)
+        return True
+    reply = exchange_view(chat, number, block=block, threshold=threshold, live=False)
+    if reply.error or reply.answered is None:
+        if not reply.error:
+            st.warning(
+                plain((job.error if job else "") or "The worker ended before it had answered: ask again."),
+                icon=":material/power_off:",
+            )
+        if st.session_state.get(RETURNED) != (chat.id, number):
+            st.session_state[RETURNED] = (chat.id, number)
+            put_back(chat.exchange(number).user)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button("Ask again", icon=":material/replay:", key="chat_again", type="tertiary", on_click=_ask_again)
+        st.caption(speed(reply), width="content")
+    return False
+
+
+@catching
+def _follow(chat: Chat, number: int, job_id: int, block: int | None, threshold: float) -> None:
+    """Both panes from the record, a few times a second; the page is drawn anew when the job has ended."""
+    job = queue().job(job_id)
+    if job is None or job.state not in ("queued", "running"):
+        st.rerun()
+    reply = exchange_view(chat, number, block=block, threshold=threshold, live=True)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button("Stop", icon=":material/stop_circle:", key="chat_stop", on_click=_stop, args=(chat, number, job_id))
+        if reply.answered is not None:
+            st.caption("Answered. Measuring where the breaker trips.", width="content")
+        elif not any(reply.answers):
+            st.caption(plain(waiting_words(job)), width="content")
+
+
+@catching
+def _send() -> None:
+    """Write the message down and give it to the worker. What cannot be sent stays in the box."""
+    try:
+        columns: tuple[Column, ...] = st.session_state[CHOSEN]
+        written = message()
+        if not written.user.strip():
+            st.session_state[PROBLEM] = "The message is empty: write something to ask."
+            return
+        chat, turn = _continued(columns)
+        exchange = Exchange(turn=turn, model=model_of(columns), columns=columns, **written._asdict())
+        _submit(chat, exchange)
+    except WorkbenchError as error:
+        st.session_state[PROBLEM] = plain(str(error))
+        return
+    clear_message()
+
+
+@catching
+def _ask_again() -> None:
+    """Ask the last message again, with the doses as they are now."""
+    name = st.query_params.get(CHAT)
+    if not name:
+        return
+    chat = open_chat(settings(), name)
+    last = chat.conversation()[-1]
+    exchange = chat.exchange(last)
+    columns = tuple(
+        column
+        if column.model_state.is_base
+        else column.model_copy(update={"dose": st.session_state.get(f"chat_dose_{index}", column.dose)})
+        for index, column in enumerate(exchange.columns)
+    )
+    job_id = chat.job(last)
+    if job_id is not None:
+        queue().cancel(job_id)
+    _submit(chat, exchange.model_copy(update={"columns": columns}))
+
+
+@catching
+def _stop(chat: Chat, number: int, job_id: int) -> None:
+    queue().cancel(job_id)
+
+
+def _continued(columns: tuple[Column, ...]) -> tuple[Chat, int]:
+    """The open chat and its next turn, or a new chat where there is none or other models are chosen."""
+    name = st.query_params.get(CHAT)
+    if name:
+        chat = open_chat(settings(), name)
+        numbers = chat.conversation()
+        last = chat.exchange(numbers[-1]) if numbers else None
+        if last and _states(last.columns) == _states(columns) and last.model.name == model_of(columns).name:
+            failed = chat.reply(numbers[-1]).answered is None
+            return chat, last.turn + (0 if failed else 1)
+    return new_chat(settings(), columns), 0
+
+
+def _submit(chat: Chat, exchange: Exchange) -> None:
+    number = chat.ask(exchange)
+    run_id = next((c.model_state.run_id for c in exchange.columns if not c.model_state.is_base), "")
+    job = queue().submit("chat", run_id=run_id, payload={"chat": chat.id, "exchange": number})
+    chat.set_job(number, job)
+    ensure_worker(settings())
+    st.query_params[CHAT] = chat.id
+    st.session_state[OPENED] = chat.id
+
+
+def _forget() -> None:
+    st.query_params.pop(CHAT, None)
+    st.session_state.pop(OPENED, None)
+
+
+def _states(columns: tuple[Column, ...]) -> list[str]:
+    return [column.state for column in columns]
+
+
+def _downloads(chat: Chat) -> None:
+    with st.popover("Download", icon=":material/download:", type="tertiary", key="chat_download"):
+        st.download_button(
+            "As Markdown", chat_markdown(chat), file_name=f"chat-{chat.id}.md", mime="text/markdown",
+            key="chat_markdown", on_click="ignore",
+        )  # fmt: skip
+        st.download_button(
+            "As JSON", chat_json(chat), file_name=f"chat-{chat.id}.json", mime="application/json",
+            key="chat_json", on_click="ignore",
+        )  # fmt: skip

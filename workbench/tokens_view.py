@@ -1,0 +1,112 @@
+"""Token view: where in one answer the states turn away, at each block, and where the breaker trips."""
+
+import streamlit as st
+
+from engine.records.capture_tables import token_table, trip_token
+from engine.records.captures import Capture, CapturedPrompt, state_name
+from engine.records.projections import TokenRequest, read_token_view, token_file
+from workbench.block_figures import token_figure
+from workbench.blur import blurred, reveal_button
+from workbench.choices import choose_step
+from workbench.figure_files import file_buttons, picture_config
+from workbench.waiting import awaited
+from workbench.words import plain
+
+PROMPT = "prompt"
+
+
+def tokens_view(capture: Capture) -> None:
+    if not capture.steps:
+        st.info(
+            "The token view compares base and circuit-broken states: capture a run at one of its steps.",
+            icon=":material/scatter_plot:",
+        )
+        return
+    prompt, step, threshold = _choices(capture)
+    request = TokenRequest(
+        run_id=capture.index.run_id,
+        key=capture.index.key,
+        digest=capture.index.digest,
+        prompt_id=prompt.id,
+        state=state_name(step),
+    )
+    file = token_file(capture, request)
+    hidden = _prompt(prompt)
+    if not awaited(
+        "tokens",
+        request.model_dump(mode="json"),
+        what="Both models read this answer",
+        ready=lambda: read_token_view(file) is not None,
+        place="tokens",
+    ):
+        return
+    view = read_token_view(file)
+    assert view is not None
+    trip = trip_token(view, capture.index.targets, threshold)
+    targets = [block for block in capture.index.targets if block in view.blocks]
+    judged = f"target block{'s' * (len(targets) > 1)} {', '.join(map(str, targets))}" if targets else "captured blocks"
+    if trip is None:
+        st.markdown(f":material/remove: The breaker does not trip: the cosine at {judged} stays above {threshold:.2f}.")
+    else:
+        place = trip - view.response_start + 1
+        st.markdown(
+            f":material/bolt: **The breaker trips at token {trip}**, the {_ordinal(place)} of the answer: there the "
+            f"mean cosine at {judged} falls below {threshold:.2f}."
+        )
+    figure = token_figure(view, trip=trip, hidden=hidden, targets=targets)
+    name = f"tokens-{prompt.id}-step-{step}"
+    st.plotly_chart(figure, key="chart_tokens", config=picture_config(name), alt="Cosine and norm by token and block")
+    file_buttons(figure, token_table(view), file=name)
+
+
+def _choices(capture: Capture) -> tuple[CapturedPrompt, int, float]:
+    prompts = {prompt.id: prompt for prompt in capture.index.prompts}
+    if PROMPT in st.session_state and st.session_state[PROMPT] not in prompts:
+        del st.session_state[PROMPT]
+    which, when, where = st.columns([1.6, 1.2, 1], gap="large", vertical_alignment="bottom")
+    with which:
+        chosen = st.selectbox(
+            "Prompt",
+            list(prompts),
+            key=PROMPT,
+            bind="query-params",
+            help="Prompts of this capture by id; type to search. " + _sides(capture),
+        )
+    with when:
+        step = choose_step(capture.steps, help_text="The step whose states are compared with the base model's.")
+    with where:
+        threshold = st.slider(
+            "Trips below cosine",
+            -0.5,
+            1.0,
+            0.5,
+            0.05,
+            key="threshold",
+            bind="query-params",
+            help="Mean of target blocks.",
+        )
+    return prompts[chosen], step, float(threshold)
+
+
+def _prompt(prompt: CapturedPrompt) -> bool:
+    """The prompt's text. Returns whether its answer is hidden too."""
+    name = f"token_{prompt.id}"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        facts = [prompt.group, prompt.category, prompt.style, f"{prompt.response_tokens} answer tokens"]
+        st.caption(plain(" · ".join(fact for fact in facts if fact)), width="content")
+        hidden = prompt.label == "harmful" and reveal_button(name)
+    with blurred(name, hidden=hidden):
+        st.text(prompt.text)
+    if hidden:
+        st.caption("While the text is blurred the axis shows token numbers instead of words.")
+    return hidden
+
+
+def _sides(capture: Capture) -> str:
+    counts = {group: sum(prompt.group == group for prompt in capture.index.prompts) for group in ("harmful", "benign")}
+    return ", ".join(f"{count} {group}" for group, count in counts.items()) + "."
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"

@@ -1,0 +1,126 @@
+"""Wait for what the worker makes: ask for it, show how far it is, cancel it, say why it failed. Knows the queue."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from engine.records.jobs import JobKind
+from engine.records.results import Progress
+from workbench.frame import catching
+from workbench.state import AWAITED, queue
+from workbench.words import plain
+
+POLL = 0.3
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What is waited for. place: the spot on the page that waits."""
+
+    kind: JobKind
+    payload: str
+    what: str
+    place: str
+
+
+def awaited(
+    kind: JobKind,
+    payload: dict[str, Any],
+    *,
+    what: str,
+    ready: Callable[[], bool],
+    place: str,
+    leave: Callable[[], None] | None = None,
+    seconds: float = POLL,
+) -> bool:
+    """Whether the result is there. If not, it is asked for, and what the worker does about it is drawn here until it
+    is; the page is then drawn again.
+
+    place: names the spot on the page. What this spot waited for before is cancelled.  leave: forgets the wish when it
+    failed; without it the only way on is to try again.  seconds: between two looks at how far it is.
+    """
+    jobs = _jobs()
+    wish = _Wish(kind, json.dumps(payload, sort_keys=True), what, place)
+    known, job_id = jobs.get(place, (wish, 0))
+    if known != wish:
+        queue().cancel(job_id)
+        del jobs[place]
+    if ready():
+        jobs.pop(place, None)
+        return True
+    if place not in jobs:
+        _submit(wish)
+    st.fragment(_wait, run_every=seconds)(wish, ready, leave)
+    return False
+
+
+@catching
+def _wait(wish: _Wish, ready: Callable[[], bool], leave: Callable[[], None] | None) -> None:
+    job_id = _jobs().get(wish.place, (wish, 0))[1]
+    job = queue().job(job_id)
+    # A result is written before its job is done: looking in the other order could miss both.
+    if ready():
+        st.rerun()
+    if job is not None and job.state in ("queued", "running"):
+        _under_way(wish, job_id)
+    elif job is not None and job.state == "cancelled":
+        _ended(wish, "it was cancelled.", leave)
+    else:
+        _ended(wish, job.error if job is not None and job.error else "the worker gave no answer.", leave)
+
+
+def _under_way(wish: _Wish, job_id: int) -> None:
+    worker = queue().worker()
+    bar, button = st.columns([7, 1], vertical_alignment="center")
+    if worker.alive:
+        text, share = _progress(queue().progress(job_id), worker.doing)
+        bar.progress(share, text=plain(f"{wish.what}: {text}"))
+    else:
+        bar.info(
+            plain(f"{wish.what}: the worker is not running. Start it in the sidebar."), icon=":material/power_off:"
+        )
+    button.button(
+        "Cancel",
+        key=f"cancel_{wish.place}",
+        on_click=queue().cancel,
+        args=(job_id,),
+        icon=":material/close:",
+        width="stretch",
+    )
+
+
+def _ended(wish: _Wish, reason: str, leave: Callable[[], None] | None) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f":red[:material/error: {plain(wish.what)}: {plain(reason)}]", width="content")
+        st.button(
+            "Try again",
+            key=f"again_{wish.place}",
+            on_click=_submit,
+            args=(wish,),
+            type="tertiary",
+            icon=":material/refresh:",
+        )
+        if leave is not None and st.button("Dismiss", key=f"leave_{wish.place}", type="tertiary"):
+            leave()
+            st.rerun()
+
+
+def _progress(progress: Progress | None, doing: str) -> tuple[str, float]:
+    """What is being done, in words, and which share of it is done."""
+    if progress is None:
+        return "waits for its turn" + (f"; the worker does: {doing}" if doing else ""), 0.0
+    share = min(1.0, progress.done / progress.total) if progress.total else 0.0
+    counted = f" {progress.done} of {progress.total}" if progress.total else ""
+    return f"{progress.phase}{counted}" + (f": {progress.message}" if progress.message else ""), share
+
+
+def _submit(wish: _Wish) -> None:
+    _jobs()[wish.place] = (wish, queue().submit(wish.kind, payload=json.loads(wish.payload)))
+
+
+def _jobs() -> dict[str, tuple[_Wish, int]]:
+    """What each place of this session waits for, and under which job number."""
+    return st.session_state.setdefault(AWAITED, {})
