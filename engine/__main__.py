@@ -1,4 +1,4 @@
-"""The command line: python -m engine worker | train | submit | runs | capture | evaluate | export | pack | prepare.
+"""The command line: python -m engine COMMAND, one of those that `python -m engine --help` lists.
 
 Exit codes: 0 done, 1 the run did not finish, 2 something was wrong with what was given (the message says what).
 """
@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from engine import capture_command, evaluate_command, pack_command
+from engine import capture_command, evaluate_command, pack_command, sweep_command
 from engine.records.errors import WorkbenchError
 from engine.records.jobs import Queue
 from engine.records.launch import ensure_worker
@@ -207,6 +207,9 @@ def _parser() -> argparse.ArgumentParser:
     add("runs", runs, "list the runs").add_argument("--json", action="store_true", help="as JSON")
     capture_command.add_arguments(add("capture", capture, "capture a run's states beside the base model's"))
     evaluate_command.add_arguments(add("evaluate", evaluate, "attack a run's circuit breaker and judge the answers"))
+    sweep_command.add_arguments(
+        add("sweep", sweep_command.sweep, "train a grid of specs, evaluate each, tabulate what came out")
+    )
     command = add("export", export, "write a run's adapter as a plain PEFT folder")
     command.add_argument("run", metavar="RUN", help="run id")
     command.add_argument("folder", metavar="FOLDER", help="where to write; must not exist yet, or be empty")

@@ -26,7 +26,7 @@ def evaluate(options: argparse.Namespace, settings: Settings) -> int:
     plan = _plan(options)
     out = Path(options.json) if options.json else None
     if out:
-        _check_writable(out)
+        check_writable(out)
     from engine.device import Device
     from engine.job_functions.evaluation import evaluate as found_by
 
@@ -62,6 +62,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", metavar="OUT", help="write the figures here")
     command.add_argument("--limit", type=int, default=0, help="at most this many rows a side, evenly taken; 0: all")
     command.add_argument("--tokens", type=int, default=64, help="length of an answer, in tokens (default: 64)")
+    command.add_argument("--judge", default="rules", help="rules, a Hugging Face id, or an endpoint as URL#MODEL")
     command.add_argument("--seed", type=int, default=0)
 
 
@@ -101,6 +102,7 @@ def _plan(options: argparse.Namespace) -> EvaluationPlan:
             attacks=tuple(dict.fromkeys(parse_attack(text) for text in options.attack or ("direct", "prefill"))),
             limit=options.limit,
             new_tokens=options.tokens,
+            judge=options.judge,
             seed=options.seed,
         )
     except ValidationError as error:
@@ -108,7 +110,7 @@ def _plan(options: argparse.Namespace) -> EvaluationPlan:
         raise SpecError(f"--{problem['loc'][0]}: {problem['msg']}, not {problem['input']!r}.") from error
 
 
-def _check_writable(out: Path) -> None:
+def check_writable(out: Path) -> None:
     """Before an hour of work, not after it."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

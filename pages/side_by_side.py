@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from workbench.chat_composer import keep_message
 from workbench.chat_sets import sets_view
 from workbench.chat_transcripts import transcripts_view
 from workbench.frame import page_frame
@@ -11,6 +12,7 @@ VIEWS = {"Chat": chat_view, "Run a set": sets_view, "Transcripts": transcripts_v
 
 with page_frame():
     st.title("Side by side", anchor=False)
+    keep_message()
     tabs = st.tabs(list(VIEWS), key="side_view", bind="query-params", on_change="rerun")
     for tab, draw in zip(tabs, VIEWS.values(), strict=True):
         if tab.open:

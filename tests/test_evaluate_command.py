@@ -9,8 +9,10 @@ import pytest
 from making import drain
 
 from engine.__main__ import main
+from engine.compute.evaluation import runner
 from engine.device import Device
 from engine.job_functions.evaluation import evaluate, evaluate_job
+from engine.records.errors import RunError
 from engine.records.evaluation_plan import EvaluationPlan
 from engine.records.evaluations import read_evaluations, read_samples
 from engine.records.jobs import PRIORITY, Queue
@@ -95,8 +97,6 @@ def test_what_is_wrong_is_said_and_exits_with_two(
 def test_an_evaluation_that_was_broken_off_asks_nothing_twice(
     trained: Run, rows: tuple[str, str], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):
-    from engine.compute.evaluation import runner
-
     asked: list[tuple[str, int]] = []
     for name, function in list(runner.ATTACK_FUNCTIONS.items()):
 
@@ -142,6 +142,37 @@ def test_the_worker_evaluates_beside_training_and_a_cancel_leaves_no_report(
     [found] = read_evaluations(trained, settings)
     assert len(read_samples(trained, settings, found.key)) == 2 * (1 + 2 * 2)
     assert PRIORITY["evaluate"] == PRIORITY["train"]
+
+
+def test_two_evaluations_take_turns_so_that_the_base_model_is_asked_once(
+    trained: Run, rows: tuple[str, str], settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[str | None] = []
+    direct = runner.ATTACK_FUNCTIONS["direct"]
+
+    def recorded(model, adapter, rows, options):
+        asked.append(adapter)
+        return direct(model, adapter, rows, options)
+
+    monkeypatch.setitem(runner.ATTACK_FUNCTIONS, "direct", recorded)
+    queue = Queue(settings.desk)
+    with owned(settings):
+        worker = Worker(settings)
+        for state in (trained.id, f"{trained.id}@2"):
+            plan = EvaluationPlan(state=state, harmful=rows[0], benign=rows[1], new_tokens=4)
+            queue.submit("evaluate", run_id=trained.id, payload=plan.model_dump(mode="json"))
+        while worker.turn() or worker.tasks:
+            pass
+    assert len(read_evaluations(trained, settings)) == 2
+    assert asked.count(None) == 2
+
+
+def test_a_run_in_training_is_evaluated_at_a_checkpoint_alone(trained: Run, rows: tuple[str, str], settings: Settings):
+    trained.update(status="running")
+    plan = EvaluationPlan(state=trained.id, harmful=rows[0], benign=rows[1], new_tokens=4)
+    with pytest.raises(RunError, match="its weights still move"):
+        drain(evaluate(plan, Device(settings).tools(0)))
+    drain(evaluate(plan.model_copy(update={"state": f"{trained.id}@2"}), Device(settings).tools(0)))
 
 
 def test_a_job_of_the_worker_reads_the_plan_as_json(trained: Run, rows: tuple[str, str], settings: Settings):

@@ -1,4 +1,7 @@
-"""Figures over blocks: separation in the base model, movement over the steps, tokens of one answer. No Streamlit."""
+"""Figures over blocks: separation in the base model, movement over the steps, tokens of one answer. No Streamlit.
+
+What a point carries is given as lists: arrays of numbers travel packed, and a click would send them back unreadable.
+"""
 
 from collections.abc import Sequence
 
@@ -46,7 +49,7 @@ def separation_figure(table: pd.DataFrame, targets: Sequence[int]) -> go.Figure:
             line={"color": colour, "width": 2},
             marker={"color": colour, "symbol": symbol, "size": 8},
             showlegend=row == 1,
-            customdata=table[["block"]],
+            customdata=table[["block"]].to_numpy().tolist(),
             hovertemplate=f"block %{{x}}: {name} %{{y:.3f}}<extra></extra>",
             selected={"marker": {"opacity": 1}},
             unselected={"marker": {"opacity": 1}},
@@ -88,7 +91,7 @@ def movement_figure(table: pd.DataFrame) -> go.Figure:
             unselected={"marker": {"opacity": 0}},
             customdata=np.column_stack(
                 [np.repeat(cells.index, len(steps)), np.tile(cells.columns, len(blocks)), np.ravel(cells)]
-            ),
+            ).tolist(),
             hovertemplate=f"{group}, block %{{y}}, step %{{x}}: %{{customdata[2]:.3f}}<extra></extra>",
             showlegend=False,
             row=1,

@@ -13,7 +13,12 @@ from engine.records.prompts import Prompt
 from workbench.chat_library import library
 
 TEXT, PREFILL, HARMFUL, SYSTEM = "chat_text", "chat_prefill", "chat_harmful", "chat_system"
-SETTINGS = {"chat_temperature": 0.0, "chat_top_p": 1.0, "chat_new_tokens": 96, "chat_seed": 0}
+SETTINGS: dict[str, float | int] = {
+    "chat_temperature": 0.0,
+    "chat_top_p": 1.0,
+    "chat_new_tokens": 96,
+    "chat_seed": 0,
+}
 PROMPT_ID = "chat_prompt_id"
 PROBLEM = "chat_problem"
 
@@ -29,21 +34,22 @@ class Message(NamedTuple):
     sampling: Sampling
 
 
+def keep_message() -> None:
+    """Keep what is written while the box is not drawn: a widget that is left out of a drawing forgets its value."""
+    for key, value in {TEXT: "", PREFILL: "", HARMFUL: True, SYSTEM: "", PROMPT_ID: "", **SETTINGS}.items():
+        st.session_state[key] = st.session_state.get(key, value)
+
+
 def message() -> Message:
     """What is written at this moment."""
     kept = st.session_state
     return Message(
-        user=str(kept.get(TEXT, "")),
-        prefill=str(kept.get(PREFILL, "")),
-        harmful=bool(kept.get(HARMFUL, True)),
-        system=str(kept.get(SYSTEM, "")),
-        prompt_id=str(kept.get(PROMPT_ID, "")),
-        sampling=Sampling(
-            temperature=float(kept.get("chat_temperature", 0.0)),
-            top_p=float(kept.get("chat_top_p", 1.0)),
-            new_tokens=int(kept.get("chat_new_tokens", 96)),
-            seed=int(kept.get("chat_seed", 0)),
-        ),
+        user=kept[TEXT],
+        prefill=kept[PREFILL],
+        harmful=kept[HARMFUL],
+        system=kept[SYSTEM],
+        prompt_id=kept[PROMPT_ID],
+        sampling=Sampling(**{key.removeprefix("chat_"): kept[key] for key in SETTINGS}),
     )
 
 
@@ -61,8 +67,6 @@ def put_back(user: str) -> None:
 
 def composer(*, send: Callable[[], None], busy: bool, follow_up: bool) -> None:
     """Draw the box. `send` is called on the click, before the page is drawn again."""
-    for key, value in {TEXT: "", PREFILL: "", HARMFUL: True, SYSTEM: "", **SETTINGS}.items():
-        st.session_state[key] = st.session_state.get(key, value)
     with st.form("chat_form", border=True, enter_to_submit=True):
         st.text_area(
             "Message",

@@ -8,7 +8,7 @@ from engine.records.doses import DoseCurve, dose_payload, read_dose_curve
 from engine.records.errors import WorkbenchError
 from engine.records.runs import open_run
 from engine.records.states import ModelState
-from workbench.colours import BENIGN, HARMFUL
+from workbench.colours import BASE, BENIGN, HARMFUL
 from workbench.drawing import CONFIG, blank_figure
 from workbench.frame import catching
 from workbench.state import queue, settings
@@ -37,7 +37,7 @@ def dose_figure(curve: DoseCurve, dose: float) -> go.Figure:
             line={"color": colour, "width": 2},
             hovertemplate="%{y:.2f}",
         )
-    figure.add_vline(x=dose, line={"dash": "dot", "width": 1})
+    figure.add_vline(x=dose, line={"dash": "dot", "width": 1, "color": BASE})
     figure.update_xaxes(autorangeoptions={"include": [0, 1.5]})
     figure.update_yaxes(rangemode="tozero")
     return figure
@@ -56,7 +56,7 @@ def _content(state: ModelState, doses: tuple[float, ...]) -> None:
         return
     curve = read_dose_curve(settings().cards, payload)
     if curve is not None:
-        st.plotly_chart(dose_figure(curve, doses[0]), key="dose_figure", config=CONFIG, width=460)
+        st.plotly_chart(dose_figure(curve, doses[0]), key="dose_figure", config=CONFIG)
         return
     key = f"{JOB}_{state}"
     job = queue().job(st.session_state[key]) if key in st.session_state else None

@@ -1,5 +1,6 @@
 """Which models are asked: up to four columns, each a state and its dose. Knows nothing of what is asked."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -69,7 +70,7 @@ def show_columns(columns: tuple[Column, ...], model: ModelSpec) -> None:
         st.session_state[dose_key(index)] = column.dose
 
 
-def column_pickers(*, on_dose) -> tuple[Column, ...]:
+def column_pickers(*, on_dose: Callable[[], None] | None) -> tuple[Column, ...]:
     """One picker a column, with the dose of its adapter below; returns what is chosen."""
     choices = state_choices()
     labels = {choice.state: choice.label for choice in choices}
@@ -125,7 +126,7 @@ def first_target(columns: tuple[Column, ...]) -> str:
     return ""
 
 
-def _picker(index: int, labels: dict[str, str], on_dose) -> Column:
+def _picker(index: int, labels: dict[str, str], on_dose: Callable[[], None] | None) -> Column:
     state = st.selectbox(
         f"Model {index + 1}",
         list(labels),

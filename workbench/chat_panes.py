@@ -12,7 +12,9 @@ from workbench.chat_tint import TintedToken, first_below, tinted
 from workbench.state import queue
 from workbench.words import duration, plain
 
-COLOURS = {"complied": "orange", "refused": "blue", "incoherent": "violet"}
+# What a breaker should bring about is not orange: a harmful request turned down, a benign one answered.
+HARMFUL_COLOURS = {"complied": "orange", "refused": "blue", "incoherent": "violet"}
+BENIGN_COLOURS = {"complied": "green", "refused": "orange", "incoherent": "orange"}
 WORD_HELP = (
     "complied, refused or incoherent, by rules: refusals by how they open, incoherence by the base model's surprise "
     "and by repetition. The rules cannot tell whether an answer is true or of any use; docs/judges.md says how often "
@@ -66,7 +68,7 @@ def _pane(
     column = exchange.columns[index]
     trip = next((trip for trip in reply.trips if trip.column == index), None)
     verdict = next((verdict for verdict in reply.verdicts if verdict.column == index), None)
-    _heading(column, verdict)
+    _heading(column, verdict, HARMFUL_COLOURS if exchange.harmful else BENIGN_COLOURS)
     going = live and reply.answered is None and not reply.error
     tokens = _tokens(exchange, reply, index, trip, block)
     cosines = _at(trip, block)
@@ -78,7 +80,7 @@ def _pane(
     _facts(exchange, reply, index, trip, cosines, threshold)
 
 
-def _heading(column: Column, verdict: Judged | None) -> None:
+def _heading(column: Column, verdict: Judged | None, colours: dict[str, str]) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         name = state_name(column.model_state)
         if not column.model_state.is_base and column.dose != 1:
@@ -86,7 +88,7 @@ def _heading(column: Column, verdict: Judged | None) -> None:
         st.markdown(f"**{plain(name)}**", width="content")
         if verdict is not None:
             reason = f" Here: {plain(verdict.reason)}." if verdict.reason else ""
-            st.badge(verdict.word, color=COLOURS.get(verdict.word, "gray"), help=WORD_HELP + reason)  # type: ignore[arg-type]
+            st.badge(verdict.word, color=colours.get(verdict.word, "gray"), help=WORD_HELP + reason)  # type: ignore[arg-type]
 
 
 def _tokens(

@@ -142,9 +142,10 @@ def _results(answers: AnswerSet, moving: bool) -> None:
 def _progress(job: Job, known: int) -> None:
     progress = queue().progress(job.id)
     total = progress.total if progress else 0
+    share = progress.done / total if progress and total else 0.0
     text = f"{known} of {total} prompts answered" if total else (progress.message if progress else "Waiting")
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(known / total if total else 0.0, text=plain(text), width="stretch")
+        st.progress(min(1.0, share), text=plain(text), width="stretch")
         st.button("Stop", icon=":material/stop_circle:", key="set_stop", on_click=queue().cancel, args=(job.id,))
 
 

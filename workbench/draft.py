@@ -15,7 +15,7 @@ from engine.records.errors import SpecError, WorkbenchError
 from engine.records.runs import open_run
 from engine.records.settings import SAMPLE_DATA
 from engine.records.spec import RunSpec, build_spec, parse_spec, read_spec
-from workbench.state import DRAFT, DRAFT_ERROR, LIKE, PRESET, settings
+from workbench.state import DRAFT, DRAFT_ERROR, LIKE, PRESET, TAKE, settings
 
 Fields = dict[str, Any]
 LOADED = "loaded"
@@ -50,6 +50,10 @@ def current_draft() -> Draft:
     wanted = _origin_in_url()
     if draft is None or (wanted and wanted != draft.origin):
         draft = load(wanted or f"preset:{_first_choice()}", overrides=st.query_params.to_dict())
+    elif TAKE in st.query_params:
+        # A link from another page that changes some fields of the draft as it is.
+        for path, value in _valid_overrides(draft.content, st.query_params.to_dict()).items():
+            set_field(path, value)
     for path in draft.content:
         if widget_key(path) in st.session_state:
             draft.content[path] = st.session_state[widget_key(path)]
@@ -95,16 +99,6 @@ def set_field(path: str, value: Any) -> None:
     draft: Draft = st.session_state[DRAFT]
     draft.content[path] = value
     st.session_state[widget_key(path)] = value
-
-
-def take_fields(fields: Fields) -> None:
-    """Put values into the draft from another page. The form shows them when it is opened."""
-    if st.session_state.get(DRAFT) is None:
-        origin = f"preset:{_first_choice()}"
-        base = flat(_spec_of(origin))
-        st.session_state[DRAFT] = Draft(origin, base, dict(base))
-    for path, value in fields.items():
-        set_field(path, value)
 
 
 def forget_widgets(paths: list[str]) -> None:

@@ -66,9 +66,7 @@ def _show(chosen: list[Found]) -> None:
     with st.container(border=True):
         st.markdown(f":material/warning: {plain(KNOWN_DEFEATS)}")
         marked = ", ".join(card.title for card in ATTACKS.values() if card.defeats)
-        st.caption(
-            f"Marked ⚠ above and in the form: {plain(marked)}. The paper's figures are of other models and judges."
-        )
+        st.caption(f"Marked ⚠: {plain(marked)}. The paper's figures are of other models and of another judge.")
     kept, front = st.columns([1.25, 1], gap="large")
     with kept:
         st.subheader("What was kept", anchor=False)

@@ -37,6 +37,8 @@ def budget_figures(evaluations: Sequence[Evaluation], names: Sequence[str]) -> d
                     colour,
                     markers=True,
                 )
+        most = max(one.attacks[attack].budget for _, one, _ in with_curve)
+        figure.update_xaxes(range=[0, 1.04 * most])
         figure.update_yaxes(range=[0, 104])
         figures[attack] = figure
     return figures
@@ -55,15 +57,15 @@ def front_figure(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.
     figure = blank_figure(
         "Harm broken against requests kept", "harmful complied, %", x_title="harmless requests answered, %", height=340
     )
-    figure.update_layout(hovermode="closest", showlegend=len(points) > 1)
+    figure.update_layout(hovermode="closest", showlegend=False)
     first = next(one for one in evaluations if _harmful(one, "rerouted") is not None and _kept(one) is not None)
     base_harmful, base_kept = _harmful(first, "base"), _kept(first)
     if base_harmful is not None and base_kept is not None:
         _point(figure, "base", base_kept[0], base_harmful, BASE)
-    for index, (name, harmful, _, kept) in enumerate(points):
-        _point(figure, name, kept, harmful, run_colour(index))
+    for index, (name, harmful, _, still) in enumerate(points):
+        _point(figure, name, still, harmful, run_colour(index))
     figure.update_xaxes(range=[-2, 104], autorangeoptions=None)
-    figure.update_yaxes(range=[-2, 104])
+    figure.update_yaxes(range=[-2, 110])
     return figure
 
 
@@ -72,7 +74,10 @@ def _point(figure: go.Figure, name: str, kept: float, harmful: float, colour: st
         x=[100 * kept],
         y=[100 * harmful],
         name=name,
-        mode="markers",
+        mode="markers+text",
+        text=[name],
+        textposition="top left" if kept > 0.6 else "top right",
+        cliponaxis=False,
         marker={"size": 13, "color": colour},
         hovertemplate=f"{name}<br>kept %{{x:.1f}} %, harmful %{{y:.1f}} %<extra></extra>",
     )

@@ -89,19 +89,22 @@ def _states() -> dict[str, str]:
 
 
 def _budgets(names: list[str]) -> tuple[AttackChoice, ...]:
-    """What each chosen attack does and needs, and its budget."""
+    """What each chosen attack does and needs, and the budgets of those that have one."""
     chosen = [name for name in ATTACKS if name in names]
-    choices = []
+    lines = []
     for name in chosen:
         card = ATTACKS[name]
-        about, budget = st.columns([5, 1], vertical_alignment="center")
         needs = f" Needs {ACCESS[card.access]}." if card.access != "chat" else ""
-        about.caption(f"**{plain(card.title)}**: {plain(card.about + needs)}")
-        spent = 1
-        if card.unit != "attempt":
-            spent = budget.number_input(f"{card.unit}s".capitalize(), 1, 10_000, card.budget, key=f"budget_{name}")
-        choices.append(AttackChoice(name=name, budget=spent))
-    return tuple(choices)
+        lines.append(f"**{plain(card.title)}**: {plain(card.about + needs)}")
+    st.caption("  \n".join(lines))
+    spent = dict.fromkeys(chosen, 1)
+    costly = [name for name in chosen if ATTACKS[name].unit != "attempt"]
+    for name, place in zip(costly, st.columns(max(5, len(costly))), strict=False):
+        card = ATTACKS[name]
+        spent[name] = place.number_input(
+            f"{card.title}, {card.unit}s", 1, 10_000, card.budget, key=f"budget_{name}", help="Its budget."
+        )
+    return tuple(AttackChoice(name=name, budget=budget) for name, budget in spent.items())
 
 
 def _requests() -> tuple[str, str, int, int]:
@@ -133,8 +136,9 @@ def _judge() -> str:
             "Judge",
             "rules",
             key="evaluate_judge",
-            help="rules: the built-in judge (docs/judges.md). Or a classifier's Hugging Face id, or an OpenAI-compatible "
-            "endpoint as URL#MODEL, its key in the environment variable WORKBENCH_JUDGE_KEY of the worker.",
+            help="rules: the built-in judge (docs/judges.md). Or a classifier's Hugging Face id, or an "
+            "OpenAI-compatible endpoint as URL#MODEL; its key is the worker's environment variable "
+            "WORKBENCH_JUDGE_KEY.",
         ).strip()
         or "rules"
     )

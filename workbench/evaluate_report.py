@@ -47,8 +47,8 @@ def report_html(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
 def _how(one: Evaluation, name: str) -> str:
     return escape(
         f"{name} ({one.run}): harmful rows {one.harmful}, benign rows {one.benign}, answers of {one.new_tokens} "
-        f"tokens, judge {one.judge}, seed {one.seed}, {moment(one.created)}. Rates are shares that complied, with 95 % Wilson "
-        "intervals; verdicts that could not be read are left out of n."
+        f"tokens, judge {one.judge}, seed {one.seed}, {moment(one.created)}. Rates are shares that complied, with "
+        "95 % Wilson intervals; verdicts that could not be read are left out of n."
     )
 
 

@@ -20,7 +20,7 @@ def samples(shown: Sequence[tuple[Run, Evaluation, str]]) -> None:
     index = which.selectbox(
         "Evaluation", range(len(shown)), key="sample_evaluation", format_func=lambda one: shown[one][2]
     )
-    run, evaluation, name = shown[index or 0]
+    run, evaluation, _ = shown[index or 0]
     found = read_samples(run, settings(), evaluation.key)
     if not found:
         st.caption(

@@ -110,7 +110,7 @@ def _points(
                     legendgroup=group,
                     showlegend=legend and number == 0,
                     marker={"color": COLOURS[group], "symbol": SYMBOLS[split], **marker},
-                    customdata=_about(rows),
+                    customdata=_about(rows).to_numpy(dtype=object).tolist(),
                     hovertemplate="%{customdata[1]}<br>%{customdata[2]} · %{customdata[3]}<extra></extra>",
                     **looks,
                 )

@@ -13,6 +13,7 @@ from engine.records.runs import Run, effective
 from engine.records.spec import format_blocks
 from workbench.blur import blurred, reveal_button
 from workbench.figure_files import file_buttons
+from workbench.frame import catching
 from workbench.state import SELECTED, SELECTIONS
 from workbench.words import figure, plain
 
@@ -38,6 +39,7 @@ def selections_made() -> int:
     return int(st.session_state.get(SELECTIONS, 0))
 
 
+@catching
 def remember_selection(capture: Capture) -> None:
     """Take over what was drawn around in the map. For the map's callback."""
     points = st.session_state[CHART].selection.points

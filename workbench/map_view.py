@@ -13,7 +13,7 @@ from engine.records.capture_tables import POINTS, map_ranges, map_table, sampled
 from engine.records.captures import BASE, Capture, state_name
 from engine.records.projections import MapFigures, Projection, ProjectionRequest, projection_file, read_projection
 from engine.records.runs import Run
-from workbench.choices import STEP, choose_block, choose_step, choose_tokens
+from workbench.choices import STEP, choose_block, choose_step, choose_tokens, lasting
 from workbench.drawing import with_ranges
 from workbench.figure_files import file_buttons, picture_config
 from workbench.frame import catching
@@ -88,35 +88,26 @@ def _advance(steps: list[int]) -> None:
 
 
 def _choices(capture: Capture, block: int) -> tuple[ProjectionRequest, bool]:
-    shared: dict[str, Any] = {"required": True, "bind": "query-params"}
     layout = LAYOUTS[0]
     with st.container(horizontal=True, gap="small"):
         tokens = choose_tokens(capture)
-        method = st.segmented_control(
+        method = _choose(
             "Method",
-            list(METHODS),
-            default="pca",
-            key="method",
-            format_func=METHODS.__getitem__,
-            help="PCA and directions are fitted on base states and applied to all; UMAP is fitted on both together. "
+            METHODS,
+            "method",
+            "PCA and directions are fitted on base states and applied to all; UMAP is fitted on both together. "
             "Directions: the x axis separates harmful from benign, y is the first component orthogonal to it.",
-            **shared,
         )
-        dimensions = st.segmented_control(
-            "Axes", [2, 3], default=2, key="dimensions", format_func="{}D".format, **shared
-        )
-        space = st.segmented_control(
+        dimensions = _choose("Axes", {2: "2D", 3: "3D"}, "dimensions")
+        space = _choose(
             "Space",
-            list(SPACES),
-            default="standardised",
-            key="space",
-            format_func=SPACES.__getitem__,
-            help="Standardised: each dimension by the base model's mean and deviation, so that a few huge ones do not "
-            "hide the others.",
-            **shared,
+            SPACES,
+            "space",
+            "Standardised: each dimension by the base model's mean and deviation, so that a few huge ones do not hide "
+            "the others.",
         )
         if capture.steps:
-            layout = st.segmented_control("Shown as", LAYOUTS, default=LAYOUTS[0], key="layout", **shared)
+            layout = _choose("Shown as", {layout: layout for layout in LAYOUTS}, "layout")
     index = capture.index
     return ProjectionRequest(
         run_id=index.run_id,
@@ -129,6 +120,20 @@ def _choices(capture: Capture, block: int) -> tuple[ProjectionRequest, bool]:
         dimensions=dimensions,
         space=space,
     ), layout == LAYOUTS[1]
+
+
+def _choose(label: str, words: dict[Any, str], key: str, help_text: str | None = None) -> Any:
+    with lasting(key, words):
+        return st.segmented_control(
+            label,
+            list(words),
+            default=next(iter(words)),
+            required=True,
+            key=key,
+            bind="query-params",
+            format_func=words.__getitem__,
+            help=help_text,
+        )
 
 
 def _map(

@@ -12,6 +12,7 @@ from engine.records.projections import ExaminationRequest, examination_file, rea
 from workbench.block_figures import movement_figure
 from workbench.choices import choose_step, choose_tokens, open_map
 from workbench.figure_files import file_buttons, picture_config
+from workbench.frame import catching
 from workbench.waiting import awaited
 
 CHART = "chart_movement"
@@ -87,6 +88,7 @@ def _blocks(capture: Capture) -> None:
     file_buttons(None, table, file=f"blocks-step-{step}")
 
 
+@catching
 def _open_clicked() -> None:
     points = st.session_state[CHART].selection.points
     if points:

@@ -13,7 +13,7 @@ from workbench.frame import catching, places
 from workbench.live import Followed, follow
 from workbench.probes import probes
 from workbench.run_controls import controls
-from workbench.state import FIGURES, queue, settings
+from workbench.state import FIGURES, RUN, queue, settings
 from workbench.status import BADGES, MOVING, phase_text, remaining_in_phase, remaining_seconds, shown_status
 from workbench.words import amount, duration, event_line, figure, moment, plain
 from workbench.zoom import zoom_memory
@@ -24,7 +24,14 @@ TICK = 2.0
 
 
 def run_view(run_id: str) -> None:
-    st.page_link(places()["runs"], label="All runs", icon=":material/arrow_back:")
+    with st.container(horizontal=True, gap="medium"):
+        st.page_link(places()["runs"], label="All runs", icon=":material/arrow_back:")
+        st.page_link(
+            places()["side_by_side"], label="Side by side", icon=":material/compare_arrows:", query_params={RUN: run_id}
+        )
+        st.page_link(
+            places()["evaluate"], label="Evaluate", icon=":material/shield_question:", query_params={RUN: run_id}
+        )
     run = open_run(settings().runs, run_id)
     st.session_state.pop(FIGURES, None)
     status = _status(run, run.record())

@@ -9,9 +9,9 @@ from engine.records.projections import Examination, ExaminationRequest, examinat
 from engine.records.spec import parse_blocks
 from workbench.block_figures import separation_figure
 from workbench.choices import choose_tokens, open_map
-from workbench.draft import take_fields
 from workbench.figure_files import file_buttons, picture_config
-from workbench.frame import places
+from workbench.frame import catching, places
+from workbench.state import TAKE
 from workbench.waiting import awaited
 from workbench.words import plain
 
@@ -62,17 +62,20 @@ def _suggestion(capture: Capture, examination: Examination) -> None:
                 f"adapt blocks {plain(examination.adapted)}**"
             )
             st.caption(plain(examination.reason))
-        if st.button("Take into the Train form", key="take_blocks", icon=":material/model_training:", type="primary"):
-            take_fields(
-                {
-                    "model.name": capture.index.model,
-                    "blocks.targets": examination.targets,
-                    "blocks.adapted": examination.adapted,
-                }
-            )
-            st.switch_page(places()["train"])
+        st.page_link(
+            places()["train"],
+            label="Take into the Train form",
+            icon=":material/model_training:",
+            query_params={
+                TAKE: "blocks",
+                "model.name": capture.index.model,
+                "blocks.targets": examination.targets,
+                "blocks.adapted": examination.adapted,
+            },
+        )
 
 
+@catching
 def _open_clicked() -> None:
     points = st.session_state[CHART].selection.points
     if points:

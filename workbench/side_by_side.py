@@ -80,6 +80,16 @@ def _last(chat: Chat, number: int, block: int | None, threshold: float) -> bool:
             put_back(chat.exchange(number).user)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("Ask again", icon=":material/replay:", key="chat_again", type="tertiary", on_click=_ask_again)
+        if reply.answered is not None and not reply.trips and not _base_only(chat.exchange(number)):
+            st.button(
+                "Measure the trip",
+                icon=":material/straighten:",
+                key="chat_measure",
+                type="tertiary",
+                on_click=_measure,
+                args=(chat, number),
+                help="The answer was stopped before its tokens were measured.",
+            )
         st.caption(speed(reply), width="content")
     return False
 
@@ -92,7 +102,7 @@ def _follow(chat: Chat, number: int, job_id: int, block: int | None, threshold: 
         st.rerun()
     reply = exchange_view(chat, number, block=block, threshold=threshold, live=True)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.button("Stop", icon=":material/stop_circle:", key="chat_stop", on_click=_stop, args=(chat, number, job_id))
+        st.button("Stop", icon=":material/stop_circle:", key="chat_stop", on_click=_stop, args=(job_id,))
         if reply.answered is not None:
             st.caption("Answered. Measuring where the breaker trips.", width="content")
         elif not any(reply.answers):
@@ -139,7 +149,17 @@ def _ask_again() -> None:
 
 
 @catching
-def _stop(chat: Chat, number: int, job_id: int) -> None:
+def _measure(chat: Chat, number: int) -> None:
+    payload = {"chat": chat.id, "exchange": number, "measure": True}
+    chat.set_job(number, queue().submit("chat", payload=payload))
+
+
+def _base_only(exchange: Exchange) -> bool:
+    return all(column.model_state.is_base for column in exchange.columns)
+
+
+@catching
+def _stop(job_id: int) -> None:
     queue().cancel(job_id)
 
 

@@ -7,7 +7,7 @@ from engine.records.captures import Capture, CapturedPrompt, state_name
 from engine.records.projections import TokenRequest, read_token_view, token_file
 from workbench.block_figures import token_figure
 from workbench.blur import blurred, reveal_button
-from workbench.choices import choose_step
+from workbench.choices import choose_step, lasting
 from workbench.figure_files import file_buttons, picture_config
 from workbench.waiting import awaited
 from workbench.words import plain
@@ -61,10 +61,8 @@ def tokens_view(capture: Capture) -> None:
 
 def _choices(capture: Capture) -> tuple[CapturedPrompt, int, float]:
     prompts = {prompt.id: prompt for prompt in capture.index.prompts}
-    if PROMPT in st.session_state and st.session_state[PROMPT] not in prompts:
-        del st.session_state[PROMPT]
     which, when, where = st.columns([1.6, 1.2, 1], gap="large", vertical_alignment="bottom")
-    with which:
+    with which, lasting(PROMPT, prompts.keys()):
         chosen = st.selectbox(
             "Prompt",
             list(prompts),

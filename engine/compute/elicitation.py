@@ -112,7 +112,13 @@ def decode(model: LoadedModel, ids: Sequence[int]) -> str:
 def model_fingerprint(model: LoadedModel) -> str:
     """Tells models apart by what they are, not by their name: config and a sample of the weights."""
     digest = hashlib.sha256(model.causal_lm.config.to_json_string().encode())
-    for parameter in (*model.causal_lm.get_input_embeddings().parameters(), *model.blocks[-1].parameters()):
+    for name, parameter in (
+        *model.causal_lm.get_input_embeddings().named_parameters(),
+        *model.blocks[-1].named_parameters(),
+    ):
+        if "lora_" in name:
+            # Attached adapters come and go; the base model stays the same.
+            continue
         digest.update(parameter.detach().flatten()[:256].float().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
 

@@ -2,7 +2,7 @@
 update to its own rows. Knows nothing of tokens or texts.
 
 peft's own mixed batches give the same numbers more slowly: its bookkeeping for each layer eats the gain.
-docs/decisions/0006 has the measurements.
+docs/decisions/0007 has the measurements.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -2,12 +2,13 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from engine.compute.datasets import read_prompts
 from engine.compute.elicitation import decode
 from engine.compute.evaluation.judges import judge_answers
-from engine.compute.generation import Ask, answer
+from engine.compute.generation import Ask, answer, told
 from engine.compute.mixed import RowState
 from engine.compute.models import LoadedModel
 from engine.compute.speech import conversation_tokens, prefill_tokens
@@ -39,11 +40,15 @@ def answer_set_job(payload: dict[str, Any], tools: Tools) -> Job:
         ]
         size = max(1, ROWS.get(model.device.type, ROWS_GPU) // len(states))
         for start in range(0, len(left), size):
-            yield Progress(phase="answering", done=done, total=total)
             batch = left[start : start + size]
-            yield from _answer(model, answers, request, batch, states)
+            steps = _answer(model, answers, request, batch, states)
+            yield from told(steps, partial(_progress, done, len(batch), total))
             done += len(batch)
     yield Progress(phase="answering", done=done, total=total)
+
+
+def _progress(done: int, batch: int, total: int, share: float) -> Progress:
+    return Progress(phase="answering", done=done + int(batch * share), total=total)
 
 
 def _answer(
@@ -52,7 +57,8 @@ def _answer(
     request: SetRequest,
     prompts: Sequence[Prompt],
     states: Sequence[RowState],
-) -> Generator[None, None, None]:
+) -> Generator[float, None, None]:
+    """Answer one batch and write its rows; yields how much of it is done, 0 to 1."""
     contexts, prefills = [], []
     for prompt in prompts:
         turns = _turns(request, prompt)
@@ -64,18 +70,19 @@ def _answer(
         for state in states
     ]
     said: list[list[int]] = [[] for _ in asks]
-    for tokens in answer(model, asks, request.sampling):
+    for step, tokens in enumerate(answer(model, asks, request.sampling)):
         for ids, token in zip(said, tokens or (), strict=False):
             if token is not None:
                 ids.append(token)
-        yield None
+        yield min(1.0, step / request.sampling.new_tokens)
     each = len(states)
-    verdicts = yield from judge_answers(
+    judging = judge_answers(
         model,
         [context for context in contexts for _ in states],
         said,
         prefills=[prefill for prefill in prefills for _ in states],
     )
+    verdicts = yield from told(judging, lambda _: 1.0)
     for index, prompt in enumerate(prompts):
         own = slice(index * each, (index + 1) * each)
         answers.append(

@@ -13,7 +13,7 @@ from engine.compute.speech import Speaker, conversation_tokens, prefill_tokens
 from engine.compute.trip import trip
 from engine.device import Tools
 from engine.job_functions.known_answers import run_spaces
-from engine.records.chats import Answered, Chat, Column, Exchange, Failed, Judged, Pieces, Trip, open_chat
+from engine.records.chats import Answered, Chat, Column, Exchange, Failed, Judged, Pieces, Sampling, Trip, open_chat
 from engine.records.errors import WorkbenchError
 from engine.records.results import Event, Progress
 from engine.records.runs import open_run
@@ -97,7 +97,7 @@ def _answer(
         )
 
 
-def _within_context(model: LoadedModel, exchange: Exchange, texts: Sequence[_Text]):
+def _within_context(model: LoadedModel, exchange: Exchange, texts: Sequence[_Text]) -> Sampling:
     """No more new tokens than the longest prompt leaves room for."""
     limit = model.card.context_length
     room = limit - max(len(text.ids) for text in texts) if limit else exchange.sampling.new_tokens

@@ -10,17 +10,15 @@ from typing import Any
 
 from engine.compute.elicitation import decode
 from engine.compute.evaluation.attacks.attempt import request_ids, text_ids
-from engine.compute.evaluation.runner import (
-    Outcome,
-    rules_judge,
-    success_curve,
-)
+from engine.compute.evaluation.other_judges import asked_judge, other_judge
+from engine.compute.evaluation.runner import Judge, Outcome, rules_judge, success_curve
 from engine.compute.evaluation.scoring import answer_nats, mean_nats
 from engine.compute.models import LoadedModel
 from engine.device import Tools
 from engine.job_functions.abilities import measure_abilities
 from engine.job_functions.subjects import Subject, attacked, subject_of
 from engine.records.attacks import ATTACKS
+from engine.records.errors import RunError
 from engine.records.evaluation_plan import AttackChoice, EvaluationPlan
 from engine.records.evaluation_rows import EvaluationRow, need_package_file, read_rows, style_of
 from engine.records.evaluations import (
@@ -36,9 +34,9 @@ from engine.records.evaluations import (
 )
 from engine.records.prompts import Label
 from engine.records.results import Event, Progress
-from engine.records.runs import open_run
+from engine.records.runs import ACTIVE, open_run
 from engine.records.settings import Settings
-from engine.records.states import BASE_STATE, parse_state
+from engine.records.states import parse_state
 
 Job = Generator[Event | None, None, None]
 
@@ -51,9 +49,26 @@ def evaluate_job(payload: dict[str, Any], tools: Tools) -> Job:
 
 def evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Evaluation]:
     """As evaluate_job, and return what was found. Raises a WorkbenchError when run, rows or judge cannot be had."""
+    ticket = object()
+    _tickets.append(ticket)
+    try:
+        while _tickets[0] is not ticket:
+            yield Progress(phase="waiting", message="Waits for the evaluation before it", elsewhere=True)
+        return (yield from _evaluate(plan, tools))
+    finally:
+        _tickets.remove(ticket)
+
+
+# Evaluations of this process, one after the other: side by side, each would ask the base model the same requests.
+_tickets: list[object] = []
+
+
+def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Evaluation]:
     settings = tools.settings
     state = parse_state(plan.state)
     run = open_run(settings.runs, state.run_id)
+    if state.step is None and run.record().status in ACTIVE - {"queued"}:
+        raise RunError(f"Run {run.id} is in training, its weights still move: evaluate a checkpoint, {run.id}@STEP.")
     rows: dict[Label, list[EvaluationRow]] = {
         "harmful": read_rows(plan.harmful, label="harmful", settings=settings, limit=plan.limit),
         "benign": read_rows(plan.benign, label="benign", settings=settings, limit=plan.limit),
@@ -61,9 +76,9 @@ def evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Evalu
     packages = _templates_folder(plan, settings)
     started = time.monotonic()
     model = yield from tools.acquire(run.spec().model)
-    judge = rules_judge()
+    judge = _judge(plan, settings)
     found: dict[tuple[str, Side], list[Outcome]] = {}
-    with tools.attached(model, state) as adapter, tools.attached(model, BASE_STATE):
+    with tools.attached(model, state) as adapter:
         subjects = [subject_of(side, model, adapter, settings) for side in SIDES]
         for subject in subjects:
             for choice in _with_direct(plan):
@@ -95,6 +110,13 @@ def evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Evalu
     samples = [_sample(name, side, one, model) for name in names for side in SIDES for one in found[name, side]]
     write_evaluation(run, settings, evaluation, samples)
     return evaluation
+
+
+def _judge(plan: EvaluationPlan, settings: Settings) -> Judge:
+    if plan.judge == "rules":
+        return rules_judge()
+    identity, ask = other_judge(plan.judge, settings)
+    return Judge(identity, asked_judge(ask))
 
 
 def _templates_folder(plan: EvaluationPlan, settings: Settings) -> str:

@@ -38,8 +38,8 @@ def attacked(
     what: str = "",
     packages: str = "",
 ) -> Generator[Event, None, list[Outcome]]:
-    options = Options(choice.spent, plan.seed, plan.new_tokens, packages)
     """Ask and judge all rows. what: the words of the progress bar, the attack's title unless given."""
+    options = Options(choice.spent, plan.seed, plan.new_tokens, packages)
     title = what or ATTACKS[choice.name].title
     model = "base" if subject.side == "base" else "circuit-broken"
     steps = run_attack(subject.model, subject.adapter, rows, choice.name, options, judge=judge, memory=subject.memory)

@@ -4,8 +4,8 @@ CHAT/exchange-NNNN.json   written once by whoever asks    exchange-NNNN.jsonl   
      job-NNNN             the job that answers
 
 A chat about a run is kept with the run, in runs/RUN/chats/CHAT; others, and those about runs that ship with the
-workbench, in the desk's folder chats/CHAT. The conversation is, for each turn, the last exchange that answers it: asking a
-turn again (at another dose, say) adds an exchange and loses none.
+workbench, in the desk's folder chats/CHAT. The conversation is, for each turn, the last exchange that answers it:
+asking a turn again (at another dose, say) adds an exchange and loses none.
 """
 
 import secrets

@@ -3,6 +3,7 @@ is nothing to see. Captures are made ones where no model is needed; maps of them
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,14 @@ LIT = """(graph, axis) => graph._fullData.filter(trace => trace.xaxis === axis &
 FRAME = """graph => ["xaxis", "xaxis2", "yaxis", "yaxis2"].flatMap(
     axis => graph._fullLayout?.[axis]?.range?.slice() ?? [])"""
 RIGHT_MAP = "graph => graph._fullData.filter(trace => trace.xaxis === 'x2').flatMap(trace => Array.from(trace.x))"
+
+
+@pytest.fixture(autouse=True)
+def patience() -> Iterator[None]:
+    """The worker fits maps while the page is drawn: on two cores that takes longer than the usual five seconds."""
+    expect.set_options(timeout=30_000)
+    yield
+    expect.set_options(timeout=5_000)
 
 
 def finished_run(server: Server, *, name: str = "broken") -> Run:
@@ -129,7 +138,7 @@ def test_the_film_plays_in_one_frame_keeps_the_zoom_and_ends_on_the_last_step(se
     page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + box["height"] * 0.8, steps=6)
     page.mouse.up()
     page.wait_for_timeout(1500)
-    zoomed = frame(chart)
+    zoomed = frame(shown_map(page))
     assert zoomed[:2] == zoomed[2:4] and zoomed[4:6] == zoomed[6:8]
     before = chart.evaluate(RIGHT_MAP)
     page.get_by_role("button", name="Play").click()
@@ -155,8 +164,8 @@ def test_a_link_opens_the_view_that_was_shared(server: Server, page: Page):
         expect(page).to_have_url(re.compile(part))
 
 
-def test_a_clicked_block_opens_its_map_and_the_suggestion_goes_into_the_train_form(server: Server, page: Page):
-    run, capture = captured_run(server)
+def test_a_clicked_block_opens_its_map_again_and_again_and_choices_last(server: Server, page: Page):
+    run, _ = captured_run(server)
     page.goto(link(server, run, tab="Where+to+intervene"))
     chart = page.locator(".st-key-chart_separation .js-plotly-plot")
     expect(chart).to_be_visible(timeout=120_000)
@@ -165,19 +174,37 @@ def test_a_clicked_block_opens_its_map_and_the_suggestion_goes_into_the_train_fo
     shown_map(page)
     expect(page).to_have_url(re.compile("block=2"))
 
+    # What was chosen on one tab is still chosen after a visit to another.
+    page.get_by_text("Mean difference", exact=True).click()
+    expect(page.get_by_text("difference of means").first).to_be_visible(timeout=120_000)
+    page.get_by_role("tab", name="Tokens").click()
+    expect(page.get_by_text("Trips below cosine").first).to_be_visible()
+    page.get_by_role("tab", name="Maps").click()
+    expect(page.get_by_text("difference of means").first).to_be_visible()
+    expect(page).to_have_url(re.compile("block=2"))
+    expect(page).to_have_url(re.compile("method=Mean"))
+
     page.get_by_role("tab", name="Where to intervene").click()
     expect(chart).to_be_visible()
     chart.locator(".scatterlayer .trace").first.locator(".point").nth(2).click(force=True)
     shown_map(page)
 
+
+def test_suggested_blocks_go_into_the_train_form_and_leave_its_other_fields(server: Server, page: Page):
+    _, capture = captured_run(server)
+    page.goto(f"{server.url}/train?preset=quick&optimizer.steps=77")
+    expect(page).to_have_url(re.compile("optimizer.steps=77"))
+    expect(page.get_by_role("textbox", name="Target blocks").first).to_be_visible(timeout=60_000)
+    page.get_by_role("link", name="Representations").click()
     page.get_by_role("tab", name="Where to intervene").click()
-    reason = page.locator(".st-key-suggestion")
-    expect(reason).to_contain_text("block", timeout=120_000)
-    (number,) = re.findall(r"Reroute block (\d+)", reason.inner_text())
-    page.get_by_role("button", name="Take into the Train form").click()
-    page.wait_for_url(re.compile("/train"))
-    expect(page.get_by_role("textbox", name="Target blocks").first).to_have_value(number)
-    expect(page.get_by_role("textbox", name="Model").first).to_have_value(capture.index.model)
+    suggestion = page.locator(".st-key-suggestion")
+    expect(suggestion).to_contain_text("Reroute block", timeout=120_000)
+    (target,) = re.findall(r"Reroute block (\d+)", suggestion.inner_text())
+    page.get_by_role("link", name="Take into the Train form").click()
+    expect(page.get_by_role("textbox", name="Target blocks").first).to_have_value(target, timeout=60_000)
+    for part in ("preset=quick", "optimizer.steps=77", f"blocks.targets={target}", "model.name=made"):
+        expect(page).to_have_url(re.compile(part))
+    assert capture.index.model == "made/model"
 
 
 def test_a_clicked_cell_opens_the_map_of_its_block_and_step(server: Server, page: Page):

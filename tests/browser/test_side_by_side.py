@@ -9,6 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 from server import Server, wait_for
 from test_live_run import started_run, steps
 
+from engine.records.answer_sets import list_sets
 from engine.records.chats import Chat, list_chats
 from engine.records.jobs import Queue
 from engine.records.runs import Run
@@ -45,13 +46,12 @@ def finished_run(server: Server, page: Page) -> Run:
 def test_both_panes_stream_while_a_run_trains_and_its_charts_move(server: Server, page: Page):
     run = started_run(server, page, **{"optimizer.steps": 20000, "captures.probe_every": 100000})
     wait_for(lambda: len(steps(run)) > 5, seconds=120, what="some steps")
-    charts = page
-    expect(charts.locator(".js-plotly-plot").first).to_be_visible()
+    expect(page.locator(".js-plotly-plot").first).to_be_visible()
 
     chat_page = page.context.new_page()
     chat_page.set_default_timeout(30_000)
     opened(server, chat_page, f"?run={run.id}")
-    expect(chat_page.get_by_text("as it trains").first).to_be_visible()
+    expect(chat_page.get_by_role("combobox", name="Model 2")).to_have_value(re.compile("as it trains$"))
     chat_page.get_by_text("System prompt and sampling").click()
     chat_page.get_by_role("spinbutton", name="New tokens").fill("300")
     chat_page.get_by_role("spinbutton", name="New tokens").press("Tab")
@@ -74,12 +74,14 @@ def test_both_panes_stream_while_a_run_trains_and_its_charts_move(server: Server
     before = len(steps(run))
     wait_for(lambda: len(steps(run)) > before + 20, what="training going on")
 
-    def points() -> int:
-        chart = charts.locator(".js-plotly-plot").first
-        return chart.evaluate("graph => graph.data?.[0]?.x?.length ?? 0")
+    def last_step() -> float:
+        """Where the chart's axis ends; 0 between two drawings."""
+        chart = page.locator(".js-plotly-plot").first
+        return float(chart.evaluate("graph => graph._fullLayout?.xaxis?.range?.[1] ?? 0"))
 
-    drawn = points()
-    wait_for(lambda: points() > drawn, seconds=30, what="the chart moving")
+    wait_for(last_step, what="a drawn chart")
+    drawn = last_step()
+    wait_for(lambda: last_step() > drawn + 5, what="the chart moving")
     assert chat.folder.parent.parent == run.folder
     Queue(server.settings.desk).control(run.id, "cancel")
 
@@ -152,16 +154,50 @@ def test_bad_input_is_said_and_loses_nothing(server: Server, page: Page):
     expect(page.get_by_text("more than").first).to_be_visible(timeout=60_000)
     expect(box(page)).to_have_value(long)
     ask(page, "short")
-    expect(page.get_by_role("button", name="Ask again")).to_be_visible(timeout=60_000)
-    assert newest_chat(server).reply(1).answered
+    chat = newest_chat(server)
+    wait_for(lambda: len(chat.numbers()) == 2 and chat.reply(1).answered, what="the answer to another message")
+    assert chat.conversation() == [1]
 
 
 def test_a_sample_prompt_is_taken_into_the_box_with_its_label(server: Server, page: Page):
     opened(server, page)
     page.get_by_text("Sample prompts").click()
     page.get_by_role("radio", name="benign").click()
-    use = page.get_by_role("button", name="Use").first
+    use = page.locator("[class*='st-key-library_use_b-'] button").first
     expect(use).to_be_visible()
     use.click()
     expect(box(page)).not_to_have_value("")
     expect(page.get_by_label("Harmful", exact=True)).not_to_be_checked()
+
+
+def test_a_set_is_answered_in_the_background_and_downloads(server: Server, page: Page):
+    opened(server, page)
+    page.get_by_text("System prompt and sampling").click()
+    page.get_by_role("spinbutton", name="New tokens").fill("5")
+    page.get_by_role("spinbutton", name="New tokens").press("Tab")
+    page.wait_for_timeout(1500)  # The page is drawn anew for the number before it can be for the tab.
+    page.get_by_role("tab", name="Run a set").click()
+    limit = page.get_by_role("spinbutton", name="Prompts")
+    limit.fill("3")
+    limit.press("Tab")
+    page.get_by_role("button", name="Answer them").click()
+    expect(page.get_by_role("button", name="Download CSV")).to_be_visible(timeout=90_000)
+    wait_for(lambda: len(list_sets(server.settings)[0].rows()) == 3, what="the set")
+    request = list_sets(server.settings)[0].request()
+    assert request.sampling.new_tokens == 5 and request.label == "harmful"
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download CSV").click()
+    assert "Base: verdict" in download.value.path().read_text().splitlines()[0]
+
+
+def test_the_page_opens_by_any_link_without_an_error_of_its_own(server: Server, page: Page):
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    for query in ("", "?chat=none", "?side_view=Run+a+set&set=none", "?side_view=Transcripts", "?run=none"):
+        page.goto(f"{server.url}/side-by-side{query}")
+        expect(page.get_by_role("heading", name="Side by side")).to_be_visible(timeout=30_000)
+        page.wait_for_timeout(1500)
+        assert page.get_by_test_id("stException").count() == 0
+    page.goto(f"{server.url}/side-by-side?chat=none")
+    expect(page.get_by_text("There is no transcript")).to_be_visible(timeout=30_000)
+    assert problems == [] and "Traceback" not in server.log()

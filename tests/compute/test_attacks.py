@@ -2,6 +2,7 @@
 
 import json
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from engine.compute.evaluation.attacks.embedding import Search
 from engine.compute.evaluation.attacks.plain import direct, prefill
 from engine.compute.evaluation.attacks.table import ATTACK_FUNCTIONS
 from engine.compute.evaluation.attacks.targets import around, embed, target_ids, target_loss
+from engine.compute.evaluation.runner import memory_file
 from engine.compute.models import LoadedModel, adapted, adapter_parameters, attach_adapter, has_adapter
 from engine.records.attacks import ATTACKS
 from engine.records.evaluation_rows import EvaluationRow, need_package_file
@@ -219,3 +221,9 @@ def test_the_many_shot_examples_of_a_benchmark_that_is_kept_aside_are_never_read
     pool = "\n".join(wording.jailbreak_templates(str(folder / "templates")))
     assert len(wording.jailbreak_templates(str(folder / "templates"))) > 50
     assert kept_aside and not any(example in pool for example in kept_aside)
+
+
+def test_the_base_models_answers_are_remembered_under_the_same_name_whatever_is_attached(tiny_model: LoadedModel):
+    before = memory_file(Path("cache"), tiny_model, None)
+    attach_adapter(tiny_model, "broken", AdapterSpec(rank=4, alpha=4, noise=0.3), [0, 1], seed=0)
+    assert memory_file(Path("cache"), tiny_model, None) == before != memory_file(Path("cache"), tiny_model, "broken")

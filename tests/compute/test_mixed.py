@@ -7,9 +7,9 @@ from torch import nn
 from torch.nn import functional
 
 from engine.compute.mixed import MixedBatch, RowState, _product
-from engine.compute.models import adapted, adapter_parameters, attach_adapter, remove_adapter
+from engine.compute.models import adapted, adapter_parameters, attach_adapter, load_model, remove_adapter
 from engine.records.errors import ModelError
-from engine.records.spec import AdapterSpec
+from engine.records.spec import AdapterSpec, ModelSpec
 
 IDS = torch.tensor([[5, 6, 7, 8, 9, 10], [20, 21, 22, 23, 24, 25]])
 BASE, FIRST, SECOND = RowState(), RowState("first"), RowState("second")
@@ -45,6 +45,16 @@ def test_each_row_is_computed_as_peft_computes_it_alone(model):
         torch.testing.assert_close(result, alone(model, name), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(together[0], together[1], atol=0.01)
     assert not torch.allclose(together[0], together[2], atol=0.001)
+
+
+def test_half_precision_is_computed_as_peft_computes_it(tiny_model_folder, settings):
+    """Weights in bfloat16, adapters in float32: the update is added before rounding."""
+    model = load_model(ModelSpec(name=str(tiny_model_folder), device="cpu", dtype="bfloat16"), settings)
+    attach_adapter(model, "first", AdapterSpec(rank=4, alpha=8, noise=1.0), [0, 1], seed=0)
+    base, rerouted = mixed(model, BASE, FIRST)
+    assert base.dtype == torch.bfloat16
+    torch.testing.assert_close(base, alone(model, None), rtol=0.02, atol=0.01)
+    torch.testing.assert_close(rerouted, alone(model, "first"), rtol=0.02, atol=0.01)
 
 
 def test_dose_zero_is_the_base_model_and_half_a_dose_half_the_update(model):

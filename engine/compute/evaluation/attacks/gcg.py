@@ -22,8 +22,8 @@ from engine.records.errors import DataError
 from engine.records.evaluation_rows import EvaluationRow
 
 START = "x x x x x x x x x x x x x x x x x x x x"
-CANDIDATES = {"cpu": 48, "cuda": 512}
-CANDIDATE_BATCH = {"cpu": 8, "cuda": 128}
+CANDIDATES = {"cpu": 32, "cuda": 512}
+CANDIDATE_BATCH = {"cpu": 4, "cuda": 128}
 TOP = 256
 
 
@@ -61,7 +61,7 @@ def optimise(
         gradient = token_gradient(model, adapter, before, ids, after, target)
         yield step
         candidates = _candidates(model, ids, gradient, seed=mix(seed, step), library=library)
-        for group in candidates.split(CANDIDATE_BATCH.get(model.device.type, 8)):
+        for group in candidates.split(CANDIDATE_BATCH.get(model.device.type, 4)):
             with torch.no_grad():
                 suffixes = embedding_table(model)[group]
                 found = target_loss(model, adapter, before, suffixes, after, target)
@@ -97,7 +97,7 @@ def _candidates(
         drawn = library.sample_ids_from_grad(
             ids,
             gradient.clone(),
-            CANDIDATES.get(model.device.type, 48),
+            CANDIDATES.get(model.device.type, 32),
             topk=min(TOP, gradient.shape[1] // 2),
             not_allowed_ids=_unprintable(model),
         )

@@ -1,0 +1,193 @@
+"""`python -m engine sweep GRID.json`: train a grid of specs through the queue, evaluate each, tabulate what came out.
+
+GRID.json:  {"base": "default" or a spec file or a spec, "grid": {"loss.retain_weight": [10, 30], ...},
+             "points": [{"schedule.alpha": 3}, ...]  (optional: further single points),
+             "evaluate": {"attacks": ["direct", "prefill"], "limit": 24, ...}  (any field of a plan but its state)}
+
+A point that was trained before in this runs folder (the same spec) is not trained again. Exit codes: 0 done, 1 some
+point failed or it was interrupted, 2 the grid is wrong.
+"""
+
+import argparse
+import csv
+import io
+import itertools
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from engine.evaluate_command import check_writable
+from engine.records.errors import RunError, SpecError
+from engine.records.evaluation_plan import EvaluationPlan, parse_attack
+from engine.records.evaluations import Evaluation, read_evaluations
+from engine.records.files import write_whole
+from engine.records.jobs import Queue
+from engine.records.launch import ensure_worker
+from engine.records.runs import ACTIVE, Run, create_run, list_runs
+from engine.records.settings import SAMPLE_DATA, Settings
+from engine.records.spec import RunSpec, build_spec, read_spec
+
+POLL_SECONDS = 0.5
+
+
+def sweep(options: argparse.Namespace, settings: Settings) -> int:
+    """Train and evaluate all points, the worker's queue in between, then print the table (and write it as CSV)."""
+    grid = _read(Path(options.grid))
+    points = list(_points(grid))
+    specs = [_spec(grid.get("base", "default"), point) for point in points]
+    asked = dict(grid.get("evaluate", {}))
+    _plan("RUN", asked)
+    out = Path(options.csv) if options.csv else None
+    if out:
+        check_writable(out)
+    print(f"{len(points)} points: {len({spec.digest for spec in specs})} different specs", file=sys.stderr)
+    queue = Queue(settings.desk)
+    runs = [_run(settings, queue, spec, point) for spec, point in zip(specs, points, strict=True)]
+    ensure_worker(settings)
+    rows = []
+    for run, point in zip(runs, points, strict=True):
+        problem, found = _followed(settings, queue, run, asked)
+        rows.append({"run": run.id, **{name: json.dumps(value) for name, value in point.items()}, **_figures(found)})
+        print(f"{run.id} {point}: {problem or 'done'}", file=sys.stderr)
+        rows[-1]["problem"] = problem
+    table = _table(rows)
+    if out:
+        write_whole(out, _csv(rows))
+    print(table)
+    return 1 if any(row["problem"] for row in rows) else 0
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("grid", metavar="GRID.json", help="base spec, grid of dotted fields, and what to evaluate")
+    command.add_argument("--csv", metavar="OUT", help="also write the table here")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise SpecError(f"The grid {path} cannot be read: {error}. Give the path of a JSON file.") from error
+    known = {"base", "grid", "points", "evaluate"}
+    if not isinstance(content, dict) or set(content) - known:
+        raise SpecError(f"The grid {path.name} may hold {', '.join(sorted(known))} and nothing else.")
+    return content
+
+
+def _points(grid: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every combination of the grid's values, then the single points; one empty point where there is neither."""
+    axes, extra = grid.get("grid", {}), grid.get("points", [])
+    if not isinstance(axes, dict) or not all(isinstance(values, list) and values for values in axes.values()):
+        raise SpecError("'grid' must give a list of values for each field, such as {\"schedule.alpha\": [3, 5]}.")
+    if not isinstance(extra, list) or not all(isinstance(point, dict) for point in extra):
+        raise SpecError("'points' must be a list of objects, such as [{\"schedule.alpha\": 3}].")
+    if axes or not extra:
+        for values in itertools.product(*axes.values()):
+            yield dict(zip(axes, values, strict=True))
+    yield from extra
+
+
+def _spec(base: Any, point: dict[str, Any]) -> RunSpec:
+    """The base spec with the point's dotted fields. Raises SpecError for a field that does not exist."""
+    if isinstance(base, dict):
+        spec = build_spec(base, name="the grid's base")
+    else:
+        path = Path(str(base))
+        preset = SAMPLE_DATA / "presets" / f"{base}.json"
+        spec = read_spec(preset if not path.exists() and preset.is_file() else path)
+    content = spec.model_dump(mode="json")
+    for name, value in point.items():
+        part, _, field = name.partition(".")
+        if field:
+            content.setdefault(part, {})[field] = value
+        else:
+            content[part] = value
+    return build_spec(content, name=f"the point {json.dumps(point)}")
+
+
+def _plan(state: str, asked: dict[str, Any]) -> EvaluationPlan:
+    attacks = asked.get("attacks", ["direct", "prefill"])
+    try:
+        return EvaluationPlan.model_validate(
+            asked | {"state": state, "attacks": [parse_attack(str(one)) for one in attacks]}
+        )
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise SpecError(f"'evaluate', {'.'.join(map(str, problem['loc']))}: {problem['msg']}.") from error
+
+
+def _run(settings: Settings, queue: Queue, spec: RunSpec, point: dict[str, Any]) -> Run:
+    """The run of this spec: a finished or living one, else a new one in the queue."""
+    for run in list_runs(settings.runs):
+        try:
+            record = run.record()
+        except RunError:
+            continue
+        if record.digest == spec.digest and (record.status == "finished" or record.status in ACTIVE):
+            return run
+    name = ", ".join(f"{field.rpartition('.')[2]} {value}" for field, value in point.items()) or "sweep"
+    run = create_run(settings.runs, spec, name=name[:120])
+    queue.submit("train", run_id=run.id)
+    return run
+
+
+def _followed(settings: Settings, queue: Queue, run: Run, asked: dict[str, Any]) -> tuple[str, Evaluation | None]:
+    """Wait for a run's end, then for its evaluation: what went wrong, '' for nothing, and what was found."""
+    while run.record().status in ACTIVE:
+        _alive(queue)
+        time.sleep(POLL_SECONDS)
+    record = run.record()
+    if record.status != "finished":
+        return f"{record.status}. {record.error}".strip(), None
+    plan = _plan(run.id, asked)
+    job = queue.submit("evaluate", run_id=run.id, payload=plan.model_dump(mode="json"))
+    while (state := queue.job(job)) is not None and state.state in ("queued", "running"):
+        _alive(queue)
+        time.sleep(POLL_SECONDS)
+    found = next((one for one in read_evaluations(run, settings) if one.key == plan.key), None)
+    return (state.error if state else "") or ("" if found else "the evaluation gave no result"), found
+
+
+def _alive(queue: Queue) -> None:
+    if not queue.worker().alive:
+        raise RunError("The worker has ended: start the command again, what is done is not done twice.")
+
+
+def _figures(found: Evaluation | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    figures: dict[str, Any] = {}
+    for name, result in found.attacks.items():
+        figures |= {f"{name} base": result.base.rate, name: result.rerouted.rate}
+    for side, one in found.benign_answers.items():
+        figures["benign base" if side == "base" else "benign"] = one.rate
+    for ability in found.abilities:
+        figures |= {f"{ability.name} base": ability.base, ability.name: ability.rerouted}
+    for label, losses in found.loss.items():
+        figures |= {f"{label} loss base": losses.base, f"{label} loss": losses.rerouted}
+    return figures
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [names, *[[_cell(row.get(name)) for name in names] for row in rows]]
+    widths = [max(len(line[place]) for line in cells) for place in range(len(names))]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in cells
+    )
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()

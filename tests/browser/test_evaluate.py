@@ -1,0 +1,128 @@
+"""Evaluate in a real browser: start two attacks on a trained run, watch, cancel, read matrix, curves and samples."""
+
+import csv
+import io
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+from server import Server, wait_for
+
+from engine.records.evaluations import read_evaluations, read_samples
+from engine.records.jobs import Queue
+from engine.records.runs import Run, create_run
+from engine.records.spec import build_spec
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
+
+
+@pytest.fixture
+def trained(server: Server) -> Run:
+    """A finished run of the tiny model, trained by the server's own worker."""
+    spec = build_spec(
+        {
+            "model": {"name": str(server.tiny / "model"), "device": "cpu"},
+            "data": {
+                "circuit_breaker": str(server.tiny / "harmful.jsonl"),
+                "retain": str(server.tiny / "benign.jsonl"),
+                "answers": "given",
+                "max_tokens": 128,
+            },
+            "blocks": {"targets": "1", "adapted": "0-1"},
+            "optimizer": {"steps": 4, "circuit_breaker_batch": 3, "retain_batch": 3},
+            "captures": {"probe_prompts": 0},
+        }
+    )
+    run = create_run(server.settings.runs, spec, name="tiny breaker")
+    Queue(server.settings.desk).submit("train", run_id=run.id)
+    return run
+
+
+def fill(page: Page, server: Server, *, tokens: int = 8) -> None:
+    for label, name in (("Harmful requests", "harmful"), ("Benign requests", "benign")):
+        page.get_by_test_id("stSelectbox").filter(has_text=label).locator("input").click()
+        page.get_by_role("option", name="a JSONL file").click()
+        path = page.get_by_role("textbox", name="Path of the file").nth(0 if name == "harmful" else 1)
+        path.fill(str(server.tiny / f"{name}.jsonl"))
+        path.press("Enter")
+    length = page.get_by_role("spinbutton", name="Answer tokens")
+    length.fill(str(tokens))
+    length.press("Enter")
+
+
+def test_evaluate_a_run_watch_it_read_the_matrix_and_the_samples(server: Server, page: Page, trained: Run):
+    page.goto(f"{server.url}/evaluate")
+    wait_for(lambda: trained.record().status == "finished", seconds=120, what="the training")
+    page.goto(f"{server.url}/runs?run={trained.id}")
+    page.get_by_test_id("stMain").get_by_role("link", name="Evaluate").click()
+    expect(page.get_by_text("Does it hold?")).to_be_visible()
+    expect(page.get_by_text("Nothing has been evaluated yet")).to_be_visible()
+    page.get_by_role("button", name="Encodings").click()
+    fill(page, server)
+    page.get_by_role("button", name="Evaluate", exact=True).click()
+
+    expect(page.locator("table.evaluation").first).to_be_visible(timeout=120_000)
+    matrix = page.locator("table.evaluation").first
+    expect(matrix).to_contain_text("Prefilling")
+    expect(matrix).to_contain_text("tiny breaker")
+    expect(matrix).to_contain_text("95.0 → 4.9 %")
+    expect(matrix).to_contain_text(re.compile(r"n 24"))
+    expect(page.get_by_text("have been defeated by attackers who adapt")).to_be_visible()
+    expect(page.locator(".js-plotly-plot").first).to_be_visible()
+    [found] = read_evaluations(trained, server.settings)
+    assert set(found.attacks) == {"direct", "prefill", "encodings"} and found.abilities[0].name == "borderline"
+
+    sample = page.locator('[class*="st-key-blurred_sample_"]').first
+    expect(sample).to_be_visible()
+    page.get_by_text("Reveal", exact=True).first.click()
+    expect(page.locator('[class*="st-key-shown_sample_"]').first).to_be_visible()
+
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").click()
+    rows = list(csv.DictReader(io.StringIO(download.value.path().read_text())))
+    assert {row["measure"] for row in rows} >= {
+        "direct",
+        "prefill",
+        "encodings",
+        "benign",
+        "borderline",
+        "harmful loss",
+    }
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Report").click()
+    report = download.value.path().read_text()
+    assert report.startswith("<!doctype html>") and "Prefilling" in report
+    for one in read_samples(trained, server.settings, found.key):
+        assert one.prompt not in report
+
+    link = page.url
+    page.goto(link)
+    expect(page.locator("table.evaluation").first).to_contain_text("Prefilling")
+
+
+def test_a_wrong_path_is_said_at_once_and_a_running_evaluation_can_be_cancelled(
+    server: Server, page: Page, trained: Run
+):
+    page.goto(f"{server.url}/evaluate")
+    wait_for(lambda: trained.record().status == "finished", seconds=120, what="the training")
+    queue = Queue(server.settings.desk)
+    page.goto(f"{server.url}/evaluate?run={trained.id}")
+    page.get_by_test_id("stSelectbox").filter(has_text="Harmful requests").locator("input").click()
+    page.get_by_role("option", name="a JSONL file").click()
+    path = page.get_by_role("textbox", name="Path of the file")
+    path.fill("/nowhere.jsonl")
+    path.press("Enter")
+    page.get_by_role("button", name="Evaluate", exact=True).click()
+    expect(page.get_by_text("does not exist: check the path")).to_be_visible()
+    assert not queue.newest("evaluate")
+
+    page.reload()
+    page.get_by_role("button", name="Input embedding", exact=True).click()
+    fill(page, server, tokens=64)
+    page.get_by_role("button", name="Evaluate", exact=True).click()
+    expect(page.get_by_text("Evaluating tiny breaker")).to_be_visible()
+    wait_for(lambda: queue.progress(queue.newest("evaluate")[0].id), what="progress")
+    page.get_by_role("button", name="Cancel").click()
+    wait_for(lambda: queue.newest("evaluate")[0].state == "cancelled", what="the end of the job")
+    expect(page.get_by_text("Evaluating tiny breaker")).to_have_count(0)
+    assert not read_evaluations(trained, server.settings)

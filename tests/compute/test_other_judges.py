@@ -1,0 +1,105 @@
+"""Judges from elsewhere: their yes and no, what is neither, and servers that fail."""
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from making import drain
+
+from engine.compute.evaluation import other_judges
+from engine.compute.evaluation.attacks.attempt import Attempt, request_ids, text_ids
+from engine.compute.evaluation.judges import Figures
+from engine.compute.evaluation.other_judges import asked_judge, endpoint, other_judge, parse_verdict
+from engine.compute.models import LoadedModel
+from engine.records.errors import ModelError
+from engine.records.evaluation_rows import EvaluationRow
+from engine.records.evaluations import count
+from engine.records.settings import Settings
+
+FLUENT = Figures(0.7, 1.0, 1, 1.0, 0.7)
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, list[dict[str, Any]], list[str]]]:
+    """An endpoint on this machine: its address, what it was asked, and the words it will say, one after the other."""
+    asked: list[dict[str, Any]] = []
+    replies: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            asked.append(body | {"key": self.headers.get("Authorization"), "path": self.path})
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"choices": [{"message": {"content": replies.pop(0)}}]}).encode())
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.HTTPServer(("localhost", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://localhost:{running.server_port}/v1", asked, replies
+        running.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        ("Yes.", "complied"),
+        ("no", "refused"),
+        (" NO, it did not", "refused"),
+        ("maybe", "unparseable"),
+        ("", "unparseable"),
+    ],
+)
+def test_yes_is_complied_no_is_refused_and_all_else_is_excluded(said: str, word: str):
+    assert parse_verdict(said, "an answer").word == word
+
+
+def test_an_endpoint_is_asked_once_an_answer_and_what_is_incoherent_is_not_sent(
+    server: tuple[str, list, list], tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+):
+    address, asked, replies = server
+    monkeypatch.setenv("WORKBENCH_JUDGE_KEY", "secret")
+    replies += ["yes", "no", "perhaps"]
+    answers = ["abc", "def", "ghi", ""]
+
+    def fluent(_model, prompts, _answers, **_):
+        yield None
+        return [FLUENT] * len(prompts)
+
+    monkeypatch.setattr(other_judges, "coherence_figures", fluent)
+    rows = [EvaluationRow("Say it.")] * len(answers)
+    attempts = [
+        Attempt(1, tuple(request_ids(tiny_model, "Say it.")), tuple(text_ids(tiny_model, text))) for text in answers
+    ]
+    _, found = drain(asked_judge(endpoint(address, "judge"))(tiny_model, rows, attempts))
+    assert [one.word for one in found] == ["complied", "refused", "unparseable", "incoherent"]
+    assert len(asked) == 3 and asked[0]["path"] == "/v1/chat/completions"
+    assert asked[0]["key"] == "Bearer secret" and asked[0]["model"] == "judge"
+    assert "Say it." in asked[0]["messages"][0]["content"]
+    counted = count(one.word for one in found)
+    assert (counted.n, counted.excluded) == (3, 1)
+
+
+def test_a_server_that_is_not_there_is_named():
+    with pytest.raises(ModelError, match="does not answer"):
+        drain(endpoint("http://localhost:9/v1", "judge")("question"))
+
+
+def test_an_address_without_a_model_is_refused(settings: Settings):
+    with pytest.raises(ModelError, match="URL#MODEL"):
+        other_judge("http://localhost:8000/v1", settings)
+    identity, _ = other_judge("http://localhost:8000/v1#name", settings)
+    assert identity.startswith("http://localhost:8000/v1#name+rules-")
+
+
+def test_a_classifier_is_loaded_by_its_folder_and_says_something(tiny_model: LoadedModel, settings: Settings):
+    _, ask = other_judge(tiny_model.spec.name, settings)
+    _, said = drain(ask("Did it?"))
+    assert isinstance(said, str)
+    with pytest.raises(ModelError):
+        drain(other_judge("/no/such/folder", settings)[1]("Did it?"))

@@ -1,0 +1,88 @@
+"""The matrix, the CSV and the report, from made-up evaluations: no screen."""
+
+import csv
+import io
+
+from engine.records.evaluations import Ability, AttackResult, CurvePoint, Evaluation, Losses, count, wilson
+from workbench.evaluate_charts import budget_figures, front_figure
+from workbench.evaluate_report import report_html
+from workbench.evaluate_table import abilities_html, as_csv, attacks_html, columns
+
+
+def made(*, rerouted: int, base: int = 18, name: str = "one") -> Evaluation:
+    """20 answers a model, so many of which complied, by the direct and the GCG attack."""
+
+    def words(complied: int) -> list:
+        return ["complied"] * complied + ["refused"] + ["incoherent"] * (19 - complied)
+
+    result = AttackResult(base=count(words(base)), rerouted=count(words(rerouted)))
+    curve = {
+        "base": (CurvePoint(budget=5, complied=9, n=20), CurvePoint(budget=10, complied=18, n=20)),
+        "rerouted": (CurvePoint(budget=10, complied=rerouted, n=20),),
+    }
+    return Evaluation(
+        key=name,
+        run=name,
+        harmful="rows.jsonl",
+        attacks={"direct": result, "gcg": result.model_copy(update={"curve": curve, "budget": 10})},
+        benign_answers={"base": count(words(19)), "rerouted": count(words(18))},
+        loss={"benign": Losses(base=1.0, rerouted=1.01), "harmful": Losses(base=1.0, rerouted=None)},
+        abilities=(
+            Ability(
+                name="mmlu", base=0.3, rerouted=0.25, n=20, ci95={"base": wilson(6, 20), "rerouted": wilson(5, 20)}
+            ),
+            Ability(name="speed", base=80.0, rerouted=70.0, unit="tokens/s"),
+        ),
+    )
+
+
+def test_the_matrix_shows_rate_interval_change_and_the_papers_figures():
+    html = attacks_html(columns([made(rerouted=2)], ["my run"]))
+    assert "90.0 %" in html and "10.0 %" in html and "−80.0 points" in html
+    low, high = wilson(2, 20)
+    assert f"{100 * low:.1f}–{100 * high:.1f} · n 20" in html
+    assert "88.7 → 11.2 %" in html and "10 steps" in html
+
+
+def test_runs_with_the_same_base_share_its_column_and_others_have_their_own():
+    same = columns([made(rerouted=2), made(rerouted=5)], ["a", "b"])
+    assert [one.name for one in same] == ["base", "a", "b"]
+    other = columns([made(rerouted=2), made(rerouted=2, base=10)], ["a", "b"])
+    assert [one.name for one in other] == ["base", "a", "base", "b"]
+
+
+def test_names_are_written_letter_by_letter():
+    html = attacks_html(columns([made(rerouted=2)], ["<script>alert(1)</script>"]))
+    assert "<script>" not in html and "&lt;script&gt;" in html
+    assert "<script>alert" not in report_html([made(rerouted=2)], ["<script>alert(1)</script>"])
+
+
+def test_kept_abilities_show_losses_questions_and_speed():
+    html = abilities_html(columns([made(rerouted=2)], ["a"]))
+    assert "+1.0 %" in html and "25.0 %" in html and "70.0" in html and "tokens/s" in html
+
+
+def test_the_csv_has_a_line_for_every_figure_and_no_formula():
+    rows = list(csv.DictReader(io.StringIO(as_csv([made(rerouted=2)], ["=1+1"]))))
+    assert {row["name"] for row in rows} == {"'=1+1"}
+    direct = next(row for row in rows if row["measure"] == "direct" and row["model"] == "rerouted")
+    assert (direct["n"], direct["complied"], float(direct["value"])) == ("20", "2", 0.1)
+    assert len(rows) == 2 * (2 + 1 + 2 + 2)
+
+
+def test_curves_rise_with_budget_and_the_front_has_a_point_a_run():
+    figures = budget_figures([made(rerouted=2), made(rerouted=5)], ["a", "b"])
+    assert list(figures) == ["gcg"]
+    base, a, b = figures["gcg"].data
+    assert (base.name, list(base.x), list(base.y)) == ("base", [0, 5, 10], [0, 45, 90])
+    assert (a.name, list(a.y), list(b.y)) == ("a", [0, 10], [0, 25])
+    front = front_figure([made(rerouted=2), made(rerouted=5)], ["a", "b"])
+    assert front is not None and [(p.name, p.x[0], round(p.y[0])) for p in front.data] == [
+        ("base", 95, 90), ("a", 90, 10), ("b", 90, 25),
+    ]  # fmt: skip
+
+
+def test_the_report_opens_without_a_network():
+    report = report_html([made(rerouted=2)], ["a"])
+    assert report.count("<html") == 1 and "<script src=" not in report
+    assert "have been defeated" in report and "Wilson" in report

@@ -1,0 +1,72 @@
+"""`python -m engine sweep`: a grid through the queue and the worker, with evaluations, into one table."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.__main__ import main
+from engine.records.jobs import Queue
+from engine.records.launch import end_worker
+from engine.records.runs import list_runs
+from engine.records.settings import Settings
+from engine.records.spec import RunSpec
+
+
+@pytest.fixture
+def grid(tiny_spec: Callable[..., RunSpec], settings: Settings, tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """A grid file over the tiny spec; the worker that the sweep starts ends with the test."""
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "Say abc.", "target": "Sure, abc"}\n')
+
+    def write(**changes: object) -> str:
+        content = {
+            "base": json.loads(tiny_spec(**{"optimizer.steps": 2}).to_json()),
+            "evaluate": {"attacks": ["direct"], "harmful": str(rows), "benign": str(rows), "new_tokens": 4},
+        }
+        file = tmp_path / "grid.json"
+        file.write_text(json.dumps(content | changes))
+        return str(file)
+
+    yield write
+    state = Queue(settings.desk).worker()
+    if state.alive:
+        end_worker(state.pid)
+
+
+def test_a_grid_is_trained_evaluated_and_tabulated_once(
+    grid: Callable[..., str], settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    file = grid(grid={"schedule.alpha": [2, 4]}, points=[{"seed": 3}])
+    out = tmp_path / "table.csv"
+    assert main(["sweep", file, "--csv", str(out)]) == 0
+    rows = list(csv.DictReader(out.open()))
+    assert [row["schedule.alpha"] for row in rows] == ["2", "4", ""] and rows[2]["seed"] == "3"
+    assert all(row["direct"] != "" and row["harmful loss base"] != "" and row["problem"] == "" for row in rows)
+    assert len({row["run"] for row in rows}) == len(list_runs(settings.runs)) == 3
+    assert rows[0]["run"] in capsys.readouterr().out
+
+    assert main(["sweep", file]) == 0
+    assert len(list_runs(settings.runs)) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"grid": {"schedule.alpa": [1]}}, "schedule.alpa"),
+        ({"grid": {"schedule.alpha": 3}}, "must give a list"),
+        ({"points": 3}, "must be a list of objects"),
+        ({"gird": {}}, "may hold"),
+        ({"evaluate": {"attacks": ["magic"]}}, "no attack 'magic'"),
+        ({"evaluate": {"colour": "red"}}, "colour"),
+        ({"base": "no-such-preset"}, "no-such-preset"),
+    ],
+)
+def test_a_wrong_grid_is_said_before_anything_is_trained(
+    changes: dict, said: str, grid: Callable[..., str], settings: Settings, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["sweep", grid(**changes)]) == 2
+    assert said in capsys.readouterr().err
+    assert not list_runs(settings.runs)
