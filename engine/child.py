@@ -6,6 +6,9 @@ worker's loop. Knows nothing of what it computes.
 
 import importlib
 import multiprocessing
+import os
+import threading
+import time
 from collections.abc import Generator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -65,14 +68,22 @@ def _call(function: str, arguments: tuple[Any, ...]) -> Any:
 def _executor() -> ProcessPoolExecutor:
     global _pool
     if _pool is None:
-        _pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread)
+        _pool = ProcessPoolExecutor(
+            1, mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=(os.getpid(),)
+        )
     return _pool
 
 
-def _one_thread() -> None:
-    """The worker's own threads and these would slow each other down many times over."""
-    import os
+def _begin(parent: int) -> None:
+    """One thread, since the worker's own and these would slow each other down many times over; and no life after the
+    worker's, even when that was killed."""
 
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
 
 

@@ -240,3 +240,38 @@ def test_the_worker_loads_no_library_for_maps():
     code = "import engine.worker, sys; print([name for name in ('sklearn', 'umap', 'scipy') if name in sys.modules])"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "sklearn" not in output and "umap" not in output
+
+
+def test_the_child_does_not_outlive_a_worker_that_is_killed():
+    import os
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    code = (
+        "import sys, time\n"
+        "from engine.child import in_child\n"
+        "if __name__ == '__main__':\n"
+        "    steps = in_child('os.getpid', phase='', message='')\n"
+        "    while True:\n"
+        "        try:\n"
+        "            next(steps)\n"
+        "        except StopIteration as end:\n"
+        "            print(end.value, flush=True)\n"
+        "            time.sleep(60)\n"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    child = int(worker.stdout.readline())
+    os.kill(child, 0)
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            os.kill(child, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    os.kill(child, signal.SIGKILL)
+    raise AssertionError("the child still lives 20 s after its worker was killed")
