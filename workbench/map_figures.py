@@ -173,7 +173,7 @@ def _ways(table: pd.DataFrame, *, flat: bool, selected: Collection[int]) -> list
 
 
 def _scene(axes: Sequence[str], ranges: Ranges) -> dict:
-    return {
+    return {"camera": {"eye": {"x": 1.5, "y": 1.5, "z": 1.1}}} | {
         f"{name}axis": {"title": {"text": title}, "range": list(span), "autorange": False}
         for name, title, span in zip(AXES, axes, ranges, strict=True)
     }

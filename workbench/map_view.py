@@ -174,8 +174,9 @@ def _figure(
     arrows: bool,
     selected: frozenset[int],
 ) -> go.Figure:
-    axes = axis_titles(projection.axes, projection.explained)
     ranges = map_ranges(projection)
+    # The axes of a cube have no room for more than a name.
+    axes = axis_titles(projection.axes, projection.explained if len(ranges) == 2 else ())
     broken = f"Circuit-broken, step {step}" if step else "Circuit-broken, step 0: the base model itself"
     if not capture.steps:
         return one_map(table, axes=axes, ranges=ranges, title="Base", arrows=False, selected=selected)
