@@ -27,6 +27,7 @@ bench: prepare
 
 gallery: prepare browser
 	$(PYTHON) docs/gallery/take.py
+	$(PYTHON) docs/gallery/take_pages.py
 
 install: $(VENV)/installed
 

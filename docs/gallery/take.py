@@ -10,6 +10,8 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -26,6 +28,13 @@ FOLDER = Path(__file__).parent
 
 
 def main() -> None:
+    with served() as (browser, url, runs):
+        _take(browser, url, runs)
+
+
+@contextmanager
+def served() -> Iterator[tuple[Browser, str, Path]]:
+    """A browser, the app's address and its runs folder."""
     runs = Path(tempfile.mkdtemp()) / "runs"
     settings = read_settings(runs)
     with socket.socket() as free:
@@ -41,7 +50,7 @@ def main() -> None:
         with sync_playwright() as playwright:
             arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
             browser = playwright.chromium.launch(executable_path=chromium(), args=arguments)
-            _take(browser, f"http://localhost:{port}", runs)
+            yield browser, f"http://localhost:{port}", runs
     finally:
         server.terminate()
         worker = Queue(settings.desk).worker()
@@ -50,11 +59,11 @@ def main() -> None:
 
 
 def _take(browser: Browser, url: str, runs: Path) -> None:
-    pages = {scheme: _page(browser, scheme) for scheme in ("light", "dark")}
+    pages = {scheme: scheme_page(browser, scheme) for scheme in ("light", "dark")}
     for scheme, page in pages.items():
         page.goto(f"{url}/train?preset=quick")
         expect(page.get_by_role("button", name="Start training")).to_be_enabled(timeout=180_000)
-        _shoot(page, f"train-{scheme}")
+        shoot(page, f"train-{scheme}")
     page = pages["light"]
     clicked = time.monotonic()
     page.get_by_role("button", name="Start training").click()
@@ -63,7 +72,7 @@ def _take(browser: Browser, url: str, runs: Path) -> None:
     _wait_for_step(run, run.record().steps // 2)
     for scheme, page in pages.items():
         page.goto(f"{url}/runs?run={run.id}")
-        _shoot(page, f"run-{scheme}")
+        shoot(page, f"run-{scheme}")
     _wait_for_step(run, None)
     record = run.record()
     print(
@@ -74,17 +83,17 @@ def _take(browser: Browser, url: str, runs: Path) -> None:
     for scheme, page in pages.items():
         for view, name in (("Curves", "finished"), ("Probe answers", "probes")):
             page.goto(f"{url}/runs?run={run.id}&view={view}")
-            _shoot(page, f"{name}-{scheme}")
+            shoot(page, f"{name}-{scheme}")
         page.goto(f"{url}/runs")
-        _shoot(page, f"runs-{scheme}")
+        shoot(page, f"runs-{scheme}")
 
 
-def _page(browser: Browser, scheme: str) -> Page:
-    context = browser.new_context(viewport={"width": 1440, "height": 960}, color_scheme=scheme)  # type: ignore[arg-type]
+def scheme_page(browser: Browser, scheme: str, *, height: int = 960) -> Page:
+    context = browser.new_context(viewport={"width": 1440, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
     return context.new_page()
 
 
-def _shoot(page: Page, name: str) -> None:
+def shoot(page: Page, name: str) -> None:
     page.wait_for_timeout(6000)
     page.screenshot(path=FOLDER / f"{name}.png")
 

@@ -1,0 +1,82 @@
+"""Take the screenshots of Representations, Side by side and Evaluate, with the finished run that ships.
+
+Starts the app on a free port with a runs folder of its own. `make gallery` calls it after take.py.
+"""
+
+import re
+import time
+
+from playwright.sync_api import Browser, Page, expect
+from take import FOLDER, scheme_page, served, shoot
+
+from engine.records.prompts import read_source
+from engine.records.runs import Run
+from engine.records.settings import SAMPLE_DATA
+
+# The cosine of block 19 is what this run's training turned away.
+MAPS = {"map-pca": "", "map-direction": "&method=Mean+difference", "map-arrows": "&layout=Arrows"}
+TABS = {"where": "Where+to+intervene", "movement": "What+rerouting+did", "tokens": "Tokens"}
+
+
+def main() -> None:
+    with served() as (browser, url, _):
+        run = Run(next((SAMPLE_DATA / "runs").glob("*/record.json")).parent)
+        _representations(browser, url, run)
+        _side_by_side(browser, url, run)
+        _evaluate(browser, url, run)
+
+
+def _representations(browser: Browser, url: str, run: Run) -> None:
+    link = f"{url}/representations?run={run.id}"
+    for scheme in ("light", "dark"):
+        page = scheme_page(browser, scheme, height=1300)
+        for name, more in MAPS.items():
+            page.goto(f"{link}&block=19{more}")
+            expect(page.get_by_text("How far to trust the base map")).to_be_visible(timeout=120_000)
+            shoot(page, f"{name}-{scheme}")
+        for name, tab in TABS.items():
+            page.goto(f"{link}&tab={tab}&block=19")
+            expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=180_000)
+            shoot(page, f"{name}-{scheme}")
+
+
+def _side_by_side(browser: Browser, url: str, run: Run) -> None:
+    """A harmful test prompt that trips and an ordinary one, both of prompts that the training never saw."""
+    harmful = [one for one in read_source("sample:harmful", label="harmful") if one.split == "test"]
+    benign = [one for one in read_source("sample:benign", label="benign") if one.split == "test" and not one.borderline]
+    for name, prompts in (("harmful", harmful), ("benign", benign)):
+        prompt = next(one for one in prompts if one.style == "question")
+        page = scheme_page(browser, "light")
+        page.goto(f"{url}/side-by-side?run={run.id}")
+        box = page.get_by_placeholder("Ask all models at once")
+        expect(box).to_be_visible(timeout=60_000)
+        if name == "benign":
+            page.get_by_text("Harmful", exact=True).click()
+        box.fill(prompt.text)
+        page.get_by_role("button", name=re.compile("^(Ask|Send)$")).click()
+        expect(page.get_by_role("button", name="Ask again")).to_be_visible(timeout=180_000)
+        _wait_for_trip(page)
+        shoot(page, f"side-by-side-{name}")
+
+
+def _wait_for_trip(page: Page) -> None:
+    deadline = time.monotonic() + 300
+    while not page.locator(".answer span[title]").count():
+        if time.monotonic() > deadline:
+            raise SystemExit("No token was tinted within five minutes.")
+        page.wait_for_timeout(500)
+
+
+def _evaluate(browser: Browser, url: str, run: Run) -> None:
+    for scheme in ("light", "dark"):
+        page = scheme_page(browser, scheme, height=1500)
+        page.goto(f"{url}/evaluate?run={run.id}")
+        shoot(page, f"evaluate-{scheme}")
+        if scheme == "light":
+            with page.expect_download() as waiting:
+                page.get_by_role("button", name="Report").or_(page.get_by_role("link", name="Report")).first.click()
+            waiting.value.save_as(FOLDER / "evaluation.html")
+
+
+if __name__ == "__main__":
+    main()
