@@ -15,7 +15,7 @@ from engine.compute.captures import Film
 from engine.compute.models import LoadedModel, attach_adapter, load_model, remove_adapter
 from engine.records.captures import BASE
 from engine.records.settings import read_settings
-from engine.records.spec import resolve_blocks
+from engine.records.spec import build_spec, resolve_blocks
 
 BLOCKS = (10, 19)
 

@@ -134,10 +134,10 @@ def _own_answers(
         for prompt in missing
     }
     missing.sort(key=lambda prompt: len(encoded[prompt.id]))
-    rows = 32 if model.device.type == "cpu" else 256
     done = len(prompts) - len(missing)
-    for start in range(0, len(missing), rows):
-        batch = missing[start : start + rows]
+    start = 0
+    while start < len(missing):
+        batch = missing[start : start + _rows_at_once(model, len(encoded[missing[start].id]) + data.new_tokens)]
         tokens = generate(
             model,
             [encoded[prompt.id] for prompt in batch],
@@ -150,7 +150,15 @@ def _own_answers(
             continuation = decode(model, ids)
             cache.add(keys[prompt.id], opener_for(prompt, data) + continuation)
         done += len(batch)
+        start += len(batch)
     return [Pair(prompt, cache.answers[keys[prompt.id]]) for prompt in prompts]
+
+
+def _rows_at_once(model: LoadedModel, tokens: int) -> int:
+    """How many rows of this length are answered together. On two cores 96 rows give nearly three times the tokens a
+    second of 16; longer rows share the same memory."""
+    rows, budget = (96, 16_384) if model.device.type == "cpu" else (256, 262_144)
+    return max(8, min(rows, budget // tokens))
 
 
 def _progress(done: int, rows_per_token: float, total: int, tokens: int) -> Progress:

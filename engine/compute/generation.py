@@ -32,7 +32,8 @@ def generate(
     temperature: float = 0.0,
     seed: int = 0,
 ) -> Generator[int, None, list[list[int]]]:
-    """Continue each prompt (token ids) by at most `new_tokens`; yields the tokens so far, returns the answers.
+    """Continue each prompt (token ids) by at most `new_tokens`; yields the tokens so far (0 while long prompts are
+    read), returns the answers.
 
     Rows are padded on the left; a row ends at the model's end token, which is not returned. Sampling draws from a
     generator of its own, so that it disturbs no other job's randomness.
@@ -44,27 +45,23 @@ def generate(
     randomness = torch.Generator(device=device).manual_seed(seed)
     running = torch.ones(len(prompts), dtype=torch.bool, device=device)
     answers: list[Tensor] = []
-    cache = None
-    for count in range(1, new_tokens + 1):
-        positions = (attention.cumsum(-1) - 1).clamp_min(0)
+    cache: Any = None
+    logits = torch.empty(0)
+    for part in _parts(ids.shape, device):
+        if part.start:
+            yield 0
         with torch.no_grad(), adapted(model, adapter):
-            output = model.causal_lm(
-                input_ids=ids,
-                attention_mask=attention,
-                position_ids=positions[:, -ids.shape[1] :],
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-        cache = output.past_key_values
-        token = _choose(output.logits[:, -1], temperature, randomness)
+            logits, cache = _next_logits(model, ids[:, part], attention[:, : part.stop], cache)
+    for count in range(1, new_tokens + 1):
+        token = _choose(logits, temperature, randomness)
         running = running & ~torch.isin(token, ends)
         answers.append(torch.where(running, token, torch.full_like(token, -1)))
         yield count
-        if not running.any():
+        if count == new_tokens or not running.any():
             break
-        ids = token[:, None]
         attention = torch.cat([attention, attention.new_ones(len(prompts), 1)], dim=1)
+        with torch.no_grad(), adapted(model, adapter):
+            logits, cache = _next_logits(model, token[:, None], attention, cache)
     return [[int(token) for token in row if token >= 0] for row in torch.stack(answers, dim=1).tolist()]
 
 
@@ -94,12 +91,10 @@ def answer(
     endings: list[Ending] = ["length"] * len(asks)
     cache: Any = None
     logits: Tensor | None = None
-    part = max(16, PREFILL_TOKENS.get(model.device.type, PREFILL_TOKENS_GPU) // len(asks))
-    for start in range(0, ids.shape[1], part):
-        if start:
+    for part in _parts(ids.shape, model.device):
+        if part.start:
             yield None
-        seen = slice(start, start + part)
-        logits, cache = _forward(model, batch, ids[:, seen], attention[:, : start + part], cache)
+        logits, cache = _forward(model, batch, ids[:, part], attention[:, : part.stop], cache)
     for _ in range(sampling.new_tokens):
         assert logits is not None
         chosen = {row: _draw(logits[place], sampling, randomness[row]) for place, row in enumerate(order)}
@@ -148,17 +143,35 @@ def _forward(
     cache: Any,
 ) -> tuple[Float[Tensor, "prompt vocabulary"], Any]:
     """Logits behind the last token, on the processor, and the cache with these tokens in it."""
-    positions = (attention.cumsum(-1) - 1).clamp_min(0)
     with torch.no_grad(), adapted(model, None), batch.active():
-        output = model.causal_lm(
-            input_ids=ids,
-            attention_mask=attention,
-            position_ids=positions[:, -ids.shape[1] :],
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-    return output.logits[:, -1].float().cpu(), output.past_key_values
+        logits, cache = _next_logits(model, ids, attention, cache)
+    return logits.float().cpu(), cache
+
+
+def _parts(shape: Sequence[int], device: torch.device) -> list[slice]:
+    """Columns of the prompts that are read in one go, so that other jobs need not wait for all of them."""
+    rows, columns = shape
+    width = max(16, PREFILL_TOKENS.get(device.type, PREFILL_TOKENS_GPU) // rows)
+    return [slice(start, min(start + width, columns)) for start in range(0, columns, width)]
+
+
+def _next_logits(
+    model: LoadedModel,
+    ids: Int[Tensor, "prompt token"],
+    attention: Int[Tensor, "prompt seen"],
+    cache: Any,
+) -> tuple[Float[Tensor, "prompt vocabulary"], Any]:
+    """Logits behind the last of these tokens, and the cache with them in it."""
+    positions = (attention.cumsum(-1) - 1).clamp_min(0)
+    output = model.causal_lm(
+        input_ids=ids,
+        attention_mask=attention,
+        position_ids=positions[:, -ids.shape[1] :],
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    return output.logits[:, -1], output.past_key_values
 
 
 def _draw(logits: Float[Tensor, " vocabulary"], sampling: Sampling, randomness: torch.Generator) -> int:

@@ -5,7 +5,7 @@ import torch
 from making import drain
 
 from engine.compute.elicitation import Pair, elicit, encode, looks_refused, prompt_tokens, without_refusals
-from engine.compute.generation import generate
+from engine.compute.generation import PREFILL_TOKENS, generate
 from engine.compute.models import attach_adapter, chat_text
 from engine.records.errors import DataError
 from engine.records.prompts import Prompt, Turn, opener_for
@@ -35,6 +35,17 @@ def test_tokens_equal_those_of_transformers_own_loop(tiny_model):
 def test_it_yields_a_count_for_each_token(tiny_model):
     counts, _ = drain(generate(tiny_model, PROMPTS, new_tokens=4))
     assert counts == [1, 2, 3, 4]
+
+
+def test_long_prompts_are_read_in_parts_and_answered_the_same(tiny_model, monkeypatch):
+    """40 tokens at 16 a part: two pauses before the first token, in which other jobs may run."""
+    prompts = [list(range(1, 41)), [7, 8, 9]]
+    counts, whole = drain(generate(tiny_model, prompts, new_tokens=6))
+    assert counts == [1, 2, 3, 4, 5, 6]
+    monkeypatch.setitem(PREFILL_TOKENS, "cpu", 16)
+    counts, parts = drain(generate(tiny_model, prompts, new_tokens=6))
+    assert counts == [0, 0, 1, 2, 3, 4, 5, 6]
+    assert parts == whole
 
 
 def test_sampling_depends_on_its_seed_alone(tiny_model):
