@@ -7,7 +7,7 @@ PORT   ?= 8501
 # Two busy processes with spinning threads slow each other many times over.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: test run install prepare check bench browser gallery clean
+.PHONY: test run install prepare check bench fuzz browser gallery clean
 .DEFAULT_GOAL := test
 
 run: prepare
@@ -24,6 +24,9 @@ check: $(VENV)/installed-test
 
 bench: prepare
 	$(PYTHON) -m benchmarks
+
+fuzz: prepare
+	$(PYTHON) tests/fuzzing.py 100000
 
 gallery: prepare browser
 	$(PYTHON) docs/gallery/take.py

@@ -13,11 +13,12 @@ import csv
 import io
 import itertools
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -37,11 +38,7 @@ POLL_SECONDS = 0.5
 
 def sweep(options: argparse.Namespace, settings: Settings) -> int:
     """Train and evaluate all points, the worker's queue in between, then print the table (and write it as CSV)."""
-    grid = _read(Path(options.grid))
-    points = list(_points(grid))
-    specs = [_spec(grid.get("base", "default"), point) for point in points]
-    asked = dict(grid.get("evaluate", {}))
-    _plan("RUN", asked)
+    points, specs, asked = read_grid(Path(options.grid))
     out = Path(options.csv) if options.csv else None
     if out:
         check_writable(out)
@@ -60,6 +57,26 @@ def sweep(options: argparse.Namespace, settings: Settings) -> int:
         write_whole(out, _csv(rows))
     print(table)
     return 1 if any(row["problem"] for row in rows) else 0
+
+
+class Grid(NamedTuple):
+    """points: what each changes in the base.  specs: what came of it.  evaluate: fields of a plan."""
+
+    points: list[dict[str, Any]]
+    specs: list[RunSpec]
+    evaluate: dict[str, Any]
+
+
+def read_grid(path: Path) -> Grid:
+    """All points of a grid file and their specs. Raises SpecError when one of them, or the plan, is wrong."""
+    grid = _read(path)
+    points = list(_points(grid))
+    specs = [_spec(grid.get("base", "default"), point) for point in points]
+    asked = grid.get("evaluate", {})
+    if not isinstance(asked, dict):
+        raise SpecError('\'evaluate\' must be an object, such as {"attacks": ["direct"], "limit": 24}.')
+    _plan("RUN", asked)
+    return Grid(points, specs, asked)
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -96,9 +113,10 @@ def _spec(base: Any, point: dict[str, Any]) -> RunSpec:
     if isinstance(base, dict):
         spec = build_spec(base, name="the grid's base")
     else:
-        path = Path(str(base))
+        if not isinstance(base, str):
+            raise SpecError(f"'base' must be a preset's name, a file or a spec, not {base!r:.60}.")
         preset = SAMPLE_DATA / "presets" / f"{base}.json"
-        spec = read_spec(preset if not path.exists() and preset.is_file() else path)
+        spec = read_spec(preset if re.fullmatch(r"[\w-]{1,60}", base) and preset.is_file() else Path(base))
     content = spec.model_dump(mode="json")
     for name, value in point.items():
         part, _, field = name.partition(".")

@@ -201,10 +201,10 @@ def read_evaluations(run: Run, settings: Settings) -> list[Evaluation]:
 
 
 def read_samples(run: Run, settings: Settings, key: str) -> list[Sample]:
-    """The answers behind an evaluation, [] where they are not on this machine."""
+    """The answers behind an evaluation, [] where they are not on this machine, or damaged."""
     file = evaluations_folder(run, settings) / f"{key}.rows.jsonl"
     try:
-        return [Sample.model_validate_json(line) for line in file.read_text().splitlines()]
+        return [Sample.model_validate_json(line) for line in file.read_bytes().splitlines()]
     except (OSError, ValidationError):
         return []
 

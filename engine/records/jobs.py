@@ -219,7 +219,7 @@ class Queue:
         try:
             content = json.loads((self.desk / "worker.json").read_text())
             pid, host, beat = int(content["pid"]), content["host"], float(content["beat"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return WorkerState("dead")
         gone = host == socket.gethostname() and not _process_exists(pid)
         patience = STARTING_SECONDS if content.get("status") == "starting" else STALE_SECONDS
@@ -258,7 +258,7 @@ def _job(row: tuple) -> Job:
 def _process_exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

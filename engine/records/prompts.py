@@ -116,6 +116,15 @@ def opener_for(prompt: Prompt, data: DataSpec) -> str:
     return data.openers[int(draw / data.opener_share * len(data.openers))]
 
 
+def whole_characters(content: Any) -> bool:
+    """Whether all text in JSON content can be written down: JSON may spell half of a character, UTF-8 cannot."""
+    try:
+        json.dumps(content, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _read_rows(path: Path) -> list[tuple[int, Any]]:
     if path.suffix.lower() in REFUSED_SUFFIXES:
         raise DataError(f"{path.name} may run code when it is opened: convert it to JSON or JSONL first.")
@@ -128,7 +137,7 @@ def _read_rows(path: Path) -> list[tuple[int, Any]]:
     if text.lstrip().startswith("["):
         return _read_json_list(path.name, text)
     rows = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
                 rows.append((number, json.loads(line)))
@@ -147,6 +156,8 @@ def _read_json_list(name: str, text: str) -> list[tuple[int, Any]]:
 def _prompt(row: Any, where: str, label: Label, answer_field: str) -> Prompt:
     if not isinstance(row, dict):
         raise DataError(f"{where}: expected an object with a 'prompt' or 'messages' field, got {_short(row)}.")
+    if not whole_characters(row):
+        raise DataError(f"{where}: holds half of a character (a lone surrogate such as \\ud800). Correct this row.")
     if "messages" in row:
         turns, answer = _turns(row["messages"], where)
     else:

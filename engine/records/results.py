@@ -1,5 +1,6 @@
 """What jobs yield and runs remember: one small frozen type an event. Knows nothing of files or screens."""
 
+import math
 import time
 from typing import Annotated, Literal
 
@@ -7,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from engine.records.prompts import Label
 
+# What counts something in an event; beyond it a table's numbers end.
+Whole = Annotated[int, Field(ge=0, le=2**53)]
+PerBlock = dict[Annotated[str, Field(pattern=r"^[0-9]{1,6}$")], float]
 Control = Literal["pause", "resume", "stop", "cancel", "alpha", "learning_rate"]
 
 
@@ -21,7 +25,7 @@ class StepResult(Event):
     """One optimizer step. Losses are before their weights; seconds are of this step alone."""
 
     kind: Literal["step"] = "step"
-    step: int
+    step: Whole
     reroute_loss: float
     retain_loss: float
     reroute_weight: float
@@ -29,7 +33,7 @@ class StepResult(Event):
     loss: float
     gradient_norm: float
     learning_rate: float
-    tokens: int
+    tokens: Whole
     seconds: float
 
 
@@ -41,23 +45,23 @@ class HeldoutResult(Event):
     """
 
     kind: Literal["heldout"] = "heldout"
-    step: int
+    step: Whole
     split: Literal["validation", "test"]
-    cosine: dict[str, float]
-    raw_cosine: dict[str, float]
-    benign_cosine: dict[str, float]
-    drift: dict[str, float]
+    cosine: PerBlock
+    raw_cosine: PerBlock
+    benign_cosine: PerBlock
+    drift: PerBlock
     borderline_drift: float | None = None
     harmful_rows: int
     benign_rows: int
 
     @property
     def mean_cosine(self) -> float:
-        return sum(self.cosine.values()) / len(self.cosine)
+        return _mean(self.cosine)
 
     @property
     def mean_drift(self) -> float:
-        return sum(self.drift.values()) / len(self.drift)
+        return _mean(self.drift)
 
 
 class ProbeAnswer(BaseModel):
@@ -73,13 +77,13 @@ class ProbeResult(Event):
     """A few answers of the model as it stands at this step; step 0 is the base model."""
 
     kind: Literal["probe"] = "probe"
-    step: int
+    step: Whole
     answers: tuple[ProbeAnswer, ...]
 
 
 class CheckpointResult(Event):
     kind: Literal["checkpoint"] = "checkpoint"
-    step: int
+    step: Whole
     name: str
 
 
@@ -87,7 +91,7 @@ class CapturedResult(Event):
     """The states of the probe set were captured after this many steps."""
 
     kind: Literal["captured"] = "captured"
-    step: int
+    step: Whole
     key: str
     seconds: float
 
@@ -109,7 +113,7 @@ class Alert(Event):
     """Something the supervisor should see, and what to try."""
 
     kind: Literal["alert"] = "alert"
-    step: int
+    step: Whole
     message: str
     advice: str
 
@@ -119,14 +123,14 @@ class ControlEvent(Event):
 
     kind: Literal["control"] = "control"
     control: Control
-    step: int
+    step: Whole
     value: float | None = None
 
 
 class StatusEvent(Event):
     kind: Literal["status"] = "status"
     status: str
-    step: int = 0
+    step: Whole = 0
     message: str = ""
 
 
@@ -143,3 +147,8 @@ AnyEvent = Annotated[
     Field(discriminator="kind"),
 ]
 parse_event: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
+
+
+def _mean(per_block: dict[str, float]) -> float:
+    """Not a number where a split has no row of that side."""
+    return sum(per_block.values()) / len(per_block) if per_block else math.nan

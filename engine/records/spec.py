@@ -220,7 +220,7 @@ def read_spec(path: Path) -> RunSpec:
     """Read a spec file. Raises SpecError when it is missing, unreadable or wrong."""
     try:
         return parse_spec(path.read_text(), name=path.name)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise SpecError(f"The spec file {path} cannot be read: {error}. Give the path of a JSON file.") from error
 
 
@@ -256,9 +256,11 @@ def parse_blocks(text: str, block_count: int) -> tuple[int, ...]:
     """
     blocks: set[int] = set()
     for piece in filter(None, re.split(r"[,\s]+", re.sub(r"\s*-\s*", "-", text.strip()))):
-        match = re.fullmatch(r"(\d+%?)(?:-(\d+%?))?", piece)
+        match = re.fullmatch(r"(\d{1,9}%?)(?:-(\d{1,9}%?))?", piece)
         if match is None:
-            raise SpecError(f"'{piece}' is not a block list: write numbers, ranges or depths, such as 9, 0-19 or 66%.")
+            raise SpecError(
+                f"'{piece:.40}' is not a block list: write numbers, ranges or depths, such as 9, 0-19 or 66%."
+            )
         first = _block_number(match[1], block_count)
         last = _block_number(match[2], block_count) if match[2] else first
         if last < first:
