@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.rows import Row
-from benchmarks.training_step import engine, side_rows, small_spec
+from benchmarks.training_step import engine_steps, side_rows, small_spec
 from engine.compute.base_states import row_batch
 from engine.compute.captures import Film
 from engine.compute.models import LoadedModel, attach_adapter, load_model, remove_adapter
@@ -74,8 +74,8 @@ def _share_of_training(model: LoadedModel, repeats: int) -> Row:
     preset = named("default")
     spec = small_spec(preset.blocks.adapted)
     blocks = resolve_blocks(preset, model.card.block_count)
-    step = engine(model, preset.blocks.adapted, side_rows("harmful"), side_rows("benign"))
-    per_row = statistics.median(step() for _ in range(repeats)) / 16
+    steps = engine_steps(model, spec, side_rows("harmful"), side_rows("benign"))
+    per_row = statistics.median(next(steps).seconds for _ in range(repeats + 1)) / 16
     rows_a_step = preset.optimizer.circuit_breaker_batch + preset.optimizer.retain_batch
     attach_adapter(model, "film", spec.adapter, blocks.adapted, seed=0)
     count = preset.captures.capture_prompts

@@ -1,150 +1,275 @@
-"""A training step of this engine against the published compute, on the same rows, interleaved.
+"""A training step of this engine against the published compute: same model, same rows, same losses, interleaved.
 
-Baselines compute what the published code computes: base and adapted passes of the whole model, LM head included,
-for each side, padded to the longest row or 2.7 times as long. The losses are the same; only the work differs.
+On the processor with the bundled model, 8 + 8 rows of 96 tokens; on one GPU at the Llama-3-8B shape with random
+weights, 16 + 16 rows with the length mix of the published data. The floor is the arithmetic that no implementation can
+leave out, at the speed of a large matrix product here: 6 operations a parameter and real token (forward of the base
+model, forward and backward of the adapted one), 4 where the base states are kept.
 """
 
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
+from benchmarks.published_step import PublishedStep
 from benchmarks.rows import Row
-from engine.compute.activations import pad
-from engine.compute.base_states import row_batch
+from engine.compute.batches import mix
 from engine.compute.elicitation import Row as TrainingRow
-from engine.compute.models import LoadedModel, adapted, adapter_parameters, attach_adapter, load_model, remove_adapter
-from engine.compute.reroute import BlockSpace, rerouting_loss, retain_loss
-from engine.compute.training import Rows, train
+from engine.compute.models import LoadedModel, find_blocks, load_model, load_tokenizer
+from engine.compute.training import Losses, Rows, train
+from engine.records.cards import ModelCard
+from engine.records.prompts import Label
 from engine.records.results import StepResult
 from engine.records.settings import read_settings
-from engine.records.spec import ResolvedBlocks, RunSpec, resolve_blocks
+from engine.records.spec import ModelSpec, RunSpec, build_spec, resolve_blocks
+from engine.worker import matrix_speed
 
 SIDE_ROWS, TOKENS = 8, 96
+REAL_TOKENS, PADDED_TOKENS = 15_485, 1024
+# Both losses are compared at the first step, where all kinds hold the same weights.
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2}
+
+
+class Case(NamedTuple):
+    """One model with its rows. `whole`: adapted blocks as published; `upper`: the upper half of them alone, or ''."""
+
+    name: str
+    model: LoadedModel
+    harmful: list[TrainingRow]
+    benign: list[TrainingRow]
+    targets: str
+    whole: str
+    upper: str
+    padded: int
+    checkpointing: bool
 
 
 def measure(repeats: int) -> list[Row]:
-    """Median seconds of one optimizer step of 8 + 8 rows of 96 tokens, each kind in turn."""
-    model = load_model(build_spec({}).model, read_settings())
-    harmful, benign = side_rows("harmful"), side_rows("benign")
-    engines = {
-        "this engine, adapters on blocks 0-19": engine(model, "0-19", harmful, benign),
-        "this engine, adapters on blocks 10-19": engine(model, "10-19", harmful, benign),
+    model = load_model(ModelSpec(device="cpu"), read_settings())
+    case = Case(
+        "bundled model", model, side_rows("harmful"), side_rows("benign"), "14, 19", "0-19", "10-19",
+        int(2.7 * TOKENS), False,
+    )  # fmt: skip
+    rows = compared(case, repeats)
+    if not torch.cuda.is_available():
+        return [*rows, Row("training step, Llama-3-8B shape on one GPU: skipped, there is no GPU here", {})]
+    return [*rows, *compared(_llama_case(), repeats)]
+
+
+def compared(case: Case, repeats: int) -> list[Row]:
+    """Median seconds of a step of each kind in turn, with what they say about each other."""
+    longest = max(len(row.ids) for row in (*case.harmful, *case.benign))
+    spec = small_spec(case.whole, case.targets, rows=len(case.harmful))
+    seed = mix(spec.seed, "adapter")
+    published = {
+        f"published compute, padded to {case.padded}": PublishedStep(
+            case.model, spec, seed=seed, tokens=case.padded, checkpointing=case.checkpointing
+        ),
+        "published compute, padded to the longest row": PublishedStep(
+            case.model, spec, seed=seed, tokens=longest, checkpointing=case.checkpointing
+        ),
     }
-    baselines = {
-        "published compute, padded to the longest row": 1.0,
-        "published compute, padded 2.7 times": 2.7,
+    kinds: dict[str, Callable[[], Losses]] = {
+        name: lambda step=step: step(case.harmful, case.benign)  # type: ignore[misc]
+        for name, step in published.items()
     }
-    seconds: dict[str, list[float]] = {name: [] for name in (*baselines, *engines)}
+    for blocks in filter(None, (case.whole, case.upper)):
+        name = f"this engine, adapters on blocks {blocks}, base states kept"
+        kinds[name] = _engine(case, small_spec(blocks, case.targets, rows=len(case.harmful)))
+    first = {name: step() for name, step in kinds.items()}
+    _check_equal(case, [losses for name, losses in first.items() if case.upper not in name or not case.upper])
+    seconds: dict[str, list[float]] = {name: [] for name in kinds}
+    memory: dict[str, float] = {}
     for _ in range(repeats):
-        for name, padding in baselines.items():
-            seconds[name].append(_baseline(model, harmful, benign, padding))
-        for name, step in engines.items():
-            seconds[name].append(step())
-    fair = statistics.median(seconds["published compute, padded to the longest row"])
-    tokens = 2 * SIDE_ROWS * TOKENS
-    return [
-        Row(
-            f"training step: {name}",
-            {"seconds": median, "tokens a second": tokens / median, "times the fair baseline": fair / median},
+        for name, step in kinds.items():
+            with peak_memory(case.model.device) as peak:
+                started = time.perf_counter()
+                step()
+                _wait_for(case.model.device)
+                seconds[name].append(time.perf_counter() - started)
+            memory[name] = max(memory.get(name, 0.0), peak[0])
+    for baseline in published.values():
+        baseline.close()
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    reference, fair = (medians[name] for name in published)
+    tokens = sum(len(row.ids) for row in (*case.harmful, *case.benign))
+    # Measured now, in the same state of the machine as the steps.
+    speed = matrix_speed(case.model.device, case.model.dtype)
+    rows = []
+    for name, median in medians.items():
+        blocks = case.upper if case.upper and case.upper in name else case.whole
+        floor = _floor_operations(case, blocks, tokens, kept="kept" in name) / speed
+        rows.append(
+            Row(
+                f"training step, {case.name}: {name}",
+                {
+                    "s": median,
+                    "real tokens a second": tokens / median,
+                    "GiB at the peak": memory[name],
+                    "% of the arithmetic floor": 100 * floor / median,
+                    "times the published compute": reference / median,
+                    "times the fairer baseline": fair / median,
+                },
+            )
         )
-        for name, values in seconds.items()
-        for median in [statistics.median(values)]
-    ]
+    return rows
 
 
-def engine(
-    model: LoadedModel, adapted_blocks: str, harmful: list[TrainingRow], benign: list[TrainingRow]
-) -> Callable[[], float]:
-    """One step after another of a real run; its base states are cached before the first."""
-    name = f"engine-{adapted_blocks}"
-    spec = small_spec(adapted_blocks)
-    events = train(
-        model=model,
-        name=name,
-        spec=spec,
-        blocks=resolve_blocks(spec, model.card.block_count),
-        rows=Rows(harmful, benign, [], []),
-        checkpoints=Path(tempfile.mkdtemp()),
-    )
-
-    def step() -> float:
-        return next(event.seconds for event in events if isinstance(event, StepResult))
-
-    step()
-    return step
-
-
-def _baseline(model: LoadedModel, harmful: list[TrainingRow], benign: list[TrainingRow], padding: float) -> float:
-    spec = small_spec("0-19")
-    blocks = resolve_blocks(spec, model.card.block_count)
-    attach_adapter(model, "baseline", spec.adapter, blocks.adapted, seed=0)
-    parameters = [parameter for _, parameter in adapter_parameters(model, "baseline")]
-    optimizer = torch.optim.AdamW(parameters, lr=1e-4)
-    spaces = {block: BlockSpace(torch.zeros(model.d_model), torch.ones(model.d_model), 1.0) for block in range(30)}
-    started = time.perf_counter()
-    loss = 5 * _side(model, harmful, blocks, spaces, padding, reroute=True)
-    loss = loss + 5 * _side(model, benign, blocks, spaces, padding, reroute=False)
-    with adapted(model, "baseline", train=True):
-        loss.backward()
-    optimizer.step()
-    seconds = time.perf_counter() - started
-    remove_adapter(model, "baseline")
-    return seconds
-
-
-def _side(
-    model: LoadedModel,
-    rows: list[TrainingRow],
-    blocks: ResolvedBlocks,
-    spaces: dict[int, BlockSpace],
-    padding: float,
-    *,
-    reroute: bool,
-) -> torch.Tensor:
-    batch = row_batch(model, rows)
-    longest = int(batch.ids.shape[1] * padding)
-    if longest > batch.ids.shape[1]:
-        batch = pad([[*row.ids, *([0] * (longest - len(row.ids)))] for row in rows], pad_id=0, device=model.device)
-        batch.attention[:, max(len(row.ids) for row in rows) :] = 0
-    mask = batch.attention.float()
-    with torch.no_grad(), adapted(model, None):
-        base = model.causal_lm(
-            input_ids=batch.ids, attention_mask=batch.attention, output_hidden_states=True
-        ).hidden_states
-    with adapted(model, "baseline", train=True):
-        moved = model.causal_lm(
-            input_ids=batch.ids, attention_mask=batch.attention, output_hidden_states=True
-        ).hidden_states
-    if reroute:
-        pick = blocks.targets
-        return rerouting_loss(
-            {b: moved[b + 1] for b in pick}, {b: base[b + 1] for b in pick}, mask, spaces, space="raw"
-        )
-    pick = blocks.retain
-    return retain_loss({b: moved[b + 1] for b in pick}, {b: base[b + 1] for b in pick}, mask, spaces, scale="absolute")
-
-
-def small_spec(adapted_blocks: str) -> RunSpec:
+def small_spec(adapted_blocks: str, targets: str = "14, 19", *, rows: int = SIDE_ROWS) -> RunSpec:
+    """Both losses as published, both weights 1, no dropout: what the baseline computes too."""
     return build_spec(
         {
-            "blocks": {"targets": "14, 19", "adapted": adapted_blocks},
+            "blocks": {"targets": targets, "adapted": adapted_blocks},
+            "adapter": {"dropout": 0.0},
+            "loss": {"space": "raw", "mask": "all", "retain_scale": "absolute", "retain_weight": 1.0},
+            "schedule": {"kind": "constant", "alpha": 1.0},
             "optimizer": {
-                "steps": 10_000, "circuit_breaker_batch": SIDE_ROWS, "retain_batch": SIDE_ROWS, "learning_rate": 1e-4,
+                "steps": 10_000, "circuit_breaker_batch": rows, "retain_batch": rows, "learning_rate": 1e-4,
             },
             "captures": {"probe_prompts": 0, "capture_every": 0, "checkpoint_every": 100_000},
         }
     )  # fmt: skip
 
 
-def side_rows(label: str) -> list[TrainingRow]:
+def side_rows(label: Label, lengths: Sequence[int] = (TOKENS,) * SIDE_ROWS) -> list[TrainingRow]:
     generator = torch.Generator().manual_seed(len(label))
     return [
         TrainingRow(
-            f"{label}-{n}", label, False, tuple(torch.randint(5, 40_000, (TOKENS,), generator=generator).tolist()), 32
-        )  # type: ignore[arg-type]
-        for n in range(SIDE_ROWS)
-    ]
+            f"{label}-{n}", label, False, tuple(torch.randint(5, 40_000, (length,), generator=generator).tolist()),
+            length // 3,
+        )
+        for n, length in enumerate(lengths)
+    ]  # fmt: skip
+
+
+def engine_steps(model: LoadedModel, spec: RunSpec, harmful: list, benign: list) -> Iterator[StepResult]:
+    """One step after another of a real run; its base states are kept before the first."""
+    events = train(
+        model=model,
+        name=f"engine-{spec.blocks.adapted}",
+        spec=spec,
+        blocks=resolve_blocks(spec, model.card.block_count),
+        rows=Rows(harmful, benign, [], []),
+        checkpoints=Path(tempfile.mkdtemp()),
+    )
+    return (event for event in events if isinstance(event, StepResult))
+
+
+@torch.no_grad()
+def llama_shape(
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    blocks: int = 21,
+    width: int = 4096,
+    device: str = "cuda",
+    dtype=torch.bfloat16,
+) -> LoadedModel:
+    """Random weights in the shape of Llama-3-8B's first blocks, with its embedding and LM head."""
+    heads = width // 128 or 1
+    config = LlamaConfig(
+        vocab_size=128_256 if width == 4096 else 40_001,
+        hidden_size=width,
+        intermediate_size=int(3.5 * width),
+        num_hidden_layers=blocks,
+        num_attention_heads=heads,
+        num_key_value_heads=max(1, heads // 4),
+        max_position_embeddings=8192,
+    )
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device(device):
+            model = LlamaForCausalLM(config)
+    finally:
+        torch.set_default_dtype(default)
+    model.requires_grad_(False)
+    model.eval()
+    card = ModelCard(
+        name="llama-shape", family="llama", block_count=blocks, d_model=width,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        block_parameters=sum(parameter.numel() for parameter in model.model.layers[0].parameters()),
+        context_length=8192, has_chat_template=False, modules={}, device=device,
+        dtype=str(dtype).removeprefix("torch."),
+    )  # fmt: skip
+    spec = ModelSpec(name="llama-shape")
+    return LoadedModel(
+        spec, model, tokenizer, model.model, find_blocks(model), card, torch.device(device), dtype
+    )  # fmt: skip
+
+
+def published_lengths(rows: int, *, real: int = REAL_TOKENS, longest: int = PADDED_TOKENS) -> list[int]:
+    """Row lengths with the published data's mix: `real` tokens in all of rows x longest padded ones."""
+    generator = torch.Generator().manual_seed(0)
+    shares = torch.rand(rows, generator=generator) + 0.15
+    lengths = [min(longest, int(share)) for share in shares / shares.sum() * real]
+    while (missing := real - sum(lengths)) > 0:
+        place = min(range(rows), key=lengths.__getitem__)
+        lengths[place] += min(missing, longest - lengths[place])
+    return lengths
+
+
+def _llama_case() -> Case:
+    lengths = published_lengths(32)
+    model = llama_shape(load_tokenizer(ModelSpec(), read_settings()))
+    harmful, benign = side_rows("harmful", lengths[::2]), side_rows("benign", lengths[1::2])
+    return Case("Llama-3-8B shape", model, harmful, benign, "9, 19", "0-20", "", PADDED_TOKENS, True)
+
+
+def _engine(case: Case, spec: RunSpec) -> Callable[[], Losses]:
+    steps = engine_steps(case.model, spec, case.harmful, case.benign)
+
+    def step() -> Losses:
+        result = next(steps)
+        return Losses(result.reroute_loss, result.retain_loss)
+
+    return step
+
+
+def _check_equal(case: Case, first: Sequence[Losses]) -> None:
+    """Raises AssertionError when two kinds do not compute the same losses."""
+    tolerance = TOLERANCE[case.model.dtype]
+    for losses in first[1:]:
+        for one, other in zip(first[0], losses, strict=True):
+            assert abs(one - other) <= tolerance * max(abs(one), abs(other)), f"the losses differ: {first}"
+
+
+def _floor_operations(case: Case, blocks: str, tokens: int, *, kept: bool) -> float:
+    """What no implementation can leave out: passes from the first adapted block to the last that is needed."""
+    first, _, last = blocks.partition("-")
+    parameters = (int(last) + 1 - (int(first) if kept else 0)) * case.model.card.block_parameters
+    return (4 if kept else 6) * parameters * tokens
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+class peak_memory:
+    """GiB at the peak while it is entered: of the GPU's tensors, else of this process. 0 where it cannot be read."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.found = [0.0]
+
+    def __enter__(self) -> list[float]:
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        else:
+            try:
+                Path("/proc/self/clear_refs").write_text("5")
+            except OSError:
+                self.device = torch.device("meta")
+        return self.found
+
+    def __exit__(self, *_: object) -> None:
+        if self.device.type == "cuda":
+            self.found[0] = torch.cuda.max_memory_allocated() / 2**30
+        elif self.device.type == "cpu":
+            status = Path("/proc/self/status").read_text()
+            self.found[0] = int(status.split("VmHWM:")[1].split()[0]) / 2**20

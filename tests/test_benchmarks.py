@@ -1,0 +1,37 @@
+"""What benchmarks compare is the same: losses of this engine and of the published compute, and the rows they run on."""
+
+import pytest
+import torch
+from making import byte_tokenizer
+
+from benchmarks.training_step import Case, compared, llama_shape, published_lengths, side_rows
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_all_kinds_of_step_compute_the_same_losses(checkpointing):
+    """`compared` itself refuses to give figures for losses that differ."""
+    model = llama_shape(byte_tokenizer(), blocks=4, width=128, device="cpu", dtype=torch.float32)
+    harmful, benign = side_rows("harmful", (24, 40)), side_rows("benign", (16, 33))
+    case = Case("tiny", model, harmful, benign, "1, 2", "0-2", "1-2", 64, checkpointing)
+    rows = compared(case, 2)
+    assert [row.name.partition(": ")[2] for row in rows] == [
+        "published compute, padded to 64",
+        "published compute, padded to the longest row",
+        "this engine, adapters on blocks 0-2, base states kept",
+        "this engine, adapters on blocks 1-2, base states kept",
+    ]
+    for row in rows:
+        assert row.figures["real tokens a second"] == pytest.approx(113 / row.figures["s"])
+
+
+def test_losses_that_differ_are_not_compared(monkeypatch):
+    model = llama_shape(byte_tokenizer(), blocks=4, width=128, device="cpu", dtype=torch.float32)
+    case = Case("tiny", model, side_rows("harmful", (24,)), side_rows("benign", (16,)), "1, 2", "0-2", "", 64, False)
+    monkeypatch.setattr("benchmarks.published_step.retain_loss", lambda *a, **k: torch.ones((), requires_grad=True))
+    with pytest.raises(AssertionError, match="the losses differ"):
+        compared(case, 1)
+
+
+def test_the_published_mix_of_lengths_has_its_real_tokens():
+    lengths = published_lengths(32)
+    assert len(lengths) == 32 and sum(lengths) == 15_485 and max(lengths) <= 1024 and min(lengths) > 16
