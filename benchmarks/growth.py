@@ -18,7 +18,7 @@ from engine.compute.elicitation import Row as TrainingRow
 from engine.compute.models import LoadedModel, load_model, remove_adapter
 from engine.records.captures import BASE
 from engine.records.results import StepResult
-from engine.records.runs import create_run, effective, list_runs
+from engine.records.runs import Run, create_run, effective, list_runs
 from engine.records.settings import read_settings
 from engine.records.spec import ModelSpec, build_spec
 from engine.records.tables import run_tables
@@ -34,8 +34,7 @@ def measure(repeats: int) -> list[Row]:
 
 def _runs(repeats: int) -> Row:
     folder = Path(tempfile.mkdtemp()) / "runs"
-    for _ in range(RUNS):
-        create_run(folder, build_spec({})).update(status="finished", figures={"heldout_cosine": 0.1})
+    write_runs(folder)
 
     def read() -> None:
         for run in list_runs(folder):
@@ -47,14 +46,7 @@ def _runs(repeats: int) -> Row:
 
 
 def _steps(repeats: int) -> Row:
-    run = create_run(Path(tempfile.mkdtemp()) / "runs", build_spec({}))
-    with run.events_file.open("w") as file:
-        for step in range(STEPS):
-            event = StepResult(
-                step=step, reroute_loss=0.5, retain_loss=0.1, reroute_weight=1, retain_weight=1, loss=1,
-                gradient_norm=1, learning_rate=1e-3, tokens=1000, seconds=0.1,
-            )  # fmt: skip
-            file.write(event.model_dump_json() + "\n")
+    run = write_long_run(Path(tempfile.mkdtemp()) / "runs")
 
     def draw() -> None:
         figures = run_figures(run_tables(effective(run.events()[0])))
@@ -62,6 +54,25 @@ def _steps(repeats: int) -> Row:
             figure.to_json()
 
     return Row(f"growth: a run of {STEPS} steps, from file to figures", {"s": _seconds(draw, repeats)})
+
+
+def write_runs(folder: Path) -> None:
+    for number in range(RUNS):
+        run = create_run(folder, build_spec({}), name=f"run {number}")
+        run.update(status="finished", figures={"heldout_cosine": 0.1, "heldout_drift": 0.05})
+
+
+def write_long_run(folder: Path) -> Run:
+    run = create_run(folder, build_spec({}), name="a long run")
+    with run.events_file.open("w") as file:
+        for step in range(STEPS):
+            event = StepResult(
+                step=step, reroute_loss=0.5, retain_loss=0.1, reroute_weight=1, retain_weight=1, loss=1,
+                gradient_norm=1, learning_rate=1e-3, tokens=1000, seconds=0.1,
+            )  # fmt: skip
+            file.write(event.model_dump_json() + "\n")
+    run.update(status="finished", step=STEPS, steps=STEPS)
+    return run
 
 
 def _capture(model: LoadedModel) -> Row:

@@ -12,6 +12,7 @@ Knows nothing of models. Screen and worker read through here.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -182,7 +183,12 @@ def state_step(state: str) -> int:
 
 
 def capture_folder(settings: Settings, run_id: str, key: str) -> Path:
-    """Where a capture is or will be: with its run, or in the cache for the base model alone and runs that ship."""
+    """Where a capture is or will be: with its run, or in the cache for the base model alone and runs that ship.
+
+    Raises RunError for a key that no capture has: it may come from a link, and must not lead out of the folder.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,40}", key):
+        raise RunError(f"There is no capture '{key:.60}': choose one of the list.")
     if run_id:
         run = open_run(settings.runs, run_id)
         inside = run.representations_folder / key

@@ -1,0 +1,90 @@
+"""Texts and files that mean ill: what models, files and users write is shown letter by letter, never as HTML; a damaged
+run does not hide the others; a link does not lead out of the runs folder.
+"""
+
+import json
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+from server import Server
+
+from engine.records.results import Alert, ProbeAnswer, ProbeResult, StatusEvent
+from engine.records.runs import create_run
+from engine.records.spec import build_spec
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+BAD = "<img src=x onerror=\"window.hit=1\"> <b id='bad'>bold</b> [link](javascript:alert(1)) $x$ :red[red]"
+
+
+def unharmed(page: Page) -> None:
+    """Nothing of it became an element, nothing ran, and no user sees a stack trace."""
+    assert page.evaluate("window.hit") is None
+    assert page.locator("img[src='x'], #bad, a[href^='javascript']").count() == 0
+    assert page.get_by_test_id("stException").count() == 0
+
+
+def test_what_runs_files_and_models_say_is_never_html(server: Server, page: Page):
+    file = server.tiny / "bad.jsonl"
+    row = {"response": BAD, "category": BAD, "style": BAD, "split": "train"}
+    file.write_text("".join(json.dumps(row | {"prompt": f"{BAD} {n}", "id": f"{BAD} {n}"}) + "\n" for n in range(4)))
+    run = create_run(server.settings.runs, build_spec({"data": {"circuit_breaker": str(file)}}), name=BAD, preset=BAD)
+    run.set_label(name=BAD, note=BAD)
+    answers = tuple(
+        ProbeAnswer(prompt_id=BAD, label=label, prompt=BAD, answer=BAD)  # type: ignore[arg-type]
+        for label in ("harmful", "benign")
+    )
+    for event in (ProbeResult(step=0, answers=answers), Alert(step=1, message=BAD, advice=BAD)):
+        run.append(event)
+    run.append(StatusEvent(status="failed", message=BAD))
+    run.update(status="failed", error=BAD, device=BAD, host=BAD)
+
+    page.goto(f"{server.url}/runs")
+    expect(page.get_by_text("onerror").first).to_be_visible(timeout=60_000)
+    unharmed(page)
+    for view in ("Curves", "Probe answers", "Log", "Spec"):
+        page.goto(f"{server.url}/runs?run={run.id}&view={view.replace(' ', '+')}")
+        expect(page.get_by_text("onerror").first).to_be_visible(timeout=60_000)
+        page.wait_for_timeout(700)
+        unharmed(page)
+    page.goto(f"{server.url}/train?data.circuit_breaker={file}")
+    page.get_by_text("Look inside the harmful set").click(timeout=60_000)
+    expect(page.get_by_text("onerror").first).to_be_visible(timeout=60_000)
+    unharmed(page)
+    for path in ("representations", "side-by-side", "evaluate"):
+        page.goto(f"{server.url}/{path}?run={run.id}")
+        page.wait_for_timeout(3000)
+        unharmed(page)
+
+
+def test_damaged_runs_are_named_and_the_others_open(server: Server, page: Page):
+    whole = create_run(server.settings.runs, build_spec({}), name="a whole run")
+    whole.update(status="finished", step=3, steps=3)
+    damaged = {}
+    for name in ("record.json", "spec.json", "events.jsonl", "label.json"):
+        damaged[name] = create_run(server.settings.runs, build_spec({}), name=name)
+        damaged[name].update(status="finished")
+        (damaged[name].folder / name).write_bytes(b'{"torn": \xff')
+    page.goto(f"{server.url}/runs")
+    expect(page.get_by_role("link", name="a whole run")).to_be_visible(timeout=60_000)
+    unharmed(page)
+    for name, run in damaged.items():
+        for path in ("runs", "representations", "side-by-side", "evaluate"):
+            page.goto(f"{server.url}/{path}?run={run.id}")
+            page.wait_for_timeout(1500)
+            unharmed(page)
+            assert "Traceback" not in server.log(), (name, path)
+    page.goto(f"{server.url}/runs?run={whole.id}")
+    expect(page.get_by_text("a whole run").first).to_be_visible()
+
+
+@pytest.mark.parametrize("link", ["runs?run=..", "runs?run=../../etc", "representations?capture=../../secret"])
+def test_a_link_leads_to_no_other_folder(server: Server, page: Page, link: str):
+    secret = server.settings.runs.parent / "secret"
+    secret.mkdir()
+    (secret / "capture.json").write_text("{}")
+    (server.settings.runs.parent / "record.json").write_text("{}")
+    page.goto(f"{server.url}/{link}")
+    expect(page.get_by_text(re.compile("There is no (run|capture)")).first).to_be_visible(timeout=60_000)
+    unharmed(page)
