@@ -29,6 +29,7 @@ LABELS = {
     "data.new_tokens": "Answer tokens",
     "data.max_tokens": "Tokens a row",
     "loss.skip_response_tokens": "Skip response tokens",
+    "loss.lead_tokens": "Lead tokens",
     "optimizer.circuit_breaker_batch": "Harmful rows a step",
     "optimizer.retain_batch": "Benign rows a step",
     "optimizer.tokens_per_micro_batch": "Tokens a micro-batch",

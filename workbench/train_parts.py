@@ -96,8 +96,8 @@ def adapter_part(form: Form) -> None:
 
 def loss_part(form: Form) -> None:
     st.subheader("Losses", anchor=False)
-    _row(form, "loss.space", "loss.mask", "loss.skip_response_tokens")
-    _row(form, "loss.retain_scale", "loss.retain_weight", "loss.retain_blocks")
+    _row(form, "loss.space", "loss.mask", "loss.skip_response_tokens", "loss.lead_tokens")
+    _row(form, "loss.retain_scale", "loss.retain_mask", "loss.retain_weight", "loss.retain_blocks")
 
 
 def schedule_part(form: Form) -> None:

@@ -224,7 +224,7 @@ def _one_step(trainer: Trainer) -> Steps:
     rate = learning_rate_at(spec, step, trainer.controls)
     rows = step_rows(spec, trainer.rows.harmful, trainer.rows.benign, step)
     reroute_tokens = float(sum(len(row.ids) - _mask_start(spec, row) for row in rows if row.label == "harmful"))
-    retain_tokens = float(sum(len(row.ids) - _retain_start(spec) for row in rows if row.label == "benign"))
+    retain_tokens = float(sum(len(row.ids) - _retain_start(spec, row) for row in rows if row.label == "benign"))
     losses = Losses(0.0, 0.0)
     seconds = 0.0
     groups = micro_batches(rows, spec.optimizer.tokens_per_micro_batch)
@@ -313,23 +313,27 @@ def _micro_step(
 
 
 def _loss_mask(spec: RunSpec, rows: Sequence[Row], tokens: int, device: torch.device) -> Tensor:
-    """1 for tokens that a loss sees: the spec's mask on harmful rows, all real tokens on benign ones."""
+    """1 for tokens that a loss sees: the spec's masks, harmful rows and benign ones."""
     mask = torch.zeros((len(rows), tokens))
     for index, row in enumerate(rows):
-        start = _mask_start(spec, row) if row.label == "harmful" else _retain_start(spec)
+        start = _mask_start(spec, row) if row.label == "harmful" else _retain_start(spec, row)
         mask[index, start : len(row.ids)] = 1
     return mask.to(device)
 
 
-def _retain_start(spec: RunSpec) -> int:
+def _retain_start(spec: RunSpec, row: Row) -> int:
     """Relative drift is in units of the centred norm, which the first token (an attention sink) does not share."""
-    return 1 if spec.loss.retain_scale == "relative" else 0
+    first = 1 if spec.loss.retain_scale == "relative" else 0
+    if spec.loss.retain_mask == "all":
+        return first
+    return max(first, row.response_start - spec.loss.lead_tokens)
 
 
 def _mask_start(spec: RunSpec, row: Row) -> int:
     if spec.loss.mask == "all":
         return 0
-    return min(row.response_start + spec.loss.skip_response_tokens, len(row.ids))
+    start = max(0, row.response_start - spec.loss.lead_tokens)
+    return min(start + spec.loss.skip_response_tokens, len(row.ids))
 
 
 def _measure(trainer: Trainer, probe: Look | None, capture: Look | None) -> Steps:

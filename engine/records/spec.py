@@ -100,9 +100,13 @@ class LossSpec(Part):
     )
     mask: Literal["response", "all"] = Field("response", description="Tokens of harmful rows that are rerouted.")
     skip_response_tokens: int = Field(0, ge=0, description="Response tokens left out at the start of the mask.")
+    lead_tokens: int = Field(
+        0, ge=0, description="Prompt tokens just before the answer that a response mask includes, on both sides."
+    )
     retain_scale: Literal["absolute", "relative"] = Field(
         "relative", description="Retain distance as it is, or divided by the block's mean centred norm."
     )
+    retain_mask: Literal["all", "response"] = Field("all", description="Tokens of benign rows that are held still.")
     retain_blocks: BlockText = Field("adapted", min_length=1, description="Blocks held still: 'adapted' or a list.")
     retain_weight: float = Field(10.0, ge=0, description="Constant factor on the retain loss.")
 

@@ -10,6 +10,7 @@ from engine.compute import base_states, training
 from engine.compute.base_states import BaseStates, row_batch
 from engine.compute.batches import micro_batches, step_rows
 from engine.compute.checkpoints import list_checkpoints
+from engine.compute.elicitation import Row
 from engine.compute.models import adapter_parameters, remove_adapter
 from engine.compute.training import Rows, learning_rate_at, train, weights_at
 from engine.records.errors import RunError, TrainingError
@@ -171,6 +172,7 @@ def test_starting_above_block_zero_trains_the_same_as_computing_everything(
         {"loss.space": "centred"},
         {"loss.mask": "all"},
         {"loss.skip_response_tokens": 2},
+        {"loss.lead_tokens": 3, "loss.retain_mask": "response"},
         {"loss.retain_scale": "absolute", "loss.retain_weight": 1.0},
         {"loss.retain_blocks": "0"},
         {"adapter.modules": ["q_proj"]},
@@ -187,6 +189,30 @@ def test_every_choice_of_the_spec_trains(tiny_model, tiny_spec, tiny_rows, tmp_p
     events, _ = run(tiny_model, tiny_spec(**changes), tiny_rows, tmp_path)
     assert len(steps(events)) == 6
     assert all(math.isfinite(event.loss) and event.gradient_norm >= 0 for event in steps(events))
+
+
+@pytest.mark.parametrize(
+    ("changes", "harmful", "benign"),
+    [
+        ({}, "0000001111", "01111111"),
+        ({"loss.mask": "all"}, "1111111111", "01111111"),
+        ({"loss.skip_response_tokens": 2}, "0000000011", "01111111"),
+        ({"loss.lead_tokens": 2}, "0000111111", "01111111"),
+        ({"loss.lead_tokens": 2, "loss.retain_mask": "response"}, "0000111111", "00011111"),
+        ({"loss.retain_mask": "response"}, "0000001111", "00000111"),
+        ({"loss.retain_scale": "absolute"}, "0000001111", "11111111"),
+        ({"loss.lead_tokens": 99, "loss.retain_mask": "response"}, "1111111111", "01111111"),
+    ],
+    ids=str,
+)
+def test_masks_by_hand(tiny_spec, changes, harmful, benign):
+    """A harmful row of 10 tokens whose answer begins at token 6, a benign one of 8 whose answer begins at token 5."""
+    rows = [
+        Row("h", "harmful", False, tuple(range(10)), 6),
+        Row("b", "benign", False, tuple(range(8)), 5),
+    ]
+    mask = training._loss_mask(tiny_spec(**changes), rows, 10, torch.device("cpu")).int().tolist()
+    assert ["".join(map(str, row)) for row in mask] == [harmful, benign + "00"]
 
 
 def test_the_paper_settings_give_the_papers_losses(tiny_model, tiny_spec, tiny_rows, tmp_path):
