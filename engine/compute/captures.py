@@ -118,7 +118,8 @@ class Film:
             column["lengths"] = torch.tensor([len(row.ids)])
         for block, states in outputs.items():
             for choice in self.tokens:
-                vector = chosen(states, choice, row.response_start, self.position).float()
+                # A copy: a view would keep the states of all tokens until the shard is written.
+                vector = chosen(states, choice, row.response_start, self.position).float().clone()
                 if not torch.isfinite(vector).all():
                     raise RunError(
                         f"The states of block {block} are not finite for prompt {row.prompt_id}: use float32 or "

@@ -11,7 +11,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from engine.compute.projection import project
-from engine.compute.separation import Groups, Vectors, centroid_distance, probe_auc, top_energy
+from engine.compute.separation import Groups, Mask, Vectors, centroid_distance, probe_auc, top_energy
 from engine.records.captures import BASE, Capture, TokenChoice, read_capture
 from engine.records.errors import ComputeError
 from engine.records.files import write_whole
@@ -134,9 +134,13 @@ def _score(one: BlockExamination) -> float | None:
 
 def _examined(block: int, base: Vectors, after: Vectors | None, groups: Groups, seed: int) -> BlockExamination:
     aucs = {"auc": groups.plain, "auc_borderline": groups.borderline}
-    found = {name: probe_auc(base, groups.harmful, others, seed=seed) for name, others in aucs.items()}
+
+    def probed(vectors: Vectors, others: Mask) -> float | None:
+        return probe_auc(vectors, groups.harmful, others, seed=seed, prompt=groups.prompt)
+
+    found = {name: probed(base, others) for name, others in aucs.items()}
     if after is not None:
-        found |= {f"{name}_after": probe_auc(after, groups.harmful, others, seed=seed) for name, others in aucs.items()}
+        found |= {f"{name}_after": probed(after, others) for name, others in aucs.items()}
     return BlockExamination(
         block=block,
         distance=centroid_distance(base, groups.harmful, groups.plain),
@@ -167,7 +171,8 @@ def _groups(capture: Capture, tokens: TokenChoice) -> Groups:
     if tokens != "every":
         return groups
     lengths = np.diff(capture.token_offsets(BASE))
-    return Groups(*(np.repeat(mask, lengths) for mask in groups))
+    owners = np.repeat(np.arange(len(prompts)), lengths)
+    return Groups(harmful[owners], ~harmful[owners], borderline[owners], owners)
 
 
 def _in_space(capture: Capture, vectors: Vectors, block: int, space: str) -> Vectors:

@@ -75,7 +75,7 @@ def project(
         )
         for state, found in vectors.items()
     }
-    smallest = min(int(groups.harmful.sum()), int(groups.plain.sum()))
+    smallest = min(len(np.unique(groups.owners[side])) for side in (groups.harmful, groups.plain))
     if smallest < SMALLEST_CLASS:
         notes.append(f"One side has {smallest} prompts: an AUC needs at least {SMALLEST_CLASS} of each. Capture more.")
     return Projection(points, figures, explained, axes, tuple(notes))
@@ -170,10 +170,11 @@ class _Directions:
 
 def _half(groups: Groups, seed: int) -> Mask:
     """Every second prompt of each side, in a seeded order."""
-    fitted = np.zeros(len(groups.harmful), dtype=bool)
-    for side in (groups.harmful, groups.benign):
-        fitted[np.random.default_rng(seed).permutation(np.flatnonzero(side))[::2]] = True
-    return fitted
+    chosen = [
+        np.random.default_rng(seed).permutation(np.unique(groups.owners[side]))[::2]
+        for side in (groups.harmful, groups.benign)
+    ]
+    return np.isin(groups.owners, np.concatenate(chosen))
 
 
 def _wide(points: np.ndarray, dimensions: int) -> Points:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 from sklearn.manifold import trustworthiness
-from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -30,11 +30,20 @@ Relabelled = Callable[[Mask], np.ndarray]
 
 
 class Groups(NamedTuple):
-    """Which prompts are harmful, benign, and borderline (benign, though they look harmful)."""
+    """Which prompts are harmful, benign, and borderline (benign, though they look harmful).
+
+    prompt: where each row is one token of many, the number of its prompt. Rows of one prompt are never told apart:
+    they fall into the same fold or half, and get the same dealt label. None: every row is a prompt.
+    """
 
     harmful: Mask
     benign: Mask
     borderline: Mask
+    prompt: Int[np.ndarray, " prompt"] | None = None
+
+    @property
+    def owners(self) -> Int[np.ndarray, " prompt"]:
+        return np.arange(len(self.harmful)) if self.prompt is None else self.prompt
 
     @property
     def plain(self) -> Mask:
@@ -56,24 +65,30 @@ def map_figures(
     harmful, plain = groups.harmful, groups.plain
     return MapFigures(
         trustworthiness=trust,
-        auc=probe_auc(found, harmful, plain, seed=seed),
-        auc_borderline=probe_auc(found, harmful, groups.borderline, seed=seed),
-        map_auc=_map_auc(points, harmful & judged, plain & judged, directed=relabelled is not None),
-        shuffled_auc=_shuffled(points, harmful, plain, judged, relabelled, seed=seed),
+        auc=probe_auc(found, harmful, plain, seed=seed, prompt=groups.prompt),
+        auc_borderline=probe_auc(found, harmful, groups.borderline, seed=seed, prompt=groups.prompt),
+        map_auc=_map_auc(points, harmful & judged, plain & judged, groups.owners, directed=relabelled is not None),
+        shuffled_auc=_shuffled(points, harmful, plain, judged, groups.owners, relabelled, seed=seed),
     )
 
 
-def probe_auc(found: Vectors, positive: Mask, negative: Mask, *, seed: int) -> float | None:
+def probe_auc(
+    found: Vectors, positive: Mask, negative: Mask, *, seed: int, prompt: Int[np.ndarray, " prompt"] | None = None
+) -> float | None:
     """Held-out AUC of a linear probe, 0 to 1, five-fold; None with fewer than SMALLEST_CLASS prompts on a side.
 
-    At most PROBE_ROWS a side are used.
+    At most PROBE_ROWS a side are used. prompt: as in Groups; no fold holds out a part of a prompt.
     """
     chosen = np.concatenate([_some(positive, seed), _some(negative, seed)])
     labels = positive[chosen]
-    if min(labels.sum(), (~labels).sum()) < SMALLEST_CLASS:
+    owners = chosen if prompt is None else prompt[chosen]
+    if _fewest(owners, labels) < SMALLEST_CLASS:
         return None
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=200))
-    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+    if prompt is None:
+        folds = list(StratifiedKFold(5, shuffle=True, random_state=seed).split(chosen, labels))
+    else:
+        folds = list(StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(chosen, labels, owners))
     return float(cross_val_score(probe, found[chosen], labels, cv=folds, scoring="roc_auc").mean())
 
 
@@ -100,21 +115,25 @@ def area(scores: Float[np.ndarray, " prompt"], positive: Mask) -> float:
     return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * (len(scores) - count)))
 
 
-def _map_auc(points: Points, positive: Mask, negative: Mask, *, directed: bool) -> float | None:
+def _map_auc(
+    points: Points, positive: Mask, negative: Mask, owners: Int[np.ndarray, " prompt"], *, directed: bool
+) -> float | None:
     """How well a line on the map separates both sides, fitted on one half and measured on the other, both ways; the
     first axis alone where that is a fitted direction."""
     chosen = np.flatnonzero(positive | negative)
     labels = positive[chosen]
-    if min(labels.sum(), (~labels).sum()) < SMALLEST_CLASS // 2:
+    fewest = _fewest(owners[chosen], labels)
+    if fewest < SMALLEST_CLASS // 2:
         return None
     if directed:
         return area(points[chosen, 0], labels)
-    if min(labels.sum(), (~labels).sum()) < SMALLEST_CLASS:
+    if fewest < SMALLEST_CLASS:
         return None
     # Every second prompt of each side: both halves hold both sides.
     place = np.zeros(len(labels), dtype=int)
     for side in (labels, ~labels):
-        place[side] = np.arange(side.sum()) % 2
+        _, numbers = np.unique(owners[chosen][side], return_inverse=True)
+        place[side] = numbers % 2
     shown = points[chosen].astype(np.float64)
     areas = []
     for half in (0, 1):
@@ -132,22 +151,36 @@ def _line(points: Points, positive: Mask) -> Float[np.ndarray, " axis"]:
 
 
 def _shuffled(
-    points: Points, positive: Mask, negative: Mask, judged: Mask, relabelled: Relabelled | None, *, seed: int
+    points: Points,
+    positive: Mask,
+    negative: Mask,
+    judged: Mask,
+    owners: Int[np.ndarray, " prompt"],
+    relabelled: Relabelled | None,
+    *,
+    seed: int,
 ) -> float | None:
-    """The 95th percentile of the map's AUC when labels are dealt at random: what chance reaches."""
+    """The 95th percentile of the map's AUC when labels are dealt to prompts at random: what chance reaches."""
     randomness = np.random.default_rng(seed)
     members = positive | negative
+    # Dealt within what is judged and within the rest, so that a deal has as many of a side in each as there are.
+    parts = [(np.unique(owners[members & part]), len(np.unique(owners[positive & part]))) for part in (judged, ~judged)]
     reached = []
     for _ in range(SHUFFLES):
-        dealt = np.zeros(len(points), dtype=bool)
-        dealt[randomness.permutation(np.flatnonzero(members))[: int(positive.sum())]] = True
+        harmful = np.concatenate([randomness.permutation(prompts)[:count] for prompts, count in parts])
+        dealt = members & np.isin(owners, harmful)
         shown = points if relabelled is None else relabelled(dealt)[:, None]
         others = members & ~dealt
-        found = _map_auc(shown, dealt & judged, others & judged, directed=relabelled is not None)
+        found = _map_auc(shown, dealt & judged, others & judged, owners, directed=relabelled is not None)
         if found is None:
             return None
         reached.append(found)
     return float(np.percentile(reached, 95))
+
+
+def _fewest(owners: Int[np.ndarray, " prompt"], labels: Mask) -> int:
+    """How many prompts the smaller side has."""
+    return min(len(np.unique(owners[side])) for side in (labels, ~labels))
 
 
 def _some(mask: Mask, seed: int) -> np.ndarray:

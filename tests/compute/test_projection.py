@@ -107,6 +107,39 @@ def test_too_few_prompts_of_a_class_are_said_and_no_auc_is_made_up():
     assert any("2 prompts" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("method", ["pca", "probe"])
+def test_tokens_of_one_prompt_stay_together(method):
+    """16 prompts of 30 nearly equal tokens each, labels at random: told apart by their tokens they would separate
+    perfectly; told apart by prompts they do no better than chance, and chance is as wide as 8 + 8 prompts make it."""
+    randomness = np.random.default_rng(0)
+    owners = np.repeat(np.arange(16), 30)
+    found = randomness.normal(size=(16, 12))[owners] + 0.01 * randomness.normal(size=(480, 12))
+    harmful = owners % 2 == 0
+    groups = Groups(harmful, ~harmful, np.zeros(480, dtype=bool), owners)
+    figures = made({"base": found.astype(np.float32)}, groups, method).figures["base"]
+    assert figures.auc < 0.9 and figures.shuffled_auc > 0.6
+    assert figures.map_auc <= figures.shuffled_auc + 0.1
+    alone = made({"base": found.astype(np.float32)}, groups._replace(prompt=None), method).figures["base"]
+    assert alone.auc > 0.99
+
+
+def test_two_prompts_of_many_tokens_are_two_prompts():
+    owners = np.repeat(np.arange(4), 50)
+    found = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
+    groups = Groups(owners < 2, owners >= 2, np.zeros(200, dtype=bool), owners)
+    made_map = made({"base": found}, groups, "pca")
+    assert made_map.figures["base"].auc is None and any("2 prompts" in note for note in made_map.notes)
+
+
+@pytest.mark.parametrize("method", ["difference", "probe"])
+@pytest.mark.parametrize("count", [8, 9, 12, 15])
+def test_chance_is_known_wherever_the_map_is_judged(method, count):
+    """Dealt at random over all prompts, some deals would leave too few of a side in the judged half."""
+    base, groups = clouds(count=count)
+    figures = made({"base": base}, groups._replace(borderline=groups.borderline & False), method).figures["base"]
+    assert figures.map_auc is not None and figures.shuffled_auc is not None
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_equal_states_everywhere_make_a_point_and_a_note(method):
     base, groups = clouds(count=20)
@@ -120,7 +153,7 @@ def test_states_that_are_not_finite_and_too_few_prompts_are_refused():
     base[3, 3] = np.nan
     with pytest.raises(ValueError, match="not finite"):
         made({"base": base}, groups, "pca")
-    two = Groups(*(mask[:2] for mask in groups))
+    two = Groups(groups.harmful[:2], groups.benign[:2], groups.borderline[:2])
     with pytest.raises(ValueError, match="at least 3"):
         made({"base": np.ones((2, 4), dtype=np.float32)}, two, "pca")
 
