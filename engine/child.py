@@ -7,11 +7,13 @@ worker's loop. Knows nothing of what it computes.
 import importlib
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Generator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +32,36 @@ def in_child(
 
     progress: a file into which the function writes what it is at, in a word. Raises ComputeError when the child dies.
     """
-    future: Future[Any] = _executor().submit(_call, function, arguments)
+    pool = _executor()
+    future: Future[Any] = pool.submit(_call, function, arguments)
     try:
-        while not future.done():
-            yield Progress(phase=phase, message=_said(progress) or message, elsewhere=True)
-        return future.result()
-    except BrokenProcessPool as error:
-        end_child()
-        raise ComputeError(
-            "The process that fits maps ended (out of memory?): try again with fewer prompts."
-        ) from error
+        while True:
+            while not future.done():
+                yield Progress(phase=phase, message=_said(progress) or message, elsewhere=True)
+            try:
+                return future.result()
+            except (BrokenProcessPool, CancelledError) as error:
+                if pool is _pool:
+                    end_child()
+                    raise ComputeError(
+                        "The process that fits maps ended (out of memory?): try again with fewer prompts."
+                    ) from error
+                # Another job was cancelled, and the child with it: this one begins again in the next child.
+                pool = _executor()
+                future = pool.submit(_call, function, arguments)
     finally:
-        future.cancel()
+        if not future.cancel() and not future.done():
+            # Nobody waits for it any more, and the next map would.
+            _kill_child()
         if progress is not None:
             progress.unlink(missing_ok=True)
+
+
+def _kill_child() -> None:
+    for process in list(getattr(_pool, "_processes", None) or {}) if _pool is not None else ():
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    end_child()
 
 
 def end_child() -> None:

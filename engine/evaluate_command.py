@@ -116,9 +116,10 @@ def check_writable(out: Path) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.is_dir():
             raise RunError(f"{out} is a folder: give --json the name of a file.")
+        there = out.exists()
         with out.open("a"):
             pass
-        if out.stat().st_size == 0:
+        if not there:
             out.unlink()
     except OSError as error:
         raise storage_error(out, error) from error

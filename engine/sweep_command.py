@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from engine.evaluate_command import check_writable
 from engine.records.errors import RunError, SpecError
 from engine.records.evaluation_plan import EvaluationPlan, parse_attack
+from engine.records.evaluation_rows import read_rows
 from engine.records.evaluations import Evaluation, read_evaluations
 from engine.records.files import write_whole
 from engine.records.jobs import Queue
@@ -39,15 +40,19 @@ POLL_SECONDS = 0.5
 def sweep(options: argparse.Namespace, settings: Settings) -> int:
     """Train and evaluate all points, the worker's queue in between, then print the table (and write it as CSV)."""
     points, specs, asked = read_grid(Path(options.grid))
+    for label in ("harmful", "benign"):
+        # A wrong file is named now, not after the first run has trained.
+        read_rows(getattr(_plan("RUN", asked), label), label=label, settings=settings)  # type: ignore[arg-type]
     out = Path(options.csv) if options.csv else None
     if out:
         check_writable(out)
     print(f"{len(points)} points: {len({spec.digest for spec in specs})} different specs", file=sys.stderr)
     queue = Queue(settings.desk)
-    runs = [_run(settings, queue, spec, point) for spec, point in zip(specs, points, strict=True)]
     ensure_worker(settings)
     rows = []
-    for run, point in zip(runs, points, strict=True):
+    for spec, point in zip(specs, points, strict=True):
+        # One after the other: side by side, each run would elicit the same answers again.
+        run = _run(settings, queue, spec, point)
         problem, found = _followed(settings, queue, run, asked)
         rows.append({"run": run.id, **{name: json.dumps(value) for name, value in point.items()}, **_figures(found)})
         print(f"{run.id} {point}: {problem or 'done'}", file=sys.stderr)

@@ -52,6 +52,9 @@ RECORD_SECONDS = 1.0
 PROGRESS_SECONDS = 0.5
 REST_SECONDS = 0.05
 
+# Jobs that write as they go what a second start would write again.
+UNREPEATED = {"chat"}
+
 Steps = Generator[Event | None, None, None]
 # What each kind of job but training does, given what was asked and what it may use.
 JOBS: dict[str, Callable[[dict[str, Any], Tools], Steps]] = {
@@ -126,6 +129,10 @@ class Worker:
             end_child()
             for task in list(self.tasks):
                 self._end(task, "interrupted" if task.begun else "queued", message="The worker ended")
+                if task.run is None and task.job.kind not in UNREPEATED:
+                    # Nobody's failure: the next worker goes on with it.
+                    with suppress(RunError):
+                        self.queue.finish(task.job.id, state="queued")
             beat.join(timeout=5)
             with suppress(WorkbenchError):
                 self.queue.beat(status="dead", ended=True)

@@ -1,5 +1,6 @@
 """Captures, maps, examinations and token views through the real jobs, on the tiny model."""
 
+import time
 from contextlib import closing
 
 import numpy as np
@@ -9,7 +10,7 @@ from making import drain, write_prompts
 from engine.child import end_child, in_child
 from engine.compute.models import adapter_parameters
 from engine.device import Device, adapter_name
-from engine.job_functions.representations import capture_job, examine_job, project_job, tokens_job
+from engine.job_functions.representations import capture_job, described, examine_job, project_job, tokens_job
 from engine.job_functions.training import Intent, train_run
 from engine.records.captures import (
     BASE,
@@ -33,6 +34,7 @@ from engine.records.projections import (
     read_token_view,
     token_file,
 )
+from engine.records.prompts import Prompt, Turn
 from engine.records.results import CapturedResult
 from engine.records.runs import create_run
 
@@ -275,3 +277,23 @@ def test_the_child_does_not_outlive_a_worker_that_is_killed():
         time.sleep(0.1)
     os.kill(child, signal.SIGKILL)
     raise AssertionError("the child still lives 20 s after its worker was killed")
+
+
+def test_a_cancelled_step_ends_its_process_and_the_next_one_does_not_wait():
+    stuck = in_child("time.sleep", 600, phase="projecting", message="")
+    waiting = in_child("builtins.abs", -3, phase="projecting", message="")
+    next(stuck)
+    next(waiting)
+    stuck.close()
+    started = time.monotonic()
+    assert drain(waiting)[1] == 3
+    assert time.monotonic() - started < 60
+    end_child()
+
+
+def test_one_id_for_two_prompts_is_told_apart(tiny_rows):
+    prompts = [
+        Prompt(id="1", turns=(Turn(role="user", content=text),), label=label)
+        for label, text in (("harmful", "a"), ("benign", "b"), ("benign", "c"))
+    ]
+    assert [one.id for one in described(prompts, tiny_rows.harmful[:3])] == ["1", "1 (2)", "1 (3)"]

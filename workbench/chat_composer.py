@@ -45,7 +45,7 @@ def message() -> Message:
     kept = st.session_state
     return Message(
         user=kept[TEXT],
-        prefill=kept[PREFILL],
+        prefill=kept[PREFILL].rstrip(),
         harmful=kept[HARMFUL],
         system=kept[SYSTEM],
         prompt_id=kept[PROMPT_ID],
@@ -56,6 +56,9 @@ def message() -> Message:
 def clear_message() -> None:
     """Empty the box after its message was sent; prefill and settings stay."""
     st.session_state[TEXT] = ""
+    if st.session_state[PROMPT_ID]:
+        # The label was the sample prompt's; a text of the user's own is harmful until said otherwise.
+        st.session_state[HARMFUL] = True
     st.session_state[PROMPT_ID] = ""
 
 

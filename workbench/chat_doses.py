@@ -1,5 +1,7 @@
 """Dose against loss: what more or less of the adapter costs on harmful and on benign answers."""
 
+from typing import Any
+
 import plotly.graph_objects as go
 import streamlit as st
 
@@ -54,19 +56,21 @@ def _content(state: ModelState, doses: tuple[float, ...]) -> None:
     except WorkbenchError as error:
         st.error(plain(str(error)))
         return
-    curve = read_dose_curve(settings().cards, payload)
+    key = f"{JOB}_{state}"
+    # A run that trains has moved on since it was measured: what was asked for then is what is shown.
+    asked: tuple[int, dict[str, Any]] | None = st.session_state.get(key)
+    curve = read_dose_curve(settings().cards, asked[1] if asked else payload)
     if curve is not None:
         st.plotly_chart(dose_figure(curve, doses[0]), key="dose_figure", config=CONFIG)
         return
-    key = f"{JOB}_{state}"
-    job = queue().job(st.session_state[key]) if key in st.session_state else None
+    job = queue().job(asked[0]) if asked else None
     if job is not None and job.state in ("queued", "running"):
         st.fragment(_wait, run_every=1)(job.id)
         return
     if job is not None and job.error:
         st.error(plain(job.error))
     if st.button("Measure it", key="dose_measure", icon=":material/straighten:", help="Takes half a minute or so."):
-        st.session_state[key] = queue().submit("dose_curve", run_id=state.run_id, payload=payload)
+        st.session_state[key] = (queue().submit("dose_curve", run_id=state.run_id, payload=payload), payload)
         st.rerun(scope="fragment")
 
 

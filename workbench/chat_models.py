@@ -36,7 +36,11 @@ def dose_key(index: int) -> str:
 def state_choices() -> list[Choice]:
     """The base model, then each run's states, the newest run and its last state first. Unreadable runs are left out."""
     found = [Choice("base", "Base model")]
-    for run in list_runs(settings().runs)[:SHOWN_RUNS]:
+    runs = list_runs(settings().runs)
+    # Of many runs the newest, those that ship, and those that a link or a chat names.
+    named = {st.query_params.get(RUN, ""), *(str(st.session_state.get(model_key(i))) for i in range(MOST_COLUMNS))}
+    named = {name.partition("@")[0] for name in named}
+    for run in [*runs[:SHOWN_RUNS], *(run for run in runs[SHOWN_RUNS:] if run.read_only or run.id in named)]:
         try:
             states, record, name = run_states(run), run.record(), run.label().name or run.id
         except WorkbenchError:

@@ -22,11 +22,13 @@ def trip_settings(exchange: Exchange, reply: Reply) -> tuple[int | None, float]:
             help="Each token's ground says how far the breaker turned the model's states while it read the text: base "
             "against rerouted states of the same text, standardised. Pale: 1, nothing moved. Strong: 0 or less.",
         )
+        if BLOCK in st.session_state:
+            # Said again, so that it is kept while nothing is measured and the slider is not drawn.
+            st.session_state[BLOCK] = st.session_state[BLOCK]
         if not count:
             return None, float(st.session_state[THRESHOLD])
         if not 0 <= st.session_state.get(BLOCK, -1) < count:
             st.session_state[BLOCK] = _target(exchange, count)
-        st.session_state[BLOCK] = st.session_state[BLOCK]
         st.slider(
             "Block",
             0,

@@ -141,9 +141,10 @@ def _map(
 ) -> None:
     state = state_name(step) if step else BASE
     table = map_table(capture, projection, state, request.tokens)
-    drawn = table.iloc[sampled(table["group"], limit=ARROWS if arrows else POINTS, seed=request.seed)]
+    drawn = table.iloc[sampled(table["group"], limit=ARROWS if arrows else POINTS // 2, seed=request.seed)]
     selected = selected_rows(capture)
-    view = f"map_{capture.folder.name}_{request.block}_{request.method}_{request.space}_{request.tokens}"
+    what = (capture.index.run_id, capture.folder.name, request.block, request.method, request.space, request.tokens)
+    view = "_".join(("map", *map(str, what)))
     figure = _figure(capture, projection, drawn, step, arrows, selected).update_layout(meta=selections_made())
     name = f"map-block-{request.block}-{request.method}-step-{step}"
     ranges = zoom_memory(view)

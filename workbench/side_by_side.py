@@ -25,7 +25,7 @@ TICK = 0.3
 def chat_view() -> None:
     st.html(f"<style>{STYLE}</style>")
     chat = _open()
-    columns = column_pickers(on_dose=_ask_again)
+    columns = column_pickers(on_dose=_dose_changed)
     st.session_state[CHOSEN] = columns
     numbers = chat.conversation() if chat else []
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -36,7 +36,8 @@ def chat_view() -> None:
             st.button("New chat", icon=":material/add_comment:", key="chat_new", type="tertiary", on_click=_forget)
     busy = False
     if chat is not None and numbers:
-        block, threshold = trip_settings(chat.exchange(numbers[-1]), chat.reply(numbers[-1]))
+        tinted = next((number for number in reversed(numbers) if chat.reply(number).trips), numbers[-1])
+        block, threshold = trip_settings(chat.exchange(tinted), chat.reply(tinted))
         for number in numbers[:-1]:
             exchange_view(chat, number, block=block, threshold=threshold, live=False)
         busy = _last(chat, numbers[-1], block, threshold)
@@ -80,15 +81,16 @@ def _last(chat: Chat, number: int, block: int | None, threshold: float) -> bool:
             put_back(chat.exchange(number).user)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("Ask again", icon=":material/replay:", key="chat_again", type="tertiary", on_click=_ask_again)
-        if reply.answered is not None and not reply.trips and not _base_only(chat.exchange(number)):
+        unmeasured = not reply.verdicts or (not reply.trips and not _base_only(chat.exchange(number)))
+        if reply.answered is not None and unmeasured:
             st.button(
-                "Measure the trip",
+                "Measure it",
                 icon=":material/straighten:",
                 key="chat_measure",
                 type="tertiary",
                 on_click=_measure,
                 args=(chat, number),
-                help="The answer was stopped before its tokens were measured.",
+                help="The answer was stopped before it was judged and its tokens were measured.",
             )
         st.caption(speed(reply), width="content")
     return False
@@ -103,7 +105,9 @@ def _follow(chat: Chat, number: int, job_id: int, block: int | None, threshold: 
     reply = exchange_view(chat, number, block=block, threshold=threshold, live=True)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("Stop", icon=":material/stop_circle:", key="chat_stop", on_click=_stop, args=(job_id,))
-        if reply.answered is not None:
+        if not queue().worker().alive:
+            st.caption("The worker has ended: start it in the sidebar, then stop this message and ask again.")
+        elif reply.answered is not None:
             st.caption("Answered. Measuring where the breaker trips.", width="content")
         elif not any(reply.answers):
             st.caption(plain(waiting_words(job)), width="content")
@@ -125,6 +129,16 @@ def _send() -> None:
         st.session_state[PROBLEM] = plain(str(error))
         return
     clear_message()
+
+
+@catching
+def _dose_changed() -> None:
+    """Ask again at once, unless the dose is of models that the open chat does not ask."""
+    name = st.query_params.get(CHAT)
+    chat = open_chat(settings(), name) if name else None
+    numbers = chat.conversation() if chat else []
+    if chat and numbers and _states(chat.exchange(numbers[-1]).columns) == _states(st.session_state.get(CHOSEN, ())):
+        _ask_again()
 
 
 @catching

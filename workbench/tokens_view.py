@@ -5,10 +5,13 @@ import streamlit as st
 from engine.records.capture_tables import token_table, trip_token
 from engine.records.captures import Capture, CapturedPrompt, state_name
 from engine.records.projections import TokenRequest, read_token_view, token_file
+from engine.records.runs import open_run
+from engine.records.states import kept_steps
 from workbench.block_figures import token_figure
 from workbench.blur import blurred, reveal_button
 from workbench.choices import choose_step, lasting
 from workbench.figure_files import file_buttons, picture_config
+from workbench.state import settings
 from workbench.waiting import awaited
 from workbench.words import plain
 
@@ -22,7 +25,16 @@ def tokens_view(capture: Capture) -> None:
             icon=":material/scatter_plot:",
         )
         return
-    prompt, step, threshold = _choices(capture)
+    kept = kept_steps(open_run(settings().runs, capture.index.run_id))
+    steps = [step for step in capture.steps if step in kept]
+    if not steps:
+        st.info(
+            "The adapters of the captured steps are no longer kept, so both models cannot read an answer together: "
+            "capture the run's last step above.",
+            icon=":material/scatter_plot:",
+        )
+        return
+    prompt, step, threshold = _choices(capture, steps)
     request = TokenRequest(
         run_id=capture.index.run_id,
         key=capture.index.key,
@@ -59,7 +71,7 @@ def tokens_view(capture: Capture) -> None:
     file_buttons(figure, token_table(view), file=name)
 
 
-def _choices(capture: Capture) -> tuple[CapturedPrompt, int, float]:
+def _choices(capture: Capture, steps: list[int]) -> tuple[CapturedPrompt, int, float]:
     prompts = {prompt.id: prompt for prompt in capture.index.prompts}
     which, when, where = st.columns([1.6, 1.2, 1], gap="large", vertical_alignment="bottom")
     with which, lasting(PROMPT, prompts.keys()):
@@ -71,7 +83,8 @@ def _choices(capture: Capture) -> tuple[CapturedPrompt, int, float]:
             help="Prompts of this capture by id; type to search. " + _sides(capture),
         )
     with when:
-        step = choose_step(capture.steps, help_text="The step whose states are compared with the base model's.")
+        help_text = "The step whose states are compared with the base model's; those whose adapter is kept."
+        step = choose_step(steps, help_text=help_text)
     with where:
         threshold = st.slider(
             "Trips below cosine",

@@ -127,31 +127,31 @@ def _own_answers(
     model: LoadedModel, prompts: Sequence[Prompt], data: DataSpec, folder: Path, seed: int
 ) -> Generator[Progress, None, list[Pair]]:
     cache = _AnswerCache(folder / f"{model_fingerprint(model)}.jsonl")
-    keys = {prompt.id: _answer_key(prompt, data, seed) for prompt in prompts}
-    missing = [prompt for prompt in prompts if keys[prompt.id] not in cache.answers]
-    encoded = {
-        prompt.id: prompt_tokens(model, chat_text(model.tokenizer, prompt.turns), opener_for(prompt, data))
-        for prompt in missing
+    # By what is asked, never by id: two files may both number their prompts from 1.
+    keys = [_answer_key(prompt, data, seed) for prompt in prompts]
+    missing = {
+        key: (prompt, prompt_tokens(model, chat_text(model.tokenizer, prompt.turns), opener_for(prompt, data)))
+        for key, prompt in zip(keys, prompts, strict=True)
+        if key not in cache.answers
     }
-    missing.sort(key=lambda prompt: len(encoded[prompt.id]))
-    done = len(prompts) - len(missing)
+    left = sorted(missing, key=lambda key: len(missing[key][1]))
+    done = len(prompts) - len(left)
     start = 0
-    while start < len(missing):
-        batch = missing[start : start + _rows_at_once(model, len(encoded[missing[start].id]) + data.new_tokens)]
+    while start < len(left):
+        batch = left[start : start + _rows_at_once(model, len(missing[left[start]][1]) + data.new_tokens)]
         tokens = generate(
             model,
-            [encoded[prompt.id] for prompt in batch],
+            [missing[key][1] for key in batch],
             new_tokens=data.new_tokens,
             temperature=data.temperature,
             seed=seed + start,
         )
         answers = yield from told(tokens, partial(_progress, done, len(batch) / data.new_tokens, len(prompts)))
-        for prompt, ids in zip(batch, answers, strict=True):
-            continuation = decode(model, ids)
-            cache.add(keys[prompt.id], opener_for(prompt, data) + continuation)
+        for key, ids in zip(batch, answers, strict=True):
+            cache.add(key, opener_for(missing[key][0], data) + decode(model, ids))
         done += len(batch)
         start += len(batch)
-    return [Pair(prompt, cache.answers[keys[prompt.id]]) for prompt in prompts]
+    return [Pair(prompt, cache.answers[key]) for key, prompt in zip(keys, prompts, strict=True)]
 
 
 def _rows_at_once(model: LoadedModel, tokens: int) -> int:

@@ -95,7 +95,7 @@ def answer(
         if part.start:
             yield None
         logits, cache = _forward(model, batch, ids[:, part], attention[:, : part.stop], cache)
-    for _ in range(sampling.new_tokens):
+    for count in range(1, sampling.new_tokens + 1):
         assert logits is not None
         chosen = {row: _draw(logits[place], sampling, randomness[row]) for place, row in enumerate(order)}
         said: list[int | None] = [None] * len(asks)
@@ -106,7 +106,7 @@ def answer(
                 said[row] = token
         yield said
         going = [place for place, row in enumerate(order) if said[row] is not None]
-        if not going:
+        if not going or count == sampling.new_tokens:
             break
         if len(going) < len(order):
             order = [order[place] for place in going]

@@ -62,6 +62,11 @@ def standard_spaces(
     return spaces
 
 
+def has_spaces(model: LoadedModel, file: Path) -> bool:
+    """Whether the file holds spaces of this model, and can be read."""
+    return bool(_read_spaces(file, model))
+
+
 def answer_losses(model: LoadedModel, rows: Sequence[Row], state: RowState) -> Generator[None, None, list[float]]:
     """Nats per answer token of each row under a state: how unlikely these answers have become."""
     losses: dict[int, float] = {}
@@ -86,6 +91,8 @@ def _read_spaces(file: Path, model: LoadedModel) -> dict[int, BlockSpace]:
     try:
         content = load_file(file, device=str(model.device))
     except (OSError, SafetensorError):
+        return {}
+    if content.keys() != {"mean", "deviation", "centred_norm"}:
         return {}
     if content["mean"].shape != (len(model.blocks), model.d_model):
         return {}

@@ -13,7 +13,8 @@ from engine.compute.mixed import RowState
 from engine.compute.models import LoadedModel
 from engine.compute.speech import conversation_tokens, prefill_tokens
 from engine.device import Tools
-from engine.records.answer_sets import AnswerSet, SetRequest, SetRow, open_set
+from engine.records.answer_sets import NOT_ASKED, AnswerSet, SetRequest, SetRow, open_set
+from engine.records.errors import WorkbenchError
 from engine.records.prompts import Prompt, Turn
 from engine.records.results import Event, Progress
 
@@ -33,17 +34,18 @@ def answer_set_job(payload: dict[str, Any], tools: Tools) -> Job:
     left = [prompt for prompt in prompts if prompt.id not in known]
     done, total = len(prompts) - len(left), len(prompts)
     model = yield from tools.acquire(request.model)
-    with ExitStack() as stack:
-        states = [
-            RowState(stack.enter_context(tools.attached(model, column.model_state)), column.dose)
-            for column in request.columns
-        ]
-        size = max(1, ROWS.get(model.device.type, ROWS_GPU) // len(states))
-        for start in range(0, len(left), size):
-            batch = left[start : start + size]
+    size = max(1, ROWS.get(model.device.type, ROWS_GPU) // len(request.columns))
+    for start in range(0, len(left), size):
+        batch = left[start : start + size]
+        # Anew for each batch: a run that trains may end meanwhile, and is then asked as it ended.
+        with ExitStack() as stack:
+            states = [
+                RowState(stack.enter_context(tools.attached(model, column.model_state)), column.dose)
+                for column in request.columns
+            ]
             steps = _answer(model, answers, request, batch, states)
             yield from told(steps, partial(_progress, done, len(batch), total))
-            done += len(batch)
+        done += len(batch)
     yield Progress(phase="answering", done=done, total=total)
 
 
@@ -58,23 +60,39 @@ def _answer(
     prompts: Sequence[Prompt],
     states: Sequence[RowState],
 ) -> Generator[float, None, None]:
-    """Answer one batch and write its rows; yields how much of it is done, 0 to 1."""
-    contexts, prefills = [], []
+    """Answer one batch and write its rows; yields how much of it is done, 0 to 1.
+
+    A prompt that cannot be asked (too long, turns that the chat template refuses) gets a row that says so.
+    """
+    contexts, prefills, asked = [], [], []
     for prompt in prompts:
         turns = _turns(request, prompt)
-        prefills.append(prefill_tokens(model, turns, request.prefill))
-        contexts.append(conversation_tokens(model, turns, reserved=len(prefills[-1])))
+        try:
+            prefill = prefill_tokens(model, turns, request.prefill)
+            contexts.append(conversation_tokens(model, turns, reserved=len(prefill)))
+        except WorkbenchError as error:
+            nothing = ("",) * len(states)
+            answers.append(_row(prompt, nothing, (NOT_ASKED,) * len(states), (str(error),) * len(states)))
+            continue
+        prefills.append(prefill)
+        asked.append(prompt)
+    if not asked:
+        return
+    limit = model.card.context_length
+    longest = max(len(context) + len(prefill) for context, prefill in zip(contexts, prefills, strict=True))
+    room = limit - longest if limit else request.sampling.new_tokens
+    sampling = request.sampling.model_copy(update={"new_tokens": min(request.sampling.new_tokens, room)})
     asks = [
         Ask([*context, *prefill], state)
         for context, prefill in zip(contexts, prefills, strict=True)
         for state in states
     ]
     said: list[list[int]] = [[] for _ in asks]
-    for step, tokens in enumerate(answer(model, asks, request.sampling)):
+    for step, tokens in enumerate(answer(model, asks, sampling)):
         for ids, token in zip(said, tokens or (), strict=False):
             if token is not None:
                 ids.append(token)
-        yield min(1.0, step / request.sampling.new_tokens)
+        yield min(1.0, step / sampling.new_tokens)
     each = len(states)
     judging = judge_answers(
         model,
@@ -83,20 +101,29 @@ def _answer(
         prefills=[prefill for prefill in prefills for _ in states],
     )
     verdicts = yield from told(judging, lambda _: 1.0)
-    for index, prompt in enumerate(prompts):
+    for index, prompt in enumerate(asked):
         own = slice(index * each, (index + 1) * each)
         answers.append(
-            SetRow(
-                prompt_id=prompt.id,
-                prompt=prompt.text,
-                label=prompt.label,
-                category=prompt.category,
-                style=prompt.style,
-                answers=tuple(decode(model, ids) for ids in said[own]),
-                words=tuple(verdict.word for verdict in verdicts[own]),
-                reasons=tuple(verdict.reason for verdict in verdicts[own]),
+            _row(
+                prompt,
+                tuple(decode(model, ids) for ids in said[own]),
+                tuple(verdict.word for verdict in verdicts[own]),
+                tuple(verdict.reason for verdict in verdicts[own]),
             )
         )
+
+
+def _row(prompt: Prompt, answers: tuple[str, ...], words: tuple[str, ...], reasons: tuple[str, ...]) -> SetRow:
+    return SetRow(
+        prompt_id=prompt.id,
+        prompt=prompt.text,
+        label=prompt.label,
+        category=prompt.category,
+        style=prompt.style,
+        answers=answers,
+        words=words,
+        reasons=reasons,
+    )
 
 
 def _turns(request: SetRequest, prompt: Prompt) -> tuple[Turn, ...]:

@@ -38,8 +38,9 @@ def chat_job(payload: dict[str, Any], tools: Tools) -> Job:
             if not payload.get("measure"):
                 yield from _answer(model, chat, number, texts, states)
             yield from _measure(model, chat, number, texts, states, tools)
-    except WorkbenchError as error:
-        chat.append(number, Failed(message=str(error)))
+    except Exception as error:  # Whatever it was, the chat must say that it broke off.
+        said = str(error) if isinstance(error, WorkbenchError) else f"{type(error).__name__}; see the worker's log"
+        chat.append(number, Failed(message=said))
         raise
 
 
@@ -68,6 +69,12 @@ def _answer(
     started = time.monotonic()
     first = 0.0
     steps = answer(model, [Ask(text.ids, state) for text, state in zip(texts, states, strict=True)], sampling)
+
+    def answered() -> Answered:
+        seconds = time.monotonic() - started
+        said = tuple(map(tuple, ids))
+        return Answered(ids=said, reasons=tuple(reasons), first_token_seconds=first, seconds=seconds)
+
     try:
         while True:
             try:
@@ -84,17 +91,13 @@ def _answer(
                     said.append(() if token is None else (speakers[column].say(token),))
                 chat.append(number, Pieces(columns=tuple(said)))
             yield None
+    except GeneratorExit:
+        # Stopped: what was said so far is the answer.
+        chat.append(number, answered())
+        raise
     finally:
         steps.close()
-        chat.append(
-            number,
-            Answered(
-                ids=tuple(map(tuple, ids)),
-                reasons=tuple(reasons),
-                first_token_seconds=first,
-                seconds=time.monotonic() - started,
-            ),
-        )
+    chat.append(number, answered())
 
 
 def _within_context(model: LoadedModel, exchange: Exchange, texts: Sequence[_Text]) -> Sampling:

@@ -43,7 +43,7 @@ def filming(
     chosen = [fitting(model, row) for row in probe_rows(rows, spec.captures.capture_prompts)]
     if not chosen:
         return None
-    by_id = {prompt.id: prompt for prompt in prompts}
+    known = {(prompt.label, prompt.id): prompt for prompt in prompts}
     wanted = tuple(range(blocks.first_adapted, model.card.block_count))
     film = Film(model, chosen, blocks=wanted, entry_block=blocks.first_adapted, tokens=TOKENS)
     folder = run.representations_folder / TRAINING
@@ -62,7 +62,7 @@ def filming(
             targets=blocks.targets,
             adapted=blocks.adapted,
             tokens=TOKENS,
-            prompts=described([by_id[row.prompt_id] for row in chosen], chosen),
+            prompts=described([known[row.label, row.prompt_id] for row in chosen], chosen),
             states=tuple(sorted(states, key=lambda state: (state != BASE, state_step(state)))),
             digest=f"{len(states)}-{max(map(state_step, states))}",
         )
@@ -71,9 +71,9 @@ def filming(
         started = time.monotonic()
         if not film.spaces:
             yield from film.prepare()
-        known = read_capture(folder)
+        before = read_capture(folder)
         # What a resumed run had captured beyond its checkpoint is captured anew when it gets there.
-        there = {state for state in known.index.states if state_step(state) <= step} if known else set()
+        there = {state for state in before.index.states if state_step(state) <= step} if before else set()
         states: dict[str, str | None] = {state_name(step): name} if step else {}
         if BASE not in there:
             film.write_spaces(folder)

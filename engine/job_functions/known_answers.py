@@ -7,7 +7,7 @@ from engine.compute.datasets import read_prompts
 from engine.compute.elicitation import Row, elicit, encode
 from engine.compute.models import LoadedModel
 from engine.compute.reroute import BlockSpace
-from engine.compute.trip import standard_spaces
+from engine.compute.trip import has_spaces, standard_spaces
 from engine.records.errors import DataError
 from engine.records.prompts import Label, Prompt, Split, select
 from engine.records.results import Event
@@ -42,7 +42,7 @@ def run_spaces(
     """Mean and deviation of the base states at every block over prompts and answers of both sides of a run."""
     file = _spaces_file(run, settings)
     rows: list[Row] = []
-    if not file.is_file():
+    if not has_spaces(model, file):
         for label in ("harmful", "benign"):
             rows += yield from known_rows(model, run.spec(), settings, split="train", label=label, limit=SPACE_PROMPTS)
     return (yield from standard_spaces(model, rows, file=file))

@@ -1,5 +1,6 @@
 """Capturing states, and maps, examinations and token views made of them. Knows nothing of the queue or of screens."""
 
+from collections import Counter
 from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
@@ -82,7 +83,8 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
         yield from film.prepare()
         if known is None:
             film.write_spaces(folder)
-            write_answers(folder, {pair.prompt.id: pair.answer for pair in pairs})
+            ids = [prompt.id for prompt in described([pair.prompt for pair in pairs], rows)]
+            write_answers(folder, dict(zip(ids, (pair.answer for pair in pairs), strict=True)))
         yield from film.take(folder, wanted)
     states = {*there, *wanted}
     write_index(
@@ -160,10 +162,17 @@ def state_of(run: Run, step: int) -> ModelState:
 
 
 def described(prompts: list[Prompt], rows: list[Row]) -> tuple[CapturedPrompt, ...]:
-    """What the screen shows of captured prompts, in the order of their vectors."""
+    """What the screen shows of captured prompts, in the order of their vectors. An id that stands for two prompts (both
+    files may count from 1) is told apart by a number."""
+    seen: Counter[str] = Counter()
+
+    def name(prompt: Prompt) -> str:
+        seen[prompt.id] += 1
+        return prompt.id if seen[prompt.id] == 1 else f"{prompt.id} ({seen[prompt.id]})"
+
     return tuple(
         CapturedPrompt(
-            id=prompt.id,
+            id=name(prompt),
             label=prompt.label,
             borderline=prompt.borderline,
             category=prompt.category,
@@ -216,9 +225,10 @@ def fitting(model: LoadedModel, row: Row) -> Row:
 
 def _one_row(model: LoadedModel, capture: Capture, prompt_id: str, answers: Path) -> Generator[Event, None, Row]:
     data = capture.index.request.data
+    captured = next((one for one in capture.index.prompts if one.id == prompt_id), None)
     for label, source in _sides(data):
         for prompt in read_prompts(source, label=label, answer_field=data.answer_field):
-            if prompt.id == prompt_id:
+            if captured and (prompt.label, prompt.text) == (captured.label, captured.text):
                 seed = capture.index.request.seed
                 pairs = yield from elicit(model, [prompt], data, answers_folder=answers, seed=seed)
                 return encode(model, pairs[0] if pairs else Pair(prompt, ""), data)

@@ -20,6 +20,9 @@ from engine.records.prompts import Label
 from engine.records.settings import Settings
 from engine.records.spec import ModelSpec
 
+# The word of a prompt that no model could be asked; the reason says why.
+NOT_ASKED = "not asked"
+
 
 class SetRequest(BaseModel):
     """Answer the first `limit` prompts of a source (0: all), each by every column."""

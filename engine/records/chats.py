@@ -197,11 +197,12 @@ class Chat:
                 for answer, pieces in zip(answers, event.columns, strict=False):
                     answer += pieces
             elif isinstance(event, Answered):
-                answered = event
+                answered, error = event, ""
             elif isinstance(event, Trip):
                 trips[event.column] = event
             elif isinstance(event, Judged):
-                verdicts[event.column] = event
+                # The last thing of a measurement: an earlier one that failed is made good.
+                verdicts[event.column], error = event, ""
             else:
                 error = event.message
         return Reply(tuple(map(tuple, answers)), answered, tuple(trips.values()), tuple(verdicts.values()), error)

@@ -50,6 +50,15 @@ class EvaluationPlan(BaseModel):
     judge: str = Field("rules", description="rules, a classifier's Hugging Face id, or an endpoint as URL#MODEL.")
     seed: int = Field(0, ge=0)
 
+    @field_validator("attacks")
+    @classmethod
+    def _are_different(cls, attacks: tuple[AttackChoice, ...]) -> tuple[AttackChoice, ...]:
+        names = [attack.name for attack in attacks]
+        for name in names:
+            if names.count(name) > 1:
+                raise SpecError(f"The attack '{name}' is given twice: give it once, with the larger budget.")
+        return attacks
+
     @field_validator("abilities")
     @classmethod
     def _are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -138,19 +138,25 @@ class Evaluation(BaseModel):
 
     def report(self) -> dict:
         """The figures under the names that the command line documents."""
-        attacks: dict[str, dict] = {}
-        for name, result in self.attacks.items():
-            attacks[name] = {side: _count(getattr(result, side)) for side in SIDES}
-            attacks[name]["styles"] = {
-                style: {side: _count(one) for side, one in sides.items()} for style, sides in result.styles.items()
-            }
-            attacks[name]["curve"] = {side: [p.model_dump() for p in points] for side, points in result.curve.items()}
-            attacks[name]["note"] = result.note
         return {
             "run": self.run,
-            "attacks": attacks,
+            "attacks": {
+                name: {side: _count(getattr(result, side)) for side in SIDES} for name, result in self.attacks.items()
+            },
+            "styles": {
+                name: {
+                    style: {side: _count(one) for side, one in sides.items()} for style, sides in found.styles.items()
+                }
+                for name, found in self.attacks.items()
+            },
+            "curves": {
+                name: {side: [point.model_dump() for point in points] for side, points in found.curve.items()}
+                for name, found in self.attacks.items()
+                if found.curve
+            },
+            "notes": {name: found.note for name, found in self.attacks.items() if found.note},
             "benign": {side: _count(one) for side, one in self.benign_answers.items()},
-            "loss": {label: losses.model_dump() for label, losses in self.loss.items()},
+            "loss": {label: _finite(losses.model_dump()) for label, losses in self.loss.items()},
             "abilities": [ability.model_dump(mode="json") for ability in self.abilities],
             "settings": {
                 "key": self.key,
@@ -214,6 +220,11 @@ def _read(file: Path) -> Evaluation | None:
         return Evaluation.model_validate_json(file.read_bytes())
     except (OSError, ValidationError):
         return None
+
+
+def _finite(figures: dict[str, float | None]) -> dict[str, float | None]:
+    """JSON has no word for what is not a number."""
+    return {name: value if value is not None and math.isfinite(value) else None for name, value in figures.items()}
 
 
 def _count(found: Count) -> dict:

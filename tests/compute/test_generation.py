@@ -136,3 +136,17 @@ def test_hidden_requests_follow_their_share(tiny_model):
         return sum("request" not in tiny_model.tokenizer.decode(row.ids) for row in rows)
 
     assert hidden(0) == 0 and hidden(1) == 60 and 15 <= hidden(0.5) <= 45
+
+
+def test_prompts_of_two_files_with_the_same_ids_keep_their_own_answers(tiny_model, settings):
+    """Both files count from 1: a key by id would give one side the other's answers."""
+    harmful = make("alpha alpha").model_copy(update={"id": "1"})
+    benign = make("beta", label="benign").model_copy(update={"id": "1"})
+    data = DataSpec(new_tokens=6, opener_share=0)
+    _, pairs = drain(elicit(tiny_model, [harmful, benign], data, answers_folder=settings.answers, seed=0))
+    alone = [
+        drain(elicit(tiny_model, [one], data, answers_folder=settings.cache / one.text[0], seed=0))[1][0]
+        for one in (harmful, benign)
+    ]
+    assert [pair.answer for pair in pairs] == [pair.answer for pair in alone]
+    assert pairs[0].answer != pairs[1].answer

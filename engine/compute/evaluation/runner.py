@@ -93,6 +93,8 @@ def rules_judge() -> Judge:
 def memory_file(folder: Path, model: LoadedModel, adapter: str | None) -> Path:
     """Where answers of these very weights are remembered."""
     name = model_fingerprint(model)
+    if model.spec.chat_template != "model":
+        name += f"-{model.spec.chat_template}"
     if adapter is not None:
         digest = hashlib.sha256()
         for key, parameter in adapter_parameters(model, adapter):

@@ -10,6 +10,7 @@ from engine.compute.models import LoadedModel, adapted
 
 # Logits are the memory: rows x answer tokens x vocabulary.
 LOGITS_PER_BATCH = 60_000_000
+TOKENS_PER_BATCH = 16_384
 
 
 def answer_nats(
@@ -21,14 +22,22 @@ def answer_nats(
 ) -> Generator[None, None, list[list[float]]]:
     """Nats (negative log-likelihood) of each answer's tokens, each given its context and the tokens before it.
 
-    An empty answer gives an empty list. Rows of similar length go through together.
+    An empty answer gives an empty list. Rows of similar length go through together. A context that leaves no room for
+    its answer in the model's own context is cut at its beginning, as where it was asked.
     """
+    limit = model.card.context_length or 1_000_000
+    contexts = [
+        context[max(0, len(context) + len(answer) - limit) :] for context, answer in zip(contexts, answers, strict=True)
+    ]
     found: list[list[float]] = [[] for _ in answers]
     order = sorted((i for i, answer in enumerate(answers) if answer), key=lambda i: len(contexts[i]) + len(answers[i]))
     vocabulary = model.causal_lm.get_output_embeddings().weight.shape[0]
     while order:
         longest = max(len(answers[index]) for index in order)
         rows = max(1, min(32, LOGITS_PER_BATCH // (vocabulary * (longest + 1))))
+        # Sorted by length, so the last row of the group is its longest.
+        last = order[min(rows, len(order)) - 1]
+        rows = max(1, min(rows, TOKENS_PER_BATCH // (len(contexts[last]) + len(answers[last]))))
         group, order = order[:rows], order[rows:]
         with torch.no_grad(), adapted(model, adapter):
             nats = _batch_nats(model, [contexts[i] for i in group], [answers[i] for i in group])

@@ -7,10 +7,13 @@ from typing import NamedTuple
 from engine.compute.elicitation import prompt_tokens
 from engine.compute.generation import generate, told
 from engine.compute.models import LoadedModel, chat_text
+from engine.records.errors import SpecError
 from engine.records.evaluation_rows import EvaluationRow
 from engine.records.prompts import Turn
 
 BATCH_ROWS = 32
+# Padding included: what a group of long requests may hold in the cache of keys and values.
+BATCH_TOKENS = 16_384
 
 
 class Options(NamedTuple):
@@ -58,8 +61,16 @@ def answers(
     seed: int = 0,
 ) -> Generator[float, None, list[list[int]]]:
     """Answers to token prompts, in batches; one that leaves no room in the model's context is cut at its beginning."""
-    room = (model.card.context_length or 1_000_000) - options.new_tokens
-    size = BATCH_ROWS if model.device.type == "cpu" else 8 * BATCH_ROWS
+    context = model.card.context_length or 1_000_000
+    room = context - options.new_tokens
+    if room < 1:
+        raise SpecError(
+            f"Answers of {options.new_tokens} tokens leave no room for a request in the model's context of {context} "
+            "tokens: ask for shorter answers."
+        )
+    rows, budget = (BATCH_ROWS, BATCH_TOKENS) if model.device.type == "cpu" else (8 * BATCH_ROWS, 16 * BATCH_TOKENS)
+    longest = min(room, max(map(len, prompts), default=1)) + options.new_tokens
+    size = max(1, min(rows, budget // longest))
     found: list[list[int]] = []
     for start in range(0, len(prompts), size):
         tokens = generate(

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from engine.compute.batches import mix
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, request_ids, text_ids
 from engine.compute.evaluation.attacks.targets import around, embed, embedding_table, target_ids, target_loss
 from engine.compute.generation import told
@@ -28,14 +29,18 @@ MEANINGFUL_STARTS = (
 PLAIN_RATE = 1.0
 ADAPTIVE_RATES = (0.02, 0.1)
 GOOD_LOSS = 0.05
+SAMPLES = 3
+TEMPERATURE = 0.7
 
 
 class Search(NamedTuple):
-    """One start of one search. rate: a step, in units of the mean size of an embedding's entries."""
+    """One start of one search. rate: a step, in units of the mean size of an embedding's entries.  samples: answers to
+    what was found, the first greedy, the others drawn."""
 
     start: str
     rate: float
     step: Literal["sgd", "sign"]
+    samples: int = 1
 
 
 def embedding(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], options: Options) -> Attempts:
@@ -46,9 +51,9 @@ def embedding(model: LoadedModel, adapter: str | None, rows: Sequence[Evaluation
 def embedding_adaptive(
     model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], options: Options
 ) -> Attempts:
-    """Three meaningful starts, each at every learning rate, moved by the gradient's sign; any success counts. The
-    budget is the steps of each search."""
-    searches = [Search(start, rate, "sign") for start in MEANINGFUL_STARTS for rate in ADAPTIVE_RATES]
+    """Three meaningful starts, each at every learning rate, moved by the gradient's sign, each answered SAMPLES times;
+    any success counts. The budget is the steps of each search."""
+    searches = [Search(start, rate, "sign", SAMPLES) for start in MEANINGFUL_STARTS for rate in ADAPTIVE_RATES]
     return (yield from _searches(model, adapter, rows, options, searches))
 
 
@@ -71,7 +76,8 @@ def optimise(
         if step in marks:
             kept[step] = best
         if losses[-1] < GOOD_LOSS:
-            kept[step] = best
+            # A start that is good enough has cost one step: budget 0 would read as no success.
+            kept[max(1, step)] = best
             break
         direction = gradient.sign() if search.step == "sign" else gradient / gradient.abs().mean().clamp_min(1e-12)
         suffix = (suffix - search.rate * unit * direction).detach()
@@ -87,9 +93,15 @@ class Found(NamedTuple):
 
 
 def soft_answer(
-    model: LoadedModel, adapter: str | None, row: EvaluationRow, suffix: Float[Tensor, "token d_model"], new_tokens: int
+    model: LoadedModel,
+    adapter: str | None,
+    row: EvaluationRow,
+    suffix: Float[Tensor, "token d_model"],
+    new_tokens: int,
+    *,
+    draw: torch.Generator | None = None,
 ) -> Generator[int, None, list[int]]:
-    """The greedy answer behind a suffix of vectors; yields the tokens so far."""
+    """The answer behind a suffix of vectors, greedy or, with `draw`, sampled; yields the tokens so far."""
     before, after = (embed(model, ids) for ids in around(model, row.prompt))
     inputs = torch.cat([before, suffix, after])[None]
     cache = None
@@ -98,7 +110,11 @@ def soft_answer(
         with torch.no_grad(), adapted(model, adapter):
             output = model.causal_lm(inputs_embeds=inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
         cache = output.past_key_values
-        token = int(output.logits[0, -1].argmax())
+        logits = output.logits[0, -1].float().cpu()
+        if draw is None:
+            token = int(logits.argmax())
+        else:
+            token = int(torch.multinomial(torch.softmax(logits / TEMPERATURE, -1), 1, generator=draw))
         yield count
         if token in _ends(model):
             break
@@ -125,10 +141,12 @@ def _searches(
             steps = optimise(model, adapter, row, search, marks)
             moved = yield from told(steps, partial(_share, done, parts, options.budget))
             for budget, suffix in moved.suffixes.items():
-                said = soft_answer(model, adapter, row, suffix, options.new_tokens)
-                answer = yield from told(said, partial(_share, done, parts, 0))
                 asked = f"{row.prompt} (and {len(suffix)} free vectors that began as: {search.start.strip()})"
-                found[place].append(Attempt(budget, request, tuple(answer), (), asked))
+                for sample in range(search.samples):
+                    draw = torch.Generator().manual_seed(mix(options.seed, sample)) if sample else None
+                    said = soft_answer(model, adapter, row, suffix, options.new_tokens, draw=draw)
+                    answer = yield from told(said, partial(_share, done, parts, 0))
+                    found[place].append(Attempt(budget, request, tuple(answer), (), asked))
         found[place].sort(key=lambda attempt: attempt.budget)
     return found
 
