@@ -297,3 +297,16 @@ def test_one_id_for_two_prompts_is_told_apart(tiny_rows):
         for label, text in (("harmful", "a"), ("benign", "b"), ("benign", "c"))
     ]
     assert [one.id for one in described(prompts, tiny_rows.harmful[:3])] == ["1", "1 (2)", "1 (3)"]
+
+
+@pytest.mark.parametrize("file", ["base.000.safetensors", "capture.json"])
+def test_a_torn_capture_is_captured_again(device, settings, tiny_spec, file):
+    run, _ = trained(device, settings, tiny_spec(**QUICK))
+    request = CaptureRequest(run_id=run.id, model=run.spec().model, data=run.spec().data, steps=(2,), blocks="0-1")
+    folder = capture_folder(settings, run.id, request.key)
+    drain(capture_job(request.model_dump(mode="json"), device.tools(1)))
+    (folder / file).write_bytes(b"torn")
+    drain(capture_job(request.model_dump(mode="json"), device.tools(1)))
+    capture = read_capture(folder)
+    assert capture is not None and capture.steps == [2]
+    assert all(capture.holds(state) for state in capture.index.states)

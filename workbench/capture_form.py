@@ -160,4 +160,5 @@ def _is_there(request: CaptureRequest) -> bool:
         capture = read_capture(capture_folder(settings(), request.run_id, request.key))
     except RunError:
         return False
-    return capture is not None and {BASE, *map(state_name, request.steps)} <= set(capture.index.states)
+    wanted = {BASE, *map(state_name, request.steps)}
+    return capture is not None and wanted <= set(capture.index.states) and all(map(capture.holds, wanted))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from engine.records.attacks import ATTACKS
+from engine.records.evaluation_plan import ABILITIES
 from engine.records.evaluations import SIDES, Evaluation, Sample, read_samples
 from engine.records.runs import Run
 from workbench.blur import blurred, reveal_button
@@ -33,7 +34,7 @@ def samples(shown: Sequence[tuple[Run, Evaluation, str]]) -> None:
         measures,
         index=measures.index("direct") if "direct" in measures else 0,
         key=f"sample_attack_{evaluation.key}",
-        format_func=lambda one: ATTACKS[one].title if one in ATTACKS else one.capitalize(),
+        format_func=lambda one: ATTACKS[one].title if one in ATTACKS else ABILITIES.get(one, one.capitalize()),
     )
     side = model.segmented_control(
         "Model",
@@ -60,7 +61,7 @@ def _list(cell: Sequence[Sample], name: str) -> None:
     number = 1
     if pages > 1:
         number = st.number_input(f"Page, of {pages}", 1, pages, 1, key=f"sample_page_{name}", width=160)
-    benign = bool(cell) and cell[0].attack in ("benign",)
+    benign = bool(cell) and cell[0].attack not in ATTACKS
     hidden = bool(cell) and not benign and reveal_button(f"samples_{name}")
     for place, sample in enumerate(cell[(number - 1) * PAGE : number * PAGE]):
         with st.container(border=True, key=f"sample_{name}_{number}_{place}"):

@@ -4,7 +4,7 @@ from collections.abc import Generator, Sequence
 from typing import TypeVar
 
 from engine.compute.evaluation.capability import multiple_choice, tokens_per_second
-from engine.compute.evaluation.runner import Judge
+from engine.compute.evaluation.runner import Judge, Outcome
 from engine.job_functions.subjects import Subject, attacked
 from engine.records.evaluation_plan import AttackChoice, EvaluationPlan
 from engine.records.evaluation_rows import EvaluationRow, read_rows
@@ -23,8 +23,9 @@ def measure_abilities(
     subjects: Sequence[Subject],
     judge: Judge,
     settings: Settings,
+    answered: dict[tuple[str, Side], list[Outcome]],
 ) -> Generator[Event, None, tuple[Ability, ...]]:
-    """The abilities that the plan names, in its order."""
+    """The abilities that the plan names, in its order. Answers to requests are added to `answered`, by ability."""
     found = []
     for name in plan.abilities:
         if name == "mmlu":
@@ -32,18 +33,24 @@ def measure_abilities(
         elif name == "speed":
             found.append((yield from _speed(benign, subjects)))
         else:
-            found.append((yield from _answered(name, plan, subjects, judge, settings)))
+            found.append((yield from _answered(name, plan, subjects, judge, settings, answered)))
     return tuple(found)
 
 
 def _answered(
-    name: str, plan: EvaluationPlan, subjects: Sequence[Subject], judge: Judge, settings: Settings
+    name: str,
+    plan: EvaluationPlan,
+    subjects: Sequence[Subject],
+    judge: Judge,
+    settings: Settings,
+    answered: dict[tuple[str, Side], list[Outcome]],
 ) -> Measured:
     """Share of harmless requests that get a coherent answer and no refusal."""
     rows = read_rows(name, label="benign", settings=settings, limit=plan.limit)
     counts: dict[Side, Count] = {}
     for subject in subjects:
         outcomes = yield from attacked(plan, AttackChoice(name="direct"), rows, subject, judge, what=f"{name} requests")
+        answered[name, subject.side] = outcomes
         counts[subject.side] = count(one.word for one in outcomes)
     return Ability(
         name=name,

@@ -19,7 +19,7 @@ from engine.job_functions.abilities import measure_abilities
 from engine.job_functions.subjects import Subject, attacked, subject_of
 from engine.records.attacks import ATTACKS
 from engine.records.errors import RunError
-from engine.records.evaluation_plan import AttackChoice, EvaluationPlan
+from engine.records.evaluation_plan import ABILITIES, AttackChoice, EvaluationPlan
 from engine.records.evaluation_rows import EvaluationRow, need_package_file, read_rows, style_of
 from engine.records.evaluations import (
     SIDES,
@@ -88,7 +88,7 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
             found["benign", subject.side] = yield from attacked(
                 plan, AttackChoice(name="direct"), rows["benign"], subject, judge, what="benign requests"
             )
-        abilities = yield from measure_abilities(plan, rows["benign"], subjects, judge, settings)
+        abilities = yield from measure_abilities(plan, rows["benign"], subjects, judge, settings, found)
         losses: dict[Label, Losses] = {}
         for label, name in (("harmful", "direct"), ("benign", "benign")):
             losses[label] = yield from _losses(label, found[name, "base"], subjects)  # type: ignore[index,arg-type]
@@ -106,7 +106,11 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
         abilities=abilities,
         seconds=time.monotonic() - started,
     )
-    names = ("benign", *(choice.name for choice in plan.attacks))
+    names = (
+        "benign",
+        *(choice.name for choice in plan.attacks),
+        *(name for name in ABILITIES if (name, "base") in found),
+    )
     samples = [_sample(name, side, one, model) for name in names for side in SIDES for one in found[name, side]]
     write_evaluation(run, settings, evaluation, samples)
     return evaluation

@@ -29,7 +29,7 @@ from engine.records.captures import (
     write_answers,
     write_index,
 )
-from engine.records.errors import ComputeError, DataError
+from engine.records.errors import ComputeError, DataError, RunError
 from engine.records.files import write_whole
 from engine.records.projections import (
     ExaminationRequest,
@@ -60,7 +60,7 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
     run = open_run(tools.settings.runs, request.run_id) if request.run_id else None
     blocks = parse_blocks(request.blocks, model.card.block_count)
     folder = capture_folder(tools.settings, request.run_id, request.key)
-    known = read_capture(folder)
+    known = _whole(folder)
     pairs, rows = yield from _captured_rows(model, request, tools.settings.answers)
     resolved = resolve_blocks(run.spec(), model.card.block_count) if run else None
     film = Film(
@@ -71,7 +71,10 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
         tokens=request.tokens,
         position=request.position,
     )
-    there = set(known.index.states) if known else set()
+    # What is torn is captured again.
+    there = {state for state in known.index.states if known.holds(state)} if known else set()
+    if BASE not in there:
+        known, there = None, set()
     with ExitStack() as stack:
         wanted: dict[str, str | None] = {} if BASE in there else {BASE: None}
         for step in request.steps:
@@ -106,6 +109,14 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
             digest=f"{len(states)}-{max(map(state_step, states))}",
         ),
     )
+
+
+def _whole(folder: Path) -> Capture | None:
+    """What was captured before; None where there is nothing, or nothing that can be read."""
+    try:
+        return read_capture(folder)
+    except RunError:
+        return None
 
 
 def project_job(payload: dict[str, Any], tools: Tools) -> Job:

@@ -139,6 +139,14 @@ class Capture:
         with self._opened(self.folder / "spaces.safetensors") as file:
             return file.get_tensor(f"mean/{block}"), file.get_tensor(f"deviation/{block}")
 
+    def holds(self, state: str) -> bool:
+        """Whether a state's vectors are there and can be read."""
+        try:
+            self._column(state, f"{self.index.tokens[0]}/{self.index.blocks[0]}")
+        except RunError:
+            return False
+        return True
+
     def answers(self) -> dict[str, str]:
         """Answers by prompt id, {} where they were not kept."""
         try:
