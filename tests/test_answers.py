@@ -1,5 +1,6 @@
 """The jobs behind the page: a chat, a set and a dose curve on the tiny model; stopping, and what can be wrong."""
 
+import json
 import math
 import shutil
 
@@ -11,11 +12,12 @@ from engine.compute.models import adapter_parameters, attach_adapter, has_adapte
 from engine.compute.speech import conversation_tokens
 from engine.device import Device, adapter_name
 from engine.job_functions import answer_sets
+from engine.job_functions import answers as answers_module
 from engine.job_functions.answer_sets import answer_set_job
 from engine.job_functions.answers import chat_job
 from engine.job_functions.doses import dose_curve_job
 from engine.job_functions.training import _keep_adapter
-from engine.records.answer_sets import SetRequest, new_set
+from engine.records.answer_sets import NOT_ASKED, SetRequest, new_set
 from engine.records.chats import Column, Exchange, Sampling, new_chat
 from engine.records.doses import DOSES, dose_payload, read_dose_curve
 from engine.records.errors import ModelError, RunError
@@ -202,3 +204,38 @@ def test_the_dose_curve_begins_at_the_base_model_and_moves_with_the_dose(setting
     # A random model finds each byte about as likely as any other.
     assert curve.harmful[0] == pytest.approx(math.log(len(tiny_model.tokenizer)), rel=0.1)
     assert torch.is_grad_enabled()
+
+
+def test_a_prompt_that_cannot_be_asked_gets_a_row_that_says_so_and_the_others_answers(settings, tools, run, tmp_path):
+    file = tmp_path / "long.jsonl"
+    prompts = ["short one", "x" * 600, "short two"]
+    file.write_text("".join(json.dumps({"id": str(n), "prompt": text}) + "\n" for n, text in enumerate(prompts)))
+    request = SetRequest(
+        model=run.spec().model,
+        columns=(BASE, Column(state=run.id)),
+        source=str(file),
+        label="harmful",
+        sampling=Sampling(new_tokens=600),
+    )
+    made = new_set(settings, request)
+    drain(answer_set_job({"set": made.id}, tools))
+    rows = {row.prompt_id: row for row in made.rows()}
+    assert rows["1"].words == (NOT_ASKED, NOT_ASKED) and "tokens" in rows["1"].reasons[0]
+    assert all(word != NOT_ASKED for number in ("0", "2") for word in rows[number].words)
+    assert all(rows["0"].answers)
+
+
+def test_a_chat_that_breaks_off_says_so_and_keeps_no_half_answer_as_whole(settings, tools, run, monkeypatch):
+    def broken(*_args, **_more):
+        yield None
+        raise RuntimeError("the device is gone")
+
+    monkeypatch.setattr(answers_module, "answer", broken)
+    chat, payload = ask(settings, run)
+    with pytest.raises(RuntimeError):
+        drain(chat_job(payload, tools))
+    reply = chat.reply(0)
+    assert reply.answered is None and "RuntimeError" in reply.error
+    monkeypatch.undo()
+    drain(chat_job(payload, tools))
+    assert chat.reply(0).answered and not chat.reply(0).error
