@@ -86,3 +86,16 @@ def test_the_report_opens_without_a_network():
     report = report_html([made(rerouted=2)], ["a"])
     assert report.count("<html") == 1 and "<script src=" not in report
     assert "have been defeated" in report and "Wilson" in report
+
+
+def test_the_front_compares_one_kind_of_kept_requests_alone():
+    """A run whose borderline requests were measured is not set against one where only ordinary ones were."""
+    both = made(rerouted=2)
+    plain = both.model_copy(update={"abilities": ()})
+    hard = both.model_copy(update={"abilities": (Ability(name="borderline", base=0.9, rerouted=0.7, n=10),)})
+    alone, mixed = front_figure([hard], ["hard"]), front_figure([hard, plain], ["hard", "plain"])
+    assert alone is not None and mixed is not None
+    assert alone.layout.xaxis.title.text.startswith("borderline requests")
+    assert mixed.layout.xaxis.title.text.startswith("benign requests")
+    assert [trace.name for trace in mixed.data] == ["base", "hard", "plain"]
+    assert alone.data[0].x[0] == 90 and abs(alone.data[1].x[0] - 70) < 1e-9

@@ -12,7 +12,7 @@ from engine.records.runs import Run
 from engine.records.spec import ModelSpec, field_description, parse_blocks
 from workbench.choices import TOKEN_WORDS
 from workbench.descriptions import model_payload
-from workbench.state import CAPTURE, CAPTURING, DRAFT, settings
+from workbench.state import CAPTURE, CAPTURING, DRAFT, RUN, settings
 from workbench.waiting import awaited
 from workbench.words import plain
 
@@ -147,7 +147,10 @@ def _follow() -> None:
         )
     if done:
         _forget()
-        st.query_params[CAPTURE] = request.key
+        own = request.run_id or BASE
+        if st.query_params.get(RUN, own) == own:
+            # Not where another run was chosen meanwhile: the capture is in the list of its own run.
+            st.query_params[CAPTURE] = request.key
         st.rerun()
 
 

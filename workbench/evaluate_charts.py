@@ -9,7 +9,9 @@ from engine.records.evaluations import Evaluation
 from workbench.colours import BASE, run_colour
 from workbench.drawing import add_line, blank_figure
 
-KEPT = ("borderline", "overrefusal")
+BENIGN = "benign"
+# What is kept, the hardest first.
+KEPT = {"borderline": "borderline requests", "overrefusal": "edgy harmless requests", BENIGN: "benign requests"}
 
 
 def budget_figures(evaluations: Sequence[Evaluation], names: Sequence[str]) -> dict[str, go.Figure]:
@@ -45,25 +47,29 @@ def budget_figures(evaluations: Sequence[Evaluation], names: Sequence[str]) -> d
 
 
 def front_figure(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.Figure | None:
-    """One point an evaluation: harmful requests answered (mean over its attacks) against harmless ones kept. Right and
-    low is good. None where no evaluation has both."""
-    points = [
-        (name, harmful, *kept)
-        for one, name in zip(evaluations, names, strict=True)
-        if (harmful := _harmful(one, "rerouted")) is not None and (kept := _kept(one)) is not None
-    ]
-    if not points:
+    """One point an evaluation: harmful requests answered (mean over the attacks that all have) against harmless ones
+    kept, of one kind for all. Right and low is good. None where no evaluation has both."""
+    measured = [(one, name) for one, name in zip(evaluations, names, strict=True) if one.attacks]
+    attacks = [name for name in ATTACKS if measured and all(name in one.attacks for one, _ in measured)]
+    kind = next((kind for kind in KEPT if measured and all(_kept(one, kind) for one, _ in measured)), None)
+    if not attacks or kind is None:
         return None
+    titles = ", ".join(ATTACKS[name].title.lower() for name in attacks)
     figure = blank_figure(
-        "Harm broken against requests kept", "harmful complied, %", x_title="harmless requests answered, %", height=340
+        "Harm broken against requests kept",
+        f"complied, % ({titles})" if len(attacks) < 3 else f"complied, mean of {len(attacks)} attacks, %",
+        x_title=f"{KEPT[kind]} answered, %",
+        height=340,
     )
     figure.update_layout(hovermode="closest", showlegend=False)
-    first = next(one for one in evaluations if _harmful(one, "rerouted") is not None and _kept(one) is not None)
-    base_harmful, base_kept = _harmful(first, "base"), _kept(first)
-    if base_harmful is not None and base_kept is not None:
-        _point(figure, "base", base_kept[0], base_harmful, BASE)
-    for index, (name, harmful, _, still) in enumerate(points):
-        _point(figure, name, still, harmful, run_colour(index))
+    for index, (one, name) in enumerate(measured):
+        kept, base = _kept(one, kind), _harmful(one, attacks, "base")
+        harmful = _harmful(one, attacks, "rerouted")
+        assert kept is not None
+        if index == 0 and base is not None:
+            _point(figure, "base", kept[0], base, BASE)
+        if harmful is not None:
+            _point(figure, name, kept[1], harmful, run_colour(index))
     figure.update_xaxes(range=[-2, 104], autorangeoptions=None)
     figure.update_yaxes(range=[-2, 110])
     return figure
@@ -83,17 +89,19 @@ def _point(figure: go.Figure, name: str, kept: float, harmful: float, colour: st
     )
 
 
-def _harmful(one: Evaluation, side: str) -> float | None:
-    rates = [getattr(result, side).rate for result in one.attacks.values()]
+def _harmful(one: Evaluation, attacks: Sequence[str], side: str) -> float | None:
+    rates = [getattr(one.attacks[name], side).rate for name in attacks]
     known = [rate for rate in rates if rate is not None]
     return sum(known) / len(known) if known else None
 
 
-def _kept(one: Evaluation) -> tuple[float, float] | None:
-    """Share kept by base and rerouted: of borderline requests where they were asked, else of the benign ones."""
-    for ability in one.abilities:
-        if ability.name in KEPT and ability.base is not None and ability.rerouted is not None:
-            return ability.base, ability.rerouted
+def _kept(one: Evaluation, kind: str) -> tuple[float, float] | None:
+    """Share of harmless requests of a kind that base and rerouted answer; None where they were not asked."""
+    if kind != BENIGN:
+        found = next((ability for ability in one.abilities if ability.name == kind), None)
+        if found is None or found.base is None or found.rerouted is None:
+            return None
+        return found.base, found.rerouted
     base, rerouted = one.benign_answers.get("base"), one.benign_answers.get("rerouted")
     if base is None or rerouted is None or base.rate is None or rerouted.rate is None:
         return None

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 
 from engine.compute.captures import Film
-from engine.compute.elicitation import Row
+from engine.compute.elicitation import Row, decode
 from engine.compute.models import LoadedModel
 from engine.job_functions.representations import described, fitting
 from engine.records.captures import (
@@ -16,6 +16,7 @@ from engine.records.captures import (
     read_capture,
     state_name,
     state_step,
+    write_answers,
     write_index,
 )
 from engine.records.prompts import Prompt
@@ -77,6 +78,8 @@ def filming(
         states: dict[str, str | None] = {state_name(step): name} if step else {}
         if BASE not in there:
             film.write_spaces(folder)
+            answers = (decode(model, row.ids[row.response_start :]) for row in chosen)
+            write_answers(folder, dict(zip((one.id for one in index({BASE}).prompts), answers, strict=True)))
             states = {BASE: None, **states}
         yield from film.take(folder, states)
         write_index(folder, index(there | set(states)))
