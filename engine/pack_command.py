@@ -1,7 +1,7 @@
 """`python -m engine pack`: copy a finished run into a folder fit for sharing, such as sample_data/runs.
 
 Left out: what models answered to harmful prompts, optimizer states, checkpoints, names of machines. Captured vectors
-are kept in half precision. digest.json holds the SHA-256 of every file.
+are kept in half precision, of as many captured steps as fit. digest.json holds the SHA-256 of every file.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from engine.records.captures import Capture, read_capture, write_index
 from engine.records.errors import RunError
 from engine.records.files import storage_error, write_whole
 from engine.records.results import AnyEvent, ProbeResult, StatusEvent
@@ -21,6 +22,8 @@ from engine.records.settings import Settings
 
 DIGEST = "digest.json"
 HIDDEN = "(left out)"
+# With room for the evaluations, which are small.
+MOST_BYTES = 18_000_000
 
 
 def pack(options: argparse.Namespace, settings: Settings) -> int:
@@ -51,8 +54,10 @@ def pack_run(run: Run, target: Path) -> None:
     if (run.folder / "label.json").is_file():
         shutil.copy(run.folder / "label.json", target)
     shutil.copytree(run.adapter_folder, target / "adapter")
-    for capture in run.representations_folder.glob("*/capture.json"):
-        _pack_capture(capture.parent, target / "representations" / capture.parent.name)
+    captures = sorted(run.representations_folder.glob("*/capture.json"))
+    left = MOST_BYTES - sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    for capture in captures:
+        _pack_capture(capture.parent, target / "representations" / capture.parent.name, left // len(captures))
     for evaluation in (run.folder / "evaluations").glob("*.json"):
         (target / "evaluations").mkdir(exist_ok=True)
         shutil.copy(evaluation, target / "evaluations")
@@ -67,18 +72,41 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def _pack_capture(source: Path, target: Path) -> None:
+def _pack_capture(source: Path, target: Path, most_bytes: int) -> None:
     from safetensors.numpy import load_file, save_file
 
+    capture = read_capture(source)
+    assert capture is not None
     target.mkdir(parents=True)
+    kept = _kept_states(capture, most_bytes)
+    dropped = set(capture.index.states) - set(kept)
     for path in sorted(source.glob("*.safetensors")):
+        if path.name.partition(".")[0] in dropped:
+            continue
         tensors = load_file(path)
         exact = path.name.startswith("spaces")
         save_file(
             {name: tensor if exact else tensor.astype(np.float16) for name, tensor in tensors.items()},
             target / path.name,
         )
-    shutil.copy(source / "capture.json", target)
+    index = capture.index
+    if dropped:
+        index = index.model_copy(update={"states": kept, "digest": f"{len(kept)}-{index.digest}"})
+    write_index(target, index)
+
+
+def _kept_states(capture: Capture, most_bytes: int) -> tuple[str, ...]:
+    """The base model, the last step, and of the steps between as many as fit, evenly."""
+    states = capture.index.states
+    # Half precision: half of what the vectors take now.
+    each = max(
+        sum(path.stat().st_size for path in capture.folder.glob(f"{state}.*.safetensors")) // 2 for state in states
+    )
+    room = max(2, most_bytes // max(1, each))
+    if room >= len(states):
+        return states
+    chosen = np.linspace(0, len(states) - 1, room).round().astype(int)
+    return tuple(states[place] for place in dict.fromkeys(chosen.tolist()))
 
 
 def _without_answers(event: AnyEvent) -> AnyEvent:

@@ -9,7 +9,7 @@ from test_representations import QUICK, trained
 from engine.__main__ import main
 from engine.device import Device
 from engine.pack_command import DIGEST, digests, pack_run
-from engine.records.captures import run_captures
+from engine.records.captures import read_capture, run_captures
 from engine.records.results import ProbeResult
 from engine.records.runs import Run
 from engine.records.settings import SAMPLE_DATA
@@ -48,6 +48,21 @@ def test_a_packed_run_keeps_adapter_curves_and_states_and_loses_harmful_answers(
     found = type(left)(right, left.index).vectors("base", "response_mean", 1)
     np.testing.assert_allclose(left.vectors("base", "response_mean", 1), found, rtol=2e-3, atol=1e-4)
     assert json.loads((target / DIGEST).read_text()) == digests(target)
+
+
+def test_of_a_long_film_as_many_steps_are_packed_as_fit(run, settings, tmp_path, monkeypatch):
+    film = run_captures(settings, run.id)[0]
+    assert len(film.index.states) == 4
+    each = (film.folder / "base.000.safetensors").stat().st_size
+    others = run.folder / "adapter", run.folder / "spec.json", run.folder / "events.jsonl"
+    size = sum(path.stat().st_size for one in others for path in ([one] if one.is_file() else one.iterdir()))
+    monkeypatch.setattr("engine.pack_command.MOST_BYTES", size + 2 * each)
+    pack_run(run, tmp_path / run.id)
+    packed = read_capture(tmp_path / run.id / "representations" / "training")
+    assert packed is not None and 2 <= len(packed.index.states) < 4
+    assert packed.index.states[0] == "base" and packed.index.states[-1] == film.index.states[-1]
+    assert all(packed.holds(state) for state in packed.index.states)
+    assert len(list(packed.folder.glob("step-*"))) == len(packed.index.states) - 1
 
 
 def test_a_changed_byte_changes_the_digest(run, tmp_path):
