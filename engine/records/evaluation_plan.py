@@ -32,7 +32,9 @@ class AttackChoice(BaseModel):
 
     @property
     def spent(self) -> int:
-        return self.budget or ATTACKS[self.name].budget
+        """What is really spent: no more than there is to try."""
+        card = ATTACKS[self.name]
+        return min(self.budget or card.budget, card.most or 10**9)
 
 
 class EvaluationPlan(BaseModel):

@@ -200,3 +200,14 @@ def test_the_page_names_adaptive_attacks_that_defeat_published_weights():
         "finetuning",
     }
     assert "2407.15902" in KNOWN_DEFEATS
+
+
+def test_a_budget_beyond_what_there_is_to_try_is_not_reported_as_spent():
+    assert AttackChoice(name="encodings", budget=50).spent == 6
+    assert AttackChoice(name="best-of-n", budget=50).spent == 50
+    assert AttackChoice(name="many-turns").spent == 2
+
+
+def test_an_attack_is_given_once():
+    with pytest.raises(SpecError, match="given twice"):
+        EvaluationPlan(state="run", attacks=(AttackChoice(name="gcg", budget=10), AttackChoice(name="gcg", budget=50)))
