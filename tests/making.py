@@ -1,6 +1,8 @@
-"""Small things to test with: a byte tokenizer, a random model, prompt files, rows. No fixtures."""
+"""Small things to test with: a byte tokenizer, a random model, prompt files, rows, patience. No fixtures."""
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +97,11 @@ def drain(generator) -> tuple[list, Any]:
             yielded.append(next(generator))
         except StopIteration as end:
             return yielded, end.value
+
+
+def wait_for(condition: Callable[[], object], *, seconds: float = 60, what: str = "it") -> None:
+    """Fails when the condition does not come true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
+        time.sleep(0.02)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from making import wait_for
 from safetensors.torch import load_file
 
 import engine.worker as worker_module
@@ -25,13 +26,6 @@ from engine.records.settings import ROOT, Settings
 from engine.worker import Worker
 
 KILLS = 50
-
-
-def wait_for(condition: Callable[[], object], *, seconds: float = 60, what: str = "it") -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
-        time.sleep(0.01)
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from making import wait_for
 from safetensors.torch import load_file
 
 from engine.records.jobs import Queue
@@ -26,13 +27,6 @@ LONG = {
     "captures.probe_every": 4000,
     "captures.checkpoint_every": 10,
 }
-
-
-def wait_for(condition: Callable[[], object], *, seconds: float = 60, what: str = "it") -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
-        time.sleep(0.05)
 
 
 def status(run: Run) -> str:

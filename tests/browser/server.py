@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,10 +56,3 @@ class Server:
 
     def kill_worker(self) -> None:
         os.kill(Queue(self.settings.desk).worker().pid, signal.SIGKILL)
-
-
-def wait_for(condition: Callable[[], object], *, seconds: float = 60, what: str = "it") -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
-        time.sleep(0.1)

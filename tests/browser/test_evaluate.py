@@ -5,8 +5,9 @@ import io
 import re
 
 import pytest
+from making import wait_for
 from playwright.sync_api import Page, expect
-from server import Server, wait_for
+from server import Server
 
 from engine.records.evaluations import read_evaluations, read_samples
 from engine.records.jobs import Queue

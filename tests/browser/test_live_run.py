@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+from making import wait_for
 from playwright.sync_api import Page, expect
-from server import Server, wait_for
+from server import Server
 
 from engine.records.jobs import Queue
 from engine.records.results import StepResult

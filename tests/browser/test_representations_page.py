@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from making import wait_for
 from making_captures import write_capture
 from playwright.sync_api import Locator, Page, expect
-from server import Server, wait_for
+from server import Server
 
 from engine.records.captures import TRAINING, Capture, run_captures
 from engine.records.jobs import Queue

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from making import wait_for
 from playwright.sync_api import Page, expect
-from server import Server, wait_for
+from server import Server
 from test_live_run import started_run, steps
 
 from engine.records.jobs import Queue

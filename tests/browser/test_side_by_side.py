@@ -5,8 +5,9 @@ import re
 import time
 
 import pytest
+from making import wait_for
 from playwright.sync_api import Locator, Page, expect
-from server import Server, wait_for
+from server import Server
 from test_live_run import started_run, steps
 
 from engine.records.answer_sets import list_sets
