@@ -10,8 +10,9 @@ from engine.__main__ import main
 from engine.device import Device
 from engine.pack_command import DIGEST, digests, pack_run
 from engine.records.captures import read_capture, run_captures
+from engine.records.evaluations import read_evaluations
 from engine.records.results import ProbeResult
-from engine.records.runs import Run
+from engine.records.runs import Run, list_runs, open_run
 from engine.records.settings import SAMPLE_DATA
 
 SHIPPED = [Run(path.parent) for path in (SAMPLE_DATA / "runs").glob("*/record.json")]
@@ -80,6 +81,15 @@ def test_only_a_finished_run_is_packed_and_nothing_is_overwritten(run, settings,
     run.update(status="stopped")
     assert main(["pack", run.id, str(tmp_path / "other"), "--runs", str(settings.runs)]) == 2
     assert "only a finished run" in capsys.readouterr().err
+
+
+def test_the_run_that_ships_is_listed_and_opened_beside_the_own_ones(settings, monkeypatch):
+    assert list_runs(settings.runs) == []
+    monkeypatch.delenv("WORKBENCH_SHIPPED_RUNS")
+    (shipped,) = list_runs(settings.runs)
+    assert shipped.read_only and shipped.record().status == "finished"
+    assert open_run(settings.runs, shipped.id) == shipped
+    assert read_evaluations(shipped, settings) and run_captures(settings, shipped.id)
 
 
 @pytest.mark.parametrize("run", SHIPPED, ids=lambda run: run.id)

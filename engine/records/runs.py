@@ -5,6 +5,7 @@ runs/<id>/spec.json         written once              events.jsonl   appended by
           checkpoints/      one folder a checkpoint   adapter/       a plain PEFT folder
 """
 
+import os
 import secrets
 import shutil
 import time
@@ -179,7 +180,7 @@ def create_run(runs: Path, spec: RunSpec, *, preset: str = "", name: str = "") -
 
 def open_run(runs: Path, run_id: str) -> Run:
     """The run with this id, of the runs folder or of those that ship. Raises RunError when there is none."""
-    for folder in (runs, SAMPLE_DATA / "runs"):
+    for folder in _homes(runs):
         candidate = folder / run_id
         if run_id.strip(".") and candidate.parent == folder and (candidate / "record.json").is_file():
             return Run(candidate)
@@ -189,10 +190,15 @@ def open_run(runs: Path, run_id: str) -> Run:
 def list_runs(runs: Path) -> list[Run]:
     """All whole runs, newest first; those that ship with the workbench come last."""
     found: list[Run] = []
-    for folder in (runs, SAMPLE_DATA / "runs"):
+    for folder in _homes(runs):
         records = folder.glob("*/record.json") if folder.is_dir() else []
         found += sorted((Run(path.parent) for path in records), key=lambda run: run.id, reverse=True)
     return found
+
+
+def _homes(runs: Path) -> tuple[Path, ...]:
+    """The runs folder, and that of the runs that ship unless WORKBENCH_SHIPPED_RUNS is 'hide'."""
+    return (runs,) if os.environ.get("WORKBENCH_SHIPPED_RUNS") == "hide" else (runs, SAMPLE_DATA / "runs")
 
 
 def delete_run(run: Run) -> None:

@@ -44,6 +44,8 @@ def finished_run(server: Server, *, name: str = "broken") -> Run:
 
 def captured_run(server: Server, **more) -> tuple[Run, Capture]:
     run = finished_run(server)
+    run.adapter_folder.mkdir()
+    (run.adapter_folder / "adapter_config.json").write_text("{}")
     folder = run.representations_folder / TRAINING
     options = {"harmful": 20, "benign": 20, "steps": (10, 20, 30)} | more
     return run, write_capture(folder, run_id=run.id, key=TRAINING, **options)

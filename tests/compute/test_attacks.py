@@ -112,7 +112,7 @@ def test_an_embedding_search_that_climbs_is_caught(sharp_model: LoadedModel):
 
 def test_the_adaptive_embedding_attack_tries_every_start_at_every_rate(tiny_model: LoadedModel):
     _, [attempts] = drain(embedding.embedding_adaptive(tiny_model, None, ROWS[:1], OPTIONS))
-    assert len(attempts) == len(embedding.MEANINGFUL_STARTS) * len(embedding.ADAPTIVE_RATES) * 2
+    assert len(attempts) == len(embedding.MEANINGFUL_STARTS) * len(embedding.ADAPTIVE_RATES) * 2 * embedding.SAMPLES
 
 
 def test_gcg_lowers_the_loss_of_its_target(sharp_model: LoadedModel):
