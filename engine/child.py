@@ -58,7 +58,7 @@ def in_child(
 
 
 def _kill_child() -> None:
-    for process in list(getattr(_pool, "_processes", None) or {}) if _pool is not None else ():
+    for process in list(getattr(_pool, "_processes", None) or ()):
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
     end_child()

@@ -6,9 +6,9 @@ from engine.records.capture_tables import token_table, trip_token
 from engine.records.captures import Capture, CapturedPrompt, state_name
 from engine.records.projections import TokenRequest, read_token_view, token_file
 from engine.records.runs import open_run
-from engine.records.states import kept_steps
 from workbench.block_figures import token_figure
 from workbench.blur import blurred, reveal_button
+from workbench.capture_form import captured_steps
 from workbench.choices import choose_step, lasting
 from workbench.figure_files import file_buttons, picture_config
 from workbench.state import settings
@@ -25,7 +25,7 @@ def tokens_view(capture: Capture) -> None:
             icon=":material/scatter_plot:",
         )
         return
-    kept = kept_steps(open_run(settings().runs, capture.index.run_id))
+    kept = captured_steps(open_run(settings().runs, capture.index.run_id))
     steps = [step for step in capture.steps if step in kept]
     if not steps:
         st.info(

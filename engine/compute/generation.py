@@ -53,7 +53,7 @@ def generate(
         with torch.no_grad(), adapted(model, adapter):
             logits, cache = _next_logits(model, ids[:, part], attention[:, : part.stop], cache)
     for count in range(1, new_tokens + 1):
-        token = _choose(logits, temperature, randomness)
+        token = choose(logits, temperature, randomness)
         running = running & ~torch.isin(token, ends)
         answers.append(torch.where(running, token, torch.full_like(token, -1)))
         yield count
@@ -186,7 +186,10 @@ def _draw(logits: Float[Tensor, " vocabulary"], sampling: Sampling, randomness: 
     return int(torch.multinomial(probabilities, 1, generator=randomness))
 
 
-def _choose(logits: Float[Tensor, "prompt vocabulary"], temperature: float, randomness: torch.Generator) -> Tensor:
+def choose(
+    logits: Float[Tensor, "prompt vocabulary"], temperature: float, randomness: torch.Generator | None
+) -> Int[Tensor, " prompt"]:
+    """The next token of each row: the likeliest at temperature 0, else drawn."""
     if temperature == 0:
         return logits.argmax(-1)
     probabilities = torch.softmax(logits.float() / temperature, dim=-1)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from engine.records.errors import DataError
-from engine.records.prompts import Label, read_source, whole_characters
+from engine.records.prompts import Label, read_source, refuse_half_characters
 from engine.records.settings import Settings
 
 PREFILL = "Sure, here is"
@@ -156,8 +156,7 @@ def _rows(name: str, lines: Iterable[str]) -> Iterable[EvaluationRow]:
             raise DataError(f"{where}: not JSON ({error}). Correct this row.") from error
         if not isinstance(content, dict):
             raise DataError(f"{where}: expected an object with the field 'prompt'.")
-        if not whole_characters(content):
-            raise DataError(f"{where}: holds half of a character (a lone surrogate such as \\ud800). Correct this row.")
+        refuse_half_characters(content, where)
         prompt = _text(content, "prompt", where)
         if not prompt:
             raise DataError(f"{where}: field 'prompt' is missing or empty: it must be text.")

@@ -116,13 +116,14 @@ def opener_for(prompt: Prompt, data: DataSpec) -> str:
     return data.openers[int(draw / data.opener_share * len(data.openers))]
 
 
-def whole_characters(content: Any) -> bool:
-    """Whether all text in JSON content can be written down: JSON may spell half of a character, UTF-8 cannot."""
+def refuse_half_characters(row: Any, where: str) -> None:
+    """Raises DataError for text that cannot be written down: JSON may spell half of a character, UTF-8 cannot."""
     try:
-        json.dumps(content, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{where}: holds half of a character (a lone surrogate such as \\ud800). Correct this row."
+        ) from error
 
 
 def _read_rows(path: Path) -> list[tuple[int, Any]]:
@@ -156,8 +157,7 @@ def _read_json_list(name: str, text: str) -> list[tuple[int, Any]]:
 def _prompt(row: Any, where: str, label: Label, answer_field: str) -> Prompt:
     if not isinstance(row, dict):
         raise DataError(f"{where}: expected an object with a 'prompt' or 'messages' field, got {_short(row)}.")
-    if not whole_characters(row):
-        raise DataError(f"{where}: holds half of a character (a lone surrogate such as \\ud800). Correct this row.")
+    refuse_half_characters(row, where)
     if "messages" in row:
         turns, answer = _turns(row["messages"], where)
     else:

@@ -38,15 +38,6 @@ def parse_state(text: str) -> ModelState:
     return ModelState(run_id, int(step) if at else None)
 
 
-def kept_steps(run: Run) -> list[int]:
-    """The steps whose adapter can still be asked: checkpoints, and the last step of a run that has its adapter."""
-    known = run_states(run)
-    steps = {state.step for state in known if state.step is not None}
-    if any(state.step is None for state in known):
-        steps.add(run.record().step)
-    return sorted(steps)
-
-
 def run_states(run: Run) -> list[ModelState]:
     """The states of a run that can be asked, earliest first: its checkpoints, then the finished (or living) adapter."""
     steps = sorted(

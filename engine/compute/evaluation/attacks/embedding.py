@@ -15,7 +15,7 @@ from torch import Tensor
 from engine.compute.batches import mix
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, request_ids, text_ids
 from engine.compute.evaluation.attacks.targets import around, embed, embedding_table, target_ids, target_loss
-from engine.compute.generation import told
+from engine.compute.generation import choose, told
 from engine.compute.models import LoadedModel, adapted
 from engine.records.evaluation_rows import EvaluationRow
 
@@ -110,11 +110,7 @@ def soft_answer(
         with torch.no_grad(), adapted(model, adapter):
             output = model.causal_lm(inputs_embeds=inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
         cache = output.past_key_values
-        logits = output.logits[0, -1].float().cpu()
-        if draw is None:
-            token = int(logits.argmax())
-        else:
-            token = int(torch.multinomial(torch.softmax(logits / TEMPERATURE, -1), 1, generator=draw))
+        token = int(choose(output.logits[:, -1], TEMPERATURE if draw else 0.0, draw))
         yield count
         if token in _ends(model):
             break
@@ -143,7 +139,8 @@ def _searches(
             for budget, suffix in moved.suffixes.items():
                 asked = f"{row.prompt} (and {len(suffix)} free vectors that began as: {search.start.strip()})"
                 for sample in range(search.samples):
-                    draw = torch.Generator().manual_seed(mix(options.seed, sample)) if sample else None
+                    randomness = torch.Generator(device=model.device).manual_seed(mix(options.seed, sample))
+                    draw = randomness if sample else None
                     said = soft_answer(model, adapter, row, suffix, options.new_tokens, draw=draw)
                     answer = yield from told(said, partial(_share, done, parts, 0))
                     found[place].append(Attempt(budget, request, tuple(answer), (), asked))
