@@ -2,16 +2,19 @@
 
 import time
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
 from making import drain, write_prompts
 
 from engine.child import end_child, in_child
+from engine.compute.maps import make_map
 from engine.compute.models import adapter_parameters
 from engine.device import Device, adapter_name
 from engine.job_functions.representations import capture_job, described, examine_job, project_job, tokens_job
 from engine.job_functions.training import Intent, train_run
+from engine.records.capture_tables import map_table
 from engine.records.captures import (
     BASE,
     MEASURES,
@@ -136,6 +139,37 @@ def test_the_base_model_alone_is_captured_without_any_run(device, settings, tiny
     assert capture.index.states == (BASE,) and settings.cache in capture.folder.parents
     assert capture.vectors(BASE, "every", 0).shape == (int(capture.token_offsets(BASE)[-1]), 16)
     assert set(capture.answers()) == {prompt.id for prompt in capture.index.prompts}
+
+
+def test_prompts_that_changed_under_their_file_name_are_captured_anew(device, settings, tiny_spec):
+    spec = tiny_spec()
+    request = CaptureRequest(model=spec.model, data=spec.data, prompts_per_side=3)
+    work(device, capture_job, request)
+    before = captured(settings, request)
+    vectors = before.vectors(BASE, "response_mean", 1)
+    file = Path(spec.data.circuit_breaker)
+    file.write_text(file.read_text().replace('"prompt": "', '"prompt": "please, '))
+    work(device, capture_job, request)
+    after = captured(settings, request)
+    assert all(prompt.text.startswith("please, ") for prompt in after.index.prompts if prompt.label == "harmful")
+    assert after.index.digest != before.index.digest
+    assert not np.allclose(after.vectors(BASE, "response_mean", 1), vectors)
+
+
+def test_a_map_of_every_token_leaves_out_the_first_which_is_a_sink(device, settings, tiny_spec, many_prompts):
+    spec = tiny_spec(**many_prompts)
+    request = CaptureRequest(
+        model=spec.model, data=spec.data, splits=("train",), prompts_per_side=12, tokens=("every",)
+    )
+    work(device, capture_job, request)
+    capture = captured(settings, request)
+    made = make_map(capture.folder, ProjectionRequest(key=request.key, states=(BASE,), block=1, tokens="every"))
+    projection = read_projection(made)
+    first = capture.token_offsets(BASE)[:-1]
+    placed = np.isfinite(projection.points[BASE]).all(axis=1)
+    assert not placed[first].any() and placed.sum() == len(placed) - len(first)
+    assert map_table(capture, projection, BASE, "every")["token"].min() == 1
+    assert any("attention sink" in note for note in projection.notes)
 
 
 def test_maps_examinations_and_token_views_come_out_of_a_capture(device, settings, tiny_spec, many_prompts):

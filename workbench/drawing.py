@@ -57,11 +57,16 @@ def add_line(
 
 
 def with_ranges(figure: go.Figure, ranges: Mapping[str, Any] | None) -> go.Figure:
-    """The figure at the ranges the user chose: {'x': [low, high], 'y': [low, high]}; a missing axis fits the data."""
+    """The figure as the user turned it: ranges {'x': [low, high], 'y': [low, high]}, a missing axis fits the data; and
+    cameras of 3D scenes {'scene': camera, 'scene2': camera}."""
     for axis, update in (("x", figure.update_xaxes), ("y", figure.update_yaxes)):
         chosen = (ranges or {}).get(axis)
         if chosen:
             update(range=list(chosen), autorange=False)
+    for scene in ("scene", "scene2"):
+        camera = (ranges or {}).get(scene)
+        if camera and scene in figure.layout:
+            figure.layout[scene].camera = camera
     return figure
 
 

@@ -159,7 +159,10 @@ def _map(
         )
     else:
         st.plotly_chart(
-            figure, key="chart_map_3d", config=picture_config(name), alt=f"Map of block {request.block} in 3D"
+            with_ranges(figure, ranges.get("map_3d")),
+            key="chart_map_3d",
+            config=picture_config(name),
+            alt=f"Map of block {request.block} in 3D",
         )
     _caption(table, drawn, projection, request, arrows)
     file_buttons(figure, table, file=name)

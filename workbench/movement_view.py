@@ -24,8 +24,9 @@ COLUMNS = {
         "Norm ratio, harmful", format="%.3f", help="Centred norm of the rerouted states divided by the base model's."
     ),
     "norm_ratio_benign": st.column_config.NumberColumn("Norm ratio, benign", format="%.3f"),
+    "drift_harmful": st.column_config.NumberColumn("Drift, harmful", format="%.3f"),
     "drift_benign": st.column_config.NumberColumn(
-        "Drift, benign", format="%.3f", help="Distance as a share of the block's mean centred norm."
+        "Drift, benign", format="%.3f", help="Distance between base and rerouted, as a share of the mean centred norm."
     ),
     "auc": st.column_config.NumberColumn("AUC before", format="%.3f", help="Held-out probe, harmful against benign."),
     "auc_after": st.column_config.NumberColumn("AUC after", format="%.3f"),

@@ -1,5 +1,6 @@
 """Remember where the user zoomed. Charts are drawn anew when rows arrive, which would lose the zoom, so a small script
-tells the server each chart's axis ranges and the next drawing starts from them. Knows nothing of what charts show.
+tells the server each chart's axis ranges, and where the camera of a 3D chart stands, and the next drawing starts from
+them. Knows nothing of what charts show.
 
 A double click gives an axis back to the data.
 """
@@ -22,11 +23,14 @@ const chosen = (axis, event) => {
   const low = event[key + ".range[0]"];
   return low === undefined ? undefined : [low, event[key + ".range[1]"]];
 };
+const found = (event) => {
+  const all = { x: chosen("x", event), y: chosen("y", event) };
+  for (const scene of ["scene", "scene2"]) all[scene] = event[scene + ".camera"];
+  return Object.entries(all).filter(([, value]) => value !== undefined);
+};
 const note = (relay, name, event) => {
-  for (const axis of ["x", "y"]) {
-    const range = chosen(axis, event);
-    if (range === undefined) continue;
-    relay.waiting[name] = { ...relay.waiting[name], [axis]: range };
+  for (const [axis, value] of found(event)) {
+    relay.waiting[name] = { ...relay.waiting[name], [axis]: value };
     clearTimeout(relay.timer);
     relay.timer = setTimeout(() => {
       const zoomed = relay.waiting;
@@ -57,7 +61,8 @@ _relay = st.components.v2.component("workbench_zoom", js=_SCRIPT)
 
 
 def zoom_memory(view: str) -> dict[str, dict[str, Any]]:
-    """The ranges the user chose on this view's charts, by chart key: {'losses': {'x': [10, 40], 'y': None}}.
+    """The ranges the user chose on this view's charts, by chart key: {'losses': {'x': [10, 40], 'y': None}}; of a 3D
+    chart the cameras of its scenes: {'map_3d': {'scene': {'eye': {'x': 1.5, ...}, ...}}}.
 
     Call it in the fragment that draws the charts, once, before they are drawn.
     """
@@ -65,12 +70,26 @@ def zoom_memory(view: str) -> dict[str, dict[str, Any]]:
     result = _relay(key=f"zoom_{view}", on_zoomed_change=_nothing)
     for chart, ranges in ((result.zoomed or {}).get("charts") or {}).items():
         if isinstance(ranges, dict):
-            remembered[chart] = remembered.get(chart, {}) | {axis: _pair(ranges[axis]) for axis in ranges}
+            remembered[chart] = remembered.get(chart, {}) | {
+                axis: _camera(ranges[axis]) if axis.startswith("scene") else _pair(ranges[axis]) for axis in ranges
+            }
     return remembered
 
 
 def _nothing() -> None:
     """Streamlit wants a callback for each value that a component sends."""
+
+
+def _camera(value: Any) -> dict[str, dict[str, float]] | None:
+    """What came from the browser, if it is a camera."""
+    if not isinstance(value, dict):
+        return None
+    parts = {
+        part: {axis: float(point[axis]) for axis in "xyz"}
+        for part in ("eye", "center", "up")
+        if isinstance(point := value.get(part), dict) and all(isinstance(point.get(axis), int | float) for axis in "xyz")
+    }
+    return parts or None
 
 
 def _pair(value: Any) -> list[float] | None:

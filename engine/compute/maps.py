@@ -26,6 +26,7 @@ from engine.records.projections import (
 from engine.records.spec import format_blocks
 
 NEARLY = 0.01
+SINK_NOTE = "The first token of each prompt, an attention sink far from all others, has no place on the map."
 
 
 class Suggestion(NamedTuple):
@@ -40,9 +41,9 @@ def make_map(folder: Path, request: ProjectionRequest, progress: Path | None = N
     """Write the map and return its file. Raises ComputeError when the capture cannot carry it."""
     capture = _capture(folder)
     block = _block(capture, request.block)
-    groups = _groups(capture, request.tokens)
+    groups, kept = _groups(capture, request.tokens), _kept(capture, request.tokens)
     vectors = {
-        state: _in_space(capture, capture.vectors(state, request.tokens, block), block, request.space)
+        state: _in_space(capture, capture.vectors(state, request.tokens, block)[kept], block, request.space)
         for state in capture.index.states
     }
     try:
@@ -63,12 +64,14 @@ def make_map(folder: Path, request: ProjectionRequest, progress: Path | None = N
         "figures": {state: figures.model_dump(mode="json") for state, figures in made.figures.items()},
         "explained": made.explained,
         "axes": made.axes,
-        "notes": made.notes,
+        "notes": [*made.notes, *([SINK_NOTE] if not kept.all() else [])],
     }
     file = projection_file(capture, request)
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(".part")
-    points = {state: np.ascontiguousarray(found) for state, found in made.points.items()}
+    points = {state: np.full((len(kept), found.shape[1]), np.nan, found.dtype) for state, found in made.points.items()}
+    for state, found in made.points.items():
+        points[state][kept] = found
     save_file(points, temporary, metadata={"about": json.dumps(about)})
     temporary.replace(file)
     return file
@@ -77,13 +80,13 @@ def make_map(folder: Path, request: ProjectionRequest, progress: Path | None = N
 def examine(folder: Path, request: ExaminationRequest, progress: Path | None = None) -> Path:
     """Write figures of every captured block and return their file. Raises ComputeError without a capture."""
     capture = _capture(folder)
-    groups = _groups(capture, request.tokens)
+    groups, kept = _groups(capture, request.tokens), _kept(capture, request.tokens)
     found = []
     for number, block in enumerate(capture.index.blocks):
         if progress is not None:
             _say(progress, f"block {number + 1} of {len(capture.index.blocks)}")
-        base = capture.vectors(BASE, request.tokens, block)
-        after = capture.vectors(request.state, request.tokens, block) if request.state != BASE else None
+        base = capture.vectors(BASE, request.tokens, block)[kept]
+        after = capture.vectors(request.state, request.tokens, block)[kept] if request.state != BASE else None
         found.append(_examined(block, base, after, groups, request.seed))
     suggestion = suggest(found, capture.index.block_count)
     file = examination_file(capture, request)
@@ -171,8 +174,19 @@ def _groups(capture: Capture, tokens: TokenChoice) -> Groups:
     if tokens != "every":
         return groups
     lengths = np.diff(capture.token_offsets(BASE))
-    owners = np.repeat(np.arange(len(prompts)), lengths)
+    owners = np.repeat(np.arange(len(prompts)), lengths)[_kept(capture, tokens)]
     return Groups(harmful[owners], ~harmful[owners], borderline[owners], owners)
+
+
+def _kept(capture: Capture, tokens: TokenChoice) -> Mask:
+    """Which vectors are looked at. Of every token all but each prompt's first: an attention sink, hundreds of times
+    longer than the rest, whose place would be the whole map."""
+    if tokens != "every":
+        return np.ones(len(capture.index.prompts), dtype=bool)
+    offsets = capture.token_offsets(BASE)
+    kept = np.ones(offsets[-1], dtype=bool)
+    kept[offsets[:-1]] = False
+    return kept
 
 
 def _in_space(capture: Capture, vectors: Vectors, block: int, space: str) -> Vectors:

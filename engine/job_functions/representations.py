@@ -1,5 +1,7 @@
 """Capturing states, and maps, examinations and token views made of them. Knows nothing of the queue or of screens."""
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Generator
 from contextlib import ExitStack
@@ -71,6 +73,11 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
         tokens=request.tokens,
         position=request.position,
     )
+    prompts = described([pair.prompt for pair in pairs], rows)
+    answers = dict(zip((prompt.id for prompt in prompts), (pair.answer for pair in pairs), strict=True))
+    if known and (known.index.prompts != prompts or known.answers() != answers):
+        # A prompt file changed under its name: vectors of other prompts are of no use.
+        known = None
     # What is torn is captured again.
     there = {state for state in known.index.states if known.holds(state)} if known else set()
     if BASE not in there:
@@ -86,8 +93,7 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
         yield from film.prepare()
         if known is None:
             film.write_spaces(folder)
-            ids = [prompt.id for prompt in described([pair.prompt for pair in pairs], rows)]
-            write_answers(folder, dict(zip(ids, (pair.answer for pair in pairs), strict=True)))
+            write_answers(folder, answers)
         yield from film.take(folder, wanted)
     states = {*there, *wanted}
     write_index(
@@ -104,11 +110,17 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
             adapted=resolved.adapted if resolved else (),
             tokens=request.tokens,
             position=request.position,
-            prompts=described([pair.prompt for pair in pairs], rows),
+            prompts=prompts,
             states=tuple(sorted(states, key=lambda state: (state != BASE, state_step(state)))),
-            digest=f"{len(states)}-{max(map(state_step, states))}",
+            digest=f"{len(states)}-{max(map(state_step, states))}-{_contents(prompts, answers)}",
         ),
     )
+
+
+def _contents(prompts: tuple[CapturedPrompt, ...], answers: dict[str, str]) -> str:
+    """Tells captures of other texts apart, whatever their files are called."""
+    content = json.dumps([[prompt.text, answers[prompt.id]] for prompt in prompts])
+    return hashlib.sha256(content.encode()).hexdigest()[:8]
 
 
 def _whole(folder: Path) -> Capture | None:

@@ -127,6 +127,7 @@ def block_table(capture: Capture, state: str, examination: Examination | None) -
                 "cosine_benign": _mean(cosine[~harmful]),
                 "norm_ratio_harmful": _mean(ratio[harmful]),
                 "norm_ratio_benign": _mean(ratio[~harmful]),
+                "drift_harmful": _mean(drift[harmful]),
                 "drift_benign": _mean(drift[~harmful]),
             }
         )

@@ -155,6 +155,30 @@ def test_the_film_plays_in_one_frame_keeps_the_zoom_and_ends_on_the_last_step(se
     expect(page).to_have_url(re.compile("block=2"))
 
 
+def test_a_3d_map_stays_turned_while_the_film_goes_on(server: Server, page: Page):
+    run, _ = captured_run(server)
+    page.goto(link(server, run, step=10, block=2, dimensions="3D"))
+    chart = page.locator(".st-key-chart_map_3d .js-plotly-plot").first
+    scene = chart.locator(".svg-container").first
+    expect(scene).to_be_visible(timeout=120_000)
+    page.wait_for_timeout(1500)
+    camera = "graph => graph._fullLayout.scene._scene.getCamera().eye"
+    before = chart.evaluate(camera)
+    box = scene.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.6, steps=8)
+    page.mouse.up()
+    page.wait_for_timeout(1500)
+    turned = chart.evaluate(camera)
+    assert turned["x"] != pytest.approx(before["x"], abs=0.05)
+    page.locator(".st-key-step").get_by_role("slider").press("ArrowRight")
+    expect(page.get_by_text("Circuit-broken, step 20").first).to_be_visible(timeout=60_000)
+    page.wait_for_timeout(1500)
+    assert chart.evaluate(camera)["x"] == pytest.approx(turned["x"], abs=0.02)
+
+
 def test_a_link_opens_the_view_that_was_shared(server: Server, page: Page):
     run, _ = captured_run(server)
     page.goto(link(server, run, block=0, step=0, method="Mean+difference", layout="Arrows", tokens="last+prompt+token"))
