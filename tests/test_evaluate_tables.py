@@ -6,7 +6,7 @@ import io
 from engine.records.evaluations import Ability, AttackResult, CurvePoint, Evaluation, Losses, count, wilson
 from workbench.evaluate_charts import budget_figures, front_figure
 from workbench.evaluate_report import report_html
-from workbench.evaluate_table import abilities_html, as_csv, attacks_html, columns
+from workbench.evaluate_table import abilities_html, as_csv, attacks_html, columns, styles_html
 
 
 def made(*, rerouted: int, base: int = 18, name: str = "one") -> Evaluation:
@@ -42,6 +42,26 @@ def test_the_matrix_shows_rate_interval_change_and_the_papers_figures():
     low, high = wilson(2, 20)
     assert f"{100 * low:.1f}–{100 * high:.1f} · n 20" in html
     assert "88.7 → 11.2 %" in html and "10 steps" in html
+
+
+def test_each_wording_is_shown_apart_where_there_are_several():
+    one = made(rerouted=2)
+    assert styles_html(columns([one], ["a"])) == ""
+    words = {"question": (9, 0), "imperative": (9, 2)}
+    styles = {
+        style: {
+            side: count(["complied"] * complied + ["refused"] * (10 - complied))
+            for side, complied in zip(("base", "rerouted"), complieds, strict=True)
+        }
+        for style, complieds in words.items()
+    }
+    direct = one.attacks["direct"].model_copy(update={"styles": styles})
+    one = one.model_copy(update={"attacks": {"direct": direct}})
+    html = styles_html(columns([one], ["a"]))
+    assert html.index("imperative") < html.index("question")
+    assert "−70.0 points" in html and "−90.0 points" in html
+    assert html in report_html([one], ["a"])
+    assert "direct: question,1,10,0,10,0" in as_csv([one], ["a"])
 
 
 def test_runs_with_the_same_base_share_its_column_and_others_have_their_own():

@@ -14,7 +14,7 @@ from workbench.evaluate_form import evaluation_form
 from workbench.evaluate_jobs import evaluation_jobs
 from workbench.evaluate_report import report_html
 from workbench.evaluate_samples import samples
-from workbench.evaluate_table import STYLE, abilities_html, as_csv, attacks_html, columns, key_html
+from workbench.evaluate_table import STYLE, abilities_html, as_csv, attacks_html, columns, key_html, styles_html
 from workbench.state import RUN, settings, show_in_url
 from workbench.words import moment, plain
 
@@ -63,6 +63,10 @@ def _show(chosen: list[Found]) -> None:
         _downloads(evaluations, names)
     st.html(key_html())
     st.html(f'<div style="overflow-x:auto">{attacks_html(shown)}</div>')
+    styles = styles_html(shown)
+    if styles:
+        with st.expander("Each wording apart", icon=":material/format_quote:"):
+            st.html(f'<div style="overflow-x:auto">{styles}</div>')
     with st.container(border=True):
         st.markdown(f":material/warning: {plain(KNOWN_DEFEATS)}")
         marked = ", ".join(card.title for card in ATTACKS.values() if card.defeats)

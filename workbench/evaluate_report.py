@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from engine.records.attacks import ATTACKS, KNOWN_DEFEATS
 from engine.records.evaluations import Evaluation
 from workbench.evaluate_charts import budget_figures, front_figure
-from workbench.evaluate_table import STYLE, abilities_html, attacks_html, columns, key_html
+from workbench.evaluate_table import STYLE, abilities_html, attacks_html, columns, key_html, styles_html
 from workbench.words import moment
 
 
@@ -27,6 +27,7 @@ def report_html(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
         "<h2>Harmful requests that were answered</h2>",
         key_html(),
         attacks_html(shown),
+        *(["<h3>Each wording apart</h3>", styles] if (styles := styles_html(shown)) else []),
         "<h2>What was kept</h2>",
         abilities_html(shown),
         *(_chart(one, first=index == 0) for index, one in enumerate(charts)),

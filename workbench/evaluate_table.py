@@ -2,13 +2,13 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
 from engine.records.attacks import ATTACKS, LLAMA, MISTRAL, AttackCard
 from engine.records.evaluation_plan import ABILITIES
-from engine.records.evaluations import SIDES, Ability, Count, Evaluation, Losses
+from engine.records.evaluations import SIDES, Ability, Count, Evaluation, Losses, Side
 from workbench.colours import BASE, BENIGN, HARMFUL
 from workbench.words import amount, figure
 
@@ -63,6 +63,22 @@ def attacks_html(shown: Sequence[Column]) -> str:
     rows = [_attack_row(ATTACKS[name], name, shown) for name in names]
     paper = [f'<th class="paper">{escape(model)}<small>paper</small></th>' for model in (MISTRAL, LLAMA)]
     return _table(["Attack", *_heads(shown)], paper, rows)
+
+
+def styles_html(shown: Sequence[Column]) -> str:
+    """Attack x model as in attacks_html, each wording apart: questions, imperatives, or the rows' own styles. Empty
+    where the rows are all of one style."""
+    rows = []
+    for name, card in ATTACKS.items():
+        results = [column.evaluation.attacks.get(name) for column in shown]
+        styles = sorted({style for result in results if result for style in result.styles})
+        if len(styles) < 2:
+            continue
+        for style in styles:
+            counts = [result.styles.get(style, {}) if result else {} for result in results]
+            cells = [_style_cell(found, column.side) for found, column in zip(counts, shown, strict=True)]
+            rows.append(_row(card.title, style, cells))
+    return _table(["Attack", *_heads(shown)], [], rows) if rows else ""
 
 
 def abilities_html(shown: Sequence[Column]) -> str:
@@ -121,6 +137,10 @@ def as_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
             before = [_safe(name), one.run, side]
             for attack, result in one.attacks.items():
                 writer.writerow([*before, attack, result.budget, *_figures(getattr(result, side)), "rate", *after])
+                for style, counts in result.styles.items():
+                    if side in counts:
+                        figures = _figures(counts[side])
+                        writer.writerow([*before, f"{attack}: {style}", result.budget, *figures, "rate", *after])
             if side in one.benign_answers:
                 writer.writerow([*before, "benign", 1, *_figures(one.benign_answers[side]), "rate", *after])
             for ability in one.abilities:
@@ -176,6 +196,14 @@ def _count_cell(one: Count, change: str, kind: str = "") -> str:
         + (f"<small>{change}</small>" if change else "")
         + "</td>"
     )
+
+
+def _style_cell(found: Mapping[Side, Count], side: str) -> str:
+    one = found.get(side)  # type: ignore[call-overload]
+    if one is None:
+        return "<td>–</td>"
+    base = found.get("base")
+    return _count_cell(one, _change(base.rate, one.rate) if base and side == "rerouted" else "")
 
 
 def _benign_cell(column: Column) -> str:
