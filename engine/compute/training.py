@@ -22,6 +22,7 @@ from engine.compute.batches import micro_batches, mix, step_rows
 from engine.compute.checkpoints import Position, list_checkpoints, load_checkpoint, save_checkpoint
 from engine.compute.elicitation import Row
 from engine.compute.heldout import measure_heldout, measure_spaces, statistics_rows
+from engine.compute.low_rank import quick_layers
 from engine.compute.models import LoadedModel, adapted, adapter_parameters, attach_adapter, remove_adapter
 from engine.compute.reroute import BlockSpace, rerouting_loss, retain_loss
 from engine.records.errors import TrainingError
@@ -283,7 +284,7 @@ def _micro_step(
     devices = [model.device] if model.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), adapted(model, trainer.name, train=True):
         torch.manual_seed(mix(spec.seed, "dropout", trainer.step, number))
-        with trainer.accelerator.autocast():
+        with trainer.accelerator.autocast(), quick_layers(model, trainer.name):
             rerouted = block_states(model, batch, needed, entry_block=trainer.states.entry_block, entry=entry).outputs
         mask = _loss_mask(spec, group, tokens, model.device)
         zero = mask.new_zeros(())

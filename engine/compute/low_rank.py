@@ -1,0 +1,107 @@
+"""The layers of one adapter in training, each as one operation of autograd: what PEFT's layers compute, in fewer passes
+over memory. Knows nothing of losses, rows or steps.
+
+PEFT adds the low-rank part to a layer's output as tensors of their own, forward and backward: on two cores a quarter of
+a step. Here the products write into what is there already. tests/compute/test_low_rank.py holds both equal.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+from torch.nn import functional
+
+from engine.compute.models import LoadedModel
+
+
+@contextmanager
+def quick_layers(model: LoadedModel, name: str) -> Iterator[None]:
+    """Inside, the layers that adapter `name` adapts compute base and low-rank part as one operation.
+
+    For use within `adapted(model, name, train=True)`. Layers that are more than plain LoRA on a linear layer keep
+    PEFT's own way. With weights in bfloat16 the products are in bfloat16, as under autocast, and gradients of an
+    adapter kept in float32 come back in float32.
+    """
+    layers = [layer for layer in model.causal_lm.modules() if isinstance(layer, LoraLayer) and _is_plain(layer, name)]
+    try:
+        for layer in layers:
+            layer.__dict__["forward"] = _forward(layer, name)
+        yield
+    finally:
+        for layer in layers:
+            layer.__dict__.pop("forward", None)
+
+
+def _is_plain(layer: LoraLayer, name: str) -> bool:
+    base = layer.get_base_layer()
+    return (
+        type(base) is nn.Linear
+        and name in layer.lora_A
+        and name not in layer.lora_variant
+        and not layer.lora_bias.get(name)
+        and base.weight.dtype in (torch.float32, torch.bfloat16)
+    )
+
+
+def _forward(layer: LoraLayer, name: str):
+    base: nn.Linear = layer.get_base_layer()  # type: ignore[assignment]
+    down, up = layer.lora_A[name].weight, layer.lora_B[name].weight  # type: ignore[union-attr]
+    scaling = float(layer.scaling[name])
+    dropout = layer.lora_dropout[name]
+
+    def forward(states: Tensor) -> Tensor:
+        probability = dropout.p if isinstance(dropout, nn.Dropout) and dropout.training else 0.0
+        return _LowRankLinear.apply(states, base.weight, base.bias, down, up, scaling, probability)
+
+    return forward
+
+
+class _LowRankLinear(torch.autograd.Function):
+    """states weight^T + bias + scaling * dropout(states) down^T up^T, with gradients for states, down and up."""
+
+    @staticmethod
+    def forward(
+        context: Any,
+        states: Float[Tensor, "... inputs"],
+        weight: Float[Tensor, "outputs inputs"],
+        bias: Float[Tensor, " outputs"] | None,
+        down: Float[Tensor, "rank inputs"],
+        up: Float[Tensor, "outputs rank"],
+        scaling: float,
+        probability: float,
+    ) -> Float[Tensor, "... outputs"]:
+        rows = states.reshape(-1, states.shape[-1]).to(weight.dtype)
+        narrow_down, narrow_up = down.to(weight.dtype), up.to(weight.dtype)
+        kept = None
+        dropped = rows
+        if probability:
+            dropped, kept = torch.native_dropout(rows, probability, True)
+        low = dropped @ narrow_down.t()
+        outputs = functional.linear(rows, weight, bias)
+        outputs.addmm_(low, narrow_up.t(), alpha=scaling)
+        context.save_for_backward(dropped, low, weight, narrow_down, narrow_up, kept)
+        context.scaling, context.probability = scaling, probability
+        context.dtypes = (states.dtype, down.dtype, up.dtype)
+        return outputs.view(*states.shape[:-1], -1)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        dropped, low, weight, down, up, kept = context.saved_tensors
+        states_dtype, down_dtype, up_dtype = context.dtypes
+        outputs = gradients[0].reshape(-1, gradients[0].shape[-1])
+        low_gradient = (outputs @ up).mul_(context.scaling)
+        up_gradient = (outputs.t() @ low).mul_(context.scaling)
+        down_gradient = low_gradient.t() @ dropped
+        states = None
+        if context.needs_input_grad[0]:
+            states = outputs @ weight
+            if kept is None:
+                states.addmm_(low_gradient, down)
+            else:
+                states.add_((low_gradient @ down).mul_(kept), alpha=1 / (1 - context.probability))
+            states = states.view(*gradients[0].shape[:-1], -1).to(states_dtype)
+        return states, None, None, down_gradient.to(down_dtype), up_gradient.to(up_dtype), None, None
