@@ -1,4 +1,6 @@
-"""Chat through the real worker: first token and tokens a second when idle, and while a training job runs."""
+"""Chat with the base model and the run that ships, through the real worker: first token and tokens a second when idle,
+and while a training job runs.
+"""
 
 import statistics
 import tempfile
@@ -10,11 +12,12 @@ from engine.records.chats import Column, Exchange, Sampling, new_chat
 from engine.records.jobs import Queue
 from engine.records.launch import end_worker, ensure_worker
 from engine.records.runs import create_run
-from engine.records.settings import Settings, read_settings
+from engine.records.settings import SAMPLE_DATA, Settings, read_settings
 from engine.records.spec import ModelSpec, build_spec
 
 TOKENS = 48
-COLUMNS = (Column(state="base"), Column(state="base"))
+SHIPPED = sorted(path.parent.name for path in (SAMPLE_DATA / "runs").glob("*/spec.json"))
+COLUMNS = (Column(state="base"), *(Column(state=run) for run in SHIPPED[:1]))
 
 
 def measure(repeats: int) -> list[Row]:

@@ -84,12 +84,13 @@ def _camera(value: Any) -> dict[str, dict[str, float]] | None:
     """What came from the browser, if it is a camera."""
     if not isinstance(value, dict):
         return None
-    parts = {
+    parts = {part: value.get(part) for part in ("eye", "center", "up")}
+    whole = {
         part: {axis: float(point[axis]) for axis in "xyz"}
-        for part in ("eye", "center", "up")
-        if isinstance(point := value.get(part), dict) and all(isinstance(point.get(axis), int | float) for axis in "xyz")
+        for part, point in parts.items()
+        if isinstance(point, dict) and all(isinstance(point.get(axis), int | float) for axis in "xyz")
     }
-    return parts or None
+    return whole or None
 
 
 def _pair(value: Any) -> list[float] | None:

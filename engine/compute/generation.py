@@ -16,6 +16,8 @@ from engine.records.chats import Sampling
 # A prompt enters in parts of so many tokens, all rows together, so that a step stays short.
 PREFILL_TOKENS = {"cpu": 256}
 PREFILL_TOKENS_GPU = 8192
+# An opening that all prompts share, a chat template's most often, is read once if it is at least so long.
+SHARED_TOKENS = 8
 
 Ending = Literal["end", "length"]
 Given = TypeVar("Given")
@@ -39,7 +41,8 @@ def generate(
     generator of its own, so that it disturbs no other job's randomness.
     """
     device = model.device
-    ids, attention = _pad_left(prompts, pad_id=model.tokenizer.pad_token_id or 0)
+    shared = _shared_tokens(prompts)
+    ids, attention = _pad_left([prompt[shared:] for prompt in prompts], pad_id=model.tokenizer.pad_token_id or 0)
     ids, attention = ids.to(device), attention.to(device)
     ends = torch.tensor(_end_ids(model), device=device)
     randomness = torch.Generator(device=device).manual_seed(seed)
@@ -47,11 +50,22 @@ def generate(
     answers: list[Tensor] = []
     cache: Any = None
     logits = torch.empty(0)
+    if shared:
+        opening = torch.tensor([prompts[0][:shared]], device=device)
+        with torch.no_grad(), adapted(model, adapter):
+            cache = _read(model, opening, torch.ones_like(opening), None)
+        cache.batch_repeat_interleave(len(prompts))
+        # What is padded then lies between the opening and the rest of a prompt; positions leave it out.
+        attention = torch.cat([attention.new_ones(len(prompts), shared), attention], dim=1)
     for part in _parts(ids.shape, device):
         if part.start:
             yield 0
+        seen = attention[:, : shared + part.stop]
         with torch.no_grad(), adapted(model, adapter):
-            logits, cache = _next_logits(model, ids[:, part], attention[:, : part.stop], cache)
+            if part.stop < ids.shape[1]:
+                cache = _read(model, ids[:, part], seen, cache)
+            else:
+                logits, cache = _next_logits(model, ids[:, part], seen, cache)
     for count in range(1, new_tokens + 1):
         token = choose(logits, temperature, randomness)
         running = running & ~torch.isin(token, ends)
@@ -94,7 +108,12 @@ def answer(
     for part in _parts(ids.shape, model.device):
         if part.start:
             yield None
-        logits, cache = _forward(model, batch, ids[:, part], attention[:, : part.stop], cache)
+        seen = attention[:, : part.stop]
+        if part.stop < ids.shape[1]:
+            with torch.no_grad(), adapted(model, None), batch.active():
+                cache = _read(model, ids[:, part], seen, cache)
+        else:
+            logits, cache = _forward(model, batch, ids[:, part], seen, cache)
     for count in range(1, sampling.new_tokens + 1):
         assert logits is not None
         chosen = {row: _draw(logits[place], sampling, randomness[row]) for place, row in enumerate(order)}
@@ -153,6 +172,30 @@ def _parts(shape: Sequence[int], device: torch.device) -> list[slice]:
     rows, columns = shape
     width = max(16, PREFILL_TOKENS.get(device.type, PREFILL_TOKENS_GPU) // rows)
     return [slice(start, min(start + width, columns)) for start in range(0, columns, width)]
+
+
+def _shared_tokens(prompts: Sequence[Sequence[int]]) -> int:
+    """How many tokens all prompts open with, if that is worth reading them apart; each keeps one of its own."""
+    if len(prompts) == 1:
+        return 0
+    first, last = min(map(list, prompts)), max(map(list, prompts))
+    most = min(map(len, prompts)) - 1
+    shared = next((place for place in range(most) if first[place] != last[place]), most)
+    return shared if shared >= SHARED_TOKENS else 0
+
+
+def _read(
+    model: LoadedModel, ids: Int[Tensor, "prompt token"], attention: Int[Tensor, "prompt seen"], cache: Any
+) -> Any:
+    """The cache with these tokens in it; no logits."""
+    positions = (attention.cumsum(-1) - 1).clamp_min(0)
+    return model.decoder(
+        input_ids=ids,
+        attention_mask=attention,
+        position_ids=positions[:, -ids.shape[1] :],
+        past_key_values=cache,
+        use_cache=True,
+    ).past_key_values
 
 
 def _next_logits(

@@ -21,6 +21,8 @@ from engine.records.errors import ModelError
 # Above so few rows the usual product of rows and weights is the faster one on a CPU.
 QUICK_ROWS = 8
 QUICK_ROWS_NARROW = 2
+# A single row's product is slow only where the weights are too many for the processor's cache, as an LM head's are.
+MANY_WEIGHTS = 2**23
 
 Forward = Callable[..., Tensor]
 
@@ -128,15 +130,16 @@ def _forward(base: nn.Module, updates: Sequence[_Update]) -> Forward:
 
 
 def _product(base: nn.Module) -> Forward:
-    """The layer's own product; with few rows on a CPU as weights times rows, which takes half the time or less."""
+    """The layer's own product; with few rows on a CPU as weights times rows, which takes less time."""
     if type(base) is not nn.Linear or base.weight.device.type != "cpu" or base.weight.dtype != torch.float32:
         return type(base).forward.__get__(base)
     weight, bias = base.weight, base.bias
     limit = QUICK_ROWS if base.out_features >= base.in_features else QUICK_ROWS_NARROW
+    fewest = 1 if weight.numel() >= MANY_WEIGHTS else 2
 
     def product(states: Tensor) -> Tensor:
         count = states.numel() // states.shape[-1]
-        if count > limit:
+        if not fewest <= count <= limit:
             return functional.linear(states, weight, bias)
         rows = states.reshape(count, -1)
         # For a single row the library takes its slow way through a vector product; twice the row is faster.

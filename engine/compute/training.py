@@ -176,7 +176,8 @@ def _prepare(
         remove_adapter(model, name)
         raise TrainingError(f"The tracker {', '.join(spec.captures.trackers)} cannot be used: {error}") from error
     parameters = [parameter for _, parameter in adapter_parameters(model, name)]
-    optimizer = torch.optim.AdamW(parameters, lr=spec.optimizer.learning_rate, weight_decay=spec.optimizer.weight_decay)
+    settings = spec.optimizer
+    optimizer = torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     states = BaseStates(
         model,
         _rows_that_come_back(spec, rows),

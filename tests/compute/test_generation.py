@@ -24,6 +24,23 @@ def test_a_batch_gives_the_same_tokens_as_each_row_alone(tiny_model):
     assert together == alone
 
 
+def test_an_opening_that_all_share_is_read_once_and_answered_the_same(tiny_model):
+    opening = list(range(20, 34))
+    prompts = [[*opening, 5], [*opening, 6, 7, 8, 9], [*opening, 5, 11]]
+    read = []
+
+    def count(_module, _args, given):
+        read.append(given["input_ids"].numel())
+
+    hook = tiny_model.decoder.register_forward_pre_hook(count, with_kwargs=True)
+    try:
+        _, together = drain(generate(tiny_model, prompts, new_tokens=12))
+    finally:
+        hook.remove()
+    assert read[:2] == [14, 3 * 4]
+    assert together == [drain(generate(tiny_model, [prompt], new_tokens=12))[1][0] for prompt in prompts]
+
+
 def test_tokens_equal_those_of_transformers_own_loop(tiny_model):
     ids = torch.tensor([PROMPTS[1]])
     expected = tiny_model.causal_lm.generate(
