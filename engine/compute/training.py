@@ -4,7 +4,6 @@ Knows models, rows and losses; nothing of queues, run folders beyond the checkpo
 """
 
 import math
-import os
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
@@ -26,12 +25,11 @@ from engine.compute.low_rank import quick_layers
 from engine.compute.models import LoadedModel, adapted, adapter_parameters, attach_adapter, remove_adapter
 from engine.compute.reroute import BlockSpace, rerouting_loss, retain_loss
 from engine.records.errors import TrainingError
+from engine.records.estimate import KEPT_BYTES
 from engine.records.results import Alert, CheckpointResult, ControlEvent, Event, Progress, StatusEvent, StepResult
 from engine.records.schedules import Weights, weights
 from engine.records.spec import ResolvedBlocks, RunSpec
 
-# A function of the machine's whole memory, not of what is free: a resumed run must keep the same rows.
-CACHE_BYTES = min(4 * 2**30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4)
 PLATEAU_STEPS = 30
 PLATEAU_COSINE = 0.95
 
@@ -183,7 +181,8 @@ def _prepare(
         _rows_that_come_back(spec, rows),
         blocks={"harmful": blocks.targets, "benign": tuple(sorted({*blocks.retain, *blocks.targets}))},
         entry_block=blocks.first_adapted,
-        budget_bytes=CACHE_BYTES,
+        # A GPU's own memory holds them, and is the scarcer one.
+        budget_bytes=KEPT_BYTES // 2 if model.device.type == "cuda" else KEPT_BYTES,
     )
     return Trainer(model, name, spec, blocks, rows, accelerator, optimizer, states, checkpoints, controls)
 

@@ -1,5 +1,6 @@
 """What a run will cost, before it starts: pure arithmetic on the spec, the model's card and the machine's speed."""
 
+import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -7,6 +8,9 @@ from engine.records.cards import ModelCard
 from engine.records.spec import RunSpec, resolve_blocks
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+# Of base states of rows that come back. A function of the machine's whole memory, not of what is free: a resumed run
+# must keep the same rows.
+KEPT_BYTES = min(8 * 2**30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4)
 
 
 class Estimate(NamedTuple):
@@ -54,7 +58,7 @@ def estimate(
     micro_tokens = min(step_tokens, spec.optimizer.tokens_per_micro_batch)
     activations = micro_tokens * depth * card.d_model * width * 34
     states = rows * row_tokens * card.d_model * width * max(len(blocks.targets), len(blocks.retain)) / 2
-    memory = card.parameters * width + trained * 16 + activations + min(states, 4 * 2**30)
+    memory = card.parameters * width + trained * 16 + activations + min(states, KEPT_BYTES)
 
     speed = machine.get("flops_per_second")
     training = eliciting = None
