@@ -9,9 +9,10 @@ import time
 from playwright.sync_api import Browser, Page, expect
 from take import FOLDER, scheme_page, served, shoot
 
+from engine.records.evaluations import read_evaluations
 from engine.records.prompts import read_source
 from engine.records.runs import Run
-from engine.records.settings import SAMPLE_DATA
+from engine.records.settings import SAMPLE_DATA, read_settings
 
 # The cosine of block 19 is what this run's training turned away.
 MAPS = {"map-pca": "", "map-direction": "&method=Mean+difference", "map-arrows": "&layout=Arrows"}
@@ -71,11 +72,19 @@ def _evaluate(browser: Browser, url: str, run: Run) -> None:
     for scheme in ("light", "dark"):
         page = scheme_page(browser, scheme, height=1500)
         page.goto(f"{url}/evaluate?run={run.id}")
+        expect(page.get_by_text("What was kept")).to_be_visible(timeout=60_000)
         shoot(page, f"evaluate-{scheme}")
         if scheme == "light":
             with page.expect_download() as waiting:
                 page.get_by_role("button", name="Report").or_(page.get_by_role("link", name="Report")).first.click()
             waiting.value.save_as(FOLDER / "evaluation.html")
+        # Every evaluation that ships: the front that the run walked along while it trained.
+        known = [f"{run.id}.{one.key}" for one in read_evaluations(run, read_settings())]
+        page.goto(f"{url}/evaluate?run={run.id}&" + "&".join(f"evaluations={one}" for one in known))
+        chart = page.locator(".js-plotly-plot").first
+        expect(chart).to_be_visible(timeout=60_000)
+        page.wait_for_timeout(3000)
+        chart.screenshot(path=FOLDER / f"front-{scheme}.png")
 
 
 if __name__ == "__main__":
