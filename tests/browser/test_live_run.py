@@ -114,7 +114,8 @@ def test_zoom_survives_new_steps(server: Server, page: Page):
     wait_for(lambda: len(steps(run)) > 60, seconds=120, what="some steps")
     chart = page.locator(".st-key-chart_losses .js-plotly-plot, [class*='st-key-chart_'] .js-plotly-plot").first
     expect(chart).to_be_visible()
-    chart.scroll_into_view_if_needed()
+    # In one go: Playwright's own way waits for an element that stands still, and each drawing puts a new one there.
+    chart.evaluate("graph => graph.scrollIntoView({block: 'center'})")
 
     def x_range() -> list[float]:
         """Read between two drawings: while a chart is made anew it has no layout."""
