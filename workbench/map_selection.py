@@ -30,6 +30,8 @@ def selected_rows(capture: Capture) -> frozenset[int]:
     name = str(capture.folder)
     if name not in kept:
         kept[name] = frozenset(_parsed(st.query_params.get(SELECTED, ""), len(capture.index.prompts)))
+    # At each drawing: a run that the browser asked for before it heard of a selection carries the address of then.
+    _link(kept[name])
     return kept[name]
 
 
@@ -116,9 +118,15 @@ def _keep(capture: Capture, rows: Iterable[int]) -> None:
     chosen = frozenset(rows)
     st.session_state[SELECTIONS] = selections_made() + 1
     st.session_state.setdefault(SELECTED, {})[str(capture.folder)] = chosen
+    _link(chosen)
+
+
+def _link(chosen: frozenset[int]) -> None:
+    """Make the address say what is selected."""
     text = format_blocks(list(chosen)).replace(" ", "") if chosen else ""
     if text and len(text) <= LONGEST:
-        st.query_params[SELECTED] = text
+        if st.query_params.get(SELECTED) != text:
+            st.query_params[SELECTED] = text
     elif SELECTED in st.query_params:
         del st.query_params[SELECTED]
 
