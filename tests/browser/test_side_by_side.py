@@ -34,7 +34,8 @@ def opened(server: Server, page: Page, query: str = "") -> None:
 
 
 def newest_chat(server: Server) -> Chat:
-    wait_for(lambda: list_chats(server.settings), what="a chat")
+    """With its first message in it: the folder is there a moment earlier."""
+    wait_for(lambda: any(chat.numbers() for chat in list_chats(server.settings)[:1]), what="a chat")
     return list_chats(server.settings)[0]
 
 
