@@ -13,6 +13,7 @@ from engine.records.evaluations import read_evaluations
 from engine.records.prompts import read_source
 from engine.records.runs import Run
 from engine.records.settings import SAMPLE_DATA, read_settings
+from workbench.evaluate_report import report_html
 
 # The cosine of block 19 is what this run's training turned away.
 MAPS = {"map-pca": "", "map-direction": "&method=Mean+difference", "map-arrows": "&layout=Arrows"}
@@ -74,17 +75,10 @@ def _evaluate(browser: Browser, url: str, run: Run) -> None:
         page.goto(f"{url}/evaluate?run={run.id}")
         expect(page.get_by_text("What was kept")).to_be_visible(timeout=60_000)
         shoot(page, f"evaluate-{scheme}")
-        if scheme == "light":
-            with page.expect_download() as waiting:
-                page.get_by_role("button", name="Report").or_(page.get_by_role("link", name="Report")).first.click()
-            waiting.value.save_as(FOLDER / "evaluation.html")
-        # Every evaluation that ships: the front that the run walked along while it trained.
-        known = [f"{run.id}.{one.key}" for one in read_evaluations(run, read_settings())]
-        page.goto(f"{url}/evaluate?run={run.id}&" + "&".join(f"evaluations={one}" for one in known))
-        chart = page.locator(".js-plotly-plot").first
-        expect(chart).to_be_visible(timeout=60_000)
-        page.wait_for_timeout(3000)
-        chart.screenshot(path=FOLDER / f"front-{scheme}.png")
+    # Every evaluation that ships: with the front that the run walked along while it trained.
+    known = read_evaluations(run, read_settings())
+    names = [f"{run.label().name}, step {one.run.partition('@')[2] or run.record().step}" for one in known]
+    (FOLDER / "evaluation.html").write_text(report_html(known, names))
 
 
 if __name__ == "__main__":
