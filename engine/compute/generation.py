@@ -188,33 +188,27 @@ def _read(
     model: LoadedModel, ids: Int[Tensor, "prompt token"], attention: Int[Tensor, "prompt seen"], cache: Any
 ) -> Any:
     """The cache with these tokens in it; no logits."""
-    positions = (attention.cumsum(-1) - 1).clamp_min(0)
-    return model.decoder(
-        input_ids=ids,
-        attention_mask=attention,
-        position_ids=positions[:, -ids.shape[1] :],
-        past_key_values=cache,
-        use_cache=True,
-    ).past_key_values
+    return model.decoder(**_inputs(ids, attention, cache)).past_key_values
 
 
 def _next_logits(
-    model: LoadedModel,
-    ids: Int[Tensor, "prompt token"],
-    attention: Int[Tensor, "prompt seen"],
-    cache: Any,
+    model: LoadedModel, ids: Int[Tensor, "prompt token"], attention: Int[Tensor, "prompt seen"], cache: Any
 ) -> tuple[Float[Tensor, "prompt vocabulary"], Any]:
     """Logits behind the last of these tokens, and the cache with them in it."""
-    positions = (attention.cumsum(-1) - 1).clamp_min(0)
-    output = model.causal_lm(
-        input_ids=ids,
-        attention_mask=attention,
-        position_ids=positions[:, -ids.shape[1] :],
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    )
+    output = model.causal_lm(**_inputs(ids, attention, cache), logits_to_keep=1)
     return output.logits[:, -1], output.past_key_values
+
+
+def _inputs(ids: Int[Tensor, "prompt token"], attention: Int[Tensor, "prompt seen"], cache: Any) -> dict[str, Any]:
+    """What the model is given to read these tokens behind those in the cache; positions count real tokens alone."""
+    positions = (attention.cumsum(-1) - 1).clamp_min(0)
+    return {
+        "input_ids": ids,
+        "attention_mask": attention,
+        "position_ids": positions[:, -ids.shape[1] :],
+        "past_key_values": cache,
+        "use_cache": True,
+    }
 
 
 def _draw(logits: Float[Tensor, " vocabulary"], sampling: Sampling, randomness: torch.Generator) -> int:

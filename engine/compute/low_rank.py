@@ -15,7 +15,7 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.compute.models import LoadedModel
+from engine.compute.models import LoadedModel, is_plain_lora
 
 
 @contextmanager
@@ -39,11 +39,7 @@ def quick_layers(model: LoadedModel, name: str) -> Iterator[None]:
 def _is_plain(layer: LoraLayer, name: str) -> bool:
     base = layer.get_base_layer()
     return (
-        type(base) is nn.Linear
-        and name in layer.lora_A
-        and name not in layer.lora_variant
-        and not layer.lora_bias.get(name)
-        and base.weight.dtype in (torch.float32, torch.bfloat16)
+        is_plain_lora(layer, name) and type(base) is nn.Linear and base.weight.dtype in (torch.float32, torch.bfloat16)
     )
 
 

@@ -15,7 +15,7 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.compute.models import LoadedModel
+from engine.compute.models import LoadedModel, is_plain_lora
 from engine.records.errors import ModelError
 
 # Above so few rows the usual product of rows and weights is the faster one on a CPU.
@@ -175,7 +175,7 @@ def _adapter_factors(model: LoadedModel, name: str) -> dict[str, _Factors]:
     found = {}
     for path, layer, _, _ in _linear_layers(model):
         if isinstance(layer, LoraLayer) and name in layer.lora_A:
-            if name in layer.lora_variant or layer.lora_bias.get(name):
+            if not is_plain_lora(layer, name):
                 raise ModelError(f"The adapter {name} is not plain LoRA: only plain LoRA can be asked side by side.")
             down, up = layer.lora_A[name], layer.lora_B[name]
             found[path] = _Factors(down.weight, up.weight, float(layer.scaling[name]))  # type: ignore[arg-type]

@@ -275,6 +275,11 @@ def adapter_parameters(model: LoadedModel, name: str, *, part: str = "lora_") ->
     ]
 
 
+def is_plain_lora(layer: LoraLayer, name: str) -> bool:
+    """Whether adapter `name` adds up (down (states)) to this layer and nothing else."""
+    return name in layer.lora_A and name not in layer.lora_variant and not layer.lora_bias.get(name)
+
+
 def _silence(model: LoadedModel) -> None:
     """All adapters off, nothing trainable, no dropout: what the base model looks like between jobs."""
     for layer in model.causal_lm.modules():
