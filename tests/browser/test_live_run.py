@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from dragging import drag
 from making import wait_for
 from playwright.sync_api import Page, expect
 from server import Server
@@ -130,12 +131,7 @@ def test_zoom_survives_new_steps(server: Server, page: Page):
         return found[0]
 
     x_range()
-    box = chart.locator(".nsewdrag").first.bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.5)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.5, steps=6)
-    page.mouse.up()
+    drag(page, chart.locator(".nsewdrag").first, [(0.3, 0.5), (0.6, 0.5)], steps=6)
     time.sleep(1.5)
     zoomed = x_range()
     count = len(steps(run))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dragging import drag
 from making import wait_for
 from making_captures import write_capture
 from playwright.sync_api import Locator, Page, expect
@@ -74,15 +75,8 @@ def lit(chart: Locator, axis: str) -> list[int]:
 
 def lasso(page: Page, chart: Locator, *, panel: int) -> None:
     """Draw around all of a map's left half."""
-    box = chart.locator(".nsewdrag").nth(panel).bounding_box()
-    assert box is not None
     corners = [(0.02, 0.02), (0.5, 0.02), (0.5, 0.98), (0.02, 0.98), (0.02, 0.02)]
-    places = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in corners]
-    page.mouse.move(*places[0])
-    page.mouse.down()
-    for place in places[1:]:
-        page.mouse.move(*place, steps=8)
-    page.mouse.up()
+    drag(page, chart.locator(".nsewdrag").nth(panel), corners, steps=8)
 
 
 def test_a_lasso_lights_up_the_same_prompts_in_both_maps_and_its_link_reopens_them(server: Server, page: Page):
@@ -135,12 +129,7 @@ def test_the_film_plays_in_one_frame_keeps_the_zoom_and_ends_on_the_last_step(se
     chart = shown_map(page)
     expect(page.get_by_text("Circuit-broken, step 10").first).to_be_visible()
     page.locator(".st-key-chart_map [data-title='Zoom']").click()
-    box = chart.locator(".nsewdrag").first.bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + box["height"] * 0.2)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + box["height"] * 0.8, steps=6)
-    page.mouse.up()
+    drag(page, chart.locator(".nsewdrag").first, [(0.2, 0.2), (0.8, 0.8)], steps=6)
     page.wait_for_timeout(1500)
     zoomed = frame(shown_map(page))
     assert zoomed[:2] == zoomed[2:4] and zoomed[4:6] == zoomed[6:8]
@@ -164,12 +153,7 @@ def test_a_3d_map_stays_turned_while_the_film_goes_on(server: Server, page: Page
     page.wait_for_timeout(1500)
     camera = "graph => graph._fullLayout.scene._scene.getCamera().eye"
     before = chart.evaluate(camera)
-    box = scene.bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.5)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.6, steps=8)
-    page.mouse.up()
+    drag(page, scene, [(0.25, 0.5), (0.4, 0.6)], steps=8)
     page.wait_for_timeout(1500)
     turned = chart.evaluate(camera)
     assert turned["x"] != pytest.approx(before["x"], abs=0.05)
