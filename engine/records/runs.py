@@ -5,11 +5,13 @@ runs/<id>/spec.json         written once              events.jsonl   appended by
           checkpoints/      one folder a checkpoint   adapter/       a plain PEFT folder
 """
 
+import gc
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -147,11 +149,12 @@ class Run:
             return [], offset
         end = data.rfind(b"\n") + 1
         events = []
-        for line in data[:end].splitlines():
-            try:
-                events.append(parse_event.validate_json(line))
-            except ValidationError:
-                continue
+        with _no_collection():
+            for line in data[:end].splitlines():
+                try:
+                    events.append(parse_event.validate_json(line))
+                except ValidationError:
+                    continue
         return events, offset + end
 
     def controls(self) -> list[ControlEvent]:
@@ -226,6 +229,18 @@ def effective(events: Iterable[AnyEvent]) -> list[AnyEvent]:
             kept = [old for old in kept if _survives(old, event.step)]
         kept.append(event)
     return kept
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """For many objects that all stay, as 100,000 events do: looking for garbage among them takes longer than they."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _survives(event: AnyEvent, resumed: int) -> bool:
