@@ -6,13 +6,18 @@ of losses or data.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from transformers import DynamicCache
 
 from engine.compute.models import LoadedModel
+
+# A shorter opening is not worth a forward pass of its own.
+SHARED_TOKENS = 8
 
 
 class Batch(NamedTuple):
@@ -48,12 +53,50 @@ def block_states(
     entry_block: int = 0,
     entry: Float[Tensor, "prompt token d_model"] | None = None,
     keep_entry: bool = False,
+    share_opening: bool = True,
 ) -> BlockStates:
     """Outputs of the given blocks under whatever adapter is active.
 
     With `entry`, the states that enter `entry_block`, the blocks below it are not run. Block b's output is
     `hidden_states[b + 1]` of transformers (but for the last block, where transformers adds the final norm).
+
+    An opening that all rows share (a chat template's system turn) is run once for all of them: nothing behind it can
+    change its states. `share_opening=False` runs it in every row, as dropout needs that draws anew for each.
     """
+    shared = _shared_tokens(batch) if share_opening else 0
+    run = partial(_run, model, blocks=blocks, entry_block=entry_block, keep_entry=keep_entry)
+    with _only(model, first=entry_block if entry is not None else 0, last=max(blocks)):
+        if not shared:
+            return run(batch.ids, batch.attention, entry=entry)
+        cache = DynamicCache(config=model.causal_lm.config)
+        opening = run(
+            batch.ids[:1, :shared],
+            batch.attention[:1, :shared],
+            entry=None if entry is None else entry[:1, :shared],
+            cache=cache,
+        )
+        _repeat(cache, rows=len(batch.ids), unread=entry_block if entry is not None else 0, like=batch.ids[:, :shared])
+        rest = run(
+            batch.ids[:, shared:], batch.attention, entry=None if entry is None else entry[:, shared:], cache=cache
+        )
+    return BlockStates(
+        {block: _joined(opening.outputs[block], rest.outputs[block]) for block in blocks},
+        _joined(opening.entry, rest.entry) if opening.entry is not None and rest.entry is not None else None,
+    )
+
+
+def _run(
+    model: LoadedModel,
+    ids: Int[Tensor, "prompt token"],
+    attention: Int[Tensor, "prompt seen"],
+    *,
+    blocks: Sequence[int],
+    entry_block: int,
+    entry: Float[Tensor, "prompt token d_model"] | None,
+    keep_entry: bool,
+    cache: DynamicCache | None = None,
+) -> BlockStates:
+    """States of these tokens, behind those in the cache if there is one; they are then added to it."""
     outputs: dict[int, Tensor] = {}
     entered: list[Tensor] = []
 
@@ -63,15 +106,37 @@ def block_states(
 
         return hook
 
-    with _hooks() as hooks, _only(model, first=entry_block if entry is not None else 0, last=max(blocks)):
+    with _hooks() as hooks:
         for block in blocks:
             hooks.append(model.blocks[block].register_forward_hook(record(block)))
         if entry is not None:
             hooks.append(_replace_input(model.blocks[entry_block], entry))
         elif keep_entry:
             hooks.append(model.blocks[entry_block].register_forward_pre_hook(_recorder(entered), with_kwargs=True))
-        model.decoder(input_ids=batch.ids, attention_mask=batch.attention, use_cache=False)
+        model.decoder(input_ids=ids, attention_mask=attention, past_key_values=cache, use_cache=cache is not None)
     return BlockStates(outputs, entered[0] if entered else None)
+
+
+def _shared_tokens(batch: Batch) -> int:
+    """How many tokens all rows open with, each keeping one of its own; 0 where running them once is not worth it."""
+    same = (batch.ids == batch.ids[:1]).all(0) & batch.attention.bool().all(0)
+    shared = min(int(same.cumprod(0).sum()), int(batch.attention.sum(1).min()) - 1)
+    return shared if len(batch.ids) > 1 and shared >= SHARED_TOKENS else 0
+
+
+def _repeat(cache: DynamicCache, *, rows: int, unread: int, like: Int[Tensor, "prompt shared"]) -> None:
+    """Hand what one row left in the cache to all rows. The first `unread` blocks were not run and will not be, but
+    models ask block 0 how much was read before: they get nothing of the right length."""
+    cache.batch_repeat_interleave(rows)
+    nothing = like.new_zeros((rows, 1, like.shape[1], 1))
+    for block in range(unread):
+        cache.update(nothing, nothing, block)
+
+
+def _joined(
+    opening: Float[Tensor, "1 shared d_model"], rest: Float[Tensor, "prompt token d_model"]
+) -> Float[Tensor, "prompt whole d_model"]:
+    return torch.cat([opening.expand(len(rest), -1, -1), rest], dim=1)
 
 
 @contextmanager

@@ -285,7 +285,15 @@ def _micro_step(
     with torch.random.fork_rng(devices=devices), adapted(model, trainer.name, train=True):
         torch.manual_seed(mix(spec.seed, "dropout", trainer.step, number))
         with trainer.accelerator.autocast(), quick_layers(model, trainer.name):
-            rerouted = block_states(model, batch, needed, entry_block=trainer.states.entry_block, entry=entry).outputs
+            rerouted = block_states(
+                model,
+                batch,
+                needed,
+                entry_block=trainer.states.entry_block,
+                entry=entry,
+                # Dropout draws anew for every row.
+                share_opening=spec.adapter.dropout == 0,
+            ).outputs
         mask = _loss_mask(spec, group, tokens, model.device)
         zero = mask.new_zeros(())
         reroute = retain = zero

@@ -19,6 +19,7 @@ from transformers import (
 
 from engine.compute.activations import block_states, pad
 from engine.compute.base_states import row_batch
+from engine.compute.elicitation import Row
 from engine.compute.models import (
     LoadedModel,
     adapted,
@@ -117,6 +118,60 @@ def test_padding_and_batching_change_nothing(any_model):
         for index, row in enumerate(rows):
             alone = block_states(any_model, row_batch(any_model, [row]), [2]).outputs[2][0]
             torch.testing.assert_close(together[index, : len(row.ids)], alone, rtol=1e-4, atol=1e-5)
+
+
+def opened_rows(count: int) -> list[Row]:
+    """Rows of different length that open with the same ten tokens."""
+    opening = random_rows(1)[0].ids[:1] * 10
+    return [Row(row.prompt_id, row.label, row.borderline, opening + row.ids, 10) for row in random_rows(count)]
+
+
+@pytest.mark.parametrize("entry_block", [0, 1])
+def test_a_shared_opening_is_run_once_and_changes_nothing(any_model, entry_block):
+    batch = row_batch(any_model, opened_rows(4))
+    real = batch.attention.bool()
+    with torch.no_grad():
+        apart = block_states(any_model, batch, [1, 2], share_opening=False, entry_block=1, keep_entry=True)
+        entry = apart.entry if entry_block else None
+        seen = []
+        embeddings = any_model.causal_lm.get_input_embeddings()
+        handle = embeddings.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
+        shared = block_states(any_model, batch, [1, 2], entry_block=1, entry=entry, keep_entry=True)
+        handle.remove()
+    assert seen == [(1, 10), (4, batch.ids.shape[1] - 10)]
+    for block in (1, 2):
+        torch.testing.assert_close(shared.outputs[block][real], apart.outputs[block][real], rtol=1e-4, atol=1e-5)
+    if not entry_block:
+        torch.testing.assert_close(shared.entry[real], apart.entry[real], rtol=1e-4, atol=1e-5)
+
+
+def test_a_row_that_is_nothing_but_the_opening_keeps_a_token_of_its_own(any_model):
+    rows = opened_rows(2)
+    rows[0] = Row("short", "benign", False, rows[0].ids[:10], 5)
+    batch = row_batch(any_model, rows)
+    with torch.no_grad():
+        shared = block_states(any_model, batch, [2]).outputs[2]
+        apart = block_states(any_model, batch, [2], share_opening=False).outputs[2]
+    torch.testing.assert_close(shared[0, :10], apart[0, :10], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(shared[1], apart[1], rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_through_a_shared_opening_are_those_of_every_row(any_model):
+    attach_adapter(any_model, "one", AdapterSpec(rank=2, noise=0.1, dropout=0.0), (1, 2), seed=0)
+    batch = row_batch(any_model, opened_rows(3))
+    with torch.no_grad():
+        entry = block_states(any_model, batch, [2], entry_block=1, keep_entry=True).entry
+    gradients = []
+    for share in (False, True):
+        with adapted(any_model, "one", train=True):
+            states = block_states(any_model, batch, [2], entry_block=1, entry=entry, share_opening=share).outputs[2]
+            (states.square() * batch.attention[:, :, None]).sum().backward()
+        parameters = [parameter for _, parameter in adapter_parameters(any_model, "one")]
+        gradients.append([parameter.grad.clone() for parameter in parameters])
+        for parameter in parameters:
+            parameter.grad = None
+    for left, right in zip(*gradients, strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-3, atol=1e-3 * float(left.abs().max()))
 
 
 def test_an_adapter_attaches_to_its_blocks_alone_and_leaves_no_trace(any_model):
