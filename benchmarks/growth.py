@@ -62,16 +62,16 @@ def write_runs(folder: Path) -> None:
         run.update(status="finished", figures={"heldout_cosine": 0.1, "heldout_drift": 0.05})
 
 
-def write_long_run(folder: Path) -> Run:
-    run = create_run(folder, build_spec({}), name="a long run")
+def write_long_run(folder: Path, steps: int = STEPS) -> Run:
+    run = create_run(folder, build_spec({}), name=f"{steps} steps")
     with run.events_file.open("w") as file:
-        for step in range(STEPS):
+        for step in range(steps):
             event = StepResult(
                 step=step, reroute_loss=0.5, retain_loss=0.1, reroute_weight=1, retain_weight=1, loss=1,
                 gradient_norm=1, learning_rate=1e-3, tokens=1000, seconds=0.1,
             )  # fmt: skip
             file.write(event.model_dump_json() + "\n")
-    run.update(status="finished", step=STEPS, steps=STEPS)
+    run.update(status="finished", step=steps, steps=steps)
     return run
 
 
