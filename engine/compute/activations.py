@@ -16,7 +16,7 @@ from transformers import DynamicCache
 
 from engine.compute.models import LoadedModel
 
-# A shorter opening is not worth a forward pass of its own.
+# An opening that all rows share, a chat template's most often, is run once if it is at least so long.
 SHARED_TOKENS = 8
 
 
@@ -63,7 +63,9 @@ def block_states(
     An opening that all rows share (a chat template's system turn) is run once for all of them: nothing behind it can
     change its states. `share_opening=False` runs it in every row, as dropout needs that draws anew for each.
     """
-    shared = _shared_tokens(batch) if share_opening else 0
+    lengths = batch.attention.sum(1).tolist()
+    rows = [row[:length] for row, length in zip(batch.ids.tolist(), lengths, strict=True)]
+    shared = shared_tokens(rows) if share_opening else 0
     run = partial(_run, model, blocks=blocks, entry_block=entry_block, keep_entry=keep_entry)
     with _only(model, first=entry_block if entry is not None else 0, last=max(blocks)):
         if not shared:
@@ -75,7 +77,7 @@ def block_states(
             entry=None if entry is None else entry[:1, :shared],
             cache=cache,
         )
-        _repeat(cache, rows=len(batch.ids), unread=entry_block if entry is not None else 0, like=batch.ids[:, :shared])
+        _repeat(cache, rows=len(rows), unread=entry_block if entry is not None else 0, like=batch.ids[:, :shared])
         rest = run(
             batch.ids[:, shared:], batch.attention, entry=None if entry is None else entry[:, shared:], cache=cache
         )
@@ -117,11 +119,14 @@ def _run(
     return BlockStates(outputs, entered[0] if entered else None)
 
 
-def _shared_tokens(batch: Batch) -> int:
+def shared_tokens(rows: Sequence[Sequence[int]]) -> int:
     """How many tokens all rows open with, each keeping one of its own; 0 where running them once is not worth it."""
-    same = (batch.ids == batch.ids[:1]).all(0) & batch.attention.bool().all(0)
-    shared = min(int(same.cumprod(0).sum()), int(batch.attention.sum(1).min()) - 1)
-    return shared if len(batch.ids) > 1 and shared >= SHARED_TOKENS else 0
+    if len(rows) == 1:
+        return 0
+    first, last = min(map(list, rows)), max(map(list, rows))
+    most = min(map(len, rows)) - 1
+    shared = next((place for place in range(most) if first[place] != last[place]), most)
+    return shared if shared >= SHARED_TOKENS else 0
 
 
 def _repeat(cache: DynamicCache, *, rows: int, unread: int, like: Int[Tensor, "prompt shared"]) -> None:

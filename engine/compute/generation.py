@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from engine.compute.activations import shared_tokens
 from engine.compute.mixed import MixedBatch, RowState
 from engine.compute.models import LoadedModel, adapted
 from engine.records.chats import Sampling
@@ -16,8 +17,6 @@ from engine.records.chats import Sampling
 # A prompt enters in parts of so many tokens, all rows together, so that a step stays short.
 PREFILL_TOKENS = {"cpu": 256}
 PREFILL_TOKENS_GPU = 8192
-# An opening that all prompts share, a chat template's most often, is read once if it is at least so long.
-SHARED_TOKENS = 8
 
 Ending = Literal["end", "length"]
 Given = TypeVar("Given")
@@ -41,7 +40,7 @@ def generate(
     generator of its own, so that it disturbs no other job's randomness.
     """
     device = model.device
-    shared = _shared_tokens(prompts)
+    shared = shared_tokens(prompts)
     ids, attention = _pad_left([prompt[shared:] for prompt in prompts], pad_id=model.tokenizer.pad_token_id or 0)
     ids, attention = ids.to(device), attention.to(device)
     ends = torch.tensor(_end_ids(model), device=device)
@@ -172,16 +171,6 @@ def _parts(shape: Sequence[int], device: torch.device) -> list[slice]:
     rows, columns = shape
     width = max(16, PREFILL_TOKENS.get(device.type, PREFILL_TOKENS_GPU) // rows)
     return [slice(start, min(start + width, columns)) for start in range(0, columns, width)]
-
-
-def _shared_tokens(prompts: Sequence[Sequence[int]]) -> int:
-    """How many tokens all prompts open with, if that is worth reading them apart; each keeps one of its own."""
-    if len(prompts) == 1:
-        return 0
-    first, last = min(map(list, prompts)), max(map(list, prompts))
-    most = min(map(len, prompts)) - 1
-    shared = next((place for place in range(most) if first[place] != last[place]), most)
-    return shared if shared >= SHARED_TOKENS else 0
 
 
 def _read(
