@@ -63,11 +63,10 @@ def block_states(
     An opening that all rows share (a chat template's system turn) is run once for all of them: nothing behind it can
     change its states. `share_opening=False` runs it in every row, as dropout needs that draws anew for each.
     """
-    lengths = batch.attention.sum(1).tolist()
-    rows = [row[:length] for row, length in zip(batch.ids.tolist(), lengths, strict=True)]
-    shared = shared_tokens(rows) if share_opening else 0
+    first = entry_block if entry is not None else 0
+    shared = shared_tokens(_without_padding(batch)) if share_opening else 0
     run = partial(_run, model, blocks=blocks, entry_block=entry_block, keep_entry=keep_entry)
-    with _only(model, first=entry_block if entry is not None else 0, last=max(blocks)):
+    with _only(model, first=first, last=max(blocks)):
         if not shared:
             return run(batch.ids, batch.attention, entry=entry)
         cache = DynamicCache(config=model.causal_lm.config)
@@ -77,7 +76,7 @@ def block_states(
             entry=None if entry is None else entry[:1, :shared],
             cache=cache,
         )
-        _repeat(cache, rows=len(rows), unread=entry_block if entry is not None else 0, like=batch.ids[:, :shared])
+        _repeat(cache, unread=first, like=batch.ids[:, :shared])
         rest = run(
             batch.ids[:, shared:], batch.attention, entry=None if entry is None else entry[:, shared:], cache=cache
         )
@@ -129,11 +128,17 @@ def shared_tokens(rows: Sequence[Sequence[int]]) -> int:
     return shared if shared >= SHARED_TOKENS else 0
 
 
-def _repeat(cache: DynamicCache, *, rows: int, unread: int, like: Int[Tensor, "prompt shared"]) -> None:
-    """Hand what one row left in the cache to all rows. The first `unread` blocks were not run and will not be, but
-    models ask block 0 how much was read before: they get nothing of the right length."""
+def _without_padding(batch: Batch) -> list[list[int]]:
+    lengths = batch.attention.sum(1).tolist()
+    return [row[:length] for row, length in zip(batch.ids.tolist(), lengths, strict=True)]
+
+
+def _repeat(cache: DynamicCache, *, unread: int, like: Int[Tensor, "prompt shared"]) -> None:
+    """Hand what one row left in the cache to all rows of `like`. The first `unread` blocks were not run and will not
+    be, but models ask block 0 how much was read before: they get nothing of the right length."""
+    rows, shared = like.shape
     cache.batch_repeat_interleave(rows)
-    nothing = like.new_zeros((rows, 1, like.shape[1], 1))
+    nothing = like.new_zeros((rows, 1, shared, 1))
     for block in range(unread):
         cache.update(nothing, nothing, block)
 
