@@ -116,16 +116,23 @@ def test_the_adaptive_embedding_attack_tries_every_start_at_every_rate(tiny_mode
 
 
 def test_gcg_lowers_the_loss_of_its_target(sharp_model: LoadedModel):
-    _, found = drain(gcg.optimise(sharp_model, None, ROWS[0], 6, seed=0, library=gcg._nanogcg()))
+    _, found = drain(gcg.optimise(sharp_model, None, ROWS[0], [6], seed=0, library=gcg._nanogcg()))
     assert_lowers(found.losses, by=0.05)
     assert found.losses == sorted(found.losses, reverse=True)
 
 
+def test_gcg_answers_half_way_and_at_its_end(sharp_model: LoadedModel):
+    _, [attempts] = drain(gcg.gcg(sharp_model, None, ROWS[:1], OPTIONS._replace(budget=6)))
+    assert [attempt.budget for attempt in attempts] == [3, 6]
+    _, short = drain(gcg.gcg(sharp_model, None, ROWS[:1], OPTIONS._replace(budget=3)))
+    assert short[0][-1].prompt_ids == attempts[0].prompt_ids
+
+
 def test_gcg_led_by_the_wrong_gradient_finds_less(sharp_model: LoadedModel, monkeypatch: pytest.MonkeyPatch):
-    _, right = drain(gcg.optimise(sharp_model, None, ROWS[0], 6, seed=0, library=gcg._nanogcg()))
+    _, right = drain(gcg.optimise(sharp_model, None, ROWS[0], [6], seed=0, library=gcg._nanogcg()))
     true_gradient = gcg.token_gradient
     monkeypatch.setattr(gcg, "token_gradient", lambda *arguments: -true_gradient(*arguments))
-    _, wrong = drain(gcg.optimise(sharp_model, None, ROWS[0], 6, seed=0, library=gcg._nanogcg()))
+    _, wrong = drain(gcg.optimise(sharp_model, None, ROWS[0], [6], seed=0, library=gcg._nanogcg()))
     assert right.losses[-1] < wrong.losses[-1]
 
 

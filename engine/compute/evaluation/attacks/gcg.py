@@ -28,36 +28,42 @@ TOP = 256
 
 
 class Found(NamedTuple):
-    """suffix: the best one.  losses: the best loss after each step, first the start's."""
+    """suffixes: the best one after so many steps.  losses: the best loss after each step, first the start's."""
 
-    suffix: list[int]
+    suffixes: dict[int, list[int]]
     losses: list[float]
 
 
 def gcg(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], options: Options) -> Attempts:
-    """A suffix for each request; the budget is the steps of its search."""
+    """A suffix for each request, answered half-way and at the end; the budget is the steps of its search."""
     library = _nanogcg()
+    marks = sorted({max(1, options.budget // 2), options.budget})
     found: list[list[Attempt]] = []
     for place, row in enumerate(rows):
-        steps = optimise(model, adapter, row, options.budget, seed=mix(options.seed, row.prompt), library=library)
+        steps = optimise(model, adapter, row, marks, seed=mix(options.seed, row.prompt), library=library)
         best = yield from told(steps, partial(_share, place, len(rows), options.budget))
-        suffix = decode(model, best.suffix)
-        prompt = request_ids(model, f"{row.prompt} {suffix}")
-        said = yield from part(answers(model, adapter, [prompt], options), place, len(rows))
-        found.append([Attempt(options.budget, tuple(prompt), tuple(said[0]), (), f"{row.prompt} {suffix}")])
+        asked = {step: f"{row.prompt} {decode(model, suffix)}" for step, suffix in best.suffixes.items()}
+        prompts = [request_ids(model, text) for text in asked.values()]
+        said = yield from part(answers(model, adapter, prompts, options), place, len(rows))
+        found.append(
+            [
+                Attempt(step, tuple(prompt), tuple(answer), (), text)
+                for (step, text), prompt, answer in zip(asked.items(), prompts, said, strict=True)
+            ]
+        )
     return found
 
 
 def optimise(
-    model: LoadedModel, adapter: str | None, row: EvaluationRow, steps: int, *, seed: int, library: Any
+    model: LoadedModel, adapter: str | None, row: EvaluationRow, marks: Sequence[int], *, seed: int, library: Any
 ) -> Generator[int, None, Found]:
-    """Search for `steps` steps; yields the steps done, also between batches of candidates."""
+    """Search for as many steps as the last mark says; yields the steps done, also between batches of candidates."""
     before, after = (embed(model, ids) for ids in around(model, row.prompt))
     target = target_ids(model, row)
     ids = torch.tensor(text_ids(model, START), device=model.device)
     best = float(target_loss(model, adapter, before, embed(model, ids.tolist())[None], after, target)[0])
-    losses = [best]
-    for step in range(steps):
+    losses, kept = [best], {}
+    for step in range(max(marks)):
         gradient = token_gradient(model, adapter, before, ids, after, target)
         yield step
         candidates = _candidates(model, ids, gradient, seed=mix(seed, step), library=library)
@@ -70,7 +76,9 @@ def optimise(
                 best, ids = float(found[place]), group[place]
             yield step
         losses.append(best)
-    return Found(ids.tolist(), losses)
+        if step + 1 in marks:
+            kept[step + 1] = ids.tolist()
+    return Found(kept, losses)
 
 
 def token_gradient(
