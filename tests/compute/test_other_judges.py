@@ -23,13 +23,21 @@ FLUENT = Figures(0.7, 1.0, 1, 1.0, 0.7)
 
 
 @pytest.fixture
-def server() -> Iterator[tuple[str, list[dict[str, Any]], list[str]]]:
+def held() -> threading.Event:
+    """Cleared, the server waits for it before it answers."""
+    return threading.Event()
+
+
+@pytest.fixture
+def server(held: threading.Event) -> Iterator[tuple[str, list[dict[str, Any]], list[str]]]:
     """An endpoint on this machine: its address, what it was asked, and the words it will say, one after the other."""
     asked: list[dict[str, Any]] = []
     replies: list[str] = []
+    held.set()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            held.wait()
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             asked.append(body | {"key": self.headers.get("Authorization"), "path": self.path})
             self.send_response(200)
@@ -83,6 +91,17 @@ def test_an_endpoint_is_asked_once_an_answer_and_what_is_incoherent_is_not_sent(
     assert "Say it." in asked[0]["messages"][0]["content"]
     counted = count(one.word for one in found)
     assert (counted.n, counted.excluded) == (3, 1)
+
+
+def test_a_slow_server_holds_up_no_other_job(server: tuple[str, list, list], held: threading.Event):
+    address, _, replies = server
+    replies.append("yes")
+    held.clear()
+    asking = endpoint(address, "judge")("question")
+    assert [next(asking) for _ in range(5)] == [None] * 5
+    held.set()
+    _, said = drain(asking)
+    assert said == "yes"
 
 
 def test_a_server_that_is_not_there_is_named():
