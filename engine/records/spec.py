@@ -35,7 +35,9 @@ class ModelSpec(Part):
     name: str = Field(BUNDLED_MODEL, min_length=1, description="Hugging Face id, local folder, or the bundled model.")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where it runs; auto: cuda, mps, cpu.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="Number format of the weights; auto: bfloat16 on cuda, float32 elsewhere."
+        "auto",
+        description="Number format of the weights; auto: bfloat16 on cuda, float32 elsewhere, where gradients pass "
+        "back in bfloat16 if the processor has instructions for it; float32: everything in float32.",
     )
     chat_template: Literal["model", "plain"] = Field(
         "model", description="The model's own chat template, or plain 'User: ... Assistant:' for models without one."

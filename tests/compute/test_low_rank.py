@@ -4,6 +4,7 @@ import pytest
 import torch
 from peft.tuners.lora import LoraLayer
 
+from engine.compute import low_rank
 from engine.compute.activations import block_states, pad
 from engine.compute.low_rank import quick_layers
 from engine.compute.models import adapted, adapter_parameters, attach_adapter, load_model
@@ -29,7 +30,8 @@ def outputs_and_gradients(model, *, quick: bool, dropout_seed: int = 0):
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_outputs_and_gradients_equal_pefts(tiny_model, dropout):
+def test_outputs_and_gradients_equal_pefts(tiny_model, dropout, monkeypatch):
+    monkeypatch.setattr(low_rank, "multiplies_bfloat16", lambda: False)
     attach_adapter(tiny_model, "run", AdapterSpec(rank=4, alpha=8, noise=0.2, dropout=dropout), [0, 1], seed=0)
     plain, plain_gradients = outputs_and_gradients(tiny_model, quick=False)
     quick, quick_gradients = outputs_and_gradients(tiny_model, quick=True)
@@ -37,6 +39,32 @@ def test_outputs_and_gradients_equal_pefts(tiny_model, dropout):
     for name, gradient in plain_gradients.items():
         assert gradient.abs().max() > 0, name
         torch.testing.assert_close(quick_gradients[name], gradient, rtol=1e-3, atol=1e-4)
+
+
+def test_gradients_that_pass_back_in_bfloat16_keep_their_direction_and_the_states_are_exact(tiny_model, monkeypatch):
+    attach_adapter(tiny_model, "run", AdapterSpec(rank=4, alpha=8, noise=0.2, dropout=0.0), [0, 1], seed=0)
+    found = {}
+    for narrow in (False, True):
+        monkeypatch.setattr(low_rank, "multiplies_bfloat16", lambda narrow=narrow: narrow)
+        found[narrow] = outputs_and_gradients(tiny_model, quick=True)
+    assert torch.equal(found[True][0], found[False][0])
+    differ = False
+    for name, gradient in found[False][1].items():
+        other = found[True][1][name]
+        differ |= not torch.equal(other, gradient)
+        assert torch.cosine_similarity(other.flatten(), gradient.flatten(), dim=0) > 0.9995, name
+        assert abs(float(other.norm() / gradient.norm()) - 1) < 0.01, name
+    assert differ, "nothing passed back in bfloat16"
+
+
+def test_a_model_asked_for_in_float32_trains_in_float32_throughout(tiny_model_folder, settings, monkeypatch):
+    gradients = {}
+    for able in (False, True):
+        monkeypatch.setattr(low_rank, "multiplies_bfloat16", lambda able=able: able)
+        model = load_model(ModelSpec(name=str(tiny_model_folder), device="cpu", dtype="float32"), settings)
+        attach_adapter(model, "run", AdapterSpec(rank=4, alpha=8, noise=0.2, dropout=0.0), [0, 1], seed=0)
+        gradients[able] = outputs_and_gradients(model, quick=True)[1]
+    assert all(torch.equal(gradients[True][name], gradient) for name, gradient in gradients[False].items())
 
 
 def test_dropout_is_drawn_anew_for_another_seed(tiny_model):

@@ -100,9 +100,9 @@ def endpoint(address: str, name: str) -> Ask:
 
 
 def _replied(request: urllib.request.Request) -> Generator[None, None, Any]:
-    """The endpoint's JSON, waited for in a thread, so that a slow server holds up no other job; yields until it is there.
+    """The endpoint's JSON, waited for in a thread, so that a slow server holds up no other job.
 
-    Raises what urllib and json raise.
+    Yields until it is there. Raises what urllib and json raise.
     """
     future: Future[Any] = Future()
 
