@@ -3,6 +3,7 @@
 One base model in memory carries every adapter on the same weights. Knows nothing of losses, data or runs.
 """
 
+import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -100,7 +101,17 @@ def describe_model(spec: ModelSpec, settings: Settings) -> ModelCard:
         modules={name: _shape(module) for name, module in _linear_modules(blocks[0])},
         device=str(device),
         dtype=str(dtype).removeprefix("torch."),
+        opening_tokens=_opening_tokens(tokenizer),
     )
+
+
+def _opening_tokens(tokenizer: PreTrainedTokenizerBase) -> int:
+    """How many tokens two prompts share that have no letter in common; 0 where there is no chat template."""
+    try:
+        texts = [chat_text(tokenizer, [Turn(role="user", content=text)]) for text in ("a", "7")]
+    except ModelError:
+        return 0
+    return len(os.path.commonprefix([tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]))
 
 
 def load_tokenizer(spec: ModelSpec, settings: Settings) -> PreTrainedTokenizerBase:

@@ -13,7 +13,8 @@ Card = TypeVar("Card", bound=BaseModel)
 
 
 class ModelCard(BaseModel):
-    """One base model. modules: the linear modules of a block with their (inputs, outputs)."""
+    """One base model. modules: the linear modules of a block with their (inputs, outputs).  opening_tokens: with which
+    the chat template opens every prompt alike."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
@@ -28,6 +29,7 @@ class ModelCard(BaseModel):
     modules: dict[str, tuple[int, int]]
     device: str
     dtype: str
+    opening_tokens: int = 0
 
 
 class DataCard(BaseModel):

@@ -34,7 +34,8 @@ def estimate(
     """Parameters, memory and time of a run.
 
     machine: {"flops_per_second": float} as the worker measured it. Rows: both sides together. prompt_tokens: mean
-    length of a prompt. Time: 2 operations a parameter and token forwards, 4 backwards; cached base states once a row.
+    length of a prompt. Time: 2 operations a parameter and token forwards and 2 backwards, since the weights stay as they
+    are; base states once a row; the opening that all prompts share not at all.
     Raises SpecError when the block lists do not fit the model.
     """
     blocks = resolve_blocks(spec, card.block_count)
@@ -48,11 +49,14 @@ def estimate(
     step_rows = spec.optimizer.circuit_breaker_batch + spec.optimizer.retain_batch
     step_tokens = step_rows * row_tokens
     depth = blocks.last + 1 - blocks.first_adapted
-    step_operations = 6.0 * card.block_parameters * depth * step_tokens
+    read = row_tokens - card.opening_tokens
+    # Dropout draws anew for every row, so that each reads its own opening.
+    trained_tokens = step_rows * (row_tokens if spec.adapter.dropout else read)
+    step_operations = 4.0 * card.block_parameters * depth * trained_tokens
     rows = training_rows + heldout_rows
-    base_operations = 2.0 * card.block_parameters * (blocks.last + 1) * rows * row_tokens
+    base_operations = 2.0 * card.block_parameters * (blocks.last + 1) * rows * read
     measures = spec.optimizer.steps // spec.captures.heldout_every + 2
-    measure_operations = 2.0 * card.block_parameters * depth * heldout_rows * row_tokens * measures
+    measure_operations = 2.0 * card.block_parameters * depth * heldout_rows * read * measures
 
     width = BYTES.get(card.dtype, 4)
     micro_tokens = min(step_tokens, spec.optimizer.tokens_per_micro_batch)
@@ -63,9 +67,9 @@ def estimate(
     speed = machine.get("flops_per_second")
     training = eliciting = None
     if speed:
-        # Measured at about three quarters of the matrix speed: padding, attention and the small operations between.
-        training = (spec.optimizer.steps * step_operations + base_operations + measure_operations) / (0.75 * speed)
-        # Measured for 96 rows together: what decoding loses to memory, the shared opening that is read once wins back.
+        # Measured at about half of the matrix speed: padding, attention and the small operations between.
+        training = (spec.optimizer.steps * step_operations + base_operations + measure_operations) / (0.5 * speed)
+        # Measured for 96 rows together, 48 new tokens each: a decoding step reads all weights for a few products.
         elicited = rows if spec.data.answers == "elicit" else 0
-        eliciting = 1.2 * 2.0 * card.parameters * elicited * row_tokens / speed
+        eliciting = 1.8 * 2.0 * card.parameters * elicited * read / speed
     return Estimate(trained, int(memory), training, eliciting)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from making import write_tiny_model
 
-from engine.compute.models import chat_text, choose_device, describe_model, load_model
+from engine.compute.models import chat_text, choose_device, describe_model, load_model, load_tokenizer
 from engine.records.errors import ModelError
 from engine.records.prompts import Turn
 from engine.records.spec import ModelSpec
@@ -17,6 +17,9 @@ def test_the_card_of_the_tiny_model(tiny_model_folder, settings):
     assert card.block_parameters == 2 * 256 + 2 * 128 + 3 * 512 + 32
     assert card.modules["self_attn.k_proj"] == (16, 8)
     assert card.has_chat_template and card.context_length == 512
+    tokenizer = load_tokenizer(ModelSpec(name=str(tiny_model_folder)), settings)
+    text = chat_text(tokenizer, [Turn(role="user", content="Hello")])
+    assert card.opening_tokens == len(tokenizer(text.partition("Hello")[0], add_special_tokens=False)["input_ids"]) > 0
 
 
 @pytest.mark.parametrize(
@@ -46,7 +49,8 @@ def test_a_model_without_chat_template_says_what_to_choose(tmp_path, settings):
     folder = write_tiny_model(tmp_path / "model", chat_template=None)
     with pytest.raises(ModelError, match=r"no chat template.*plain"):
         load_model(ModelSpec(name=str(folder)), settings)
-    assert not describe_model(ModelSpec(name=str(folder)), settings).has_chat_template
+    card = describe_model(ModelSpec(name=str(folder)), settings)
+    assert not card.has_chat_template and card.opening_tokens == 0
     model = load_model(ModelSpec(name=str(folder), chat_template="plain"), settings)
     assert chat_text(model.tokenizer, [Turn(role="user", content="Hi")]) == "User: Hi\nAssistant:"
 

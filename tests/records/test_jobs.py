@@ -128,6 +128,18 @@ def test_trained_parameters_by_hand():
     assert result.training_seconds and result.eliciting_seconds and result.memory_bytes > CARD.parameters * 4
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.05])
+def test_an_opening_that_all_prompts_share_costs_time_only_where_dropout_draws_anew(dropout: float):
+    spec = build_spec({"adapter": {"dropout": dropout}, "optimizer": {"steps": 1000}})
+    shared, plain = (
+        estimate(spec, card, {"flops_per_second": 1e11}, training_rows=9, heldout_rows=2, prompt_tokens=50)
+        for card in (CARD.model_copy(update={"opening_tokens": 25}), CARD)
+    )
+    assert shared.eliciting_seconds < plain.eliciting_seconds
+    assert shared.training_seconds < plain.training_seconds * (1 if dropout else 0.8)
+    assert (shared.training_seconds > plain.training_seconds * 0.98) == bool(dropout)
+
+
 def test_time_is_unknown_until_the_machine_was_measured():
     result = estimate(RunSpec(), CARD, {}, training_rows=100, heldout_rows=10, prompt_tokens=30)
     assert result.training_seconds is None and result.eliciting_seconds is None
