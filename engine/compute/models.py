@@ -3,12 +3,12 @@
 One base model in memory carries every adapter on the same weights. Knows nothing of losses, data or runs.
 """
 
-import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,8 @@ def _opening_tokens(tokenizer: PreTrainedTokenizerBase) -> int:
         texts = [chat_text(tokenizer, [Turn(role="user", content=text)]) for text in ("a", "7")]
     except ModelError:
         return 0
-    return len(os.path.commonprefix([tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]))
+    first, second = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
 
 
 def load_tokenizer(spec: ModelSpec, settings: Settings) -> PreTrainedTokenizerBase:

@@ -34,8 +34,8 @@ def estimate(
     """Parameters, memory and time of a run.
 
     machine: {"flops_per_second": float} as the worker measured it. Rows: both sides together. prompt_tokens: mean
-    length of a prompt. Time: 2 operations a parameter and token forwards and 2 backwards, since the weights stay as they
-    are; base states once a row; the opening that all prompts share not at all.
+    length of a prompt. Time: 2 operations a parameter and token forwards and 2 backwards, since the weights stay as
+    they are; base states once a row; the opening that all prompts share not at all.
     Raises SpecError when the block lists do not fit the model.
     """
     blocks = resolve_blocks(spec, card.block_count)
