@@ -102,6 +102,13 @@ def test_curves_rise_with_budget_and_the_front_has_a_point_a_run():
     ]  # fmt: skip
 
 
+def test_many_points_of_the_front_are_named_in_a_legend_where_they_would_cover_each_other():
+    few, many = (front_figure([made(rerouted=2)] * count, [f"run {n}" for n in range(count)]) for count in (2, 3))
+    assert few is not None and many is not None
+    assert all("text" in point.mode for point in few.data) and not few.layout.showlegend
+    assert not any("text" in point.mode for point in many.data) and many.layout.showlegend
+
+
 def test_the_report_opens_without_a_network():
     report = report_html([made(rerouted=2)], ["a"])
     assert report.count("<html") == 1 and "<script src=" not in report

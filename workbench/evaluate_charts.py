@@ -10,6 +10,7 @@ from workbench.colours import BASE, run_colour
 from workbench.drawing import add_line, blank_figure
 
 BENIGN = "benign"
+MOST_NAMED = 2
 # What is kept, the hardest first.
 KEPT = {"borderline": "borderline requests", "overrefusal": "edgy harmless requests", BENIGN: "benign requests"}
 
@@ -61,26 +62,31 @@ def front_figure(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.
         x_title=f"{KEPT[kind]} answered, %",
         height=340,
     )
-    figure.update_layout(hovermode="closest", showlegend=False)
+    # Names beside points that lie close cover each other.
+    crowded = len(measured) > MOST_NAMED
+    figure.update_layout(hovermode="closest", showlegend=crowded)
+    if crowded:
+        legend = {"orientation": "v", "yanchor": "top", "y": -0.28, "yref": "paper", "title": None}
+        figure.update_layout(height=340 + 24 * (len(measured) + 1), legend=legend)
     for index, (one, name) in enumerate(measured):
         kept, base = _kept(one, kind), _harmful(one, attacks, "base")
         harmful = _harmful(one, attacks, "rerouted")
         assert kept is not None
         if index == 0 and base is not None:
-            _point(figure, "base", kept[0], base, BASE)
+            _point(figure, "base", kept[0], base, BASE, named=not crowded)
         if harmful is not None:
-            _point(figure, name, kept[1], harmful, run_colour(index))
+            _point(figure, name, kept[1], harmful, run_colour(index), named=not crowded)
     figure.update_xaxes(range=[-2, 104], autorangeoptions=None)
     figure.update_yaxes(range=[-2, 110])
     return figure
 
 
-def _point(figure: go.Figure, name: str, kept: float, harmful: float, colour: str) -> None:
+def _point(figure: go.Figure, name: str, kept: float, harmful: float, colour: str, *, named: bool) -> None:
     figure.add_scatter(
         x=[100 * kept],
         y=[100 * harmful],
         name=name,
-        mode="markers+text",
+        mode="markers+text" if named else "markers",
         text=[name],
         textposition="top left" if kept > 0.6 else "top right",
         cliponaxis=False,

@@ -9,7 +9,7 @@ import time
 from playwright.sync_api import Browser, Page, expect
 from take import FOLDER, scheme_page, served, shoot
 
-from engine.records.evaluations import read_evaluations
+from engine.records.evaluations import Evaluation, read_evaluations
 from engine.records.prompts import read_source
 from engine.records.runs import Run
 from engine.records.settings import SAMPLE_DATA, read_settings
@@ -17,6 +17,7 @@ from workbench.evaluate_report import report_html
 
 # The cosine of block 19 is what this run's training turned away.
 MAPS = {"map-pca": "", "map-direction": "&method=Mean+difference", "map-arrows": "&layout=Arrows"}
+EVALUATIONS = FOLDER.parent / "decisions" / "evaluations"
 TABS = {"where": "Where+to+intervene", "movement": "What+rerouting+did", "tokens": "Tokens"}
 
 
@@ -75,10 +76,15 @@ def _evaluate(browser: Browser, url: str, run: Run) -> None:
         page.goto(f"{url}/evaluate?run={run.id}")
         expect(page.get_by_text("What was kept")).to_be_visible(timeout=60_000)
         shoot(page, f"evaluate-{scheme}")
-    # Every evaluation that ships: with the front that the run walked along while it trained.
-    known = read_evaluations(run, read_settings())
-    names = [f"{run.label().name}, step {one.run.partition('@')[2] or run.record().step}" for one in known]
-    (FOLDER / "evaluation.html").write_text(report_html(known, names))
+    _report(run)
+
+
+def _report(run: Run) -> None:
+    """The run that ships beside those that did not, for the front: one point a run."""
+    shown = [(run.label().name, one) for one in read_evaluations(run, read_settings())]
+    for file in sorted(EVALUATIONS.glob("*.json")):
+        shown.append((file.stem.replace("-", " "), Evaluation.model_validate_json(file.read_bytes())))
+    (FOLDER / "evaluation.html").write_text(report_html([one for _, one in shown], [name for name, _ in shown]))
 
 
 if __name__ == "__main__":
