@@ -71,7 +71,10 @@ def _finished(command: list[str], folder: Path, package: str) -> Generator[Event
 def _arrived(folder: Path) -> int:
     """Bytes of the wheel that are there so far."""
     total = 0
-    for file in folder.rglob("*.whl"):
-        with suppress(OSError):
-            total += file.stat().st_size
+    # os.walk passes over what pip moves away meanwhile.
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith(".whl"):
+                with suppress(OSError):
+                    total += os.path.getsize(os.path.join(place, name))
     return total

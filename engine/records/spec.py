@@ -36,8 +36,8 @@ class ModelSpec(Part):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where it runs; auto: cuda, mps, cpu.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
-        description="Number format of the weights; auto: bfloat16 on cuda, float32 elsewhere, where gradients pass "
-        "back in bfloat16 if the processor has instructions for it; float32: everything in float32.",
+        description="Weights' number format; auto: bfloat16 on cuda, float32 elsewhere (gradients bfloat16 on CPUs "
+        "that have it).",
     )
     chat_template: Literal["model", "plain"] = Field(
         "model", description="The model's own chat template, or plain 'User: ... Assistant:' for models without one."
