@@ -21,7 +21,7 @@ from benchmarks.published_step import PublishedStep
 from benchmarks.rows import Row
 from engine.compute.batches import mix
 from engine.compute.elicitation import Row as TrainingRow
-from engine.compute.low_rank import multiplies_bfloat16
+from engine.compute.low_rank import narrows_gradients
 from engine.compute.models import LoadedModel, find_blocks, load_model, load_tokenizer
 from engine.compute.training import Losses, Rows, train
 from engine.records.cards import ModelCard
@@ -102,8 +102,7 @@ def compared(case: Case, repeats: int) -> list[Row]:
     tokens = sum(len(row.ids) for row in (*case.harmful, *case.benign))
     # Measured now, in the same state of the machine as the steps.
     speed = matrix_speed(case.model.device, case.model.dtype)
-    narrow = case.model.device.type == "cpu" and multiplies_bfloat16()
-    narrow_speed = matrix_speed(case.model.device, torch.bfloat16) if narrow else speed
+    narrow_speed = matrix_speed(case.model.device, torch.bfloat16) if narrows_gradients(case.model) else None
     rows = []
     for name, median in medians.items():
         blocks = case.upper if case.upper and case.upper in name else case.whole
@@ -116,7 +115,7 @@ def compared(case: Case, repeats: int) -> list[Row]:
             "times the published compute": reference / median,
             "times the fairer baseline": fair / median,
         }
-        if narrow and name not in published:
+        if narrow_speed and name not in published:
             # Half of the operations are forward, in float32.
             narrow_floor = operations / 2 / speed + operations / 2 / narrow_speed
             values["% of the floor with gradients in bfloat16"] = 100 * narrow_floor / median

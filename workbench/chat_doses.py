@@ -79,5 +79,4 @@ def _wait(job_id: int) -> None:
     job, progress = queue().job(job_id), queue().progress(job_id)
     if job is None or job.state not in ("queued", "running"):
         st.rerun()
-    share = progress.done / progress.total if progress and progress.total else 0.0
-    st.progress(share, text="Measuring" if progress else "Waiting for the worker")
+    st.progress(progress.share if progress else 0.0, text="Measuring" if progress else "Waiting for the worker")

@@ -62,31 +62,31 @@ def front_figure(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.
         x_title=f"{KEPT[kind]} answered, %",
         height=340,
     )
-    # Names beside points that lie close cover each other.
-    crowded = len(measured) > MOST_NAMED
-    figure.update_layout(hovermode="closest", showlegend=crowded)
-    if crowded:
-        legend = {"orientation": "v", "yanchor": "top", "y": -0.28, "yref": "paper", "title": None}
-        figure.update_layout(height=340 + 24 * (len(measured) + 1), legend=legend)
+    figure.update_layout(hovermode="closest", showlegend=False)
     for index, (one, name) in enumerate(measured):
         kept, base = _kept(one, kind), _harmful(one, attacks, "base")
         harmful = _harmful(one, attacks, "rerouted")
         assert kept is not None
         if index == 0 and base is not None:
-            _point(figure, "base", kept[0], base, BASE, named=not crowded)
+            _point(figure, "base", kept[0], base, BASE)
         if harmful is not None:
-            _point(figure, name, kept[1], harmful, run_colour(index), named=not crowded)
+            _point(figure, name, kept[1], harmful, run_colour(index))
     figure.update_xaxes(range=[-2, 104], autorangeoptions=None)
     figure.update_yaxes(range=[-2, 110])
+    if len(measured) > MOST_NAMED:
+        # Names beside points that lie close cover each other.
+        figure.update_traces(mode="markers")
+        legend = {"orientation": "v", "yanchor": "top", "y": -0.28}
+        figure.update_layout(height=340 + 24 * (len(measured) + 1), showlegend=True, legend=legend)
     return figure
 
 
-def _point(figure: go.Figure, name: str, kept: float, harmful: float, colour: str, *, named: bool) -> None:
+def _point(figure: go.Figure, name: str, kept: float, harmful: float, colour: str) -> None:
     figure.add_scatter(
         x=[100 * kept],
         y=[100 * harmful],
         name=name,
-        mode="markers+text" if named else "markers",
+        mode="markers+text",
         text=[name],
         textposition="top left" if kept > 0.6 else "top right",
         cliponaxis=False,

@@ -42,10 +42,8 @@ def _under_way(job: Job) -> None:
     elif progress is None:
         bar.progress(0.0, text=plain(f"{_name(job)}: waits for its turn"))
     else:
-        share = min(1.0, progress.done / progress.total) if progress.total else 0.0
-        counted = f" {progress.done} of {progress.total} {progress.unit}".rstrip() if progress.total else ""
         said = progress.message or progress.phase
-        bar.progress(share, text=plain(f"{_name(job)}: {said}{counted}"))
+        bar.progress(progress.share, text=plain(f"{_name(job)}: {said}{progress.counted}"))
     button.button(
         "Cancel",
         key=f"cancel_{job.id}",

@@ -60,7 +60,7 @@ def phase_text(record: Record, status: str, last: AnyEvent | None) -> str:
     if status == "queued":
         return "waits for the worker"
     if status in MOVING and last is not None and last.kind == "progress":
-        share = f" {last.done} of {last.total}" if last.total else f" {last.done}" if last.done else ""
+        share = last.counted or (f" {last.done}" if last.done else "")
         return f"{last.phase}{share}" + (f": {last.message}" if last.message else "")
     return f"step {record.step} of {record.steps}"
 

@@ -112,9 +112,8 @@ def _progress(progress: Progress | None, doing: str) -> tuple[str, float]:
     """What is being done, in words, and which share of it is done."""
     if progress is None:
         return "waits for its turn" + (f"; the worker does: {doing}" if doing else ""), 0.0
-    share = min(1.0, progress.done / progress.total) if progress.total else 0.0
-    counted = f" {progress.done} of {progress.total}" if progress.total else ""
-    return f"{progress.phase}{counted}" + (f": {progress.message}" if progress.message else ""), share
+    said = f"{progress.phase}{progress.counted}" + (f": {progress.message}" if progress.message else "")
+    return said, progress.share
 
 
 def _submit(wish: _Wish) -> None:

@@ -81,7 +81,7 @@ def _event_text(event: AnyEvent) -> str:
         case "checkpoint":
             return f"step {event.step}: {event.name}"
         case "progress":
-            share = f" {event.done} of {event.total}" if event.total else f" {event.done}" if event.done else ""
+            share = event.counted or (f" {event.done}" if event.done else "")
             return f"{event.phase}{share}" + (f" ({event.message})" if event.message else "")
         case "alert":
             return f"step {event.step}: {event.message} {event.advice}"

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from engine.compute.models import LoadedModel
+from engine.compute.models import LoadedModel, common_opening
 
 # An opening that all rows share, a chat template's most often, is run once if it is at least so long.
 SHARED_TOKENS = 8
@@ -123,8 +123,7 @@ def shared_tokens(rows: Sequence[Sequence[int]]) -> int:
     if len(rows) == 1:
         return 0
     first, last = min(map(list, rows)), max(map(list, rows))
-    most = min(map(len, rows)) - 1
-    shared = next((place for place in range(most) if first[place] != last[place]), most)
+    shared = min(common_opening(first, last), min(map(len, rows)) - 1)
     return shared if shared >= SHARED_TOKENS else 0
 
 

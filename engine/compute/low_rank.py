@@ -29,7 +29,7 @@ def quick_layers(model: LoadedModel, name: str) -> Iterator[None]:
     pass back through the base weights in bfloat16 where the processor has instructions for that: states, losses and the
     adapter's own gradients stay products in float32.
     """
-    narrow = model.spec.dtype == "auto" and model.device.type == "cpu" and multiplies_bfloat16()
+    narrow = narrows_gradients(model)
     layers = [layer for layer in model.causal_lm.modules() if isinstance(layer, LoraLayer) and _is_plain(layer, name)]
     try:
         for layer in layers:
@@ -38,6 +38,11 @@ def quick_layers(model: LoadedModel, name: str) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.__dict__.pop("forward", None)
+
+
+def narrows_gradients(model: LoadedModel) -> bool:
+    """Whether this model's gradients pass back in bfloat16 though its weights are float32."""
+    return model.spec.dtype == "auto" and model.device.type == "cpu" and multiplies_bfloat16()
 
 
 @cache

@@ -111,7 +111,11 @@ def _opening_tokens(tokenizer: PreTrainedTokenizerBase) -> int:
         texts = [chat_text(tokenizer, [Turn(role="user", content=text)]) for text in ("a", "7")]
     except ModelError:
         return 0
-    first, second = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts)
+    return common_opening(*(tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts))
+
+
+def common_opening(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens both open with."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
 
 

@@ -109,6 +109,16 @@ class Progress(Event):
         False, exclude=True, description="The work goes on in another process: no need to hurry back."
     )
 
+    @property
+    def share(self) -> float:
+        """Of all that is to do, 0 to 1; 0 where the end is not known."""
+        return min(1.0, self.done / self.total) if self.total else 0.0
+
+    @property
+    def counted(self) -> str:
+        """' 3 of 10 kB', with its space; '' where the end is not known."""
+        return f" {self.done} of {self.total} {self.unit}".rstrip() if self.total else ""
+
 
 class Alert(Event):
     """Something the supervisor should see, and what to try."""

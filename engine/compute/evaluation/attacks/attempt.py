@@ -25,6 +25,11 @@ class Options(NamedTuple):
     new_tokens: int = 64
     packages: str = ""
 
+    @property
+    def marks(self) -> list[int]:
+        """After how much of the budget a search is answered: half-way and at its end."""
+        return sorted({max(1, self.budget // 2), self.budget})
+
 
 class Attempt(NamedTuple):
     """One answer. budget: what had been spent when it was given.  prompt_ids: what the model read, up to where the

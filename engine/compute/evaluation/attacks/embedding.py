@@ -128,13 +128,12 @@ def _searches(
 ) -> Attempts:
     """Every search on every row, answered half-way and at its end."""
     found: list[list[Attempt]] = [[] for _ in rows]
-    marks = sorted({max(1, options.budget // 2), options.budget})
     parts = len(rows) * len(searches)
     for place, row in enumerate(rows):
         request = tuple(request_ids(model, row.prompt))
         for number, search in enumerate(searches):
             done = place * len(searches) + number
-            steps = optimise(model, adapter, row, search, marks)
+            steps = optimise(model, adapter, row, search, options.marks)
             moved = yield from told(steps, partial(_share, done, parts, options.budget))
             for budget, suffix in moved.suffixes.items():
                 asked = f"{row.prompt} (and {len(suffix)} free vectors that began as: {search.start.strip()})"

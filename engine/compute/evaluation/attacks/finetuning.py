@@ -34,13 +34,12 @@ def finetuning(model: LoadedModel, adapter: str | None, rows: Sequence[Evaluatio
         return [[Attempt(1, tuple(p), tuple(a))] for p, a in zip(prompts, plain, strict=True)]
     pairs = yield from told(examples(model), partial(_share, 0.0))
     found: list[list[Attempt]] = [[] for _ in rows]
-    marks = sorted({max(1, options.budget // 2), options.budget})
     with throw_away_copy(model, adapter) as copy:
         steps = undo(model, copy, pairs, options.budget, seed=options.seed)
         for step in range(1, options.budget + 1):
             next(steps)
             yield 0.1 + 0.5 * step / options.budget
-            if step in marks:
+            if step in options.marks:
                 said = yield from told(answers(model, copy, prompts, options), partial(_share, 0.6))
                 for row, prompt, ids in zip(found, prompts, said, strict=True):
                     row.append(Attempt(step, tuple(prompt), tuple(ids), (), f"after {step} steps of fine-tuning"))

@@ -37,10 +37,9 @@ class Found(NamedTuple):
 def gcg(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], options: Options) -> Attempts:
     """A suffix for each request, answered half-way and at the end; the budget is the steps of its search."""
     library = _nanogcg()
-    marks = sorted({max(1, options.budget // 2), options.budget})
     found: list[list[Attempt]] = []
     for place, row in enumerate(rows):
-        steps = optimise(model, adapter, row, marks, seed=mix(options.seed, row.prompt), library=library)
+        steps = optimise(model, adapter, row, options.marks, seed=mix(options.seed, row.prompt), library=library)
         best = yield from told(steps, partial(_share, place, len(rows), options.budget))
         asked = {step: f"{row.prompt} {decode(model, suffix)}" for step, suffix in best.suffixes.items()}
         prompts = [request_ids(model, text) for text in asked.values()]
