@@ -1,16 +1,19 @@
-"""One child process with one thread for steps that cannot be divided: fitting a map, probing every block.
+"""Child processes for steps that cannot be divided: one with one thread for fitting a map or probing every block, and
+commands that are run to their end.
 
-It starts on first use, loads its libraries once, and is started again if it dies. Jobs wait for it without holding the
-worker's loop. Knows nothing of what it computes.
+The first starts on first use, loads its libraries once, and is started again if it dies. Jobs wait for either without
+holding the worker's loop. Knows nothing of what they compute.
 """
 
 import importlib
 import multiprocessing
 import os
 import signal
+import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -55,6 +58,26 @@ def in_child(
             _kill_child()
         if progress is not None:
             progress.unlink(missing_ok=True)
+
+
+def run_to_end(
+    command: Sequence[str], tell: Callable[[], Progress], *, environment: Mapping[str, str], folder: Path | None = None
+) -> Generator[Progress, None, tuple[int, list[str]]]:
+    """Run a command in `folder`; yields what `tell` says until it ends, and returns its exit code and the lines that it
+    printed. Closing the generator ends the command."""
+    with tempfile.TemporaryFile() as output:
+        child = subprocess.Popen(
+            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        )
+        try:
+            while child.poll() is None:
+                yield tell()
+        finally:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+        output.seek(0)
+        return child.returncode, output.read().decode(errors="replace").strip().splitlines()
 
 
 def _kill_child() -> None:

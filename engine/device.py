@@ -4,7 +4,6 @@ A job acquires the base model and attaches the states it needs; what it holds is
 """
 
 import os
-import subprocess
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator
@@ -15,6 +14,7 @@ from typing import NamedTuple
 
 import torch
 
+from engine.child import run_to_end
 from engine.compute.bundled import bundled_folder
 from engine.compute.checkpoints import read_adapter_weights
 from engine.compute.models import (
@@ -127,29 +127,14 @@ def converted(spec: ModelSpec, settings: Settings) -> Generator[Event, None, Non
     """The bundled model is converted once, in a child process, since that cannot be divided."""
     if spec.name != BUNDLED_MODEL or bundled_folder(settings.models):
         return
-    child = subprocess.Popen(
+    code, lines = yield from run_to_end(
         [sys.executable, "-m", "engine", "prepare"],
-        cwd=ROOT,
-        env=_environment(settings),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+        lambda: Progress(phase="converting", message="Converting the bundled model, once (25 to 60 s)", elsewhere=True),
+        environment=_environment(settings),
+        folder=ROOT,
     )
-    try:
-        while True:
-            try:
-                output, _ = child.communicate(timeout=0.01)
-                break
-            except subprocess.TimeoutExpired:
-                yield Progress(
-                    phase="converting", message="Converting the bundled model, once (25 to 60 s)", elsewhere=True
-                )
-    finally:
-        if child.poll() is None:
-            child.kill()
-    if child.returncode != 0:
-        raise ModelError((output.strip().splitlines() or ["The bundled model could not be converted."])[-1])
+    if code != 0:
+        raise ModelError((lines or ["The bundled model could not be converted."])[-1])
 
 
 def _environment(settings: Settings) -> dict[str, str]:

