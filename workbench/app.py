@@ -7,6 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from workbench.ending import end_in_time
 from workbench.frame import caught, places
 from workbench.sidebar import sidebar
 
@@ -22,5 +23,6 @@ st.set_page_config(
 )
 page = st.navigation([st.Page(start, default=True, visibility="hidden"), *places().values()])
 with st.sidebar, caught():
+    end_in_time()
     sidebar()
 page.run()

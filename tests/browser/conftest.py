@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from find_chromium import chromium
 from making import write_prompts, write_tiny_model
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from server import Server
 
 from engine.records.jobs import Queue
 from engine.records.settings import Settings, read_settings
 
+PATIENCE = 30_000
+"""Milliseconds until something counts as missing: a first page takes 10 seconds on a busy machine."""
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -61,6 +63,7 @@ def browser() -> Iterator[Browser]:
     assert path, "no Chromium: run `make browser`"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
+        expect.set_options(timeout=PATIENCE)
         yield browser
         browser.close()
 
@@ -69,6 +72,6 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1440, "height": 1000})
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(PATIENCE)
     yield page
     context.close()

@@ -4,10 +4,12 @@ import json
 import os
 import re
 import signal
+import socket
 import time
 from pathlib import Path
 
 import pytest
+import streamlit
 from dragging import drag
 from making import wait_for
 from playwright.sync_api import Page, expect
@@ -159,6 +161,19 @@ def test_a_second_tab_and_a_server_restart_show_the_same_run(server: Server, pag
         expect(page.get_by_test_id("stMetric").filter(has_text="Held-out cosine")).to_contain_text("0.25")
         server.stop()
         server.start()
+
+
+def test_a_browser_that_reads_no_further_does_not_keep_the_server_alive(server: Server, page: Page):
+    page.goto(server.url)
+    expect(page.get_by_text("Worker", exact=True)).to_be_visible()
+    served = Path(streamlit.__file__).parent / "static"
+    largest = max(served.rglob("*.js"), key=lambda script: script.stat().st_size)
+    with socket.socket() as reader:
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.connect(("localhost", server.port))
+        reader.sendall(f"GET /{largest.relative_to(served)} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert reader.recv(15) == b"HTTP/1.1 200 OK"
+        server.stop()
 
 
 def test_wrong_blocks_are_refused_beside_the_widget(server: Server, page: Page):

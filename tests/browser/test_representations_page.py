@@ -3,7 +3,6 @@ is nothing to see. Captures are made ones where no model is needed; maps of them
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,14 +26,6 @@ FRAME = """graph => ["xaxis", "xaxis2", "yaxis", "yaxis2"].flatMap(
     axis => graph._fullLayout?.[axis]?.range?.slice() ?? [])"""
 WORDS = "graphs => graphs.flatMap(graph => graph.layout?.xaxis?.ticktext ?? [])"
 RIGHT_MAP = "graph => graph._fullData.filter(trace => trace.xaxis === 'x2').flatMap(trace => Array.from(trace.x))"
-
-
-@pytest.fixture(autouse=True)
-def patience() -> Iterator[None]:
-    """The worker fits maps while the page is drawn: on two cores that takes longer than the usual five seconds."""
-    expect.set_options(timeout=30_000)
-    yield
-    expect.set_options(timeout=5_000)
 
 
 def finished_run(server: Server, *, name: str = "broken") -> Run:
