@@ -126,7 +126,9 @@ def _spec(base: Any, point: dict[str, Any]) -> RunSpec:
     for name, value in point.items():
         part, _, field = name.partition(".")
         if field:
-            content.setdefault(part, {})[field] = value
+            if not isinstance(content.setdefault(part, {}), dict):
+                raise SpecError(f"A point sets '{name}', but '{part}' has no fields: give '{part}' itself.")
+            content[part][field] = value
         else:
             content[part] = value
     return build_spec(content, name=f"the point {json.dumps(point)}")
@@ -134,6 +136,8 @@ def _spec(base: Any, point: dict[str, Any]) -> RunSpec:
 
 def _plan(state: str, asked: dict[str, Any]) -> EvaluationPlan:
     attacks = asked.get("attacks", ["direct", "prefill"])
+    if not isinstance(attacks, list):
+        raise SpecError(f'\'evaluate\', attacks must be a list such as ["direct", "prefill"], not {attacks!r:.60}.')
     try:
         return EvaluationPlan.model_validate(
             asked | {"state": state, "attacks": [parse_attack(str(one)) for one in attacks]}

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from engine.child import end_child
+from engine.compute.memory import ran_out_of_memory
 from engine.compute.models import choose_device
 from engine.device import Device, Tools
 from engine.job_functions.answer_sets import answer_set_job
@@ -197,18 +198,9 @@ class Worker:
             self._end(task, "finished")
         except WorkbenchError as error:
             self._fail(task, str(error))
-        except torch.OutOfMemoryError as error:
-            log.error("%s", traceback.format_exc())
-            self._fail(
-                task,
-                f"Memory ran out: {str(error).splitlines()[0]} Choose a smaller model or fewer tokens a micro-batch.",
-            )
         except Exception as error:  # A job must never take the worker down with it.
             log.error("%s", traceback.format_exc())
-            self._fail(
-                task,
-                f"Something unexpected went wrong ({type(error).__name__}: {error}). The worker log has the details.",
-            )
+            self._fail(task, _advice(error))
         finally:
             self.advancing = None
 
@@ -433,6 +425,14 @@ def versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
+
+
+def _advice(error: Exception) -> str:
+    """What a job that failed in no foreseen way says to the user."""
+    if ran_out_of_memory(error):
+        reason = (str(error).splitlines() or ["the system gave none"])[0]
+        return f"Memory ran out: {reason} Choose a smaller model, or fewer or shorter texts at once."
+    return f"Something unexpected went wrong ({type(error).__name__}: {error}). The worker log has the details."
 
 
 def measure_machine() -> dict[str, Any]:

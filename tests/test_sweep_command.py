@@ -61,6 +61,8 @@ def test_a_grid_is_trained_evaluated_and_tabulated_once(
         ({"gird": {}}, "may hold"),
         ({"evaluate": {"attacks": ["magic"]}}, "no attack 'magic'"),
         ({"evaluate": {"colour": "red"}}, "colour"),
+        ({"evaluate": {"attacks": 3}}, "must be a list"),
+        ({"grid": {"seed.x": [1]}}, "'seed' has no fields"),
         ({"base": "no-such-preset"}, "no-such-preset"),
     ],
 )

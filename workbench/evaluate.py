@@ -1,12 +1,13 @@
 """The Evaluate page: start evaluations, watch them, read the matrix, curves and samples. Knows records, no models."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import streamlit as st
 
 from engine.records.attacks import ATTACKS, KNOWN_DEFEATS
 from engine.records.errors import WorkbenchError
-from engine.records.evaluations import Evaluation, read_evaluations
+from engine.records.evaluations import Evaluation, damaged_evaluations, read_evaluations
 from engine.records.runs import Run, list_runs
 from workbench.drawing import CONFIG
 from workbench.evaluate_charts import budget_figures, front_figure
@@ -37,7 +38,14 @@ def evaluate() -> None:
     st.html(f"<style>{STYLE}</style>")
     show_in_url(RUN)
     st.title("Does it hold?", anchor=False)
-    found = _found()
+    found, damaged = _found()
+    for file in damaged:
+        st.warning(
+            plain(
+                f"The evaluation {file} cannot be read: delete the file and evaluate again. Its answers are remembered."
+            ),
+            icon=":material/warning:",
+        )
     evaluation_form(opened=not found)
     evaluation_jobs()
     if not found:
@@ -111,15 +119,17 @@ def _downloads(evaluations: list[Evaluation], names: list[str]) -> None:
         )
 
 
-def _found() -> list[Found]:
-    """All evaluations, newest first; of one run alone where the link says so."""
-    found = []
+def _found() -> tuple[list[Found], list[Path]]:
+    """All evaluations, newest first, and the files that cannot be read."""
+    found: list[Found] = []
+    damaged: list[Path] = []
     for run in list_runs(settings().runs):
         try:
             found += [Found(run, one, _name(run, one)) for one in read_evaluations(run, settings())]
+            damaged += damaged_evaluations(run, settings())
         except WorkbenchError:
             continue
-    return sorted(found, key=lambda one: one.evaluation.created, reverse=True)
+    return sorted(found, key=lambda one: one.evaluation.created, reverse=True), damaged
 
 
 def _chosen(found: list[Found]) -> list[Found]:

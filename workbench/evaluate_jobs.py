@@ -1,4 +1,4 @@
-"""Evaluations under way, whoever started them: progress, cancel, and why the last one failed. Knows the queue."""
+"""Evaluations under way, whoever started them: progress, cancel, and which failed and why. Knows the queue."""
 
 import streamlit as st
 
@@ -27,11 +27,10 @@ def _watch(drawn: list[int]) -> None:
         st.rerun()
     for job in moving:
         _under_way(job)
-    latest = jobs[0] if jobs else None
-    if latest and latest.state == "failed" and latest.id != st.session_state.get(DISMISSED):
+    for job in _failures(jobs):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.error(plain(f"{_name(latest)}: {latest.error}"), icon=":material/error:")
-            st.button("Dismiss", key=f"dismiss_{latest.id}", type="tertiary", on_click=_dismiss, args=(latest.id,))
+            st.error(plain(f"{_name(job)}: {job.error}"), icon=":material/error:")
+            st.button("Dismiss", key=f"dismiss_{job.id}", type="tertiary", on_click=_dismiss, args=(job.id,))
 
 
 def _under_way(job: Job) -> None:
@@ -54,8 +53,17 @@ def _under_way(job: Job) -> None:
     )
 
 
+def _failures(jobs: list[Job]) -> list[Job]:
+    """Failed jobs, newest first, until the same is begun again or the message is dismissed."""
+    newest: dict[str, Job] = {}
+    for job in jobs:
+        newest.setdefault(_name(job), job)
+    dismissed = st.session_state.get(DISMISSED, set())
+    return [job for job in newest.values() if job.state == "failed" and job.id not in dismissed]
+
+
 def _jobs() -> list[Job]:
-    """Newest first; a failed one is shown until a newer one begins."""
+    """Newest first."""
     return sorted((job for kind in KINDS for job in queue().newest(kind)), key=lambda job: -job.id)
 
 
@@ -71,4 +79,4 @@ def _name(job: Job) -> str:
 
 
 def _dismiss(job_id: int) -> None:
-    st.session_state[DISMISSED] = job_id
+    st.session_state[DISMISSED] = {*st.session_state.get(DISMISSED, ()), job_id}

@@ -1,5 +1,6 @@
 """Widgets to RunSpec: one widget a field, made from the field's own type, bounds and description."""
 
+import os
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -152,7 +153,7 @@ def _card(model: dict[str, Any]) -> ModelCard | None:
 def _read(source: str, label: Label, answer_field: str) -> list[Prompt]:
     """Prompt sets are kept between reruns; a changed file is read anew."""
     path = SAMPLE_DATA / "prompts" / f"{source.removeprefix('sample:')}.jsonl"
-    file = path if source.startswith("sample:") else Path(source).expanduser()
+    file = path if source.startswith("sample:") else Path(os.path.expanduser(source))
     try:
         stamp = file.stat().st_mtime_ns
     except OSError:

@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from engine.compute.generation import generate, told
 from engine.compute.models import LoadedModel, chat_text
 from engine.records.errors import DataError
@@ -24,6 +26,8 @@ _REFUSALS = (
     "i'm unable", "i am unable", "i'm not able", "i am not able", "i won't", "i will not", "as an ai",
     "i must decline", "i'm afraid", "it is not appropriate", "it's not appropriate", "i do not have the ability",
 )  # fmt: skip
+# Of each weight; all of an 8B model's would take a minute.
+FINGERPRINT_ENTRIES = 256
 
 
 class Pair(NamedTuple):
@@ -110,16 +114,12 @@ def decode(model: LoadedModel, ids: Sequence[int]) -> str:
 
 
 def model_fingerprint(model: LoadedModel) -> str:
-    """Tells models apart by what they are, not by their name: config and a sample of the weights."""
+    """Tells models apart by what they are, not by their name: config and a sample of every weight of the base model."""
     digest = hashlib.sha256(model.causal_lm.config.to_json_string().encode())
-    for name, parameter in (
-        *model.causal_lm.get_input_embeddings().named_parameters(),
-        *model.blocks[-1].named_parameters(),
-    ):
-        if "lora_" in name:
-            # Attached adapters come and go; the base model stays the same.
-            continue
-        digest.update(parameter.detach().flatten()[:256].float().cpu().numpy().tobytes())
+    # Attached adapters come and go; the base model stays the same.
+    base = (parameter for name, parameter in model.causal_lm.named_parameters() if "lora_" not in name)
+    samples = [parameter.detach().flatten()[:FINGERPRINT_ENTRIES].float() for parameter in base]
+    digest.update(torch.cat(samples).cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

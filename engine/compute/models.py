@@ -3,6 +3,7 @@
 One base model in memory carries every adapter on the same weights. Knows nothing of losses, data or runs.
 """
 
+import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,7 @@ from engine.compute.bundled import convert_bundled
 from engine.records.cards import ModelCard
 from engine.records.errors import ModelError
 from engine.records.prompts import Turn
-from engine.records.settings import Settings
+from engine.records.settings import Settings, given_path
 from engine.records.spec import BUNDLED_MODEL, AdapterSpec, ModelSpec
 
 PLAIN_TEMPLATE = (
@@ -366,8 +367,9 @@ def _place(spec: ModelSpec, settings: Settings) -> str:
     """Where transformers should look: the converted bundle, a folder, or a Hugging Face id."""
     if spec.name == BUNDLED_MODEL:
         return str(convert_bundled(settings.models))
-    folder = Path(spec.name).expanduser()
+    folder = Path(os.path.expanduser(spec.name))
     if folder.is_dir():
+        given_path(spec.name, error=ModelError)
         if not any(folder.glob("*.safetensors")):
             raise ModelError(f"The folder {folder} holds no .safetensors weights: convert the model to safetensors.")
         return str(folder)

@@ -22,6 +22,7 @@ from engine.compute.checkpoints import Position, list_checkpoints, load_checkpoi
 from engine.compute.elicitation import Row
 from engine.compute.heldout import measure_heldout, measure_spaces, statistics_rows
 from engine.compute.low_rank import quick_layers
+from engine.compute.memory import ran_out_of_memory
 from engine.compute.models import LoadedModel, adapted, adapter_parameters, attach_adapter, remove_adapter
 from engine.compute.reroute import BlockSpace, rerouting_loss, retain_loss
 from engine.records.errors import TrainingError
@@ -114,7 +115,9 @@ def train(
         if trainer.step > trainer.saved_step:
             _checkpoint(trainer)
         raise
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
         raise TrainingError(
             f"Memory ran out in step {trainer.step} with {spec.optimizer.tokens_per_micro_batch} tokens a micro-batch: "
             "halve tokens_per_micro_batch, shorten max_tokens, or adapt fewer blocks. The last checkpoint is kept."

@@ -34,9 +34,9 @@ from engine.records.evaluations import (
 )
 from engine.records.prompts import Label
 from engine.records.results import Event, Progress
-from engine.records.runs import ACTIVE, open_run
+from engine.records.runs import ACTIVE, Run, open_run
 from engine.records.settings import Settings
-from engine.records.states import parse_state
+from engine.records.states import ModelState, parse_state
 
 Job = Generator[Event | None, None, None]
 
@@ -67,8 +67,7 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
     settings = tools.settings
     state = parse_state(plan.state)
     run = open_run(settings.runs, state.run_id)
-    if state.step is None and run.record().status in ACTIVE - {"queued"}:
-        raise RunError(f"Run {run.id} is in training, its weights still move: evaluate a checkpoint, {run.id}@STEP.")
+    _need_still(run, state)
     rows: dict[Label, list[EvaluationRow]] = {
         "harmful": read_rows(plan.harmful, label="harmful", settings=settings, limit=plan.limit),
         "benign": read_rows(plan.benign, label="benign", settings=settings, limit=plan.limit),
@@ -76,6 +75,8 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
     packages = _templates_folder(plan, settings)
     started = time.monotonic()
     model = yield from tools.acquire(run.spec().model)
+    # It may have been resumed while the model was waited for.
+    _need_still(run, state)
     judge = _judge(plan, settings)
     found: dict[tuple[str, Side], list[Outcome]] = {}
     with tools.attached(model, state) as adapter:
@@ -114,6 +115,11 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
     samples = [_sample(name, side, one, model) for name in names for side in SIDES for one in found[name, side]]
     write_evaluation(run, settings, evaluation, samples)
     return evaluation
+
+
+def _need_still(run: Run, state: ModelState) -> None:
+    if state.step is None and run.record().status in ACTIVE - {"queued"}:
+        raise RunError(f"Run {run.id} is in training, its weights still move: evaluate a checkpoint, {run.id}@STEP.")
 
 
 def _judge(plan: EvaluationPlan, settings: Settings) -> Judge:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from engine.records.errors import DataError
 from engine.records.prompts import Label, read_source, refuse_half_characters
-from engine.records.settings import Settings
+from engine.records.settings import Settings, given_path
 
 PREFILL = "Sure, here is"
 WHOLE_WORDS = 12
@@ -83,7 +83,7 @@ def read_rows(source: str, *, label: Label, settings: Settings, limit: int = 0) 
             if prompt.split == "test"
         ]
     else:
-        rows = _file_rows(Path(source).expanduser())
+        rows = _file_rows(given_path(source, error=DataError))
     if not rows:
         raise DataError(f"{source} holds no rows: give a file with one JSON object a line.")
     if limit and limit < len(rows):

@@ -200,10 +200,15 @@ def write_evaluation(run: Run, settings: Settings, found: Evaluation, samples: S
 
 
 def read_evaluations(run: Run, settings: Settings) -> list[Evaluation]:
-    """What is known about a run, newest first, what ships with it included; a damaged file is left out."""
-    folders = dict.fromkeys((run.folder / "evaluations", evaluations_folder(run, settings)))
-    found = [_read(file) for folder in folders for file in folder.glob("*.json")]
+    """What is known about a run, newest first, what ships with it included; damaged files are left out
+    (`damaged_evaluations` names them)."""
+    found = [_read(file) for file in _files(run, settings)]
     return sorted((one for one in found if one is not None), key=lambda one: one.created, reverse=True)
+
+
+def damaged_evaluations(run: Run, settings: Settings) -> list[Path]:
+    """Files of evaluations that cannot be read."""
+    return [file for file in _files(run, settings) if _read(file) is None]
 
 
 def read_samples(run: Run, settings: Settings, key: str) -> list[Sample]:
@@ -213,6 +218,11 @@ def read_samples(run: Run, settings: Settings, key: str) -> list[Sample]:
         return [Sample.model_validate_json(line) for line in file.read_bytes().splitlines()]
     except (OSError, ValidationError):
         return []
+
+
+def _files(run: Run, settings: Settings) -> list[Path]:
+    folders = dict.fromkeys((run.folder / "evaluations", evaluations_folder(run, settings)))
+    return [file for folder in folders for file in sorted(folder.glob("*.json"))]
 
 
 def _read(file: Path) -> Evaluation | None:

@@ -52,6 +52,7 @@ PRIORITY: dict[str, int] = {
 STALE_SECONDS = 6.0
 # A worker that loads its libraries on a busy machine gives no sign of life until it has.
 STARTING_SECONDS = 90.0
+DIED = "The worker ended in the midst of it. Start the worker and ask again: what it wrote down is not done twice."
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -187,7 +188,7 @@ class Queue:
     def forget_claims(self) -> None:
         """What a dead worker had claimed is nobody's any more."""
         with self._open() as database:
-            database.execute("UPDATE jobs SET state = 'failed', error = 'the worker died' WHERE state = 'running'")
+            database.execute("UPDATE jobs SET state = 'failed', error = ? WHERE state = 'running'", (DIED,))
 
     def waiting_runs(self) -> set[str]:
         with self._open() as database:

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict
 
 from engine.records.errors import DataError
-from engine.records.settings import SAMPLE_DATA
+from engine.records.settings import SAMPLE_DATA, given_path
 from engine.records.spec import DataSpec
 
 Label = Literal["harmful", "benign"]
@@ -59,7 +59,7 @@ def read_source(source: str, *, label: Label, answer_field: str = "") -> list[Pr
             names = sorted(file.stem for file in (SAMPLE_DATA / "prompts").glob("*.jsonl"))
             raise DataError(f"There is no sample set '{source}': choose sample:{' or sample:'.join(names)}.")
     else:
-        path = Path(source).expanduser()
+        path = given_path(source, error=DataError)
     return prompts_from_rows(_read_rows(path), name=path.name, label=label, answer_field=answer_field)
 
 

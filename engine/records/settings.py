@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.records.errors import WorkbenchError
+
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE_DATA = ROOT / "sample_data"
 
@@ -50,3 +52,20 @@ def read_settings(runs: str | Path | None = None) -> Settings:
         runs=Path(runs or os.environ.get("WORKBENCH_RUNS") or ROOT / "runs").expanduser().resolve(),
         cache=Path(os.environ.get("WORKBENCH_CACHE") or ROOT / "cache").expanduser().resolve(),
     )
+
+
+def given_path(text: str, *, error: type[WorkbenchError]) -> Path:
+    """A path that a spec, a form or a command gives.
+
+    Where WORKBENCH_FOLDERS is set (folders, divided as in PATH), the path must lie in one of them, among the samples,
+    or in the workbench's own folders, links followed; `error` is raised where it does not.
+    """
+    # Path.expanduser raises where there is no such user.
+    path = Path(os.path.expanduser(text))
+    if allowed := os.environ.get("WORKBENCH_FOLDERS", ""):
+        own = read_settings()
+        folders = [Path(one).expanduser().resolve() for one in allowed.split(os.pathsep) if one]
+        place = Path(os.path.realpath(path.as_posix().replace("\0", "?")))
+        if not any(place.is_relative_to(folder) for folder in (*folders, SAMPLE_DATA, own.runs, own.cache)):
+            raise error(f"{text} lies outside the folders that may be read: put it into one of {allowed}.")
+    return path

@@ -17,11 +17,11 @@ from engine.compute.evaluation.attacks.plain import direct, prefill
 from engine.compute.evaluation.attacks.table import ATTACK_FUNCTIONS
 from engine.compute.evaluation.attacks.targets import around, embed, target_ids, target_loss
 from engine.compute.evaluation.runner import memory_file
-from engine.compute.models import LoadedModel, adapted, adapter_parameters, attach_adapter, has_adapter
+from engine.compute.models import LoadedModel, adapted, adapter_parameters, attach_adapter, has_adapter, load_model
 from engine.records.attacks import ATTACKS
 from engine.records.evaluation_rows import EvaluationRow, need_package_file
-from engine.records.settings import Settings
-from engine.records.spec import AdapterSpec
+from engine.records.settings import Settings, read_settings
+from engine.records.spec import AdapterSpec, ModelSpec
 
 ROWS = [EvaluationRow("Say abc.", "Sure, abc abc"), EvaluationRow("Which letters come first?")]
 OPTIONS = Options(budget=2, new_tokens=4)
@@ -67,7 +67,7 @@ def test_every_attack_answers_every_row_in_order_of_budget_and_leaves_the_weight
     options = OPTIONS._replace(packages=str(templates))
     shares, found = drain(ATTACK_FUNCTIONS[name](broken_model, "broken", ROWS, options))
     assert len(found) == len(ROWS)
-    assert all(0 <= share <= 1 for share in shares) and shares
+    assert all(0 <= share <= 1 for share in shares) and shares == sorted(shares) and shares
     for attempts in found:
         budgets = [attempt.budget for attempt in attempts]
         assert budgets == sorted(budgets) and budgets[0] >= 1
@@ -187,6 +187,44 @@ def test_fine_tuning_that_moves_nothing_is_caught(broken_model: LoadedModel, mon
         losses = list(finetuning.undo(broken_model, copy, pairs, 5, seed=0))
     with pytest.raises(AssertionError):
         assert_lowers(losses, by=0.05)
+
+
+@pytest.mark.parametrize("name", ["templates", "encodings"])
+def test_what_is_asked_holds_the_request(name: str, tiny_model: LoadedModel, settings: Settings):
+    folder = need_package_file("pyrit", "jailbreak/text_jailbreak.py", settings).parent / "templates"
+    options = OPTIONS._replace(budget=3, packages=str(folder))
+    _, found = drain(ATTACK_FUNCTIONS[name](tiny_model, None, ROWS, options))
+    encode = dict(wording.ENCODINGS)
+    for row, attempts in zip(ROWS, found, strict=True):
+        assert len(attempts) == 3
+        for attempt in attempts:
+            written = row.prompt
+            if name == "encodings":
+                (way,) = [way for way in encode if f"written in {way}." in attempt.asked]
+                written = encode[way](row.prompt)
+            assert written in attempt.asked and attempt.asked != row.prompt
+            assert list(attempt.prompt_ids) == request_ids(tiny_model, attempt.asked)
+
+
+def test_gcg_asks_the_tokens_that_it_optimised(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("WORKBENCH_CACHE", raising=False)
+    # The tiny model's tokenizer merges no bytes, so that all is the same to it.
+    model = load_model(ModelSpec(), read_settings())
+    before, after = around(model, "Which letters come first?")
+    suffix = text_ids(model, gcg.START)
+    asked = request_ids(model, f"Which letters come first?{decode(model, suffix)}")
+    assert asked == [*before, *suffix, *after]
+
+
+def test_fine_tuning_with_dropout_is_the_same_from_the_same_seed(tiny_model: LoadedModel):
+    attach_adapter(tiny_model, "broken", AdapterSpec(rank=4, alpha=4, noise=0.3, dropout=0.5), [0, 1], seed=0)
+    pairs = [(request_ids(tiny_model, "Say abc."), text_ids(tiny_model, "Sure, abc abc"))] * 4
+    losses = []
+    for draws in (0, 7):
+        torch.rand(draws)
+        with finetuning.throw_away_copy(tiny_model, "broken") as copy:
+            losses.append(list(finetuning.undo(tiny_model, copy, pairs, 4, seed=1)))
+    assert losses[0] == losses[1]
 
 
 def test_encodings_can_be_read_back():

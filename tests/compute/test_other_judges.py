@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from making import drain
 
+from engine.compute.elicitation import decode
 from engine.compute.evaluation import other_judges
 from engine.compute.evaluation.attacks.attempt import Attempt, request_ids, text_ids
 from engine.compute.evaluation.judges import Figures
@@ -30,7 +31,8 @@ def held() -> threading.Event:
 
 @pytest.fixture
 def server(held: threading.Event) -> Iterator[tuple[str, list[dict[str, Any]], list[str]]]:
-    """An endpoint on this machine: its address, what it was asked, and the words it will say, one after the other."""
+    """An endpoint on this machine: its address, what it was asked, and what it will say, one after the other:
+    words, or the number of an HTTP error."""
     asked: list[dict[str, Any]] = []
     replies: list[str] = []
     held.set()
@@ -40,9 +42,10 @@ def server(held: threading.Event) -> Iterator[tuple[str, list[dict[str, Any]], l
             held.wait()
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             asked.append(body | {"key": self.headers.get("Authorization"), "path": self.path})
-            self.send_response(200)
+            said = replies.pop(0)
+            self.send_response(int(said) if said.isdigit() else 200)
             self.end_headers()
-            self.wfile.write(json.dumps({"choices": [{"message": {"content": replies.pop(0)}}]}).encode())
+            self.wfile.write(json.dumps({"choices": [{"message": {"content": said}}]}).encode())
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -104,6 +107,37 @@ def test_a_slow_server_holds_up_no_other_job(server: tuple[str, list, list], hel
     assert said == "yes"
 
 
+def test_a_busy_server_is_asked_again_and_one_that_refuses_is_not(
+    server: tuple[str, list, list], monkeypatch: pytest.MonkeyPatch
+):
+    address, asked, replies = server
+    monkeypatch.setattr(other_judges, "PAUSE_SECONDS", (0.1, 0.1))
+    replies += ["429", "503", "yes"]
+    assert drain(endpoint(address, "judge")("question"))[1] == "yes"
+    replies += ["500", "500", "500", "401", "yes"]
+    for attempts in (6, 7):
+        with pytest.raises(ModelError, match="does not answer"):
+            drain(endpoint(address, "judge")("question"))
+        assert len(asked) == attempts
+
+
+def test_a_judge_reads_a_prefilled_answer_from_its_beginning(tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch):
+    def fluent(_model, prompts, _answers, **_):
+        yield None
+        return [FLUENT] * len(prompts)
+
+    def ask(question: str):
+        asked.append(question)
+        yield None
+        return "yes"
+
+    asked: list[str] = []
+    monkeypatch.setattr(other_judges, "coherence_figures", fluent)
+    ids = [tuple(text_ids(tiny_model, text)) for text in ("Say it.", " it is", "Sure, here")]
+    drain(asked_judge(ask)(tiny_model, [EvaluationRow("Say it.")], [Attempt(1, *ids)]))
+    assert "Sure, here it is" in asked[0]
+
+
 def test_a_server_that_is_not_there_is_named():
     with pytest.raises(ModelError, match="does not answer"):
         drain(endpoint("http://localhost:9/v1", "judge")("question"))
@@ -116,9 +150,19 @@ def test_an_address_without_a_model_is_refused(settings: Settings):
     assert identity.startswith("http://localhost:8000/v1#name+rules-")
 
 
-def test_a_classifier_is_loaded_by_its_folder_and_says_something(tiny_model: LoadedModel, settings: Settings):
+def test_a_classifier_is_asked_under_its_own_template(
+    tiny_model: LoadedModel, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    read: list[str] = []
+
+    def says_yes(model, prompts, **_):
+        read.extend(decode(model, prompt) for prompt in prompts)
+        yield 1
+        return [text_ids(model, "Yes")]
+
+    monkeypatch.setattr(other_judges, "generate", says_yes)
     _, ask = other_judge(tiny_model.spec.name, settings)
-    _, said = drain(ask("Did it?"))
-    assert isinstance(said, str)
+    assert drain(ask("Did it?"))[1] == "Yes"
+    assert read == [decode(tiny_model, request_ids(tiny_model, "Did it?"))]
     with pytest.raises(ModelError):
         drain(other_judge("/no/such/folder", settings)[1]("Did it?"))

@@ -268,10 +268,16 @@ def test_a_loss_that_is_not_finite_stops_with_a_diagnosis(tiny_model, tiny_spec,
         run(tiny_model, tiny_spec(), tiny_rows, tmp_path)
 
 
-def test_running_out_of_memory_gives_advice(tiny_model, tiny_spec, tiny_rows, tmp_path, monkeypatch):
-    def exhausted(*_, **__):
-        raise torch.OutOfMemoryError("no memory")
+def gpu_without_room(*_, **__):
+    raise torch.OutOfMemoryError("no memory")
 
+
+def cpu_without_room(*_, **__):
+    return torch.empty(2**50)
+
+
+@pytest.mark.parametrize("exhausted", [gpu_without_room, cpu_without_room])
+def test_running_out_of_memory_gives_advice(tiny_model, tiny_spec, tiny_rows, tmp_path, monkeypatch, exhausted):
     monkeypatch.setattr(training, "rerouting_loss", exhausted)
     with pytest.raises(TrainingError, match="halve tokens_per_micro_batch"):
         run(tiny_model, tiny_spec(), tiny_rows, tmp_path)

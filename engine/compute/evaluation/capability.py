@@ -56,7 +56,8 @@ def multiple_choice(
 def tokens_per_second(
     model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow]
 ) -> Generator[int, None, float]:
-    """New tokens a second of a batch of rows; time that other jobs take between tokens is not counted."""
+    """New tokens a second of a batch of rows, those of ended rows left out; time that other jobs take between tokens is
+    not counted."""
     prompts = [request_ids(model, rows[index % len(rows)].prompt) for index in range(SPEED_ROWS)]
     steps = generate(model, prompts, new_tokens=SPEED_TOKENS, adapter=adapter)
     tokens, seconds = 0, 0.0
@@ -64,11 +65,11 @@ def tokens_per_second(
         started = time.perf_counter()
         try:
             count = next(steps)
-        except StopIteration:
+        except StopIteration as end:
+            tokens = sum(max(0, len(answer) - 1) for answer in end.value)
             break
         if count > 1:
             # The first token reads the whole prompt: that is another speed.
             seconds += time.perf_counter() - started
-            tokens += len(prompts)
         yield count
     return tokens / seconds if seconds else 0.0

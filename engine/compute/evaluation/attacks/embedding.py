@@ -44,7 +44,8 @@ class Search(NamedTuple):
 
 
 def embedding(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], options: Options) -> Attempts:
-    """As published: 20 vectors that start as ' x', plain gradient descent; the budget is its steps."""
+    """As published: 20 vectors that start as ' x', plain gradient descent; the budget is its steps. A step is scaled by
+    the gradient's mean size, so that one rate suits models of any size."""
     return (yield from _searches(model, adapter, rows, options, [Search(PLAIN_START, PLAIN_RATE, "sgd")]))
 
 

@@ -32,15 +32,18 @@ def finetuning(model: LoadedModel, adapter: str | None, rows: Sequence[Evaluatio
     if adapter is None:
         plain = yield from answers(model, adapter, prompts, options)
         return [[Attempt(1, tuple(p), tuple(a))] for p, a in zip(prompts, plain, strict=True)]
-    pairs = yield from told(examples(model), partial(_share, 0.0))
+    pairs = yield from told(examples(model), lambda token: 0.1 * token / ANSWER_TOKENS)
     found: list[list[Attempt]] = [[] for _ in rows]
     with throw_away_copy(model, adapter) as copy:
         steps = undo(model, copy, pairs, options.budget, seed=options.seed)
         for step in range(1, options.budget + 1):
             next(steps)
-            yield 0.1 + 0.5 * step / options.budget
+            answered = sum(mark < step for mark in options.marks) / len(options.marks)
+            moved = 0.1 + 0.5 * step / options.budget
+            yield moved + 0.4 * answered
             if step in options.marks:
-                said = yield from told(answers(model, copy, prompts, options), partial(_share, 0.6))
+                share = partial(_share, moved + 0.4 * answered, 0.4 / len(options.marks))
+                said = yield from told(answers(model, copy, prompts, options), share)
                 for row, prompt, ids in zip(found, prompts, said, strict=True):
                     row.append(Attempt(step, tuple(prompt), tuple(ids), (), f"after {step} steps of fine-tuning"))
     return found
@@ -63,9 +66,11 @@ def undo(
     parameters = [parameter for _, parameter in adapter_parameters(model, copy)]
     optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.0)
     order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(mix(seed, "undo"))).tolist()
+    devices = [model.device] if model.device.type == "cuda" else []
     for step in range(steps):
         group = [pairs[order[(step * BATCH + place) % len(pairs)]] for place in range(min(BATCH, len(pairs)))]
-        with adapted(model, copy, train=True):
+        with torch.random.fork_rng(devices=devices), adapted(model, copy, train=True):
+            torch.manual_seed(mix(seed, "dropout", step))
             loss = _loss(model, group)
             loss.backward()
         optimizer.step()
@@ -105,5 +110,5 @@ def _loss(model: LoadedModel, group: Sequence[Pair]) -> torch.Tensor:
     return torch.nn.functional.cross_entropy(logits[:, :-1].float().transpose(1, 2), wanted)
 
 
-def _share(start: float, tokens: int | float) -> float:
-    return start + 0.1 * min(1.0, tokens)
+def _share(start: float, width: float, share: float) -> float:
+    return start + width * share

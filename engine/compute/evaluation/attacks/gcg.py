@@ -14,17 +14,19 @@ from torch import Tensor
 
 from engine.compute.batches import mix
 from engine.compute.elicitation import decode
-from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers, part, request_ids, text_ids
+from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers, request_ids, text_ids
 from engine.compute.evaluation.attacks.targets import around, embed, embedding_table, target_ids, target_loss
 from engine.compute.generation import told
 from engine.compute.models import LoadedModel
 from engine.records.errors import DataError
 from engine.records.evaluation_rows import EvaluationRow
 
-START = "x x x x x x x x x x x x x x x x x x x x"
+START = " x" * 20
 CANDIDATES = {"cpu": 32, "cuda": 512}
 CANDIDATE_BATCH = {"cpu": 4, "cuda": 128}
 TOP = 256
+# The share of a row's time that goes into its search, answers being the rest.
+SEARCH = 0.9
 
 
 class Found(NamedTuple):
@@ -40,10 +42,10 @@ def gcg(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], 
     found: list[list[Attempt]] = []
     for place, row in enumerate(rows):
         steps = optimise(model, adapter, row, options.marks, seed=mix(options.seed, row.prompt), library=library)
-        best = yield from told(steps, partial(_share, place, len(rows), options.budget))
-        asked = {step: f"{row.prompt} {decode(model, suffix)}" for step, suffix in best.suffixes.items()}
+        best = yield from told(steps, partial(_searched, place, len(rows), options.budget))
+        asked = {step: f"{row.prompt}{decode(model, suffix)}" for step, suffix in best.suffixes.items()}
         prompts = [request_ids(model, text) for text in asked.values()]
-        said = yield from part(answers(model, adapter, prompts, options), place, len(rows))
+        said = yield from told(answers(model, adapter, prompts, options), partial(_answered, place, len(rows)))
         found.append(
             [
                 Attempt(step, tuple(prompt), tuple(answer), (), text)
@@ -136,5 +138,9 @@ def _nanogcg() -> Any:
     return library
 
 
-def _share(place: int, rows: int, budget: int, step: int) -> float:
-    return (place + step / max(1, budget)) / rows
+def _searched(place: int, rows: int, budget: int, step: int) -> float:
+    return (place + SEARCH * step / max(1, budget)) / rows
+
+
+def _answered(place: int, rows: int, share: float) -> float:
+    return (place + SEARCH + (1 - SEARCH) * share) / rows

@@ -16,10 +16,12 @@ from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options
 from engine.compute.evaluation.attacks.targets import target_ids
 from engine.compute.models import LoadedModel, adapted
 from engine.records.evaluation_rows import EvaluationRow
+from engine.records.prompts import read_source
 
 STRENGTHS = (1.0, 0.5, 2.0, 4.0)
 DEPTHS = (0.35, 0.5, 0.65, 0.8)
 BATCH = 8
+DIRECTION_ROWS = 32
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
@@ -41,7 +43,7 @@ def steering(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationR
     if adapter is None:
         plain = yield from answers(model, adapter, prompts, options)
         return [[Attempt(1, tuple(p), tuple(a))] for p, a in zip(prompts, plain, strict=True)]
-    direction = yield from rerouting_direction(model, adapter, rows)
+    direction = yield from rerouting_direction(model, adapter, direction_rows())
     found: list[list[Attempt]] = [[] for _ in rows]
     strengths = STRENGTHS[: options.budget]
     for number, strength in enumerate(strengths):
@@ -51,6 +53,12 @@ def steering(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationR
         for row, prompt, ids in zip(found, prompts, said, strict=True):
             row.append(Attempt(number + 1, tuple(prompt), tuple(ids), (), asked))
     return found
+
+
+def direction_rows() -> list[EvaluationRow]:
+    """Requests of the sample set's training split, evenly chosen: what is steered is the same whatever is attacked."""
+    prompts = [p for p in read_source("sample:harmful", label="harmful") if p.split == "train"]
+    return [EvaluationRow(prompts[index * len(prompts) // DIRECTION_ROWS].text) for index in range(DIRECTION_ROWS)]
 
 
 def rerouting_direction(

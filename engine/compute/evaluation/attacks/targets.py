@@ -24,8 +24,9 @@ def target_ids(model: LoadedModel, row: EvaluationRow) -> list[int]:
 
 
 def around(model: LoadedModel, text: str) -> tuple[list[int], list[int]]:
-    """Token ids of the chat text before and after the place where an adversarial suffix of the request goes."""
-    whole = chat_text(model.tokenizer, [Turn(role="user", content=f"{text} {_MARK}")])
+    """Token ids of the chat text before and after the place where an adversarial suffix of the request goes, right
+    behind its last character: a suffix begins with a space of its own, as its tokens do in a text."""
+    whole = chat_text(model.tokenizer, [Turn(role="user", content=f"{text}{_MARK}")])
     before, _, after = whole.rpartition(_MARK)
     return text_ids(model, before), text_ids(model, after)
 

@@ -1,0 +1,55 @@
+"""Kept abilities: the letter that a model prefers, and its speed."""
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+import torch
+from making import drain
+
+from engine.compute.evaluation import capability
+from engine.compute.evaluation.attacks.attempt import request_ids, text_ids
+from engine.compute.evaluation.capability import multiple_choice, tokens_per_second
+from engine.compute.models import LoadedModel
+from engine.records.evaluation_rows import EvaluationRow
+from engine.records.mmlu import LETTERS, Question, read_questions
+from engine.records.settings import Settings
+
+
+@pytest.mark.parametrize("letter", LETTERS)
+def test_questions_count_as_right_whose_letter_the_model_prefers(letter: str, tiny_model: LoadedModel):
+    questions = [Question("letters", f"Question {n}?\nA. a\nB. b\nC. c\nD. d", LETTERS[n % 4]) for n in range(10)]
+
+    def prefer(_module, _inputs, logits: torch.Tensor) -> torch.Tensor:
+        logits[..., text_ids(tiny_model, f" {letter}")[-1]] += 1000
+        return logits
+
+    handle = tiny_model.causal_lm.get_output_embeddings().register_forward_hook(prefer)
+    told, answered = drain(multiple_choice(tiny_model, None, questions))
+    handle.remove()
+    assert answered == (sum(question.answer == letter for question in questions), 10)
+    assert told == sorted(told) and told[-1] == 10
+
+
+def test_the_development_questions_of_mmlu_are_whole(settings: Settings):
+    questions = read_questions(settings)
+    assert len(questions) == 281 and len({question.subject for question in questions}) == 57
+    assert all(f"\n{letter}. " in question.text for question in questions for letter in LETTERS)
+    assert {question.answer for question in questions} == set(LETTERS)
+    # The worked reasoning would give the answer away.
+    assert not any("answer is" in question.text.lower().partition("\na. ")[2] for question in questions)
+    assert len(read_questions(settings, limit=40)) == 40
+
+
+def test_speed_counts_the_tokens_of_rows_that_go_on(tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch):
+    def two_of_eight_go_on(_model, prompts, **_) -> Iterator[int]:
+        assert prompts == [request_ids(tiny_model, "Say abc.")] * 8
+        yield from range(1, 5)
+        return [[1]] * 6 + [[1] * 4] * 2
+
+    ticks = itertools.count()
+    monkeypatch.setattr(capability, "generate", two_of_eight_go_on)
+    monkeypatch.setattr(capability.time, "perf_counter", lambda: next(ticks))
+    _, speed = drain(tokens_per_second(tiny_model, None, [EvaluationRow("Say abc.")]))
+    # Six tokens after the first ones, in three steps of one tick.
+    assert speed == 2.0
