@@ -9,6 +9,8 @@ import json
 import os
 import platform
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks.rows import Row
@@ -31,13 +33,20 @@ def main() -> None:
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}: choose from {', '.join(SECTIONS)}")
     rows: list[Row] = []
     for name in options.sections or SECTIONS:
-        for row in importlib.import_module(f"benchmarks.{name}").measure(options.repeats):
+        # In a process of its own: one section's memory is not counted in another's.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            found = process.submit(measured, name, options.repeats).result()
+        for row in found:
             print(f"{row.name:<64}  {figures(row)}", flush=True)
-            rows.append(row)
+        rows += found
     if options.json:
         options.json.write_text(json.dumps({"machine": machine(), "rows": [row._asdict() for row in rows]}, indent=2))
     if options.report:
         REPORT.write_text(report(rows))
+
+
+def measured(section: str, repeats: int) -> list[Row]:
+    return importlib.import_module(f"benchmarks.{section}").measure(repeats)
 
 
 def figures(row: Row) -> str:

@@ -11,6 +11,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,12 +55,11 @@ class Case(NamedTuple):
 
 
 def measure(repeats: int) -> list[Row]:
-    model = load_model(ModelSpec(device="cpu"), read_settings())
-    case = Case(
-        "bundled model", model, side_rows("harmful"), side_rows("benign"), "14, 19", "0-19", "10-19",
-        int(2.7 * TOKENS), False,
-    )  # fmt: skip
-    rows = compared(case, repeats)
+    rows = compared(_bundled_case(), repeats)
+    for kind, row in enumerate(rows):
+        # In a process of its own: what another kind has left behind is not counted.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            row.figures["GiB at the peak"] = process.submit(_peak_alone, kind).result()
     if not torch.cuda.is_available():
         return [*rows, Row("training step, Llama-3-8B shape on one GPU: skipped, there is no GPU here", {})]
     return [*rows, *compared(_llama_case(), repeats)]
@@ -65,24 +67,12 @@ def measure(repeats: int) -> list[Row]:
 
 def compared(case: Case, repeats: int) -> list[Row]:
     """Median seconds of a step of each kind in turn, with what they say about each other."""
-    longest = max(len(row.ids) for row in (*case.harmful, *case.benign))
-    spec = small_spec(case.whole, case.targets, rows=len(case.harmful))
-    seed = mix(spec.seed, "adapter")
-    published = {
-        f"published compute, padded to {case.padded}": PublishedStep(
-            case.model, spec, seed=seed, tokens=case.padded, checkpointing=case.checkpointing
-        ),
-        "published compute, padded to the longest row": PublishedStep(
-            case.model, spec, seed=seed, tokens=longest, checkpointing=case.checkpointing
-        ),
-    }
+    prepared = {name: prepare() for name, prepare in _kinds(case).items()}
+    published = {name: step for name, step in prepared.items() if isinstance(step, PublishedStep)}
     kinds: dict[str, Callable[[], Losses]] = {
-        name: lambda step=step: step(case.harmful, case.benign)  # type: ignore[misc]
-        for name, step in published.items()
+        name: partial(step, case.harmful, case.benign) if isinstance(step, PublishedStep) else step
+        for name, step in prepared.items()
     }
-    for blocks in filter(None, (case.whole, case.upper)):
-        name = f"this engine, adapters on blocks {blocks}, base states kept"
-        kinds[name] = _engine(case, small_spec(blocks, case.targets, rows=len(case.harmful)))
     first = {name: step() for name, step in kinds.items()}
     _check_equal(case, [losses for name, losses in first.items() if case.upper not in name or not case.upper])
     seconds: dict[str, list[float]] = {name: [] for name in kinds}
@@ -214,6 +204,44 @@ def published_lengths(rows: int, *, real: int = REAL_TOKENS, longest: int = PADD
         place = min(range(rows), key=lengths.__getitem__)
         lengths[place] += min(missing, longest - lengths[place])
     return lengths
+
+
+def _kinds(case: Case) -> dict[str, Callable[[], PublishedStep | Callable[[], Losses]]]:
+    """What is compared, by name, each prepared when it is called."""
+    longest = max(len(row.ids) for row in (*case.harmful, *case.benign))
+    spec = small_spec(case.whole, case.targets, rows=len(case.harmful))
+    published = partial(
+        PublishedStep, case.model, spec, seed=mix(spec.seed, "adapter"), checkpointing=case.checkpointing
+    )
+    kinds: dict[str, Callable[[], PublishedStep | Callable[[], Losses]]] = {
+        f"published compute, padded to {case.padded}": partial(published, tokens=case.padded),
+        "published compute, padded to the longest row": partial(published, tokens=longest),
+    }
+    for blocks in filter(None, (case.whole, case.upper)):
+        name = f"this engine, adapters on blocks {blocks}, base states kept"
+        kinds[name] = partial(_engine, case, small_spec(blocks, case.targets, rows=len(case.harmful)))
+    return kinds
+
+
+def _peak_alone(kind: int) -> float:
+    """GiB at the peak of two steps of one kind, which this process does nothing else than."""
+    case = _bundled_case()
+    step = list(_kinds(case).values())[kind]()
+    with peak_memory(case.model.device) as peak:
+        for _ in range(2):
+            if isinstance(step, PublishedStep):
+                step(case.harmful, case.benign)
+            else:
+                step()
+    return peak[0]
+
+
+def _bundled_case() -> Case:
+    model = load_model(ModelSpec(device="cpu"), read_settings())
+    return Case(
+        "bundled model", model, side_rows("harmful"), side_rows("benign"), "14, 19", "0-19", "10-19",
+        int(2.7 * TOKENS), False,
+    )  # fmt: skip
 
 
 def _llama_case() -> Case:

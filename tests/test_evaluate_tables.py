@@ -1,9 +1,14 @@
-"""The matrix, the CSV and the report, from made-up evaluations: no screen."""
+"""The matrix, the CSV, the report and the list of failures, from made-up evaluations: no screen."""
 
 import csv
 import io
 
+import pytest
+import streamlit as st
+
 from engine.records.evaluations import Ability, AttackResult, CurvePoint, Evaluation, Losses, count, wilson
+from engine.records.jobs import Job
+from workbench import evaluate_jobs
 from workbench.evaluate_charts import budget_figures, front_figure
 from workbench.evaluate_report import report_html
 from workbench.evaluate_table import abilities_html, as_csv, attacks_html, columns, styles_html
@@ -126,3 +131,16 @@ def test_the_front_compares_one_kind_of_kept_requests_alone():
     assert mixed.layout.xaxis.title.text.startswith("benign requests")
     assert [trace.name for trace in mixed.data] == ["base", "hard", "plain"]
     assert alone.data[0].x[0] == 90 and abs(alone.data[1].x[0] - 70) < 1e-9
+
+
+def test_every_failure_is_shown_until_the_same_is_begun_again_or_dismissed(monkeypatch: pytest.MonkeyPatch):
+    def job(number: int, run: str, state: str) -> Job:
+        return Job(number, "evaluate", run, {"state": run}, 0, state, "it failed" if state == "failed" else "")
+
+    monkeypatch.setattr(evaluate_jobs, "_name", lambda job: job.payload["state"])
+    monkeypatch.setattr(st, "session_state", {})
+    jobs = [job(5, "c", "finished"), job(4, "b", "failed"), job(3, "a", "failed"), job(2, "c", "failed")]
+    assert [one.id for one in evaluate_jobs._failures(jobs)] == [4, 3]
+    assert [one.id for one in evaluate_jobs._failures([job(6, "a", "running"), *jobs])] == [4]
+    evaluate_jobs._dismiss(4)
+    assert [one.id for one in evaluate_jobs._failures(jobs)] == [3]

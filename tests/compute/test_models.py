@@ -4,10 +4,11 @@ import pytest
 import torch
 from making import write_tiny_model
 
-from engine.compute.models import chat_text, choose_device, describe_model, load_model, load_tokenizer
+from engine.compute.elicitation import model_fingerprint
+from engine.compute.models import attach_adapter, chat_text, choose_device, describe_model, load_model, load_tokenizer
 from engine.records.errors import ModelError
 from engine.records.prompts import Turn
-from engine.records.spec import ModelSpec
+from engine.records.spec import AdapterSpec, ModelSpec
 
 
 def test_the_card_of_the_tiny_model(tiny_model_folder, settings):
@@ -35,6 +36,15 @@ def test_a_folder_without_safetensors_is_refused(tmp_path, settings):
     (tmp_path / "pytorch_model.bin").touch()
     with pytest.raises(ModelError, match=r"no \.safetensors"):
         load_model(ModelSpec(name=str(tmp_path)), settings)
+
+
+def test_a_model_is_known_by_all_its_weights_and_not_by_adapters(tiny_model):
+    known = model_fingerprint(tiny_model)
+    attach_adapter(tiny_model, "broken", AdapterSpec(rank=4, alpha=4, noise=0.3), [0], seed=0)
+    assert model_fingerprint(tiny_model) == known
+    with torch.no_grad():
+        tiny_model.blocks[0].mlp.up_proj.base_layer.weight[0, 0] += 1
+    assert model_fingerprint(tiny_model) != known
 
 
 @pytest.mark.parametrize("damaged", ["config.json", "tokenizer.json", "model.safetensors"])
