@@ -118,8 +118,8 @@ def model_fingerprint(model: LoadedModel) -> str:
     digest = hashlib.sha256(model.causal_lm.config.to_json_string().encode())
     # Attached adapters come and go; the base model stays the same.
     base = (parameter for name, parameter in model.causal_lm.named_parameters() if "lora_" not in name)
-    samples = [parameter.detach().flatten()[:FINGERPRINT_ENTRIES].float() for parameter in base]
-    digest.update(torch.cat(samples).cpu().numpy().tobytes())
+    samples = [parameter.detach().flatten()[:FINGERPRINT_ENTRIES].float().cpu() for parameter in base]
+    digest.update(torch.cat(samples).numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
