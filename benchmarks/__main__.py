@@ -4,7 +4,6 @@ Ratios are measured side by side in one run: machines are shared and noisy. Run 
 """
 
 import argparse
-import importlib
 import json
 import os
 import platform
@@ -13,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from benchmarks.rows import Row
+from benchmarks.rows import Row, measured
 from engine.records.settings import ROOT
 
 # Each is a module of this folder with measure(repeats) -> list[Row].
@@ -43,10 +42,6 @@ def main() -> None:
         options.json.write_text(json.dumps({"machine": machine(), "rows": [row._asdict() for row in rows]}, indent=2))
     if options.report:
         REPORT.write_text(report(rows))
-
-
-def measured(section: str, repeats: int) -> list[Row]:
-    return importlib.import_module(f"benchmarks.{section}").measure(repeats)
 
 
 def figures(row: Row) -> str:
