@@ -8,11 +8,9 @@ import json
 import os
 import platform
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
-from benchmarks.rows import Row, measured
+from benchmarks.rows import Row, alone, measured
 from engine.records.settings import ROOT
 
 # Each is a module of this folder with measure(repeats) -> list[Row].
@@ -32,9 +30,7 @@ def main() -> None:
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}: choose from {', '.join(SECTIONS)}")
     rows: list[Row] = []
     for name in options.sections or SECTIONS:
-        # In a process of its own: one section's memory is not counted in another's.
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-            found = process.submit(measured, name, options.repeats).result()
+        found = alone(measured, name, options.repeats)
         for row in found:
             print(f"{row.name:<64}  {figures(row)}", flush=True)
         rows += found

@@ -11,9 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +19,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from benchmarks.published_step import PublishedStep
-from benchmarks.rows import Row
+from benchmarks.rows import Row, alone
 from engine.compute.batches import mix
 from engine.compute.elicitation import Row as TrainingRow
 from engine.compute.low_rank import narrows_gradients
@@ -57,9 +55,7 @@ class Case(NamedTuple):
 def measure(repeats: int) -> list[Row]:
     rows = compared(_bundled_case(), repeats)
     for kind, row in enumerate(rows):
-        # In a process of its own: what another kind has left behind is not counted.
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-            row.figures["GiB at the peak"] = process.submit(_peak_alone, kind).result()
+        row.figures["GiB at the peak"] = alone(_peak, kind)
     if not torch.cuda.is_available():
         return [*rows, Row("training step, Llama-3-8B shape on one GPU: skipped, there is no GPU here", {})]
     return [*rows, *compared(_llama_case(), repeats)]
@@ -223,7 +219,7 @@ def _kinds(case: Case) -> dict[str, Callable[[], PublishedStep | Callable[[], Lo
     return kinds
 
 
-def _peak_alone(kind: int) -> float:
+def _peak(kind: int) -> float:
     """GiB at the peak of two steps of one kind, which this process does nothing else than."""
     case = _bundled_case()
     step = list(_kinds(case).values())[kind]()

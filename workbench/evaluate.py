@@ -7,7 +7,7 @@ import streamlit as st
 
 from engine.records.attacks import ATTACKS, KNOWN_DEFEATS
 from engine.records.errors import WorkbenchError
-from engine.records.evaluations import Evaluation, damaged_evaluations, read_evaluations
+from engine.records.evaluations import Evaluation, sorted_out
 from engine.records.runs import Run, list_runs
 from workbench.drawing import CONFIG
 from workbench.evaluate_charts import budget_figures, front_figure
@@ -125,8 +125,9 @@ def _found() -> tuple[list[Found], list[Path]]:
     damaged: list[Path] = []
     for run in list_runs(settings().runs):
         try:
-            found += [Found(run, one, _name(run, one)) for one in read_evaluations(run, settings())]
-            damaged += damaged_evaluations(run, settings())
+            whole, unreadable = sorted_out(run, settings())
+            found += [Found(run, one, _name(run, one)) for one in whole]
+            damaged += unreadable
         except WorkbenchError:
             continue
     return sorted(found, key=lambda one: one.evaluation.created, reverse=True), damaged

@@ -55,9 +55,9 @@ def _under_way(job: Job) -> None:
 
 def _failures(jobs: list[Job]) -> list[Job]:
     """Failed jobs, newest first, until the same is begun again or the message is dismissed."""
-    newest: dict[str, Job] = {}
+    newest: dict[tuple[str, str], Job] = {}
     for job in jobs:
-        newest.setdefault(_name(job), job)
+        newest.setdefault((job.kind, str(job.payload.get("state") or job.payload.get("package"))), job)
     dismissed = st.session_state.get(DISMISSED, set())
     return [job for job in newest.values() if job.state == "failed" and job.id not in dismissed]
 

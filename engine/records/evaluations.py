@@ -200,15 +200,16 @@ def write_evaluation(run: Run, settings: Settings, found: Evaluation, samples: S
 
 
 def read_evaluations(run: Run, settings: Settings) -> list[Evaluation]:
-    """What is known about a run, newest first, what ships with it included; damaged files are left out
-    (`damaged_evaluations` names them)."""
-    found = [_read(file) for file in _files(run, settings)]
-    return sorted((one for one in found if one is not None), key=lambda one: one.created, reverse=True)
+    """What is known about a run, newest first, what ships with it included; damaged files are left out."""
+    return sorted_out(run, settings)[0]
 
 
-def damaged_evaluations(run: Run, settings: Settings) -> list[Path]:
-    """Files of evaluations that cannot be read."""
-    return [file for file in _files(run, settings) if _read(file) is None]
+def sorted_out(run: Run, settings: Settings) -> tuple[list[Evaluation], list[Path]]:
+    """As read_evaluations, and the files that cannot be read."""
+    folders = dict.fromkeys((run.folder / "evaluations", evaluations_folder(run, settings)))
+    read = {file: _read(file) for folder in folders for file in sorted(folder.glob("*.json"))}
+    whole = sorted((one for one in read.values() if one is not None), key=lambda one: one.created, reverse=True)
+    return whole, [file for file, one in read.items() if one is None]
 
 
 def read_samples(run: Run, settings: Settings, key: str) -> list[Sample]:
@@ -218,11 +219,6 @@ def read_samples(run: Run, settings: Settings, key: str) -> list[Sample]:
         return [Sample.model_validate_json(line) for line in file.read_bytes().splitlines()]
     except (OSError, ValidationError):
         return []
-
-
-def _files(run: Run, settings: Settings) -> list[Path]:
-    folders = dict.fromkeys((run.folder / "evaluations", evaluations_folder(run, settings)))
-    return [file for folder in folders for file in sorted(folder.glob("*.json"))]
 
 
 def _read(file: Path) -> Evaluation | None:

@@ -18,9 +18,9 @@ from engine.records.evaluations import (
     Losses,
     Sample,
     count,
-    damaged_evaluations,
     read_evaluations,
     read_samples,
+    sorted_out,
     wilson,
     write_evaluation,
 )
@@ -89,7 +89,7 @@ def test_an_evaluation_and_its_samples_are_read_back_newest_first(settings: Sett
     assert read_samples(run, settings, "abc") == [sample]
     (run.folder / "evaluations" / "def.json").write_text("{")
     assert [one.key for one in read_evaluations(run, settings)] == ["abc"]
-    assert damaged_evaluations(run, settings) == [run.folder / "evaluations" / "def.json"]
+    assert sorted_out(run, settings)[1] == [run.folder / "evaluations" / "def.json"]
 
 
 def test_figures_hold_no_text_of_requests_or_answers(settings: Settings):
