@@ -42,8 +42,14 @@ def selections_made() -> int:
 
 
 @catching
-def remember_selection(capture: Capture) -> None:
-    """Take over what was drawn around in the map. For the map's callback."""
+def remember_selection(capture: Capture, *, drawn: int) -> None:
+    """Take over what was drawn around in the map that was drawn after `drawn` changes. For the map's callback.
+
+    The browser still sends the lasso of a map whose successor it has not met: the key then names the new map, in which
+    nothing is selected.
+    """
+    if drawn != selections_made():
+        return
     points = st.session_state[CHART].selection.points
     _keep(capture, {int(point["customdata"][0]) for point in points if point.get("customdata")})
 
@@ -51,7 +57,14 @@ def remember_selection(capture: Capture) -> None:
 def selected_prompts(capture: Capture, run: Run | None, state: str, selected: frozenset[int]) -> None:
     """The list of the selected prompts, harmful ones first."""
     if not selected:
+        # Takes the list's place: the browser leaves what a fragment no longer draws when another fragment runs at once.
+        st.empty()
         return
+    with st.container():
+        _list(capture, run, state, selected)
+
+
+def _list(capture: Capture, run: Run | None, state: str, selected: frozenset[int]) -> None:
     st.subheader("Selected prompts", anchor=False)
     prompts = capture.index.prompts
     moved = prompt_movements(capture, state)

@@ -145,7 +145,8 @@ def _map(
     selected = selected_rows(capture)
     what = (capture.index.run_id, capture.folder.name, request.block, request.method, request.space, request.tokens)
     view = "_".join(("map", *map(str, what)))
-    figure = _figure(capture, projection, drawn, step, arrows, selected).update_layout(meta=selections_made())
+    made = selections_made()
+    figure = _figure(capture, projection, drawn, step, arrows, selected).update_layout(meta=made)
     name = f"map-block-{request.block}-{request.method}-step-{step}"
     ranges = zoom_memory(view)
     if request.dimensions == 2:
@@ -153,7 +154,7 @@ def _map(
             with_ranges(figure, ranges.get("map")),
             key=CHART,
             config=picture_config(name),
-            on_select=lambda: remember_selection(capture),
+            on_select=lambda: remember_selection(capture, drawn=made),
             selection_mode=("box", "lasso"),
             alt=f"Map of block {request.block}",
         )
