@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import time
 from pathlib import Path
 
@@ -23,21 +24,22 @@ def main() -> None:
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"some of {', '.join(SECTIONS)} (default: all)")
     parser.add_argument("--repeats", type=int, default=4, help="how often each kind is timed")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
-    parser.add_argument("--report", action="store_true", help="also write docs/benchmarks.md")
+    parser.add_argument("--report", action="store_true", help="also write docs/benchmarks.md, these sections of it")
     options = parser.parse_args()
     unknown = set(options.sections) - set(SECTIONS)
     if unknown:
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}: choose from {', '.join(SECTIONS)}")
-    rows: list[Row] = []
+    found: dict[str, list[Row]] = {}
     for name in options.sections or SECTIONS:
-        found = alone(measured, name, options.repeats)
-        for row in found:
+        found[name] = alone(measured, name, options.repeats)
+        for row in found[name]:
             print(f"{row.name:<64}  {figures(row)}", flush=True)
-        rows += found
     if options.json:
-        options.json.write_text(json.dumps({"machine": machine(), "rows": [row._asdict() for row in rows]}, indent=2))
+        rows = [row._asdict() for section in found.values() for row in section]
+        options.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=2))
     if options.report:
-        REPORT.write_text(report(rows))
+        about = ", ".join(f"{name} {value}" for name, value in machine().items())
+        REPORT.write_text(report(REPORT.read_text() if REPORT.exists() else "", found, about))
 
 
 def figures(row: Row) -> str:
@@ -60,11 +62,15 @@ def machine() -> dict[str, str]:
     }
 
 
-def report(rows: list[Row]) -> str:
-    about = ", ".join(f"{name} {value}" for name, value in machine().items())
-    lines = [f"| {row.name} | {figures(row)} |" for row in rows]
-    table = "\n".join(["| what | measured |", "|---|---|", *lines])
-    return f"# Benchmarks\n\nWritten by `python -m benchmarks --report`: {about}.\n\n{table}\n"
+def report(old: str, found: dict[str, list[Row]], about: str) -> str:
+    """The report with what was found, and of other sections what stood there: each says when and on what it ran."""
+    parts = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", old, re.MULTILINE | re.DOTALL))
+    for name, rows in found.items():
+        lines = [f"| {row.name} | {figures(row)} |" for row in rows]
+        table = "\n".join(["| what | measured |", "|---|---|", *lines])
+        parts[name] = f"Measured with {about}.\n\n{table}"
+    sections = [f"## {name}\n\n{parts[name].strip()}\n" for name in SECTIONS if name in parts]
+    return "\n".join(["# Benchmarks\n", "Written by `python -m benchmarks [SECTION ...] --report`.\n", *sections])
 
 
 if __name__ == "__main__":

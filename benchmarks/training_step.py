@@ -73,7 +73,13 @@ def compared(case: Case, repeats: int) -> list[Row]:
     _check_equal(case, [losses for name, losses in first.items() if case.upper not in name or not case.upper])
     seconds: dict[str, list[float]] = {name: [] for name in kinds}
     memory: dict[str, float] = {}
+    speeds: list[float] = []
+    narrow_speeds: list[float] = []
     for _ in range(repeats):
+        # Among the steps, in the same state of the machine.
+        speeds.append(matrix_speed(case.model.device, case.model.dtype))
+        if narrows_gradients(case.model):
+            narrow_speeds.append(matrix_speed(case.model.device, torch.bfloat16))
         for name, step in kinds.items():
             with peak_memory(case.model.device) as peak:
                 started = time.perf_counter()
@@ -86,9 +92,7 @@ def compared(case: Case, repeats: int) -> list[Row]:
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     reference, fair = (medians[name] for name in published)
     tokens = sum(len(row.ids) for row in (*case.harmful, *case.benign))
-    # Measured now, in the same state of the machine as the steps.
-    speed = matrix_speed(case.model.device, case.model.dtype)
-    narrow_speed = matrix_speed(case.model.device, torch.bfloat16) if narrows_gradients(case.model) else None
+    speed = statistics.median(speeds)
     rows = []
     for name, median in medians.items():
         blocks = case.upper if case.upper and case.upper in name else case.whole
@@ -101,9 +105,9 @@ def compared(case: Case, repeats: int) -> list[Row]:
             "times the published compute": reference / median,
             "times the fairer baseline": fair / median,
         }
-        if narrow_speed and name not in published:
+        if narrow_speeds and name not in published:
             # Half of the operations are forward, in float32.
-            narrow_floor = operations / 2 / speed + operations / 2 / narrow_speed
+            narrow_floor = operations / 2 / speed + operations / 2 / statistics.median(narrow_speeds)
             values["% of the floor with gradients in bfloat16"] = 100 * narrow_floor / median
         rows.append(Row(f"training step, {case.name}: {name}", values))
     return rows

@@ -4,6 +4,8 @@ import pytest
 import torch
 from making import byte_tokenizer
 
+from benchmarks.__main__ import report
+from benchmarks.rows import Row
 from benchmarks.training_step import Case, compared, llama_shape, published_lengths, side_rows
 
 
@@ -35,3 +37,13 @@ def test_losses_that_differ_are_not_compared(monkeypatch):
 def test_the_published_mix_of_lengths_has_its_real_tokens():
     lengths = published_lengths(32)
     assert len(lengths) == 32 and sum(lengths) == 15_485 and max(lengths) <= 1024 and min(lengths) > 16
+
+
+def test_a_report_keeps_the_sections_that_were_not_measured_again():
+    first = report("", {"chat": [Row("words", {"tokens a second": 3.0})], "app": [Row("start", {"s": 1.234})]}, "old")
+    assert [line for line in first.splitlines() if line.startswith("## ")] == ["## chat", "## app"]
+    assert report(first, {}, "unused") == first
+    second = report(first, {"app": [Row("start", {"s": 2.0})], "growth": [Row("runs", {"s": 5.0})]}, "new")
+    told = [line.split()[-1] for line in second.splitlines() if line.startswith(("## ", "Measured"))]
+    assert told == ["chat", "old.", "growth", "new.", "app", "new."]
+    assert "| words | 3 tokens a second |" in second and "| start | 2 s |" in second and "1.23" not in second
