@@ -1,5 +1,6 @@
 """The list of runs: filter, open, rename, note, delete, choose for comparison. Reads records, never events."""
 
+import time
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from workbench.status import BADGES, shown_status
 from workbench.words import duration, figure, moment, plain
 
 PAGE = 25
+LOOK = 2
 WIDTHS = (0.35, 2.5, 1.25, 2.3, 1.5, 1.3, 0.85, 0.85, 0.9)
 HEADINGS = ("", "Run", "Status", "Model and preset", "Target / adapted", "Time", "Cosine", "Drift", "")
 
@@ -37,7 +39,7 @@ class Row(NamedTuple):
 def run_list() -> None:
     st.title("Runs", anchor=False)
     rows = run_rows()
-    _watch(_signature(rows))
+    _watch(_signature(rows), time.monotonic())
     if not rows:
         _empty()
         return
@@ -70,11 +72,12 @@ def run_rows() -> list[Row]:
     return rows
 
 
-@st.fragment(run_every=2)
+@st.fragment(run_every=LOOK)
 @catching
-def _watch(drawn: str) -> None:
+def _watch(drawn: str, at: float) -> None:
     """Draw the list again when a run appeared, moved by a percent, or lost its worker; otherwise cost nothing."""
-    if _signature(run_rows()) != drawn:
+    # It also runs with the drawing itself, which has just read all runs.
+    if time.monotonic() - at > LOOK / 2 and _signature(run_rows()) != drawn:
         st.rerun()
 
 

@@ -1,9 +1,9 @@
 """Events as columns for charts and comparisons. Knows nothing of figures or files."""
 
 from collections.abc import Iterable, Sequence
-from operator import attrgetter
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from engine.records.results import AnyEvent, HeldoutResult, ProbeResult, StepResult
@@ -30,8 +30,9 @@ def run_tables(events: Iterable[AnyEvent]) -> RunTables:
         elif isinstance(event, ProbeResult):
             probes.append(event)
     names = ["time", *(name for name in StepResult.model_fields if name not in ("time", "kind"))]
-    # By columns: a dict for each of 100,000 steps would take most of a second.
-    table = pd.DataFrame({name: list(map(attrgetter(name), steps)) for name in names}, columns=names)
+    # By columns of numbers: pandas would look at each of 100,000 values to learn what they are.
+    fields = [vars(step) for step in steps]
+    table = pd.DataFrame({name: np.array([field[name] for field in fields]) for name in names}, columns=names)
     table["tokens_per_second"] = table["tokens"] / table["seconds"].clip(lower=1e-9)
     columns = ["step", "split", "block", "cosine", "raw_cosine", "benign_cosine", "drift"]
     return RunTables(table, pd.DataFrame(heldout, columns=columns), probes)
