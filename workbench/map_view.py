@@ -18,7 +18,7 @@ from workbench.drawing import with_ranges
 from workbench.figure_files import file_buttons, picture_config
 from workbench.frame import catching
 from workbench.map_figures import ARROWS, axis_titles, one_map, two_maps
-from workbench.map_selection import remember_selection, selected_prompts, selected_rows, selections_made
+from workbench.map_selection import CHART, remember_selection, selected_prompts, selected_rows, selections_made
 from workbench.map_words import is_chance, map_sentences
 from workbench.state import PLAYING
 from workbench.waiting import awaited
@@ -30,7 +30,6 @@ METHODS = {"pca": "PCA", "umap": "UMAP", "difference": "Mean difference", "probe
 SPACES = {"standardised": "Standardised", "raw": "Raw"}
 LAYOUTS = ("Two maps", "Arrows")
 FRAME_SECONDS = 0.9
-CHART = "chart_map"
 
 
 def map_view(capture: Capture, run: Run | None) -> None:

@@ -16,7 +16,7 @@ from workbench.status import BADGES, shown_status
 from workbench.words import duration, figure, moment, plain
 
 PAGE = 25
-LOOK = 2
+TICK = 2.0
 WIDTHS = (0.35, 2.5, 1.25, 2.3, 1.5, 1.3, 0.85, 0.85, 0.9)
 HEADINGS = ("", "Run", "Status", "Model and preset", "Target / adapted", "Time", "Cosine", "Drift", "")
 
@@ -72,12 +72,12 @@ def run_rows() -> list[Row]:
     return rows
 
 
-@st.fragment(run_every=LOOK)
+@st.fragment(run_every=TICK)
 @catching
 def _watch(drawn: str, at: float) -> None:
     """Draw the list again when a run appeared, moved by a percent, or lost its worker; otherwise cost nothing."""
     # It also runs with the drawing itself, which has just read all runs.
-    if time.monotonic() - at > LOOK / 2 and _signature(run_rows()) != drawn:
+    if time.monotonic() - at > TICK / 2 and _signature(run_rows()) != drawn:
         st.rerun()
 
 

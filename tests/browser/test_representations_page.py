@@ -92,7 +92,7 @@ def test_a_lasso_lights_up_the_same_prompts_in_both_maps_and_its_link_reopens_th
     for group in set(groups):
         assert f"{groups.count(group)} {group}" in told.inner_text()
 
-    # The page looks for newer captures each two seconds, and the browser sends an old map's lasso along with that.
+    # The sidebar looks at the worker each two seconds, and the browser may send an old map's lasso along with that.
     page.wait_for_timeout(3000)
     expect(page).to_have_url(re.compile("selected="))
     other = page.context.new_page()
