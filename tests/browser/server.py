@@ -2,15 +2,20 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from making import write_prompts, write_tiny_model
+
 from engine.records.jobs import Queue
-from engine.records.settings import ROOT, Settings
+from engine.records.settings import ROOT, Settings, read_settings
 
 
 @dataclass
@@ -56,3 +61,33 @@ class Server:
 
     def kill_worker(self) -> None:
         os.kill(Queue(self.settings.desk).worker().pid, signal.SIGKILL)
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[Server]:
+    """The app on a free port, with a small model, prompts and empty folders in `folder`. It ends with its worker."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {
+        "WORKBENCH_RUNS": str(folder / "runs"),
+        "WORKBENCH_CACHE": str(folder / "cache"),
+        "WORKBENCH_PROBE": str(folder / "modules.txt"),
+        "PYTHONPATH": str(Path(__file__).parent / "probe"),
+    }
+    write_tiny_model(folder / "tiny" / "model", blocks=4)
+    for kind in ("harmful", "benign"):
+        write_prompts(folder / "tiny" / f"{kind}.jsonl", kind=kind, rows=24)
+    (folder / "cache").mkdir()
+    settings = Settings(runs=folder / "runs", cache=folder / "cache")
+    assert read_settings(settings.runs).runs == settings.runs
+    app = Server(settings, folder / "tiny", port, folder / "modules.txt", environment=dict(environment))
+    app.start()
+    try:
+        yield app
+    finally:
+        app.stop()
+        state = Queue(settings.desk).worker()
+        if state.pid:
+            with suppress(ProcessLookupError):
+                os.kill(state.pid, signal.SIGKILL)

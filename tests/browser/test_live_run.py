@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import streamlit
-from dragging import drag
+from graphs import asked, drag
 from making import wait_for
 from playwright.sync_api import Page, expect
 from server import Server
@@ -115,30 +115,16 @@ def test_a_killed_worker_shows_as_interrupted_within_ten_seconds_and_the_run_res
 def test_zoom_survives_new_steps(server: Server, page: Page):
     run = started_run(server, page, **{"optimizer.steps": 20000, "data.heldout_rows": 1})
     wait_for(lambda: len(steps(run)) > 60, seconds=120, what="some steps")
-    chart = page.locator(".st-key-chart_losses .js-plotly-plot, [class*='st-key-chart_'] .js-plotly-plot").first
-    expect(chart).to_be_visible()
-    # In one go: Playwright's own way waits for an element that stands still, and each drawing puts a new one there.
-    chart.evaluate("graph => graph.scrollIntoView({block: 'center'})")
 
     def x_range() -> list[float]:
-        """Read between two drawings: while a chart is made anew it has no layout."""
-        found: list[list[float]] = []
-
-        def read() -> bool:
-            value = chart.evaluate("graph => graph._fullLayout?.xaxis?.range?.slice() ?? null")
-            found.extend([value] if value else [])
-            return bool(found)
-
-        wait_for(read, seconds=20, what="a drawn chart")
-        return found[0]
+        return asked(page, "losses", "graph => graph._fullLayout.xaxis?.range?.slice()")
 
     def zoom() -> bool:
         """A drawing that comes while the mouse is down takes the drag away: then as a user would, once more."""
-        drag(page, chart.locator(".nsewdrag").first, [(0.3, 0.5), (0.6, 0.5)], steps=6)
+        drag(page, "losses", [(0.3, 0.5), (0.6, 0.5)], steps=6)
         time.sleep(1.5)
         return x_range()[0] > 1
 
-    x_range()
     wait_for(zoom, seconds=90, what="a zoomed chart")
     zoomed = x_range()
     count = len(steps(run))

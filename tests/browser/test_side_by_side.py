@@ -5,6 +5,7 @@ import re
 import time
 
 import pytest
+from graphs import asked
 from making import wait_for
 from playwright.sync_api import Locator, Page, expect
 from server import Server
@@ -77,11 +78,9 @@ def test_both_panes_stream_while_a_run_trains_and_its_charts_move(server: Server
     wait_for(lambda: len(steps(run)) > before + 20, what="training going on")
 
     def last_step() -> float:
-        """Where the chart's axis ends; 0 between two drawings."""
-        chart = page.locator(".js-plotly-plot").first
-        return float(chart.evaluate("graph => graph._fullLayout?.xaxis?.range?.[1] ?? 0"))
+        """Where the chart's axis ends."""
+        return asked(page, "losses", "graph => graph._fullLayout.xaxis?.range?.[1]")
 
-    wait_for(last_step, what="a drawn chart")
     drawn = last_step()
     wait_for(lambda: last_step() > drawn + 5, what="the chart moving")
     assert chat.folder.parent.parent == run.folder
