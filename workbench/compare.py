@@ -1,19 +1,19 @@
 """Several runs over each other: curves, figures, and where their specs differ."""
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
 from engine.records.errors import RunError
 from engine.records.runs import Run, open_run
 from engine.records.tables import spec_differences
 from workbench.charts import RunCurves, compare_figures
-from workbench.drawing import CONFIG, with_ranges
 from workbench.frame import catching, places
 from workbench.live import follow
+from workbench.live_charts import live_charts
 from workbench.state import FIGURES, queue, settings
 from workbench.status import MOVING, shown_status
 from workbench.words import plain
-from workbench.zoom import zoom_memory
 
 
 def compare_view(run_ids: list[str]) -> None:
@@ -38,21 +38,12 @@ def compare_view(run_ids: list[str]) -> None:
 @catching
 def _curves(runs: list[Run]) -> None:
     followed = [follow(run) for run in runs]
-    frozen = st.toggle("Freeze charts", key="freeze")
-    view = "compare_" + "_".join(run.id for run in runs)
-    ranges = zoom_memory(view)
-    wanted = (view, tuple(one.version for one in followed), repr(ranges))
-    drawn, figures = st.session_state.get(FIGURES, (None, {}))
-    if drawn is None or (drawn != wanted and not frozen):
+
+    def figures() -> dict[str, go.Figure]:
         curves = [RunCurves(name, one.tables) for name, one in zip(_names(runs), followed, strict=True)]
-        figures = compare_figures(curves)
-        for name, chart in figures.items():
-            with_ranges(chart, ranges.get(name))
-        st.session_state[FIGURES] = (wanted, figures)
-    columns = st.columns(2, gap="medium")
-    for index, (name, chart) in enumerate(figures.items()):
-        with columns[index % 2]:
-            st.plotly_chart(chart, key=f"chart_{name}", config=CONFIG, alt=chart.layout.title.text)
+        return compare_figures(curves)
+
+    live_charts("compare_" + "_".join(run.id for run in runs), tuple(one.version for one in followed), figures)
 
 
 def _figures(runs: list[Run]) -> None:

@@ -8,15 +8,14 @@ import streamlit as st
 from engine.records.files import read_tail
 from engine.records.runs import ACTIVE, Record, Run, open_run
 from workbench.charts import run_figures
-from workbench.drawing import CONFIG, with_ranges
 from workbench.frame import catching, places
 from workbench.live import Followed, follow
+from workbench.live_charts import live_charts
 from workbench.probes import probes
 from workbench.run_controls import controls
 from workbench.state import FIGURES, RUN, queue, settings
 from workbench.status import BADGES, MOVING, phase_text, remaining_in_phase, remaining_seconds, shown_status
 from workbench.words import amount, duration, event_line, figure, moment, plain
-from workbench.zoom import zoom_memory
 
 VIEWS = ("Curves", "Probe answers", "Log", "Spec")
 LOG_LINES = 400
@@ -147,27 +146,13 @@ def _messages(run: Run, record: Record, status: str, followed: Followed) -> None
 @catching
 def _curves(run: Run) -> None:
     followed = follow(run)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        frozen = st.toggle("Freeze charts", key="freeze", help="Keep the charts as they are while the run goes on.")
-        st.caption("Drag to zoom, double-click to see everything again. Zoom stays while new steps arrive.")
-    ranges = zoom_memory(run.id)
     if followed.tables.steps.empty and followed.tables.heldout.empty:
         st.info(
             "Curves begin with the first step: the model is loaded and the prompts are answered before it.",
             icon=":material/show_chart:",
         )
         return
-    wanted = (run.id, followed.version, repr(ranges))
-    drawn, figures = st.session_state.get(FIGURES, (None, {}))
-    if drawn is None or (drawn != wanted and not frozen):
-        figures = run_figures(followed.tables, followed.controls)
-        for name, chart in figures.items():
-            with_ranges(chart, ranges.get(name))
-        st.session_state[FIGURES] = (wanted, figures)
-    columns = st.columns(2, gap="medium")
-    for index, (name, chart) in enumerate(figures.items()):
-        with columns[index % 2]:
-            st.plotly_chart(chart, key=f"chart_{name}", config=CONFIG, alt=chart.layout.title.text)
+    live_charts(run.id, followed.version, lambda: run_figures(followed.tables, followed.controls))
 
 
 @catching

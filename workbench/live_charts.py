@@ -1,0 +1,35 @@
+"""Charts that follow a run: drawn when rows are new, unless they are frozen or the mouse is on one. Knows no runs."""
+
+from collections.abc import Callable
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from workbench.drawing import CONFIG, with_ranges
+from workbench.state import FIGURES
+from workbench.zoom import mouse_on_chart, zoom_memory
+
+
+def live_charts(view: str, version: object, make: Callable[[], dict[str, go.Figure]]) -> None:
+    """The figures that `make` gives by chart key, in two columns: made anew when `version` or the zoom has changed.
+
+    Call it in the fragment that ticks. `view` names what is looked at: zoom and figures are remembered by it.
+    """
+    with st.container(horizontal=True, vertical_alignment="center"):
+        frozen = st.toggle("Freeze charts", key="freeze", help="Keep the charts as they are while the run goes on.")
+        st.caption(
+            "Drag to zoom, double-click to see everything again. Zoom stays while new steps arrive, "
+            "and charts wait while the mouse moves over one."
+        )
+    ranges = zoom_memory(view, waits=True)
+    wanted = (view, version, repr(ranges))
+    drawn, figures = st.session_state.get(FIGURES, (None, {}))
+    if drawn is None or (drawn != wanted and not frozen and not mouse_on_chart(view)):
+        figures = make()
+        for name, chart in figures.items():
+            with_ranges(chart, ranges.get(name))
+        st.session_state[FIGURES] = (wanted, figures)
+    columns = st.columns(2, gap="medium")
+    for index, (name, chart) in enumerate(figures.items()):
+        with columns[index % 2]:
+            st.plotly_chart(chart, key=f"chart_{name}", config=CONFIG, alt=chart.layout.title.text)
