@@ -14,7 +14,8 @@ import streamlit as st
 from workbench.state import MOUSE, RANGES
 
 REST = 5.0
-"""Seconds without a movement after which the mouse counts as left lying there."""
+"""Seconds without a movement after which the mouse counts as left lying there. Longer than the two seconds after which
+the script tells of one that moves on."""
 
 # The charts are found by their container's class st-key-chart_NAME. A drawing may replace the graph or its event
 # emitter, so listeners are attached wherever one is missing. One relay serves the window: the component may be mounted

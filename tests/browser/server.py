@@ -81,7 +81,7 @@ def served(folder: Path) -> Iterator[Server]:
     (folder / "cache").mkdir()
     settings = Settings(runs=folder / "runs", cache=folder / "cache")
     assert read_settings(settings.runs).runs == settings.runs
-    app = Server(settings, folder / "tiny", port, folder / "modules.txt", environment=dict(environment))
+    app = Server(settings, folder / "tiny", port, folder / "modules.txt", environment=environment)
     app.start()
     try:
         yield app
