@@ -4,8 +4,8 @@ GRID.json:  {"base": "default" or a spec file or a spec, "grid": {"loss.retain_w
              "points": [{"schedule.alpha": 3}, ...]  (optional: further single points),
              "evaluate": {"attacks": ["direct", "prefill"], "limit": 24, ...}  (any field of a plan but its state)}
 
-A point that was trained before in this runs folder (the same spec) is not trained again. Exit codes: 0 done, 1 some
-point failed or it was interrupted, 2 the grid is wrong.
+A point that was trained before in this runs folder (the same spec, nothing changed by hand while it trained) is not
+trained again. Exit codes: 0 done, 1 some point failed or it was interrupted, 2 the grid is wrong.
 """
 
 import argparse
@@ -148,18 +148,23 @@ def _plan(state: str, asked: dict[str, Any]) -> EvaluationPlan:
 
 
 def _run(settings: Settings, queue: Queue, spec: RunSpec, point: dict[str, Any]) -> Run:
-    """The run of this spec: a finished or living one, else a new one in the queue."""
+    """The run of this spec: a finished or living one that kept to it, else a new one in the queue."""
     for run in list_runs(settings.runs):
         try:
             record = run.record()
         except RunError:
             continue
-        if record.digest == spec.digest and (record.status == "finished" or record.status in ACTIVE):
+        usable = record.status == "finished" or record.status in ACTIVE
+        if usable and record.digest == spec.digest and not _changed_by_hand(run):
             return run
     name = ", ".join(f"{field.rpartition('.')[2]} {value}" for field, value in point.items()) or "sweep"
     run = create_run(settings.runs, spec, name=name[:120])
     queue.submit("train", run_id=run.id)
     return run
+
+
+def _changed_by_hand(run: Run) -> bool:
+    return any(event.control in ("alpha", "learning_rate") for event in run.controls())
 
 
 def _followed(settings: Settings, queue: Queue, run: Run, asked: dict[str, Any]) -> tuple[str, Evaluation | None]:

@@ -10,6 +10,7 @@ import pytest
 from engine.__main__ import main
 from engine.records.jobs import Queue
 from engine.records.launch import end_worker
+from engine.records.results import ControlEvent
 from engine.records.runs import list_runs
 from engine.records.settings import Settings
 from engine.records.spec import RunSpec
@@ -50,6 +51,15 @@ def test_a_grid_is_trained_evaluated_and_tabulated_once(
 
     assert main(["sweep", file]) == 0
     assert len(list_runs(settings.runs)) == 3
+
+
+def test_a_run_changed_by_hand_is_not_taken_for_the_point_of_its_spec(grid: Callable[..., str], settings: Settings):
+    file = grid()
+    assert main(["sweep", file]) == 0
+    (first,) = list_runs(settings.runs)
+    first.append(ControlEvent(control="alpha", step=1, value=2.0))
+    assert main(["sweep", file]) == 0
+    assert len(list_runs(settings.runs)) == 2
 
 
 @pytest.mark.parametrize(
