@@ -20,6 +20,8 @@ from workbench.state import RUN, settings, show_in_url
 from workbench.words import moment, plain
 
 SHOWN = "evaluations"
+# A quick look at many attacks and a long one at few belong side by side; more columns would not fit.
+SHOWN_FIRST = 2
 
 
 class Found(NamedTuple):
@@ -137,11 +139,12 @@ def _chosen(found: list[Found]) -> list[Found]:
     by_id = {one.id: one for one in found}
     if SHOWN in st.session_state:
         st.session_state[SHOWN] = [one for one in st.session_state[SHOWN] if one in by_id]
-    linked = [one.id for one in found if one.run.id == st.query_params.get(RUN)]
+    of_run = [one for one in found if one.run.id == st.query_params.get(RUN)]
+    of_run = of_run or [one for one in found if one.run.id == found[0].run.id]
     ids = st.multiselect(
         "Evaluations in the matrix",
         list(by_id),
-        default=(linked or list(by_id))[:1],
+        default=[one.id for one in of_run][:SHOWN_FIRST],
         key=SHOWN,
         bind="query-params",
         format_func=lambda one: f"{by_id[one].name} · {_about(by_id[one].evaluation)}",

@@ -81,7 +81,9 @@ def _evaluate(browser: Browser, url: str, run: Run) -> None:
 
 def _report(run: Run) -> None:
     """The run that ships beside those that did not, for the front: one point a run."""
-    shown = [(run.label().name, one) for one in read_evaluations(run, read_settings())]
+    shown = [
+        (f"{run.label().name}, n {one.attacks['direct'].base.n}", one) for one in read_evaluations(run, read_settings())
+    ]
     for file in sorted(EVALUATIONS.glob("*.json")):
         shown.append((file.stem.replace("-", " "), Evaluation.model_validate_json(file.read_bytes())))
     (FOLDER / "evaluation.html").write_text(report_html([one for _, one in shown], [name for name, _ in shown]))
