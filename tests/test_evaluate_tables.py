@@ -107,11 +107,13 @@ def test_curves_rise_with_budget_and_the_front_has_a_point_a_run():
     ]  # fmt: skip
 
 
-def test_many_points_of_the_front_are_named_in_a_legend_where_they_would_cover_each_other():
-    few, many = (front_figure([made(rerouted=2)] * count, [f"run {n}" for n in range(count)]) for count in (2, 3))
-    assert few is not None and many is not None
-    assert all("text" in point.mode for point in few.data) and not few.layout.showlegend
-    assert not any("text" in point.mode for point in many.data) and many.layout.showlegend
+@pytest.mark.parametrize(("complied", "named"), [((2, 9), True), ((2, 3), False), ((2, 9, 16), False)])
+def test_points_of_the_front_are_named_in_a_legend_where_their_names_would_cover_each_other(
+    complied: tuple[int, ...], named: bool
+):
+    front = front_figure([made(rerouted=one) for one in complied], [f"run {one}" for one in complied])
+    assert front is not None and bool(front.layout.showlegend) is not named
+    assert all(("text" in point.mode) is named for point in front.data)
 
 
 def test_the_report_opens_without_a_network():
@@ -130,6 +132,9 @@ def test_the_front_compares_one_kind_of_kept_requests_alone():
     assert alone.layout.xaxis.title.text.startswith("borderline requests")
     assert mixed.layout.xaxis.title.text.startswith("benign requests")
     assert [trace.name for trace in mixed.data] == ["base", "hard", "plain"]
+    most = front_figure([plain, hard, hard], ["plain", "hard", "harder"])
+    assert most is not None and [trace.name for trace in most.data] == ["base", "hard", "harder"]
+    assert most.layout.xaxis.title.text == "borderline requests answered, % (1 without them left out)"
     assert alone.data[0].x[0] == 90 and abs(alone.data[1].x[0] - 70) < 1e-9
 
 

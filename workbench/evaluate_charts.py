@@ -1,6 +1,7 @@
 """Evaluations as figures: success against budget, and harm broken against requests kept. No Streamlit."""
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import plotly.graph_objects as go
 
@@ -11,6 +12,8 @@ from workbench.drawing import add_line, blank_figure
 
 BENIGN = "benign"
 MOST_NAMED = 2
+# Of a name beside its point, in percent of the axes: a run's name, and a line of text.
+NAME_SIZE = (50, 9)
 # What is kept, the hardest first.
 KEPT = {"borderline": "borderline requests", "overrefusal": "edgy harmless requests", BENIGN: "benign requests"}
 
@@ -49,36 +52,48 @@ def budget_figures(evaluations: Sequence[Evaluation], names: Sequence[str]) -> d
 
 def front_figure(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.Figure | None:
     """One point an evaluation: harmful requests answered (mean over the attacks that all have) against harmless ones
-    kept, of one kind for all. Right and low is good. None where no evaluation has both."""
-    measured = [(one, name) for one, name in zip(evaluations, names, strict=True) if one.attacks]
-    attacks = [name for name in ATTACKS if measured and all(name in one.attacks for one, _ in measured)]
-    kind = next((kind for kind in KEPT if measured and all(_kept(one, kind) for one, _ in measured)), None)
-    if not attacks or kind is None:
+    kept, of one kind for all: the hardest that all have measured, or at least two; those without it are left out, and
+    the axis says how many. Right and low is good. None where no evaluation has both."""
+    measured = [(index, one) for index, one in enumerate(evaluations) if one.attacks]
+    counts = {kind: sum(_kept(one, kind) is not None for _, one in measured) for kind in KEPT}
+    kind = next((kind for kind, count in counts.items() if count and count >= min(2, len(measured))), None)
+    if kind is None:
+        return None
+    left_out = len(measured) - counts[kind]
+    measured = [(index, one) for index, one in measured if _kept(one, kind)]
+    attacks = [name for name in ATTACKS if all(name in one.attacks for _, one in measured)]
+    if not attacks:
         return None
     titles = ", ".join(ATTACKS[name].title.lower() for name in attacks)
     figure = blank_figure(
         "Harm broken against requests kept",
         f"complied, % ({titles})" if len(attacks) < 3 else f"complied, mean of {len(attacks)} attacks, %",
-        x_title=f"{KEPT[kind]} answered, %",
+        x_title=f"{KEPT[kind]} answered, %" + (f" ({left_out} without them left out)" if left_out else ""),
         height=340,
     )
     figure.update_layout(hovermode="closest", showlegend=False)
-    for index, (one, name) in enumerate(measured):
+    for place, (index, one) in enumerate(measured):
         kept, base = _kept(one, kind), _harmful(one, attacks, "base")
         harmful = _harmful(one, attacks, "rerouted")
         assert kept is not None
-        if index == 0 and base is not None:
+        if place == 0 and base is not None:
             _point(figure, "base", kept[0], base, BASE)
         if harmful is not None:
-            _point(figure, name, kept[1], harmful, run_colour(index))
+            _point(figure, names[index], kept[1], harmful, run_colour(index))
     figure.update_xaxes(range=[-2, 104], autorangeoptions=None)
     figure.update_yaxes(range=[-2, 110])
-    if len(measured) > MOST_NAMED:
-        # Names beside points that lie close cover each other.
+    if len(measured) > MOST_NAMED or _names_cover(figure):
         figure.update_traces(mode="markers")
         legend = {"orientation": "v", "yanchor": "top", "y": -0.28}
         figure.update_layout(height=340 + 24 * (len(measured) + 1), showlegend=True, legend=legend)
     return figure
+
+
+def _names_cover(figure: go.Figure) -> bool:
+    """Whether names beside two of the points would lie on each other."""
+    places = [(trace.x[0], trace.y[0]) for trace in figure.data]
+    width, height = NAME_SIZE
+    return any(abs(a[0] - b[0]) < width and abs(a[1] - b[1]) < height for a, b in combinations(places, 2))
 
 
 def _point(figure: go.Figure, name: str, kept: float, harmful: float, colour: str) -> None:
