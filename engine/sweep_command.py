@@ -30,6 +30,7 @@ from engine.records.evaluations import Evaluation, read_evaluations
 from engine.records.files import write_whole
 from engine.records.jobs import Queue
 from engine.records.launch import ensure_worker
+from engine.records.results import VALUE_CONTROLS
 from engine.records.runs import ACTIVE, Run, create_run, list_runs
 from engine.records.settings import SAMPLE_DATA, Settings
 from engine.records.spec import RunSpec, build_spec, read_spec
@@ -164,7 +165,7 @@ def _run(settings: Settings, queue: Queue, spec: RunSpec, point: dict[str, Any])
 
 
 def _changed_by_hand(run: Run) -> bool:
-    return any(event.control in ("alpha", "learning_rate") for event in run.controls())
+    return any(event.control in VALUE_CONTROLS for event in run.controls())
 
 
 def _followed(settings: Settings, queue: Queue, run: Run, asked: dict[str, Any]) -> tuple[str, Evaluation | None]:

@@ -39,7 +39,7 @@ from engine.job_functions.representations import (
 from engine.job_functions.training import Intent, train_run
 from engine.records.errors import RunError, WorkbenchError, WorkerError
 from engine.records.jobs import ControlRequest, Job, Queue
-from engine.records.results import ControlEvent, Event, HeldoutResult, Progress, StatusEvent, StepResult
+from engine.records.results import VALUE_CONTROLS, ControlEvent, Event, HeldoutResult, Progress, StatusEvent, StepResult
 from engine.records.runs import ACTIVE, RESUMABLE, Run, list_runs, open_run
 from engine.records.settings import Settings
 from engine.records.spec import ModelSpec
@@ -256,7 +256,7 @@ class Worker:
         elif request.control == "resume" and task.paused:
             task.paused = False
             self._status(task, "running" if task.begun else "queued")
-        elif request.control in ("alpha", "learning_rate"):
+        elif request.control in VALUE_CONTROLS:
             task.controls.append(event)
         elif request.control in ("stop", "cancel"):
             task.intent.keep = request.control == "stop"
@@ -272,7 +272,7 @@ class Worker:
 
     def _next_step(self, task: Task, request: ControlRequest) -> int:
         # A step whose micro-batches are under way has read its values already.
-        return task.step + 1 if request.control in ("alpha", "learning_rate") and task.begun else task.step
+        return task.step + 1 if request.control in VALUE_CONTROLS and task.begun else task.step
 
     def _end(self, task: Task, status: str, *, message: str = "") -> None:
         """Close the job and write its last status. Closing writes the checkpoint, and may itself fail."""

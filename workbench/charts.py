@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 
-from engine.records.results import ControlEvent
+from engine.records.results import VALUE_CONTROLS, ControlEvent
 from engine.records.tables import RunTables
 from workbench.colours import BASE, MEAN, NEUTRAL, REROUTE, RETAIN, depth_colours, run_colour
 from workbench.drawing import add_line, blank_figure
@@ -97,5 +97,5 @@ def _means(heldout: pd.DataFrame) -> pd.DataFrame:
 def _mark_controls(figure: go.Figure, controls: Sequence[ControlEvent]) -> None:
     """A dotted line where the user changed a value while the run went on."""
     for control in controls:
-        if control.control in ("alpha", "learning_rate"):
+        if control.control in VALUE_CONTROLS:
             figure.add_vline(x=control.step, line={"dash": "dot", "width": 1, "color": BASE})

@@ -139,12 +139,13 @@ def _chosen(found: list[Found]) -> list[Found]:
     by_id = {one.id: one for one in found}
     if SHOWN in st.session_state:
         st.session_state[SHOWN] = [one for one in st.session_state[SHOWN] if one in by_id]
-    of_run = [one for one in found if one.run.id == st.query_params.get(RUN)]
-    of_run = of_run or [one for one in found if one.run.id == found[0].run.id]
+    runs = [one.run.id for one in found]
+    linked = st.query_params.get(RUN)
+    first = linked if linked in runs else runs[0]
     ids = st.multiselect(
         "Evaluations in the matrix",
         list(by_id),
-        default=[one.id for one in of_run][:SHOWN_FIRST],
+        default=[one.id for one in found if one.run.id == first][:SHOWN_FIRST],
         key=SHOWN,
         bind="query-params",
         format_func=lambda one: f"{by_id[one].name} · {_about(by_id[one].evaluation)}",

@@ -54,14 +54,16 @@ def front_figure(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.
     """One point an evaluation: harmful requests answered (mean over the attacks that all have) against harmless ones
     kept, of one kind for all: the hardest that all have measured, or at least two; those without it are left out, and
     the axis says how many. Right and low is good. None where no evaluation has both."""
-    measured = [(index, one) for index, one in enumerate(evaluations) if one.attacks]
-    counts = {kind: sum(_kept(one, kind) is not None for _, one in measured) for kind in KEPT}
-    kind = next((kind for kind, count in counts.items() if count and count >= min(2, len(measured))), None)
+    attacked = [place for place, one in enumerate(evaluations) if one.attacks]
+    by_kind = {
+        kind: {place: found for place in attacked if (found := _kept(evaluations[place], kind))} for kind in KEPT
+    }
+    kind = next((kind for kind, shares in by_kind.items() if shares and len(shares) >= min(2, len(attacked))), None)
     if kind is None:
         return None
-    left_out = len(measured) - counts[kind]
-    measured = [(index, one) for index, one in measured if _kept(one, kind)]
-    attacks = [name for name in ATTACKS if all(name in one.attacks for _, one in measured)]
+    measured = by_kind[kind]
+    left_out = len(attacked) - len(measured)
+    attacks = [name for name in ATTACKS if all(name in evaluations[place].attacks for place in measured)]
     if not attacks:
         return None
     titles = ", ".join(ATTACKS[name].title.lower() for name in attacks)
@@ -72,14 +74,14 @@ def front_figure(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.
         height=340,
     )
     figure.update_layout(hovermode="closest", showlegend=False)
-    for place, (index, one) in enumerate(measured):
-        kept, base = _kept(one, kind), _harmful(one, attacks, "base")
-        harmful = _harmful(one, attacks, "rerouted")
-        assert kept is not None
-        if place == 0 and base is not None:
-            _point(figure, "base", kept[0], base, BASE)
+    first = next(iter(measured))
+    base = _harmful(evaluations[first], attacks, "base")
+    if base is not None:
+        _point(figure, "base", measured[first][0], base, BASE)
+    for place, (_, kept) in measured.items():
+        harmful = _harmful(evaluations[place], attacks, "rerouted")
         if harmful is not None:
-            _point(figure, names[index], kept[1], harmful, run_colour(index))
+            _point(figure, names[place], kept, harmful, run_colour(place))
     figure.update_xaxes(range=[-2, 104], autorangeoptions=None)
     figure.update_yaxes(range=[-2, 110])
     if len(measured) > MOST_NAMED or _names_cover(figure):

@@ -12,6 +12,8 @@ from engine.records.prompts import Label
 Whole = Annotated[int, Field(ge=0, le=2**53)]
 PerBlock = dict[Annotated[str, Field(pattern=r"^[0-9]{1,6}$")], float]
 Control = Literal["pause", "resume", "stop", "cancel", "alpha", "learning_rate"]
+# Those that change how the run trains on, and carry a value.
+VALUE_CONTROLS: tuple[Control, ...] = ("alpha", "learning_rate")
 
 
 class Event(BaseModel):
