@@ -1,7 +1,178 @@
 """Evaluate: does a circuit breaker hold under attack, and what did it cost (?run=ID shows one run's evaluations)."""
 
-from workbench.evaluate import evaluate
+from pathlib import Path
+from typing import NamedTuple
+
+import streamlit as st
+
+from engine.records.attacks import ATTACKS, KNOWN_DEFEATS
+from engine.records.errors import WorkbenchError
+from engine.records.evaluations import Evaluation, sorted_out
+from engine.records.runs import Run, list_runs
+from workbench.drawing import CONFIG
+from workbench.evaluate_charts import budget_figures, front_figure
+from workbench.evaluate_form import evaluation_form
+from workbench.evaluate_jobs import evaluation_jobs
+from workbench.evaluate_report import report_html
+from workbench.evaluate_samples import samples
+from workbench.evaluate_table import STYLE, abilities_html, as_csv, attacks_html, columns, key_html, styles_html
 from workbench.frame import page_frame
+from workbench.state import RUN, settings, show_in_url
+from workbench.words import moment, plain
+
+SHOWN = "evaluations"
+# A quick look at many attacks and a long one at few belong side by side; more columns would not fit.
+SHOWN_FIRST = 2
+
+
+class Found(NamedTuple):
+    """One evaluation with its run, and what it is called on the page."""
+
+    run: Run
+    evaluation: Evaluation
+    name: str
+
+    @property
+    def id(self) -> str:
+        return f"{self.run.id}.{self.evaluation.key}"
+
+
+def evaluate() -> None:
+    st.html(f"<style>{STYLE}</style>")
+    show_in_url(RUN)
+    st.title("Does it hold?", anchor=False)
+    found, damaged = _found()
+    for file in damaged:
+        st.warning(
+            plain(
+                f"The evaluation {file} cannot be read: delete the file and evaluate again. Its answers are remembered."
+            ),
+            icon=":material/warning:",
+        )
+    evaluation_form(opened=not found)
+    evaluation_jobs()
+    if not found:
+        st.info(
+            "Nothing has been evaluated yet. Choose a finished run and attacks above: the worker asks both models the "
+            "same requests and judges every answer.",
+            icon=":material/shield_question:",
+        )
+        st.caption(plain(KNOWN_DEFEATS))
+        return
+    chosen = _chosen(found)
+    if not chosen:
+        st.info("Choose at least one evaluation.", icon=":material/rule:")
+        return
+    _show(chosen)
+
+
+def _show(chosen: list[Found]) -> None:
+    evaluations, names = [one.evaluation for one in chosen], _names(chosen)
+    shown = columns(evaluations, names)
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.subheader("Harmful requests that were answered", anchor=False, width="content")
+        _downloads(evaluations, names)
+    st.html(key_html())
+    st.html(f'<div style="overflow-x:auto">{attacks_html(shown)}</div>')
+    styles = styles_html(shown)
+    if styles:
+        with st.expander("Each wording apart", icon=":material/format_quote:"):
+            st.html(f'<div style="overflow-x:auto">{styles}</div>')
+    with st.container(border=True):
+        st.markdown(f":material/warning: {plain(KNOWN_DEFEATS)}")
+        marked = ", ".join(card.title for card in ATTACKS.values() if card.defeats)
+        st.caption(f"Marked ⚠: {plain(marked)}. The paper's figures are of other models and of another judge.")
+    kept, front = st.columns([1.25, 1], gap="large")
+    with kept:
+        st.subheader("What was kept", anchor=False)
+        st.html(f'<div style="overflow-x:auto">{abilities_html(shown)}</div>')
+    figure = front_figure(evaluations, names)
+    if figure is not None:
+        front.plotly_chart(figure, key="front", config=CONFIG, alt="Harm broken against requests kept")
+    curves = budget_figures(evaluations, names)
+    if curves:
+        st.subheader("Success against budget", anchor=False)
+        places = st.columns(2, gap="medium")
+        for index, (name, curve) in enumerate(curves.items()):
+            places[index % 2].plotly_chart(curve, key=f"curve_{name}", config=CONFIG, alt=ATTACKS[name].title)
+    st.subheader("Samples", anchor=False)
+    samples([(one.run, one.evaluation, name) for one, name in zip(chosen, names, strict=True)])
+
+
+def _downloads(evaluations: list[Evaluation], names: list[str]) -> None:
+    with st.container(horizontal=True, width="content"):
+        st.download_button(
+            "Report",
+            lambda: report_html(evaluations, names),
+            file_name="evaluation.html",
+            mime="text/html",
+            key="report_html",
+            icon=":material/description:",
+            help="One HTML file with figures, curves and settings. It holds no request and no answer.",
+            on_click="ignore",
+        )
+        st.download_button(
+            "CSV",
+            lambda: as_csv(evaluations, names),
+            file_name="evaluation.csv",
+            mime="text/csv",
+            key="report_csv",
+            icon=":material/table:",
+            on_click="ignore",
+        )
+
+
+def _found() -> tuple[list[Found], list[Path]]:
+    """All evaluations, newest first, and the files that cannot be read."""
+    found: list[Found] = []
+    damaged: list[Path] = []
+    for run in list_runs(settings().runs):
+        try:
+            whole, unreadable = sorted_out(run, settings())
+            found += [Found(run, one, _name(run, one)) for one in whole]
+            damaged += unreadable
+        except WorkbenchError:
+            continue
+    return sorted(found, key=lambda one: one.evaluation.created, reverse=True), damaged
+
+
+def _chosen(found: list[Found]) -> list[Found]:
+    by_id = {one.id: one for one in found}
+    if SHOWN in st.session_state:
+        st.session_state[SHOWN] = [one for one in st.session_state[SHOWN] if one in by_id]
+    runs = [one.run.id for one in found]
+    linked = st.query_params.get(RUN)
+    first = linked if linked in runs else runs[0]
+    ids = st.multiselect(
+        "Evaluations in the matrix",
+        list(by_id),
+        default=[one.id for one in found if one.run.id == first][:SHOWN_FIRST],
+        key=SHOWN,
+        bind="query-params",
+        format_func=lambda one: f"{by_id[one].name} · {_about(by_id[one].evaluation)}",
+        help="Choose several to compare runs.",
+    )
+    return [by_id[one] for one in ids]
+
+
+def _name(run: Run, evaluation: Evaluation) -> str:
+    _, at, step = evaluation.run.partition("@")
+    return (run.label().name or run.id) + (f", step {step}" if at else "")
+
+
+def _about(evaluation: Evaluation) -> str:
+    n = max((result.base.n for result in evaluation.attacks.values()), default=0)
+    return f"{len(evaluation.attacks)} attacks, n {n}, {moment(evaluation.created)}"
+
+
+def _names(chosen: list[Found]) -> list[str]:
+    """Two evaluations of one name are told apart by their time."""
+    names = [one.name for one in chosen]
+    return [
+        name if names.count(name) == 1 else f"{name} ({moment(one.evaluation.created)})"
+        for name, one in zip(names, chosen, strict=True)
+    ]
+
 
 with page_frame():
     evaluate()

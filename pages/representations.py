@@ -1,7 +1,196 @@
 """Representations: harmful and benign states before and after rerouting (?run=ID&capture=KEY&tab=...&block=...)."""
 
-from workbench.frame import page_frame
-from workbench.representations import representations
+from collections.abc import Callable
+
+import streamlit as st
+
+from engine.records.captures import TRAINING, Capture, capture_folder, read_capture, run_captures
+from engine.records.errors import RunError
+from engine.records.runs import ACTIVE, Run, list_runs, open_run
+from engine.records.spec import format_blocks
+from workbench.capture_form import capture_form, captured_steps
+from workbench.choices import MAPS, TAB
+from workbench.frame import catching, page_frame, places
+from workbench.map_view import map_view
+from workbench.movement_view import movement_view
+from workbench.separation_view import separation_view
+from workbench.state import CAPTURE, PLAYING, RUN, SELECTED, WARMED, queue, settings, show_in_url
+from workbench.tokens_view import tokens_view
+from workbench.words import plain
+
+ALONE = "base"
+TICK = 3.0
+
+
+def representations() -> None:
+    show_in_url(RUN, CAPTURE)
+    _warm()
+    st.title("Representations", anchor=False)
+    run_place, capture_place = st.columns(2, gap="medium", vertical_alignment="bottom")
+    with run_place:
+        run = _choose_run()
+    captures, damaged = _captures(run)
+    with capture_place:
+        capture = _choose_capture(run, captures)
+    if damaged:
+        st.warning(
+            f"{damaged} of this run's captures cannot be read, perhaps from a full disk: capture them again.",
+            icon=":material/broken_image:",
+        )
+    capture_form(run, opened=not captures)
+    if capture is None:
+        _empty(run)
+        return
+    if run is not None and run.record().status in ACTIVE and capture.index.key == TRAINING:
+        _watch(capture)
+    views: dict[str, Callable[[], None]] = {
+        MAPS: lambda: map_view(capture, run),
+        "Where to intervene": lambda: separation_view(capture),
+        "What rerouting did": lambda: movement_view(capture),
+        "Tokens": lambda: tokens_view(capture),
+    }
+    tabs = st.tabs(list(views), key=TAB, bind="query-params", on_change="rerun")
+    for tab, draw in zip(tabs, views.values(), strict=True):
+        if tab.open:
+            with tab:
+                draw()
+
+
+def _warm() -> None:
+    """The libraries for maps take seconds to load: the worker begins when the page opens, once a session."""
+    if not st.session_state.get(WARMED):
+        st.session_state[WARMED] = True
+        queue().submit("warm_projection", payload={})
+
+
+def _choose_run() -> Run | None:
+    runs = {run.id: run for run in list_runs(settings().runs)}
+    wanted = st.query_params.get(RUN)
+    if wanted is None:
+        captured = (run.id for run in runs.values() if run_captures(settings(), run.id))
+        wanted = next(captured, next(iter(runs), ALONE))
+    if wanted != ALONE and wanted not in runs:
+        open_run(settings().runs, wanted)
+    options = [ALONE, *runs]
+    key = f"pick_run_{wanted}"
+    chosen = st.selectbox(
+        "Model",
+        options,
+        index=options.index(wanted),
+        key=key,
+        format_func=lambda name: "Base model alone" if name == ALONE else _run_name(runs[name]),
+        on_change=_take_run,
+        args=(key,),
+        help="A run is shown beside its base model. The base model alone shows where to intervene before training.",
+    )
+    return None if chosen == ALONE else runs[chosen]
+
+
+def _take_run(key: str) -> None:
+    st.query_params[RUN] = st.session_state[key]
+    for name in (CAPTURE, SELECTED):
+        st.query_params.pop(name, None)
+    st.session_state[PLAYING] = ""
+
+
+def _captures(run: Run | None) -> tuple[list[Capture], int]:
+    """What can be looked at, and how many captures there are that cannot be read."""
+    if run is not None:
+        captures = run_captures(settings(), run.id)
+        return captures, len(list(run.representations_folder.glob("*/capture.json"))) - sum(
+            capture.folder.parent == run.representations_folder for capture in captures
+        )
+    captures, damaged = [], 0
+    for file in sorted((settings().cache / "captures").glob("*/capture.json")):
+        try:
+            capture = read_capture(file.parent)
+        except RunError:
+            damaged += 1
+            continue
+        if capture is not None and not capture.index.run_id:
+            captures.append(capture)
+    return captures, damaged
+
+
+def _choose_capture(run: Run | None, captures: list[Capture]) -> Capture | None:
+    if not captures and CAPTURE not in st.query_params:
+        return None
+    by_key = {capture.index.key: capture for capture in captures}
+    wanted = st.query_params.get(CAPTURE) or next(iter(by_key))
+    if wanted not in by_key:
+        # Says what is wrong with it, if it is there at all.
+        read_capture(capture_folder(settings(), run.id if run else "", wanted))
+        st.warning(f"There is no capture '{plain(wanted)}' here: choose another one.")
+        if not by_key:
+            return None
+        wanted = next(iter(by_key))
+    key = f"pick_capture_{run.id if run else ALONE}_{wanted}"
+    options = list(by_key)
+    chosen = st.selectbox(
+        "Capture",
+        options,
+        index=options.index(wanted),
+        key=key,
+        format_func=lambda name: _capture_name(by_key[name]),
+        on_change=_take_capture,
+        args=(key,),
+    )
+    return by_key[chosen]
+
+
+def _take_capture(key: str) -> None:
+    st.query_params[CAPTURE] = st.session_state[key]
+    st.query_params.pop(SELECTED, None)
+    st.session_state[PLAYING] = ""
+
+
+def _run_name(run: Run) -> str:
+    name = run.label().name
+    return f"{name} ({run.id})" if name else run.id
+
+
+def _capture_name(capture: Capture) -> str:
+    index = capture.index
+    origin = "while training" if index.key == TRAINING else index.key
+    steps = f"steps {', '.join(map(str, capture.steps))}" if len(capture.steps) <= 4 else f"{len(capture.steps)} steps"
+    model = "" if index.run_id else f" · {index.model.rpartition('/')[2]}"
+    return (
+        f"{origin} · {len(index.prompts)} prompts · blocks {format_blocks(list(index.blocks))} · "
+        f"{steps if capture.steps else 'base alone'}{model}"
+    )
+
+
+def _empty(run: Run | None) -> None:
+    with st.container(border=True, key="no_capture"):
+        if run is None:
+            st.markdown(
+                "**Nothing is captured yet.** Capture the base model above: before any training it shows at which "
+                "blocks harmful and benign prompts lie apart."
+            )
+            if not list_runs(settings().runs):
+                st.page_link(places()["train"], label="Or set up the first run", icon=":material/model_training:")
+        elif run.record().status in ACTIVE:
+            st.markdown("**This run has captured nothing yet.** The first states are kept soon after it begins.")
+        elif captured_steps(run):
+            st.markdown("**This run has no capture.** Its weights are kept: choose steps above and capture them.")
+        else:
+            st.markdown(
+                "**This run has no capture, no checkpoint and no adapter.** It ended before it kept any: resume it, or "
+                "capture the base model alone."
+            )
+
+
+@st.fragment(run_every=TICK)
+@catching
+def _watch(capture: Capture) -> None:
+    """While a run trains its capture grows: say so, and leave it to the user when to draw anew."""
+    newest = read_capture(capture.folder)
+    more = len(newest.index.states) - len(capture.index.states) if newest else 0
+    if more > 0 and st.button(
+        f"{more} newer step{'s' * (more > 1)} captured: show", key="newer_steps", icon=":material/refresh:"
+    ):
+        st.rerun()
+
 
 with page_frame():
     representations()
