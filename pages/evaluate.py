@@ -9,16 +9,16 @@ from engine.records.attacks import ATTACKS, KNOWN_DEFEATS
 from engine.records.errors import WorkbenchError
 from engine.records.evaluations import Evaluation, sorted_out
 from engine.records.runs import Run, list_runs
-from workbench.drawing import CONFIG
 from workbench.evaluate_charts import budget_figures, front_figure
 from workbench.evaluate_form import evaluation_form
 from workbench.evaluate_jobs import evaluation_jobs
 from workbench.evaluate_report import report_html
 from workbench.evaluate_samples import samples
 from workbench.evaluate_table import STYLE, abilities_html, as_csv, attacks_html, columns, key_html, styles_html
-from workbench.frame import page_frame
-from workbench.state import RUN, settings, show_in_url
-from workbench.words import moment, plain
+from workbench.kit.drawing import CONFIG
+from workbench.kit.frame import page_frame
+from workbench.kit.state import RUN, settings, show_in_url
+from workbench.kit.words import moment, plain
 
 SHOWN = "evaluations"
 # A quick look at many attacks and a long one at few belong side by side; more columns would not fit.

@@ -10,13 +10,13 @@ from engine.records.runs import ACTIVE, Run, list_runs, open_run
 from engine.records.spec import format_blocks
 from workbench.capture_form import capture_form, captured_steps
 from workbench.choices import MAPS, TAB
-from workbench.frame import catching, page_frame, places
+from workbench.kit.frame import catching, page_frame, places
+from workbench.kit.state import CAPTURE, PLAYING, RUN, SELECTED, WARMED, queue, settings, show_in_url
+from workbench.kit.words import plain
 from workbench.map_view import map_view
 from workbench.movement_view import movement_view
 from workbench.separation_view import separation_view
-from workbench.state import CAPTURE, PLAYING, RUN, SELECTED, WARMED, queue, settings, show_in_url
 from workbench.tokens_view import tokens_view
-from workbench.words import plain
 
 ALONE = "base"
 TICK = 3.0

@@ -3,10 +3,10 @@
 import streamlit as st
 
 from workbench.compare import compare_view
-from workbench.frame import page_frame
+from workbench.kit.frame import page_frame
+from workbench.kit.state import COMPARE, RUN, show_in_url
 from workbench.run_list import run_list
 from workbench.run_view import run_view
-from workbench.state import COMPARE, RUN, show_in_url
 
 with page_frame():
     show_in_url(RUN, COMPARE)

@@ -4,7 +4,7 @@ import streamlit as st
 
 from workbench.data_part import data_part
 from workbench.forms import open_form
-from workbench.frame import page_frame
+from workbench.kit.frame import page_frame
 from workbench.launch_panel import launch_panel
 from workbench.train_parts import (
     adapter_part,

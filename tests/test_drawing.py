@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from workbench.drawing import thin
+from workbench.kit.drawing import thin
 
 
 @pytest.mark.parametrize("count", [1, 20, 21, 39, 57, 1000])

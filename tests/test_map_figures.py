@@ -12,8 +12,8 @@ from engine.records.capture_tables import examination_table, map_ranges, map_tab
 from engine.records.captures import BASE, Capture
 from engine.records.projections import BlockExamination, Examination, MapFigures, Projection, TokenView
 from workbench.block_figures import movement_figure, separation_figure, token_figure
-from workbench.colours import BENIGN, BORDERLINE, HARMFUL
-from workbench.figure_files import picture_config
+from workbench.kit.colours import BENIGN, BORDERLINE, HARMFUL
+from workbench.kit.downloads import picture_config
 from workbench.map_figures import axis_titles, one_map, two_maps
 from workbench.map_words import is_chance, map_sentences
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from workbench.ending import end_in_time
-from workbench.frame import caught, places
+from workbench.kit.frame import caught, places
 from workbench.sidebar import sidebar
 
 

@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from engine.records.projections import TokenView
-from workbench.colours import BASE, BENIGN, BORDERLINE, HARMFUL, MEAN, NEUTRAL
-from workbench.words import escaped
+from workbench.kit.colours import BASE, BENIGN, BORDERLINE, HARMFUL, MEAN, NEUTRAL
+from workbench.kit.words import escaped
 
 # Cool is what stayed where it was (cosine 1), warm what was turned away.
 SCALE = ((0, HARMFUL), (0.5, "#E6E2DA"), (1, BENIGN))

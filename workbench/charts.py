@@ -8,8 +8,8 @@ import plotly.graph_objects as go
 
 from engine.records.results import VALUE_CONTROLS, ControlEvent
 from engine.records.tables import RunTables
-from workbench.colours import BASE, MEAN, NEUTRAL, REROUTE, RETAIN, depth_colours, run_colour
-from workbench.drawing import add_line, blank_figure
+from workbench.kit.colours import BASE, MEAN, NEUTRAL, REROUTE, RETAIN, depth_colours, run_colour
+from workbench.kit.drawing import add_line, blank_figure
 
 
 class RunCurves(NamedTuple):

@@ -10,11 +10,11 @@ from engine.records.doses import DoseCurve, dose_payload, read_dose_curve
 from engine.records.errors import WorkbenchError
 from engine.records.runs import open_run
 from engine.records.states import ModelState
-from workbench.colours import BASE, BENIGN, HARMFUL
-from workbench.drawing import CONFIG, blank_figure
-from workbench.frame import catching
-from workbench.state import queue, settings
-from workbench.words import plain
+from workbench.kit.colours import BASE, BENIGN, HARMFUL
+from workbench.kit.drawing import CONFIG, blank_figure
+from workbench.kit.frame import catching
+from workbench.kit.state import queue, settings
+from workbench.kit.words import plain
 
 JOB = "dose_job"
 

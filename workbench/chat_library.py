@@ -8,8 +8,8 @@ import streamlit as st
 
 from engine.records.errors import DataError
 from engine.records.prompts import Label, Prompt, read_source
-from workbench.blur import blurred
-from workbench.state import blurs
+from workbench.kit.blur import blurred
+from workbench.kit.state import blurs
 
 ANY = "any"
 SHOWN = 8

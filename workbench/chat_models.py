@@ -11,7 +11,7 @@ from engine.records.errors import RunError, WorkbenchError
 from engine.records.runs import ACTIVE, list_runs, open_run
 from engine.records.spec import BUNDLED_MODEL, ModelSpec, RunSpec
 from engine.records.states import ModelState, run_states
-from workbench.state import MODEL, RUN, settings
+from workbench.kit.state import MODEL, RUN, settings
 
 COUNT = "chat_columns"
 BASE_MODEL = "chat_base"

@@ -6,11 +6,11 @@ import streamlit as st
 
 from engine.records.chats import Chat, Column, Exchange, Judged, Reply, Trip
 from engine.records.jobs import Job
-from workbench.blur import blurred, reveal_button
 from workbench.chat_models import state_name
 from workbench.chat_tint import TintedToken, first_below, tinted
-from workbench.state import queue
-from workbench.words import duration, plain
+from workbench.kit.blur import blurred, reveal_button
+from workbench.kit.state import queue
+from workbench.kit.words import duration, plain
 
 # What a breaker should bring about is not orange: a harmful request turned down, a benign one answered.
 HARMFUL_COLOURS = {"complied": "orange", "refused": "blue", "incoherent": "violet"}

@@ -12,9 +12,9 @@ from engine.records.prompts import Label, read_source
 from engine.records.settings import SAMPLE_DATA
 from workbench.chat_composer import message
 from workbench.chat_models import column_pickers, columns_buttons, model_of, state_name
-from workbench.frame import catching
-from workbench.state import ANSWER_SET, blurs, queue, settings
-from workbench.words import moment, plain
+from workbench.kit.frame import catching
+from workbench.kit.state import ANSWER_SET, blurs, queue, settings
+from workbench.kit.words import moment, plain
 
 REVEAL = "set_reveal"
 TICK = 1.0

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
-from workbench.colours import HARMFUL
+from workbench.kit.colours import HARMFUL
 
 STYLE = """
 .answer { white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.75; }

@@ -7,11 +7,11 @@ import streamlit as st
 from engine.records.chats import Chat, list_chats
 from engine.records.errors import WorkbenchError
 from engine.records.files import storage_error
-from workbench.blur import blurred
 from workbench.chat_models import state_name
-from workbench.frame import catching, places
-from workbench.state import CHAT, blurs, settings
-from workbench.words import moment, plain
+from workbench.kit.blur import blurred
+from workbench.kit.frame import catching, places
+from workbench.kit.state import CHAT, blurs, settings
+from workbench.kit.words import moment, plain
 
 SHOWN = 30
 WORDS = 110

@@ -8,7 +8,7 @@ import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 from engine.records.captures import Capture, TokenChoice
-from workbench.state import CHOICES
+from workbench.kit.state import CHOICES
 
 BLOCK = "block"
 TOKENS = "tokens"

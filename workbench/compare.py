@@ -8,12 +8,12 @@ from engine.records.errors import RunError
 from engine.records.runs import Run, open_run
 from engine.records.tables import spec_differences
 from workbench.charts import RunCurves, compare_figures
-from workbench.frame import catching, places
+from workbench.kit.frame import catching, places
+from workbench.kit.state import FIGURES, queue, settings
+from workbench.kit.status import MOVING, shown_status
+from workbench.kit.words import plain
 from workbench.live import follow
 from workbench.live_charts import live_charts
-from workbench.state import FIGURES, queue, settings
-from workbench.status import MOVING, shown_status
-from workbench.words import plain
 
 
 def compare_view(run_ids: list[str]) -> None:

@@ -15,7 +15,7 @@ from engine.records.errors import SpecError, WorkbenchError
 from engine.records.runs import open_run
 from engine.records.settings import SAMPLE_DATA
 from engine.records.spec import RunSpec, build_spec, parse_spec, read_spec
-from workbench.state import DRAFT, DRAFT_ERROR, LIKE, PRESET, TAKE, settings
+from workbench.kit.state import DRAFT, DRAFT_ERROR, LIKE, PRESET, TAKE, settings
 
 Fields = dict[str, Any]
 LOADED = "loaded"

@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 
 from engine.records.attacks import ATTACKS
 from engine.records.evaluations import Evaluation
-from workbench.colours import BASE, run_colour
-from workbench.drawing import add_line, blank_figure
+from workbench.kit.colours import BASE, run_colour
+from workbench.kit.drawing import add_line, blank_figure
 
 BENIGN = "benign"
 MOST_NAMED = 2

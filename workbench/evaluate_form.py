@@ -11,8 +11,8 @@ from engine.records.evaluation_rows import PACKAGE_SETS, need_package_file, read
 from engine.records.mmlu import PACKAGE as MMLU_PACKAGE
 from engine.records.runs import list_runs
 from engine.records.states import run_states
-from workbench.state import RUN, queue, settings
-from workbench.words import plain
+from workbench.kit.state import RUN, queue, settings
+from workbench.kit.words import plain
 
 OTHER = "another file"
 HARMFUL = {

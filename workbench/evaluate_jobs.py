@@ -5,9 +5,9 @@ import streamlit as st
 from engine.records.errors import RunError
 from engine.records.jobs import Job, JobKind
 from engine.records.runs import open_run
-from workbench.frame import catching
-from workbench.state import queue, settings
-from workbench.words import plain
+from workbench.kit.frame import catching
+from workbench.kit.state import queue, settings
+from workbench.kit.words import plain
 
 TICK = 1.0
 KINDS: tuple[JobKind, ...] = ("evaluate", "fetch_package")

@@ -12,7 +12,7 @@ from engine.records.attacks import ATTACKS, KNOWN_DEFEATS
 from engine.records.evaluations import Evaluation
 from workbench.evaluate_charts import budget_figures, front_figure
 from workbench.evaluate_table import STYLE, abilities_html, attacks_html, columns, key_html, styles_html
-from workbench.words import moment
+from workbench.kit.words import moment
 
 
 def report_html(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:

@@ -8,8 +8,8 @@ from engine.records.attacks import ATTACKS
 from engine.records.evaluation_plan import ABILITIES
 from engine.records.evaluations import SIDES, Evaluation, Sample, read_samples
 from engine.records.runs import Run
-from workbench.blur import blurred, reveal_button
-from workbench.state import settings
+from workbench.kit.blur import blurred, reveal_button
+from workbench.kit.state import settings
 
 PAGE = 8
 COLOURS = {"complied": "orange", "refused": "blue", "incoherent": "gray", "unparseable": "violet"}

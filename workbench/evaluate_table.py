@@ -9,8 +9,8 @@ from typing import NamedTuple
 from engine.records.attacks import ATTACKS, LLAMA, MISTRAL, AttackCard
 from engine.records.evaluation_plan import ABILITIES
 from engine.records.evaluations import SIDES, Ability, Count, Evaluation, Losses, Side
-from workbench.colours import BASE, BENIGN, HARMFUL
-from workbench.words import amount, figure
+from workbench.kit.colours import BASE, BENIGN, HARMFUL
+from workbench.kit.words import amount, figure
 
 STYLE = f"""
 .evaluation {{ border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0.3rem 0 0.6rem; }}

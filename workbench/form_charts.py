@@ -6,8 +6,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from engine.records.cards import DataCard
-from workbench.colours import BENIGN, HARMFUL, REROUTE, RETAIN
-from workbench.drawing import add_line, blank_figure
+from workbench.kit.colours import BENIGN, HARMFUL, REROUTE, RETAIN
+from workbench.kit.drawing import add_line, blank_figure
 
 
 def schedule_figure(weights: Callable[[int], tuple[float, float]], steps: int) -> go.Figure:

@@ -7,9 +7,9 @@ from engine.records.launch import ensure_worker
 from engine.records.runs import create_run
 from workbench.data_part import side_card
 from workbench.forms import Form
-from workbench.frame import catching, places
-from workbench.state import RUN, queue, settings
-from workbench.words import amount, duration, memory, plain
+from workbench.kit.frame import catching, places
+from workbench.kit.state import RUN, queue, settings
+from workbench.kit.words import amount, duration, memory, plain
 
 GUESSED_PROMPT_TOKENS = 30.0
 

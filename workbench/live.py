@@ -10,7 +10,7 @@ import streamlit as st
 from engine.records.results import Alert, AnyEvent, ControlEvent, HeldoutResult
 from engine.records.runs import Run, effective
 from engine.records.tables import RunTables, run_tables
-from workbench.state import FOLLOWED
+from workbench.kit.state import FOLLOWED
 
 KEPT_RUNS = 12
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import plotly.graph_objects as go
 import streamlit as st
 
-from workbench.drawing import CONFIG, with_ranges
-from workbench.state import FIGURES
-from workbench.zoom import mouse_on_chart, zoom_memory
+from workbench.kit.drawing import CONFIG, with_ranges
+from workbench.kit.state import FIGURES
+from workbench.kit.zoom import mouse_on_chart, zoom_memory
 
 
 def live_charts(view: str, version: object, make: Callable[[], dict[str, go.Figure]]) -> None:

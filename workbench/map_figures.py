@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from engine.records.capture_tables import AXES, GROUPS
-from workbench.colours import BASE, BENIGN, BORDERLINE, HARMFUL
-from workbench.words import escaped
+from workbench.kit.colours import BASE, BENIGN, BORDERLINE, HARMFUL
+from workbench.kit.words import escaped
 
 COLOURS = {"harmful": HARMFUL, "benign": BENIGN, "borderline": BORDERLINE}
 SYMBOLS = {"train": "square", "validation": "circle", "test": "diamond"}

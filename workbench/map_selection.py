@@ -11,11 +11,11 @@ from engine.records.captures import Capture, CapturedPrompt, state_step
 from engine.records.results import ProbeResult
 from engine.records.runs import Run, effective
 from engine.records.spec import format_blocks
-from workbench.blur import blurred, reveal_button
-from workbench.figure_files import file_buttons
-from workbench.frame import catching
-from workbench.state import SELECTED, SELECTIONS
-from workbench.words import figure, plain
+from workbench.kit.blur import blurred, reveal_button
+from workbench.kit.downloads import file_buttons
+from workbench.kit.frame import catching
+from workbench.kit.state import SELECTED, SELECTIONS
+from workbench.kit.words import figure, plain
 
 LISTED = 12
 # A link longer than this is no link: a larger selection lives in the session alone.

@@ -1,7 +1,7 @@
 """What a map's figures mean, in words. Knows nothing of Streamlit or files."""
 
 from engine.records.projections import MapFigures
-from workbench.words import figure
+from workbench.kit.words import figure
 
 GOOD_NEIGHBOURS = 0.8
 

@@ -13,8 +13,8 @@ from engine.records.spec import format_blocks, paper_layer, parse_blocks
 from workbench.checks import SIDES
 from workbench.draft import set_field
 from workbench.forms import Form, problem, spec_field
-from workbench.state import settings
-from workbench.words import plain
+from workbench.kit.state import settings
+from workbench.kit.words import plain
 
 KINDS = {"sample": "Sample set", "file": "File", "hub": "Hugging Face", "upload": "Upload"}
 

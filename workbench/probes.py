@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from engine.records.results import ProbeAnswer, ProbeResult
-from workbench.blur import blurred, reveal_button
+from workbench.kit.blur import blurred, reveal_button
 
 NEWEST = -1
 

@@ -9,10 +9,10 @@ from engine.records.errors import WorkbenchError
 from engine.records.launch import ensure_worker
 from engine.records.results import Control, ControlEvent
 from engine.records.runs import RESUMABLE, Run
-from workbench.frame import caught, places
+from workbench.kit.frame import caught, places
+from workbench.kit.state import LIKE, RUN, SAID, queue, settings
+from workbench.kit.words import plain
 from workbench.run_list import name_form
-from workbench.state import LIKE, RUN, SAID, queue, settings
-from workbench.words import plain
 
 WORDS: dict[str, str] = {
     "pause": "Pause",

@@ -10,10 +10,10 @@ import streamlit as st
 from engine.records.errors import WorkbenchError
 from engine.records.runs import ACTIVE, Record, Run, RunLabel, delete_run, list_runs
 from engine.records.spec import format_blocks
-from workbench.frame import catching, caught, places
-from workbench.state import COMPARE, LIKE, RUN, queue, settings
-from workbench.status import BADGES, shown_status
-from workbench.words import duration, figure, moment, plain
+from workbench.kit.frame import catching, caught, places
+from workbench.kit.state import COMPARE, LIKE, RUN, queue, settings
+from workbench.kit.status import BADGES, shown_status
+from workbench.kit.words import duration, figure, moment, plain
 
 PAGE = 25
 TICK = 2.0

@@ -9,11 +9,11 @@ from engine.records.projections import Examination, ExaminationRequest, examinat
 from engine.records.spec import parse_blocks
 from workbench.block_figures import separation_figure
 from workbench.choices import choose_tokens, open_map
-from workbench.figure_files import file_buttons, picture_config
-from workbench.frame import catching, places
-from workbench.state import TAKE
-from workbench.waiting import awaited
-from workbench.words import plain
+from workbench.kit.downloads import file_buttons, picture_config
+from workbench.kit.frame import catching, places
+from workbench.kit.state import TAKE
+from workbench.kit.waiting import awaited
+from workbench.kit.words import plain
 
 CHART = "chart_separation"
 

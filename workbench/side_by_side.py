@@ -12,9 +12,9 @@ from workbench.chat_models import column_pickers, columns_buttons, model_of, sho
 from workbench.chat_panes import exchange_view, speed, waiting_words
 from workbench.chat_tint import STYLE, legend
 from workbench.chat_trip import trip_settings
-from workbench.frame import catching
-from workbench.state import CHAT, queue, settings
-from workbench.words import plain
+from workbench.kit.frame import catching
+from workbench.kit.state import CHAT, queue, settings
+from workbench.kit.words import plain
 
 OPENED = "chat_opened"
 CHOSEN = "chat_chosen"

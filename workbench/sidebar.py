@@ -7,10 +7,10 @@ from engine.records.files import read_tail
 from engine.records.jobs import WorkerState
 from engine.records.launch import ensure_worker, restart_worker
 from engine.records.runs import open_run
-from workbench.frame import catching
-from workbench.state import BLUR, queue, settings
-from workbench.status import WORKER_BADGES
-from workbench.words import plain
+from workbench.kit.frame import catching
+from workbench.kit.state import BLUR, queue, settings
+from workbench.kit.status import WORKER_BADGES
+from workbench.kit.words import plain
 
 
 def sidebar() -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from workbench.drawing import CONFIG
+from workbench.kit.drawing import CONFIG
 
 
 def picture_config(file: str, **more: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import streamlit as st
 
-from workbench.state import MOUSE, RANGES
+from workbench.kit.state import MOUSE, RANGES
 
 REST = 5.0
 """Seconds without a movement after which the mouse counts as left lying there. Longer than the two seconds after which

@@ -3,7 +3,7 @@
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from workbench.state import blurs
+from workbench.kit.state import blurs
 
 
 def reveal_button(name: str) -> bool:

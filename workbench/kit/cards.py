@@ -8,9 +8,9 @@ import streamlit as st
 from engine.records.cards import DataCard, ModelCard, read_data_card, read_model_card
 from engine.records.prompts import Label
 from engine.records.spec import ModelSpec
-from workbench.frame import catching
-from workbench.state import ASKED, queue, settings
-from workbench.words import plain
+from workbench.kit.frame import catching
+from workbench.kit.state import ASKED, queue, settings
+from workbench.kit.words import plain
 
 Kind = Literal["describe_model", "describe_data"]
 

@@ -10,7 +10,7 @@ import streamlit as st
 
 from engine.records.errors import WorkbenchError
 from engine.records.settings import ROOT
-from workbench.words import plain
+from workbench.kit.words import plain
 
 Arguments = ParamSpec("Arguments")
 _log = logging.getLogger("workbench")

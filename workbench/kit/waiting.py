@@ -9,9 +9,9 @@ import streamlit as st
 
 from engine.records.jobs import JobKind
 from engine.records.results import Progress
-from workbench.frame import catching
-from workbench.state import AWAITED, queue
-from workbench.words import plain
+from workbench.kit.frame import catching
+from workbench.kit.state import AWAITED, queue
+from workbench.kit.words import plain
 
 POLL = 0.3
 

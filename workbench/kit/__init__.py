@@ -1,0 +1,1 @@
+"""What more than one page uses: frame, names of session and URL state, words, colours, drawing, waiting."""
