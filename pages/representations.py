@@ -8,15 +8,15 @@ from engine.records.captures import TRAINING, Capture, capture_folder, read_capt
 from engine.records.errors import RunError
 from engine.records.runs import ACTIVE, Run, list_runs, open_run
 from engine.records.spec import format_blocks
-from workbench.capture_form import capture_form, captured_steps
-from workbench.choices import MAPS, TAB
 from workbench.kit.frame import catching, page_frame, places
 from workbench.kit.state import CAPTURE, PLAYING, RUN, SELECTED, WARMED, queue, settings, show_in_url
 from workbench.kit.words import plain
-from workbench.map_view import map_view
-from workbench.movement_view import movement_view
-from workbench.separation_view import separation_view
-from workbench.tokens_view import tokens_view
+from workbench.representations.capture import capture_form, captured_steps
+from workbench.representations.choices import MAPS, TAB
+from workbench.representations.map import map_view
+from workbench.representations.movement import movement_view
+from workbench.representations.separation import separation_view
+from workbench.representations.tokens import tokens_view
 
 ALONE = "base"
 TICK = 3.0

@@ -11,11 +11,11 @@ from making_captures import write_capture
 from engine.records.capture_tables import examination_table, map_ranges, map_table, movement_table, sampled
 from engine.records.captures import BASE, Capture
 from engine.records.projections import BlockExamination, Examination, MapFigures, Projection, TokenView
-from workbench.block_figures import movement_figure, separation_figure, token_figure
 from workbench.kit.colours import BENIGN, BORDERLINE, HARMFUL
 from workbench.kit.downloads import picture_config
-from workbench.map_figures import axis_titles, one_map, two_maps
-from workbench.map_words import is_chance, map_sentences
+from workbench.representations.block_figures import movement_figure, separation_figure, token_figure
+from workbench.representations.map_figures import axis_titles, one_map, two_maps
+from workbench.representations.map_words import is_chance, map_sentences
 
 STATE = "step-000020"
 # Machado, Oliveira and Fernandes 2009: how linear RGB looks to people without one kind of cone.

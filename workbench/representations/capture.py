@@ -10,11 +10,11 @@ from engine.records.cards import read_model_card
 from engine.records.errors import RunError, SpecError
 from engine.records.runs import Run
 from engine.records.spec import ModelSpec, field_description, parse_blocks
-from workbench.choices import TOKEN_WORDS
 from workbench.kit.cards import model_payload
 from workbench.kit.state import CAPTURE, CAPTURING, DRAFT, RUN, settings
 from workbench.kit.waiting import awaited
 from workbench.kit.words import plain
+from workbench.representations.choices import TOKEN_WORDS
 
 SPLITS = ("train", "validation", "test")
 

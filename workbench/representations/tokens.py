@@ -6,14 +6,14 @@ from engine.records.capture_tables import token_table, trip_token
 from engine.records.captures import Capture, CapturedPrompt, state_name
 from engine.records.projections import TokenRequest, read_token_view, token_file
 from engine.records.runs import open_run
-from workbench.block_figures import token_figure
-from workbench.capture_form import captured_steps
-from workbench.choices import choose_step, lasting
 from workbench.kit.blur import blurred, reveal_button
 from workbench.kit.downloads import file_buttons, picture_config
 from workbench.kit.state import settings
 from workbench.kit.waiting import awaited
 from workbench.kit.words import plain
+from workbench.representations.block_figures import token_figure
+from workbench.representations.capture import captured_steps
+from workbench.representations.choices import choose_step, lasting
 
 PROMPT = "prompt"
 

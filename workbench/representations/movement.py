@@ -9,11 +9,11 @@ import streamlit as st
 from engine.records.capture_tables import block_table, movement_table
 from engine.records.captures import Capture, read_capture, state_name
 from engine.records.projections import ExaminationRequest, examination_file, read_examination
-from workbench.block_figures import movement_figure
-from workbench.choices import choose_step, choose_tokens, open_map
 from workbench.kit.downloads import file_buttons, picture_config
 from workbench.kit.frame import catching
 from workbench.kit.waiting import awaited
+from workbench.representations.block_figures import movement_figure
+from workbench.representations.choices import choose_step, choose_tokens, open_map
 
 CHART = "chart_movement"
 COLUMNS = {

@@ -7,13 +7,13 @@ from engine.records.captures import BASE, Capture
 from engine.records.errors import SpecError
 from engine.records.projections import Examination, ExaminationRequest, examination_file, read_examination
 from engine.records.spec import parse_blocks
-from workbench.block_figures import separation_figure
-from workbench.choices import choose_tokens, open_map
 from workbench.kit.downloads import file_buttons, picture_config
 from workbench.kit.frame import catching, places
 from workbench.kit.state import TAKE
 from workbench.kit.waiting import awaited
 from workbench.kit.words import plain
+from workbench.representations.block_figures import separation_figure
+from workbench.representations.choices import choose_tokens, open_map
 
 CHART = "chart_separation"
 

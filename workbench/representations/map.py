@@ -13,7 +13,6 @@ from engine.records.capture_tables import POINTS, map_ranges, map_table, sampled
 from engine.records.captures import BASE, Capture, state_name
 from engine.records.projections import MapFigures, Projection, ProjectionRequest, projection_file, read_projection
 from engine.records.runs import Run
-from workbench.choices import STEP, choose_block, choose_step, choose_tokens, lasting
 from workbench.kit.downloads import file_buttons, picture_config
 from workbench.kit.drawing import with_ranges
 from workbench.kit.frame import catching
@@ -22,9 +21,16 @@ from workbench.kit.waiting import awaited
 from workbench.kit.words import figure as number
 from workbench.kit.words import plain
 from workbench.kit.zoom import zoom_memory
-from workbench.map_figures import ARROWS, axis_titles, one_map, two_maps
-from workbench.map_selection import CHART, remember_selection, selected_prompts, selected_rows, selections_made
-from workbench.map_words import is_chance, map_sentences
+from workbench.representations.choices import STEP, choose_block, choose_step, choose_tokens, lasting
+from workbench.representations.map_figures import ARROWS, axis_titles, one_map, two_maps
+from workbench.representations.map_words import is_chance, map_sentences
+from workbench.representations.selection import (
+    CHART,
+    remember_selection,
+    selected_prompts,
+    selected_rows,
+    selections_made,
+)
 
 METHODS = {"pca": "PCA", "umap": "UMAP", "difference": "Mean difference", "probe": "Linear probe"}
 SPACES = {"standardised": "Standardised", "raw": "Raw"}

@@ -1,0 +1,1 @@
+"""Parts of the page Representations: capture form, map, separation, movement, tokens."""
