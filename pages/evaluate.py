@@ -9,12 +9,12 @@ from engine.records.attacks import ATTACKS, KNOWN_DEFEATS
 from engine.records.errors import WorkbenchError
 from engine.records.evaluations import Evaluation, sorted_out
 from engine.records.runs import Run, list_runs
-from workbench.evaluate_charts import budget_figures, front_figure
-from workbench.evaluate_form import evaluation_form
-from workbench.evaluate_jobs import evaluation_jobs
-from workbench.evaluate_report import report_html
-from workbench.evaluate_samples import samples
-from workbench.evaluate_table import STYLE, abilities_html, as_csv, attacks_html, columns, key_html, styles_html
+from workbench.evaluate.figures import budget_figures, front_figure
+from workbench.evaluate.form import evaluation_form
+from workbench.evaluate.jobs import evaluation_jobs
+from workbench.evaluate.report import report_html
+from workbench.evaluate.samples import samples
+from workbench.evaluate.table import STYLE, abilities_html, as_csv, attacks_html, columns, key_html, styles_html
 from workbench.kit.drawing import CONFIG
 from workbench.kit.frame import page_frame
 from workbench.kit.state import RUN, settings, show_in_url

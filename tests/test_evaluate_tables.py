@@ -8,10 +8,10 @@ import streamlit as st
 
 from engine.records.evaluations import Ability, AttackResult, CurvePoint, Evaluation, Losses, count, wilson
 from engine.records.jobs import Job
-from workbench import evaluate_jobs
-from workbench.evaluate_charts import budget_figures, front_figure
-from workbench.evaluate_report import report_html
-from workbench.evaluate_table import abilities_html, as_csv, attacks_html, columns, styles_html
+from workbench.evaluate import jobs as evaluate_jobs
+from workbench.evaluate.figures import budget_figures, front_figure
+from workbench.evaluate.report import report_html
+from workbench.evaluate.table import abilities_html, as_csv, attacks_html, columns, styles_html
 
 
 def made(*, rerouted: int, base: int = 18, name: str = "one") -> Evaluation:

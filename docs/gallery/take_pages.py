@@ -13,7 +13,7 @@ from engine.records.evaluations import Evaluation, read_evaluations
 from engine.records.prompts import read_source
 from engine.records.runs import Run
 from engine.records.settings import SAMPLE_DATA, read_settings
-from workbench.evaluate_report import report_html
+from workbench.evaluate.report import report_html
 
 # The cosine of block 19 is what this run's training turned away.
 MAPS = {"map-pca": "", "map-direction": "&method=Mean+difference", "map-arrows": "&layout=Arrows"}

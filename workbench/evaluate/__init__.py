@@ -1,0 +1,1 @@
+"""Parts of the page Evaluate: form, jobs, table, figures, samples, report."""
