@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from workbench.chat_composer import keep_message
-from workbench.chat_sets import sets_view
-from workbench.chat_transcripts import transcripts_view
+from workbench.chat.composer import keep_message
+from workbench.chat.sets import sets_view
+from workbench.chat.transcripts import transcripts_view
+from workbench.chat.view import chat_view
 from workbench.kit.frame import page_frame
-from workbench.side_by_side import chat_view
 
 VIEWS = {"Chat": chat_view, "Run a set": sets_view, "Transcripts": transcripts_view}
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from workbench.chat_tint import TintedToken, first_below, legend, tinted
+from workbench.chat.tint import TintedToken, first_below, legend, tinted
 
 
 def test_the_first_token_below_the_threshold_is_marked_and_no_other():

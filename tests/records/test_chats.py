@@ -22,7 +22,7 @@ from engine.records.errors import RunError
 from engine.records.runs import create_run
 from engine.records.settings import SAMPLE_DATA
 from engine.records.spec import ModelSpec, build_spec
-from workbench.chat_export import chat_json, chat_markdown
+from workbench.chat.export import chat_json, chat_markdown
 
 BASE = Column(state="base")
 

@@ -5,7 +5,7 @@ import streamlit as st
 from engine.records.chats import Exchange, Reply
 from engine.records.errors import WorkbenchError
 from engine.records.spec import parse_blocks
-from workbench.chat_models import first_target
+from workbench.chat.columns import first_target
 
 TINT, BLOCK, THRESHOLD = "chat_tint", "chat_block", "chat_threshold"
 

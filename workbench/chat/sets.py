@@ -10,8 +10,8 @@ from engine.records.jobs import Job
 from engine.records.launch import ensure_worker
 from engine.records.prompts import Label, read_source
 from engine.records.settings import SAMPLE_DATA
-from workbench.chat_composer import message
-from workbench.chat_models import column_pickers, columns_buttons, model_of, state_name
+from workbench.chat.columns import column_pickers, columns_buttons, model_of, state_name
+from workbench.chat.composer import message
 from workbench.kit.frame import catching
 from workbench.kit.state import ANSWER_SET, blurs, queue, settings
 from workbench.kit.words import moment, plain

@@ -7,7 +7,7 @@ import streamlit as st
 from engine.records.chats import Chat, list_chats
 from engine.records.errors import WorkbenchError
 from engine.records.files import storage_error
-from workbench.chat_models import state_name
+from workbench.chat.columns import state_name
 from workbench.kit.blur import blurred
 from workbench.kit.frame import catching, places
 from workbench.kit.state import CHAT, blurs, settings

@@ -6,8 +6,8 @@ import streamlit as st
 
 from engine.records.chats import Chat, Column, Exchange, Judged, Reply, Trip
 from engine.records.jobs import Job
-from workbench.chat_models import state_name
-from workbench.chat_tint import TintedToken, first_below, tinted
+from workbench.chat.columns import state_name
+from workbench.chat.tint import TintedToken, first_below, tinted
 from workbench.kit.blur import blurred, reveal_button
 from workbench.kit.state import queue
 from workbench.kit.words import duration, plain

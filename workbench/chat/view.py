@@ -5,13 +5,13 @@ import streamlit as st
 from engine.records.chats import Chat, Column, Exchange, new_chat, open_chat
 from engine.records.errors import WorkbenchError
 from engine.records.launch import ensure_worker
-from workbench.chat_composer import PROBLEM, clear_message, composer, message, put_back
-from workbench.chat_doses import dose_chart
-from workbench.chat_export import chat_json, chat_markdown
-from workbench.chat_models import column_pickers, columns_buttons, model_of, show_columns
-from workbench.chat_panes import exchange_view, speed, waiting_words
-from workbench.chat_tint import STYLE, legend
-from workbench.chat_trip import trip_settings
+from workbench.chat.columns import column_pickers, columns_buttons, model_of, show_columns
+from workbench.chat.composer import PROBLEM, clear_message, composer, message, put_back
+from workbench.chat.doses import dose_chart
+from workbench.chat.export import chat_json, chat_markdown
+from workbench.chat.panes import exchange_view, speed, waiting_words
+from workbench.chat.tint import STYLE, legend
+from workbench.chat.trip import trip_settings
 from workbench.kit.frame import catching
 from workbench.kit.state import CHAT, queue, settings
 from workbench.kit.words import plain

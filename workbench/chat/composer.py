@@ -10,7 +10,7 @@ import streamlit as st
 
 from engine.records.chats import Sampling
 from engine.records.prompts import Prompt
-from workbench.chat_library import library
+from workbench.chat.library import library
 
 TEXT, PREFILL, HARMFUL, SYSTEM = "chat_text", "chat_prefill", "chat_harmful", "chat_system"
 SETTINGS: dict[str, float | int] = {

@@ -1,0 +1,1 @@
+"""Parts of the page Side by side: composer, columns, panes, doses, sets, transcripts."""
