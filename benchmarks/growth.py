@@ -22,7 +22,7 @@ from engine.records.runs import Run, create_run, effective, list_runs
 from engine.records.settings import read_settings
 from engine.records.spec import ModelSpec, build_spec
 from engine.records.tables import run_tables
-from workbench.charts import run_figures
+from workbench.runs.figures import run_figures
 
 RUNS, STEPS, PROMPTS = 1000, 100_000, 10_000
 

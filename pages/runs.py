@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from workbench.compare import compare_view
 from workbench.kit.frame import page_frame
 from workbench.kit.state import COMPARE, RUN, show_in_url
-from workbench.run_list import run_list
-from workbench.run_view import run_view
+from workbench.runs.compare import compare_view
+from workbench.runs.overview import run_list
+from workbench.runs.run import run_view
 
 with page_frame():
     show_in_url(RUN, COMPARE)

@@ -12,7 +12,7 @@ from engine.records.runs import RESUMABLE, Run
 from workbench.kit.frame import caught, places
 from workbench.kit.state import LIKE, RUN, SAID, queue, settings
 from workbench.kit.words import plain
-from workbench.run_list import name_form
+from workbench.runs.overview import name_form
 
 WORDS: dict[str, str] = {
     "pause": "Pause",

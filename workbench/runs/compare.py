@@ -7,13 +7,13 @@ import streamlit as st
 from engine.records.errors import RunError
 from engine.records.runs import Run, open_run
 from engine.records.tables import spec_differences
-from workbench.charts import RunCurves, compare_figures
 from workbench.kit.frame import catching, places
 from workbench.kit.state import FIGURES, queue, settings
 from workbench.kit.status import MOVING, shown_status
 from workbench.kit.words import plain
-from workbench.live import follow
-from workbench.live_charts import live_charts
+from workbench.runs.figures import RunCurves, compare_figures
+from workbench.runs.follow import follow
+from workbench.runs.live_figures import live_charts
 
 
 def compare_view(run_ids: list[str]) -> None:

@@ -7,15 +7,15 @@ import streamlit as st
 
 from engine.records.files import read_tail
 from engine.records.runs import ACTIVE, Record, Run, open_run
-from workbench.charts import run_figures
 from workbench.kit.frame import catching, places
 from workbench.kit.state import FIGURES, RUN, queue, settings
 from workbench.kit.status import BADGES, MOVING, phase_text, remaining_in_phase, remaining_seconds, shown_status
 from workbench.kit.words import amount, duration, event_line, figure, moment, plain
-from workbench.live import Followed, follow
-from workbench.live_charts import live_charts
-from workbench.probes import probes
-from workbench.run_controls import controls
+from workbench.runs.controls import controls
+from workbench.runs.figures import run_figures
+from workbench.runs.follow import Followed, follow
+from workbench.runs.live_figures import live_charts
+from workbench.runs.probes import probes
 
 VIEWS = ("Curves", "Probe answers", "Log", "Spec")
 LOG_LINES = 400

@@ -1,0 +1,1 @@
+"""Parts of the page Runs: list, one run, controls, comparison, live figures."""
