@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from workbench.data_part import data_part
-from workbench.forms import open_form
 from workbench.kit.frame import page_frame
-from workbench.launch_panel import launch_panel
-from workbench.train_parts import (
+from workbench.train.data import data_part
+from workbench.train.fields import open_form
+from workbench.train.launch import launch_panel
+from workbench.train.parts import (
     adapter_part,
     blocks_part,
     capture_part,

@@ -15,10 +15,10 @@ from engine.records.errors import DataError
 from engine.records.prompts import Label, Prompt, read_source
 from engine.records.settings import SAMPLE_DATA
 from engine.records.spec import ModelSpec, RunSpec, field_description
-from workbench.checks import SIDES, RowCounts, check_spec, count_rows
-from workbench.draft import Draft, current_draft, nested, widget_key
 from workbench.kit.cards import model_card, model_payload
 from workbench.kit.words import plain
+from workbench.train.checks import SIDES, RowCounts, check_spec, count_rows
+from workbench.train.draft import Draft, current_draft, nested, widget_key
 
 LABELS = {
     "model.dtype": "Number format",

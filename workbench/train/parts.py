@@ -5,13 +5,13 @@ import streamlit as st
 from engine.records.errors import SpecError
 from engine.records.schedules import weights
 from engine.records.spec import BUNDLED_MODEL, ModelSpec, field_description
-from workbench.draft import Draft, load, load_text, preset_names, widget_key
-from workbench.form_charts import schedule_figure
-from workbench.forms import Form, problem, spec_field
 from workbench.kit.cards import model_payload, wait_for_card
 from workbench.kit.state import DRAFT_ERROR
 from workbench.kit.words import amount, plain
-from workbench.pickers import block_strip
+from workbench.train.draft import Draft, load, load_text, preset_names, widget_key
+from workbench.train.fields import Form, problem, spec_field
+from workbench.train.figures import schedule_figure
+from workbench.train.pickers import block_strip
 
 MODELS = (BUNDLED_MODEL, "meta-llama/Meta-Llama-3-8B-Instruct", "mistralai/Mistral-7B-Instruct-v0.2")
 START_POINTS = [

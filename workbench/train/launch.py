@@ -5,11 +5,11 @@ import streamlit as st
 from engine.records.estimate import Estimate, estimate
 from engine.records.launch import ensure_worker
 from engine.records.runs import create_run
-from workbench.data_part import side_card
-from workbench.forms import Form
 from workbench.kit.frame import catching, places
 from workbench.kit.state import RUN, queue, settings
 from workbench.kit.words import amount, duration, memory, plain
+from workbench.train.data import side_card
+from workbench.train.fields import Form
 
 GUESSED_PROMPT_TOKENS = 30.0
 

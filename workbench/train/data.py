@@ -7,12 +7,12 @@ import streamlit as st
 from engine.records.cards import DataCard
 from engine.records.prompts import Label, Prompt
 from engine.records.spec import ModelSpec
-from workbench.checks import SIDES
-from workbench.form_charts import token_figure
-from workbench.forms import Form, problem, spec_field
 from workbench.kit.blur import blurred, reveal_button
 from workbench.kit.cards import data_card, data_payload, wait_for_card
-from workbench.pickers import source_picker
+from workbench.train.checks import SIDES
+from workbench.train.fields import Form, problem, spec_field
+from workbench.train.figures import token_figure
+from workbench.train.pickers import source_picker
 
 SHOWN_ROWS = 5
 SPLITS = {"train": "train", "validation": "valid.", "test": "test"}

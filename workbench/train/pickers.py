@@ -10,11 +10,11 @@ from engine.records.files import write_whole
 from engine.records.prompts import REFUSED_SUFFIXES, Label
 from engine.records.settings import SAMPLE_DATA
 from engine.records.spec import format_blocks, paper_layer, parse_blocks
-from workbench.checks import SIDES
-from workbench.draft import set_field
-from workbench.forms import Form, problem, spec_field
 from workbench.kit.state import settings
 from workbench.kit.words import plain
+from workbench.train.checks import SIDES
+from workbench.train.draft import set_field
+from workbench.train.fields import Form, problem, spec_field
 
 KINDS = {"sample": "Sample set", "file": "File", "hub": "Hugging Face", "upload": "Upload"}
 

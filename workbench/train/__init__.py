@@ -1,0 +1,1 @@
+"""Parts of the page Train: fields, draft, checks, pickers, figures, start."""
