@@ -17,7 +17,7 @@ from engine.compute.captures import Film
 from engine.compute.elicitation import Row as TrainingRow
 from engine.compute.models import LoadedModel, load_model, remove_adapter
 from engine.records.captures import BASE
-from engine.records.results import StepResult
+from engine.records.events import StepResult
 from engine.records.runs import Run, create_run, effective, list_runs
 from engine.records.settings import read_settings
 from engine.records.spec import ModelSpec, build_spec

@@ -26,8 +26,8 @@ from engine.compute.low_rank import narrows_gradients
 from engine.compute.models import LoadedModel, find_blocks, load_model, load_tokenizer
 from engine.compute.training import Losses, Rows, train
 from engine.records.cards import ModelCard
-from engine.records.prompts import Label
-from engine.records.results import StepResult
+from engine.records.conversation import Label
+from engine.records.events import StepResult
 from engine.records.settings import read_settings
 from engine.records.spec import ModelSpec, RunSpec, build_spec, resolve_blocks
 from engine.worker import matrix_speed

@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from engine.records.captures import CaptureRequest, TokenChoice, capture_folder
 from engine.records.errors import SpecError
-from engine.records.results import Progress
+from engine.records.events import Progress
+from engine.records.model_states import run_states
 from engine.records.runs import open_run
 from engine.records.settings import Settings
 from engine.records.spec import ModelSpec
-from engine.records.states import run_states
 
 
 def capture(options: argparse.Namespace, settings: Settings) -> int:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.records.errors import ComputeError
-from engine.records.results import Progress
+from engine.records.events import Progress
 
 _pool: ProcessPoolExecutor | None = None
 

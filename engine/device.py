@@ -27,11 +27,11 @@ from engine.compute.models import (
     remove_adapter,
 )
 from engine.records.errors import ModelError, RunError
-from engine.records.results import Event, Progress
+from engine.records.events import Event, Progress
+from engine.records.model_states import ModelState
 from engine.records.runs import Run, open_run
 from engine.records.settings import ROOT, Settings
 from engine.records.spec import BUNDLED_MODEL, ModelSpec, resolve_blocks
-from engine.records.states import ModelState
 
 IDLE_ADAPTERS = 4
 

@@ -16,8 +16,8 @@ from engine.records.attacks import ATTACKS
 from engine.records.errors import RunError, SpecError
 from engine.records.evaluation_plan import ABILITIES, EvaluationPlan, parse_attack
 from engine.records.evaluations import SIDES, Evaluation
+from engine.records.events import Event, Progress
 from engine.records.files import storage_error, write_whole
-from engine.records.results import Event, Progress
 from engine.records.settings import Settings
 
 

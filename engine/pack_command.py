@@ -15,8 +15,8 @@ import numpy as np
 
 from engine.records.captures import Capture, read_capture, write_index
 from engine.records.errors import RunError
+from engine.records.events import AnyEvent, ProbeResult, StatusEvent
 from engine.records.files import storage_error, write_whole
-from engine.records.results import AnyEvent, ProbeResult, StatusEvent
 from engine.records.runs import Run, effective, open_run
 from engine.records.settings import Settings
 

@@ -27,10 +27,10 @@ from engine.records.errors import RunError, SpecError
 from engine.records.evaluation_plan import EvaluationPlan, parse_attack
 from engine.records.evaluation_rows import read_rows
 from engine.records.evaluations import Evaluation, read_evaluations
+from engine.records.events import VALUE_CONTROLS
 from engine.records.files import write_whole
 from engine.records.jobs import Queue
 from engine.records.launch import ensure_worker
-from engine.records.results import VALUE_CONTROLS
 from engine.records.runs import ACTIVE, Run, create_run, list_runs
 from engine.records.settings import SAMPLE_DATA, Settings
 from engine.records.spec import RunSpec, build_spec, read_spec

@@ -38,8 +38,8 @@ from engine.job_functions.representations import (
 )
 from engine.job_functions.training import Intent, train_run
 from engine.records.errors import RunError, WorkbenchError, WorkerError
+from engine.records.events import VALUE_CONTROLS, ControlEvent, Event, HeldoutResult, Progress, StatusEvent, StepResult
 from engine.records.jobs import ControlRequest, Job, Queue
-from engine.records.results import VALUE_CONTROLS, ControlEvent, Event, HeldoutResult, Progress, StatusEvent, StepResult
 from engine.records.runs import ACTIVE, RESUMABLE, Run, list_runs, open_run
 from engine.records.settings import Settings
 from engine.records.spec import ModelSpec

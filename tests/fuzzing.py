@@ -22,10 +22,7 @@ from engine.records.chats import Answered, Column, Exchange, Pieces, new_chat
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation_rows import read_rows
 from engine.records.evaluations import Evaluation, Sample, count, read_evaluations, read_samples, write_evaluation
-from engine.records.jobs import Queue
-from engine.records.projections import MapFigures, ProjectionRequest, projection_file, read_projection
-from engine.records.prompts import opener_for, read_source, select
-from engine.records.results import (
+from engine.records.events import (
     CheckpointResult,
     ControlEvent,
     HeldoutResult,
@@ -35,6 +32,9 @@ from engine.records.results import (
     StatusEvent,
     StepResult,
 )
+from engine.records.jobs import Queue
+from engine.records.projections import MapFigures, ProjectionRequest, projection_file, read_projection
+from engine.records.prompts import opener_for, read_source, select
 from engine.records.runs import create_run, effective
 from engine.records.settings import SAMPLE_DATA, Settings
 from engine.records.spec import DataSpec, ModelSpec, build_spec, parse_spec, read_spec, resolve_blocks

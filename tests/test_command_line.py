@@ -106,7 +106,7 @@ def test_the_bundled_model_loads_answers_and_ends_its_answers(settings, monkeypa
     monkeypatch.delenv("WORKBENCH_CACHE")
     from engine.compute.elicitation import prompt_tokens
     from engine.compute.models import chat_text, load_model
-    from engine.records.prompts import Turn
+    from engine.records.conversation import Turn
     from engine.records.settings import read_settings
     from engine.records.spec import ModelSpec
 

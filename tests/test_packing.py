@@ -11,7 +11,7 @@ from engine.device import Device
 from engine.pack_command import DIGEST, digests, pack_run
 from engine.records.captures import read_capture, run_captures
 from engine.records.evaluations import read_evaluations
-from engine.records.results import ProbeResult
+from engine.records.events import ProbeResult
 from engine.records.runs import Run, list_runs, open_run
 from engine.records.settings import SAMPLE_DATA
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from engine.records.errors import DataError, ModelError, SpecError
 from engine.records.evaluation_rows import read_rows
+from engine.records.events import StepResult
 from engine.records.prompts import read_source
-from engine.records.results import StepResult
 from engine.records.runs import create_run
 from engine.records.settings import Settings, given_path
 from engine.records.spec import RunSpec, build_spec, parse_spec

@@ -25,7 +25,9 @@ from engine.records.captures import (
     run_captures,
     state_name,
 )
+from engine.records.conversation import Turn
 from engine.records.errors import ComputeError, DataError, RunError
+from engine.records.events import CapturedResult
 from engine.records.projections import (
     ExaminationRequest,
     ProjectionRequest,
@@ -37,8 +39,7 @@ from engine.records.projections import (
     read_token_view,
     token_file,
 )
-from engine.records.prompts import Prompt, Turn
-from engine.records.results import CapturedResult
+from engine.records.prompts import Prompt
 from engine.records.runs import create_run
 
 QUICK = {"captures.capture_every": 2, "captures.capture_prompts": 4, "optimizer.learning_rate": 0.05}

@@ -15,7 +15,7 @@ from engine.compute.activations import Batch, block_states, pad
 from engine.compute.batches import micro_batches
 from engine.compute.elicitation import Row
 from engine.compute.models import LoadedModel, adapted
-from engine.records.results import Progress
+from engine.records.events import Progress
 
 GROUP_TOKENS = 2048
 RowKey = tuple[str, tuple[int, ...]]

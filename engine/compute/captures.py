@@ -20,7 +20,7 @@ from engine.compute.models import LoadedModel, adapted
 from engine.compute.reroute import BlockSpace, token_cosine, token_drift
 from engine.records.captures import TokenChoice, shards
 from engine.records.errors import RunError
-from engine.records.results import Progress
+from engine.records.events import Progress
 
 CACHE_BYTES = 512 * 2**20
 TokenStates = Float[Tensor, "token d_model"]

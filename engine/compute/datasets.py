@@ -1,7 +1,8 @@
 """Prompt sources for jobs: files through engine.records.prompts, and Hugging Face datasets. Knows nothing of tokens."""
 
+from engine.records.conversation import Label
 from engine.records.errors import DataError
-from engine.records.prompts import Label, Prompt, prompts_from_rows, read_source
+from engine.records.prompts import Prompt, prompts_from_rows, read_source
 
 
 def read_prompts(source: str, *, label: Label, answer_field: str = "") -> list[Prompt]:

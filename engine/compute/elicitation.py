@@ -15,10 +15,11 @@ import torch
 
 from engine.compute.generation import generate, told
 from engine.compute.models import LoadedModel, chat_text
+from engine.records.conversation import Label
 from engine.records.errors import DataError
+from engine.records.events import Progress
 from engine.records.files import append_line
-from engine.records.prompts import Label, Prompt, opener_for
-from engine.records.results import Progress
+from engine.records.prompts import Prompt, opener_for
 from engine.records.spec import DataSpec
 
 _REFUSALS = (

@@ -12,7 +12,7 @@ from engine.compute.batches import micro_batches
 from engine.compute.elicitation import Row
 from engine.compute.models import LoadedModel, adapted
 from engine.compute.reroute import BlockSpace, BlockStatistics, token_cosine, token_drift
-from engine.records.results import HeldoutResult
+from engine.records.events import HeldoutResult
 from engine.records.spec import ResolvedBlocks
 
 STATISTICS_ROWS = 256

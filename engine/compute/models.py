@@ -23,8 +23,8 @@ from transformers.pytorch_utils import Conv1D
 
 from engine.compute.bundled import convert_bundled
 from engine.records.cards import ModelCard
-from engine.records.errors import ModelError
-from engine.records.prompts import Turn
+from engine.records.conversation import Turn
+from engine.records.errors import ModelError, first_line
 from engine.records.settings import Settings, given_path
 from engine.records.spec import BUNDLED_MODEL, AdapterSpec, ModelSpec
 
@@ -65,7 +65,7 @@ def load_model(spec: ModelSpec, settings: Settings) -> LoadedModel:
         model = AutoModelForCausalLM.from_pretrained(place, dtype=dtype, use_safetensors=True, trust_remote_code=False)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(
-            f"The model {spec.name} cannot be loaded: {_first_line(error)} Give a Hugging Face id or a folder with "
+            f"The model {spec.name} cannot be loaded: {first_line(error)} Give a Hugging Face id or a folder with "
             "config.json and safetensors weights."
         ) from error
     model.requires_grad_(False)
@@ -85,9 +85,7 @@ def describe_model(spec: ModelSpec, settings: Settings) -> ModelCard:
         with torch.device("meta"):
             skeleton = AutoModelForCausalLM.from_config(config)
     except (OSError, ValueError, RuntimeError) as error:
-        raise ModelError(
-            f"The model {spec.name} cannot be read: {_first_line(error)} Check its config.json."
-        ) from error
+        raise ModelError(f"The model {spec.name} cannot be read: {first_line(error)} Check its config.json.") from error
     blocks = find_blocks(skeleton)
     device, dtype = choose_device(spec)
     return ModelCard(
@@ -163,7 +161,7 @@ def chat_text(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> str:
     try:
         text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     except Exception as error:  # Templates are programs of the model's author and raise what they like.
-        raise ModelError(f"The chat template refuses these turns: {_first_line(error)}") from error
+        raise ModelError(f"The chat template refuses these turns: {first_line(error)}") from error
     return str(text)
 
 
@@ -206,7 +204,7 @@ def load_adapter(model: LoadedModel, name: str, folder: Path) -> None:
         config = LoraConfig.from_pretrained(str(folder))
     except (OSError, ValueError, TypeError) as error:
         raise ModelError(
-            f"The adapter {folder} cannot be read: {_first_line(error)} Train or export it again."
+            f"The adapter {folder} cannot be read: {first_line(error)} Train or export it again."
         ) from error
     made_for = config.base_model_name_or_path
     if made_for and made_for != model.spec.name:
@@ -221,7 +219,7 @@ def load_adapter(model: LoadedModel, name: str, folder: Path) -> None:
     except Exception as error:  # safetensors, torch and peft each raise their own kinds for a damaged file.
         remove_adapter(model, name)
         raise ModelError(
-            f"The adapter {folder} does not fit {model.spec.name} or is damaged: {_first_line(error)}"
+            f"The adapter {folder} does not fit {model.spec.name} or is damaged: {first_line(error)}"
         ) from error
     _silence(model)
 
@@ -350,7 +348,7 @@ def _read_tokenizer(place: str, spec: ModelSpec, *, need_template: bool = True) 
         tokenizer: Any = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
     except Exception as error:  # Tokenizer files of many ages raise many kinds.
         raise ModelError(
-            f"The tokenizer of {spec.name} cannot be read: {_first_line(error)} The folder needs tokenizer.json."
+            f"The tokenizer of {spec.name} cannot be read: {first_line(error)} The folder needs tokenizer.json."
         ) from error
     if spec.chat_template == "plain":
         tokenizer.chat_template = PLAIN_TEMPLATE
@@ -378,7 +376,3 @@ def _place(spec: ModelSpec, settings: Settings) -> str:
             return spec.name
         raise ModelError(f"The model folder {spec.name} does not exist: check the path, or give a Hugging Face id.")
     return spec.name
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:300] + "."

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from engine.compute.elicitation import decode, prompt_tokens
 from engine.compute.models import LoadedModel, chat_text
+from engine.records.conversation import Turn
 from engine.records.errors import ModelError
-from engine.records.prompts import Turn
 
 
 def conversation_tokens(model: LoadedModel, turns: Sequence[Turn], *, reserved: int = 0) -> list[int]:

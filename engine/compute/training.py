@@ -27,7 +27,7 @@ from engine.compute.models import LoadedModel, adapted, adapter_parameters, atta
 from engine.compute.reroute import BlockSpace, rerouting_loss, retain_loss
 from engine.records.errors import TrainingError
 from engine.records.estimate import KEPT_BYTES
-from engine.records.results import Alert, CheckpointResult, ControlEvent, Event, Progress, StatusEvent, StepResult
+from engine.records.events import Alert, CheckpointResult, ControlEvent, Event, Progress, StatusEvent, StepResult
 from engine.records.schedules import Weights, weights
 from engine.records.spec import ResolvedBlocks, RunSpec
 

@@ -9,8 +9,8 @@ from engine.job_functions.subjects import Subject, attacked
 from engine.records.evaluation_plan import AttackChoice, EvaluationPlan
 from engine.records.evaluation_rows import EvaluationRow, read_rows
 from engine.records.evaluations import Ability, Count, Side, count, wilson
+from engine.records.events import Event, Progress
 from engine.records.mmlu import read_questions
-from engine.records.results import Event, Progress
 from engine.records.settings import Settings
 
 Result = TypeVar("Result")

@@ -14,9 +14,10 @@ from engine.compute.models import LoadedModel
 from engine.compute.speech import conversation_tokens, prefill_tokens
 from engine.device import Tools
 from engine.records.answer_sets import NOT_ASKED, AnswerSet, SetRequest, SetRow, open_set
+from engine.records.conversation import Turn
 from engine.records.errors import WorkbenchError
-from engine.records.prompts import Prompt, Turn
-from engine.records.results import Event, Progress
+from engine.records.events import Event, Progress
+from engine.records.prompts import Prompt
 
 Job = Generator[Event | None, None, None]
 # Rows of one batch: the time of a step grows slowly up to here.

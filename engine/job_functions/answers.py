@@ -15,7 +15,7 @@ from engine.device import Tools
 from engine.job_functions.known_answers import run_spaces
 from engine.records.chats import Answered, Chat, Column, Exchange, Failed, Judged, Pieces, Sampling, Trip, open_chat
 from engine.records.errors import WorkbenchError
-from engine.records.results import Event, Progress
+from engine.records.events import Event, Progress
 from engine.records.runs import open_run
 
 Job = Generator[Event | None, None, None]

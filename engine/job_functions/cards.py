@@ -9,7 +9,7 @@ from engine.compute.datasets import read_prompts
 from engine.compute.models import chat_text, describe_model, load_tokenizer
 from engine.device import Tools, converted
 from engine.records.cards import DataCard, write_card
-from engine.records.results import Event
+from engine.records.events import Event
 from engine.records.spec import ModelSpec
 
 Job = Generator[Event | None, None, None]

@@ -7,11 +7,11 @@ from engine.compute.mixed import RowState
 from engine.compute.trip import answer_losses
 from engine.device import Tools
 from engine.job_functions.known_answers import known_rows
+from engine.records.conversation import Label
 from engine.records.doses import DOSES, DoseCurve, write_dose_curve
-from engine.records.prompts import Label
-from engine.records.results import Event, Progress
+from engine.records.events import Event, Progress
+from engine.records.model_states import parse_state
 from engine.records.runs import open_run
-from engine.records.states import parse_state
 
 ROWS = 6
 

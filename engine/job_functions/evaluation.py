@@ -18,6 +18,7 @@ from engine.device import Tools
 from engine.job_functions.abilities import measure_abilities
 from engine.job_functions.subjects import Subject, attacked, subject_of
 from engine.records.attacks import ATTACKS
+from engine.records.conversation import Label
 from engine.records.errors import RunError
 from engine.records.evaluation_plan import ABILITIES, AttackChoice, EvaluationPlan
 from engine.records.evaluation_rows import EvaluationRow, need_package_file, read_rows, style_of
@@ -32,11 +33,10 @@ from engine.records.evaluations import (
     count,
     write_evaluation,
 )
-from engine.records.prompts import Label
-from engine.records.results import Event, Progress
+from engine.records.events import Event, Progress
+from engine.records.model_states import ModelState, parse_state
 from engine.records.runs import ACTIVE, Run, open_run
 from engine.records.settings import Settings
-from engine.records.states import ModelState, parse_state
 
 Job = Generator[Event | None, None, None]
 

@@ -19,8 +19,8 @@ from engine.records.captures import (
     write_answers,
     write_index,
 )
+from engine.records.events import CapturedResult, Event
 from engine.records.prompts import Prompt
-from engine.records.results import CapturedResult, Event
 from engine.records.runs import Run
 from engine.records.spec import ResolvedBlocks, RunSpec
 

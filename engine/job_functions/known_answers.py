@@ -8,9 +8,10 @@ from engine.compute.elicitation import Row, elicit, encode
 from engine.compute.models import LoadedModel
 from engine.compute.reroute import BlockSpace
 from engine.compute.trip import has_spaces, standard_spaces
+from engine.records.conversation import Label
 from engine.records.errors import DataError
-from engine.records.prompts import Label, Prompt, Split, select
-from engine.records.results import Event
+from engine.records.events import Event
+from engine.records.prompts import Prompt, Split, select
 from engine.records.runs import Run
 from engine.records.settings import Settings
 from engine.records.spec import DataSpec, RunSpec

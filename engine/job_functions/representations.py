@@ -31,8 +31,11 @@ from engine.records.captures import (
     write_answers,
     write_index,
 )
+from engine.records.conversation import Label
 from engine.records.errors import ComputeError, DataError, RunError
+from engine.records.events import Event
 from engine.records.files import write_whole
+from engine.records.model_states import ModelState
 from engine.records.projections import (
     ExaminationRequest,
     ProjectionRequest,
@@ -41,11 +44,9 @@ from engine.records.projections import (
     projection_file,
     token_file,
 )
-from engine.records.prompts import Label, Prompt, Split, select
-from engine.records.results import Event
+from engine.records.prompts import Prompt, Split, select
 from engine.records.runs import Run, open_run
 from engine.records.spec import DataSpec, parse_blocks, resolve_blocks
-from engine.records.states import ModelState
 
 Job = Generator[Event | None, None, None]
 

@@ -10,7 +10,7 @@ from engine.records.attacks import ATTACKS
 from engine.records.evaluation_plan import AttackChoice, EvaluationPlan
 from engine.records.evaluation_rows import EvaluationRow
 from engine.records.evaluations import Side
-from engine.records.results import Event, Progress
+from engine.records.events import Event, Progress
 from engine.records.settings import Settings
 
 

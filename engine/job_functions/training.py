@@ -18,8 +18,9 @@ from engine.compute.models import (
 from engine.compute.training import Rows, train
 from engine.device import Tools, adapter_name
 from engine.job_functions.filming import filming
-from engine.records.prompts import Label, Prompt, Split, select
-from engine.records.results import ControlEvent, Event, ProbeAnswer, ProbeResult, Progress
+from engine.records.conversation import Label
+from engine.records.events import ControlEvent, Event, ProbeAnswer, ProbeResult, Progress
+from engine.records.prompts import Prompt, Split, select
 from engine.records.runs import Run
 from engine.records.settings import Settings
 from engine.records.spec import RunSpec, resolve_blocks

@@ -24,9 +24,10 @@ from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 
+from engine.records.conversation import Label
 from engine.records.errors import RunError
 from engine.records.files import write_whole
-from engine.records.prompts import Label, Split
+from engine.records.prompts import Split
 from engine.records.runs import open_run
 from engine.records.settings import SAMPLE_DATA, Settings, read_settings
 from engine.records.spec import BlockText, DataSpec, ModelSpec, Part

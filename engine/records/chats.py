@@ -17,13 +17,13 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from engine.records.conversation import Turn
 from engine.records.errors import RunError, WorkbenchError
 from engine.records.files import append_line, write_whole
-from engine.records.prompts import Turn
+from engine.records.model_states import ModelState, parse_state
 from engine.records.runs import list_runs, open_run
 from engine.records.settings import Settings
 from engine.records.spec import ModelSpec
-from engine.records.states import ModelState, parse_state
 
 MOST_COLUMNS = 4
 MOST_DOSE = 1.5

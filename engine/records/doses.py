@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from engine.records.cards import card_file, write_card
+from engine.records.model_states import ModelState
 from engine.records.runs import Run
-from engine.records.states import ModelState
 
 DOSES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 

@@ -31,3 +31,7 @@ class TrainingError(WorkbenchError):
 
 class ComputeError(WorkbenchError):
     """A map or a measurement that cannot be made of what was captured."""
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:300] + "."

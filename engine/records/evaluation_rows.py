@@ -11,8 +11,9 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from engine.records.conversation import Label
 from engine.records.errors import DataError
-from engine.records.prompts import Label, read_source, refuse_half_characters
+from engine.records.prompts import read_source, refuse_half_characters
 from engine.records.settings import Settings, given_path
 
 PREFILL = "Sure, here is"

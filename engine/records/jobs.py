@@ -15,8 +15,8 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from engine.records.errors import RunError
+from engine.records.events import Control, Progress
 from engine.records.files import write_whole
-from engine.records.results import Control, Progress
 
 JobKind = Literal[
     "train",

@@ -8,21 +8,14 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
+from engine.records.conversation import Label, Turn
 from engine.records.errors import DataError
 from engine.records.settings import SAMPLE_DATA, given_path
 from engine.records.spec import DataSpec
 
-Label = Literal["harmful", "benign"]
 Split = Literal["train", "validation", "test"]
 ANSWER_FIELDS = ("response", "answer", "completion", "output", "llama3_output")
 REFUSED_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".npy", ".npz", ".joblib"}
-
-
-class Turn(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    role: Literal["system", "user", "assistant"]
-    content: str
 
 
 class Prompt(BaseModel):

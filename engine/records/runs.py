@@ -19,8 +19,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.records.errors import RunError, SpecError
+from engine.records.events import AnyEvent, ControlEvent, Event, parse_event
 from engine.records.files import append_line, storage_error, write_whole
-from engine.records.results import AnyEvent, ControlEvent, Event, parse_event
 from engine.records.settings import SAMPLE_DATA
 from engine.records.spec import RunSpec, read_spec
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from engine.records.results import AnyEvent, HeldoutResult, ProbeResult, StepResult
+from engine.records.events import AnyEvent, HeldoutResult, ProbeResult, StepResult
 from engine.records.spec import RunSpec
 
 

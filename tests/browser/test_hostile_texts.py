@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 from server import Server
 
-from engine.records.results import Alert, ProbeAnswer, ProbeResult, StatusEvent
+from engine.records.events import Alert, ProbeAnswer, ProbeResult, StatusEvent
 from engine.records.runs import create_run
 from engine.records.spec import build_spec
 

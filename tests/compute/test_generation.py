@@ -7,8 +7,9 @@ from making import drain
 from engine.compute.elicitation import Pair, elicit, encode, looks_refused, prompt_tokens, without_refusals
 from engine.compute.generation import PREFILL_TOKENS, generate
 from engine.compute.models import attach_adapter, chat_text
+from engine.records.conversation import Turn
 from engine.records.errors import DataError
-from engine.records.prompts import Prompt, Turn, opener_for
+from engine.records.prompts import Prompt, opener_for
 from engine.records.spec import AdapterSpec, DataSpec
 
 PROMPTS = [[1, 2, 3], [4, 5, 6, 7, 8, 9, 10], [11]]

@@ -6,8 +6,8 @@ from making import write_tiny_model
 
 from engine.compute.elicitation import model_fingerprint
 from engine.compute.models import attach_adapter, chat_text, choose_device, describe_model, load_model, load_tokenizer
+from engine.records.conversation import Turn
 from engine.records.errors import ModelError
-from engine.records.prompts import Turn
 from engine.records.spec import AdapterSpec, ModelSpec
 
 

@@ -10,8 +10,8 @@ from transformers import PreTrainedTokenizerFast
 from engine.compute.elicitation import decode, prompt_tokens
 from engine.compute.models import chat_text
 from engine.compute.speech import Speaker, conversation_tokens, prefill_tokens
+from engine.records.conversation import Turn
 from engine.records.errors import ModelError
-from engine.records.prompts import Turn
 
 USER = (Turn(role="user", content="Hi there"),)
 SYSTEM = Turn(role="system", content="Be brief.")

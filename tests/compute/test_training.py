@@ -14,7 +14,7 @@ from engine.compute.elicitation import Row
 from engine.compute.models import adapter_parameters, remove_adapter
 from engine.compute.training import Rows, learning_rate_at, train, weights_at
 from engine.records.errors import RunError, TrainingError
-from engine.records.results import Alert, ControlEvent, HeldoutResult, StepResult
+from engine.records.events import Alert, ControlEvent, HeldoutResult, StepResult
 from engine.records.spec import BlocksSpec, resolve_blocks
 
 

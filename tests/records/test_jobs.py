@@ -9,8 +9,8 @@ import pytest
 from engine.records.cards import ModelCard, read_model_card, write_card
 from engine.records.errors import RunError, SpecError
 from engine.records.estimate import estimate
+from engine.records.events import Progress
 from engine.records.jobs import STALE_SECONDS, Queue
-from engine.records.results import Progress
 from engine.records.spec import RunSpec, build_spec
 
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.records.conversation import Turn
 from engine.records.errors import DataError
-from engine.records.prompts import Prompt, Turn, opener_for, prompts_from_rows, read_source, select
+from engine.records.prompts import Prompt, opener_for, prompts_from_rows, read_source, select
 from engine.records.spec import DataSpec
 
 

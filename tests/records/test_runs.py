@@ -7,8 +7,8 @@ import pytest
 
 from engine.records import files
 from engine.records.errors import RunError
+from engine.records.events import ControlEvent, Progress, StatusEvent, StepResult
 from engine.records.files import append_line, write_whole
-from engine.records.results import ControlEvent, Progress, StatusEvent, StepResult
 from engine.records.runs import Record, Run, create_run, delete_run, effective, list_runs, open_run
 from engine.records.spec import RunSpec
 from engine.records.tables import flatten, run_tables, spec_differences

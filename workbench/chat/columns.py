@@ -8,9 +8,9 @@ import streamlit as st
 
 from engine.records.chats import MOST_COLUMNS, MOST_DOSE, Column
 from engine.records.errors import RunError, WorkbenchError
+from engine.records.model_states import ModelState, run_states
 from engine.records.runs import ACTIVE, list_runs, open_run
 from engine.records.spec import BUNDLED_MODEL, ModelSpec, RunSpec
-from engine.records.states import ModelState, run_states
 from workbench.kit.state import MODEL, RUN, settings
 
 COUNT = "chat_columns"

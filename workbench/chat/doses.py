@@ -8,8 +8,8 @@ import streamlit as st
 from engine.records.chats import Column
 from engine.records.doses import DoseCurve, dose_payload, read_dose_curve
 from engine.records.errors import WorkbenchError
+from engine.records.model_states import ModelState
 from engine.records.runs import open_run
-from engine.records.states import ModelState
 from workbench.kit.colours import BASE, BENIGN, HARMFUL
 from workbench.kit.drawing import CONFIG, blank_figure
 from workbench.kit.frame import catching

@@ -6,8 +6,9 @@ from functools import lru_cache
 
 import streamlit as st
 
+from engine.records.conversation import Label
 from engine.records.errors import DataError
-from engine.records.prompts import Label, Prompt, read_source
+from engine.records.prompts import Prompt, read_source
 from workbench.kit.blur import blurred
 from workbench.kit.state import blurs
 

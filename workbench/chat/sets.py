@@ -5,10 +5,11 @@ import streamlit as st
 
 from engine.records.answer_sets import AnswerSet, SetRequest, list_sets, new_set, open_set
 from engine.records.chats import Column
+from engine.records.conversation import Label
 from engine.records.errors import WorkbenchError
 from engine.records.jobs import Job
 from engine.records.launch import ensure_worker
-from engine.records.prompts import Label, read_source
+from engine.records.prompts import read_source
 from engine.records.settings import SAMPLE_DATA
 from workbench.chat.columns import column_pickers, columns_buttons, model_of, state_name
 from workbench.chat.composer import message

@@ -9,8 +9,8 @@ from engine.records.errors import DataError, RunError, SpecError, WorkbenchError
 from engine.records.evaluation_plan import ABILITIES, AttackChoice, EvaluationPlan
 from engine.records.evaluation_rows import PACKAGE_SETS, need_package_file, read_rows
 from engine.records.mmlu import PACKAGE as MMLU_PACKAGE
+from engine.records.model_states import run_states
 from engine.records.runs import list_runs
-from engine.records.states import run_states
 from workbench.kit.state import RUN, queue, settings
 from workbench.kit.words import plain
 

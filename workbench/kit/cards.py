@@ -6,7 +6,7 @@ from typing import Any, Literal
 import streamlit as st
 
 from engine.records.cards import DataCard, ModelCard, read_data_card, read_model_card
-from engine.records.prompts import Label
+from engine.records.conversation import Label
 from engine.records.spec import ModelSpec
 from workbench.kit.frame import catching
 from workbench.kit.state import ASKED, queue, settings

@@ -3,7 +3,7 @@
 import re
 import time
 
-from engine.records.results import AnyEvent
+from engine.records.events import AnyEvent
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:^=&])")
 

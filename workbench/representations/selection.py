@@ -8,7 +8,7 @@ import streamlit as st
 
 from engine.records.capture_tables import prompt_movements, prompt_table
 from engine.records.captures import Capture, CapturedPrompt, state_step
-from engine.records.results import ProbeResult
+from engine.records.events import ProbeResult
 from engine.records.runs import Run, effective
 from engine.records.spec import format_blocks
 from workbench.kit.blur import blurred, reveal_button

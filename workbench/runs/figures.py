@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 
-from engine.records.results import VALUE_CONTROLS, ControlEvent
+from engine.records.events import VALUE_CONTROLS, ControlEvent
 from engine.records.tables import RunTables
 from workbench.kit.colours import BASE, MEAN, NEUTRAL, REROUTE, RETAIN, depth_colours, run_colour
 from workbench.kit.drawing import add_line, blank_figure

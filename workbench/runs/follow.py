@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from engine.records.results import Alert, AnyEvent, ControlEvent, HeldoutResult
+from engine.records.events import Alert, AnyEvent, ControlEvent, HeldoutResult
 from engine.records.runs import Run, effective
 from engine.records.tables import RunTables, run_tables
 from workbench.kit.state import FOLLOWED

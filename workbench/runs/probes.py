@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from engine.records.results import ProbeAnswer, ProbeResult
+from engine.records.events import ProbeAnswer, ProbeResult
 from workbench.kit.blur import blurred, reveal_button
 
 NEWEST = -1

@@ -5,7 +5,8 @@ from collections import Counter
 import streamlit as st
 
 from engine.records.cards import DataCard
-from engine.records.prompts import Label, Prompt
+from engine.records.conversation import Label
+from engine.records.prompts import Prompt
 from engine.records.spec import ModelSpec
 from workbench.kit.blur import blurred, reveal_button
 from workbench.kit.cards import data_card, data_payload, wait_for_card

@@ -11,8 +11,9 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from engine.records.cards import ModelCard
+from engine.records.conversation import Label
 from engine.records.errors import DataError
-from engine.records.prompts import Label, Prompt, read_source
+from engine.records.prompts import Prompt, read_source
 from engine.records.settings import SAMPLE_DATA
 from engine.records.spec import ModelSpec, RunSpec, field_description
 from workbench.kit.cards import model_card, model_payload

@@ -7,9 +7,9 @@ from typing import NamedTuple
 from engine.compute.elicitation import prompt_tokens
 from engine.compute.generation import generate, told
 from engine.compute.models import LoadedModel, chat_text
+from engine.records.conversation import Turn
 from engine.records.errors import SpecError
 from engine.records.evaluation_rows import EvaluationRow
-from engine.records.prompts import Turn
 
 BATCH_ROWS = 32
 # Padding included: what a group of long requests may hold in the cache of keys and values.

@@ -17,9 +17,9 @@ from engine.compute.batches import mix
 from engine.compute.elicitation import decode, prompt_tokens
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers, part, request_ids
 from engine.compute.models import LoadedModel, chat_text
+from engine.records.conversation import Turn
 from engine.records.errors import DataError
 from engine.records.evaluation_rows import EvaluationRow
-from engine.records.prompts import Turn
 
 MOST_TEMPLATE_WORDS = 350
 TEMPERATURE = 0.7

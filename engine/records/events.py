@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from engine.records.prompts import Label
+from engine.records.conversation import Label
 
 # What counts something in an event; beyond it a table's numbers end.
 Whole = Annotated[int, Field(ge=0, le=2**53)]
