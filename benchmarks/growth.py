@@ -16,7 +16,7 @@ from benchmarks.training_step import engine_steps, peak_memory, side_rows, small
 from engine.compute.captures import Film
 from engine.compute.elicitation import Row as TrainingRow
 from engine.compute.models import LoadedModel, load_model, remove_adapter
-from engine.records.captures import BASE
+from engine.records.captures.capture import BASE
 from engine.records.events import StepResult
 from engine.records.runs import Run, create_run, effective, list_runs
 from engine.records.settings import read_settings

@@ -8,7 +8,7 @@ from benchmarks.rows import Row
 from engine.child import end_child, in_child
 from engine.compute.projection import project
 from engine.compute.separation import Groups
-from engine.records.projections import Method
+from engine.records.captures.projections import Method
 
 COUNT, WIDTH = 5000, 576
 

@@ -7,7 +7,7 @@ from typing import get_args
 
 from pydantic import ValidationError
 
-from engine.records.captures import CaptureRequest, TokenChoice, capture_folder
+from engine.records.captures.capture import CaptureRequest, TokenChoice, capture_folder
 from engine.records.errors import SpecError
 from engine.records.events import Progress
 from engine.records.model_states import run_states

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.records.captures import Capture, read_capture, write_index
+from engine.records.captures.capture import Capture, read_capture, write_index
 from engine.records.errors import RunError
 from engine.records.events import AnyEvent, ProbeResult, StatusEvent
 from engine.records.files import storage_error, write_whole

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from engine.records.captures import TRAINING, Capture, capture_folder, read_capture, run_captures
+from engine.records.captures.capture import TRAINING, Capture, capture_folder, read_capture, run_captures
 from engine.records.errors import RunError
 from engine.records.runs import ACTIVE, Run, list_runs, open_run
 from engine.records.spec import format_blocks

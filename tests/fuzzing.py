@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from making_captures import write_capture, write_map
 
 from engine.records.answer_sets import SetRequest, SetRow, new_set
-from engine.records.captures import BASE, TRAINING, read_capture, run_captures
+from engine.records.captures.capture import BASE, TRAINING, read_capture, run_captures
+from engine.records.captures.projections import MapFigures, ProjectionRequest, projection_file, read_projection
 from engine.records.cards import DataCard, ModelCard, card_file, read_data_card, read_model_card, write_card
 from engine.records.chats import Answered, Column, Exchange, Pieces, new_chat
 from engine.records.errors import WorkbenchError
@@ -33,7 +34,6 @@ from engine.records.events import (
     StepResult,
 )
 from engine.records.jobs import Queue
-from engine.records.projections import MapFigures, ProjectionRequest, projection_file, read_projection
 from engine.records.prompts import opener_for, read_source, select
 from engine.records.runs import create_run, effective
 from engine.records.settings import SAMPLE_DATA, Settings

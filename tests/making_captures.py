@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from engine.records.captures import (
+from engine.records.captures.capture import (
     BASE,
     Capture,
     CapturedPrompt,
@@ -19,7 +19,7 @@ from engine.records.captures import (
     write_answers,
     write_index,
 )
-from engine.records.projections import MapFigures, ProjectionRequest, projection_file
+from engine.records.captures.projections import MapFigures, ProjectionRequest, projection_file
 
 
 def write_capture(

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from engine.compute.datasets import read_prompts
 from engine.compute.generation import generate
-from engine.records.captures import read_capture
+from engine.records.captures.capture import read_capture
 from engine.records.errors import DataError
 from engine.records.runs import list_runs, open_run
 from engine.records.settings import ROOT

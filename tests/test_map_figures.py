@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from making_captures import write_capture
 
-from engine.records.capture_tables import examination_table, map_ranges, map_table, movement_table, sampled
-from engine.records.captures import BASE, Capture
-from engine.records.projections import BlockExamination, Examination, MapFigures, Projection, TokenView
+from engine.records.captures.capture import BASE, Capture
+from engine.records.captures.projections import BlockExamination, Examination, MapFigures, Projection, TokenView
+from engine.records.captures.tables import examination_table, map_ranges, map_table, movement_table, sampled
 from workbench.kit.colours import BENIGN, BORDERLINE, HARMFUL
 from workbench.kit.downloads import picture_config
 from workbench.representations.block_figures import movement_figure, separation_figure, token_figure

@@ -14,8 +14,7 @@ from engine.compute.models import adapter_parameters
 from engine.device import Device, adapter_name
 from engine.job_functions.representations import capture_job, described, examine_job, project_job, tokens_job
 from engine.job_functions.training import Intent, train_run
-from engine.records.capture_tables import map_table
-from engine.records.captures import (
+from engine.records.captures.capture import (
     BASE,
     MEASURES,
     TRAINING,
@@ -25,10 +24,7 @@ from engine.records.captures import (
     run_captures,
     state_name,
 )
-from engine.records.conversation import Turn
-from engine.records.errors import ComputeError, DataError, RunError
-from engine.records.events import CapturedResult
-from engine.records.projections import (
+from engine.records.captures.projections import (
     ExaminationRequest,
     ProjectionRequest,
     TokenRequest,
@@ -39,6 +35,10 @@ from engine.records.projections import (
     read_token_view,
     token_file,
 )
+from engine.records.captures.tables import map_table
+from engine.records.conversation import Turn
+from engine.records.errors import ComputeError, DataError, RunError
+from engine.records.events import CapturedResult
 from engine.records.prompts import Prompt
 from engine.records.runs import create_run
 

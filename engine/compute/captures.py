@@ -18,7 +18,7 @@ from engine.compute.elicitation import Row
 from engine.compute.heldout import measure_spaces, statistics_rows
 from engine.compute.models import LoadedModel, adapted
 from engine.compute.reroute import BlockSpace, token_cosine, token_drift
-from engine.records.captures import TokenChoice, shards
+from engine.records.captures.capture import TokenChoice, shards
 from engine.records.errors import RunError
 from engine.records.events import Progress
 

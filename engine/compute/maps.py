@@ -12,10 +12,8 @@ from safetensors.numpy import save_file
 
 from engine.compute.projection import project
 from engine.compute.separation import Groups, Mask, Vectors, centroid_distance, probe_auc, top_energy
-from engine.records.captures import BASE, Capture, TokenChoice, read_capture
-from engine.records.errors import ComputeError
-from engine.records.files import write_whole
-from engine.records.projections import (
+from engine.records.captures.capture import BASE, Capture, TokenChoice, read_capture
+from engine.records.captures.projections import (
     BlockExamination,
     Examination,
     ExaminationRequest,
@@ -23,6 +21,8 @@ from engine.records.projections import (
     examination_file,
     projection_file,
 )
+from engine.records.errors import ComputeError
+from engine.records.files import write_whole
 from engine.records.spec import format_blocks
 
 NEARLY = 0.01

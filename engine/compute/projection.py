@@ -13,8 +13,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
 
 from engine.compute.separation import SMALLEST_CLASS, Groups, Mask, Points, Relabelled, Vectors, map_figures
-from engine.records.captures import BASE
-from engine.records.projections import Method, Projection
+from engine.records.captures.capture import BASE
+from engine.records.captures.projections import Method, Projection
 
 JOINT_POINTS = 12_000
 

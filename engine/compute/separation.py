@@ -15,7 +15,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from engine.records.projections import MapFigures
+from engine.records.captures.projections import MapFigures
 
 SMALLEST_CLASS = 8
 PROBE_ROWS = 200

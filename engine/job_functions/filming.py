@@ -7,7 +7,7 @@ from engine.compute.captures import Film
 from engine.compute.elicitation import Row, decode
 from engine.compute.models import LoadedModel
 from engine.job_functions.representations import described, fitting
-from engine.records.captures import (
+from engine.records.captures.capture import (
     BASE,
     TRAINING,
     CaptureIndex,

@@ -18,7 +18,7 @@ from engine.compute.elicitation import Pair, Row, elicit, encode, without_refusa
 from engine.compute.models import LoadedModel
 from engine.compute.reroute import BlockSpace
 from engine.device import Tools
-from engine.records.captures import (
+from engine.records.captures.capture import (
     BASE,
     Capture,
     CapturedPrompt,
@@ -31,12 +31,7 @@ from engine.records.captures import (
     write_answers,
     write_index,
 )
-from engine.records.conversation import Label
-from engine.records.errors import ComputeError, DataError, RunError
-from engine.records.events import Event
-from engine.records.files import write_whole
-from engine.records.model_states import ModelState
-from engine.records.projections import (
+from engine.records.captures.projections import (
     ExaminationRequest,
     ProjectionRequest,
     TokenRequest,
@@ -44,6 +39,11 @@ from engine.records.projections import (
     projection_file,
     token_file,
 )
+from engine.records.conversation import Label
+from engine.records.errors import ComputeError, DataError, RunError
+from engine.records.events import Event
+from engine.records.files import write_whole
+from engine.records.model_states import ModelState
 from engine.records.prompts import Prompt, Split, select
 from engine.records.runs import Run, open_run
 from engine.records.spec import DataSpec, parse_blocks, resolve_blocks

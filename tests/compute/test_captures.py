@@ -7,7 +7,7 @@ from making import drain, random_rows
 
 from engine.compute.captures import Film, chosen, compare_tokens
 from engine.compute.models import adapted, attach_adapter, find_blocks
-from engine.records.captures import BASE, Capture, CapturedPrompt, CaptureIndex, CaptureRequest, shards
+from engine.records.captures.capture import BASE, Capture, CapturedPrompt, CaptureIndex, CaptureRequest, shards
 from engine.records.errors import RunError
 from engine.records.spec import AdapterSpec
 

@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 from making_captures import write_capture, write_map
 
-from engine.records.capture_tables import (
+from engine.records.captures.capture import BASE
+from engine.records.captures.projections import (
+    BlockExamination,
+    Examination,
+    MapFigures,
+    Projection,
+    ProjectionRequest,
+    TokenView,
+    projection_file,
+    read_projection,
+)
+from engine.records.captures.tables import (
     block_table,
     examination_table,
     map_ranges,
@@ -18,18 +29,7 @@ from engine.records.capture_tables import (
     token_table,
     trip_token,
 )
-from engine.records.captures import BASE
 from engine.records.errors import RunError
-from engine.records.projections import (
-    BlockExamination,
-    Examination,
-    MapFigures,
-    Projection,
-    ProjectionRequest,
-    TokenView,
-    projection_file,
-    read_projection,
-)
 
 
 def test_a_map_table_carries_places_but_no_text(tmp_path: Path):

@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from engine.records.projections import TokenView
+from engine.records.captures.projections import TokenView
 from workbench.kit.colours import BASE, BENIGN, BORDERLINE, HARMFUL, MEAN, NEUTRAL
 from workbench.kit.words import escaped
 

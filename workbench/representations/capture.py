@@ -5,7 +5,7 @@ import json
 import streamlit as st
 from pydantic import ValidationError
 
-from engine.records.captures import BASE, CaptureRequest, capture_folder, read_capture, state_name
+from engine.records.captures.capture import BASE, CaptureRequest, capture_folder, read_capture, state_name
 from engine.records.cards import read_model_card
 from engine.records.errors import RunError, SpecError
 from engine.records.runs import Run

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
-from engine.records.captures import Capture, TokenChoice
+from engine.records.captures.capture import Capture, TokenChoice
 from workbench.kit.state import CHOICES
 
 BLOCK = "block"

@@ -9,9 +9,15 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from engine.records.capture_tables import POINTS, map_ranges, map_table, sampled
-from engine.records.captures import BASE, Capture, state_name
-from engine.records.projections import MapFigures, Projection, ProjectionRequest, projection_file, read_projection
+from engine.records.captures.capture import BASE, Capture, state_name
+from engine.records.captures.projections import (
+    MapFigures,
+    Projection,
+    ProjectionRequest,
+    projection_file,
+    read_projection,
+)
+from engine.records.captures.tables import POINTS, map_ranges, map_table, sampled
 from engine.records.runs import Run
 from workbench.kit.downloads import file_buttons, picture_config
 from workbench.kit.drawing import with_ranges

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from engine.records.capture_tables import AXES, GROUPS
+from engine.records.captures.tables import AXES, GROUPS
 from workbench.kit.colours import BASE, BENIGN, BORDERLINE, HARMFUL
 from workbench.kit.words import escaped
 

@@ -1,6 +1,6 @@
 """What a map's figures mean, in words. Knows nothing of Streamlit or files."""
 
-from engine.records.projections import MapFigures
+from engine.records.captures.projections import MapFigures
 from workbench.kit.words import figure
 
 GOOD_NEIGHBOURS = 0.8

@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from engine.records.capture_tables import block_table, movement_table
-from engine.records.captures import Capture, read_capture, state_name
-from engine.records.projections import ExaminationRequest, examination_file, read_examination
+from engine.records.captures.capture import Capture, read_capture, state_name
+from engine.records.captures.projections import ExaminationRequest, examination_file, read_examination
+from engine.records.captures.tables import block_table, movement_table
 from workbench.kit.downloads import file_buttons, picture_config
 from workbench.kit.frame import catching
 from workbench.kit.waiting import awaited

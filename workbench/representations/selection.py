@@ -6,8 +6,8 @@ from collections.abc import Iterable
 import pandas as pd
 import streamlit as st
 
-from engine.records.capture_tables import prompt_movements, prompt_table
-from engine.records.captures import Capture, CapturedPrompt, state_step
+from engine.records.captures.capture import Capture, CapturedPrompt, state_step
+from engine.records.captures.tables import prompt_movements, prompt_table
 from engine.records.events import ProbeResult
 from engine.records.runs import Run, effective
 from engine.records.spec import format_blocks

@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from engine.records.capture_tables import token_table, trip_token
-from engine.records.captures import Capture, CapturedPrompt, state_name
-from engine.records.projections import TokenRequest, read_token_view, token_file
+from engine.records.captures.capture import Capture, CapturedPrompt, state_name
+from engine.records.captures.projections import TokenRequest, read_token_view, token_file
+from engine.records.captures.tables import token_table, trip_token
 from engine.records.runs import open_run
 from workbench.kit.blur import blurred, reveal_button
 from workbench.kit.downloads import file_buttons, picture_config

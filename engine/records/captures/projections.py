@@ -13,7 +13,7 @@ from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 
-from engine.records.captures import Capture, TokenChoice
+from engine.records.captures.capture import Capture, TokenChoice
 from engine.records.spec import Part
 
 Method = Literal["pca", "umap", "difference", "probe"]

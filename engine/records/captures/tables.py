@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from engine.records.captures import BASE, Capture, Measure, TokenChoice, state_name, state_step
+from engine.records.captures.capture import BASE, Capture, Measure, TokenChoice, state_name, state_step
+from engine.records.captures.projections import Examination, Projection, TokenView
 from engine.records.errors import RunError
-from engine.records.projections import Examination, Projection, TokenView
 
 GROUPS = ("harmful", "benign", "borderline")
 POINTS = 20_000
