@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from benchmarks.rows import Row
-from engine.records.chats import Column, Exchange, Sampling, new_chat
+from engine.records.chats.chat import Column, Exchange, Sampling, new_chat
 from engine.records.jobs import Queue
 from engine.records.launch import end_worker, ensure_worker
 from engine.records.runs import create_run

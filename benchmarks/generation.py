@@ -13,7 +13,7 @@ from engine.compute.elicitation import prompt_tokens
 from engine.compute.generation import Ask, answer, generate
 from engine.compute.mixed import RowState
 from engine.compute.models import LoadedModel, attach_adapter, chat_text, load_model, remove_adapter
-from engine.records.chats import Sampling
+from engine.records.chats.chat import Sampling
 from engine.records.prompts import read_source
 from engine.records.settings import read_settings
 from engine.records.spec import AdapterSpec, ModelSpec

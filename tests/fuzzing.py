@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 from making_captures import write_capture, write_map
 
-from engine.records.answer_sets import SetRequest, SetRow, new_set
 from engine.records.captures.capture import BASE, TRAINING, read_capture, run_captures
 from engine.records.captures.projections import MapFigures, ProjectionRequest, projection_file, read_projection
 from engine.records.cards import DataCard, ModelCard, card_file, read_data_card, read_model_card, write_card
-from engine.records.chats import Answered, Column, Exchange, Pieces, new_chat
+from engine.records.chats.chat import Answered, Column, Exchange, Pieces, new_chat
+from engine.records.chats.sets import SetRequest, SetRow, new_set
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation_rows import read_rows
 from engine.records.evaluations import Evaluation, Sample, count, read_evaluations, read_samples, write_evaluation

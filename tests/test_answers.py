@@ -17,10 +17,10 @@ from engine.job_functions.answer_sets import answer_set_job
 from engine.job_functions.answers import chat_job
 from engine.job_functions.doses import dose_curve_job
 from engine.job_functions.training import _keep_adapter
-from engine.records.answer_sets import NOT_ASKED, SetRequest, new_set
-from engine.records.chats import Column, Exchange, Sampling, new_chat
+from engine.records.chats.chat import Column, Exchange, Sampling, new_chat
+from engine.records.chats.doses import DOSES, dose_payload, read_dose_curve
+from engine.records.chats.sets import NOT_ASKED, SetRequest, new_set
 from engine.records.conversation import Turn
-from engine.records.doses import DOSES, dose_payload, read_dose_curve
 from engine.records.errors import ModelError, RunError
 from engine.records.model_states import ModelState
 from engine.records.prompts import read_source

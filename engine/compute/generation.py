@@ -12,7 +12,7 @@ from torch import Tensor
 from engine.compute.activations import shared_tokens
 from engine.compute.mixed import MixedBatch, RowState
 from engine.compute.models import LoadedModel, adapted
-from engine.records.chats import Sampling
+from engine.records.chats.chat import Sampling
 
 # A prompt enters in parts of so many tokens, all rows together, so that a step stays short.
 PREFILL_TOKENS = {"cpu": 256}

@@ -13,7 +13,7 @@ from engine.compute.mixed import RowState
 from engine.compute.models import LoadedModel
 from engine.compute.speech import conversation_tokens, prefill_tokens
 from engine.device import Tools
-from engine.records.answer_sets import NOT_ASKED, AnswerSet, SetRequest, SetRow, open_set
+from engine.records.chats.sets import NOT_ASKED, AnswerSet, SetRequest, SetRow, open_set
 from engine.records.conversation import Turn
 from engine.records.errors import WorkbenchError
 from engine.records.events import Event, Progress

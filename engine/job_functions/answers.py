@@ -13,7 +13,18 @@ from engine.compute.speech import Speaker, conversation_tokens, prefill_tokens
 from engine.compute.trip import trip
 from engine.device import Tools
 from engine.job_functions.known_answers import run_spaces
-from engine.records.chats import Answered, Chat, Column, Exchange, Failed, Judged, Pieces, Sampling, Trip, open_chat
+from engine.records.chats.chat import (
+    Answered,
+    Chat,
+    Column,
+    Exchange,
+    Failed,
+    Judged,
+    Pieces,
+    Sampling,
+    Trip,
+    open_chat,
+)
 from engine.records.errors import WorkbenchError
 from engine.records.events import Event, Progress
 from engine.records.runs import open_run

@@ -11,8 +11,8 @@ from playwright.sync_api import Locator, Page, expect
 from server import Server
 from test_live_run import started_run, steps
 
-from engine.records.answer_sets import list_sets
-from engine.records.chats import Chat, list_chats
+from engine.records.chats.chat import Chat, list_chats
+from engine.records.chats.sets import list_sets
 from engine.records.jobs import Queue
 from engine.records.runs import Run
 

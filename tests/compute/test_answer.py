@@ -11,7 +11,7 @@ from engine.compute import generation
 from engine.compute.generation import Ask, answer, generate
 from engine.compute.mixed import RowState
 from engine.compute.models import adapted, adapter_parameters, attach_adapter
-from engine.records.chats import Sampling
+from engine.records.chats.chat import Sampling
 from engine.records.spec import AdapterSpec
 
 PROMPTS = [[1, 2, 3], [4, 5, 6, 7, 8, 9, 10], [11], list(range(40, 75))]

@@ -5,8 +5,7 @@ import shutil
 
 import pytest
 
-from engine.records.answer_sets import SetRequest, SetRow, list_sets, new_set, open_set
-from engine.records.chats import (
+from engine.records.chats.chat import (
     Answered,
     Chat,
     Column,
@@ -18,6 +17,7 @@ from engine.records.chats import (
     new_chat,
     open_chat,
 )
+from engine.records.chats.sets import SetRequest, SetRow, list_sets, new_set, open_set
 from engine.records.errors import RunError
 from engine.records.runs import create_run
 from engine.records.settings import SAMPLE_DATA

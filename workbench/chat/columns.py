@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from engine.records.chats import MOST_COLUMNS, MOST_DOSE, Column
+from engine.records.chats.chat import MOST_COLUMNS, MOST_DOSE, Column
 from engine.records.errors import RunError, WorkbenchError
 from engine.records.model_states import ModelState, run_states
 from engine.records.runs import ACTIVE, list_runs, open_run

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from engine.records.chats import Sampling
+from engine.records.chats.chat import Sampling
 from engine.records.prompts import Prompt
 from workbench.chat.library import library
 

@@ -5,8 +5,8 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
-from engine.records.chats import Column
-from engine.records.doses import DoseCurve, dose_payload, read_dose_curve
+from engine.records.chats.chat import Column
+from engine.records.chats.doses import DoseCurve, dose_payload, read_dose_curve
 from engine.records.errors import WorkbenchError
 from engine.records.model_states import ModelState
 from engine.records.runs import open_run

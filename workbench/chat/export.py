@@ -3,7 +3,7 @@
 import json
 import time
 
-from engine.records.chats import Chat, Exchange, Reply
+from engine.records.chats.chat import Chat, Exchange, Reply
 
 
 def chat_json(chat: Chat) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from engine.records.chats import Chat, Column, Exchange, Judged, Reply, Trip
+from engine.records.chats.chat import Chat, Column, Exchange, Judged, Reply, Trip
 from engine.records.jobs import Job
 from workbench.chat.columns import state_name
 from workbench.chat.tint import TintedToken, first_below, tinted

@@ -3,8 +3,8 @@
 import pandas as pd
 import streamlit as st
 
-from engine.records.answer_sets import AnswerSet, SetRequest, list_sets, new_set, open_set
-from engine.records.chats import Column
+from engine.records.chats.chat import Column
+from engine.records.chats.sets import AnswerSet, SetRequest, list_sets, new_set, open_set
 from engine.records.conversation import Label
 from engine.records.errors import WorkbenchError
 from engine.records.jobs import Job

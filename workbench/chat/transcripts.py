@@ -4,7 +4,7 @@ import shutil
 
 import streamlit as st
 
-from engine.records.chats import Chat, list_chats
+from engine.records.chats.chat import Chat, list_chats
 from engine.records.errors import WorkbenchError
 from engine.records.files import storage_error
 from workbench.chat.columns import state_name

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from engine.records.chats import Exchange, Reply
+from engine.records.chats.chat import Exchange, Reply
 from engine.records.errors import WorkbenchError
 from engine.records.spec import parse_blocks
 from workbench.chat.columns import first_target

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from engine.records.chats import Chat, Column, Exchange, new_chat, open_chat
+from engine.records.chats.chat import Chat, Column, Exchange, new_chat, open_chat
 from engine.records.errors import WorkbenchError
 from engine.records.launch import ensure_worker
 from workbench.chat.columns import column_pickers, columns_buttons, model_of, show_columns

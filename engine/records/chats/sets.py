@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from engine.records.chats import MOST_COLUMNS, Column, Sampling, folders_of, home_of
+from engine.records.chats.chat import MOST_COLUMNS, Column, Sampling, folders_of, home_of
 from engine.records.conversation import Label
 from engine.records.errors import RunError
 from engine.records.files import append_line, write_whole
