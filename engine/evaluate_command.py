@@ -12,10 +12,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from engine.records.attacks import ATTACKS
 from engine.records.errors import RunError, SpecError
-from engine.records.evaluation_plan import ABILITIES, EvaluationPlan, parse_attack
-from engine.records.evaluations import SIDES, Evaluation
+from engine.records.evaluation.attacks import ATTACKS
+from engine.records.evaluation.findings import SIDES, Evaluation
+from engine.records.evaluation.plan import ABILITIES, EvaluationPlan, parse_attack
 from engine.records.events import Event, Progress
 from engine.records.files import storage_error, write_whole
 from engine.records.settings import Settings

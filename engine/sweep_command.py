@@ -24,9 +24,9 @@ from pydantic import ValidationError
 
 from engine.evaluate_command import check_writable
 from engine.records.errors import RunError, SpecError
-from engine.records.evaluation_plan import EvaluationPlan, parse_attack
-from engine.records.evaluation_rows import read_rows
-from engine.records.evaluations import Evaluation, read_evaluations
+from engine.records.evaluation.findings import Evaluation, read_evaluations
+from engine.records.evaluation.plan import EvaluationPlan, parse_attack
+from engine.records.evaluation.rows import read_rows
 from engine.records.events import VALUE_CONTROLS
 from engine.records.files import write_whole
 from engine.records.jobs import Queue

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from engine.records.attacks import ATTACKS, KNOWN_DEFEATS
 from engine.records.errors import WorkbenchError
-from engine.records.evaluations import Evaluation, sorted_out
+from engine.records.evaluation.attacks import ATTACKS, KNOWN_DEFEATS
+from engine.records.evaluation.findings import Evaluation, sorted_out
 from engine.records.runs import Run, list_runs
 from workbench.evaluate.figures import budget_figures, front_figure
 from workbench.evaluate.form import evaluation_form

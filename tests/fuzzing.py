@@ -21,8 +21,15 @@ from engine.records.cards import DataCard, ModelCard, card_file, read_data_card,
 from engine.records.chats.chat import Answered, Column, Exchange, Pieces, new_chat
 from engine.records.chats.sets import SetRequest, SetRow, new_set
 from engine.records.errors import WorkbenchError
-from engine.records.evaluation_rows import read_rows
-from engine.records.evaluations import Evaluation, Sample, count, read_evaluations, read_samples, write_evaluation
+from engine.records.evaluation.findings import (
+    Evaluation,
+    Sample,
+    count,
+    read_evaluations,
+    read_samples,
+    write_evaluation,
+)
+from engine.records.evaluation.rows import read_rows
 from engine.records.events import (
     CheckpointResult,
     ControlEvent,

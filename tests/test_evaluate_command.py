@@ -13,8 +13,8 @@ from engine.compute.evaluation import runner
 from engine.device import Device
 from engine.job_functions.evaluation import evaluate, evaluate_job
 from engine.records.errors import RunError
-from engine.records.evaluation_plan import EvaluationPlan
-from engine.records.evaluations import read_evaluations, read_samples
+from engine.records.evaluation.findings import read_evaluations, read_samples
+from engine.records.evaluation.plan import EvaluationPlan
 from engine.records.jobs import PRIORITY, Queue
 from engine.records.runs import Run, list_runs
 from engine.records.settings import Settings

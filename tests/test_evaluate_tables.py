@@ -6,7 +6,7 @@ import io
 import pytest
 import streamlit as st
 
-from engine.records.evaluations import Ability, AttackResult, CurvePoint, Evaluation, Losses, count, wilson
+from engine.records.evaluation.findings import Ability, AttackResult, CurvePoint, Evaluation, Losses, count, wilson
 from engine.records.jobs import Job
 from workbench.evaluate import jobs as evaluate_jobs
 from workbench.evaluate.figures import budget_figures, front_figure

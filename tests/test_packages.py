@@ -9,7 +9,7 @@ from engine.device import Device
 from engine.job_functions import packages
 from engine.job_functions.packages import fetch_package_job
 from engine.records.errors import DataError
-from engine.records.evaluation_rows import PACKAGE_SETS, packages_folder
+from engine.records.evaluation.rows import PACKAGE_SETS, packages_folder
 from engine.records.events import Progress
 
 SET = PACKAGE_SETS["strongreject"]

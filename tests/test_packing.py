@@ -10,7 +10,7 @@ from engine.__main__ import main
 from engine.device import Device
 from engine.pack_command import DIGEST, digests, pack_run
 from engine.records.captures.capture import read_capture, run_captures
-from engine.records.evaluations import read_evaluations
+from engine.records.evaluation.findings import read_evaluations
 from engine.records.events import ProbeResult
 from engine.records.runs import Run, list_runs, open_run
 from engine.records.settings import SAMPLE_DATA

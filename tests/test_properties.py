@@ -10,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from engine.records.errors import DataError, ModelError, SpecError
-from engine.records.evaluation_rows import read_rows
+from engine.records.evaluation.rows import read_rows
 from engine.records.events import StepResult
 from engine.records.prompts import read_source
 from engine.records.runs import create_run

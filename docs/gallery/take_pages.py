@@ -9,7 +9,7 @@ import time
 from playwright.sync_api import Browser, Page, expect
 from take import FOLDER, scheme_page, served, shoot
 
-from engine.records.evaluations import Evaluation, read_evaluations
+from engine.records.evaluation.findings import Evaluation, read_evaluations
 from engine.records.prompts import read_source
 from engine.records.runs import Run
 from engine.records.settings import SAMPLE_DATA, read_settings

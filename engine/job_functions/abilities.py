@@ -6,11 +6,11 @@ from typing import TypeVar
 from engine.compute.evaluation.capability import multiple_choice, tokens_per_second
 from engine.compute.evaluation.runner import Judge, Outcome
 from engine.job_functions.subjects import Subject, attacked
-from engine.records.evaluation_plan import AttackChoice, EvaluationPlan
-from engine.records.evaluation_rows import EvaluationRow, read_rows
-from engine.records.evaluations import Ability, Count, Side, count, wilson
+from engine.records.evaluation.findings import Ability, Count, Side, count, wilson
+from engine.records.evaluation.mmlu import read_questions
+from engine.records.evaluation.plan import AttackChoice, EvaluationPlan
+from engine.records.evaluation.rows import EvaluationRow, read_rows
 from engine.records.events import Event, Progress
-from engine.records.mmlu import read_questions
 from engine.records.settings import Settings
 
 Result = TypeVar("Result")

@@ -17,12 +17,10 @@ from engine.compute.models import LoadedModel
 from engine.device import Tools
 from engine.job_functions.abilities import measure_abilities
 from engine.job_functions.subjects import Subject, attacked, subject_of
-from engine.records.attacks import ATTACKS
 from engine.records.conversation import Label
 from engine.records.errors import RunError
-from engine.records.evaluation_plan import ABILITIES, AttackChoice, EvaluationPlan
-from engine.records.evaluation_rows import EvaluationRow, need_package_file, read_rows, style_of
-from engine.records.evaluations import (
+from engine.records.evaluation.attacks import ATTACKS
+from engine.records.evaluation.findings import (
     SIDES,
     AttackResult,
     CurvePoint,
@@ -33,6 +31,8 @@ from engine.records.evaluations import (
     count,
     write_evaluation,
 )
+from engine.records.evaluation.plan import ABILITIES, AttackChoice, EvaluationPlan
+from engine.records.evaluation.rows import EvaluationRow, need_package_file, read_rows, style_of
 from engine.records.events import Event, Progress
 from engine.records.model_states import ModelState, parse_state
 from engine.records.runs import ACTIVE, Run, open_run

@@ -11,11 +11,11 @@ from typing import Any
 
 from engine.child import run_to_end
 from engine.device import Tools
-from engine.records.attacks import ATTACKS
 from engine.records.errors import DataError
-from engine.records.evaluation_rows import PACKAGE_SETS, packages_folder
+from engine.records.evaluation.attacks import ATTACKS
+from engine.records.evaluation.mmlu import PACKAGE as MMLU_PACKAGE
+from engine.records.evaluation.rows import PACKAGE_SETS, packages_folder
 from engine.records.events import Event, Progress
-from engine.records.mmlu import PACKAGE as MMLU_PACKAGE
 
 PIP = [sys.executable, "-m", "pip"]
 # With the size of each wheel in kB: pip says how far it is to a terminal only.

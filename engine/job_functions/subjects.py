@@ -6,10 +6,10 @@ from typing import NamedTuple
 from engine.compute.evaluation.attacks.attempt import Options
 from engine.compute.evaluation.runner import Judge, Memory, Outcome, memory_file, run_attack
 from engine.compute.models import LoadedModel
-from engine.records.attacks import ATTACKS
-from engine.records.evaluation_plan import AttackChoice, EvaluationPlan
-from engine.records.evaluation_rows import EvaluationRow
-from engine.records.evaluations import Side
+from engine.records.evaluation.attacks import ATTACKS
+from engine.records.evaluation.findings import Side
+from engine.records.evaluation.plan import AttackChoice, EvaluationPlan
+from engine.records.evaluation.rows import EvaluationRow
 from engine.records.events import Event, Progress
 from engine.records.settings import Settings
 

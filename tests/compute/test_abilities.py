@@ -11,8 +11,8 @@ from engine.compute.evaluation import capability
 from engine.compute.evaluation.attacks.attempt import request_ids, text_ids
 from engine.compute.evaluation.capability import multiple_choice, tokens_per_second
 from engine.compute.models import LoadedModel
-from engine.records.evaluation_rows import EvaluationRow
-from engine.records.mmlu import LETTERS, Question, read_questions
+from engine.records.evaluation.mmlu import LETTERS, Question, read_questions
+from engine.records.evaluation.rows import EvaluationRow
 from engine.records.settings import Settings
 
 

@@ -18,8 +18,8 @@ from engine.compute.evaluation.attacks.table import ATTACK_FUNCTIONS
 from engine.compute.evaluation.attacks.targets import around, embed, target_ids, target_loss
 from engine.compute.evaluation.runner import memory_file
 from engine.compute.models import LoadedModel, adapted, adapter_parameters, attach_adapter, has_adapter, load_model
-from engine.records.attacks import ATTACKS
-from engine.records.evaluation_rows import EvaluationRow, need_package_file
+from engine.records.evaluation.attacks import ATTACKS
+from engine.records.evaluation.rows import EvaluationRow, need_package_file
 from engine.records.settings import Settings, read_settings
 from engine.records.spec import AdapterSpec, ModelSpec
 

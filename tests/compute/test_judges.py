@@ -19,8 +19,8 @@ from engine.compute.evaluation.attacks.attempt import request_ids, text_ids
 from engine.compute.evaluation.judges import Figures, coherence_figures, incoherence, judge, judge_answers, refusal
 from engine.compute.evaluation.scoring import answer_nats, mean_nats
 from engine.compute.models import LoadedModel, attach_adapter, load_model
-from engine.records.evaluation_rows import need_package_file, read_rows
-from engine.records.evaluations import count
+from engine.records.evaluation.findings import count
+from engine.records.evaluation.rows import need_package_file, read_rows
 from engine.records.settings import ROOT, Settings, read_settings
 from engine.records.spec import AdapterSpec, ModelSpec
 

@@ -16,8 +16,8 @@ from engine.compute.evaluation.judges import Figures
 from engine.compute.evaluation.other_judges import asked_judge, endpoint, other_judge, parse_verdict
 from engine.compute.models import LoadedModel
 from engine.records.errors import ModelError
-from engine.records.evaluation_rows import EvaluationRow
-from engine.records.evaluations import count
+from engine.records.evaluation.findings import count
+from engine.records.evaluation.rows import EvaluationRow
 from engine.records.settings import Settings
 
 FLUENT = Figures(0.7, 1.0, 1, 1.0, 0.7)

@@ -8,11 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from engine.records import runs as runs_module
-from engine.records.attacks import ATTACKS, KNOWN_DEFEATS
 from engine.records.errors import DataError, SpecError
-from engine.records.evaluation_plan import AttackChoice, EvaluationPlan, parse_attack
-from engine.records.evaluation_rows import EvaluationRow, prefill_of, read_rows, style_of
-from engine.records.evaluations import (
+from engine.records.evaluation.attacks import ATTACKS, KNOWN_DEFEATS
+from engine.records.evaluation.findings import (
     AttackResult,
     Evaluation,
     Losses,
@@ -24,7 +22,9 @@ from engine.records.evaluations import (
     wilson,
     write_evaluation,
 )
-from engine.records.mmlu import parse_questions
+from engine.records.evaluation.mmlu import parse_questions
+from engine.records.evaluation.plan import AttackChoice, EvaluationPlan, parse_attack
+from engine.records.evaluation.rows import EvaluationRow, prefill_of, read_rows, style_of
 from engine.records.runs import create_run
 from engine.records.settings import Settings
 from engine.records.spec import RunSpec

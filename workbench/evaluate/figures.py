@@ -5,8 +5,8 @@ from itertools import combinations
 
 import plotly.graph_objects as go
 
-from engine.records.attacks import ATTACKS
-from engine.records.evaluations import Evaluation
+from engine.records.evaluation.attacks import ATTACKS
+from engine.records.evaluation.findings import Evaluation
 from workbench.kit.colours import BASE, run_colour
 from workbench.kit.drawing import add_line, blank_figure
 

@@ -4,11 +4,11 @@ carried out."""
 import streamlit as st
 from pydantic import ValidationError
 
-from engine.records.attacks import ATTACKS
 from engine.records.errors import DataError, RunError, SpecError, WorkbenchError
-from engine.records.evaluation_plan import ABILITIES, AttackChoice, EvaluationPlan
-from engine.records.evaluation_rows import PACKAGE_SETS, need_package_file, read_rows
-from engine.records.mmlu import PACKAGE as MMLU_PACKAGE
+from engine.records.evaluation.attacks import ATTACKS
+from engine.records.evaluation.mmlu import PACKAGE as MMLU_PACKAGE
+from engine.records.evaluation.plan import ABILITIES, AttackChoice, EvaluationPlan
+from engine.records.evaluation.rows import PACKAGE_SETS, need_package_file, read_rows
 from engine.records.model_states import run_states
 from engine.records.runs import list_runs
 from workbench.kit.state import RUN, queue, settings

@@ -8,8 +8,8 @@ from html import escape
 
 import plotly.graph_objects as go
 
-from engine.records.attacks import ATTACKS, KNOWN_DEFEATS
-from engine.records.evaluations import Evaluation
+from engine.records.evaluation.attacks import ATTACKS, KNOWN_DEFEATS
+from engine.records.evaluation.findings import Evaluation
 from workbench.evaluate.figures import budget_figures, front_figure
 from workbench.evaluate.table import STYLE, abilities_html, attacks_html, columns, key_html, styles_html
 from workbench.kit.words import moment

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from engine.records.attacks import ATTACKS
-from engine.records.evaluation_plan import ABILITIES
-from engine.records.evaluations import SIDES, Evaluation, Sample, read_samples
+from engine.records.evaluation.attacks import ATTACKS
+from engine.records.evaluation.findings import SIDES, Evaluation, Sample, read_samples
+from engine.records.evaluation.plan import ABILITIES
 from engine.records.runs import Run
 from workbench.kit.blur import blurred, reveal_button
 from workbench.kit.state import settings

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
-from engine.records.attacks import ATTACKS, LLAMA, MISTRAL, AttackCard
-from engine.records.evaluation_plan import ABILITIES
-from engine.records.evaluations import SIDES, Ability, Count, Evaluation, Losses, Side
+from engine.records.evaluation.attacks import ATTACKS, LLAMA, MISTRAL, AttackCard
+from engine.records.evaluation.findings import SIDES, Ability, Count, Evaluation, Losses, Side
+from engine.records.evaluation.plan import ABILITIES
 from workbench.kit.colours import BASE, BENIGN, HARMFUL
 from workbench.kit.words import amount, figure
 

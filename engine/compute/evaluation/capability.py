@@ -13,8 +13,8 @@ from engine.compute.evaluation.attacks.attempt import request_ids, text_ids
 from engine.compute.evaluation.scoring import left_padded
 from engine.compute.generation import generate
 from engine.compute.models import LoadedModel, adapted
-from engine.records.evaluation_rows import EvaluationRow
-from engine.records.mmlu import LETTERS, Question
+from engine.records.evaluation.mmlu import LETTERS, Question
+from engine.records.evaluation.rows import EvaluationRow
 
 QUESTION_TOKENS = 1024
 SPEED_ROWS = 8

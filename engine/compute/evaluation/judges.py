@@ -15,7 +15,7 @@ from engine.compute.elicitation import decode, prompt_tokens
 from engine.compute.evaluation.scoring import answer_nats
 from engine.compute.models import LoadedModel, chat_text
 from engine.records.conversation import Turn
-from engine.records.evaluations import Word
+from engine.records.evaluation.findings import Word
 
 # Calibrated on the bundled model's answers to harmless prompts against those of broken ones: see docs/judges.md.
 MOST_NATS = 1.9

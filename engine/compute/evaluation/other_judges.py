@@ -24,7 +24,7 @@ from engine.compute.evaluation.judges import Verdict, coherence_figures, incoher
 from engine.compute.generation import generate
 from engine.compute.models import LoadedModel, describe_model, load_model
 from engine.records.errors import ModelError
-from engine.records.evaluation_rows import EvaluationRow
+from engine.records.evaluation.rows import EvaluationRow
 from engine.records.settings import Settings
 from engine.records.spec import ModelSpec
 

@@ -15,9 +15,9 @@ from engine.compute.evaluation.attacks.attempt import Attempt, Options, request_
 from engine.compute.evaluation.attacks.table import ATTACK_FUNCTIONS
 from engine.compute.evaluation.judges import Verdict, judge_answers, rules_identity
 from engine.compute.models import LoadedModel, adapter_parameters
-from engine.records.attacks import ATTACKS
-from engine.records.evaluation_rows import EvaluationRow
-from engine.records.evaluations import CurvePoint, Word
+from engine.records.evaluation.attacks import ATTACKS
+from engine.records.evaluation.findings import CurvePoint, Word
+from engine.records.evaluation.rows import EvaluationRow
 from engine.records.files import append_line
 
 Found = TypeVar("Found")

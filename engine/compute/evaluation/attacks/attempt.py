@@ -9,7 +9,7 @@ from engine.compute.generation import generate, told
 from engine.compute.models import LoadedModel, chat_text
 from engine.records.conversation import Turn
 from engine.records.errors import SpecError
-from engine.records.evaluation_rows import EvaluationRow
+from engine.records.evaluation.rows import EvaluationRow
 
 BATCH_ROWS = 32
 # Padding included: what a group of long requests may hold in the cache of keys and values.
@@ -17,7 +17,7 @@ BATCH_TOKENS = 16_384
 
 
 class Options(NamedTuple):
-    """budget: in the attack's own unit (see engine.records.attacks).  new_tokens: length of an answer.
+    """budget: in the attack's own unit (see engine.records.evaluation.attacks).  new_tokens: length of an answer.
     packages: the folder of jailbreak templates, where they are installed."""
 
     budget: int

@@ -17,7 +17,7 @@ from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options
 from engine.compute.evaluation.attacks.targets import around, embed, embedding_table, target_ids, target_loss
 from engine.compute.generation import choose, told
 from engine.compute.models import LoadedModel, adapted
-from engine.records.evaluation_rows import EvaluationRow
+from engine.records.evaluation.rows import EvaluationRow
 
 PLAIN_START = " x" * 20
 MEANINGFUL_STARTS = (

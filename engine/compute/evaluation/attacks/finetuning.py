@@ -14,7 +14,7 @@ from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options
 from engine.compute.evaluation.scoring import left_padded
 from engine.compute.generation import generate, told
 from engine.compute.models import LoadedModel, adapted, adapter_parameters, has_adapter, remove_adapter
-from engine.records.evaluation_rows import PREFILL, EvaluationRow
+from engine.records.evaluation.rows import PREFILL, EvaluationRow
 from engine.records.prompts import read_source
 
 EXAMPLES = 16

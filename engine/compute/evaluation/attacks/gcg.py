@@ -19,7 +19,7 @@ from engine.compute.evaluation.attacks.targets import around, embed, embedding_t
 from engine.compute.generation import told
 from engine.compute.models import LoadedModel
 from engine.records.errors import DataError
-from engine.records.evaluation_rows import EvaluationRow
+from engine.records.evaluation.rows import EvaluationRow
 
 START = " x" * 20
 CANDIDATES = {"cpu": 32, "cuda": 512}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers, request_ids, text_ids
 from engine.compute.models import LoadedModel
-from engine.records.evaluation_rows import EvaluationRow, prefill_of
+from engine.records.evaluation.rows import EvaluationRow, prefill_of
 
 
 def direct(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], options: Options) -> Attempts:

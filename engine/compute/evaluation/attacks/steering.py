@@ -15,7 +15,7 @@ from engine.compute.activations import block_states, pad
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers, part, request_ids
 from engine.compute.evaluation.attacks.targets import target_ids
 from engine.compute.models import LoadedModel, adapted
-from engine.records.evaluation_rows import EvaluationRow
+from engine.records.evaluation.rows import EvaluationRow
 from engine.records.prompts import read_source
 
 STRENGTHS = (1.0, 0.5, 2.0, 4.0)

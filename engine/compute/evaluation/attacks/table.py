@@ -1,4 +1,4 @@
-"""Which function carries out which attack. Their cards are in engine.records.attacks."""
+"""Which function carries out which attack. Their cards are in engine.records.evaluation.attacks."""
 
 from engine.compute.evaluation.attacks.attempt import Attack
 from engine.compute.evaluation.attacks.embedding import embedding, embedding_adaptive

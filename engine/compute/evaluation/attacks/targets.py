@@ -12,7 +12,7 @@ from torch import Tensor
 from engine.compute.evaluation.attacks.attempt import text_ids
 from engine.compute.models import LoadedModel, adapted, chat_text
 from engine.records.conversation import Turn
-from engine.records.evaluation_rows import EvaluationRow, prefill_of
+from engine.records.evaluation.rows import EvaluationRow, prefill_of
 
 TARGET_TOKENS = 32
 _MARK = "\u2407"

@@ -19,7 +19,7 @@ from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options
 from engine.compute.models import LoadedModel, chat_text
 from engine.records.conversation import Turn
 from engine.records.errors import DataError
-from engine.records.evaluation_rows import EvaluationRow
+from engine.records.evaluation.rows import EvaluationRow
 
 MOST_TEMPLATE_WORDS = 350
 TEMPERATURE = 0.7

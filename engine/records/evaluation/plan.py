@@ -4,8 +4,8 @@ import hashlib
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from engine.records.attacks import ATTACKS
 from engine.records.errors import SpecError
+from engine.records.evaluation.attacks import ATTACKS
 
 ABILITIES = {
     "borderline": "Borderline requests of the sample set's test split",
