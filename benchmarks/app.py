@@ -14,8 +14,8 @@ from playwright.sync_api import Browser, WebSocket, sync_playwright
 
 from benchmarks.growth import RUNS, STEPS, write_long_run, write_runs
 from benchmarks.rows import Row
-from engine.records.jobs import Queue
-from engine.records.launch import end_worker
+from engine.desk.launch import end_worker
+from engine.desk.queue import Queue
 from engine.records.runs import Run, create_run
 from engine.records.settings import ROOT, read_settings
 from engine.records.spec import build_spec

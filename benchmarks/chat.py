@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 from benchmarks.rows import Row
+from engine.desk.launch import end_worker, ensure_worker
+from engine.desk.queue import Queue
 from engine.records.chats.chat import Column, Exchange, Sampling, new_chat
-from engine.records.jobs import Queue
-from engine.records.launch import end_worker, ensure_worker
 from engine.records.runs import create_run
 from engine.records.settings import SAMPLE_DATA, Settings, read_settings
 from engine.records.spec import ModelSpec, build_spec

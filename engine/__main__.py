@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 from engine import capture_command, evaluate_command, pack_command, sweep_command
+from engine.desk.launch import ensure_worker
+from engine.desk.queue import Queue
 from engine.records.errors import WorkbenchError
 from engine.records.events import Event, HeldoutResult, Progress, StatusEvent, StepResult
-from engine.records.jobs import Queue
-from engine.records.launch import ensure_worker
 from engine.records.runs import ACTIVE, Run, create_run, list_runs, open_run
 from engine.records.settings import SAMPLE_DATA, Settings, read_settings
 from engine.records.spec import RunSpec, read_spec

@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from engine.desk.launch import ensure_worker
+from engine.desk.queue import Queue
 from engine.evaluate_command import check_writable
 from engine.records.errors import RunError, SpecError
 from engine.records.evaluation.findings import Evaluation, read_evaluations
@@ -29,8 +31,6 @@ from engine.records.evaluation.plan import EvaluationPlan, parse_attack
 from engine.records.evaluation.rows import read_rows
 from engine.records.events import VALUE_CONTROLS
 from engine.records.files import write_whole
-from engine.records.jobs import Queue
-from engine.records.launch import ensure_worker
 from engine.records.runs import ACTIVE, Run, create_run, list_runs
 from engine.records.settings import SAMPLE_DATA, Settings
 from engine.records.spec import RunSpec, build_spec, read_spec

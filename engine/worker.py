@@ -22,6 +22,7 @@ import torch
 from engine.child import end_child
 from engine.compute.memory import ran_out_of_memory
 from engine.compute.models import choose_device
+from engine.desk.queue import ControlRequest, Job, Queue
 from engine.device import Device, Tools
 from engine.job_functions.answer_sets import answer_set_job
 from engine.job_functions.answers import chat_job
@@ -39,7 +40,6 @@ from engine.job_functions.representations import (
 from engine.job_functions.training import Intent, train_run
 from engine.records.errors import RunError, WorkbenchError, WorkerError
 from engine.records.events import VALUE_CONTROLS, ControlEvent, Event, HeldoutResult, Progress, StatusEvent, StepResult
-from engine.records.jobs import ControlRequest, Job, Queue
 from engine.records.runs import ACTIVE, RESUMABLE, Run, list_runs, open_run
 from engine.records.settings import Settings
 from engine.records.spec import ModelSpec

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from making_captures import write_capture, write_map
 
+from engine.desk.queue import Queue
 from engine.records.captures.capture import BASE, TRAINING, read_capture, run_captures
 from engine.records.captures.projections import MapFigures, ProjectionRequest, projection_file, read_projection
 from engine.records.cards import DataCard, ModelCard, card_file, read_data_card, read_model_card, write_card
@@ -40,7 +41,6 @@ from engine.records.events import (
     StatusEvent,
     StepResult,
 )
-from engine.records.jobs import Queue
 from engine.records.prompts import opener_for, read_source, select
 from engine.records.runs import create_run, effective
 from engine.records.settings import SAMPLE_DATA, Settings

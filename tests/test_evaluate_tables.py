@@ -6,8 +6,8 @@ import io
 import pytest
 import streamlit as st
 
+from engine.desk.queue import Job
 from engine.records.evaluation.findings import Ability, AttackResult, CurvePoint, Evaluation, Losses, count, wilson
-from engine.records.jobs import Job
 from workbench.evaluate import jobs as evaluate_jobs
 from workbench.evaluate.figures import budget_figures, front_figure
 from workbench.evaluate.report import report_html

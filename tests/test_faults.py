@@ -17,10 +17,10 @@ from safetensors.torch import load_file
 
 import engine.worker as worker_module
 from engine.compute.checkpoints import list_checkpoints
+from engine.desk.launch import ensure_worker
+from engine.desk.queue import Queue
 from engine.records.errors import RunError, WorkbenchError
 from engine.records.events import Progress, StepResult
-from engine.records.jobs import Queue
-from engine.records.launch import ensure_worker
 from engine.records.runs import Run, create_run, effective, list_runs
 from engine.records.settings import ROOT, Settings
 from engine.worker import Worker
@@ -251,7 +251,7 @@ def test_after_a_jump_of_the_clock_there_is_still_one_worker_and_it_is_seen_agai
 def test_two_apps_that_start_a_worker_at_once_end_up_with_one(settings):
     """Two processes that find no worker each start one: the lock leaves one of them."""
     code = (
-        "from engine.records.launch import ensure_worker; from engine.records.settings import read_settings; "
+        "from engine.desk.launch import ensure_worker; from engine.records.settings import read_settings; "
         f"ensure_worker(read_settings({str(settings.runs)!r}))"
     )
     apps = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) for _ in range(2)]

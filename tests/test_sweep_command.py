@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from engine.__main__ import main
+from engine.desk.launch import end_worker
+from engine.desk.queue import Queue
 from engine.records.events import ControlEvent
-from engine.records.jobs import Queue
-from engine.records.launch import end_worker
 from engine.records.runs import list_runs
 from engine.records.settings import Settings
 from engine.records.spec import RunSpec

@@ -14,9 +14,9 @@ import pytest
 from making import wait_for
 from safetensors.torch import load_file
 
+from engine.desk.launch import ensure_worker, restart_worker
+from engine.desk.queue import Queue
 from engine.records.events import ControlEvent, StepResult
-from engine.records.jobs import Queue
-from engine.records.launch import ensure_worker, restart_worker
 from engine.records.runs import Run, create_run, effective
 from engine.records.settings import ROOT, Settings
 from engine.records.spec import RunSpec

@@ -2,10 +2,10 @@
 
 import streamlit as st
 
+from engine.desk.launch import ensure_worker, restart_worker
+from engine.desk.queue import WorkerState
 from engine.records.errors import RunError
 from engine.records.files import read_tail
-from engine.records.jobs import WorkerState
-from engine.records.launch import ensure_worker, restart_worker
 from engine.records.runs import open_run
 from workbench.kit.frame import catching
 from workbench.kit.state import BLUR, queue, settings

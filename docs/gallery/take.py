@@ -16,8 +16,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from engine.records.jobs import Queue
-from engine.records.launch import end_worker
+from engine.desk.launch import end_worker
+from engine.desk.queue import Queue
 from engine.records.runs import Run, list_runs
 from engine.records.settings import ROOT, read_settings
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from making import write_prompts, write_tiny_model
 
-from engine.records.jobs import Queue
+from engine.desk.queue import Queue
 from engine.records.settings import ROOT, Settings, read_settings
 
 

@@ -9,8 +9,8 @@ from making import wait_for
 from playwright.sync_api import Page, expect
 from server import Server
 
+from engine.desk.queue import Queue
 from engine.records.evaluation.findings import read_evaluations, read_samples
-from engine.records.jobs import Queue
 from engine.records.runs import Run, create_run
 from engine.records.spec import build_spec
 

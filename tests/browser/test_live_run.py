@@ -15,8 +15,8 @@ from making import wait_for
 from playwright.sync_api import Page, expect
 from server import Server
 
+from engine.desk.queue import Queue
 from engine.records.events import StepResult
-from engine.records.jobs import Queue
 from engine.records.runs import Run, create_run, effective, list_runs
 from engine.records.spec import build_spec
 

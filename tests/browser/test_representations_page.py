@@ -12,8 +12,8 @@ from making_captures import write_capture
 from playwright.sync_api import Page, expect
 from server import Server, served
 
+from engine.desk.queue import Queue
 from engine.records.captures.capture import TRAINING, Capture, run_captures
-from engine.records.jobs import Queue
 from engine.records.runs import Run, create_run
 from engine.records.spec import build_spec
 

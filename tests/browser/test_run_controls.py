@@ -9,8 +9,8 @@ from playwright.sync_api import Page, expect
 from server import Server
 from test_live_run import started_run, steps
 
+from engine.desk.queue import Queue
 from engine.records.events import StepResult
-from engine.records.jobs import Queue
 from engine.records.runs import create_run, list_runs
 from engine.records.spec import build_spec, read_spec
 

@@ -11,9 +11,9 @@ from playwright.sync_api import Locator, Page, expect
 from server import Server
 from test_live_run import started_run, steps
 
+from engine.desk.queue import Queue
 from engine.records.chats.chat import Chat, list_chats
 from engine.records.chats.sets import list_sets
-from engine.records.jobs import Queue
 from engine.records.runs import Run
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]

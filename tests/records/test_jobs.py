@@ -6,11 +6,11 @@ import time
 
 import pytest
 
+from engine.desk.queue import STALE_SECONDS, Queue
 from engine.records.cards import ModelCard, read_model_card, write_card
 from engine.records.errors import RunError, SpecError
 from engine.records.estimate import estimate
 from engine.records.events import Progress
-from engine.records.jobs import STALE_SECONDS, Queue
 from engine.records.spec import RunSpec, build_spec
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from engine.desk.queue import Job
 from engine.records.chats.chat import Chat, Column, Exchange, Judged, Reply, Trip
-from engine.records.jobs import Job
 from workbench.chat.columns import state_name
 from workbench.chat.tint import TintedToken, first_below, tinted
 from workbench.kit.blur import blurred, reveal_button

@@ -3,12 +3,12 @@
 import pandas as pd
 import streamlit as st
 
+from engine.desk.launch import ensure_worker
+from engine.desk.queue import Job
 from engine.records.chats.chat import Column
 from engine.records.chats.sets import AnswerSet, SetRequest, list_sets, new_set, open_set
 from engine.records.conversation import Label
 from engine.records.errors import WorkbenchError
-from engine.records.jobs import Job
-from engine.records.launch import ensure_worker
 from engine.records.prompts import read_source
 from engine.records.settings import SAMPLE_DATA
 from workbench.chat.columns import column_pickers, columns_buttons, model_of, state_name

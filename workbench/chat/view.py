@@ -2,9 +2,9 @@
 
 import streamlit as st
 
+from engine.desk.launch import ensure_worker
 from engine.records.chats.chat import Chat, Column, Exchange, new_chat, open_chat
 from engine.records.errors import WorkbenchError
-from engine.records.launch import ensure_worker
 from workbench.chat.columns import column_pickers, columns_buttons, model_of, show_columns
 from workbench.chat.composer import PROBLEM, clear_message, composer, message, put_back
 from workbench.chat.doses import dose_chart

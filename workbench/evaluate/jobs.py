@@ -2,8 +2,8 @@
 
 import streamlit as st
 
+from engine.desk.queue import Job, JobKind
 from engine.records.errors import RunError
-from engine.records.jobs import Job, JobKind
 from engine.records.runs import open_run
 from workbench.kit.frame import catching
 from workbench.kit.state import queue, settings

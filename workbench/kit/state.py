@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import streamlit as st
 
-from engine.records.jobs import Queue
+from engine.desk.queue import Queue
 from engine.records.settings import Settings, read_settings
 
 # URL parameters.

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from engine.desk.queue import WorkerState
 from engine.records.events import AnyEvent
-from engine.records.jobs import WorkerState
 from engine.records.runs import Record
 
 if TYPE_CHECKING:

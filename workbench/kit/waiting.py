@@ -7,8 +7,8 @@ from typing import Any
 
 import streamlit as st
 
+from engine.desk.queue import JobKind
 from engine.records.events import Progress
-from engine.records.jobs import JobKind
 from workbench.kit.frame import catching
 from workbench.kit.state import AWAITED, queue
 from workbench.kit.words import plain

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 import streamlit as st
 
+from engine.desk.launch import ensure_worker
 from engine.records.errors import WorkbenchError
 from engine.records.events import Control, ControlEvent
-from engine.records.launch import ensure_worker
 from engine.records.runs import RESUMABLE, Run
 from workbench.kit.frame import caught, places
 from workbench.kit.state import LIKE, RUN, SAID, queue, settings

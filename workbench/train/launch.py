@@ -2,8 +2,8 @@
 
 import streamlit as st
 
+from engine.desk.launch import ensure_worker
 from engine.records.estimate import Estimate, estimate
-from engine.records.launch import ensure_worker
 from engine.records.runs import create_run
 from workbench.kit.frame import catching, places
 from workbench.kit.state import RUN, queue, settings

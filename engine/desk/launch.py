@@ -6,9 +6,9 @@ import subprocess
 import sys
 import time
 
+from engine.desk.queue import Queue, WorkerState
 from engine.records.errors import WorkerError
 from engine.records.files import storage_error
-from engine.records.jobs import Queue, WorkerState
 from engine.records.settings import ROOT, Settings
 
 
