@@ -25,12 +25,12 @@ from engine.compute.elicitation import Row as TrainingRow
 from engine.compute.low_rank import narrows_gradients
 from engine.compute.models import LoadedModel, find_blocks, load_model, load_tokenizer
 from engine.compute.training import Losses, Rows, train
+from engine.machine import matrix_speed
 from engine.records.cards import ModelCard
 from engine.records.conversation import Label
 from engine.records.events import StepResult
 from engine.records.settings import read_settings
 from engine.records.spec import ModelSpec, RunSpec, build_spec, resolve_blocks
-from engine.worker import matrix_speed
 
 SIDE_ROWS, TOKENS = 8, 96
 REAL_TOKENS, PADDED_TOKENS = 15_485, 1024

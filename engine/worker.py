@@ -5,7 +5,6 @@ looks at the controls, and goes on. Knows the queue and the run folders; what jo
 import fcntl
 import logging
 import os
-import platform
 import signal
 import socket
 import threading
@@ -14,14 +13,10 @@ import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
-
-import torch
 
 from engine.child import end_child
 from engine.compute.memory import ran_out_of_memory
-from engine.compute.models import choose_device
 from engine.desk.queue import ControlRequest, Job, Queue
 from engine.device import Device, Tools
 from engine.job_functions.answer_sets import answer_set_job
@@ -38,11 +33,11 @@ from engine.job_functions.representations import (
     warm_projection_job,
 )
 from engine.job_functions.training import Intent, train_run
+from engine.machine import measure_machine, versions
 from engine.records.errors import RunError, WorkbenchError, WorkerError
 from engine.records.events import VALUE_CONTROLS, ControlEvent, Event, HeldoutResult, Progress, StatusEvent, StepResult
 from engine.records.runs import ACTIVE, RESUMABLE, Run, list_runs, open_run
 from engine.records.settings import Settings
-from engine.records.spec import ModelSpec
 
 log = logging.getLogger("workbench.worker")
 
@@ -418,48 +413,9 @@ def serve(settings: Settings) -> None:
         log.info("worker %d ended", os.getpid())
 
 
-def versions() -> dict[str, str]:
-    """Versions of what decides a result."""
-    found = {"python": platform.python_version()}
-    for package in ("torch", "transformers", "peft", "accelerate"):
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
-
-
 def _advice(error: Exception) -> str:
     """What a job that failed in no foreseen way says to the user."""
     if ran_out_of_memory(error):
         reason = (str(error).splitlines() or ["the system gave none"])[0]
         return f"Memory ran out: {reason} Choose a smaller model, or fewer or shorter texts at once."
     return f"Something unexpected went wrong ({type(error).__name__}: {error}). The worker log has the details."
-
-
-def measure_machine() -> dict[str, Any]:
-    """Device, memory, and the speed of a large matrix product here: what estimates rest on. Takes under a second."""
-    device, dtype = choose_device(ModelSpec())
-    memory = (
-        torch.cuda.mem_get_info()[1]
-        if device.type == "cuda"
-        else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    )
-    return {
-        "device": str(device),
-        "dtype": str(dtype).removeprefix("torch."),
-        "flops_per_second": matrix_speed(device, dtype),
-        "memory_bytes": int(memory),
-        "cores": os.cpu_count(),
-    }
-
-
-def matrix_speed(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second in a large matrix product, the best of a few."""
-    size = 4096 if device.type == "cuda" else 1024
-    left = torch.randn(size, size, device=device, dtype=dtype)
-    best = float("inf")
-    for _ in range(4):
-        started = time.perf_counter()
-        product = left @ left
-        float(product[0, 0])
-        best = min(best, time.perf_counter() - started)
-    return 2 * size**3 / best

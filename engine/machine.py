@@ -1,0 +1,52 @@
+"""What this machine is: device, memory, speed, versions of what decides a result. Knows nothing of jobs."""
+
+import os
+import platform
+import time
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from engine.compute.models import choose_device
+from engine.records.spec import ModelSpec
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a result."""
+    found = {"python": platform.python_version()}
+    for package in ("torch", "transformers", "peft", "accelerate"):
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def measure_machine() -> dict[str, Any]:
+    """Device, memory, and the speed of a large matrix product here: what estimates rest on. Takes under a second."""
+    device, dtype = choose_device(ModelSpec())
+    memory = (
+        torch.cuda.mem_get_info()[1]
+        if device.type == "cuda"
+        else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    )
+    return {
+        "device": str(device),
+        "dtype": str(dtype).removeprefix("torch."),
+        "flops_per_second": matrix_speed(device, dtype),
+        "memory_bytes": int(memory),
+        "cores": os.cpu_count(),
+    }
+
+
+def matrix_speed(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations a second in a large matrix product, the best of a few."""
+    size = 4096 if device.type == "cuda" else 1024
+    left = torch.randn(size, size, device=device, dtype=dtype)
+    best = float("inf")
+    for _ in range(4):
+        started = time.perf_counter()
+        product = left @ left
+        float(product[0, 0])
+        best = min(best, time.perf_counter() - started)
+    return 2 * size**3 / best
