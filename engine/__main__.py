@@ -10,7 +10,10 @@ import os
 import sys
 from pathlib import Path
 
-from engine import capture_command, evaluate_command, pack_command, sweep_command
+from engine.commands import capture as capture_command
+from engine.commands import evaluate as evaluate_command
+from engine.commands import pack as pack_command
+from engine.commands import sweep as sweep_command
 from engine.desk.launch import ensure_worker
 from engine.desk.queue import Queue
 from engine.records.errors import WorkbenchError

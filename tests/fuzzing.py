@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from making_captures import write_capture, write_map
 
+from engine.commands.sweep import read_grid
 from engine.desk.queue import Queue
 from engine.records.captures.capture import BASE, TRAINING, read_capture, run_captures
 from engine.records.captures.projections import MapFigures, ProjectionRequest, projection_file, read_projection
@@ -46,7 +47,6 @@ from engine.records.runs import create_run, effective
 from engine.records.settings import SAMPLE_DATA, Settings
 from engine.records.spec import DataSpec, ModelSpec, build_spec, parse_spec, read_spec, resolve_blocks
 from engine.records.tables import run_tables
-from engine.sweep_command import read_grid
 
 ODD: list[Any] = [
     None, True, False, 0, -1, 2**63, 10**400, 1e308, float("nan"), float("inf"), "", " ", "\x00", "\ud800", "\u2028",

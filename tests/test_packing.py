@@ -7,8 +7,8 @@ import pytest
 from test_representations import QUICK, trained
 
 from engine.__main__ import main
+from engine.commands.pack import DIGEST, digests, pack_run
 from engine.device import Device
-from engine.pack_command import DIGEST, digests, pack_run
 from engine.records.captures.capture import read_capture, run_captures
 from engine.records.evaluation.findings import read_evaluations
 from engine.records.events import ProbeResult
@@ -57,7 +57,7 @@ def test_of_a_long_film_as_many_steps_are_packed_as_fit(run, settings, tmp_path,
     each = (film.folder / "base.000.safetensors").stat().st_size
     others = run.folder / "adapter", run.folder / "spec.json", run.folder / "events.jsonl"
     size = sum(path.stat().st_size for one in others for path in ([one] if one.is_file() else one.iterdir()))
-    monkeypatch.setattr("engine.pack_command.MOST_BYTES", size + 2 * each)
+    monkeypatch.setattr("engine.commands.pack.MOST_BYTES", size + 2 * each)
     pack_run(run, tmp_path / run.id)
     packed = read_capture(tmp_path / run.id / "representations" / "training")
     assert packed is not None and 2 <= len(packed.index.states) < 4

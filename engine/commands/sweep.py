@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from engine.commands.evaluate import check_writable
 from engine.desk.launch import ensure_worker
 from engine.desk.queue import Queue
-from engine.evaluate_command import check_writable
 from engine.records.errors import RunError, SpecError
 from engine.records.evaluation.findings import Evaluation, read_evaluations
 from engine.records.evaluation.plan import EvaluationPlan, parse_attack
