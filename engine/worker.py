@@ -1,5 +1,5 @@
 """The worker: one process that owns the device. It advances the most urgent job once, writes down what that yielded,
-looks at the controls, and goes on. Knows the queue and the run folders; what jobs do is in engine.job_functions.
+looks at the controls, and goes on. Knows the queue and the run folders; what jobs do is in engine.jobs.
 """
 
 import fcntl
@@ -19,20 +19,15 @@ from engine.child import end_child
 from engine.compute.memory import ran_out_of_memory
 from engine.desk.queue import ControlRequest, Job, Queue
 from engine.device import Device, Tools
-from engine.job_functions.answer_sets import answer_set_job
-from engine.job_functions.answers import chat_job
-from engine.job_functions.cards import describe_data_job, describe_model_job
-from engine.job_functions.doses import dose_curve_job
-from engine.job_functions.evaluation import evaluate_job
-from engine.job_functions.packages import fetch_package_job
-from engine.job_functions.representations import (
-    capture_job,
-    examine_job,
-    project_job,
-    tokens_job,
-    warm_projection_job,
-)
-from engine.job_functions.training import Intent, train_run
+from engine.jobs.capture import capture_job
+from engine.jobs.cards import describe_data_job, describe_model_job
+from engine.jobs.chat import chat_job
+from engine.jobs.doses import dose_curve_job
+from engine.jobs.evaluation import evaluate_job
+from engine.jobs.maps import examine_job, project_job, tokens_job, warm_projection_job
+from engine.jobs.packages import fetch_package_job
+from engine.jobs.sets import answer_set_job
+from engine.jobs.training import Intent, train_run
 from engine.machine import measure_machine, versions
 from engine.records.errors import RunError, WorkbenchError, WorkerError
 from engine.records.events import VALUE_CONTROLS, ControlEvent, Event, HeldoutResult, Progress, StatusEvent, StepResult

@@ -11,12 +11,12 @@ from making import drain
 from engine.compute.models import adapter_parameters, attach_adapter, has_adapter, remove_adapter
 from engine.compute.speech import conversation_tokens
 from engine.device import Device, adapter_name
-from engine.job_functions import answer_sets
-from engine.job_functions import answers as answers_module
-from engine.job_functions.answer_sets import answer_set_job
-from engine.job_functions.answers import chat_job
-from engine.job_functions.doses import dose_curve_job
-from engine.job_functions.training import _keep_adapter
+from engine.jobs import chat as answers_module
+from engine.jobs import sets as answer_sets
+from engine.jobs.chat import chat_job
+from engine.jobs.doses import dose_curve_job
+from engine.jobs.sets import answer_set_job
+from engine.jobs.training import _keep_adapter
 from engine.records.chats.chat import Column, Exchange, Sampling, new_chat
 from engine.records.chats.doses import DOSES, dose_payload, read_dose_curve
 from engine.records.chats.sets import NOT_ASKED, SetRequest, new_set

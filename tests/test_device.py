@@ -9,7 +9,7 @@ from engine.compute.base_states import row_batch
 from engine.compute.models import adapted, has_adapter, remove_adapter
 from engine.compute.training import train
 from engine.device import IDLE_ADAPTERS, Device, adapter_name
-from engine.job_functions.training import _keep_adapter
+from engine.jobs.training import _keep_adapter
 from engine.records.errors import RunError
 from engine.records.events import CheckpointResult
 from engine.records.model_states import BASE_STATE, ModelState, parse_state, run_states

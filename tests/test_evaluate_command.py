@@ -12,7 +12,7 @@ from engine.__main__ import main
 from engine.compute.evaluation import runner
 from engine.desk.queue import PRIORITY, Queue
 from engine.device import Device
-from engine.job_functions.evaluation import evaluate, evaluate_job
+from engine.jobs.evaluation import evaluate, evaluate_job
 from engine.records.errors import RunError
 from engine.records.evaluation.findings import read_evaluations, read_samples
 from engine.records.evaluation.plan import EvaluationPlan

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from engine.device import Device
-from engine.job_functions import packages
-from engine.job_functions.packages import fetch_package_job
+from engine.jobs import packages
+from engine.jobs.packages import fetch_package_job
 from engine.records.errors import DataError
 from engine.records.evaluation.rows import PACKAGE_SETS, packages_folder
 from engine.records.events import Progress

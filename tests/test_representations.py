@@ -12,8 +12,9 @@ from engine.child import end_child, in_child
 from engine.compute.maps import make_map
 from engine.compute.models import adapter_parameters
 from engine.device import Device, adapter_name
-from engine.job_functions.representations import capture_job, described, examine_job, project_job, tokens_job
-from engine.job_functions.training import Intent, train_run
+from engine.jobs.capture import capture_job, described
+from engine.jobs.maps import examine_job, project_job, tokens_job
+from engine.jobs.training import Intent, train_run
 from engine.records.captures.capture import (
     BASE,
     MEASURES,

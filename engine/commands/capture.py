@@ -20,7 +20,7 @@ def capture(options: argparse.Namespace, settings: Settings) -> int:
     """Capture and print the folder. What is already captured is left alone."""
     request = _request(options, settings)
     from engine.device import Device
-    from engine.job_functions.representations import capture_job
+    from engine.jobs.capture import capture_job
 
     with closing(capture_job(request.model_dump(mode="json"), Device(settings).tools(0))) as steps:
         for event in steps:

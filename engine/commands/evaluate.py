@@ -28,7 +28,7 @@ def evaluate(options: argparse.Namespace, settings: Settings) -> int:
     if out:
         check_writable(out)
     from engine.device import Device
-    from engine.job_functions.evaluation import evaluate as found_by
+    from engine.jobs.evaluation import evaluate as found_by
 
     steps = found_by(plan, Device(settings).tools(0))
     screen = _Screen()

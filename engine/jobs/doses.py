@@ -6,7 +6,7 @@ from typing import Any
 from engine.compute.mixed import RowState
 from engine.compute.trip import answer_losses
 from engine.device import Tools
-from engine.job_functions.known_answers import known_rows
+from engine.jobs.known_answers import known_rows
 from engine.records.chats.doses import DOSES, DoseCurve, write_dose_curve
 from engine.records.conversation import Label
 from engine.records.events import Event, Progress

@@ -15,8 +15,8 @@ from engine.compute.evaluation.runner import Judge, Outcome, rules_judge, succes
 from engine.compute.evaluation.scoring import answer_nats, mean_nats
 from engine.compute.models import LoadedModel
 from engine.device import Tools
-from engine.job_functions.abilities import measure_abilities
-from engine.job_functions.subjects import Subject, attacked, subject_of
+from engine.jobs.abilities import measure_abilities
+from engine.jobs.subjects import Subject, attacked, subject_of
 from engine.records.conversation import Label
 from engine.records.errors import RunError
 from engine.records.evaluation.attacks import ATTACKS

@@ -8,15 +8,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
-
-from engine.child import in_child
-from engine.compute.captures import Film, compare_tokens
+from engine.compute.captures import Film
 from engine.compute.datasets import read_prompts
 from engine.compute.elicitation import Pair, Row, elicit, encode, without_refusals
 from engine.compute.models import LoadedModel
-from engine.compute.reroute import BlockSpace
 from engine.device import Tools
 from engine.records.captures.capture import (
     BASE,
@@ -31,29 +26,15 @@ from engine.records.captures.capture import (
     write_answers,
     write_index,
 )
-from engine.records.captures.projections import (
-    ExaminationRequest,
-    ProjectionRequest,
-    TokenRequest,
-    TokenView,
-    projection_file,
-    token_file,
-)
 from engine.records.conversation import Label
-from engine.records.errors import ComputeError, DataError, RunError
+from engine.records.errors import DataError, RunError
 from engine.records.events import Event
-from engine.records.files import write_whole
 from engine.records.model_states import ModelState
 from engine.records.prompts import Prompt, Split, select
 from engine.records.runs import Run, open_run
 from engine.records.spec import DataSpec, parse_blocks, resolve_blocks
 
 Job = Generator[Event | None, None, None]
-
-
-def warm_projection_job(_payload: dict[str, Any], _tools: Tools) -> Job:
-    """Start the process that fits maps, so that the first map does not wait for its libraries."""
-    yield from in_child("engine.child.warm", phase="warming", message="Loading the libraries for maps")
 
 
 def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
@@ -132,53 +113,6 @@ def _whole(folder: Path) -> Capture | None:
         return None
 
 
-def project_job(payload: dict[str, Any], tools: Tools) -> Job:
-    """Make one map, in a process of its own."""
-    request = ProjectionRequest.model_validate(payload)
-    folder = capture_folder(tools.settings, request.run_id, request.key)
-    progress = _progress_file(tools, projection_file(_known(folder), request))
-    yield from _in_child("make_map", folder, request, progress, phase="projecting")
-
-
-def examine_job(payload: dict[str, Any], tools: Tools) -> Job:
-    """Examine every block, in a process of its own."""
-    request = ExaminationRequest.model_validate(payload)
-    folder = capture_folder(tools.settings, request.run_id, request.key)
-    progress = _progress_file(tools, folder / f"examine-{request.state}")
-    yield from _in_child("examine", folder, request, progress, phase="examining")
-
-
-def tokens_job(payload: dict[str, Any], tools: Tools) -> Job:
-    """One prompt and answer, token by token, under both models."""
-    request = TokenRequest.model_validate(payload)
-    folder = capture_folder(tools.settings, request.run_id, request.key)
-    capture = _known(folder)
-    asked = capture.index.request
-    model = yield from tools.acquire(asked.model)
-    row = yield from _one_row(model, capture, request.prompt_id, tools.settings.answers)
-    run = open_run(tools.settings.runs, request.run_id)
-    blocks, spaces = capture.index.blocks, _spaces(folder, capture.index.blocks, model.device)
-    with tools.attached(model, state_of(run, state_step(request.state))) as adapter:
-        if adapter is None:
-            raise ComputeError("The base model is compared with itself here: choose a step of the run.")
-        cosine, before, after = compare_tokens(model, row, adapter, blocks, spaces)
-    yield None
-    targets = [blocks.index(block) for block in capture.index.targets if block in blocks] or [len(blocks) - 1]
-    level = cosine[:, targets].mean(-1)
-    tripped = [place for place in range(row.response_start, len(row.ids)) if float(level[place]) < request.threshold]
-    view = TokenView(
-        prompt_id=request.prompt_id,
-        tokens=tuple(str(model.tokenizer.decode([token])) for token in row.ids),
-        response_start=row.response_start,
-        blocks=blocks,
-        cosine=_rounded(cosine),
-        base_norm=_rounded(before),
-        rerouted_norm=_rounded(after),
-        trip=tripped[0] if tripped else None,
-    )
-    write_whole(token_file(capture, request), view.model_dump_json())
-
-
 def state_of(run: Run, step: int) -> ModelState:
     """The checkpoint of a step, or the finished adapter when the step is the run's last one."""
     finished = step == run.record().step and not run.checkpoint_folder(step).is_dir()
@@ -245,50 +179,6 @@ def fitting(model: LoadedModel, row: Row) -> Row:
             f"{model.spec.name} can read ({limit}): shorten it, or lower max_tokens."
         )
     return row
-
-
-def _one_row(model: LoadedModel, capture: Capture, prompt_id: str, answers: Path) -> Generator[Event, None, Row]:
-    data = capture.index.request.data
-    captured = next((one for one in capture.index.prompts if one.id == prompt_id), None)
-    for label, source in _sides(data):
-        for prompt in read_prompts(source, label=label, answer_field=data.answer_field):
-            if captured and (prompt.label, prompt.text) == (captured.label, captured.text):
-                seed = capture.index.request.seed
-                pairs = yield from elicit(model, [prompt], data, answers_folder=answers, seed=seed)
-                return encode(model, pairs[0] if pairs else Pair(prompt, ""), data)
-    raise DataError(f"Prompt {prompt_id} is no longer in the prompt sets: capture them again.")
-
-
-def _known(folder: Path) -> Capture:
-    capture = read_capture(folder)
-    if capture is None:
-        raise ComputeError(f"There is no capture in {folder}: capture the prompts first.")
-    return capture
-
-
-def _spaces(folder: Path, blocks: tuple[int, ...], device: torch.device) -> dict[int, BlockSpace]:
-    tensors = load_file(folder / "spaces.safetensors", device=str(device))
-    return {
-        block: BlockSpace(
-            tensors[f"mean/{block}"], tensors[f"deviation/{block}"], float(tensors[f"centred_norm/{block}"])
-        )
-        for block in blocks
-    }
-
-
-def _in_child(
-    function: str, folder: Path, request: ProjectionRequest | ExaminationRequest, progress: Path, *, phase: str
-) -> Job:
-    name = f"engine.compute.maps.{function}"
-    yield from in_child(name, folder, request, progress, phase=phase, message="Reading states", progress=progress)
-
-
-def _progress_file(tools: Tools, result: Path) -> Path:
-    return tools.settings.desk / "progress" / result.stem
-
-
-def _rounded(values: torch.Tensor) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(round(value, 4) for value in row) for row in values.tolist())
 
 
 def _sides(data: DataSpec) -> list[tuple[Label, str]]:

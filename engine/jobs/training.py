@@ -17,7 +17,7 @@ from engine.compute.models import (
 )
 from engine.compute.training import Rows, train
 from engine.device import Tools, adapter_name
-from engine.job_functions.filming import filming
+from engine.jobs.filming import filming
 from engine.records.conversation import Label
 from engine.records.events import ControlEvent, Event, ProbeAnswer, ProbeResult, Progress
 from engine.records.prompts import Prompt, Split, select

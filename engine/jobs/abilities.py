@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from engine.compute.evaluation.capability import multiple_choice, tokens_per_second
 from engine.compute.evaluation.runner import Judge, Outcome
-from engine.job_functions.subjects import Subject, attacked
+from engine.jobs.subjects import Subject, attacked
 from engine.records.evaluation.findings import Ability, Count, Side, count, wilson
 from engine.records.evaluation.mmlu import read_questions
 from engine.records.evaluation.plan import AttackChoice, EvaluationPlan

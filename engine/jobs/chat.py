@@ -12,7 +12,7 @@ from engine.compute.models import LoadedModel
 from engine.compute.speech import Speaker, conversation_tokens, prefill_tokens
 from engine.compute.trip import trip
 from engine.device import Tools
-from engine.job_functions.known_answers import run_spaces
+from engine.jobs.known_answers import run_spaces
 from engine.records.chats.chat import (
     Answered,
     Chat,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from engine.compute.captures import Film
 from engine.compute.elicitation import Row, decode
 from engine.compute.models import LoadedModel
-from engine.job_functions.representations import described, fitting
+from engine.jobs.capture import described, fitting
 from engine.records.captures.capture import (
     BASE,
     TRAINING,
