@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from engine.compute.elicitation import Row
+from engine.compute.seeds import mix
 from engine.records.spec import RunSpec
 
 
@@ -34,14 +35,6 @@ def micro_batches(rows: Sequence[Row], budget: int) -> list[list[Row]]:
         else:
             groups.append([row])
     return groups
-
-
-def mix(*parts: int | str) -> int:
-    """A 63-bit seed from its parts: the same everywhere, unlike hash()."""
-    value = 1469598103934665603
-    for character in "|".join(str(part) for part in parts).encode():
-        value = ((value ^ character) * 1099511628211) % 2**64
-    return value >> 1
 
 
 def _draw(rows: Sequence[Row], count: int, step: int, *, seed: str) -> list[Row]:

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import torch
 
-from engine.compute.generation import generate, told
+from engine.compute.generation import generate
 from engine.compute.models import LoadedModel, chat_text
+from engine.compute.steps import told
 from engine.records.conversation import Label
 from engine.records.errors import DataError
 from engine.records.events import Progress

@@ -2,8 +2,8 @@
 The caller owns the loop, and other jobs may use the model between two tokens.
 """
 
-from collections.abc import Callable, Generator, Sequence
-from typing import Any, Literal, NamedTuple, TypeVar
+from collections.abc import Generator, Sequence
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -19,9 +19,6 @@ PREFILL_TOKENS = {"cpu": 256}
 PREFILL_TOKENS_GPU = 8192
 
 Ending = Literal["end", "length"]
-Given = TypeVar("Given")
-Told = TypeVar("Told")
-Result = TypeVar("Result")
 
 
 def generate(
@@ -136,16 +133,6 @@ def answer(
         tokens = torch.tensor([[chosen[row]] for row in order], device=model.device)
         logits, cache = _forward(model, batch, tokens, attention, cache)
     return endings
-
-
-def told(steps: Generator[Given, None, Result], tell: Callable[[Given], Told]) -> Generator[Told, None, Result]:
-    """Advance `steps`, yield what `tell` makes of each thing it yields, and return what it returns."""
-    while True:
-        try:
-            given = next(steps)
-        except StopIteration as end:
-            return end.value
-        yield tell(given)
 
 
 def _order(state: RowState) -> tuple[bool, str, float]:

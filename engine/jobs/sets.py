@@ -8,10 +8,11 @@ from typing import Any
 from engine.compute.datasets import read_prompts
 from engine.compute.elicitation import decode
 from engine.compute.evaluation.judges import judge_answers
-from engine.compute.generation import Ask, answer, told
+from engine.compute.generation import Ask, answer
 from engine.compute.mixed import RowState
 from engine.compute.models import LoadedModel
 from engine.compute.speech import conversation_tokens, prefill_tokens
+from engine.compute.steps import told
 from engine.device import Tools
 from engine.records.chats.sets import NOT_ASKED, AnswerSet, SetRequest, SetRow, open_set
 from engine.records.conversation import Turn

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from engine.compute.datasets import read_prompts
 from engine.compute.elicitation import Pair, Row, decode, elicit, encode, prompt_tokens, without_refusals
-from engine.compute.generation import generate, told
+from engine.compute.generation import generate
 from engine.compute.models import (
     LoadedModel,
     adapter_parameters,
@@ -15,6 +15,7 @@ from engine.compute.models import (
     remove_adapter,
     save_adapter,
 )
+from engine.compute.steps import told
 from engine.compute.training import Rows, train
 from engine.device import Tools, adapter_name
 from engine.jobs.filming import filming

@@ -5,8 +5,9 @@ from functools import partial
 from typing import NamedTuple
 
 from engine.compute.elicitation import prompt_tokens
-from engine.compute.generation import generate, told
+from engine.compute.generation import generate
 from engine.compute.models import LoadedModel, chat_text
+from engine.compute.steps import told
 from engine.records.conversation import Turn
 from engine.records.errors import SpecError
 from engine.records.evaluation.rows import EvaluationRow
@@ -92,8 +93,3 @@ def answers(
 
 def _share(start: int, size: int, rows: int, new_tokens: int, done: int) -> float:
     return (start + min(size, rows - start) * done / new_tokens) / rows
-
-
-def part(steps: Generator[float, None, list], number: int, parts: int) -> Generator[float, None, list]:
-    """Advance one of several equal parts; yields shares of the whole."""
-    return (yield from told(steps, lambda share: (number + share) / parts))

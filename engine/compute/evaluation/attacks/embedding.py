@@ -12,11 +12,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from engine.compute.batches import mix
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, request_ids, text_ids
 from engine.compute.evaluation.attacks.targets import around, embed, embedding_table, target_ids, target_loss
-from engine.compute.generation import choose, told
+from engine.compute.generation import choose
 from engine.compute.models import LoadedModel, adapted
+from engine.compute.seeds import mix
+from engine.compute.steps import told
 from engine.records.evaluation.rows import EvaluationRow
 
 PLAIN_START = " x" * 20

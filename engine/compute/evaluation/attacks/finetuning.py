@@ -9,11 +9,12 @@ from functools import partial
 
 import torch
 
-from engine.compute.batches import mix
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers, request_ids, text_ids
 from engine.compute.evaluation.scoring import left_padded
-from engine.compute.generation import generate, told
+from engine.compute.generation import generate
 from engine.compute.models import LoadedModel, adapted, adapter_parameters, has_adapter, remove_adapter
+from engine.compute.seeds import mix
+from engine.compute.steps import told
 from engine.records.evaluation.rows import PREFILL, EvaluationRow
 from engine.records.prompts import read_source
 

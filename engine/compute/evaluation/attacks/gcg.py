@@ -12,12 +12,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from engine.compute.batches import mix
 from engine.compute.elicitation import decode
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers, request_ids, text_ids
 from engine.compute.evaluation.attacks.targets import around, embed, embedding_table, target_ids, target_loss
-from engine.compute.generation import told
 from engine.compute.models import LoadedModel
+from engine.compute.seeds import mix
+from engine.compute.steps import told
 from engine.records.errors import DataError
 from engine.records.evaluation.rows import EvaluationRow
 

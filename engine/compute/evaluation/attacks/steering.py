@@ -3,18 +3,19 @@
 The attacker has the weights and the base model. Knows nothing of verdicts.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from engine.compute.activations import block_states, pad
-from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers, part, request_ids
+from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers, request_ids
 from engine.compute.evaluation.attacks.targets import target_ids
 from engine.compute.models import LoadedModel, adapted
+from engine.compute.steps import inside, part
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.prompts import read_source
 
@@ -22,9 +23,6 @@ STRENGTHS = (1.0, 0.5, 2.0, 4.0)
 DEPTHS = (0.35, 0.5, 0.65, 0.8)
 BATCH = 8
 DIRECTION_ROWS = 32
-
-Given = TypeVar("Given")
-Result = TypeVar("Result")
 
 
 class Direction(NamedTuple):
@@ -101,14 +99,3 @@ def steered(model: LoadedModel, direction: Direction, strength: float) -> Iterat
         yield
     finally:
         handle.remove()
-
-
-def inside(context: Callable[[], Any], steps: Generator[Given, None, Result]) -> Generator[Given, None, Result]:
-    """Advance `steps` within the context, and leave it between steps: other jobs see the model as it was."""
-    while True:
-        try:
-            with context():
-                given = next(steps)
-        except StopIteration as end:
-            return end.value
-        yield given

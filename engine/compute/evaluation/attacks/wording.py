@@ -13,10 +13,11 @@ from pathlib import Path
 
 import yaml
 
-from engine.compute.batches import mix
 from engine.compute.elicitation import decode, prompt_tokens
-from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers, part, request_ids
+from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers, request_ids
 from engine.compute.models import LoadedModel, chat_text
+from engine.compute.seeds import mix
+from engine.compute.steps import part
 from engine.records.conversation import Turn
 from engine.records.errors import DataError
 from engine.records.evaluation.rows import EvaluationRow
