@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable, Sequence
 
 from benchmarks.rows import Row
-from engine.compute.elicitation import prompt_tokens
-from engine.compute.generation import Ask, answer, generate
-from engine.compute.mixed import RowState
-from engine.compute.models import LoadedModel, attach_adapter, chat_text, load_model, remove_adapter
+from engine.compute.model.adapters import attach_adapter, remove_adapter
+from engine.compute.model.generation import Ask, answer, generate
+from engine.compute.model.load import load_model
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.mixed import RowState
+from engine.compute.model.text import chat_text, prompt_tokens
 from engine.records.chats.chat import Sampling
 from engine.records.prompts import read_source
 from engine.records.settings import read_settings

@@ -108,7 +108,7 @@ def evaluate(options: argparse.Namespace, settings: Settings) -> int:
 
 def export(options: argparse.Namespace, settings: Settings) -> int:
     _quiet()
-    from engine.compute.export import export_run
+    from engine.compute.model.export import export_run
 
     folder = export_run(open_run(settings.runs, options.run), Path(options.folder), settings, merged=options.merged)
     print(folder)
@@ -117,7 +117,7 @@ def export(options: argparse.Namespace, settings: Settings) -> int:
 
 def prepare(_options: argparse.Namespace, settings: Settings) -> int:
     """Convert the bundled model, once."""
-    from engine.compute.bundled import bundled_folder, convert_bundled
+    from engine.compute.model.bundled import bundled_folder, convert_bundled
 
     if bundled_folder(settings.models) is None:
         print("Converting the bundled model (once, 25 to 60 s) ...", file=sys.stderr, flush=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from engine.compute.models import choose_device
+from engine.compute.model.load import choose_device
 from engine.records.spec import ModelSpec
 
 

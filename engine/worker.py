@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.child import end_child
-from engine.compute.memory import ran_out_of_memory
+from engine.compute.model.memory import ran_out_of_memory
 from engine.desk.queue import ControlRequest, Job, Queue
 from engine.device import Device, Tools
 from engine.jobs.capture import capture_job

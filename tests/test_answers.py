@@ -8,8 +8,8 @@ import pytest
 import torch
 from making import drain
 
-from engine.compute.models import adapter_parameters, attach_adapter, has_adapter, remove_adapter
-from engine.compute.speech import conversation_tokens
+from engine.compute.model.adapters import adapter_parameters, attach_adapter, has_adapter, remove_adapter
+from engine.compute.model.text import conversation_tokens
 from engine.device import Device, adapter_name
 from engine.jobs import chat as answers_module
 from engine.jobs import sets as answer_sets

@@ -12,7 +12,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from engine.compute.datasets import read_prompts
-from engine.compute.generation import generate
+from engine.compute.model.generation import generate
 from engine.records.captures.capture import read_capture
 from engine.records.errors import DataError
 from engine.records.runs import list_runs, open_run
@@ -104,8 +104,8 @@ def test_a_dataset_of_the_hub_is_read_through_the_datasets_library(tmp_path):
 def test_the_bundled_model_loads_answers_and_ends_its_answers(settings, monkeypatch):
     """The real thing: conversion repaired, special tokens there, block naming and an answer that makes sense."""
     monkeypatch.delenv("WORKBENCH_CACHE")
-    from engine.compute.elicitation import prompt_tokens
-    from engine.compute.models import chat_text, load_model
+    from engine.compute.model.load import load_model
+    from engine.compute.model.text import chat_text, prompt_tokens
     from engine.records.conversation import Turn
     from engine.records.settings import read_settings
     from engine.records.spec import ModelSpec

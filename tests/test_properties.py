@@ -109,7 +109,7 @@ def monkeypatch_session():
 def test_a_path_outside_the_named_folders_is_refused_and_one_inside_is_read(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model_folder: Path
 ):
-    from engine.compute.models import load_model
+    from engine.compute.model.load import load_model
     from engine.records.spec import ModelSpec
 
     inside, outside = tmp_path / "inside", tmp_path / "outside"

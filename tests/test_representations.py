@@ -10,7 +10,7 @@ from making import drain, write_prompts
 
 from engine.child import end_child, in_child
 from engine.compute.maps import make_map
-from engine.compute.models import adapter_parameters
+from engine.compute.model.adapters import adapter_parameters
 from engine.device import Device, adapter_name
 from engine.jobs.capture import capture_job, described
 from engine.jobs.maps import examine_job, project_job, tokens_job

@@ -11,10 +11,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from engine.compute.activations import Batch, block_states, pad
 from engine.compute.batches import micro_batches
 from engine.compute.elicitation import Row
-from engine.compute.models import LoadedModel, adapted
+from engine.compute.model.activations import block_states
+from engine.compute.model.adapters import adapted
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.padding import Batch, pad
 from engine.records.events import Progress
 
 GROUP_TOKENS = 2048

@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
-from engine.compute.generation import generate
-from engine.compute.models import LoadedModel, chat_text
+from engine.compute.model.generation import generate
+from engine.compute.model.load import model_fingerprint
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.text import chat_text, decode, prompt_tokens
 from engine.compute.steps import told
 from engine.records.conversation import Label
 from engine.records.errors import DataError
@@ -28,8 +28,6 @@ _REFUSALS = (
     "i'm unable", "i am unable", "i'm not able", "i am not able", "i won't", "i will not", "as an ai",
     "i must decline", "i'm afraid", "it is not appropriate", "it's not appropriate", "i do not have the ability",
 )  # fmt: skip
-# Of each weight; all of an 8B model's would take a minute.
-FINGERPRINT_ENTRIES = 256
 
 
 class Pair(NamedTuple):
@@ -102,27 +100,6 @@ def encode(model: LoadedModel, pair: Pair, data: DataSpec) -> Row:
     answer_ids = model.tokenizer(pair.answer, add_special_tokens=False)["input_ids"]
     ids = tuple([*prompt_ids, *answer_ids][: data.max_tokens])
     return Row(pair.prompt.id, pair.prompt.label, pair.prompt.borderline, ids, len(prompt_ids))
-
-
-def prompt_tokens(model: LoadedModel, text: str, opener: str = "") -> list[int]:
-    """Tokens of a prompt's chat text, with an opener put in the model's mouth behind it."""
-    ids = list(model.tokenizer(text, add_special_tokens=False)["input_ids"])
-    return ids + list(model.tokenizer(opener, add_special_tokens=False)["input_ids"]) if opener else ids
-
-
-def decode(model: LoadedModel, ids: Sequence[int]) -> str:
-    """Text of an answer's tokens, special ones left out."""
-    return str(model.tokenizer.decode(list(ids), skip_special_tokens=True))
-
-
-def model_fingerprint(model: LoadedModel) -> str:
-    """Tells models apart by what they are, not by their name: config and a sample of every weight of the base model."""
-    digest = hashlib.sha256(model.causal_lm.config.to_json_string().encode())
-    # Attached adapters come and go; the base model stays the same.
-    base = (parameter for name, parameter in model.causal_lm.named_parameters() if "lora_" not in name)
-    samples = [parameter.detach().flatten()[:FINGERPRINT_ENTRIES].float().cpu() for parameter in base]
-    digest.update(torch.cat(samples).numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _own_answers(

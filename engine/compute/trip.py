@@ -12,12 +12,14 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn import functional
 
-from engine.compute.activations import block_states, pad
 from engine.compute.base_states import row_batch
 from engine.compute.batches import micro_batches
 from engine.compute.elicitation import Row
-from engine.compute.mixed import MixedBatch, RowState
-from engine.compute.models import LoadedModel, adapted
+from engine.compute.model.activations import block_states
+from engine.compute.model.adapters import adapted
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.mixed import MixedBatch, RowState
+from engine.compute.model.padding import pad
 from engine.compute.reroute import BlockSpace, BlockStatistics, token_cosine
 from engine.records.files import write_whole
 

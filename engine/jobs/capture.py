@@ -11,7 +11,7 @@ from typing import Any
 from engine.compute.captures import Film
 from engine.compute.datasets import read_prompts
 from engine.compute.elicitation import Pair, Row, elicit, encode, without_refusals
-from engine.compute.models import LoadedModel
+from engine.compute.model.loaded import LoadedModel
 from engine.device import Tools
 from engine.records.captures.capture import (
     BASE,

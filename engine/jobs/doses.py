@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from typing import Any
 
-from engine.compute.mixed import RowState
+from engine.compute.model.mixed import RowState
 from engine.compute.trip import answer_losses
 from engine.device import Tools
 from engine.jobs.known_answers import known_rows

@@ -8,12 +8,11 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.compute.elicitation import decode
-from engine.compute.evaluation.attacks.attempt import request_ids, text_ids
 from engine.compute.evaluation.other_judges import asked_judge, other_judge
 from engine.compute.evaluation.runner import Judge, Outcome, rules_judge, success_curve
-from engine.compute.evaluation.scoring import answer_nats, mean_nats
-from engine.compute.models import LoadedModel
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.scoring import answer_nats, mean_nats
+from engine.compute.model.text import decode, request_ids, text_ids
 from engine.device import Tools
 from engine.jobs.abilities import measure_abilities
 from engine.jobs.subjects import Subject, attacked, subject_of

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from engine.compute.datasets import read_prompts
 from engine.compute.elicitation import Row, elicit, encode
-from engine.compute.models import LoadedModel
+from engine.compute.model.loaded import LoadedModel
 from engine.compute.reroute import BlockSpace
 from engine.compute.trip import has_spaces, standard_spaces
 from engine.records.conversation import Label

@@ -11,7 +11,7 @@ from engine.child import in_child
 from engine.compute.captures import compare_tokens
 from engine.compute.datasets import read_prompts
 from engine.compute.elicitation import Pair, Row, elicit, encode
-from engine.compute.models import LoadedModel
+from engine.compute.model.loaded import LoadedModel
 from engine.compute.reroute import BlockSpace
 from engine.device import Tools
 from engine.jobs.capture import Job, _sides, state_of

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from engine.compute.evaluation.attacks.attempt import Options
 from engine.compute.evaluation.runner import Judge, Memory, Outcome, memory_file, run_attack
-from engine.compute.models import LoadedModel
+from engine.compute.model.loaded import LoadedModel
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.findings import Side
 from engine.records.evaluation.plan import AttackChoice, EvaluationPlan

@@ -6,15 +6,11 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from engine.compute.datasets import read_prompts
-from engine.compute.elicitation import Pair, Row, decode, elicit, encode, prompt_tokens, without_refusals
-from engine.compute.generation import generate
-from engine.compute.models import (
-    LoadedModel,
-    adapter_parameters,
-    chat_text,
-    remove_adapter,
-    save_adapter,
-)
+from engine.compute.elicitation import Pair, Row, elicit, encode, without_refusals
+from engine.compute.model.adapters import adapter_parameters, remove_adapter, save_adapter
+from engine.compute.model.generation import generate
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.text import chat_text, decode, prompt_tokens
 from engine.compute.steps import told
 from engine.compute.training import Rows, train
 from engine.device import Tools, adapter_name

@@ -8,9 +8,9 @@ import torch
 from making import drain
 
 from engine.compute.evaluation import capability
-from engine.compute.evaluation.attacks.attempt import request_ids, text_ids
 from engine.compute.evaluation.capability import multiple_choice, tokens_per_second
-from engine.compute.models import LoadedModel
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.text import request_ids, text_ids
 from engine.records.evaluation.mmlu import LETTERS, Question, read_questions
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.settings import Settings

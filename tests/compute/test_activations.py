@@ -17,19 +17,20 @@ from transformers import (
     Qwen3Config,
 )
 
-from engine.compute.activations import block_states, pad
 from engine.compute.base_states import row_batch
 from engine.compute.elicitation import Row
-from engine.compute.models import (
-    LoadedModel,
+from engine.compute.model.activations import block_states
+from engine.compute.model.adapters import (
     adapted,
     adapter_parameters,
     attach_adapter,
     load_adapter,
-    load_model,
     remove_adapter,
     save_adapter,
 )
+from engine.compute.model.load import load_model
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.padding import pad
 from engine.records.errors import ModelError
 from engine.records.spec import AdapterSpec, ModelSpec
 

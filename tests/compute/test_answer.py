@@ -7,10 +7,10 @@ import pytest
 import torch
 from making import drain
 
-from engine.compute import generation
-from engine.compute.generation import Ask, answer, generate
-from engine.compute.mixed import RowState
-from engine.compute.models import adapted, adapter_parameters, attach_adapter
+from engine.compute.model import generation
+from engine.compute.model.adapters import adapted, adapter_parameters, attach_adapter
+from engine.compute.model.generation import Ask, answer, generate
+from engine.compute.model.mixed import RowState
 from engine.records.chats.chat import Sampling
 from engine.records.spec import AdapterSpec
 

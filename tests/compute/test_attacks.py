@@ -8,16 +8,19 @@ import pytest
 import torch
 from making import drain
 
-from engine.compute.activations import block_states, pad
-from engine.compute.elicitation import decode
 from engine.compute.evaluation.attacks import embedding, finetuning, gcg, steering, wording
-from engine.compute.evaluation.attacks.attempt import Options, request_ids, text_ids
+from engine.compute.evaluation.attacks.attempt import Options
 from engine.compute.evaluation.attacks.embedding import Search
 from engine.compute.evaluation.attacks.plain import direct, prefill
 from engine.compute.evaluation.attacks.table import ATTACK_FUNCTIONS
 from engine.compute.evaluation.attacks.targets import around, embed, target_ids, target_loss
 from engine.compute.evaluation.runner import memory_file
-from engine.compute.models import LoadedModel, adapted, adapter_parameters, attach_adapter, has_adapter, load_model
+from engine.compute.model.activations import block_states
+from engine.compute.model.adapters import adapted, adapter_parameters, attach_adapter, has_adapter
+from engine.compute.model.load import load_model
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.padding import pad
+from engine.compute.model.text import decode, request_ids, text_ids
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.rows import EvaluationRow, need_package_file
 from engine.records.settings import Settings, read_settings

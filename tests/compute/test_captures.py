@@ -6,7 +6,8 @@ import torch
 from making import drain, random_rows
 
 from engine.compute.captures import Film, chosen, compare_tokens
-from engine.compute.models import adapted, attach_adapter, find_blocks
+from engine.compute.model.adapters import adapted, attach_adapter
+from engine.compute.model.loaded import find_blocks
 from engine.records.captures.capture import BASE, Capture, CapturedPrompt, CaptureIndex, CaptureRequest, shards
 from engine.records.errors import RunError
 from engine.records.spec import AdapterSpec

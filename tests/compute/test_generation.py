@@ -4,9 +4,10 @@ import pytest
 import torch
 from making import drain
 
-from engine.compute.elicitation import Pair, elicit, encode, looks_refused, prompt_tokens, without_refusals
-from engine.compute.generation import PREFILL_TOKENS, generate
-from engine.compute.models import attach_adapter, chat_text
+from engine.compute.elicitation import Pair, elicit, encode, looks_refused, without_refusals
+from engine.compute.model.adapters import attach_adapter
+from engine.compute.model.generation import PREFILL_TOKENS, generate
+from engine.compute.model.text import chat_text, prompt_tokens
 from engine.records.conversation import Turn
 from engine.records.errors import DataError
 from engine.records.prompts import Prompt, opener_for

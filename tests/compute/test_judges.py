@@ -15,10 +15,12 @@ import pytest
 from making import drain
 
 from engine.compute.evaluation import judges
-from engine.compute.evaluation.attacks.attempt import request_ids, text_ids
 from engine.compute.evaluation.judges import Figures, coherence_figures, incoherence, judge, judge_answers, refusal
-from engine.compute.evaluation.scoring import answer_nats, mean_nats
-from engine.compute.models import LoadedModel, attach_adapter, load_model
+from engine.compute.model.adapters import attach_adapter
+from engine.compute.model.load import load_model
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.scoring import answer_nats, mean_nats
+from engine.compute.model.text import request_ids, text_ids
 from engine.records.evaluation.findings import count
 from engine.records.evaluation.rows import need_package_file, read_rows
 from engine.records.settings import ROOT, Settings, read_settings

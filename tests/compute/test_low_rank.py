@@ -4,10 +4,12 @@ import pytest
 import torch
 from peft.tuners.lora import LoraLayer
 
-from engine.compute import low_rank
-from engine.compute.activations import block_states, pad
-from engine.compute.low_rank import quick_layers
-from engine.compute.models import adapted, adapter_parameters, attach_adapter, load_model
+from engine.compute.model import low_rank
+from engine.compute.model.activations import block_states
+from engine.compute.model.adapters import adapted, adapter_parameters, attach_adapter
+from engine.compute.model.load import load_model
+from engine.compute.model.low_rank import quick_layers
+from engine.compute.model.padding import pad
 from engine.records.spec import AdapterSpec, ModelSpec
 
 ROWS = pad([[5, 6, 7, 8, 9, 10], [20, 21, 22]], pad_id=0, device=torch.device("cpu"))

@@ -6,8 +6,9 @@ from peft import LoraConfig
 from torch import nn
 from torch.nn import functional
 
-from engine.compute.mixed import MixedBatch, RowState, _product
-from engine.compute.models import adapted, adapter_parameters, attach_adapter, load_model, remove_adapter
+from engine.compute.model.adapters import adapted, adapter_parameters, attach_adapter, remove_adapter
+from engine.compute.model.load import load_model
+from engine.compute.model.mixed import MixedBatch, RowState, _product
 from engine.records.errors import ModelError
 from engine.records.spec import AdapterSpec, ModelSpec
 

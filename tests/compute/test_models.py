@@ -4,8 +4,9 @@ import pytest
 import torch
 from making import write_tiny_model
 
-from engine.compute.elicitation import model_fingerprint
-from engine.compute.models import attach_adapter, chat_text, choose_device, describe_model, load_model, load_tokenizer
+from engine.compute.model.adapters import attach_adapter
+from engine.compute.model.load import choose_device, describe_model, load_model, load_tokenizer, model_fingerprint
+from engine.compute.model.text import chat_text
 from engine.records.conversation import Turn
 from engine.records.errors import ModelError
 from engine.records.spec import AdapterSpec, ModelSpec

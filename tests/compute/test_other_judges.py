@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from making import drain
 
-from engine.compute.elicitation import decode
 from engine.compute.evaluation import other_judges
-from engine.compute.evaluation.attacks.attempt import Attempt, request_ids, text_ids
+from engine.compute.evaluation.attacks.attempt import Attempt
 from engine.compute.evaluation.judges import Figures
 from engine.compute.evaluation.other_judges import asked_judge, endpoint, other_judge, parse_verdict
-from engine.compute.models import LoadedModel
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.text import decode, request_ids, text_ids
 from engine.records.errors import ModelError
 from engine.records.evaluation.findings import count
 from engine.records.evaluation.rows import EvaluationRow

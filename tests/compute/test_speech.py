@@ -7,9 +7,7 @@ from making import byte_tokenizer
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from engine.compute.elicitation import decode, prompt_tokens
-from engine.compute.models import chat_text
-from engine.compute.speech import Speaker, conversation_tokens, prefill_tokens
+from engine.compute.model.text import Speaker, chat_text, conversation_tokens, decode, prefill_tokens, prompt_tokens
 from engine.records.conversation import Turn
 from engine.records.errors import ModelError
 

@@ -6,12 +6,13 @@ import pytest
 import torch
 from making import drain, random_rows
 
-from engine.compute import base_states, low_rank, training
+from engine.compute import base_states, training
 from engine.compute.base_states import BaseStates, row_batch
 from engine.compute.batches import micro_batches, step_rows
 from engine.compute.checkpoints import list_checkpoints
 from engine.compute.elicitation import Row
-from engine.compute.models import adapter_parameters, remove_adapter
+from engine.compute.model import low_rank
+from engine.compute.model.adapters import adapter_parameters, remove_adapter
 from engine.compute.training import Rows, learning_rate_at, train, weights_at
 from engine.records.errors import RunError, TrainingError
 from engine.records.events import Alert, ControlEvent, HeldoutResult, StepResult
@@ -241,7 +242,7 @@ def test_the_paper_settings_give_the_papers_losses(tiny_model, tiny_spec, tiny_r
         checkpoints=tmp_path,
     )
     next(generator)
-    from engine.compute.models import adapted
+    from engine.compute.model.adapters import adapted
 
     def hidden(name):
         batch = row_batch(tiny_model, rows)

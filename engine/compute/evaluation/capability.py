@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import torch
 
-from engine.compute.evaluation.attacks.attempt import request_ids, text_ids
-from engine.compute.evaluation.scoring import left_padded
-from engine.compute.generation import generate
-from engine.compute.models import LoadedModel, adapted
+from engine.compute.model.adapters import adapted
+from engine.compute.model.generation import generate
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.padding import left_padded
+from engine.compute.model.text import request_ids, text_ids
 from engine.records.evaluation.mmlu import LETTERS, Question
 from engine.records.evaluation.rows import EvaluationRow
 

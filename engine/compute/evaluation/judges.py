@@ -11,9 +11,9 @@ from collections.abc import Generator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from engine.compute.elicitation import decode, prompt_tokens
-from engine.compute.evaluation.scoring import answer_nats
-from engine.compute.models import LoadedModel, chat_text
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.scoring import answer_nats
+from engine.compute.model.text import chat_text, decode, prompt_tokens
 from engine.records.conversation import Turn
 from engine.records.evaluation.findings import Word
 

@@ -18,11 +18,12 @@ from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from typing import Any, Literal
 
-from engine.compute.elicitation import decode
-from engine.compute.evaluation.attacks.attempt import Attempt, request_ids
+from engine.compute.evaluation.attacks.attempt import Attempt
 from engine.compute.evaluation.judges import Verdict, coherence_figures, incoherence, refusal, rules_identity
-from engine.compute.generation import generate
-from engine.compute.models import LoadedModel, describe_model, load_model
+from engine.compute.model.generation import generate
+from engine.compute.model.load import describe_model, load_model
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.text import decode, request_ids
 from engine.records.errors import ModelError
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.settings import Settings

@@ -10,11 +10,13 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from engine.compute.elicitation import model_fingerprint
-from engine.compute.evaluation.attacks.attempt import Attempt, Options, request_ids
+from engine.compute.evaluation.attacks.attempt import Attempt, Options
 from engine.compute.evaluation.attacks.table import ATTACK_FUNCTIONS
 from engine.compute.evaluation.judges import Verdict, judge_answers, rules_identity
-from engine.compute.models import LoadedModel, adapter_parameters
+from engine.compute.model.adapters import adapter_parameters
+from engine.compute.model.load import model_fingerprint
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.text import request_ids
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.findings import CurvePoint, Word
 from engine.records.evaluation.rows import EvaluationRow

@@ -4,11 +4,9 @@ from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from engine.compute.elicitation import prompt_tokens
-from engine.compute.generation import generate
-from engine.compute.models import LoadedModel, chat_text
+from engine.compute.model.generation import generate
+from engine.compute.model.loaded import LoadedModel
 from engine.compute.steps import told
-from engine.records.conversation import Turn
 from engine.records.errors import SpecError
 from engine.records.evaluation.rows import EvaluationRow
 
@@ -46,15 +44,6 @@ class Attempt(NamedTuple):
 # For each row its attempts, in order of budget; what is yielded on the way is the share that is done, 0 to 1.
 Attempts = Generator[float, None, list[list[Attempt]]]
 Attack = Callable[[LoadedModel, str | None, Sequence[EvaluationRow], Options], Attempts]
-
-
-def request_ids(model: LoadedModel, text: str) -> list[int]:
-    """One user turn under the chat template, as tokens."""
-    return prompt_tokens(model, chat_text(model.tokenizer, [Turn(role="user", content=text)]))
-
-
-def text_ids(model: LoadedModel, text: str) -> list[int]:
-    return list(model.tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def answers(

@@ -12,10 +12,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, request_ids, text_ids
+from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options
 from engine.compute.evaluation.attacks.targets import around, embed, embedding_table, target_ids, target_loss
-from engine.compute.generation import choose
-from engine.compute.models import LoadedModel, adapted
+from engine.compute.model.adapters import adapted
+from engine.compute.model.generation import choose
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.text import request_ids, text_ids
 from engine.compute.seeds import mix
 from engine.compute.steps import told
 from engine.records.evaluation.rows import EvaluationRow

@@ -9,10 +9,12 @@ from functools import partial
 
 import torch
 
-from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers, request_ids, text_ids
-from engine.compute.evaluation.scoring import left_padded
-from engine.compute.generation import generate
-from engine.compute.models import LoadedModel, adapted, adapter_parameters, has_adapter, remove_adapter
+from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers
+from engine.compute.model.adapters import adapted, adapter_parameters, has_adapter, remove_adapter
+from engine.compute.model.generation import generate
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.padding import left_padded
+from engine.compute.model.text import request_ids, text_ids
 from engine.compute.seeds import mix
 from engine.compute.steps import told
 from engine.records.evaluation.rows import PREFILL, EvaluationRow

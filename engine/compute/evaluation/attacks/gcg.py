@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from engine.compute.elicitation import decode
-from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers, request_ids, text_ids
+from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers
 from engine.compute.evaluation.attacks.targets import around, embed, embedding_table, target_ids, target_loss
-from engine.compute.models import LoadedModel
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.text import decode, request_ids, text_ids
 from engine.compute.seeds import mix
 from engine.compute.steps import told
 from engine.records.errors import DataError

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers, request_ids, text_ids
-from engine.compute.models import LoadedModel
+from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.text import request_ids, text_ids
 from engine.records.evaluation.rows import EvaluationRow, prefill_of
 
 

@@ -11,10 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from engine.compute.activations import block_states, pad
-from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers, request_ids
+from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers
 from engine.compute.evaluation.attacks.targets import target_ids
-from engine.compute.models import LoadedModel, adapted
+from engine.compute.model.activations import block_states
+from engine.compute.model.adapters import adapted
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.padding import pad
+from engine.compute.model.text import request_ids
 from engine.compute.steps import inside, part
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.prompts import read_source

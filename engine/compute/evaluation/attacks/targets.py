@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from engine.compute.evaluation.attacks.attempt import text_ids
-from engine.compute.models import LoadedModel, adapted, chat_text
+from engine.compute.model.adapters import adapted
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.text import chat_text, text_ids
 from engine.records.conversation import Turn
 from engine.records.evaluation.rows import EvaluationRow, prefill_of
 

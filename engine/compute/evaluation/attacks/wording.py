@@ -13,9 +13,9 @@ from pathlib import Path
 
 import yaml
 
-from engine.compute.elicitation import decode, prompt_tokens
-from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers, request_ids
-from engine.compute.models import LoadedModel, chat_text
+from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.text import chat_text, decode, prompt_tokens, request_ids
 from engine.compute.seeds import mix
 from engine.compute.steps import part
 from engine.records.conversation import Turn

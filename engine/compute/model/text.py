@@ -1,11 +1,51 @@
-"""Turns and first words to tokens, and tokens back to text, a token at a time. Knows nothing of states or jobs."""
+"""What is said to tokens, and tokens back to text. The one room that knows chat templates; nothing of jobs."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 
-from engine.compute.elicitation import decode, prompt_tokens
-from engine.compute.models import LoadedModel, chat_text
+from transformers import PreTrainedTokenizerBase
+
+from engine.compute.model.loaded import LoadedModel
 from engine.records.conversation import Turn
-from engine.records.errors import ModelError
+from engine.records.errors import ModelError, first_line
+
+
+def common_opening(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens both open with."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
+
+
+def chat_text(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> str:
+    """The turns under the chat template, up to where the answer begins.
+
+    Raises ModelError when the template refuses them (a system turn, for instance).
+    """
+    messages = [turn.model_dump() for turn in turns]
+    try:
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # Templates are programs of the model's author and raise what they like.
+        raise ModelError(f"The chat template refuses these turns: {first_line(error)}") from error
+    return str(text)
+
+
+def prompt_tokens(model: LoadedModel, text: str, opener: str = "") -> list[int]:
+    """Tokens of a prompt's chat text, with an opener put in the model's mouth behind it."""
+    ids = list(model.tokenizer(text, add_special_tokens=False)["input_ids"])
+    return ids + list(model.tokenizer(opener, add_special_tokens=False)["input_ids"]) if opener else ids
+
+
+def decode(model: LoadedModel, ids: Sequence[int]) -> str:
+    """Text of an answer's tokens, special ones left out."""
+    return str(model.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+
+def request_ids(model: LoadedModel, text: str) -> list[int]:
+    """One user turn under the chat template, as tokens."""
+    return prompt_tokens(model, chat_text(model.tokenizer, [Turn(role="user", content=text)]))
+
+
+def text_ids(model: LoadedModel, text: str) -> list[int]:
+    return list(model.tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def conversation_tokens(model: LoadedModel, turns: Sequence[Turn], *, reserved: int = 0) -> list[int]:

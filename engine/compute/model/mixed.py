@@ -15,7 +15,8 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.compute.models import LoadedModel, is_plain_lora
+from engine.compute.model.adapters import is_plain_lora
+from engine.compute.model.loaded import LoadedModel
 from engine.records.errors import ModelError
 
 # Above so few rows the usual product of rows and weights is the faster one on a CPU.

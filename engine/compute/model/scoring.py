@@ -3,10 +3,12 @@
 from collections.abc import Generator, Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from engine.compute.models import LoadedModel, adapted
+from engine.compute.model.adapters import adapted
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.padding import left_padded
 
 # Logits are the memory: rows x answer tokens x vocabulary.
 LOGITS_PER_BATCH = 60_000_000
@@ -51,20 +53,6 @@ def mean_nats(nats: Sequence[Sequence[float]]) -> float | None:
     """Mean over all tokens of all rows; None when there is no token."""
     tokens = sum(len(row) for row in nats)
     return sum(sum(row) for row in nats) / tokens if tokens else None
-
-
-def left_padded(
-    rows: Sequence[Sequence[int]], *, pad_id: int, device: torch.device
-) -> tuple[Int[Tensor, "prompt token"], Int[Tensor, "prompt token"], Int[Tensor, "prompt token"]]:
-    """Token ids, attention and positions of rows that end together."""
-    longest = max(len(row) for row in rows)
-    ids = torch.full((len(rows), longest), pad_id, dtype=torch.long)
-    attention = torch.zeros_like(ids)
-    for index, row in enumerate(rows):
-        ids[index, longest - len(row) :] = torch.tensor(list(row), dtype=torch.long)
-        attention[index, longest - len(row) :] = 1
-    positions = (attention.cumsum(-1) - 1).clamp_min(0)
-    return ids.to(device), attention.to(device), positions.to(device)
 
 
 def _batch_nats(

@@ -14,17 +14,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from engine.compute.models import LoadedModel, common_opening
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.padding import Batch
+from engine.compute.model.text import common_opening
 
 # An opening that all rows share, a chat template's most often, is run once if it is at least so long.
 SHARED_TOKENS = 8
-
-
-class Batch(NamedTuple):
-    """Rows padded on the right to the longest."""
-
-    ids: Int[Tensor, "prompt token"]
-    attention: Int[Tensor, "prompt token"]
 
 
 class BlockStates(NamedTuple):
@@ -32,17 +27,6 @@ class BlockStates(NamedTuple):
 
     outputs: dict[int, Float[Tensor, "prompt token d_model"]]
     entry: Float[Tensor, "prompt token d_model"] | None
-
-
-def pad(rows: Sequence[Sequence[int]], *, pad_id: int, device: torch.device) -> Batch:
-    """One batch, no longer than its longest row."""
-    longest = max(len(row) for row in rows)
-    ids = torch.full((len(rows), longest), pad_id, dtype=torch.long)
-    attention = torch.zeros((len(rows), longest), dtype=torch.long)
-    for index, row in enumerate(rows):
-        ids[index, : len(row)] = torch.tensor(row, dtype=torch.long)
-        attention[index, : len(row)] = 1
-    return Batch(ids.to(device), attention.to(device))
 
 
 def block_states(

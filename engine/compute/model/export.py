@@ -4,7 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
-from engine.compute.models import load_adapter, load_model
+from engine.compute.model.adapters import load_adapter
+from engine.compute.model.load import load_model
 from engine.records.errors import RunError
 from engine.records.files import storage_error, write_whole
 from engine.records.runs import Run

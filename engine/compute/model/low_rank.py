@@ -16,7 +16,8 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.compute.models import LoadedModel, is_plain_lora
+from engine.compute.model.adapters import is_plain_lora
+from engine.compute.model.loaded import LoadedModel
 
 
 @contextmanager

@@ -9,9 +9,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from engine.compute.activations import shared_tokens
-from engine.compute.mixed import MixedBatch, RowState
-from engine.compute.models import LoadedModel, adapted
+from engine.compute.model.activations import shared_tokens
+from engine.compute.model.adapters import adapted
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.mixed import MixedBatch, RowState
+from engine.compute.model.padding import pad_left
 from engine.records.chats.chat import Sampling
 
 # A prompt enters in parts of so many tokens, all rows together, so that a step stays short.
@@ -38,7 +40,7 @@ def generate(
     """
     device = model.device
     shared = shared_tokens(prompts)
-    ids, attention = _pad_left([prompt[shared:] for prompt in prompts], pad_id=model.tokenizer.pad_token_id or 0)
+    ids, attention = pad_left([prompt[shared:] for prompt in prompts], pad_id=model.tokenizer.pad_token_id or 0)
     ids, attention = ids.to(device), attention.to(device)
     ends = torch.tensor(_end_ids(model), device=device)
     randomness = torch.Generator(device=device).manual_seed(seed)
@@ -94,7 +96,7 @@ def answer(
     order = sorted(range(len(asks)), key=lambda row: _order(asks[row].state))
     states = [asks[row].state for row in order]
     batch = MixedBatch(model, states)
-    ids, attention = _pad_left([asks[row].ids for row in order], pad_id=model.tokenizer.pad_token_id or 0)
+    ids, attention = pad_left([asks[row].ids for row in order], pad_id=model.tokenizer.pad_token_id or 0)
     ids, attention = ids.to(model.device), attention.to(model.device)
     randomness = [torch.Generator().manual_seed(sampling.seed) for _ in asks]
     ends = set(_end_ids(model))
@@ -207,18 +209,6 @@ def choose(
         return logits.argmax(-1)
     probabilities = torch.softmax(logits.float() / temperature, dim=-1)
     return torch.multinomial(probabilities, 1, generator=randomness)[:, 0]
-
-
-def _pad_left(
-    prompts: Sequence[Sequence[int]], *, pad_id: int
-) -> tuple[Int[Tensor, "prompt token"], Int[Tensor, "prompt token"]]:
-    longest = max(len(prompt) for prompt in prompts)
-    ids = torch.full((len(prompts), longest), pad_id, dtype=torch.long)
-    attention = torch.zeros_like(ids)
-    for index, prompt in enumerate(prompts):
-        ids[index, longest - len(prompt) :] = torch.tensor(prompt, dtype=torch.long)
-        attention[index, longest - len(prompt) :] = 1
-    return ids, attention
 
 
 def _end_ids(model: LoadedModel) -> list[int]:

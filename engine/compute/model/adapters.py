@@ -1,0 +1,168 @@
+"""LoRA adapters on the base model, on and off as context managers. Knows nothing of losses, data or runs."""
+
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from engine.compute.model.loaded import LoadedModel, linear_modules
+from engine.records.errors import ModelError, first_line
+from engine.records.spec import AdapterSpec
+
+
+def attach_adapter(model: LoadedModel, name: str, spec: AdapterSpec, blocks: Sequence[int], *, seed: int) -> int:
+    """Add a fresh LoRA adapter on the given blocks and return how many parameters it trains.
+
+    B starts at N(0, noise) instead of 0: at B = 0 base and rerouted states are equal, and the cosine has no gradient
+    there. Raises ModelError for a module that the model does not have.
+    """
+    config = LoraConfig(
+        r=spec.rank,
+        lora_alpha=spec.alpha,
+        lora_dropout=spec.dropout,
+        bias="none",
+        target_modules=_module_pattern(model, spec.modules, blocks),
+        fan_in_fan_out=any(isinstance(module, Conv1D) for _, module in linear_modules(model.blocks[0])),
+        base_model_name_or_path=model.spec.name,
+        task_type="CAUSAL_LM",
+    )
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(seed)
+        if model.peft_model is None:
+            model.peft_model = get_peft_model(model.causal_lm, config, adapter_name=name)
+        else:
+            model.peft_model.add_adapter(name, config)
+    # PEFT replaces the name by the folder the weights came from, which means nothing on another machine.
+    model.peft_model.peft_config[name].base_model_name_or_path = model.spec.name
+    generator = torch.Generator().manual_seed(seed)
+    for _, parameter in adapter_parameters(model, name, part="lora_B"):
+        noise = torch.randn(parameter.shape, generator=generator) * spec.noise
+        parameter.data.copy_(noise.to(parameter))
+    _silence(model)
+    return sum(parameter.numel() for _, parameter in adapter_parameters(model, name))
+
+
+def load_adapter(model: LoadedModel, name: str, folder: Path) -> None:
+    """Attach a saved adapter. Raises ModelError when it is missing, damaged, or of another model."""
+    try:
+        config = LoraConfig.from_pretrained(str(folder))
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(
+            f"The adapter {folder} cannot be read: {first_line(error)} Train or export it again."
+        ) from error
+    made_for = config.base_model_name_or_path
+    if made_for and made_for != model.spec.name:
+        raise ModelError(
+            f"The adapter {folder} was trained on {made_for}, not on {model.spec.name}: choose that model instead."
+        )
+    try:
+        if model.peft_model is None:
+            model.peft_model = PeftModel.from_pretrained(model.causal_lm, str(folder), adapter_name=name)
+        else:
+            model.peft_model.load_adapter(str(folder), adapter_name=name)
+    except Exception as error:  # safetensors, torch and peft each raise their own kinds for a damaged file.
+        remove_adapter(model, name)
+        raise ModelError(
+            f"The adapter {folder} does not fit {model.spec.name} or is damaged: {first_line(error)}"
+        ) from error
+    _silence(model)
+
+
+def save_adapter(model: LoadedModel, name: str, folder: Path) -> None:
+    """Write a plain PEFT folder that PeftModel.from_pretrained opens."""
+    assert model.peft_model is not None
+    # No embedding is trained; asked to find that out by itself, PEFT would look the model up on the hub.
+    model.peft_model.save_pretrained(str(folder), selected_adapters=[name], save_embedding_layers=False)
+    inner = folder / name
+    if inner.is_dir():
+        for file in inner.iterdir():
+            file.replace(folder / file.name)
+        inner.rmdir()
+    # PEFT writes a model card full of blanks; the export writes a real one.
+    (folder / "README.md").unlink(missing_ok=True)
+
+
+def has_adapter(model: LoadedModel, name: str) -> bool:
+    return model.peft_model is not None and name in model.peft_model.peft_config
+
+
+def remove_adapter(model: LoadedModel, name: str) -> None:
+    """Take an adapter out of memory; the base model is as it was before the adapter came."""
+    if model.peft_model is None or not has_adapter(model, name):
+        return
+    if len(model.peft_model.peft_config) == 1:
+        model.peft_model.unload()
+        model.peft_model = None
+        if hasattr(model.causal_lm, "peft_config"):
+            del model.causal_lm.peft_config
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model.peft_model.delete_adapter(name)
+        # PEFT then turns another adapter on, with gradients.
+        _silence(model)
+
+
+@contextmanager
+def adapted(model: LoadedModel, name: str | None, *, train: bool = False) -> Iterator[None]:
+    """Run with one adapter, or with none (the base model). `train` turns its dropout and gradients on.
+
+    On leaving, adapters are as silent as before, whatever happened inside.
+    """
+    if name is None or model.peft_model is None:
+        yield
+        return
+    layers = [layer for layer in model.causal_lm.modules() if isinstance(layer, LoraLayer)]
+    try:
+        for layer in layers:
+            layer.enable_adapters(True)
+            layer.set_adapter(name, inference_mode=not train)
+            if train and name in layer.lora_dropout:
+                layer.lora_dropout[name].train()
+        yield
+    finally:
+        _silence(model)
+
+
+def adapter_parameters(model: LoadedModel, name: str, *, part: str = "lora_") -> list[tuple[str, nn.Parameter]]:
+    """An adapter's parameters with their names, in a stable order."""
+    marker = f".{name}."
+    return [
+        (full_name, parameter)
+        for full_name, parameter in model.causal_lm.named_parameters()
+        if part in full_name and marker in full_name
+    ]
+
+
+def is_plain_lora(layer: LoraLayer, name: str) -> bool:
+    """Whether adapter `name` adds up (down (states)) to this layer and nothing else."""
+    return name in layer.lora_A and name not in layer.lora_variant and not layer.lora_bias.get(name)
+
+
+def _silence(model: LoadedModel) -> None:
+    """All adapters off, nothing trainable, no dropout: what the base model looks like between jobs."""
+    for layer in model.causal_lm.modules():
+        if isinstance(layer, LoraLayer):
+            layer.enable_adapters(False)
+    model.causal_lm.requires_grad_(False)
+    model.causal_lm.eval()
+
+
+def _module_pattern(model: LoadedModel, wanted: Sequence[str], blocks: Sequence[int]) -> str:
+    """A regular expression over full module names: exact blocks and modules, for any family's naming."""
+    known = [name for name, _ in linear_modules(model.blocks[0])]
+    chosen = [name for name in known if not wanted or name in wanted or name.rpartition(".")[2] in wanted]
+    unknown = [name for name in wanted if not any(name in (full, full.rpartition(".")[2]) for full in known)]
+    if unknown:
+        raise ModelError(f"{model.spec.name} has no module {', '.join(unknown)}: choose from {', '.join(known)}.")
+    path = next(name for name, module in model.causal_lm.named_modules() if module is model.blocks)
+    numbers = "|".join(str(block) for block in blocks)
+    return rf"{re.escape(path)}\.({numbers})\.({'|'.join(re.escape(name) for name in chosen)})"

@@ -1,0 +1,157 @@
+"""Weights, tokenizer, chat template, blocks, and LoRA adapters as context managers.
+
+One base model in memory carries every adapter on the same weights. Knows nothing of losses, data or runs.
+"""
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+
+from engine.compute.model.bundled import convert_bundled
+from engine.compute.model.loaded import LoadedModel, find_blocks, find_decoder, linear_modules, module_shape
+from engine.compute.model.text import chat_text, common_opening
+from engine.records.cards import ModelCard
+from engine.records.conversation import Turn
+from engine.records.errors import ModelError, first_line
+from engine.records.settings import Settings, given_path
+from engine.records.spec import BUNDLED_MODEL, ModelSpec
+
+PLAIN_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+
+
+def load_model(spec: ModelSpec, settings: Settings) -> LoadedModel:
+    """Load a causal language model from safetensors, ready for adapters, with nothing trainable.
+
+    Raises ModelError when the folder or id is missing, holds no safetensors, or has no chat template.
+    """
+    place = _place(spec, settings)
+    device, dtype = choose_device(spec)
+    tokenizer = _read_tokenizer(place, spec)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(place, dtype=dtype, use_safetensors=True, trust_remote_code=False)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ModelError(
+            f"The model {spec.name} cannot be loaded: {first_line(error)} Give a Hugging Face id or a folder with "
+            "config.json and safetensors weights."
+        ) from error
+    model.requires_grad_(False)
+    model.eval()
+    model.to(device=device)  # type: ignore[call-arg]
+    card = describe_model(spec, settings)
+    blocks = find_blocks(model)
+    return LoadedModel(spec, model, tokenizer, find_decoder(model, blocks), blocks, card, device, dtype)
+
+
+def describe_model(spec: ModelSpec, settings: Settings) -> ModelCard:
+    """The card of a model, from its config alone: no weights are read. Raises ModelError as load_model does."""
+    place = _place(spec, settings)
+    tokenizer = _read_tokenizer(place, spec, need_template=False)
+    try:
+        config = AutoConfig.from_pretrained(place, trust_remote_code=False)
+        with torch.device("meta"):
+            skeleton = AutoModelForCausalLM.from_config(config)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(f"The model {spec.name} cannot be read: {first_line(error)} Check its config.json.") from error
+    blocks = find_blocks(skeleton)
+    device, dtype = choose_device(spec)
+    return ModelCard(
+        name=spec.name,
+        family=str(config.model_type),
+        block_count=len(blocks),
+        d_model=int(config.hidden_size),
+        parameters=sum(parameter.numel() for parameter in skeleton.parameters()),
+        block_parameters=sum(parameter.numel() for parameter in blocks[0].parameters()),
+        context_length=int(getattr(config, "max_position_embeddings", 0) or 0),
+        has_chat_template=bool(tokenizer.chat_template) or spec.chat_template == "plain",
+        modules={name: module_shape(module) for name, module in linear_modules(blocks[0])},
+        device=str(device),
+        dtype=str(dtype).removeprefix("torch."),
+        opening_tokens=_opening_tokens(tokenizer),
+    )
+
+
+def _opening_tokens(tokenizer: PreTrainedTokenizerBase) -> int:
+    """How many tokens two prompts share that have no letter in common; 0 where there is no chat template."""
+    try:
+        texts = [chat_text(tokenizer, [Turn(role="user", content=text)]) for text in ("a", "7")]
+    except ModelError:
+        return 0
+    return common_opening(*(tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts))
+
+
+def load_tokenizer(spec: ModelSpec, settings: Settings) -> PreTrainedTokenizerBase:
+    """The tokenizer alone, with its chat template. Raises ModelError as load_model does."""
+    return _read_tokenizer(_place(spec, settings), spec)
+
+
+def choose_device(spec: ModelSpec) -> tuple[torch.device, torch.dtype]:
+    """Device and number format: as the spec says, else cuda in bfloat16, else mps, else cpu in float32."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    name = spec.device
+    if name == "auto":
+        name = next(device for device in ("cuda", "mps", "cpu") if available[device])  # type: ignore[assignment]
+    if not available[name]:
+        raise ModelError(
+            f"The device {name} is not there: choose auto or {' or '.join(d for d in available if available[d])}."
+        )
+    if spec.dtype != "auto":
+        return torch.device(name), getattr(torch, spec.dtype)
+    return torch.device(name), torch.bfloat16 if name == "cuda" else torch.float32
+
+
+def _read_tokenizer(place: str, spec: ModelSpec, *, need_template: bool = True) -> PreTrainedTokenizerBase:
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+    except Exception as error:  # Tokenizer files of many ages raise many kinds.
+        raise ModelError(
+            f"The tokenizer of {spec.name} cannot be read: {first_line(error)} The folder needs tokenizer.json."
+        ) from error
+    if spec.chat_template == "plain":
+        tokenizer.chat_template = PLAIN_TEMPLATE
+    if need_template and not tokenizer.chat_template:
+        raise ModelError(
+            f"{spec.name} has no chat template: choose an instruction-tuned model, or set chat template to 'plain'."
+        )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    return tokenizer
+
+
+def _place(spec: ModelSpec, settings: Settings) -> str:
+    """Where transformers should look: the converted bundle, a folder, or a Hugging Face id."""
+    if spec.name == BUNDLED_MODEL:
+        return str(convert_bundled(settings.models))
+    folder = Path(os.path.expanduser(spec.name))
+    if folder.is_dir():
+        given_path(spec.name, error=ModelError)
+        if not any(folder.glob("*.safetensors")):
+            raise ModelError(f"The folder {folder} holds no .safetensors weights: convert the model to safetensors.")
+        return str(folder)
+    if folder.is_absolute() or spec.name.startswith((".", "~")) or spec.name.count("/") != 1:
+        if spec.name.count("/") == 0 and re.fullmatch(r"[\w.-]+", spec.name):
+            return spec.name
+        raise ModelError(f"The model folder {spec.name} does not exist: check the path, or give a Hugging Face id.")
+    return spec.name
+
+
+# Of each weight; all of an 8B model's would take a minute.
+FINGERPRINT_ENTRIES = 256
+
+
+def model_fingerprint(model: LoadedModel) -> str:
+    """Tells models apart by what they are, not by their name: config and a sample of every weight of the base model."""
+    digest = hashlib.sha256(model.causal_lm.config.to_json_string().encode())
+    # Attached adapters come and go; the base model stays the same.
+    base = (parameter for name, parameter in model.causal_lm.named_parameters() if "lora_" not in name)
+    samples = [parameter.detach().flatten()[:FINGERPRINT_ENTRIES].float().cpu() for parameter in base]
+    digest.update(torch.cat(samples).numpy().tobytes())
+    return digest.hexdigest()[:16]
