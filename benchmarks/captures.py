@@ -10,11 +10,11 @@ import torch
 
 from benchmarks.rows import Row
 from benchmarks.training_step import engine_steps, side_rows, small_spec
-from engine.compute.base_states import row_batch
 from engine.compute.captures import Film
 from engine.compute.model.adapters import attach_adapter, remove_adapter
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.training.base_states import row_batch
 from engine.records.captures.capture import BASE
 from engine.records.settings import read_settings
 from engine.records.spec import build_spec, resolve_blocks

@@ -14,10 +14,10 @@ import torch
 from benchmarks.rows import Row
 from benchmarks.training_step import engine_steps, peak_memory, side_rows, small_spec
 from engine.compute.captures import Film
-from engine.compute.elicitation import Row as TrainingRow
 from engine.compute.model.adapters import remove_adapter
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.training.rows import Row as TrainingRow
 from engine.records.captures.capture import BASE
 from engine.records.events import StepResult
 from engine.records.runs import Run, create_run, effective, list_runs

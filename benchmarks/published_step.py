@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from engine.compute.elicitation import Row
 from engine.compute.model.adapters import adapted, adapter_parameters, attach_adapter, remove_adapter
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.padding import pad
-from engine.compute.reroute import BlockSpace, rerouting_loss, retain_loss
-from engine.compute.training import Losses
+from engine.compute.training.reroute import BlockSpace, rerouting_loss, retain_loss
+from engine.compute.training.rows import Row
+from engine.compute.training.train import Losses
 from engine.records.spec import RunSpec, resolve_blocks
 
 

@@ -20,12 +20,12 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from benchmarks.published_step import PublishedStep
 from benchmarks.rows import Row, alone
-from engine.compute.elicitation import Row as TrainingRow
 from engine.compute.model.load import load_model, load_tokenizer
 from engine.compute.model.loaded import LoadedModel, find_blocks
 from engine.compute.model.low_rank import narrows_gradients
 from engine.compute.seeds import mix
-from engine.compute.training import Losses, Rows, train
+from engine.compute.training.rows import Row as TrainingRow
+from engine.compute.training.train import Losses, Rows, train
 from engine.machine import matrix_speed
 from engine.records.cards import ModelCard
 from engine.records.conversation import Label

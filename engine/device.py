@@ -15,11 +15,11 @@ from typing import NamedTuple
 import torch
 
 from engine.child import run_to_end
-from engine.compute.checkpoints import read_adapter_weights
 from engine.compute.model.adapters import adapter_parameters, attach_adapter, has_adapter, load_adapter, remove_adapter
 from engine.compute.model.bundled import bundled_folder
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.training.checkpoints import read_adapter_weights
 from engine.records.errors import ModelError, RunError
 from engine.records.events import Event, Progress
 from engine.records.model_states import ModelState

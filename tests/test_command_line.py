@@ -11,8 +11,8 @@ from making import drain, write_tiny_model
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from engine.compute.datasets import read_prompts
 from engine.compute.model.generation import generate
+from engine.compute.training.sources import read_prompts
 from engine.records.captures.capture import read_capture
 from engine.records.errors import DataError
 from engine.records.runs import list_runs, open_run

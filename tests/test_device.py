@@ -4,10 +4,10 @@ import pytest
 import torch
 from making import drain
 
-from engine.compute.base_states import row_batch
 from engine.compute.model.activations import block_states
 from engine.compute.model.adapters import adapted, has_adapter, remove_adapter
-from engine.compute.training import train
+from engine.compute.training.base_states import row_batch
+from engine.compute.training.train import train
 from engine.device import IDLE_ADAPTERS, Device, adapter_name
 from engine.jobs.training import _keep_adapter
 from engine.records.errors import RunError

@@ -16,7 +16,7 @@ from making import wait_for
 from safetensors.torch import load_file
 
 import engine.worker as worker_module
-from engine.compute.checkpoints import list_checkpoints
+from engine.compute.training.checkpoints import list_checkpoints
 from engine.desk.launch import ensure_worker
 from engine.desk.queue import Queue
 from engine.records.errors import RunError, WorkbenchError

@@ -11,14 +11,13 @@ from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.compute.base_states import GROUP_TOKENS, BaseStates, RowStates, row_batch, stack
-from engine.compute.batches import micro_batches
-from engine.compute.elicitation import Row
-from engine.compute.heldout import measure_spaces, statistics_rows
 from engine.compute.model.activations import block_states
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.reroute import BlockSpace, token_cosine, token_drift
+from engine.compute.training.base_states import GROUP_TOKENS, BaseStates, RowStates, row_batch, stack
+from engine.compute.training.heldout import measure_spaces, statistics_rows
+from engine.compute.training.reroute import BlockSpace, token_cosine, token_drift
+from engine.compute.training.rows import Row, micro_batches
 from engine.records.captures.capture import TokenChoice, shards
 from engine.records.errors import RunError
 from engine.records.events import Progress

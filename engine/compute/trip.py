@@ -12,15 +12,14 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn import functional
 
-from engine.compute.base_states import row_batch
-from engine.compute.batches import micro_batches
-from engine.compute.elicitation import Row
 from engine.compute.model.activations import block_states
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import MixedBatch, RowState
 from engine.compute.model.padding import pad
-from engine.compute.reroute import BlockSpace, BlockStatistics, token_cosine
+from engine.compute.training.base_states import row_batch
+from engine.compute.training.reroute import BlockSpace, BlockStatistics, token_cosine
+from engine.compute.training.rows import Row, micro_batches
 from engine.records.files import write_whole
 
 GROUP_TOKENS = 512

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.compute.captures import Film
-from engine.compute.datasets import read_prompts
-from engine.compute.elicitation import Pair, Row, elicit, encode, without_refusals
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.training.pairs import Pair, elicit, without_refusals
+from engine.compute.training.rows import Row, encode
+from engine.compute.training.sources import read_prompts
 from engine.device import Tools
 from engine.records.captures.capture import (
     BASE,

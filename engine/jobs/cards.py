@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from engine.compute.datasets import read_prompts
 from engine.compute.model.load import describe_model, load_tokenizer
 from engine.compute.model.text import chat_text
+from engine.compute.training.sources import read_prompts
 from engine.device import Tools, converted
 from engine.records.cards import DataCard, write_card
 from engine.records.events import Event

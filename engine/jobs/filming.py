@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Generator, Sequence
 
 from engine.compute.captures import Film
-from engine.compute.elicitation import Row
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import decode
+from engine.compute.training.rows import Row
 from engine.jobs.capture import described, fitting
 from engine.records.captures.capture import (
     BASE,

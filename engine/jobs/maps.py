@@ -9,10 +9,11 @@ from safetensors.torch import load_file
 
 from engine.child import in_child
 from engine.compute.captures import compare_tokens
-from engine.compute.datasets import read_prompts
-from engine.compute.elicitation import Pair, Row, elicit, encode
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.reroute import BlockSpace
+from engine.compute.training.pairs import Pair, elicit
+from engine.compute.training.reroute import BlockSpace
+from engine.compute.training.rows import Row, encode
+from engine.compute.training.sources import read_prompts
 from engine.device import Tools
 from engine.jobs.capture import Job, _sides, state_of
 from engine.records.captures.capture import Capture, capture_folder, read_capture, state_step

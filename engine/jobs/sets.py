@@ -5,13 +5,13 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-from engine.compute.datasets import read_prompts
 from engine.compute.evaluation.judges import judge_answers
 from engine.compute.model.generation import Ask, answer
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import RowState
 from engine.compute.model.text import conversation_tokens, decode, prefill_tokens
 from engine.compute.steps import told
+from engine.compute.training.sources import read_prompts
 from engine.device import Tools
 from engine.records.chats.sets import NOT_ASKED, AnswerSet, SetRequest, SetRow, open_set
 from engine.records.conversation import Turn

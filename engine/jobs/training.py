@@ -5,14 +5,15 @@ import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
-from engine.compute.datasets import read_prompts
-from engine.compute.elicitation import Pair, Row, elicit, encode, without_refusals
 from engine.compute.model.adapters import adapter_parameters, remove_adapter, save_adapter
 from engine.compute.model.generation import generate
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import chat_text, decode, prompt_tokens
 from engine.compute.steps import told
-from engine.compute.training import Rows, train
+from engine.compute.training.pairs import Pair, elicit, without_refusals
+from engine.compute.training.rows import Row, encode
+from engine.compute.training.sources import read_prompts
+from engine.compute.training.train import Rows, train
 from engine.device import Tools, adapter_name
 from engine.jobs.filming import filming
 from engine.records.conversation import Label

@@ -17,8 +17,6 @@ from transformers import (
     Qwen3Config,
 )
 
-from engine.compute.base_states import row_batch
-from engine.compute.elicitation import Row
 from engine.compute.model.activations import block_states
 from engine.compute.model.adapters import (
     adapted,
@@ -31,6 +29,8 @@ from engine.compute.model.adapters import (
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.padding import pad
+from engine.compute.training.base_states import row_batch
+from engine.compute.training.rows import Row
 from engine.records.errors import ModelError
 from engine.records.spec import AdapterSpec, ModelSpec
 

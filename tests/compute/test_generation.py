@@ -4,10 +4,11 @@ import pytest
 import torch
 from making import drain
 
-from engine.compute.elicitation import Pair, elicit, encode, looks_refused, without_refusals
 from engine.compute.model.adapters import attach_adapter
 from engine.compute.model.generation import PREFILL_TOKENS, generate
 from engine.compute.model.text import chat_text, prompt_tokens
+from engine.compute.training.pairs import Pair, elicit, looks_refused, without_refusals
+from engine.compute.training.rows import encode
 from engine.records.conversation import Turn
 from engine.records.errors import DataError
 from engine.records.prompts import Prompt, opener_for
@@ -96,7 +97,7 @@ def test_answers_begin_with_their_openers_and_are_cached(tiny_model, settings, m
     progress, pairs = drain(elicit(tiny_model, prompts, data, answers_folder=settings.answers, seed=0))
     assert progress[-1].total == 5
     assert all(pair.answer.startswith(opener_for(pair.prompt, data)) for pair in pairs)
-    monkeypatch.setattr("engine.compute.elicitation.generate", None)
+    monkeypatch.setattr("engine.compute.training.pairs.generate", None)
     cached, again = drain(elicit(tiny_model, prompts, data, answers_folder=settings.answers, seed=0))
     assert again == pairs and cached == []
 

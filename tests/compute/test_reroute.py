@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from engine.compute.reroute import BlockSpace, BlockStatistics, rerouting_loss, retain_loss, token_cosine, token_drift
+from engine.compute.training.reroute import (
+    BlockSpace,
+    BlockStatistics,
+    rerouting_loss,
+    retain_loss,
+    token_cosine,
+    token_drift,
+)
 
 PLAIN = BlockSpace(mean=torch.zeros(2), deviation=torch.ones(2), centred_norm=2.0)
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 from making import drain, random_rows
 
-from engine.compute import base_states, training
-from engine.compute.base_states import BaseStates, row_batch
-from engine.compute.batches import micro_batches, step_rows
-from engine.compute.checkpoints import list_checkpoints
-from engine.compute.elicitation import Row
 from engine.compute.model import low_rank
 from engine.compute.model.adapters import adapter_parameters, remove_adapter
-from engine.compute.training import Rows, learning_rate_at, train, weights_at
+from engine.compute.training import base_states
+from engine.compute.training import train as training
+from engine.compute.training.base_states import BaseStates, row_batch
+from engine.compute.training.checkpoints import list_checkpoints
+from engine.compute.training.rows import Row, micro_batches, step_rows
+from engine.compute.training.train import Rows, learning_rate_at, train, weights_at
 from engine.records.errors import RunError, TrainingError
 from engine.records.events import Alert, ControlEvent, HeldoutResult, StepResult
 from engine.records.spec import BlocksSpec, resolve_blocks

@@ -15,18 +15,17 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor
 
-from engine.compute.base_states import BaseStates, row_batch, stack
-from engine.compute.batches import micro_batches, step_rows
-from engine.compute.checkpoints import Position, list_checkpoints, load_checkpoint, save_checkpoint
-from engine.compute.elicitation import Row
-from engine.compute.heldout import measure_heldout, measure_spaces, statistics_rows
 from engine.compute.model.activations import block_states
 from engine.compute.model.adapters import adapted, adapter_parameters, attach_adapter, remove_adapter
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.low_rank import quick_layers
 from engine.compute.model.memory import ran_out_of_memory
-from engine.compute.reroute import BlockSpace, rerouting_loss, retain_loss
 from engine.compute.seeds import mix
+from engine.compute.training.base_states import BaseStates, row_batch, stack
+from engine.compute.training.checkpoints import Position, list_checkpoints, load_checkpoint, save_checkpoint
+from engine.compute.training.heldout import measure_heldout, measure_spaces, statistics_rows
+from engine.compute.training.reroute import BlockSpace, rerouting_loss, retain_loss
+from engine.compute.training.rows import Row, micro_batches, step_rows
 from engine.records.errors import TrainingError
 from engine.records.estimate import KEPT_BYTES
 from engine.records.events import Alert, CheckpointResult, ControlEvent, Event, Progress, StatusEvent, StepResult

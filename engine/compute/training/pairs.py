@@ -6,7 +6,6 @@ Answers are kept on this machine by content key: model, prompt, opener, length, 
 import hashlib
 import json
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +15,6 @@ from engine.compute.model.load import model_fingerprint
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import chat_text, decode, prompt_tokens
 from engine.compute.steps import told
-from engine.records.conversation import Label
 from engine.records.errors import DataError
 from engine.records.events import Progress
 from engine.records.files import append_line
@@ -35,17 +33,6 @@ class Pair(NamedTuple):
 
     prompt: Prompt
     answer: str
-
-
-@dataclass(frozen=True)
-class Row:
-    """A pair as tokens: `ids` is prompt then answer, the answer begins at `response_start`."""
-
-    prompt_id: str
-    label: Label
-    borderline: bool
-    ids: tuple[int, ...]
-    response_start: int
 
 
 def elicit(
@@ -81,25 +68,6 @@ def looks_refused(answer: str) -> bool:
     """Whether an answer opens like a refusal. A rule of thumb for cleaning training data, not a judge."""
     opening = answer[:160].lower().replace("\u2019", "'")
     return any(phrase in opening for phrase in _REFUSALS)
-
-
-def encode(model: LoadedModel, pair: Pair, data: DataSpec) -> Row:
-    """Tokens of a pair under the model's chat template, cut to the spec's length.
-
-    Raises DataError when the prompt alone is as long as that: no token of the answer would be left.
-    """
-    turns = pair.prompt.turns
-    if pair.prompt.label == "harmful" and _hides_request(pair.prompt, data):
-        turns = tuple(turn.model_copy(update={"content": ""}) if turn.role == "user" else turn for turn in turns)
-    prompt_ids = prompt_tokens(model, chat_text(model.tokenizer, turns))
-    if len(prompt_ids) >= data.max_tokens:
-        raise DataError(
-            f"Prompt {pair.prompt.id} has {len(prompt_ids)} tokens, which leaves no room for an answer within "
-            f"max_tokens = {data.max_tokens}: raise max_tokens or shorten the prompt."
-        )
-    answer_ids = model.tokenizer(pair.answer, add_special_tokens=False)["input_ids"]
-    ids = tuple([*prompt_ids, *answer_ids][: data.max_tokens])
-    return Row(pair.prompt.id, pair.prompt.label, pair.prompt.borderline, ids, len(prompt_ids))
 
 
 def _own_answers(
@@ -178,8 +146,3 @@ def _given(prompt: Prompt) -> str:
             "or use a file whose rows have one."
         )
     return prompt.answer
-
-
-def _hides_request(prompt: Prompt, data: DataSpec) -> bool:
-    draw = int.from_bytes(hashlib.sha256(f"hide:{prompt.text}".encode()).digest()[:8]) / 2**64
-    return draw < data.empty_prompt_share

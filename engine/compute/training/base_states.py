@@ -11,12 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from engine.compute.batches import micro_batches
-from engine.compute.elicitation import Row
 from engine.compute.model.activations import block_states
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.padding import Batch, pad
+from engine.compute.training.rows import Row, micro_batches
 from engine.records.events import Progress
 
 GROUP_TOKENS = 2048

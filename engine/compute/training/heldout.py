@@ -6,13 +6,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from engine.compute.base_states import GROUP_TOKENS, BaseStates, row_batch, stack
-from engine.compute.batches import micro_batches
-from engine.compute.elicitation import Row
 from engine.compute.model.activations import block_states
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.reroute import BlockSpace, BlockStatistics, token_cosine, token_drift
+from engine.compute.training.base_states import GROUP_TOKENS, BaseStates, row_batch, stack
+from engine.compute.training.reroute import BlockSpace, BlockStatistics, token_cosine, token_drift
+from engine.compute.training.rows import Row, micro_batches
 from engine.records.events import HeldoutResult
 from engine.records.spec import ResolvedBlocks
 

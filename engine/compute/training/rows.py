@@ -1,12 +1,54 @@
-"""Which rows a step trains on, and how they are cut into micro-batches. Pure: a function of seed and step."""
+"""Pairs as rows of tokens, which rows a step trains on, and how they are cut into micro-batches."""
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
-from engine.compute.elicitation import Row
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.text import chat_text, prompt_tokens
 from engine.compute.seeds import mix
-from engine.records.spec import RunSpec
+from engine.compute.training.pairs import Pair
+from engine.records.conversation import Label
+from engine.records.errors import DataError
+from engine.records.prompts import Prompt
+from engine.records.spec import DataSpec, RunSpec
+
+
+@dataclass(frozen=True)
+class Row:
+    """A pair as tokens: `ids` is prompt then answer, the answer begins at `response_start`."""
+
+    prompt_id: str
+    label: Label
+    borderline: bool
+    ids: tuple[int, ...]
+    response_start: int
+
+
+def encode(model: LoadedModel, pair: Pair, data: DataSpec) -> Row:
+    """Tokens of a pair under the model's chat template, cut to the spec's length.
+
+    Raises DataError when the prompt alone is as long as that: no token of the answer would be left.
+    """
+    turns = pair.prompt.turns
+    if pair.prompt.label == "harmful" and _hides_request(pair.prompt, data):
+        turns = tuple(turn.model_copy(update={"content": ""}) if turn.role == "user" else turn for turn in turns)
+    prompt_ids = prompt_tokens(model, chat_text(model.tokenizer, turns))
+    if len(prompt_ids) >= data.max_tokens:
+        raise DataError(
+            f"Prompt {pair.prompt.id} has {len(prompt_ids)} tokens, which leaves no room for an answer within "
+            f"max_tokens = {data.max_tokens}: raise max_tokens or shorten the prompt."
+        )
+    answer_ids = model.tokenizer(pair.answer, add_special_tokens=False)["input_ids"]
+    ids = tuple([*prompt_ids, *answer_ids][: data.max_tokens])
+    return Row(pair.prompt.id, pair.prompt.label, pair.prompt.borderline, ids, len(prompt_ids))
+
+
+def _hides_request(prompt: Prompt, data: DataSpec) -> bool:
+    draw = int.from_bytes(hashlib.sha256(f"hide:{prompt.text}".encode()).digest()[:8]) / 2**64
+    return draw < data.empty_prompt_share
 
 
 def step_rows(spec: RunSpec, harmful: Sequence[Row], benign: Sequence[Row], step: int) -> list[Row]:
