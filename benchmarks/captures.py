@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.rows import Row
 from benchmarks.training_step import engine_steps, side_rows, small_spec
-from engine.compute.captures import Film
+from engine.compute.geometry.film import Film
 from engine.compute.model.adapters import attach_adapter, remove_adapter
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel

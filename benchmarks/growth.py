@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.rows import Row
 from benchmarks.training_step import engine_steps, peak_memory, side_rows, small_spec
-from engine.compute.captures import Film
+from engine.compute.geometry.film import Film
 from engine.compute.model.adapters import remove_adapter
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel

@@ -6,8 +6,8 @@ import numpy as np
 
 from benchmarks.rows import Row
 from engine.child import end_child, in_child
-from engine.compute.projection import project
-from engine.compute.separation import Groups
+from engine.compute.geometry.projection import project
+from engine.compute.geometry.separation import Groups
 from engine.records.captures.projections import Method
 
 COUNT, WIDTH = 5000, 576

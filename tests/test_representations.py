@@ -9,7 +9,7 @@ import pytest
 from making import drain, write_prompts
 
 from engine.child import end_child, in_child
-from engine.compute.maps import make_map
+from engine.compute.geometry.maps import make_map
 from engine.compute.model.adapters import adapter_parameters
 from engine.device import Device, adapter_name
 from engine.jobs.capture import capture_job, described

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from engine.compute.captures import Film
+from engine.compute.geometry.film import Film
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.training.pairs import Pair, elicit, without_refusals
 from engine.compute.training.rows import Row, encode

@@ -6,11 +6,11 @@ from contextlib import ExitStack
 from typing import Any, Literal
 
 from engine.compute.evaluation.judges import judge_answers
+from engine.compute.geometry.trip import trip
 from engine.compute.model.generation import Ask, answer
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import RowState
 from engine.compute.model.text import Speaker, conversation_tokens, prefill_tokens
-from engine.compute.trip import trip
 from engine.device import Tools
 from engine.jobs.known_answers import run_spaces
 from engine.records.chats.chat import (

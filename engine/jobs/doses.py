@@ -3,8 +3,8 @@
 from collections.abc import Generator
 from typing import Any
 
+from engine.compute.geometry.trip import answer_losses
 from engine.compute.model.mixed import RowState
-from engine.compute.trip import answer_losses
 from engine.device import Tools
 from engine.jobs.known_answers import known_rows
 from engine.records.chats.doses import DOSES, DoseCurve, write_dose_curve

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Generator, Sequence
 
-from engine.compute.captures import Film
+from engine.compute.geometry.film import Film
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import decode
 from engine.compute.training.rows import Row

@@ -3,12 +3,12 @@
 from collections.abc import Generator
 from pathlib import Path
 
+from engine.compute.geometry.trip import has_spaces, standard_spaces
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.training.pairs import elicit
 from engine.compute.training.reroute import BlockSpace
 from engine.compute.training.rows import Row, encode
 from engine.compute.training.sources import read_prompts
-from engine.compute.trip import has_spaces, standard_spaces
 from engine.records.conversation import Label
 from engine.records.errors import DataError
 from engine.records.events import Event

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from engine.child import in_child
-from engine.compute.captures import compare_tokens
+from engine.compute.geometry.film import compare_tokens
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.training.pairs import Pair, elicit
 from engine.compute.training.reroute import BlockSpace
@@ -115,7 +115,7 @@ def _spaces(folder: Path, blocks: tuple[int, ...], device: torch.device) -> dict
 def _in_child(
     function: str, folder: Path, request: ProjectionRequest | ExaminationRequest, progress: Path, *, phase: str
 ) -> Job:
-    name = f"engine.compute.maps.{function}"
+    name = f"engine.compute.geometry.maps.{function}"
     yield from in_child(name, folder, request, progress, phase=phase, message="Reading states", progress=progress)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from making import drain, random_rows
 
-from engine.compute.captures import Film, chosen, compare_tokens
+from engine.compute.geometry.film import Film, chosen, compare_tokens
 from engine.compute.model.adapters import adapted, attach_adapter
 from engine.compute.model.loaded import find_blocks
 from engine.records.captures.capture import BASE, Capture, CapturedPrompt, CaptureIndex, CaptureRequest, shards
@@ -87,8 +87,8 @@ def test_captured_states_are_those_of_transformers_for_every_choice_and_block(br
 
 def test_padding_batch_order_and_shards_change_nothing(broken, rows, tmp_path, monkeypatch):
     whole, _ = take(broken, rows, tmp_path / "a", {BASE: None, "step-000001": "broken"})
-    monkeypatch.setattr("engine.compute.captures.GROUP_TOKENS", 50)
-    monkeypatch.setattr("engine.compute.captures.shards", lambda count: [slice(0, 5), slice(5, count)])
+    monkeypatch.setattr("engine.compute.geometry.film.GROUP_TOKENS", 50)
+    monkeypatch.setattr("engine.compute.geometry.film.shards", lambda count: [slice(0, 5), slice(5, count)])
     mixed = rows[::-1]
     parts, _ = take(broken, mixed, tmp_path / "b", {BASE: None, "step-000001": "broken"})
     assert len(list((tmp_path / "b").glob("base.*.safetensors"))) == 2

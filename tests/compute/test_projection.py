@@ -3,15 +3,8 @@
 import numpy as np
 import pytest
 
-from engine.compute.projection import project
-from engine.compute.separation import (
-    Groups,
-    area,
-    centroid_distance,
-    map_figures,
-    probe_auc,
-    top_energy,
-)
+from engine.compute.geometry.projection import project
+from engine.compute.geometry.separation import Groups, area, centroid_distance, map_figures, probe_auc, top_energy
 
 METHODS = ("pca", "umap", "difference", "probe")
 
@@ -160,7 +153,7 @@ def test_states_that_are_not_finite_and_too_few_prompts_are_refused():
 
 def test_umap_places_states_beyond_its_limit_between_their_neighbours(monkeypatch):
     base, groups = clouds(count=20)
-    monkeypatch.setattr("engine.compute.projection.JOINT_POINTS", 80)
+    monkeypatch.setattr("engine.compute.geometry.projection.JOINT_POINTS", 80)
     found = made({"base": base, "step-000010": base.copy(), "step-000020": base + 0.01}, groups, "umap")
     gaps = np.linalg.norm(found.points["step-000010"] - found.points["base"], axis=1)
     assert np.median(gaps) < 0.5 * np.ptp(found.points["base"])

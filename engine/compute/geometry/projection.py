@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
 
-from engine.compute.separation import SMALLEST_CLASS, Groups, Mask, Points, Relabelled, Vectors, map_figures
+from engine.compute.geometry.separation import SMALLEST_CLASS, Groups, Mask, Points, Relabelled, Vectors, map_figures
 from engine.records.captures.capture import BASE
 from engine.records.captures.projections import Method, Projection
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from safetensors.numpy import save_file
 
-from engine.compute.projection import project
-from engine.compute.separation import Groups, Mask, Vectors, centroid_distance, probe_auc, top_energy
+from engine.compute.geometry.projection import project
+from engine.compute.geometry.separation import Groups, Mask, Vectors, centroid_distance, probe_auc, top_energy
 from engine.records.captures.capture import BASE, Capture, TokenChoice, read_capture
 from engine.records.captures.projections import (
     BlockExamination,
