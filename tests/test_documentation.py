@@ -26,12 +26,27 @@ def test_every_make_target_of_the_readme_exists():
     assert {"run", "test", "check", "bench"} <= named <= targets
 
 
-def test_every_file_of_the_tree_exists():
+def test_the_tree_names_what_is_there_and_every_folder_of_code():
+    """Each line's place follows from its indentation: two spaces a floor."""
     tree = README.split("## What is where")[1].split("\n\n")[1]
-    names = set(re.findall(r"[a-z_]+\.py", tree))
-    there = {path.name for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")}
-    assert len(names) >= 15 and names <= there
-    assert set(re.findall(r"^    ([a-z_]+)/", tree, re.M)) == FOLDERS
+    floors: list[str] = []
+    named = set()
+    for line in tree.splitlines():
+        found = re.match(r"( +)([\w.]+/?) ", line + " ")
+        assert found, line
+        floor = (len(found[1]) - 4) // 2
+        floors[floor:] = [found[2].rstrip("/")]
+        path = "/".join(floors)
+        assert (ROOT / path).is_dir() if found[2].endswith("/") else (ROOT / path).is_file(), path
+        named.add(path)
+    code = {
+        str(file.parent.relative_to(ROOT))
+        for folder in ("engine", "workbench", "pages")
+        for file in (ROOT / folder).rglob("*.py")
+    }
+    within_a_line = {"engine/compute/evaluation/attacks"}
+    assert code - within_a_line <= named
+    assert {path for path in named if "/" not in path} == FOLDERS
 
 
 def test_every_picture_and_link_of_the_readme_exists():
@@ -45,7 +60,7 @@ def test_the_top_level_folders_are_the_agreed_ones():
 
 
 def test_every_spec_field_has_a_place_in_the_form():
-    parts = (ROOT / "workbench" / name for name in ("train_parts.py", "data_part.py", "checks.py"))
+    parts = (ROOT / "workbench" / "train" / name for name in ("parts.py", "data.py", "checks.py"))
     text = "".join(path.read_text() for path in parts)
     assert {path for path in flat(RunSpec()) if f'"{path}"' not in text} == set()
 

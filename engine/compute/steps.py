@@ -4,11 +4,7 @@ from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 Given = TypeVar("Given")
-
-
 Told = TypeVar("Told")
-
-
 Result = TypeVar("Result")
 
 

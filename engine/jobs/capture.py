@@ -152,7 +152,7 @@ def _captured_rows(
     # Row limits of the run are about training; here the request's own limit holds.
     data = request.data.model_copy(update={"circuit_breaker_rows": 0, "retain_rows": 0, "heldout_rows": 0})
     prompts: list[Prompt] = []
-    for label, source in _sides(data):
+    for label, source in sides(data):
         everything = read_prompts(source, label=label, answer_field=data.answer_field)
         found = [_of_split(everything, data, label, split, request.seed) for split in request.splits]
         share = -(-request.prompts_per_side // len(request.splits))
@@ -182,5 +182,6 @@ def fitting(model: LoadedModel, row: Row) -> Row:
     return row
 
 
-def _sides(data: DataSpec) -> list[tuple[Label, str]]:
+def sides(data: DataSpec) -> list[tuple[Label, str]]:
+    """Both labels with the source of their prompts."""
     return [("harmful", data.circuit_breaker), ("benign", data.retain)]

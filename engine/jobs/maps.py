@@ -15,7 +15,7 @@ from engine.compute.training.reroute import BlockSpace
 from engine.compute.training.rows import Row, encode
 from engine.compute.training.sources import read_prompts
 from engine.device import Tools
-from engine.jobs.capture import Job, _sides, state_of
+from engine.jobs.capture import Job, sides, state_of
 from engine.records.captures.capture import Capture, capture_folder, read_capture, state_step
 from engine.records.captures.projections import (
     ExaminationRequest,
@@ -86,7 +86,7 @@ def tokens_job(payload: dict[str, Any], tools: Tools) -> Job:
 def _one_row(model: LoadedModel, capture: Capture, prompt_id: str, answers: Path) -> Generator[Event, None, Row]:
     data = capture.index.request.data
     captured = next((one for one in capture.index.prompts if one.id == prompt_id), None)
-    for label, source in _sides(data):
+    for label, source in sides(data):
         for prompt in read_prompts(source, label=label, answer_field=data.answer_field):
             if captured and (prompt.label, prompt.text) == (captured.label, captured.text):
                 seed = capture.index.request.seed

@@ -15,6 +15,7 @@ from engine.compute.training.rows import Row, encode
 from engine.compute.training.sources import read_prompts
 from engine.compute.training.train import Rows, train
 from engine.device import Tools, adapter_name
+from engine.jobs.capture import sides
 from engine.jobs.filming import filming
 from engine.records.conversation import Label
 from engine.records.events import ControlEvent, Event, ProbeAnswer, ProbeResult, Progress
@@ -82,7 +83,7 @@ def _rows(
 ) -> Generator[Event, None, tuple[Rows, list[Prompt]]]:
     """Training, validation and test rows of both sides, elicited in one go."""
     chosen: dict[tuple[Split, Label], list[Prompt]] = {}
-    for label, source in _sources(spec):
+    for label, source in sides(spec.data):
         prompts = read_prompts(source, label=label, answer_field=spec.data.answer_field)
         for split in ("train", "validation", "test"):
             has_split = any(prompt.split == split for prompt in prompts)
@@ -148,7 +149,3 @@ def _keep_adapter(model: LoadedModel, name: str, run: Run) -> None:
     save_adapter(model, name, temporary)
     shutil.rmtree(run.adapter_folder, ignore_errors=True)
     temporary.rename(run.adapter_folder)
-
-
-def _sources(spec: RunSpec) -> list[tuple[Label, str]]:
-    return [("harmful", spec.data.circuit_breaker), ("benign", spec.data.retain)]

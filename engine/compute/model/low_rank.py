@@ -2,7 +2,7 @@
 over memory. Knows nothing of losses, rows or steps.
 
 PEFT adds the low-rank part to a layer's output as tensors of their own, forward and backward: on two cores a quarter of
-a step. Here the products write into what is there already. tests/compute/test_low_rank.py holds both equal.
+a step. Here the products write into what is there already. tests/compute/model/test_low_rank.py holds both equal.
 """
 
 from collections.abc import Iterator

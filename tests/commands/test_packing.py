@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from test_representations import QUICK, trained
+from test_capturing import QUICK, trained
 
 from engine.__main__ import main
 from engine.commands.pack import DIGEST, digests, pack_run
