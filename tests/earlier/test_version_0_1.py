@@ -1,0 +1,120 @@
+"""Records written by version 0.1 still open: keys, digests and token ids are the ones that version wrote down.
+
+version_0_1/ holds two runs of a random model of two blocks (one finished, one stopped at step 3 of 6), with a chat, an
+answered set, an evaluation, captures, maps, cards and caches. The model itself is made anew from its seed.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from making import write_tiny_model
+from safetensors.torch import load_file
+
+from engine.compute.evaluation.runner import Memory, memory_file
+from engine.compute.model.load import load_model, model_fingerprint
+from engine.compute.model.text import conversation_tokens, prefill_tokens
+from engine.desk.queue import Queue
+from engine.records.captures.capture import capture_folder, read_capture, run_captures
+from engine.records.captures.projections import (
+    ExaminationRequest,
+    ProjectionRequest,
+    TokenRequest,
+    examination_file,
+    projection_file,
+    read_examination,
+    read_projection,
+    read_token_view,
+    token_file,
+)
+from engine.records.chats.chat import open_chat
+from engine.records.chats.sets import open_set
+from engine.records.conversation import Turn
+from engine.records.evaluation.findings import read_evaluations, read_samples
+from engine.records.runs import open_run
+from engine.records.settings import ROOT, read_settings
+from engine.records.spec import RunSpec, read_spec
+from engine.worker import Worker, owned
+
+HERE = Path(__file__).parent / "version_0_1"
+WRITTEN = json.loads((HERE / "expected.json").read_text())
+
+
+@pytest.fixture
+def earlier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Settings of a copy of what version 0.1 left. Its specs name files relative to the working folder."""
+    shutil.copytree(HERE, tmp_path, dirs_exist_ok=True)
+    write_tiny_model(tmp_path / "tiny" / "model")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WORKBENCH_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path / "cache"))
+    return read_settings()
+
+
+def test_digests_of_specs_and_presets_are_the_same(earlier):
+    assert open_run(earlier.runs, WRITTEN["finished"]).spec().digest == WRITTEN["spec_digest"]
+    assert RunSpec().digest == WRITTEN["default_digest"]
+    presets = {name: read_spec(ROOT / "sample_data" / "presets" / f"{name}.json").digest for name in ("default",)}
+    assert presets["default"] == WRITTEN["presets"]["default"]
+
+
+def test_chats_and_sets_open_with_all_that_was_said(earlier):
+    chat = open_chat(earlier, WRITTEN["chat"])
+    exchange, reply = chat.exchange(0), chat.reply(0)
+    assert [str(column.model_state) for column in exchange.columns] == [
+        "base",
+        WRITTEN["finished"],
+        f"{WRITTEN['finished']}@4",
+    ]
+    assert [column.dose for column in exchange.columns] == [1.0, 0.5, 1.0]
+    assert exchange.user == "hello" and exchange.prefill == "Sure" and exchange.system == "be brief"
+    assert reply.answered is not None and len(reply.trips) == 3 and len(reply.verdicts) == 3
+    rows = open_set(earlier, WRITTEN["set"]).rows()
+    assert len(rows) == 2 and all(len(row.answers) == 2 for row in rows)
+
+
+def test_evaluations_captures_and_what_was_made_of_them_open(earlier):
+    run = open_run(earlier.runs, WRITTEN["finished"])
+    (found,) = read_evaluations(run, earlier)
+    assert found.key == WRITTEN["plan_key"] and found.attacks["prefill"].base.n == 3
+    assert read_samples(run, earlier, found.key)
+    capture = read_capture(capture_folder(earlier, run.id, WRITTEN["capture_key"]))
+    assert capture is not None and capture.steps == [4, 6] and len(run_captures(earlier, run.id)) == 2
+    index = capture.index
+    assert index.request.key == WRITTEN["capture_key"]
+    shared = {"run_id": run.id, "key": index.key, "digest": index.digest}
+    map_file = projection_file(capture, ProjectionRequest(**shared, states=index.states, block=1))
+    assert map_file.name == WRITTEN["projection_file"] and read_projection(map_file) is not None
+    blocks_file = examination_file(capture, ExaminationRequest(**shared, state="step-000006"))
+    assert blocks_file.name == WRITTEN["examination_file"] and read_examination(blocks_file) is not None
+    request = TokenRequest(**shared, prompt_id=index.prompts[0].id, state="step-000006")
+    tokens_file = token_file(capture, request)
+    assert tokens_file.name == WRITTEN["token_file"] and read_token_view(tokens_file) is not None
+
+
+def test_the_queue_file_opens(earlier):
+    assert [job.id for job in Queue(earlier.desk).newest("train")] == [2, 1]
+
+
+def test_text_has_the_same_token_ids_and_the_model_the_same_fingerprint(earlier):
+    model = load_model(open_run(earlier.runs, WRITTEN["finished"]).spec().model, earlier)
+    talk = [("system", "be brief"), ("user", "hello"), ("assistant", "hi"), ("user", "why?")]
+    turns = [Turn(role=role, content=content) for role, content in talk]  # type: ignore[arg-type]
+    assert conversation_tokens(model, turns) == WRITTEN["conversation_ids"]
+    assert prefill_tokens(model, turns, "Sure, here is ") == WRITTEN["prefill_ids"]
+    assert model_fingerprint(model) == WRITTEN["fingerprint"]
+    memory = Memory(memory_file(earlier.cache / "evaluations", model, None))
+    assert memory.attempts and memory.verdicts
+
+
+def test_a_stopped_run_goes_on_to_what_the_unbroken_one_became(earlier):
+    stopped, finished = (open_run(earlier.runs, WRITTEN[name]) for name in ("stopped", "finished"))
+    with owned(earlier):
+        Queue(earlier.desk).submit("train", run_id=stopped.id)
+        Worker(earlier).serve(until=lambda: stopped.record().status in ("finished", "failed"))
+    assert stopped.record().status == "finished", stopped.record().error
+    resumed, unbroken = (load_file(run.adapter_folder / "adapter_model.safetensors") for run in (stopped, finished))
+    for name, weights in unbroken.items():
+        torch.testing.assert_close(resumed[name], weights, rtol=1e-4, atol=1e-5)
