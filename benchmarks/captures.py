@@ -14,7 +14,7 @@ from engine.compute.geometry.film import Film
 from engine.compute.model.adapters import attach_adapter, remove_adapter
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.training.base_states import row_batch
+from engine.compute.training.base_activations import row_batch
 from engine.records.captures.capture import BASE
 from engine.records.settings import read_settings
 from engine.records.spec import build_spec, resolve_blocks
@@ -35,14 +35,14 @@ def measure(repeats: int) -> list[Row]:
     return [
         Row(
             "capture: output_hidden_states of all blocks",
-            {"prompts a second": len(rows) / slow, "MiB of states": len(rows) * 96 * 31 * mebibytes},
+            {"prompts a second": len(rows) / slow, "MiB of activations": len(rows) * 96 * 31 * mebibytes},
         ),
         Row(
             "capture: two blocks, two token choices, written to disk",
             {
                 "prompts a second": len(rows) / fast,
                 "times as fast": slow / fast,
-                "MiB of states": len(rows) * 2 * 2 * mebibytes,
+                "MiB of activations": len(rows) * 2 * 2 * mebibytes,
             },
         ),
         _share_of_training(model, repeats),

@@ -17,7 +17,7 @@ from engine.records.spec import ModelSpec, build_spec
 
 TOKENS = 48
 SHIPPED = sorted(path.parent.name for path in (SAMPLE_DATA / "runs").glob("*/spec.json"))
-COLUMNS = (Column(state="base"), *(Column(state=run) for run in SHIPPED[:1]))
+COLUMNS = (Column(checkpoint="base"), *(Column(checkpoint=run) for run in SHIPPED[:1]))
 
 
 def measure(repeats: int) -> list[Row]:
@@ -83,7 +83,7 @@ def _ask(settings: Settings, queue: Queue) -> tuple[float, float]:
             tokens = sum(map(len, reply.answers)) - said
             rate = tokens / (time.perf_counter() - first)
             # What it measures of its answers would slow the next chat down.
-            while (job := queue.job(job_id)) is not None and job.state in ("queued", "running"):
+            while (job := queue.job(job_id)) is not None and job.status in ("queued", "running"):
                 time.sleep(0.02)
             return first - clicked, rate
         time.sleep(0.005)

@@ -13,7 +13,7 @@ from engine.compute.model.adapters import attach_adapter, remove_adapter
 from engine.compute.model.generation import Ask, answer, generate
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.mixed import RowState
+from engine.compute.model.mixed import Voice
 from engine.compute.model.text import chat_text, prompt_tokens
 from engine.records.chats.chat import Sampling
 from engine.records.prompts import read_source
@@ -23,7 +23,7 @@ from engine.records.spec import AdapterSpec, ModelSpec
 TOKENS = 32
 PROMPTS = 4
 ADAPTED = range(8, 20)
-STATES = (RowState(), RowState("benchmark"))
+VOICES = (Voice(), Voice("benchmark"))
 
 Answers = list[list[int]]
 
@@ -38,9 +38,9 @@ def measure(repeats: int) -> list[Row]:
             for prompt in read_source("sample:benign", label="benign")[:PROMPTS]
         ]
         ways: dict[str, Callable[[Sequence[int]], Answers]] = {
-            "one after the other, peft": lambda ids: [_peft(model, ids, state) for state in STATES],
-            "one after the other, this engine": lambda ids: [_mixed(model, ids, [state])[0] for state in STATES],
-            "one batch, this engine": lambda ids: _mixed(model, ids, STATES),
+            "one after the other, peft": lambda ids: [_peft(model, ids, voice) for voice in VOICES],
+            "one after the other, this engine": lambda ids: [_mixed(model, ids, [voice])[0] for voice in VOICES],
+            "one batch, this engine": lambda ids: _mixed(model, ids, VOICES),
         }
         seconds: dict[str, list[float]] = {name: [] for name in ways}
         same: list[bool] = []
@@ -71,8 +71,8 @@ def measure(repeats: int) -> list[Row]:
     return rows
 
 
-def _peft(model: LoadedModel, ids: Sequence[int], state: RowState) -> list[int]:
-    steps = generate(model, [ids], new_tokens=TOKENS, adapter=state.adapter)
+def _peft(model: LoadedModel, ids: Sequence[int], voice: Voice) -> list[int]:
+    steps = generate(model, [ids], new_tokens=TOKENS, adapter=voice.adapter)
     while True:
         try:
             next(steps)
@@ -80,9 +80,9 @@ def _peft(model: LoadedModel, ids: Sequence[int], state: RowState) -> list[int]:
             return end.value[0]
 
 
-def _mixed(model: LoadedModel, ids: Sequence[int], states: Sequence[RowState]) -> Answers:
-    said: Answers = [[] for _ in states]
-    for step in answer(model, [Ask(ids, state) for state in states], Sampling(new_tokens=TOKENS)):
+def _mixed(model: LoadedModel, ids: Sequence[int], voices: Sequence[Voice]) -> Answers:
+    said: Answers = [[] for _ in voices]
+    for step in answer(model, [Ask(ids, voice) for voice in voices], Sampling(new_tokens=TOKENS)):
         for row, token in zip(said, step or (), strict=False):
             if token is not None:
                 row.append(token)

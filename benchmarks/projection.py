@@ -28,7 +28,7 @@ def measure(repeats: int) -> list[Row]:
             plain = _wait(in_child("benchmarks.projection.plain_umap", COUNT, phase="projecting", message=""))
             rows.append(Row("projection: plain umap-learn of the same, without figures", {"seconds": plain}))
             figures["times as fast"] = plain / seconds
-        name = f"projection: {method} of {COUNT} x {WIDTH}, base and one state, figures included"
+        name = f"projection: {method} of {COUNT} x {WIDTH}, base and one checkpoint, figures included"
         rows.append(Row(name, figures))
     end_child()
     return rows
@@ -36,7 +36,7 @@ def measure(repeats: int) -> list[Row]:
 
 def timed(method: Method, count: int) -> float:
     """Seconds of one map; in the child."""
-    base, harmful = _states(count)
+    base, harmful = _activations(count)
     groups = Groups(harmful, ~harmful, np.arange(count) > 0.8 * count)
     started = time.perf_counter()
     project({"base": base, "step-000010": base + 0.1}, groups, method=method, dimensions=2, seed=0)
@@ -44,17 +44,17 @@ def timed(method: Method, count: int) -> float:
 
 
 def plain_umap(count: int) -> float:
-    """Seconds of umap-learn with its usual settings on both states; in the child."""
+    """Seconds of umap-learn with its usual settings on both checkpoints; in the child."""
     from umap import UMAP
 
-    base, _ = _states(count)
+    base, _ = _activations(count)
     started = time.perf_counter()
     UMAP(random_state=0).fit_transform(np.concatenate([base, base + 0.1]))
     return time.perf_counter() - started
 
 
-def _states(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """States, and which of them are harmful."""
+def _activations(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Activations, and which of them are harmful."""
     base = np.random.default_rng(0).normal(size=(count, WIDTH)).astype(np.float32)
     harmful = np.arange(count) < count // 2
     base[harmful, :5] += 1

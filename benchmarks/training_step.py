@@ -3,7 +3,7 @@
 On the processor with the bundled model, 8 + 8 rows of 96 tokens; on one GPU at the Llama-3-8B shape with random
 weights, 16 + 16 rows with the length mix of the published data. The floor is the arithmetic that no implementation can
 leave out, at the speed of a large matrix product here: 6 operations a parameter and real token (forward of the base
-model, forward and backward of the adapted one), 4 where the base states are kept. On a processor that multiplies
+model, forward and backward of the adapted one), 4 where the base activations are kept. On a processor that multiplies
 bfloat16, this engine's gradients do so (`engine/compute/low_rank.py`): then the floor is given at both speeds.
 """
 
@@ -142,7 +142,7 @@ def side_rows(label: Label, lengths: Sequence[int] = (TOKENS,) * SIDE_ROWS) -> l
 
 
 def engine_steps(model: LoadedModel, spec: RunSpec, harmful: list, benign: list) -> Iterator[StepResult]:
-    """One step after another of a real run; its base states are kept before the first."""
+    """One step after another of a real run; its base activations are kept before the first."""
     events = train(
         model=model,
         name=f"engine-{spec.blocks.adapted}",
@@ -219,7 +219,7 @@ def _kinds(case: Case) -> dict[str, Callable[[], PublishedStep | Callable[[], Lo
         "published compute, padded to the longest row": partial(published, tokens=longest),
     }
     for blocks in filter(None, (case.whole, case.upper)):
-        name = f"this engine, adapters on blocks {blocks}, base states kept"
+        name = f"this engine, adapters on blocks {blocks}, base activations kept"
         kinds[name] = partial(_engine, case, small_spec(blocks, case.targets, rows=len(case.harmful)))
     return kinds
 

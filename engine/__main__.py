@@ -208,7 +208,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("spec", metavar="SPEC.json", help="a spec file, or a preset's name such as quick")
         command.add_argument("--name", default="", help="a name for the run")
     add("runs", runs, "list the runs").add_argument("--json", action="store_true", help="as JSON")
-    capture_command.add_arguments(add("capture", capture, "capture a run's states beside the base model's"))
+    capture_command.add_arguments(add("capture", capture, "capture a run's activations beside the base model's"))
     evaluate_command.add_arguments(add("evaluate", evaluate, "attack a run's circuit breaker and judge the answers"))
     sweep_command.add_arguments(
         add("sweep", sweep_command.sweep, "train a grid of specs, evaluate each, tabulate what came out")

@@ -1,6 +1,6 @@
 """The base model in memory and the adapters attached to it: one owner, many jobs. Knows nothing of queues.
 
-A job acquires the base model and attaches the states it needs; what it holds is given back when it ends.
+A job acquires the base model and attaches the checkpoints it needs; what it holds is given back when it ends.
 """
 
 import os
@@ -20,9 +20,9 @@ from engine.compute.model.bundled import bundled_folder
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.training.checkpoints import read_adapter_weights
+from engine.records.checkpoints import Checkpoint
 from engine.records.errors import ModelError, RunError
 from engine.records.events import Event, Progress
-from engine.records.model_states import ModelState
 from engine.records.runs import Run, open_run
 from engine.records.settings import ROOT, Settings
 from engine.records.spec import BUNDLED_MODEL, ModelSpec, resolve_blocks
@@ -33,12 +33,12 @@ Acquire = Callable[[ModelSpec], Generator[Event, None, LoadedModel]]
 
 
 class Tools(NamedTuple):
-    """What a job may use. `acquire(spec)` loads the base model; `attached(model, state)` gives the adapter's name,
+    """What a job may use. `acquire(spec)` loads the base model; `attached(model, checkpoint)` gives the adapter's name,
     None for the base model."""
 
     settings: Settings
     acquire: Acquire
-    attached: Callable[[LoadedModel, ModelState], AbstractContextManager[str | None]]
+    attached: Callable[[LoadedModel, Checkpoint], AbstractContextManager[str | None]]
 
 
 @dataclass
@@ -81,26 +81,28 @@ class Device:
         self.holders.discard(job_id)
 
     @contextmanager
-    def attached(self, model: LoadedModel, state: ModelState) -> Iterator[str | None]:
-        """The adapter of a state under the name it has in memory; a few idle ones are kept for the next job.
+    def attached(self, model: LoadedModel, checkpoint: Checkpoint) -> Iterator[str | None]:
+        """The adapter of a checkpoint under the name it has in memory; a few idle ones are kept for the next job.
 
         Raises RunError when the run or that checkpoint is gone, ModelError when it does not fit the model.
         """
-        if state.is_base:
+        if checkpoint.is_base:
             yield None
             return
-        run = open_run(self.settings.runs, state.run_id)
+        run = open_run(self.settings.runs, checkpoint.run_id)
         living = adapter_name(run)
-        if state.step is None and has_adapter(model, living):
+        if checkpoint.step is None and has_adapter(model, living):
             yield living
             return
-        key = f"{state} {_stamp(run, state)}"
+        key = f"{checkpoint} {_stamp(run, checkpoint)}"
         if key not in self._attached:
             self._make_room(model, IDLE_ADAPTERS - 1)
-            name = f"state-{len(self._attached)}-{living}-{'final' if state.step is None else state.step}"
+            name = (
+                f"checkpoint-{len(self._attached)}-{living}-{'final' if checkpoint.step is None else checkpoint.step}"
+            )
             while has_adapter(model, name):
                 name += "x"
-            _attach(model, name, run, state)
+            _attach(model, name, run, checkpoint)
             self._attached[key] = _Attached(name)
         held = self._attached[key]
         self._attached.move_to_end(key)
@@ -140,23 +142,23 @@ def adapter_name(run: Run) -> str:
     return f"run-{run.id}".replace(".", "-")
 
 
-def _stamp(run: Run, state: ModelState) -> int:
-    """When the state's weights were written: a run that was resumed has others under the same name."""
-    folder = run.adapter_folder if state.step is None else run.checkpoint_folder(state.step)
-    file = folder / ("adapter_model.safetensors" if state.step is None else "adapter.safetensors")
+def _stamp(run: Run, checkpoint: Checkpoint) -> int:
+    """When the checkpoint's weights were written: a run that was resumed has others under the same name."""
+    folder = run.adapter_folder if checkpoint.step is None else run.checkpoint_folder(checkpoint.step)
+    file = folder / ("adapter_model.safetensors" if checkpoint.step is None else "adapter.safetensors")
     try:
         return file.stat().st_mtime_ns
     except OSError:
-        what = "no finished adapter" if state.step is None else f"no checkpoint of step {state.step}"
+        what = "no finished adapter" if checkpoint.step is None else f"no checkpoint of step {checkpoint.step}"
         raise RunError(f"Run {run.id} has {what}: it was deleted, or the run did not get that far.") from None
 
 
-def _attach(model: LoadedModel, name: str, run: Run, state: ModelState) -> None:
-    if state.step is None:
+def _attach(model: LoadedModel, name: str, run: Run, checkpoint: Checkpoint) -> None:
+    if checkpoint.step is None:
         load_adapter(model, name, run.adapter_folder)
         return
     spec = run.spec()
-    weights = read_adapter_weights(run.checkpoint_folder(state.step))
+    weights = read_adapter_weights(run.checkpoint_folder(checkpoint.step))
     attach_adapter(model, name, spec.adapter, resolve_blocks(spec, model.card.block_count).adapted, seed=0)
     try:
         with torch.no_grad():
@@ -164,4 +166,6 @@ def _attach(model: LoadedModel, name: str, run: Run, state: ModelState) -> None:
                 parameter.copy_(weights[key.replace(f".{name}.", f".{adapter_name(run)}.")].to(parameter))
     except (KeyError, RuntimeError) as error:
         remove_adapter(model, name)
-        raise RunError(f"The checkpoint of step {state.step} does not fit run {run.id}: delete its folder.") from error
+        raise RunError(
+            f"The checkpoint of step {checkpoint.step} does not fit run {run.id}: delete its folder."
+        ) from error

@@ -123,7 +123,7 @@ class Worker:
                 if task.run is None and task.job.kind not in UNREPEATED:
                     # Nobody's failure: the next worker goes on with it.
                     with suppress(RunError):
-                        self.queue.finish(task.job.id, state="queued")
+                        self.queue.finish(task.job.id, status="queued")
             beat.join(timeout=5)
             with suppress(WorkbenchError):
                 self.queue.beat(status="dead", ended=True)
@@ -273,7 +273,7 @@ class Worker:
             log.error("%s", traceback.format_exc())
             status, message = "failed", str(error)
         self._finish_job(
-            task, message if status == "failed" else "", state="cancelled" if status == "cancelled" else ""
+            task, message if status == "failed" else "", status="cancelled" if status == "cancelled" else ""
         )
         if task.run is None:
             return
@@ -297,9 +297,9 @@ class Worker:
             task, "failed", message=message, error=message, ended=time.time(), step=task.step, seconds=task.seconds
         )
 
-    def _finish_job(self, task: Task, error: str, *, state: str = "") -> None:
+    def _finish_job(self, task: Task, error: str, *, status: str = "") -> None:
         self.device.release(task.job.id)
-        self.unfinished[task.job.id] = (error, state)
+        self.unfinished[task.job.id] = (error, status)
         with suppress(RunError):
             self._save_unsaved()
 
@@ -321,8 +321,8 @@ class Worker:
     def _save_unsaved(self) -> None:
         """Write what a full disk has refused so far. Jobs first: a job that is not marked as done would be taken for
         the next one that asks to resume the run."""
-        for job_id, (error, state) in list(self.unfinished.items()):
-            self.queue.finish(job_id, error=error, state=state)
+        for job_id, (error, status) in list(self.unfinished.items()):
+            self.queue.finish(job_id, error=error, status=status)
             del self.unfinished[job_id]
         for run_id, changes in list(self.unsaved.items()):
             with suppress(WorkbenchError):
@@ -387,9 +387,9 @@ def owned(settings: Settings):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            state = Queue(settings.desk).worker()
+            other = Queue(settings.desk).worker()
             raise WorkerError(
-                f"Another worker (process {state.pid} on {state.host or 'this machine'}) owns {settings.runs}: "
+                f"Another worker (process {other.pid} on {other.host or 'this machine'}) owns {settings.runs}: "
                 "use it (`python -m engine submit`), end it, or choose another folder with --runs."
             ) from error
         yield

@@ -1,4 +1,6 @@
-"""Representations: harmful and benign states before and after rerouting (?run=ID&capture=KEY&tab=...&block=...)."""
+"""Representations: harmful and benign activations before and after rerouting
+(?run=ID&capture=KEY&tab=...&block=...).
+"""
 
 from collections.abc import Callable
 
@@ -170,7 +172,7 @@ def _empty(run: Run | None) -> None:
             if not list_runs(settings().runs):
                 st.page_link(places()["train"], label="Or set up the first run", icon=":material/model_training:")
         elif run.record().status in ACTIVE:
-            st.markdown("**This run has captured nothing yet.** The first states are kept soon after it begins.")
+            st.markdown("**This run has captured nothing yet.** The first activations are kept soon after it begins.")
         elif captured_steps(run):
             st.markdown("**This run has no capture.** Its weights are kept: choose steps above and capture them.")
         else:
@@ -185,7 +187,7 @@ def _empty(run: Run | None) -> None:
 def _watch(capture: Capture) -> None:
     """While a run trains its capture grows: say so, and leave it to the user when to draw anew."""
     newest = read_capture(capture.folder)
-    more = len(newest.index.states) - len(capture.index.states) if newest else 0
+    more = len(newest.index.checkpoints) - len(capture.index.checkpoints) if newest else 0
     if more > 0 and st.button(
         f"{more} newer step{'s' * (more > 1)} captured: show", key="newer_steps", icon=":material/refresh:"
     ):

@@ -92,7 +92,7 @@ def readers(folder: Path) -> dict[str, Reader]:
     )  # fmt: skip
     sample = Sample(attack="direct", side="base", prompt="p", answer="a", word="complied")
     evaluation_file = write_evaluation(run, settings, evaluation, [sample])
-    columns = (Column(state="base"), Column(state=run.id))
+    columns = (Column(checkpoint="base"), Column(checkpoint=run.id))
     chat = new_chat(settings, columns)
     chat.ask(Exchange(turn=0, model=ModelSpec(), columns=columns, user="hello"))
     chat.append(0, Pieces(columns=(("a",), ("b",))))

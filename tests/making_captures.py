@@ -13,9 +13,9 @@ from engine.records.captures.capture import (
     CaptureIndex,
     CaptureRequest,
     TokenChoice,
+    checkpoint_name,
     read_capture,
     shards,
-    state_name,
     write_answers,
     write_index,
 )
@@ -48,7 +48,7 @@ def write_capture(
     base = {block: generator.normal(size=(count, width)).astype(np.float32) for block in blocks}
     for block in blocks:
         base[block][is_harmful] += 2
-    states = [BASE, *map(state_name, steps)]
+    states = [BASE, *map(checkpoint_name, steps)]
     for step in (0, *steps):
         columns: dict[str, np.ndarray] = {}
         for block in blocks:
@@ -72,7 +72,7 @@ def write_capture(
                     name: np.ascontiguousarray(values[tokens_part if name.startswith("every/") else part])
                     for name, values in columns.items()
                 },
-                folder / f"{BASE if step == 0 else state_name(step)}.{number:03d}.safetensors",
+                folder / f"{BASE if step == 0 else checkpoint_name(step)}.{number:03d}.safetensors",
             )
     spaces = {f"mean/{block}": base[block].mean(0) for block in blocks}
     spaces |= {f"deviation/{block}": base[block].std(0) for block in blocks}
@@ -105,7 +105,7 @@ def write_map(capture: Capture, request: ProjectionRequest, figures: MapFigures)
     """A map whose coordinates are the first dimensions of the vectors."""
     points = {
         state: capture.vectors(state, request.tokens, request.block)[:, : request.dimensions]
-        for state in capture.index.states
+        for state in capture.index.checkpoints
     }
     about = {
         "states": list(points),

@@ -19,8 +19,8 @@ def test_all_kinds_of_step_compute_the_same_losses(checkpointing):
     assert [row.name.partition(": ")[2] for row in rows] == [
         "published compute, padded to 64",
         "published compute, padded to the longest row",
-        "this engine, adapters on blocks 0-2, base states kept",
-        "this engine, adapters on blocks 1-2, base states kept",
+        "this engine, adapters on blocks 0-2, base activations kept",
+        "this engine, adapters on blocks 1-2, base activations kept",
     ]
     for row in rows:
         assert row.figures["real tokens a second"] == pytest.approx(113 / row.figures["s"])

@@ -4,15 +4,15 @@ import pytest
 import torch
 from making import drain
 
-from engine.compute.model.activations import block_states
+from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted, has_adapter, remove_adapter
-from engine.compute.training.base_states import row_batch
+from engine.compute.training.base_activations import row_batch
 from engine.compute.training.train import train
 from engine.device import IDLE_ADAPTERS, Device, adapter_name
 from engine.jobs.training import _keep_adapter
+from engine.records.checkpoints import BASE_MODEL, Checkpoint, parse_checkpoint, run_checkpoints
 from engine.records.errors import RunError
 from engine.records.events import CheckpointResult
-from engine.records.model_states import BASE_STATE, ModelState, parse_state, run_states
 from engine.records.runs import create_run
 from engine.records.spec import resolve_blocks
 
@@ -41,27 +41,32 @@ def trained(settings, tiny_model, tiny_spec, tiny_rows):
 
 def states(model, rows, name):
     with torch.no_grad(), adapted(model, name):
-        return block_states(model, row_batch(model, rows.harmful), [1]).outputs[1]
+        return block_activations(model, row_batch(model, rows.harmful), [1]).outputs[1]
 
 
 def test_each_checkpoint_and_the_finished_adapter_are_as_they_were(trained, settings, tiny_model, tiny_rows):
     run, seen = trained
     device = Device(settings, tiny_model)
-    assert run_states(run) == [ModelState(run.id, 2), ModelState(run.id, 4), ModelState(run.id, 6), ModelState(run.id)]
-    for state in run_states(run):
+    assert run_checkpoints(run) == [
+        Checkpoint(run.id, 2),
+        Checkpoint(run.id, 4),
+        Checkpoint(run.id, 6),
+        Checkpoint(run.id),
+    ]
+    for state in run_checkpoints(run):
         with device.attached(tiny_model, state) as name:
             torch.testing.assert_close(states(tiny_model, tiny_rows, name), seen[state.step or 6])
     assert not torch.allclose(seen[2], seen[6])
-    with device.attached(tiny_model, BASE_STATE) as name:
+    with device.attached(tiny_model, BASE_MODEL) as name:
         assert name is None
 
 
 def test_few_idle_adapters_stay_in_memory_and_none_in_use_is_removed(trained, settings, tiny_model):
     run, _ = trained
     device = Device(settings, tiny_model)
-    with device.attached(tiny_model, ModelState(run.id, 2)) as held:
+    with device.attached(tiny_model, Checkpoint(run.id, 2)) as held:
         for _ in range(3):
-            for state in run_states(run):
+            for state in run_checkpoints(run):
                 with device.attached(tiny_model, state) as name:
                     assert has_adapter(tiny_model, name) and has_adapter(tiny_model, held)
     assert len(tiny_model.peft_model.peft_config) <= IDLE_ADAPTERS
@@ -70,9 +75,9 @@ def test_few_idle_adapters_stay_in_memory_and_none_in_use_is_removed(trained, se
 def test_a_state_that_is_gone_is_named(trained, settings, tiny_model):
     run, _ = trained
     device = Device(settings, tiny_model)
-    with pytest.raises(RunError, match="no checkpoint of step 3"), device.attached(tiny_model, ModelState(run.id, 3)):
+    with pytest.raises(RunError, match="no checkpoint of step 3"), device.attached(tiny_model, Checkpoint(run.id, 3)):
         pass
-    with pytest.raises(RunError, match="no run 'gone'"), device.attached(tiny_model, ModelState("gone")):
+    with pytest.raises(RunError, match="no run 'gone'"), device.attached(tiny_model, Checkpoint("gone")):
         pass
 
 
@@ -88,10 +93,10 @@ def test_another_model_waits_until_nobody_holds_the_present_one(settings, tiny_m
 
 @pytest.mark.parametrize("text", ["base", "20260101-000000-abcdef", "20260101-000000-abcdef@40"])
 def test_a_state_reads_back_from_its_text(text):
-    assert str(parse_state(text)) == text
+    assert str(parse_checkpoint(text)) == text
 
 
 @pytest.mark.parametrize("text", ["", "@4", "run@", "run@x", "base@3"])
 def test_other_text_names_no_state(text):
     with pytest.raises(RunError, match="names no model"):
-        parse_state(text)
+        parse_checkpoint(text)

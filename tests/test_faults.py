@@ -207,7 +207,7 @@ def test_a_damaged_adapter_fails_what_needs_it_with_a_message(settings, tiny_spe
     while worker.turn():
         pass
     ended = worker.queue.job(job)
-    assert ended is not None and ended.state == "failed"
+    assert ended is not None and ended.status == "failed"
     assert "adapter" in ended.error and "Something unexpected" not in ended.error
 
 
@@ -311,5 +311,5 @@ def test_running_out_of_memory_fails_the_job_and_the_worker_goes_on(settings, mo
     while worker.turn():
         pass
     ended = worker.queue.job(job)
-    assert ended is not None and ended.state == "failed" and "Memory ran out" in ended.error
+    assert ended is not None and ended.status == "failed" and "Memory ran out" in ended.error
     assert run.record().status == "finished"

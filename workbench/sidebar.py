@@ -1,9 +1,9 @@
-"""The sidebar: the worker's state with its button, and settings of this screen."""
+"""The sidebar: the worker's status with its button, and settings of this screen."""
 
 import streamlit as st
 
 from engine.desk.launch import ensure_worker, restart_worker
-from engine.desk.queue import WorkerState
+from engine.desk.queue import WorkerStatus
 from engine.records.errors import RunError
 from engine.records.files import read_tail
 from engine.records.runs import open_run
@@ -15,7 +15,7 @@ from workbench.kit.words import plain
 
 def sidebar() -> None:
     _start_worker_once(str(settings().runs))
-    _worker_state()
+    _worker_status()
     st.toggle(
         "Blur harmful text",
         value=True,
@@ -33,10 +33,10 @@ def _start_worker_once(runs: str) -> None:
 
 @st.fragment(run_every=2)
 @catching
-def _worker_state() -> None:
+def _worker_status() -> None:
     worker = queue().worker()
     badge = WORKER_BADGES.get(worker.status, WORKER_BADGES["dead"])
-    with st.container(key="worker_state", gap="small"):
+    with st.container(key="worker_status", gap="small"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.markdown("**Worker**", width="content")
             st.badge(badge.word, icon=badge.icon, color=badge.colour)
@@ -60,7 +60,7 @@ def _worker_state() -> None:
             _log_tail()
 
 
-def _doing(worker: WorkerState) -> str:
+def _doing(worker: WorkerStatus) -> str:
     """What it does, with the run's name where it has one."""
     words = {
         "describe_model": "reads a model's facts",
@@ -69,7 +69,7 @@ def _doing(worker: WorkerState) -> str:
         "project": "makes a map",
         "examine": "examines the blocks",
         "tokens": "compares tokens",
-        "capture": "captures states",
+        "capture": "captures activations",
         "chat": "answers",
         "answer_set": "answers a prompt set",
         "dose_curve": "measures doses",

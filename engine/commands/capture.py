@@ -1,4 +1,4 @@
-"""`python -m engine capture`: capture the states of a run, or of a base model alone, in the foreground."""
+"""`python -m engine capture`: capture the activations of a run, or of a base model alone, in the foreground."""
 
 import argparse
 import sys
@@ -8,9 +8,9 @@ from typing import get_args
 from pydantic import ValidationError
 
 from engine.records.captures.capture import CaptureRequest, TokenChoice, capture_folder
+from engine.records.checkpoints import run_checkpoints
 from engine.records.errors import SpecError
 from engine.records.events import Progress
-from engine.records.model_states import run_states
 from engine.records.runs import open_run
 from engine.records.settings import Settings
 from engine.records.spec import ModelSpec
@@ -52,7 +52,7 @@ def _request(options: argparse.Namespace, settings: Settings) -> CaptureRequest:
     else:
         run = open_run(settings.runs, options.run)
         spec, last = run.spec(), run.record().step
-        steps = sorted({last if state.step is None else state.step for state in run_states(run)})
+        steps = sorted({last if checkpoint.step is None else checkpoint.step for checkpoint in run_checkpoints(run)})
         if options.steps:
             steps = [_number(text) for text in options.steps.split(",")]
         content |= {"run_id": run.id, "model": spec.model, "data": spec.data, "steps": steps, "seed": spec.seed}

@@ -22,7 +22,7 @@ from engine.records.settings import Settings
 
 
 def evaluate(options: argparse.Namespace, settings: Settings) -> int:
-    """Evaluate one state of a run; figures go to --json, a summary to standard output."""
+    """Evaluate one checkpoint of a run; figures go to --json, a summary to standard output."""
     plan = _plan(options)
     out = Path(options.json) if options.json else None
     if out:
@@ -95,7 +95,7 @@ def summary(evaluation: Evaluation) -> str:
 def _plan(options: argparse.Namespace) -> EvaluationPlan:
     try:
         return EvaluationPlan(
-            state=options.run,
+            checkpoint=options.run,
             harmful=options.harmful,
             benign=options.benign,
             abilities=tuple(dict.fromkeys(options.ability or ())),

@@ -1,6 +1,6 @@
 """`python -m engine pack`: copy a finished run into a folder fit for sharing, such as sample_data/runs.
 
-Left out: what models answered to harmful prompts, optimizer states, checkpoints, names of machines. Captured vectors
+Left out: what models answered to harmful prompts, optimizer moments, checkpoints, names of machines. Captured vectors
 are kept in half precision, of as many captured steps as fit. digest.json holds the SHA-256 of every file.
 """
 
@@ -78,8 +78,8 @@ def _pack_capture(source: Path, target: Path, most_bytes: int) -> None:
     capture = read_capture(source)
     assert capture is not None
     target.mkdir(parents=True)
-    kept = _kept_states(capture, most_bytes)
-    dropped = set(capture.index.states) - set(kept)
+    kept = _kept_checkpoints(capture, most_bytes)
+    dropped = set(capture.index.checkpoints) - set(kept)
     for path in sorted(source.glob("*.safetensors")):
         if path.name.partition(".")[0] in dropped:
             continue
@@ -91,22 +91,23 @@ def _pack_capture(source: Path, target: Path, most_bytes: int) -> None:
         )
     index = capture.index
     if dropped:
-        index = index.model_copy(update={"states": kept, "digest": f"{len(kept)}-{index.digest}"})
+        index = index.model_copy(update={"checkpoints": kept, "digest": f"{len(kept)}-{index.digest}"})
     write_index(target, index)
 
 
-def _kept_states(capture: Capture, most_bytes: int) -> tuple[str, ...]:
+def _kept_checkpoints(capture: Capture, most_bytes: int) -> tuple[str, ...]:
     """The base model, the last step, and of the steps between as many as fit, evenly."""
-    states = capture.index.states
+    checkpoints = capture.index.checkpoints
     # Half precision: half of what the vectors take now.
     each = max(
-        sum(path.stat().st_size for path in capture.folder.glob(f"{state}.*.safetensors")) // 2 for state in states
+        sum(path.stat().st_size for path in capture.folder.glob(f"{checkpoint}.*.safetensors")) // 2
+        for checkpoint in checkpoints
     )
     room = max(2, most_bytes // max(1, each))
-    if room >= len(states):
-        return states
-    chosen = np.linspace(0, len(states) - 1, room).round().astype(int)
-    return tuple(states[place] for place in dict.fromkeys(chosen.tolist()))
+    if room >= len(checkpoints):
+        return checkpoints
+    chosen = np.linspace(0, len(checkpoints) - 1, room).round().astype(int)
+    return tuple(checkpoints[place] for place in dict.fromkeys(chosen.tolist()))
 
 
 def _without_answers(event: AnyEvent) -> AnyEvent:

@@ -2,7 +2,7 @@
 
 GRID.json:  {"base": "default" or a spec file or a spec, "grid": {"loss.retain_weight": [10, 30], ...},
              "points": [{"schedule.alpha": 3}, ...]  (optional: further single points),
-             "evaluate": {"attacks": ["direct", "prefill"], "limit": 24, ...}  (any field of a plan but its state)}
+             "evaluate": {"attacks": ["direct", "prefill"], "limit": 24, ...}  (any field of a plan but its checkpoint)}
 
 A point that was trained before in this runs folder (the same spec, nothing changed by hand while it trained) is not
 trained again. Exit codes: 0 done, 1 some point failed or it was interrupted, 2 the grid is wrong.
@@ -135,13 +135,13 @@ def _spec(base: Any, point: dict[str, Any]) -> RunSpec:
     return build_spec(content, name=f"the point {json.dumps(point)}")
 
 
-def _plan(state: str, asked: dict[str, Any]) -> EvaluationPlan:
+def _plan(checkpoint: str, asked: dict[str, Any]) -> EvaluationPlan:
     attacks = asked.get("attacks", ["direct", "prefill"])
     if not isinstance(attacks, list):
         raise SpecError(f'\'evaluate\', attacks must be a list such as ["direct", "prefill"], not {attacks!r:.60}.')
     try:
         return EvaluationPlan.model_validate(
-            asked | {"state": state, "attacks": [parse_attack(str(one)) for one in attacks]}
+            asked | {"state": checkpoint, "attacks": [parse_attack(str(one)) for one in attacks]}
         )
     except ValidationError as error:
         problem = error.errors()[0]
@@ -178,11 +178,11 @@ def _followed(settings: Settings, queue: Queue, run: Run, asked: dict[str, Any])
         return f"{record.status}. {record.error}".strip(), None
     plan = _plan(run.id, asked)
     job = queue.submit("evaluate", run_id=run.id, payload=plan.model_dump(mode="json"))
-    while (state := queue.job(job)) is not None and state.state in ("queued", "running"):
+    while (checkpoint := queue.job(job)) is not None and checkpoint.status in ("queued", "running"):
         _alive(queue)
         time.sleep(POLL_SECONDS)
     found = next((one for one in read_evaluations(run, settings) if one.key == plan.key), None)
-    return (state.error if state else "") or ("" if found else "the evaluation gave no result"), found
+    return (checkpoint.error if checkpoint else "") or ("" if found else "the evaluation gave no result"), found
 
 
 def _alive(queue: Queue) -> None:

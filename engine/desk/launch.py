@@ -6,21 +6,21 @@ import subprocess
 import sys
 import time
 
-from engine.desk.queue import Queue, WorkerState
+from engine.desk.queue import Queue, WorkerStatus
 from engine.records.errors import WorkerError
 from engine.records.files import storage_error
 from engine.records.settings import ROOT, Settings
 
 
-def ensure_worker(settings: Settings) -> WorkerState:
+def ensure_worker(settings: Settings) -> WorkerStatus:
     """The living worker of this runs folder; one is started, detached, if there is none.
 
     The worker outlives the caller: it has a session of its own and writes to its own log.
     """
     queue = Queue(settings.desk)
-    state = queue.worker()
-    if state.alive:
-        return state
+    worker = queue.worker()
+    if worker.alive:
+        return worker
     environment = os.environ | {
         "WORKBENCH_CACHE": str(settings.cache),
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
@@ -44,11 +44,11 @@ def ensure_worker(settings: Settings) -> WorkerState:
     return queue.worker()
 
 
-def restart_worker(settings: Settings) -> WorkerState:
+def restart_worker(settings: Settings) -> WorkerStatus:
     """End the worker (its running job becomes interrupted and can be resumed) and start a new one."""
-    state = Queue(settings.desk).worker()
-    if state.alive:
-        end_worker(state.pid)
+    worker = Queue(settings.desk).worker()
+    if worker.alive:
+        end_worker(worker.pid)
     return ensure_worker(settings)
 
 

@@ -76,7 +76,7 @@ class Job(NamedTuple):
     run_id: str
     payload: dict[str, Any]
     priority: int
-    state: str
+    status: str
     error: str
 
 
@@ -86,7 +86,7 @@ class ControlRequest(NamedTuple):
     value: float | None
 
 
-class WorkerState(NamedTuple):
+class WorkerStatus(NamedTuple):
     """What the screen knows of the worker. status: dead, starting, idle, busy, or hung (alive, but without a step)."""
 
     status: Literal["dead", "starting", "idle", "busy", "hung"]
@@ -140,11 +140,11 @@ class Queue:
         jobs = [_job(row) for row in rows]
         return sorted(jobs, key=lambda job: (job.priority, job.id))
 
-    def finish(self, job_id: int, *, error: str = "", state: str = "") -> None:
-        """Mark a job as done, as failed where there is an error, or as the given state (cancelled)."""
+    def finish(self, job_id: int, *, error: str = "", status: str = "") -> None:
+        """Mark a job as done, as failed where there is an error, or as the given status (cancelled)."""
         with self._open() as database:
-            state = state or ("failed" if error else "done")
-            database.execute("UPDATE jobs SET state = ?, error = ? WHERE id = ?", (state, error, job_id))
+            status = status or ("failed" if error else "done")
+            database.execute("UPDATE jobs SET state = ?, error = ? WHERE id = ?", (status, error, job_id))
 
     def job(self, job_id: int) -> Job | None:
         with self._open() as database:
@@ -210,25 +210,25 @@ class Queue:
             database.execute("DELETE FROM controls")
         return [ControlRequest(*row) for row in rows]
 
-    def beat(self, **state: Any) -> None:
+    def beat(self, **about: Any) -> None:
         """The worker's sign of life, replaced about once a second."""
-        content = {"pid": os.getpid(), "host": socket.gethostname(), "beat": time.time(), **state}
+        content = {"pid": os.getpid(), "host": socket.gethostname(), "beat": time.time(), **about}
         write_whole(self.desk / "worker.json", json.dumps(content))
 
-    def worker(self) -> WorkerState:
+    def worker(self) -> WorkerStatus:
         """The worker as the screen should show it. A process that is gone is dead at once on the same host."""
         try:
             content = json.loads((self.desk / "worker.json").read_text())
             pid, host, beat = int(content["pid"]), content["host"], float(content["beat"])
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
-            return WorkerState("dead")
+            return WorkerStatus("dead")
         gone = host == socket.gethostname() and not _process_exists(pid)
         patience = STARTING_SECONDS if content.get("status") == "starting" else STALE_SECONDS
         if gone or content.get("ended") or abs(time.time() - beat) > patience:
-            return WorkerState("dead", pid=pid, host=host)
+            return WorkerStatus("dead", pid=pid, host=host)
         known = {key: content[key] for key in ("device", "doing", "run_id", "started", "machine") if key in content}
         runs = tuple(content.get("runs", ()))
-        return WorkerState(content.get("status", "idle"), pid=pid, host=host, runs=runs, **known)
+        return WorkerStatus(content.get("status", "idle"), pid=pid, host=host, runs=runs, **known)
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -252,8 +252,8 @@ class Queue:
 
 
 def _job(row: tuple) -> Job:
-    number, kind, run_id, payload, priority, state, error = row
-    return Job(number, kind, run_id, json.loads(payload), priority, state, error)
+    number, kind, run_id, payload, priority, status, error = row
+    return Job(number, kind, run_id, json.loads(payload), priority, status, error)
 
 
 def _process_exists(pid: int) -> bool:
@@ -263,11 +263,11 @@ def _process_exists(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return _state(pid) != "Z"
+    return _process_letter(pid) != "Z"
 
 
-def _state(pid: int) -> str:
-    """The process state letter on Linux ('Z' has ended and waits for its parent), '' elsewhere."""
+def _process_letter(pid: int) -> str:
+    """The letter of a process on Linux ('Z' has ended and waits for its parent), '' elsewhere."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (OSError, IndexError):

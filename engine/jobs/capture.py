@@ -1,4 +1,6 @@
-"""Capturing states, and maps, examinations and token views made of them. Knows nothing of the queue or of screens."""
+"""Capturing activations, and maps, examinations and token views made of them. Knows nothing of the queue or of
+screens.
+"""
 
 import hashlib
 import json
@@ -21,16 +23,16 @@ from engine.records.captures.capture import (
     CaptureIndex,
     CaptureRequest,
     capture_folder,
+    checkpoint_name,
+    checkpoint_step,
     read_capture,
-    state_name,
-    state_step,
     write_answers,
     write_index,
 )
+from engine.records.checkpoints import Checkpoint
 from engine.records.conversation import Label
 from engine.records.errors import DataError, RunError
 from engine.records.events import Event
-from engine.records.model_states import ModelState
 from engine.records.prompts import Prompt, Split, select
 from engine.records.runs import Run, open_run
 from engine.records.spec import DataSpec, parse_blocks, resolve_blocks
@@ -62,15 +64,15 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
         # A prompt file changed under its name: vectors of other prompts are of no use.
         known = None
     # What is torn is captured again.
-    there = {state for state in known.index.states if known.holds(state)} if known else set()
+    there = {checkpoint for checkpoint in known.index.checkpoints if known.holds(checkpoint)} if known else set()
     if BASE not in there:
         known, there = None, set()
     with ExitStack() as stack:
         wanted: dict[str, str | None] = {} if BASE in there else {BASE: None}
         for step in request.steps:
-            if run and state_name(step) not in there:
-                state = state_of(run, step)
-                wanted[state_name(step)] = stack.enter_context(tools.attached(model, state))
+            if run and checkpoint_name(step) not in there:
+                checkpoint = checkpoint_of(run, step)
+                wanted[checkpoint_name(step)] = stack.enter_context(tools.attached(model, checkpoint))
         if not wanted:
             return
         yield from film.prepare()
@@ -78,7 +80,7 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
             film.write_spaces(folder)
             write_answers(folder, answers)
         yield from film.take(folder, wanted)
-    states = {*there, *wanted}
+    checkpoints = {*there, *wanted}
     write_index(
         folder,
         CaptureIndex(
@@ -94,8 +96,10 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
             tokens=request.tokens,
             position=request.position,
             prompts=prompts,
-            states=tuple(sorted(states, key=lambda state: (state != BASE, state_step(state)))),
-            digest=f"{len(states)}-{max(map(state_step, states))}-{_contents(prompts, answers)}",
+            checkpoints=tuple(
+                sorted(checkpoints, key=lambda checkpoint: (checkpoint != BASE, checkpoint_step(checkpoint)))
+            ),
+            digest=f"{len(checkpoints)}-{max(map(checkpoint_step, checkpoints))}-{_contents(prompts, answers)}",
         ),
     )
 
@@ -114,10 +118,10 @@ def _whole(folder: Path) -> Capture | None:
         return None
 
 
-def state_of(run: Run, step: int) -> ModelState:
+def checkpoint_of(run: Run, step: int) -> Checkpoint:
     """The checkpoint of a step, or the finished adapter when the step is the run's last one."""
     finished = step == run.record().step and not run.checkpoint_folder(step).is_dir()
-    return ModelState(run.id, None if finished else step)
+    return Checkpoint(run.id, None if finished else step)
 
 
 def described(prompts: list[Prompt], rows: list[Row]) -> tuple[CapturedPrompt, ...]:

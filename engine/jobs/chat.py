@@ -9,7 +9,7 @@ from engine.compute.evaluation.judges import judge_answers
 from engine.compute.geometry.trip import trip
 from engine.compute.model.generation import Ask, answer
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.mixed import RowState
+from engine.compute.model.mixed import Voice
 from engine.compute.model.text import Speaker, conversation_tokens, prefill_tokens
 from engine.device import Tools
 from engine.jobs.known_answers import run_spaces
@@ -41,14 +41,14 @@ def chat_job(payload: dict[str, Any], tools: Tools) -> Job:
     try:
         model = yield from tools.acquire(exchange.model)
         with ExitStack() as stack:
-            states = [
-                RowState(stack.enter_context(tools.attached(model, column.model_state)), column.dose)
+            voices = [
+                Voice(stack.enter_context(tools.attached(model, column.checkpoint)), column.dose)
                 for column in exchange.columns
             ]
-            texts = [_Text(model, chat, number, index) for index in range(len(states))]
+            texts = [_Text(model, chat, number, index) for index in range(len(voices))]
             if not payload.get("measure"):
-                yield from _answer(model, chat, number, texts, states)
-            yield from _measure(model, chat, number, texts, states, tools)
+                yield from _answer(model, chat, number, texts, voices)
+            yield from _measure(model, chat, number, texts, voices, tools)
     except Exception as error:  # Whatever it was, the chat must say that it broke off.
         said = str(error) if isinstance(error, WorkbenchError) else f"{type(error).__name__}; see the worker's log"
         chat.append(number, Failed(message=said))
@@ -70,7 +70,7 @@ class _Text:
 
 
 def _answer(
-    model: LoadedModel, chat: Chat, number: int, texts: Sequence[_Text], states: Sequence[RowState]
+    model: LoadedModel, chat: Chat, number: int, texts: Sequence[_Text], voices: Sequence[Voice]
 ) -> Generator[None, None, None]:
     """Write each token down as it comes, and at the end, or when stopped, what was said in all."""
     sampling = _within_context(model, chat.exchange(number), texts)
@@ -79,7 +79,7 @@ def _answer(
     reasons: list[Literal["end", "length", "stopped"]] = ["stopped"] * len(texts)
     started = time.monotonic()
     first = 0.0
-    steps = answer(model, [Ask(text.ids, state) for text, state in zip(texts, states, strict=True)], sampling)
+    steps = answer(model, [Ask(text.ids, voice) for text, voice in zip(texts, voices, strict=True)], sampling)
 
     def answered() -> Answered:
         seconds = time.monotonic() - started
@@ -123,7 +123,7 @@ def _measure(
     chat: Chat,
     number: int,
     texts: Sequence[_Text],
-    states: Sequence[RowState],
+    voices: Sequence[Voice],
     tools: Tools,
 ) -> Job:
     """Along each column's text, the cosine between the base model and a rerouted one; then a word on each answer."""
@@ -136,9 +136,9 @@ def _measure(
         if other is None or not (text.prefill or said):
             continue
         yield Progress(phase="measuring", message="Where the breaker trips")
-        run = open_run(tools.settings.runs, exchange.columns[other].model_state.run_id)
+        run = open_run(tools.settings.runs, exchange.columns[other].checkpoint.run_id)
         spaces = yield from run_spaces(model, run, tools.settings)
-        cosines = yield from trip(model, [*text.ids, *said], states[other], spaces)
+        cosines = yield from trip(model, [*text.ids, *said], voices[other], spaces)
         shown = cosines[:, len(text.prompt) :]
         chat.append(
             number,
@@ -162,9 +162,9 @@ def _measure(
 
 def _against(columns: Sequence[Column], index: int) -> int | None:
     """The column whose adapter the base model is compared with along the text of column `index`."""
-    if not columns[index].model_state.is_base:
+    if not columns[index].checkpoint.is_base:
         return index
-    return next((other for other, column in enumerate(columns) if not column.model_state.is_base), None)
+    return next((other for other, column in enumerate(columns) if not column.checkpoint.is_base), None)
 
 
 def _pieces(model: LoadedModel, text: _Text, said: Sequence[int]) -> tuple[str, ...]:

@@ -4,22 +4,22 @@ from collections.abc import Generator
 from typing import Any
 
 from engine.compute.geometry.trip import answer_losses
-from engine.compute.model.mixed import RowState
+from engine.compute.model.mixed import Voice
 from engine.device import Tools
 from engine.jobs.known_answers import known_rows
 from engine.records.chats.doses import DOSES, DoseCurve, write_dose_curve
+from engine.records.checkpoints import parse_checkpoint
 from engine.records.conversation import Label
 from engine.records.events import Event, Progress
-from engine.records.model_states import parse_state
 from engine.records.runs import open_run
 
 ROWS = 6
 
 
 def dose_curve_job(payload: dict[str, Any], tools: Tools) -> Generator[Event | None, None, None]:
-    """Write the card of one state's dose curve."""
-    state = parse_state(payload["state"])
-    run = open_run(tools.settings.runs, state.run_id)
+    """Write the card of one checkpoint's dose curve."""
+    checkpoint = parse_checkpoint(payload["state"])
+    run = open_run(tools.settings.runs, checkpoint.run_id)
     spec = run.spec()
     model = yield from tools.acquire(spec.model)
     sides: tuple[Label, Label] = ("harmful", "benign")
@@ -27,11 +27,11 @@ def dose_curve_job(payload: dict[str, Any], tools: Tools) -> Generator[Event | N
     for label in sides:
         rows[label] = yield from known_rows(model, spec, tools.settings, split="test", label=label, limit=ROWS)
     losses: dict[Label, list[float]] = {label: [] for label in sides}
-    with tools.attached(model, state) as name:
+    with tools.attached(model, checkpoint) as name:
         for number, dose in enumerate(DOSES):
             yield Progress(phase="measuring", done=number, total=len(DOSES), message="Loss against dose")
             for label in sides:
-                found = yield from answer_losses(model, rows[label], RowState(name, dose))
+                found = yield from answer_losses(model, rows[label], Voice(name, dose))
                 losses[label].append(sum(found) / len(found))
     curve = DoseCurve(
         doses=DOSES,

@@ -1,4 +1,4 @@
-"""Evaluating one state of a run: attacks on both models, losses, kept abilities, and the report that is written.
+"""Evaluating one checkpoint of a run: attacks on both models, losses, kept abilities, and the report that is written.
 
 The run's weights are only read. Knows nothing of the queue or of other jobs.
 """
@@ -16,6 +16,7 @@ from engine.compute.model.text import decode, request_ids, text_ids
 from engine.device import Tools
 from engine.jobs.abilities import measure_abilities
 from engine.jobs.subjects import Subject, attacked, subject_of
+from engine.records.checkpoints import Checkpoint, parse_checkpoint
 from engine.records.conversation import Label
 from engine.records.errors import RunError
 from engine.records.evaluation.attacks import ATTACKS
@@ -33,7 +34,6 @@ from engine.records.evaluation.findings import (
 from engine.records.evaluation.plan import ABILITIES, AttackChoice, EvaluationPlan
 from engine.records.evaluation.rows import EvaluationRow, need_package_file, read_rows, style_of
 from engine.records.events import Event, Progress
-from engine.records.model_states import ModelState, parse_state
 from engine.records.runs import ACTIVE, Run, open_run
 from engine.records.settings import Settings
 
@@ -64,9 +64,9 @@ _tickets: list[object] = []
 
 def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Evaluation]:
     settings = tools.settings
-    state = parse_state(plan.state)
-    run = open_run(settings.runs, state.run_id)
-    _need_still(run, state)
+    checkpoint = parse_checkpoint(plan.checkpoint)
+    run = open_run(settings.runs, checkpoint.run_id)
+    _need_still(run, checkpoint)
     rows: dict[Label, list[EvaluationRow]] = {
         "harmful": read_rows(plan.harmful, label="harmful", settings=settings, limit=plan.limit),
         "benign": read_rows(plan.benign, label="benign", settings=settings, limit=plan.limit),
@@ -75,10 +75,10 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
     started = time.monotonic()
     model = yield from tools.acquire(run.spec().model)
     # It may have been resumed while the model was waited for.
-    _need_still(run, state)
+    _need_still(run, checkpoint)
     judge = _judge(plan, settings)
     found: dict[tuple[str, Side], list[Outcome]] = {}
-    with tools.attached(model, state) as adapter:
+    with tools.attached(model, checkpoint) as adapter:
         subjects = [subject_of(side, model, adapter, settings) for side in SIDES]
         for subject in subjects:
             for choice in _with_direct(plan):
@@ -94,7 +94,7 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
             losses[label] = yield from _losses(label, found[name, "base"], subjects)  # type: ignore[index,arg-type]
     evaluation = Evaluation(
         key=plan.key,
-        run=str(state),
+        run=str(checkpoint),
         harmful=_name(plan.harmful),
         benign=_name(plan.benign),
         judge=judge.identity,
@@ -116,8 +116,8 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
     return evaluation
 
 
-def _need_still(run: Run, state: ModelState) -> None:
-    if state.step is None and run.record().status in ACTIVE - {"queued"}:
+def _need_still(run: Run, checkpoint: Checkpoint) -> None:
+    if checkpoint.step is None and run.record().status in ACTIVE - {"queued"}:
         raise RunError(f"Run {run.id} is in training, its weights still move: evaluate a checkpoint, {run.id}@STEP.")
 
 

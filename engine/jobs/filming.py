@@ -14,9 +14,9 @@ from engine.records.captures.capture import (
     CaptureIndex,
     CaptureRequest,
     TokenChoice,
+    checkpoint_name,
+    checkpoint_step,
     read_capture,
-    state_name,
-    state_step,
     write_answers,
     write_index,
 )
@@ -50,7 +50,7 @@ def filming(
     film = Film(model, chosen, blocks=wanted, entry_block=blocks.first_adapted, tokens=TOKENS)
     folder = run.representations_folder / TRAINING
 
-    def index(states: set[str]) -> CaptureIndex:
+    def index(checkpoints: set[str]) -> CaptureIndex:
         return CaptureIndex(
             run_id=run.id,
             key=TRAINING,
@@ -65,8 +65,10 @@ def filming(
             adapted=blocks.adapted,
             tokens=TOKENS,
             prompts=described([known[row.label, row.prompt_id] for row in chosen], chosen),
-            states=tuple(sorted(states, key=lambda state: (state != BASE, state_step(state)))),
-            digest=f"{len(states)}-{max(map(state_step, states))}",
+            checkpoints=tuple(
+                sorted(checkpoints, key=lambda checkpoint: (checkpoint != BASE, checkpoint_step(checkpoint)))
+            ),
+            digest=f"{len(checkpoints)}-{max(map(checkpoint_step, checkpoints))}",
         )
 
     def capture(step: int) -> Generator[Event | None, None, Event]:
@@ -75,15 +77,19 @@ def filming(
             yield from film.prepare()
         before = read_capture(folder)
         # What a resumed run had captured beyond its checkpoint is captured anew when it gets there.
-        there = {state for state in before.index.states if state_step(state) <= step} if before else set()
-        states: dict[str, str | None] = {state_name(step): name} if step else {}
+        there = (
+            {checkpoint for checkpoint in before.index.checkpoints if checkpoint_step(checkpoint) <= step}
+            if before
+            else set()
+        )
+        checkpoints: dict[str, str | None] = {checkpoint_name(step): name} if step else {}
         if BASE not in there:
             film.write_spaces(folder)
             answers = (decode(model, row.ids[row.response_start :]) for row in chosen)
             write_answers(folder, dict(zip((one.id for one in index({BASE}).prompts), answers, strict=True)))
-            states = {BASE: None, **states}
-        yield from film.take(folder, states)
-        write_index(folder, index(there | set(states)))
+            checkpoints = {BASE: None, **checkpoints}
+        yield from film.take(folder, checkpoints)
+        write_index(folder, index(there | set(checkpoints)))
         return CapturedResult(step=step, key=TRAINING, seconds=time.monotonic() - started)
 
     return capture

@@ -41,7 +41,7 @@ def known_rows(
 def run_spaces(
     model: LoadedModel, run: Run, settings: Settings
 ) -> Generator[Event | None, None, dict[int, BlockSpace]]:
-    """Mean and deviation of the base states at every block over prompts and answers of both sides of a run."""
+    """Mean and deviation of the base activations at every block over prompts and answers of both sides of a run."""
     file = _spaces_file(run, settings)
     rows: list[Row] = []
     if not has_spaces(model, file):

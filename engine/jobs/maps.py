@@ -15,8 +15,8 @@ from engine.compute.training.reroute import BlockSpace
 from engine.compute.training.rows import Row, encode
 from engine.compute.training.sources import read_prompts
 from engine.device import Tools
-from engine.jobs.capture import Job, sides, state_of
-from engine.records.captures.capture import Capture, capture_folder, read_capture, state_step
+from engine.jobs.capture import Job, checkpoint_of, sides
+from engine.records.captures.capture import Capture, capture_folder, checkpoint_step, read_capture
 from engine.records.captures.projections import (
     ExaminationRequest,
     ProjectionRequest,
@@ -48,7 +48,7 @@ def examine_job(payload: dict[str, Any], tools: Tools) -> Job:
     """Examine every block, in a process of its own."""
     request = ExaminationRequest.model_validate(payload)
     folder = capture_folder(tools.settings, request.run_id, request.key)
-    progress = _progress_file(tools, folder / f"examine-{request.state}")
+    progress = _progress_file(tools, folder / f"examine-{request.checkpoint}")
     yield from _in_child("examine", folder, request, progress, phase="examining")
 
 
@@ -62,7 +62,7 @@ def tokens_job(payload: dict[str, Any], tools: Tools) -> Job:
     row = yield from _one_row(model, capture, request.prompt_id, tools.settings.answers)
     run = open_run(tools.settings.runs, request.run_id)
     blocks, spaces = capture.index.blocks, _spaces(folder, capture.index.blocks, model.device)
-    with tools.attached(model, state_of(run, state_step(request.state))) as adapter:
+    with tools.attached(model, checkpoint_of(run, checkpoint_step(request.checkpoint))) as adapter:
         if adapter is None:
             raise ComputeError("The base model is compared with itself here: choose a step of the run.")
         cosine, before, after = compare_tokens(model, row, adapter, blocks, spaces)
@@ -116,7 +116,7 @@ def _in_child(
     function: str, folder: Path, request: ProjectionRequest | ExaminationRequest, progress: Path, *, phase: str
 ) -> Job:
     name = f"engine.compute.geometry.maps.{function}"
-    yield from in_child(name, folder, request, progress, phase=phase, message="Reading states", progress=progress)
+    yield from in_child(name, folder, request, progress, phase=phase, message="Reading activations", progress=progress)
 
 
 def _progress_file(tools: Tools, result: Path) -> Path:

@@ -1,4 +1,4 @@
-"""A whole prompt set answered by several states in the background, a batch of prompts at a time."""
+"""A whole prompt set answered by several models in the background, a batch of prompts at a time."""
 
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
@@ -8,7 +8,7 @@ from typing import Any
 from engine.compute.evaluation.judges import judge_answers
 from engine.compute.model.generation import Ask, answer
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.mixed import RowState
+from engine.compute.model.mixed import Voice
 from engine.compute.model.text import conversation_tokens, decode, prefill_tokens
 from engine.compute.steps import told
 from engine.compute.training.sources import read_prompts
@@ -40,11 +40,11 @@ def answer_set_job(payload: dict[str, Any], tools: Tools) -> Job:
         batch = left[start : start + size]
         # Anew for each batch: a run that trains may end meanwhile, and is then asked as it ended.
         with ExitStack() as stack:
-            states = [
-                RowState(stack.enter_context(tools.attached(model, column.model_state)), column.dose)
+            voices = [
+                Voice(stack.enter_context(tools.attached(model, column.checkpoint)), column.dose)
                 for column in request.columns
             ]
-            steps = _answer(model, answers, request, batch, states)
+            steps = _answer(model, answers, request, batch, voices)
             yield from told(steps, partial(_progress, done, len(batch), total))
         done += len(batch)
     yield Progress(phase="answering", done=done, total=total)
@@ -59,7 +59,7 @@ def _answer(
     answers: AnswerSet,
     request: SetRequest,
     prompts: Sequence[Prompt],
-    states: Sequence[RowState],
+    voices: Sequence[Voice],
 ) -> Generator[float, None, None]:
     """Answer one batch and write its rows; yields how much of it is done, 0 to 1.
 
@@ -72,8 +72,8 @@ def _answer(
             prefill = prefill_tokens(model, turns, request.prefill)
             contexts.append(conversation_tokens(model, turns, reserved=len(prefill)))
         except WorkbenchError as error:
-            nothing = ("",) * len(states)
-            answers.append(_row(prompt, nothing, (NOT_ASKED,) * len(states), (str(error),) * len(states)))
+            nothing = ("",) * len(voices)
+            answers.append(_row(prompt, nothing, (NOT_ASKED,) * len(voices), (str(error),) * len(voices)))
             continue
         prefills.append(prefill)
         asked.append(prompt)
@@ -84,9 +84,9 @@ def _answer(
     room = limit - longest if limit else request.sampling.new_tokens
     sampling = request.sampling.model_copy(update={"new_tokens": min(request.sampling.new_tokens, room)})
     asks = [
-        Ask([*context, *prefill], state)
+        Ask([*context, *prefill], voice)
         for context, prefill in zip(contexts, prefills, strict=True)
-        for state in states
+        for voice in voices
     ]
     said: list[list[int]] = [[] for _ in asks]
     for step, tokens in enumerate(answer(model, asks, sampling)):
@@ -94,12 +94,12 @@ def _answer(
             if token is not None:
                 ids.append(token)
         yield min(1.0, step / sampling.new_tokens)
-    each = len(states)
+    each = len(voices)
     judging = judge_answers(
         model,
-        [context for context in contexts for _ in states],
+        [context for context in contexts for _ in voices],
         said,
-        prefills=[prefill for prefill in prefills for _ in states],
+        prefills=[prefill for prefill in prefills for _ in voices],
     )
     verdicts = yield from told(judging, lambda _: 1.0)
     for index, prompt in enumerate(asked):

@@ -18,7 +18,7 @@ class ModelError(WorkbenchError):
 
 
 class RunError(WorkbenchError):
-    """A run folder that is missing, unreadable or in the wrong state for what was asked."""
+    """A run folder that is missing, unreadable or in the wrong status for what was asked."""
 
 
 class WorkerError(WorkbenchError):

@@ -8,8 +8,8 @@ from engine.records.cards import ModelCard
 from engine.records.spec import RunSpec, resolve_blocks
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-# Of base states of rows that come back. A function of the machine's whole memory, not of what is free: a resumed run
-# must keep the same rows.
+# Of base activations of rows that come back. A function of the machine's whole memory, not of what is free: a resumed
+# run must keep the same rows.
 KEPT_BYTES = min(8 * 2**30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4)
 
 
@@ -35,7 +35,7 @@ def estimate(
 
     machine: {"flops_per_second": float} as the worker measured it. Rows: both sides together. prompt_tokens: mean
     length of a prompt. Time: 2 operations a parameter and token forwards and 2 backwards, since the weights stay as
-    they are; base states once a row; the opening that all prompts share not at all.
+    they are; base activations once a row; the opening that all prompts share not at all.
     Raises SpecError when the block lists do not fit the model.
     """
     blocks = resolve_blocks(spec, card.block_count)
@@ -61,8 +61,8 @@ def estimate(
     width = BYTES.get(card.dtype, 4)
     micro_tokens = min(step_tokens, spec.optimizer.tokens_per_micro_batch)
     activations = micro_tokens * depth * card.d_model * width * 34
-    states = rows * row_tokens * card.d_model * width * max(len(blocks.targets), len(blocks.retain)) / 2
-    memory = card.parameters * width + trained * 16 + activations + min(states, KEPT_BYTES)
+    kept = rows * row_tokens * card.d_model * width * max(len(blocks.targets), len(blocks.retain)) / 2
+    memory = card.parameters * width + trained * 16 + activations + min(kept, KEPT_BYTES)
 
     speed = machine.get("flops_per_second")
     training = eliciting = None

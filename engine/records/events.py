@@ -42,7 +42,8 @@ class StepResult(Event):
 class HeldoutResult(Event):
     """Held-out rows the training never sees. Cosines in the standardised space, per block as text keys.
 
-    cosine: mean over response tokens of harmful rows, base against rerouted states; 1 = nothing moved, 0 = turned away.
+    cosine: mean over response tokens of harmful rows, base against rerouted activations; 1 = nothing moved, 0 = turned
+    away.
     drift: mean over tokens of benign rows of the distance, divided by the block's mean centred norm.
     """
 
@@ -90,7 +91,7 @@ class CheckpointResult(Event):
 
 
 class CapturedResult(Event):
-    """The states of the probe set were captured after this many steps."""
+    """The activations of the probe set were captured after this many steps."""
 
     kind: Literal["captured"] = "captured"
     step: Whole

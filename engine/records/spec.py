@@ -157,8 +157,8 @@ class CaptureSpec(Part):
     probe_every: int = Field(25, ge=1, description="Steps between probe answers.")
     probe_prompts: int = Field(2, ge=0, le=16, description="Probe prompts per side.")
     probe_tokens: int = Field(32, ge=1, le=512, description="Length of a probe answer, in tokens.")
-    capture_every: int = Field(20, ge=0, description="Steps between captures of the probe set's states; 0: never.")
-    capture_prompts: int = Field(12, ge=0, le=500, description="Prompts per side whose states are captured.")
+    capture_every: int = Field(20, ge=0, description="Steps between captures of the probe set's activations; 0: never.")
+    capture_prompts: int = Field(12, ge=0, le=500, description="Prompts per side whose activations are captured.")
     checkpoint_every: int = Field(25, ge=1, description="Steps between checkpoints.")
     trackers: tuple[str, ...] = Field(
         (), description="Experiment trackers of accelerate, if installed: tensorboard, trackio, wandb."

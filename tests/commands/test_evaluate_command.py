@@ -69,7 +69,7 @@ def test_a_checkpoint_is_another_model_than_the_finished_adapter(
     trained: Run, rows: tuple[str, str], settings: Settings
 ):
     def found(state: str) -> float | None:
-        plan = EvaluationPlan(state=state, harmful=rows[0], benign=rows[1], new_tokens=4)
+        plan = EvaluationPlan(checkpoint=state, harmful=rows[0], benign=rows[1], new_tokens=4)
         _, evaluation = drain(evaluate(plan, Device(settings).tools(0)))
         assert evaluation.run == state
         return evaluation.loss["harmful"].rerouted
@@ -105,7 +105,7 @@ def test_an_evaluation_that_was_broken_off_asks_nothing_twice(
             return function(model, adapter, rows, options)
 
         monkeypatch.setitem(runner.ATTACK_FUNCTIONS, name, recorded)
-    plan = EvaluationPlan(state=trained.id, harmful=rows[0], benign=rows[1], new_tokens=4)
+    plan = EvaluationPlan(checkpoint=trained.id, harmful=rows[0], benign=rows[1], new_tokens=4)
     steps = evaluate(plan, Device(settings).tools(0))
     while ("prefill", 2) not in asked:
         next(steps)
@@ -124,7 +124,7 @@ def test_the_worker_evaluates_beside_training_and_a_cancel_leaves_no_report(
     trained: Run, rows: tuple[str, str], settings: Settings
 ):
     queue = Queue(settings.desk)
-    plan = EvaluationPlan(state=trained.id, harmful=rows[0], benign=rows[1], new_tokens=4)
+    plan = EvaluationPlan(checkpoint=trained.id, harmful=rows[0], benign=rows[1], new_tokens=4)
     with owned(settings):
         worker = Worker(settings)
         first = queue.submit("evaluate", run_id=trained.id, payload=plan.model_dump(mode="json"))
@@ -133,11 +133,11 @@ def test_the_worker_evaluates_beside_training_and_a_cancel_leaves_no_report(
         queue.cancel(first)
         while worker.turn():
             pass
-        assert queue.job(first).state == "cancelled" and not read_evaluations(trained, settings)
+        assert queue.job(first).status == "cancelled" and not read_evaluations(trained, settings)
         second = queue.submit("evaluate", run_id=trained.id, payload=plan.model_dump(mode="json"))
         while worker.turn():
             pass
-    assert queue.job(second).state == "done", queue.job(second).error
+    assert queue.job(second).status == "done", queue.job(second).error
     assert queue.progress(second).phase.startswith("loss")
     [found] = read_evaluations(trained, settings)
     assert len(read_samples(trained, settings, found.key)) == 2 * (1 + 2 * 2)
@@ -159,7 +159,7 @@ def test_two_evaluations_take_turns_so_that_the_base_model_is_asked_once(
     with owned(settings):
         worker = Worker(settings)
         for state in (trained.id, f"{trained.id}@2"):
-            plan = EvaluationPlan(state=state, harmful=rows[0], benign=rows[1], new_tokens=4)
+            plan = EvaluationPlan(checkpoint=state, harmful=rows[0], benign=rows[1], new_tokens=4)
             queue.submit("evaluate", run_id=trained.id, payload=plan.model_dump(mode="json"))
         while worker.turn() or worker.tasks:
             pass
@@ -169,14 +169,14 @@ def test_two_evaluations_take_turns_so_that_the_base_model_is_asked_once(
 
 def test_a_run_in_training_is_evaluated_at_a_checkpoint_alone(trained: Run, rows: tuple[str, str], settings: Settings):
     trained.update(status="running")
-    plan = EvaluationPlan(state=trained.id, harmful=rows[0], benign=rows[1], new_tokens=4)
+    plan = EvaluationPlan(checkpoint=trained.id, harmful=rows[0], benign=rows[1], new_tokens=4)
     with pytest.raises(RunError, match="its weights still move"):
         drain(evaluate(plan, Device(settings).tools(0)))
-    drain(evaluate(plan.model_copy(update={"state": f"{trained.id}@2"}), Device(settings).tools(0)))
+    drain(evaluate(plan.model_copy(update={"checkpoint": f"{trained.id}@2"}), Device(settings).tools(0)))
 
 
 def test_a_job_of_the_worker_reads_the_plan_as_json(trained: Run, rows: tuple[str, str], settings: Settings):
-    plan = EvaluationPlan(state=trained.id, harmful=rows[0], benign=rows[1], new_tokens=4, abilities=("speed",))
+    plan = EvaluationPlan(checkpoint=trained.id, harmful=rows[0], benign=rows[1], new_tokens=4, abilities=("speed",))
     drain(evaluate_job(json.loads(plan.model_dump_json()), Device(settings).tools(0)))
     [found] = read_evaluations(trained, settings)
     assert found.abilities[0].name == "speed" and (found.abilities[0].base or 0) > 0

@@ -53,17 +53,17 @@ def test_a_packed_run_keeps_adapter_curves_and_states_and_loses_harmful_answers(
 
 def test_of_a_long_film_as_many_steps_are_packed_as_fit(run, settings, tmp_path, monkeypatch):
     film = run_captures(settings, run.id)[0]
-    assert len(film.index.states) == 4
+    assert len(film.index.checkpoints) == 4
     each = (film.folder / "base.000.safetensors").stat().st_size
     others = run.folder / "adapter", run.folder / "spec.json", run.folder / "events.jsonl"
     size = sum(path.stat().st_size for one in others for path in ([one] if one.is_file() else one.iterdir()))
     monkeypatch.setattr("engine.commands.pack.MOST_BYTES", size + 2 * each)
     pack_run(run, tmp_path / run.id)
     packed = read_capture(tmp_path / run.id / "representations" / "training")
-    assert packed is not None and 2 <= len(packed.index.states) < 4
-    assert packed.index.states[0] == "base" and packed.index.states[-1] == film.index.states[-1]
-    assert all(packed.holds(state) for state in packed.index.states)
-    assert len(list(packed.folder.glob("step-*"))) == len(packed.index.states) - 1
+    assert packed is not None and 2 <= len(packed.index.checkpoints) < 4
+    assert packed.index.checkpoints[0] == "base" and packed.index.checkpoints[-1] == film.index.checkpoints[-1]
+    assert all(packed.holds(state) for state in packed.index.checkpoints)
+    assert len(list(packed.folder.glob("step-*"))) == len(packed.index.checkpoints) - 1
 
 
 def test_a_changed_byte_changes_the_digest(run, tmp_path):

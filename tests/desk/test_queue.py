@@ -30,12 +30,12 @@ def test_a_job_reports_how_far_it_is_and_can_be_cancelled_before_and_after_it_be
     queue.report(begun, Progress(phase="capturing", done=2, total=2))
     assert queue.progress(begun).done == 2
     queue.cancel(waiting)
-    assert queue.job(waiting).state == "cancelled"
+    assert queue.job(waiting).status == "cancelled"
     assert [job.id for job in queue.claim()] == [begun]
     queue.cancel(begun)
     assert queue.take_unwanted() == {waiting, begun} and queue.take_unwanted() == set()
-    queue.finish(begun, state="cancelled")
-    assert queue.job(begun).state == "cancelled"
+    queue.finish(begun, status="cancelled")
+    assert queue.job(begun).status == "cancelled"
 
 
 def test_a_waiting_job_is_not_doubled(tmp_path):
@@ -61,7 +61,7 @@ def test_a_finished_job_can_be_submitted_again(tmp_path):
     queue.claim()
     queue.finish(first, error="it broke")
     job = queue.job(first)
-    assert job is not None and (job.state, job.error) == ("failed", "it broke")
+    assert job is not None and (job.status, job.error) == ("failed", "it broke")
     assert queue.submit("train", run_id="a") != first
 
 

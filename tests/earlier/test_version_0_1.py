@@ -63,7 +63,7 @@ def test_digests_of_specs_and_presets_are_the_same(earlier):
 def test_chats_and_sets_open_with_all_that_was_said(earlier):
     chat = open_chat(earlier, WRITTEN["chat"])
     exchange, reply = chat.exchange(0), chat.reply(0)
-    assert [str(column.model_state) for column in exchange.columns] == [
+    assert [str(column.checkpoint) for column in exchange.columns] == [
         "base",
         WRITTEN["finished"],
         f"{WRITTEN['finished']}@4",
@@ -85,7 +85,7 @@ def test_evaluations_captures_and_what_was_made_of_them_open(earlier):
     index = capture.index
     assert index.request.key == WRITTEN["capture_key"]
     shared = {"run_id": run.id, "key": index.key, "digest": index.digest}
-    map_file = projection_file(capture, ProjectionRequest(**shared, states=index.states, block=1))
+    map_file = projection_file(capture, ProjectionRequest(**shared, states=index.checkpoints, block=1))
     assert map_file.name == WRITTEN["projection_file"] and read_projection(map_file) is not None
     blocks_file = examination_file(capture, ExaminationRequest(**shared, state="step-000006"))
     assert blocks_file.name == WRITTEN["examination_file"] and read_examination(blocks_file) is not None

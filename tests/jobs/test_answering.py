@@ -20,13 +20,13 @@ from engine.jobs.training import _keep_adapter
 from engine.records.chats.chat import Column, Exchange, Sampling, new_chat
 from engine.records.chats.doses import DOSES, dose_payload, read_dose_curve
 from engine.records.chats.sets import NOT_ASKED, SetRequest, new_set
+from engine.records.checkpoints import Checkpoint
 from engine.records.conversation import Turn
 from engine.records.errors import ModelError, RunError
-from engine.records.model_states import ModelState
 from engine.records.prompts import read_source
 from engine.records.runs import create_run
 
-BASE = Column(state="base")
+BASE = Column(checkpoint="base")
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def tools(settings, tiny_model, run):
 
 
 def ask(settings, run, user="harmful request number 3", **more):
-    columns = more.pop("columns", (BASE, Column(state=run.id)))
+    columns = more.pop("columns", (BASE, Column(checkpoint=run.id)))
     chat = new_chat(settings, columns)
     exchange = Exchange(model=run.spec().model, columns=columns, user=user, sampling=Sampling(new_tokens=12), **more)
     return chat, {"chat": chat.id, "exchange": chat.ask(exchange)}
@@ -62,7 +62,7 @@ def test_both_columns_answer_and_their_trips_and_verdicts_are_written(settings, 
     assert reply.answered.ids[0] != reply.answered.ids[1]
     assert [trip.column for trip in reply.trips] == [0, 1]
     for trip in reply.trips:
-        assert trip.against.state == run.id and trip.prefill == 4 and len(trip.pieces) == 16
+        assert str(trip.against.checkpoint) == run.id and trip.prefill == 4 and len(trip.pieces) == 16
         lower, upper = trip.cosines
         assert lower == pytest.approx([1.0] * 16, abs=1e-3)
         assert min(upper) < 0.9 and len(upper) == 16
@@ -71,7 +71,7 @@ def test_both_columns_answer_and_their_trips_and_verdicts_are_written(settings, 
 
 
 def test_the_dose_scales_the_trip_and_none_of_it_is_the_base_model(settings, tools, run):
-    columns = tuple(Column(state=run.id, dose=dose) for dose in (0.0, 0.5, 1.5))
+    columns = tuple(Column(checkpoint=run.id, dose=dose) for dose in (0.0, 0.5, 1.5))
     chat, payload = ask(settings, run, columns=(BASE, *columns))
     drain(chat_job(payload, tools))
     reply = chat.reply(0)
@@ -154,7 +154,7 @@ def test_an_answer_ends_where_the_context_ends(settings, tools, run, tiny_model)
 def test_a_set_is_answered_by_all_columns_and_goes_on_where_it_was(settings, tools, run, monkeypatch):
     request = SetRequest(
         model=run.spec().model,
-        columns=(BASE, Column(state=run.id)),
+        columns=(BASE, Column(checkpoint=run.id)),
         source=run.spec().data.circuit_breaker,
         label="harmful",
         limit=9,
@@ -179,7 +179,7 @@ def test_a_set_says_what_a_chat_says(settings, tools, run):
     prompt = read_source(run.spec().data.circuit_breaker, label="harmful")[0]
     request = SetRequest(
         model=run.spec().model,
-        columns=(BASE, Column(state=run.id)),
+        columns=(BASE, Column(checkpoint=run.id)),
         source=run.spec().data.circuit_breaker,
         label="harmful",
         limit=3,
@@ -195,7 +195,7 @@ def test_a_set_says_what_a_chat_says(settings, tools, run):
 
 
 def test_the_dose_curve_begins_at_the_base_model_and_moves_with_the_dose(settings, tools, run, tiny_model):
-    payload = dose_payload(run, ModelState(run.id))
+    payload = dose_payload(run, Checkpoint(run.id))
     assert read_dose_curve(settings.cards, payload) is None
     drain(dose_curve_job(payload, tools))
     curve = read_dose_curve(settings.cards, payload)
@@ -213,7 +213,7 @@ def test_a_prompt_that_cannot_be_asked_gets_a_row_that_says_so_and_the_others_an
     file.write_text("".join(json.dumps({"id": str(n), "prompt": text}) + "\n" for n, text in enumerate(prompts)))
     request = SetRequest(
         model=run.spec().model,
-        columns=(BASE, Column(state=run.id)),
+        columns=(BASE, Column(checkpoint=run.id)),
         source=str(file),
         label="harmful",
         sampling=Sampling(new_tokens=600),

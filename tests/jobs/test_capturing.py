@@ -21,9 +21,9 @@ from engine.records.captures.capture import (
     TRAINING,
     CaptureRequest,
     capture_folder,
+    checkpoint_name,
     read_capture,
     run_captures,
-    state_name,
 )
 from engine.records.captures.projections import (
     ExaminationRequest,
@@ -87,7 +87,7 @@ def test_training_captures_the_probe_set_every_k_steps_and_at_the_end(device, se
     assert [event.step for event in events if isinstance(event, CapturedResult)] == [0, 2, 4, 5]
     (capture,) = run_captures(settings, run.id)
     assert capture.index.key == TRAINING
-    assert capture.index.states == (BASE, "step-000002", "step-000004", "step-000005")
+    assert capture.index.checkpoints == (BASE, "step-000002", "step-000004", "step-000005")
     assert {prompt.split for prompt in capture.index.prompts} == {"validation"}
     base, first, last = (capture.vectors(state, "response_mean", 1) for state in (BASE, "step-000002", "step-000005"))
     assert base.shape == (len(capture.index.prompts), 16)
@@ -105,10 +105,10 @@ def test_a_checkpoint_captured_later_equals_what_was_captured_while_training(dev
     )
     work(device, capture_job, request)
     later = captured(settings, request)
-    assert later.index.states == (BASE, "step-000002", "step-000006")
+    assert later.index.checkpoints == (BASE, "step-000002", "step-000006")
     place = {prompt.id: index for index, prompt in enumerate(later.index.prompts)}
     order = [place[prompt.id] for prompt in film.index.prompts]
-    for state in later.index.states:
+    for state in later.index.checkpoints:
         np.testing.assert_allclose(
             film.vectors(state, "response_mean", 1),
             later.vectors(state, "response_mean", 1)[order],
@@ -127,7 +127,7 @@ def test_a_step_that_is_added_leaves_the_others_alone_and_nothing_is_captured_tw
     more = request.model_copy(update={"steps": (2, 4)})
     assert more.key == request.key
     work(device, capture_job, more)
-    assert captured(settings, more).index.states == (BASE, "step-000002", "step-000004")
+    assert captured(settings, more).index.checkpoints == (BASE, "step-000002", "step-000004")
     after = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.safetensors")}
     assert before.items() <= after.items()
     assert not any(event.phase == "capturing" for event in work(device, capture_job, more))
@@ -138,7 +138,7 @@ def test_the_base_model_alone_is_captured_without_any_run(device, settings, tiny
     request = CaptureRequest(model=spec.model, data=spec.data, prompts_per_side=3, tokens=("every", "last_prompt"))
     work(device, capture_job, request)
     capture = captured(settings, request)
-    assert capture.index.states == (BASE,) and settings.cache in capture.folder.parents
+    assert capture.index.checkpoints == (BASE,) and settings.cache in capture.folder.parents
     assert capture.vectors(BASE, "every", 0).shape == (int(capture.token_offsets(BASE)[-1]), 16)
     assert set(capture.answers()) == {prompt.id for prompt in capture.index.prompts}
 
@@ -186,15 +186,15 @@ def test_maps_examinations_and_token_views_come_out_of_a_capture(device, setting
     try:
         for method in ("pca", "probe"):
             asked = ProjectionRequest(
-                run_id=run.id, key=request.key, states=capture.index.states, block=1, method=method
+                run_id=run.id, key=request.key, states=capture.index.checkpoints, block=1, method=method
             )
             events = work(device, project_job, asked)
             assert events and all(event.elsewhere for event in events)
             made = read_projection(projection_file(capture, asked))
-            assert made.points.keys() == set(capture.index.states)
+            assert made.points.keys() == set(capture.index.checkpoints)
             assert made.points[BASE].shape == (len(capture.index.prompts), 2)
             assert 0 <= made.figures[BASE].auc <= 1 and made.figures[BASE].shuffled_auc is not None
-        asked = ExaminationRequest(run_id=run.id, key=request.key, state=state_name(6))
+        asked = ExaminationRequest(run_id=run.id, key=request.key, state=checkpoint_name(6))
         work(device, examine_job, asked)
         examined = read_examination(examination_file(capture, asked))
         assert [one.block for one in examined.blocks] == [0, 1]
@@ -202,7 +202,9 @@ def test_maps_examinations_and_token_views_come_out_of_a_capture(device, setting
     finally:
         end_child()
     harmful = next(prompt for prompt in capture.index.prompts if prompt.label == "harmful")
-    asked = TokenRequest(run_id=run.id, key=request.key, prompt_id=harmful.id, state=state_name(6), threshold=0.999)
+    asked = TokenRequest(
+        run_id=run.id, key=request.key, prompt_id=harmful.id, state=checkpoint_name(6), threshold=0.999
+    )
     work(device, tokens_job, asked)
     view = read_token_view(token_file(capture, asked))
     assert len(view.tokens) == len(view.cosine) == harmful.prompt_tokens + harmful.response_tokens
@@ -345,4 +347,4 @@ def test_a_torn_capture_is_captured_again(device, settings, tiny_spec, file):
     drain(capture_job(request.model_dump(mode="json"), device.tools(1)))
     capture = read_capture(folder)
     assert capture is not None and capture.steps == [2]
-    assert all(capture.holds(state) for state in capture.index.states)
+    assert all(capture.holds(state) for state in capture.index.checkpoints)

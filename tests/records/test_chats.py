@@ -24,7 +24,7 @@ from engine.records.settings import SAMPLE_DATA
 from engine.records.spec import ModelSpec, build_spec
 from workbench.chat.export import chat_json, chat_markdown
 
-BASE = Column(state="base")
+BASE = Column(checkpoint="base")
 
 
 def exchange(user: str, *, turn: int = 0, **more) -> Exchange:
@@ -73,7 +73,7 @@ def test_asking_a_turn_again_replaces_it_and_what_followed(settings):
 
 def test_chats_lie_with_their_run_and_are_found_by_their_name_alone(settings):
     run = create_run(settings.runs, build_spec({}))
-    about, alone = new_chat(settings, [BASE, Column(state=f"{run.id}@40")]), new_chat(settings, [BASE])
+    about, alone = new_chat(settings, [BASE, Column(checkpoint=f"{run.id}@40")]), new_chat(settings, [BASE])
     assert about.folder.parent == run.folder / "chats" and alone.folder.parent == settings.desk / "chats"
     assert list_chats(settings) == []
     for chat in (about, alone):
@@ -89,7 +89,7 @@ def test_chats_about_a_run_that_ships_lie_on_the_desk(settings, monkeypatch):
     run = create_run(settings.runs, build_spec({}))
     monkeypatch.setattr("engine.records.runs.SAMPLE_DATA", settings.runs.parent)
     assert run.read_only and settings.runs.parent != SAMPLE_DATA
-    assert new_chat(settings, [Column(state=run.id)]).folder.parent == settings.desk / "chats"
+    assert new_chat(settings, [Column(checkpoint=run.id)]).folder.parent == settings.desk / "chats"
 
 
 def test_a_chat_knows_its_job_and_a_damaged_exchange_is_named(settings):

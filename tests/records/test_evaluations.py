@@ -181,8 +181,8 @@ def test_questions_are_cut_out_of_worked_examples():
 
 
 def test_equal_plans_share_a_key_and_others_do_not():
-    plan = EvaluationPlan(state="run")
-    assert plan.key == EvaluationPlan(state="run").key != plan.model_copy(update={"seed": 1}).key
+    plan = EvaluationPlan(checkpoint="run")
+    assert plan.key == EvaluationPlan(checkpoint="run").key != plan.model_copy(update={"seed": 1}).key
     assert parse_attack("gcg:50") == AttackChoice(name="gcg", budget=50)
     assert parse_attack("gcg").spent == ATTACKS["gcg"].budget
 
@@ -192,7 +192,7 @@ def test_an_attack_that_is_not_there_is_named(text: str):
     with pytest.raises(SpecError, match=text.partition(":")[0]):
         parse_attack(text)
     with pytest.raises(SpecError, match="There is no ability"):
-        EvaluationPlan(state="run", abilities=("juggling",))
+        EvaluationPlan(checkpoint="run", abilities=("juggling",))
 
 
 def test_the_page_names_adaptive_attacks_that_defeat_published_weights():
@@ -212,4 +212,6 @@ def test_a_budget_beyond_what_there_is_to_try_is_not_reported_as_spent():
 
 def test_an_attack_is_given_once():
     with pytest.raises(SpecError, match="given twice"):
-        EvaluationPlan(state="run", attacks=(AttackChoice(name="gcg", budget=10), AttackChoice(name="gcg", budget=50)))
+        EvaluationPlan(
+            checkpoint="run", attacks=(AttackChoice(name="gcg", budget=10), AttackChoice(name="gcg", budget=50))
+        )

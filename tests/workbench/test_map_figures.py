@@ -30,7 +30,7 @@ SEEN = {
 def drawn_maps(capture: Capture, dimensions: int = 2) -> tuple[pd.DataFrame, Projection]:
     points = {
         state: capture.vectors(state, "response_mean", 1)[:, :dimensions].astype(float)
-        for state in capture.index.states
+        for state in capture.index.checkpoints
     }
     projection = Projection(points, {}, (), ("first", "second", "third")[:dimensions], ())
     return map_table(capture, projection, STATE, "response_mean"), projection
@@ -158,7 +158,7 @@ def test_what_is_no_better_than_chance_is_said_in_words():
     assert is_chance(chance)
     assert map_sentences(chance) == [
         "On this map harmful and benign separate no better than chance (AUC 0.55, shuffled labels reach 0.61). "
-        "The states themselves do separate (AUC 0.97)."
+        "The activations themselves do separate (AUC 0.97)."
     ]
     clear = MapFigures(auc=0.97, map_auc=0.9, shuffled_auc=0.61, trustworthiness=0.6)
     assert not is_chance(clear)

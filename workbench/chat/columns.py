@@ -1,4 +1,4 @@
-"""Which models are asked: up to four columns, each a state and its dose. Knows nothing of what is asked."""
+"""Which models are asked: up to four columns, each a model and its dose. Knows nothing of what is asked."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -7,8 +7,8 @@ from typing import NamedTuple
 import streamlit as st
 
 from engine.records.chats.chat import MOST_COLUMNS, MOST_DOSE, Column
+from engine.records.checkpoints import Checkpoint, run_checkpoints
 from engine.records.errors import RunError, WorkbenchError
-from engine.records.model_states import ModelState, run_states
 from engine.records.runs import ACTIVE, list_runs, open_run
 from engine.records.spec import BUNDLED_MODEL, ModelSpec, RunSpec
 from workbench.kit.state import MODEL, RUN, settings
@@ -19,9 +19,9 @@ SHOWN_RUNS = 60
 
 
 class Choice(NamedTuple):
-    """A state that can be asked, in the user's words."""
+    """What can be asked, in the user's words."""
 
-    state: str
+    checkpoint: str
     label: str
 
 
@@ -33,8 +33,10 @@ def dose_key(index: int) -> str:
     return f"chat_dose_{index}"
 
 
-def state_choices() -> list[Choice]:
-    """The base model, then each run's states, the newest run and its last state first. Unreadable runs are left out."""
+def model_choices() -> list[Choice]:
+    """The base model, then each run's checkpoints, the newest run and its last one first. Unreadable runs are left
+    out.
+    """
     found = [Choice("base", "Base model")]
     runs = list_runs(settings().runs)
     # Of many runs the newest, those that ship, and those that a link or a chat names.
@@ -42,27 +44,27 @@ def state_choices() -> list[Choice]:
     named = {name.partition("@")[0] for name in named}
     for run in [*runs[:SHOWN_RUNS], *(run for run in runs[SHOWN_RUNS:] if run.read_only or run.id in named)]:
         try:
-            states, record, name = run_states(run), run.record(), run.label().name or run.id
+            checkpoints, record, name = run_checkpoints(run), run.record(), run.label().name or run.id
         except WorkbenchError:
             continue
-        for state in reversed(states):
-            if state.step is not None:
-                words = f"{name}, step {state.step}"
+        for checkpoint in reversed(checkpoints):
+            if checkpoint.step is not None:
+                words = f"{name}, step {checkpoint.step}"
             else:
                 words = f"{name}, as it trains" if record.status in ACTIVE else name
-            found.append(Choice(str(state), words))
+            found.append(Choice(str(checkpoint), words))
     return found
 
 
-def state_name(state: ModelState) -> str:
-    """A state in the user's words, also when its run is gone."""
-    if state.is_base:
+def model_name(checkpoint: Checkpoint) -> str:
+    """A checkpoint in the user's words, also when its run is gone."""
+    if checkpoint.is_base:
         return "Base"
     try:
-        name = open_run(settings().runs, state.run_id).label().name or state.run_id
+        name = open_run(settings().runs, checkpoint.run_id).label().name or checkpoint.run_id
     except RunError:
-        name = f"{state.run_id} (deleted)"
-    return name if state.step is None else f"{name}, step {state.step}"
+        name = f"{checkpoint.run_id} (deleted)"
+    return name if checkpoint.step is None else f"{name}, step {checkpoint.step}"
 
 
 def show_columns(columns: tuple[Column, ...], model: ModelSpec) -> None:
@@ -70,21 +72,21 @@ def show_columns(columns: tuple[Column, ...], model: ModelSpec) -> None:
     st.session_state[BASE_MODEL] = model.name
     st.session_state[COUNT] = len(columns)
     for index, column in enumerate(columns):
-        st.session_state[model_key(index)] = column.state
+        st.session_state[model_key(index)] = str(column.checkpoint)
         st.session_state[dose_key(index)] = column.dose
 
 
 def column_pickers(*, on_dose: Callable[[], None] | None) -> tuple[Column, ...]:
     """One picker a column, with the dose of its adapter below; returns what is chosen."""
-    choices = state_choices()
-    labels = {choice.state: choice.label for choice in choices}
+    choices = model_choices()
+    labels = {choice.checkpoint: choice.label for choice in choices}
     _set_defaults(choices)
     count = int(st.session_state[COUNT])
     columns: list[Column] = []
     for index, place in enumerate(st.columns([*[4] * count, 0.9], gap="medium", vertical_alignment="top")[:count]):
         with place:
             columns.append(_picker(index, labels, on_dose))
-    if all(column.model_state.is_base for column in columns):
+    if all(column.checkpoint.is_base for column in columns):
         _base_picker()
     return tuple(columns)
 
@@ -109,9 +111,9 @@ def model_of(columns: tuple[Column, ...]) -> ModelSpec:
     """The base model that all columns share. Raises RunError when they do not share one."""
     specs: dict[str, RunSpec] = {}
     for column in columns:
-        state = column.model_state
-        if not state.is_base:
-            specs[state.run_id] = open_run(settings().runs, state.run_id).spec()
+        checkpoint = column.checkpoint
+        if not checkpoint.is_base:
+            specs[checkpoint.run_id] = open_run(settings().runs, checkpoint.run_id).spec()
     names = {spec.model.name for spec in specs.values()}
     if len(names) > 1:
         raise RunError(
@@ -125,22 +127,22 @@ def model_of(columns: tuple[Column, ...]) -> ModelSpec:
 def first_target(columns: tuple[Column, ...]) -> str:
     """The target blocks of the first run that is asked, as its spec has them; '' without one."""
     for column in columns:
-        if not column.model_state.is_base:
-            return open_run(settings().runs, column.model_state.run_id).spec().blocks.targets
+        if not column.checkpoint.is_base:
+            return open_run(settings().runs, column.checkpoint.run_id).spec().blocks.targets
     return ""
 
 
 def _picker(index: int, labels: dict[str, str], on_dose: Callable[[], None] | None) -> Column:
-    state = st.selectbox(
+    checkpoint = st.selectbox(
         f"Model {index + 1}",
         list(labels),
         format_func=lambda one: labels.get(one, one),
         key=model_key(index),
         help="The base model, any run, or a run at one of its checkpoints. A run in training answers as it is now.",
     )
-    if state == "base":
+    if checkpoint == "base":
         st.caption("No adapter.")
-        return Column(state="base")
+        return Column(checkpoint="base")
     dose = st.slider(
         f"Dose {index + 1}",
         0.0,
@@ -150,7 +152,7 @@ def _picker(index: int, labels: dict[str, str], on_dose: Callable[[], None] | No
         on_change=on_dose,
         help="How much of the adapter: 0 none, 1 as trained. A change asks the last message again.",
     )
-    return Column(state=str(state), dose=dose)
+    return Column(checkpoint=str(checkpoint), dose=dose)
 
 
 def _base_picker() -> None:
@@ -171,8 +173,8 @@ def _base_picker() -> None:
 
 
 def _set_defaults(choices: list[Choice]) -> None:
-    known = {choice.state for choice in choices}
-    newest = choices[1].state if len(choices) > 1 else "base"
+    known = {choice.checkpoint for choice in choices}
+    newest = choices[1].checkpoint if len(choices) > 1 else "base"
     wanted = st.query_params.get(RUN)
     st.session_state.setdefault(COUNT, 2 if len(choices) > 1 else 1)
     for index in range(MOST_COLUMNS):

@@ -7,8 +7,8 @@ import streamlit as st
 
 from engine.records.chats.chat import Column
 from engine.records.chats.doses import DoseCurve, dose_payload, read_dose_curve
+from engine.records.checkpoints import Checkpoint
 from engine.records.errors import WorkbenchError
-from engine.records.model_states import ModelState
 from engine.records.runs import open_run
 from workbench.kit.colours import BASE, BENIGN, HARMFUL
 from workbench.kit.drawing import CONFIG, blank_figure
@@ -21,10 +21,10 @@ JOB = "dose_job"
 
 def dose_chart(columns: tuple[Column, ...]) -> None:
     """A popover with the chart of the first breaker that is asked; nothing where only the base model is."""
-    asked = [column for column in columns if not column.model_state.is_base]
+    asked = [column for column in columns if not column.checkpoint.is_base]
     if asked:
         with st.popover("Dose and loss", icon=":material/show_chart:", type="tertiary", key="chat_doses"):
-            st.fragment(_content, run_every=None)(asked[0].model_state, tuple(c.dose for c in asked[:1]))
+            st.fragment(_content, run_every=None)(asked[0].checkpoint, tuple(c.dose for c in asked[:1]))
 
 
 def dose_figure(curve: DoseCurve, dose: float) -> go.Figure:
@@ -46,17 +46,17 @@ def dose_figure(curve: DoseCurve, dose: float) -> go.Figure:
 
 
 @catching
-def _content(state: ModelState, doses: tuple[float, ...]) -> None:
+def _content(checkpoint: Checkpoint, doses: tuple[float, ...]) -> None:
     st.caption(
         "Loss of the base model's own answers to a few held-out prompts. A good breaker lifts the harmful line and "
         "leaves the benign one."
     )
     try:
-        payload = dose_payload(open_run(settings().runs, state.run_id), state)
+        payload = dose_payload(open_run(settings().runs, checkpoint.run_id), checkpoint)
     except WorkbenchError as error:
         st.error(plain(str(error)))
         return
-    key = f"{JOB}_{state}"
+    key = f"{JOB}_{checkpoint}"
     # A run that trains has moved on since it was measured: what was asked for then is what is shown.
     asked: tuple[int, dict[str, Any]] | None = st.session_state.get(key)
     curve = read_dose_curve(settings().cards, asked[1] if asked else payload)
@@ -64,19 +64,19 @@ def _content(state: ModelState, doses: tuple[float, ...]) -> None:
         st.plotly_chart(dose_figure(curve, doses[0]), key="dose_figure", config=CONFIG)
         return
     job = queue().job(asked[0]) if asked else None
-    if job is not None and job.state in ("queued", "running"):
+    if job is not None and job.status in ("queued", "running"):
         st.fragment(_wait, run_every=1)(job.id)
         return
     if job is not None and job.error:
         st.error(plain(job.error))
     if st.button("Measure it", key="dose_measure", icon=":material/straighten:", help="Takes half a minute or so."):
-        st.session_state[key] = (queue().submit("dose_curve", run_id=state.run_id, payload=payload), payload)
+        st.session_state[key] = (queue().submit("dose_curve", run_id=checkpoint.run_id, payload=payload), payload)
         st.rerun(scope="fragment")
 
 
 @catching
 def _wait(job_id: int) -> None:
     job, progress = queue().job(job_id), queue().progress(job_id)
-    if job is None or job.state not in ("queued", "running"):
+    if job is None or job.status not in ("queued", "running"):
         st.rerun()
     st.progress(progress.share if progress else 0.0, text="Measuring" if progress else "Waiting for the worker")

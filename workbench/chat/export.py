@@ -41,8 +41,8 @@ def chat_markdown(chat: Chat) -> str:
 
 def _answer(exchange: Exchange, reply: Reply, index: int) -> str:
     column = exchange.columns[index]
-    about = [column.state]
-    if not column.model_state.is_base and column.dose != 1:
+    about = [str(column.checkpoint)]
+    if not column.checkpoint.is_base and column.dose != 1:
         about.append(f"dose {column.dose:g}")
     about += [verdict.word for verdict in reply.verdicts if verdict.column == index]
     if reply.error:

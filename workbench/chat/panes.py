@@ -6,7 +6,7 @@ import streamlit as st
 
 from engine.desk.queue import Job
 from engine.records.chats.chat import Chat, Column, Exchange, Judged, Reply, Trip
-from workbench.chat.columns import state_name
+from workbench.chat.columns import model_name
 from workbench.chat.tint import TintedToken, first_below, tinted
 from workbench.kit.blur import blurred, reveal_button
 from workbench.kit.state import queue
@@ -49,7 +49,7 @@ def waiting_words(job: Job | None) -> str:
     worker = queue().worker()
     if not worker.alive:
         return "The worker is not running: start it in the sidebar, then it answers."
-    if job.state == "queued":
+    if job.status == "queued":
         return "Waiting for the worker."
     progress = queue().progress(job.id)
     return (progress.message or progress.phase) if progress else "The model reads the message."
@@ -82,8 +82,8 @@ def _pane(
 
 def _heading(column: Column, verdict: Judged | None, colours: dict[str, str]) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        name = state_name(column.model_state)
-        if not column.model_state.is_base and column.dose != 1:
+        name = model_name(column.checkpoint)
+        if not column.checkpoint.is_base and column.dose != 1:
             name += f", dose {column.dose:g}"
         st.markdown(f"**{plain(name)}**", width="content")
         if verdict is not None:
@@ -118,7 +118,7 @@ def _facts(
         mean = sum(cosines) / len(cosines)
         parts.append(f"{where}, mean cosine {mean:.2f}")
         if trip.against != exchange.columns[index]:
-            parts.append(f"as read by {state_name(trip.against.model_state)}")
+            parts.append(f"as read by {model_name(trip.against.checkpoint)}")
     st.caption(plain(" · ".join(parts)))
 
 

@@ -11,7 +11,7 @@ from engine.records.conversation import Label
 from engine.records.errors import WorkbenchError
 from engine.records.prompts import read_source
 from engine.records.settings import SAMPLE_DATA
-from workbench.chat.columns import column_pickers, columns_buttons, model_of, state_name
+from workbench.chat.columns import column_pickers, columns_buttons, model_name, model_of
 from workbench.chat.composer import message
 from workbench.kit.frame import catching
 from workbench.kit.state import ANSWER_SET, blurs, queue, settings
@@ -88,20 +88,20 @@ def _shown() -> None:
         st.query_params[ANSWER_SET] = chosen
         st.rerun()
     job = _job(answers)
-    moving = job is not None and job.state in ("queued", "running")
+    moving = job is not None and job.status in ("queued", "running")
     st.fragment(_results, run_every=TICK if moving else None)(answers, moving)
 
 
 @catching
 def _results(answers: AnswerSet, moving: bool) -> None:
     job = _job(answers)
-    going = job is not None and job.state in ("queued", "running")
+    going = job is not None and job.status in ("queued", "running")
     if moving and not going:
         st.rerun()
     rows, request = answers.rows(), answers.request()
     if going and job is not None:
         _progress(job, len(rows))
-    elif job is None or job.state != "done":
+    elif job is None or job.status != "done":
         if job is not None and job.error:
             st.error(plain(job.error), icon=":material/error:")
         st.button("Go on", icon=":material/play_arrow:", key="set_go_on", on_click=_queue, args=(answers,))
@@ -160,10 +160,10 @@ def _counts(table: pd.DataFrame, names: list[str]) -> None:
 
 
 def _column_names(request: SetRequest) -> list[str]:
-    """One name a column, told apart where two are the same state."""
+    """One name a column, told apart where two are the same model."""
     names = []
     for index, column in enumerate(request.columns):
-        name = state_name(column.model_state)
+        name = model_name(column.checkpoint)
         name += f", dose {column.dose:g}" if column.dose != 1 else ""
         names.append(f"{name} ({index + 1})" if name in names else name)
     return names
@@ -174,7 +174,7 @@ def _set_name(set_id: str) -> str:
         request = open_set(settings(), set_id).request()
     except WorkbenchError:
         return set_id
-    models = " | ".join(state_name(column.model_state) for column in request.columns)
+    models = " | ".join(model_name(column.checkpoint) for column in request.columns)
     return f"{moment(request.created)} · {request.source} · {models}"
 
 

@@ -7,7 +7,7 @@ import streamlit as st
 from engine.records.chats.chat import Chat, list_chats
 from engine.records.errors import WorkbenchError
 from engine.records.files import storage_error
-from workbench.chat.columns import state_name
+from workbench.chat.columns import model_name
 from workbench.kit.blur import blurred
 from workbench.kit.frame import catching, places
 from workbench.kit.state import CHAT, blurs, settings
@@ -41,7 +41,7 @@ def _row(chat: Chat) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center", key=f"row_chat_{chat.id}"):
         st.page_link(places()["side_by_side"], label=moment(first.created), query_params={CHAT: chat.id}, width=130)
-        names = " | ".join(state_name(column.model_state) for column in first.columns)
+        names = " | ".join(model_name(column.checkpoint) for column in first.columns)
         turns = f"{len(numbers)} {'turn' if len(numbers) == 1 else 'turns'}"
         st.caption(plain(f"{names} · {turns}"), width=320)
         with blurred(f"transcript_{chat.id}", hidden=first.harmful and blurs()):

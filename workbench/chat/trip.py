@@ -19,8 +19,9 @@ def trip_settings(exchange: Exchange, reply: Reply) -> tuple[int | None, float]:
         shown = st.toggle(
             "Tint by cosine",
             key=TINT,
-            help="Each token's ground says how far the breaker turned the model's states while it read the text: base "
-            "against rerouted states of the same text, standardised. Pale: 1, nothing moved. Strong: 0 or less.",
+            help="Each token's ground says how far the breaker turned the model's activations while it read the "
+            "text: base against rerouted activations of the same text, standardised. Pale: 1, nothing moved. Strong: 0 "
+            "or less.",
         )
         if BLOCK in st.session_state:
             # Said again, so that it is kept while nothing is measured and the slider is not drawn.

@@ -43,7 +43,7 @@ def chat_view() -> None:
         busy = _last(chat, numbers[-1], block, threshold)
         if block is not None:
             st.html(legend(threshold))
-        if _states(columns) != _states(chat.exchange(numbers[-1]).columns):
+        if _models(columns) != _models(chat.exchange(numbers[-1]).columns):
             st.caption(":material/info: Other models are chosen now: the next message begins a new chat.")
     composer(send=_send, busy=busy, follow_up=bool(numbers))
 
@@ -66,7 +66,7 @@ def _last(chat: Chat, number: int, block: int | None, threshold: float) -> bool:
     """Draw the newest exchange, following it while it is answered. Returns whether it still is."""
     job_id = chat.job(number)
     job = queue().job(job_id) if job_id is not None else None
-    if job is not None and job.state in ("queued", "running"):
+    if job is not None and job.status in ("queued", "running"):
         st.fragment(_follow, run_every=TICK)(chat, number, job.id, block, threshold)
         return True
     reply = exchange_view(chat, number, block=block, threshold=threshold, live=False)
@@ -100,7 +100,7 @@ def _last(chat: Chat, number: int, block: int | None, threshold: float) -> bool:
 def _follow(chat: Chat, number: int, job_id: int, block: int | None, threshold: float) -> None:
     """Both panes from the record, a few times a second; the page is drawn anew when the job has ended."""
     job = queue().job(job_id)
-    if job is None or job.state not in ("queued", "running"):
+    if job is None or job.status not in ("queued", "running"):
         st.rerun()
     reply = exchange_view(chat, number, block=block, threshold=threshold, live=True)
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -137,7 +137,7 @@ def _dose_changed() -> None:
     name = st.query_params.get(CHAT)
     chat = open_chat(settings(), name) if name else None
     numbers = chat.conversation() if chat else []
-    if chat and numbers and _states(chat.exchange(numbers[-1]).columns) == _states(st.session_state.get(CHOSEN, ())):
+    if chat and numbers and _models(chat.exchange(numbers[-1]).columns) == _models(st.session_state.get(CHOSEN, ())):
         _ask_again()
 
 
@@ -152,7 +152,7 @@ def _ask_again() -> None:
     exchange = chat.exchange(last)
     columns = tuple(
         column
-        if column.model_state.is_base
+        if column.checkpoint.is_base
         else column.model_copy(update={"dose": st.session_state.get(f"chat_dose_{index}", column.dose)})
         for index, column in enumerate(exchange.columns)
     )
@@ -169,7 +169,7 @@ def _measure(chat: Chat, number: int) -> None:
 
 
 def _base_only(exchange: Exchange) -> bool:
-    return all(column.model_state.is_base for column in exchange.columns)
+    return all(column.checkpoint.is_base for column in exchange.columns)
 
 
 @catching
@@ -184,7 +184,7 @@ def _continued(columns: tuple[Column, ...]) -> tuple[Chat, int]:
         chat = open_chat(settings(), name)
         numbers = chat.conversation()
         last = chat.exchange(numbers[-1]) if numbers else None
-        if last and _states(last.columns) == _states(columns) and last.model.name == model_of(columns).name:
+        if last and _models(last.columns) == _models(columns) and last.model.name == model_of(columns).name:
             failed = chat.reply(numbers[-1]).answered is None
             return chat, last.turn + (0 if failed else 1)
     return new_chat(settings(), columns), 0
@@ -192,7 +192,7 @@ def _continued(columns: tuple[Column, ...]) -> tuple[Chat, int]:
 
 def _submit(chat: Chat, exchange: Exchange) -> None:
     number = chat.ask(exchange)
-    run_id = next((c.model_state.run_id for c in exchange.columns if not c.model_state.is_base), "")
+    run_id = next((c.checkpoint.run_id for c in exchange.columns if not c.checkpoint.is_base), "")
     job = queue().submit("chat", run_id=run_id, payload={"chat": chat.id, "exchange": number})
     chat.set_job(number, job)
     ensure_worker(settings())
@@ -205,8 +205,8 @@ def _forget() -> None:
     st.session_state.pop(OPENED, None)
 
 
-def _states(columns: tuple[Column, ...]) -> list[str]:
-    return [column.state for column in columns]
+def _models(columns: tuple[Column, ...]) -> list[str]:
+    return [str(column.checkpoint) for column in columns]
 
 
 def _downloads(chat: Chat) -> None:

@@ -4,12 +4,12 @@ carried out."""
 import streamlit as st
 from pydantic import ValidationError
 
+from engine.records.checkpoints import run_checkpoints
 from engine.records.errors import DataError, RunError, SpecError, WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.mmlu import PACKAGE as MMLU_PACKAGE
 from engine.records.evaluation.plan import ABILITIES, AttackChoice, EvaluationPlan
 from engine.records.evaluation.rows import PACKAGE_SETS, need_package_file, read_rows
-from engine.records.model_states import run_states
 from engine.records.runs import list_runs
 from workbench.kit.state import RUN, queue, settings
 from workbench.kit.words import plain
@@ -30,17 +30,17 @@ ACCESS = {"chat": "chat", "prefill": "chat with prefilling", "weights": "the wei
 
 def evaluation_form(*, opened: bool) -> None:
     with st.expander("New evaluation", icon=":material/shield_question:", expanded=opened, key="new_evaluation"):
-        states = _states()
-        if not states:
+        checkpoints = _checkpoints()
+        if not checkpoints:
             st.info("There is no run with an adapter yet: train one first.", icon=":material/model_training:")
             return
-        linked = [state for state in states if state == st.query_params.get(RUN)]
+        linked = [checkpoint for checkpoint in checkpoints if checkpoint == st.query_params.get(RUN)]
         chosen = st.multiselect(
             "Runs",
-            list(states),
-            default=linked or list(states)[:1],
+            list(checkpoints),
+            default=linked or list(checkpoints)[:1],
             key="evaluate_runs",
-            format_func=lambda state: states[state],
+            format_func=lambda checkpoint: checkpoints[checkpoint],
             help="Finished circuit breakers, and checkpoints of their training. Each is compared with its base model.",
         )
         attacks = st.pills(
@@ -72,17 +72,17 @@ def evaluation_form(*, opened: bool) -> None:
         _missing_packages(attacks or [], harmful, benign, abilities or [])
 
 
-def _states() -> dict[str, str]:
+def _checkpoints() -> dict[str, str]:
     """What can be evaluated, as text, with its name: finished adapters first, then checkpoints."""
     finished, checkpoints = {}, {}
     for run in list_runs(settings().runs):
         try:
             name = run.label().name or run.id
-            for state in run_states(run):
-                if state.step is None and (run.adapter_folder / "adapter_config.json").is_file():
-                    finished[str(state)] = name
-                elif state.step is not None:
-                    checkpoints[str(state)] = f"{name}, step {state.step}"
+            for checkpoint in run_checkpoints(run):
+                if checkpoint.step is None and (run.adapter_folder / "adapter_config.json").is_file():
+                    finished[str(checkpoint)] = name
+                elif checkpoint.step is not None:
+                    checkpoints[str(checkpoint)] = f"{name}, step {checkpoint.step}"
         except WorkbenchError:
             continue
     return finished | checkpoints
@@ -145,7 +145,7 @@ def _judge() -> str:
 
 
 def _start(
-    states: list[str],
+    checkpoints: list[str],
     choices: tuple[AttackChoice, ...],
     harmful: str,
     benign: str,
@@ -155,14 +155,14 @@ def _start(
     judge: str,
 ) -> None:
     """Check what can be checked here, so that nobody waits for a wrong path, then queue one job a run."""
-    if not states or not choices:
+    if not checkpoints or not choices:
         raise RunError("Choose at least one run and one attack.")
     read_rows(harmful, label="harmful", settings=settings())
     read_rows(benign, label="benign", settings=settings())
-    for state in states:
+    for checkpoint in checkpoints:
         try:
             plan = EvaluationPlan(
-                state=state,
+                checkpoint=checkpoint,
                 harmful=harmful,
                 benign=benign,
                 attacks=choices,
@@ -173,8 +173,10 @@ def _start(
             )
         except ValidationError as error:
             raise SpecError(f"The evaluation cannot be planned: {error.errors()[0]['msg']}.") from error
-        queue().submit("evaluate", run_id=state.partition("@")[0], payload=plan.model_dump(mode="json"))
-    st.toast(f"{len(states)} evaluation{'s' if len(states) > 1 else ''} queued", icon=":material/hourglass_top:")
+        queue().submit("evaluate", run_id=checkpoint.partition("@")[0], payload=plan.model_dump(mode="json"))
+    st.toast(
+        f"{len(checkpoints)} evaluation{'s' if len(checkpoints) > 1 else ''} queued", icon=":material/hourglass_top:"
+    )
 
 
 def _missing_packages(attacks: list[str], harmful: str, benign: str, abilities: list[str]) -> None:

@@ -15,14 +15,14 @@ DISMISSED = "dismissed_evaluations"
 
 
 def evaluation_jobs() -> None:
-    drawn = [job.id for job in _jobs() if job.state in ("queued", "running")]
+    drawn = [job.id for job in _jobs() if job.status in ("queued", "running")]
     st.fragment(_watch, run_every=TICK if drawn else 3 * TICK)(drawn)
 
 
 @catching
 def _watch(drawn: list[int]) -> None:
     jobs = _jobs()
-    moving = [job for job in jobs if job.state in ("queued", "running")]
+    moving = [job for job in jobs if job.status in ("queued", "running")]
     if [job.id for job in moving] != drawn:
         st.rerun()
     for job in moving:
@@ -59,7 +59,7 @@ def _failures(jobs: list[Job]) -> list[Job]:
     for job in jobs:
         newest.setdefault((job.kind, str(job.payload.get("state") or job.payload.get("package"))), job)
     dismissed = st.session_state.get(DISMISSED, set())
-    return [job for job in newest.values() if job.state == "failed" and job.id not in dismissed]
+    return [job for job in newest.values() if job.status == "failed" and job.id not in dismissed]
 
 
 def _jobs() -> list[Job]:
@@ -70,12 +70,12 @@ def _jobs() -> list[Job]:
 def _name(job: Job) -> str:
     if job.kind == "fetch_package":
         return f"Fetching {job.payload.get('package', '')}"
-    state = str(job.payload.get("state", ""))
+    checkpoint = str(job.payload.get("state", ""))
     try:
         name = open_run(settings().runs, job.run_id).label().name
     except RunError:
         name = ""
-    return f"Evaluating {state.replace(job.run_id, name) if name else state}"
+    return f"Evaluating {checkpoint.replace(job.run_id, name) if name else checkpoint}"
 
 
 def _dismiss(job_id: int) -> None:

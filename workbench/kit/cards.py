@@ -50,7 +50,7 @@ def wait_for_card(kind: Kind, payload: dict[str, Any], what: str) -> None:
     # The card is written before its job is done: looking in the other order could miss both.
     if read(settings().cards, payload) is not None:
         st.rerun()
-    if job is not None and job.state in ("queued", "running"):
+    if job is not None and job.status in ("queued", "running"):
         worker = queue().worker()
         if worker.alive:
             st.caption(f":material/hourglass_top: The worker reads {what}. You can go on filling in the form.")

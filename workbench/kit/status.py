@@ -1,9 +1,9 @@
-"""What a run's status and the worker's state look like. Pure: knows nothing of Streamlit or files."""
+"""What a run's status and the worker's look like. Pure: knows nothing of Streamlit or files."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from engine.desk.queue import WorkerState
+from engine.desk.queue import WorkerStatus
 from engine.records.events import AnyEvent
 from engine.records.runs import Record
 
@@ -40,7 +40,7 @@ WORKER_BADGES: dict[str, Badge] = {
 MOVING = frozenset({"running", "paused", "stopping"})
 
 
-def shown_status(record: Record, worker: WorkerState, *, changed: float = 0.0) -> str:
+def shown_status(record: Record, worker: WorkerStatus, *, changed: float = 0.0) -> str:
     """The record's status, or 'interrupted' when no worker is at work on a run that claims to move.
 
     changed: when the record was last written. A living worker that wrote it since it began is trusted before its next

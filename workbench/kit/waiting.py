@@ -64,9 +64,9 @@ def _wait(wish: _Wish, ready: Callable[[], bool], leave: Callable[[], None] | No
     # A result is written before its job is done: looking in the other order could miss both.
     if ready():
         st.rerun()
-    if job is not None and job.state in ("queued", "running"):
+    if job is not None and job.status in ("queued", "running"):
         _under_way(wish, job_id)
-    elif job is not None and job.state == "cancelled":
+    elif job is not None and job.status == "cancelled":
         _ended(wish, "it was cancelled.", leave)
     else:
         _ended(wish, job.error if job is not None and job.error else "the worker gave no answer.", leave)

@@ -77,7 +77,7 @@ def _event_text(event: AnyEvent) -> str:
         case "probe":
             return f"step {event.step}: {len(event.answers)} probe answers"
         case "captured":
-            return f"step {event.step}: states captured in {event.seconds:.1f} s"
+            return f"step {event.step}: activations captured in {event.seconds:.1f} s"
         case "checkpoint":
             return f"step {event.step}: {event.name}"
         case "progress":

@@ -69,8 +69,8 @@ def separation_figure(table: pd.DataFrame, targets: Sequence[int]) -> go.Figure:
 
 
 def movement_figure(table: pd.DataFrame) -> go.Figure:
-    """Block x step: mean cosine between base and rerouted states, harmful left, benign right. Cells can be clicked:
-    a heat map cannot report a click, so that an unseen marker lies on each cell."""
+    """Block x step: mean cosine between base and rerouted activations, harmful left, benign right. Cells can be
+    clicked: a heat map cannot report a click, so that an unseen marker lies on each cell."""
     groups = [group for group in ("harmful", "benign", "borderline") if (table["group"] == group).any()]
     figure = make_subplots(
         rows=1, cols=len(groups), shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=[*groups]
@@ -113,7 +113,7 @@ def token_figure(view: TokenView, *, trip: int | None, hidden: bool, targets: Se
         cols=1,
         shared_xaxes=True,
         vertical_spacing=0.17,
-        subplot_titles=("Cosine between base and circuit-broken states", "Norm, circuit-broken divided by base"),
+        subplot_titles=("Cosine between base and circuit-broken activations", "Norm, circuit-broken divided by base"),
     )
     _titles_left(figure, shift=18)
     count = len(view.tokens)

@@ -1,11 +1,11 @@
-"""Ask for a capture: which prompts, blocks, tokens and steps. Knows nothing of how states are captured."""
+"""Ask for a capture: which prompts, blocks, tokens and steps. Knows nothing of how activations are captured."""
 
 import json
 
 import streamlit as st
 from pydantic import ValidationError
 
-from engine.records.captures.capture import BASE, CaptureRequest, capture_folder, read_capture, state_name
+from engine.records.captures.capture import BASE, CaptureRequest, capture_folder, checkpoint_name, read_capture
 from engine.records.cards import read_model_card
 from engine.records.errors import RunError, SpecError
 from engine.records.runs import Run
@@ -24,8 +24,9 @@ def capture_form(run: Run | None, *, opened: bool) -> None:
     name = run.id if run else "base"
     with st.expander("New capture", icon=":material/add_a_photo:", expanded=opened, key=f"new_capture_{name}_{opened}"):
         st.caption(
-            "The worker reads the chosen prompts with their answers once and keeps the states of the chosen blocks, of "
-            "the base model" + (" and of the run at the chosen steps." if run else " alone: it needs no training.")
+            "The worker reads the chosen prompts with their answers once and keeps the activations of the chosen "
+            "blocks, of the base model"
+            + (" and of the run at the chosen steps." if run else " alone: it needs no training.")
         )
         with st.form(f"capture_{name}", border=False):
             fields = _sources(run) | _prompts() | _tokens()
@@ -82,7 +83,8 @@ def _tokens() -> dict:
             ["last_prompt", "response_mean"],
             format_func=TOKEN_WORDS.__getitem__,
             key="capture_tokens",
-            help="Which tokens' states are kept. 'every token' keeps a vector a token: choose few prompts and blocks.",
+            help="Which tokens' activations are kept. 'every token' keeps a vector a token: choose few prompts and "
+            "blocks.",
         ),
         "position": position.number_input(
             "Answer token", 0, key="capture_position", help="For 'chosen position': counted from 0."
@@ -163,5 +165,5 @@ def _is_there(request: CaptureRequest) -> bool:
         capture = read_capture(capture_folder(settings(), request.run_id, request.key))
     except RunError:
         return False
-    wanted = {BASE, *map(state_name, request.steps)}
-    return capture is not None and wanted <= set(capture.index.states) and all(map(capture.holds, wanted))
+    wanted = {BASE, *map(checkpoint_name, request.steps)}
+    return capture is not None and wanted <= set(capture.index.checkpoints) and all(map(capture.holds, wanted))

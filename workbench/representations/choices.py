@@ -54,7 +54,7 @@ def choose_tokens(capture: Capture) -> TokenChoice:
             key=TOKENS,
             bind="query-params",
             format_func=words.__getitem__,
-            help="Which token's state stands for a prompt.",
+            help="Which token's activation stands for a prompt.",
         )
 
 

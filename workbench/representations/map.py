@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from engine.records.captures.capture import BASE, Capture, state_name
+from engine.records.captures.capture import BASE, Capture, checkpoint_name
 from engine.records.captures.projections import (
     MapFigures,
     Projection,
@@ -106,7 +106,7 @@ def _choices(capture: Capture, block: int) -> tuple[ProjectionRequest, bool]:
             "Method",
             METHODS,
             "method",
-            "PCA and directions are fitted on base states and applied to all; UMAP is fitted on both together. "
+            "PCA and directions are fitted on base activations and applied to all; UMAP is fitted on both together. "
             "Directions: the x axis separates harmful from benign, y is the first component orthogonal to it.",
         )
         dimensions = _choose("Axes", {2: "2D", 3: "3D"}, "dimensions")
@@ -124,7 +124,7 @@ def _choices(capture: Capture, block: int) -> tuple[ProjectionRequest, bool]:
         run_id=index.run_id,
         key=index.key,
         digest=index.digest,
-        states=index.states,
+        checkpoints=index.checkpoints,
         tokens=tokens,
         block=block,
         method=method,
@@ -150,8 +150,8 @@ def _choose(label: str, words: dict[Any, str], key: str, help_text: str | None =
 def _map(
     capture: Capture, run: Run | None, request: ProjectionRequest, projection: Projection, step: int, arrows: bool
 ) -> None:
-    state = state_name(step) if step else BASE
-    table = map_table(capture, projection, state, request.tokens)
+    checkpoint = checkpoint_name(step) if step else BASE
+    table = map_table(capture, projection, checkpoint, request.tokens)
     drawn = table.iloc[sampled(table["group"], limit=ARROWS if arrows else POINTS // 2, seed=request.seed)]
     selected = selected_rows(capture)
     what = (capture.index.run_id, capture.folder.name, request.block, request.method, request.space, request.tokens)
@@ -178,8 +178,8 @@ def _map(
         )
     _caption(table, drawn, projection, request, arrows)
     file_buttons(figure, table, file=name)
-    _honesty(projection, state, capture)
-    selected_prompts(capture, run, state, selected)
+    _honesty(projection, checkpoint, capture)
+    selected_prompts(capture, run, checkpoint, selected)
 
 
 def _figure(
@@ -217,9 +217,9 @@ def _caption(
     st.caption(plain(" ".join(parts)))
 
 
-def _honesty(projection: Projection, state: str, capture: Capture) -> None:
+def _honesty(projection: Projection, checkpoint: str, capture: Capture) -> None:
     """What can be read from each map, beside its figures."""
-    shown = [("Base", BASE)] + ([("Circuit-broken", state)] if capture.steps else [])
+    shown = [("Base", BASE)] + ([("Circuit-broken", checkpoint)] if capture.steps else [])
     for column, (title, name) in zip(st.columns(len(shown), gap="large"), shown, strict=True):
         figures = projection.figures.get(name)
         if figures is None:
@@ -235,15 +235,15 @@ def _honesty(projection: Projection, state: str, capture: Capture) -> None:
 def _figures(figures: MapFigures, projection: Projection) -> None:
     explained = f"{100 * sum(projection.explained):.0f} %" if projection.explained else "–"
     cells = (
-        ("Probe AUC", number(figures.auc, 2), "Held-out linear probe on the states, harmful against benign."),
+        ("Probe AUC", number(figures.auc, 2), "Held-out linear probe on the activations, harmful against benign."),
         ("Map AUC", number(figures.map_auc, 2), "The same probe on the map's coordinates alone."),
         ("Shuffled", number(figures.shuffled_auc, 2), "95th percentile of the map AUC when labels are dealt."),
         (
             "Trustworthiness",
             number(figures.trustworthiness, 2),
-            "Share of map neighbours that are neighbours in the states too (Venna & Kaski 2001); 1: all.",
+            "Share of map neighbours that are neighbours in the activations too (Venna & Kaski 2001); 1: all.",
         ),
-        ("Explained", explained, "Share of the base states' variance on the map's axes; PCA only."),
+        ("Explained", explained, "Share of the base activations' variance on the map's axes; PCA only."),
     )
     with st.container(horizontal=True, gap="small"):
         for label, value, help_text in cells:

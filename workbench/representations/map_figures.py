@@ -26,7 +26,9 @@ Ranges = Sequence[tuple[float, float]]
 def two_maps(
     table: pd.DataFrame, *, axes: Sequence[str], ranges: Ranges, titles: Sequence[str], selected: Collection[int] = ()
 ) -> go.Figure:
-    """Base left, the state right, on the same axes: zooming one zooms the other. `selected` holds places of prompts."""
+    """Base left, the checkpoint right, on the same axes: zooming one zooms the other. `selected` holds places of
+    prompts.
+    """
     flat = len(ranges) == 2
     figure = make_subplots(
         rows=1,
@@ -57,7 +59,7 @@ def one_map(
     arrows: bool,
     selected: Collection[int] = (),
 ) -> go.Figure:
-    """One map of the state; with arrows each prompt's way from its base position (small, grey) is drawn too."""
+    """One map of the checkpoint; with arrows each prompt's way from its base position (small, grey) is drawn too."""
     flat = len(ranges) == 2
     figure = make_subplots(subplot_titles=[escaped(title)], specs=[[{"type": "xy" if flat else "scene"}]])
     if arrows:
@@ -146,7 +148,7 @@ def _symbol_legend(table: pd.DataFrame, kind: type) -> list:
 
 
 def _ways(table: pd.DataFrame, *, flat: bool, selected: Collection[int]) -> list[go.Scatter | go.Scatter3d]:
-    """One line from base to state a prompt, with a head; one trace a group."""
+    """One line from base to checkpoint a prompt, with a head; one trace a group."""
     shown = table[table["row"].isin(selected)] if selected else table
     traces = []
     for group in GROUPS:

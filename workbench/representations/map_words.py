@@ -25,7 +25,7 @@ def _separation(figures: MapFigures) -> str:
     if not is_chance(figures):
         return f"Harmful and benign separate on this map better than chance ({seen})."
     hidden = figures.auc is not None and figures.auc > figures.shuffled_auc
-    more = f" The states themselves do separate (AUC {figure(figures.auc, 2)})." if hidden else ""
+    more = f" The activations themselves do separate (AUC {figure(figures.auc, 2)})." if hidden else ""
     return f"On this map harmful and benign separate no better than chance ({seen}).{more}"
 
 
@@ -33,6 +33,6 @@ def _neighbours(figures: MapFigures) -> str:
     if figures.trustworthiness is None or figures.trustworthiness >= GOOD_NEIGHBOURS:
         return ""
     return (
-        f"Many neighbours on this map are none in the states (trustworthiness {figure(figures.trustworthiness, 2)}): "
-        "do not read meaning into small clusters."
+        "Many neighbours on this map are none in the activations (trustworthiness "
+        f"{figure(figures.trustworthiness, 2)}): do not read meaning into small clusters."
     )

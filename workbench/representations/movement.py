@@ -1,4 +1,6 @@
-"""What rerouting did: how far harmful and benign states turned away at each block and step, and a table per block."""
+"""What rerouting did: how far harmful and benign activations turned away at each block and step, and a table per
+block.
+"""
 
 from functools import lru_cache
 from pathlib import Path
@@ -6,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from engine.records.captures.capture import Capture, read_capture, state_name
+from engine.records.captures.capture import Capture, checkpoint_name, read_capture
 from engine.records.captures.projections import ExaminationRequest, examination_file, read_examination
 from engine.records.captures.tables import block_table, movement_table
 from workbench.kit.downloads import file_buttons, picture_config
@@ -21,7 +23,9 @@ COLUMNS = {
     "cosine_harmful": st.column_config.NumberColumn("Cosine, harmful", format="%.3f", help="1: nothing moved."),
     "cosine_benign": st.column_config.NumberColumn("Cosine, benign", format="%.3f"),
     "norm_ratio_harmful": st.column_config.NumberColumn(
-        "Norm ratio, harmful", format="%.3f", help="Centred norm of the rerouted states divided by the base model's."
+        "Norm ratio, harmful",
+        format="%.3f",
+        help="Centred norm of the rerouted activations divided by the base model's.",
     ),
     "norm_ratio_benign": st.column_config.NumberColumn("Norm ratio, benign", format="%.3f"),
     "drift_harmful": st.column_config.NumberColumn("Drift, harmful", format="%.3f"),
@@ -46,11 +50,11 @@ def movement_view(capture: Capture) -> None:
         )
         return
     index = capture.index
-    table = _movement_once(capture.folder, index.digest, index.states)
+    table = _movement_once(capture.folder, index.digest, index.checkpoints)
     figure = movement_figure(table)
     st.caption(
-        "Mean cosine between base and circuit-broken states, standardised: 1, nothing moved; 0, turned away. Harmful "
-        "prompts over the tokens of their answers, benign ones over all tokens. Click a cell to see its map."
+        "Mean cosine between base and circuit-broken activations, standardised: 1, nothing moved; 0, turned away. "
+        "Harmful prompts over the tokens of their answers, benign ones over all tokens. Click a cell to see its map."
     )
     st.plotly_chart(
         figure,
@@ -58,7 +62,7 @@ def movement_view(capture: Capture) -> None:
         config=picture_config("movement"),
         on_select=_open_clicked,
         selection_mode="points",
-        alt="Cosine between base and circuit-broken states, by block and step",
+        alt="Cosine between base and circuit-broken activations, by block and step",
     )
     file_buttons(figure, table, file="movement")
     _blocks(capture)
@@ -71,9 +75,13 @@ def _blocks(capture: Capture) -> None:
         step = choose_step(capture.steps, help_text="The step that is compared with the base model.")
     with right:
         tokens = choose_tokens(capture)
-    state = state_name(step)
+    checkpoint = checkpoint_name(step)
     request = ExaminationRequest(
-        run_id=capture.index.run_id, key=capture.index.key, digest=capture.index.digest, tokens=tokens, state=state
+        run_id=capture.index.run_id,
+        key=capture.index.key,
+        digest=capture.index.digest,
+        tokens=tokens,
+        checkpoint=checkpoint,
     )
     file = examination_file(capture, request)
     there = awaited(
@@ -83,7 +91,7 @@ def _blocks(capture: Capture) -> None:
         ready=lambda: read_examination(file) is not None,
         place="movement",
     )
-    table = block_table(capture, state, read_examination(file) if there else None)
+    table = block_table(capture, checkpoint, read_examination(file) if there else None)
     shown = table[[name for name in COLUMNS if name in table]]
     st.dataframe(shown, hide_index=True, column_config=COLUMNS, height=min(700, 38 + 35 * len(shown)))
     file_buttons(None, table, file=f"blocks-step-{step}")
@@ -98,7 +106,7 @@ def _open_clicked() -> None:
 
 
 @lru_cache(maxsize=8)
-def _movement_once(folder: Path, digest: str, states: tuple[str, ...]) -> pd.DataFrame:
+def _movement_once(folder: Path, digest: str, checkpoints: tuple[str, ...]) -> pd.DataFrame:
     """A capture changes its digest when it grows, so it is read once."""
     capture = read_capture(folder)
     assert capture is not None

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import pandas as pd
 import streamlit as st
 
-from engine.records.captures.capture import Capture, CapturedPrompt, state_step
+from engine.records.captures.capture import Capture, CapturedPrompt, checkpoint_step
 from engine.records.captures.tables import prompt_movements, prompt_table
 from engine.records.events import ProbeResult
 from engine.records.runs import Run, effective
@@ -54,20 +54,20 @@ def remember_selection(capture: Capture, *, drawn: int) -> None:
     _keep(capture, {int(point["customdata"][0]) for point in points if point.get("customdata")})
 
 
-def selected_prompts(capture: Capture, run: Run | None, state: str, selected: frozenset[int]) -> None:
+def selected_prompts(capture: Capture, run: Run | None, checkpoint: str, selected: frozenset[int]) -> None:
     """The list of the selected prompts, harmful ones first."""
     if not selected:
         # Takes the list's place: the browser leaves what a fragment no longer draws when another fragment runs at once.
         st.empty()
         return
     with st.container():
-        _list(capture, run, state, selected)
+        _list(capture, run, checkpoint, selected)
 
 
-def _list(capture: Capture, run: Run | None, state: str, selected: frozenset[int]) -> None:
+def _list(capture: Capture, run: Run | None, checkpoint: str, selected: frozenset[int]) -> None:
     st.subheader("Selected prompts", anchor=False)
     prompts = capture.index.prompts
-    moved = prompt_movements(capture, state)
+    moved = prompt_movements(capture, checkpoint)
     counts = pd.Series([prompts[row].group for row in selected]).value_counts()
     with st.container(horizontal=True, vertical_alignment="center"):
         told = ", ".join(f"{count} {group}" for group, count in counts.items())
@@ -76,7 +76,7 @@ def _list(capture: Capture, run: Run | None, state: str, selected: frozenset[int
     rows = sorted(selected, key=lambda row: (prompts[row].group != "harmful", row))
     table = prompt_table(capture).join(moved).iloc[rows]
     file_buttons(None, table, file="selected-prompts")
-    answers, probes = capture.answers(), _probe_answers(run, state_step(state))
+    answers, probes = capture.answers(), _probe_answers(run, checkpoint_step(checkpoint))
     pages = -(-len(rows) // LISTED)
     page = 1
     if pages > 1:

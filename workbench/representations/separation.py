@@ -21,7 +21,7 @@ CHART = "chart_separation"
 def separation_view(capture: Capture) -> None:
     tokens = choose_tokens(capture)
     request = ExaminationRequest(
-        run_id=capture.index.run_id, key=capture.index.key, digest=capture.index.digest, tokens=tokens, state=BASE
+        run_id=capture.index.run_id, key=capture.index.key, digest=capture.index.digest, tokens=tokens, checkpoint=BASE
     )
     file = examination_file(capture, request)
     if not awaited(

@@ -1,8 +1,8 @@
-"""Token view: where in one answer the states turn away, at each block, and where the breaker trips."""
+"""Token view: where in one answer the activations turn away, at each block, and where the breaker trips."""
 
 import streamlit as st
 
-from engine.records.captures.capture import Capture, CapturedPrompt, state_name
+from engine.records.captures.capture import Capture, CapturedPrompt, checkpoint_name
 from engine.records.captures.projections import TokenRequest, read_token_view, token_file
 from engine.records.captures.tables import token_table, trip_token
 from engine.records.runs import open_run
@@ -21,7 +21,7 @@ PROMPT = "prompt"
 def tokens_view(capture: Capture) -> None:
     if not capture.steps:
         st.info(
-            "The token view compares base and circuit-broken states: capture a run at one of its steps.",
+            "The token view compares base and circuit-broken activations: capture a run at one of its steps.",
             icon=":material/scatter_plot:",
         )
         return
@@ -40,7 +40,7 @@ def tokens_view(capture: Capture) -> None:
         key=capture.index.key,
         digest=capture.index.digest,
         prompt_id=prompt.id,
-        state=state_name(step),
+        checkpoint=checkpoint_name(step),
     )
     file = token_file(capture, request)
     hidden = _prompt(prompt)
@@ -83,7 +83,7 @@ def _choices(capture: Capture, steps: list[int]) -> tuple[CapturedPrompt, int, f
             help="Prompts of this capture by id; type to search. " + _sides(capture),
         )
     with when:
-        help_text = "The step whose states are compared with the base model's; those whose adapter is kept."
+        help_text = "The step whose activations are compared with the base model's; those whose adapter is kept."
         step = choose_step(steps, help_text=help_text)
     with where:
         threshold = st.slider(

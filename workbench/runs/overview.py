@@ -104,12 +104,12 @@ def _empty() -> None:
 
 
 def _filtered(rows: list[Row]) -> list[Row]:
-    text, states = st.columns([1, 2.4], vertical_alignment="bottom")
+    text, pills = st.columns([1, 2.4], vertical_alignment="bottom")
     words = text.text_input(
         "Filter", key="q", bind="query-params", placeholder="name, note, model, preset or id", icon=":material/search:"
     )
     present = [status for status in BADGES if any(row.status == status for row in rows)]
-    chosen = states.pills("Status", present, selection_mode="multi", key="status", bind="query-params")
+    chosen = pills.pills("Status", present, selection_mode="multi", key="status", bind="query-params")
     return [
         row
         for row in rows

@@ -37,7 +37,7 @@ LABELS = {
     "optimizer.tokens_per_micro_batch": "Tokens a micro-batch",
     "captures.heldout_every": "Held-out every",
     "captures.probe_every": "Probe every",
-    "captures.capture_every": "Capture states every",
+    "captures.capture_every": "Capture activations every",
     "captures.capture_prompts": "Captured prompts",
     "captures.checkpoint_every": "Checkpoint every",
 }

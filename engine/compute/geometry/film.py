@@ -1,6 +1,7 @@
 """The same rows captured again and again: the base model once, then an adapter whenever asked.
 
-Base and rerouted states come from one pass over the rows; vectors go to disk a shard at a time. Knows nothing of runs.
+Base and rerouted activations come from one pass over the rows; vectors go to disk a shard at a time. Knows nothing of
+runs.
 """
 
 from collections.abc import Generator, Mapping, Sequence
@@ -11,10 +12,10 @@ from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.compute.model.activations import block_states
+from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.training.base_states import GROUP_TOKENS, BaseStates, RowStates, row_batch, stack
+from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations, RowActivations, row_batch, stack
 from engine.compute.training.heldout import measure_spaces, statistics_rows
 from engine.compute.training.reroute import BlockSpace, token_cosine, token_drift
 from engine.compute.training.rows import Row, micro_batches
@@ -23,14 +24,14 @@ from engine.records.errors import RunError
 from engine.records.events import Progress
 
 CACHE_BYTES = 512 * 2**20
-TokenStates = Float[Tensor, "token d_model"]
+TokenActivations = Float[Tensor, "token d_model"]
 
 
 class Film:
-    """Captures of one list of rows. Call `prepare` once, then `take` for each set of states.
+    """Captures of one list of rows. Call `prepare` once, then `take` for each set of checkpoints.
 
-    entry_block: the first adapted block; blocks below it are the same in all states and are never run again for rows
-    whose base states are kept (at most CACHE_BYTES).
+    entry_block: the first adapted block; blocks below it are the same in all checkpoints and are never run again for
+    rows whose base activations are kept (at most CACHE_BYTES).
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Film:
         self.tokens = tuple(tokens)
         self.position = position
         self.spaces: dict[int, BlockSpace] = {}
-        self.states = BaseStates(
+        self.base = BaseActivations(
             model,
             self.rows,
             blocks={"harmful": self.blocks, "benign": self.blocks},
@@ -58,11 +59,13 @@ class Film:
         )
 
     def prepare(self) -> Generator[Progress | None, None, None]:
-        """Base states that fit the memory, and the space they live in: its statistics are over tokens of both sides."""
-        yield from self.states.fill()
+        """Base activations that fit the memory, and the space they live in: its statistics are over tokens of both
+        sides.
+        """
+        yield from self.base.fill()
         harmful = [row for row in self.rows if row.label == "harmful"]
         benign = [row for row in self.rows if row.label == "benign"]
-        self.spaces = yield from measure_spaces(self.states, statistics_rows(harmful, benign))
+        self.spaces = yield from measure_spaces(self.base, statistics_rows(harmful, benign))
 
     def write_spaces(self, folder: Path) -> None:
         tensors: dict[str, Tensor] = {}
@@ -71,36 +74,36 @@ class Film:
             tensors[f"centred_norm/{block}"] = torch.tensor([space.centred_norm])
         _write(folder / "spaces.safetensors", tensors)
 
-    def take(self, folder: Path, states: Mapping[str, str | None]) -> Generator[Progress, None, None]:
-        """Write the vectors of each state (name -> adapter, None: the base model) and how far its prompts moved.
+    def take(self, folder: Path, checkpoints: Mapping[str, str | None]) -> Generator[Progress, None, None]:
+        """Write the vectors of each checkpoint (name -> adapter, None: the base model) and how far its prompts moved.
 
-        Raises RunError when a state is not finite.
+        Raises RunError when an activation is not finite.
         """
         done = 0
         for number, part in enumerate(shards(len(self.rows))):
             rows = self.rows[part]
-            columns: dict[str, list[dict[str, Tensor]]] = {state: [{} for _ in rows] for state in states}
+            columns: dict[str, list[dict[str, Tensor]]] = {checkpoint: [{} for _ in rows] for checkpoint in checkpoints}
             places = {id(row): index for index, row in enumerate(rows)}
             for group in micro_batches(rows, GROUP_TOKENS):
-                base_rows = self.states.of(group)
-                for state, adapter in states.items():
-                    found = self._states_of(group, base_rows, adapter)
+                base_rows = self.base.of(group)
+                for checkpoint, adapter in checkpoints.items():
+                    found = self._activations_of(group, base_rows, adapter)
                     for row, base, rerouted in zip(group, base_rows, found, strict=True):
                         column = self._vectors(row, rerouted)
                         if adapter is not None:
                             column |= self._movement(row, base.outputs, rerouted)
-                        columns[state][places[id(row)]] = column
+                        columns[checkpoint][places[id(row)]] = column
                 done += len(group)
-                yield Progress(phase="capturing", done=done, total=len(self.rows), message="States of both models")
-            for state, found_columns in columns.items():
-                _write(folder / f"{state}.{number:03d}.safetensors", _joined(found_columns))
+                yield Progress(phase="capturing", done=done, total=len(self.rows), message="Activations of both models")
+            for checkpoint, found_columns in columns.items():
+                _write(folder / f"{checkpoint}.{number:03d}.safetensors", _joined(found_columns))
 
-    def _states_of(
-        self, group: Sequence[Row], base_rows: Sequence[RowStates], adapter: str | None
-    ) -> list[dict[int, TokenStates]]:
+    def _activations_of(
+        self, group: Sequence[Row], base_rows: Sequence[RowActivations], adapter: str | None
+    ) -> list[dict[int, TokenActivations]]:
         if adapter is None:
             return [base.outputs for base in base_rows]
-        first = self.states.entry_block
+        first = self.base.entry_block
         moved = [block for block in self.blocks if block >= first]
         with torch.no_grad(), adapted(self.model, adapter):
             outputs = _forward(self.model, group, base_rows, moved, first)
@@ -112,23 +115,25 @@ class Film:
             for index, (row, base) in enumerate(zip(group, base_rows, strict=True))
         ]
 
-    def _vectors(self, row: Row, outputs: dict[int, TokenStates]) -> dict[str, Tensor]:
+    def _vectors(self, row: Row, outputs: dict[int, TokenActivations]) -> dict[str, Tensor]:
         column: dict[str, Tensor] = {}
         if "every" in self.tokens:
             column["lengths"] = torch.tensor([len(row.ids)])
-        for block, states in outputs.items():
+        for block, activations in outputs.items():
             for choice in self.tokens:
-                # A copy: a view would keep the states of all tokens until the shard is written.
-                vector = chosen(states, choice, row.response_start, self.position).float().clone()
+                # A copy: a view would keep the activations of all tokens until the shard is written.
+                vector = chosen(activations, choice, row.response_start, self.position).float().clone()
                 if not torch.isfinite(vector).all():
                     raise RunError(
-                        f"The states of block {block} are not finite for prompt {row.prompt_id}: use float32 or "
+                        f"The activations of block {block} are not finite for prompt {row.prompt_id}: use float32 or "
                         "bfloat16 instead of float16, or look whether training diverged."
                     )
                 column[f"{choice}/{block}"] = vector
         return column
 
-    def _movement(self, row: Row, base: dict[int, TokenStates], rerouted: dict[int, TokenStates]) -> dict[str, Tensor]:
+    def _movement(
+        self, row: Row, base: dict[int, TokenActivations], rerouted: dict[int, TokenActivations]
+    ) -> dict[str, Tensor]:
         start = row.response_start if row.label == "harmful" else 1
         column: dict[str, Tensor] = {}
         for block in self.blocks:
@@ -141,7 +146,7 @@ class Film:
 
 
 def chosen(
-    states: TokenStates, choice: TokenChoice, response_start: int, position: int
+    activations: TokenActivations, choice: TokenChoice, response_start: int, position: int
 ) -> Float[Tensor, "rows d_model"]:
     """The vectors of one prompt that a token choice asks for: one, or one a token for 'every'.
 
@@ -149,24 +154,28 @@ def chosen(
     """
     match choice:
         case "last_prompt":
-            return states[max(0, response_start - 1)][None]
+            return activations[max(0, response_start - 1)][None]
         case "response_mean":
-            return (states[response_start:] if len(states) > response_start else states[-1:]).mean(0)[None]
+            return (activations[response_start:] if len(activations) > response_start else activations[-1:]).mean(0)[
+                None
+            ]
         case "position":
-            return states[min(response_start + position, len(states) - 1)][None]
+            return activations[min(response_start + position, len(activations) - 1)][None]
         case "every":
-            return states
+            return activations
 
 
 def compare_tokens(
     model: LoadedModel, row: Row, adapter: str, blocks: Sequence[int], spaces: Mapping[int, BlockSpace]
 ) -> tuple[Float[Tensor, "token block"], Float[Tensor, "token block"], Float[Tensor, "token block"]]:
-    """Cosine (standardised), and the centred norms of the base and the rerouted states, for each token of one row."""
+    """Cosine (standardised), and the centred norms of the base and the rerouted activations, for each token of one
+    row.
+    """
     batch = row_batch(model, [row])
     with torch.no_grad():
-        base = block_states(model, batch, blocks).outputs
+        base = block_activations(model, batch, blocks).outputs
         with adapted(model, adapter):
-            rerouted = block_states(model, batch, blocks).outputs
+            rerouted = block_activations(model, batch, blocks).outputs
     cosines, before, after = [], [], []
     for block in blocks:
         space = spaces[block]
@@ -177,15 +186,15 @@ def compare_tokens(
 
 
 def _forward(
-    model: LoadedModel, group: Sequence[Row], base_rows: Sequence[RowStates], blocks: Sequence[int], first: int
+    model: LoadedModel, group: Sequence[Row], base_rows: Sequence[RowActivations], blocks: Sequence[int], first: int
 ) -> dict[int, Float[Tensor, "prompt token d_model"]]:
     batch = row_batch(model, group)
     entry = stack([one.entry for one in base_rows if one.entry is not None], batch.ids.shape[1]) if first else None
-    return block_states(model, batch, blocks, entry_block=first, entry=entry).outputs
+    return block_activations(model, batch, blocks, entry_block=first, entry=entry).outputs
 
 
-def _norm(states: Float[Tensor, "prompt token d_model"], space: BlockSpace) -> Float[Tensor, "prompt token"]:
-    return (states.float() - space.mean).norm(dim=-1)
+def _norm(activations: Float[Tensor, "prompt token d_model"], space: BlockSpace) -> Float[Tensor, "prompt token"]:
+    return (activations.float() - space.mean).norm(dim=-1)
 
 
 def _joined(columns: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -43,8 +43,8 @@ def make_map(folder: Path, request: ProjectionRequest, progress: Path | None = N
     block = _block(capture, request.block)
     groups, kept = _groups(capture, request.tokens), _kept(capture, request.tokens)
     vectors = {
-        state: _in_space(capture, capture.vectors(state, request.tokens, block)[kept], block, request.space)
-        for state in capture.index.states
+        checkpoint: _in_space(capture, capture.vectors(checkpoint, request.tokens, block)[kept], block, request.space)
+        for checkpoint in capture.index.checkpoints
     }
     try:
         made = project(
@@ -61,7 +61,7 @@ def make_map(folder: Path, request: ProjectionRequest, progress: Path | None = N
         ) from error
     about = {
         "states": list(made.points),
-        "figures": {state: figures.model_dump(mode="json") for state, figures in made.figures.items()},
+        "figures": {checkpoint: figures.model_dump(mode="json") for checkpoint, figures in made.figures.items()},
         "explained": made.explained,
         "axes": made.axes,
         "notes": [*made.notes, *([SINK_NOTE] if not kept.all() else [])],
@@ -69,9 +69,12 @@ def make_map(folder: Path, request: ProjectionRequest, progress: Path | None = N
     file = projection_file(capture, request)
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(".part")
-    points = {state: np.full((len(kept), found.shape[1]), np.nan, found.dtype) for state, found in made.points.items()}
-    for state, found in made.points.items():
-        points[state][kept] = found
+    points = {
+        checkpoint: np.full((len(kept), found.shape[1]), np.nan, found.dtype)
+        for checkpoint, found in made.points.items()
+    }
+    for checkpoint, found in made.points.items():
+        points[checkpoint][kept] = found
     save_file(points, temporary, metadata={"about": json.dumps(about)})
     temporary.replace(file)
     return file
@@ -86,7 +89,7 @@ def examine(folder: Path, request: ExaminationRequest, progress: Path | None = N
         if progress is not None:
             _say(progress, f"block {number + 1} of {len(capture.index.blocks)}")
         base = capture.vectors(BASE, request.tokens, block)[kept]
-        after = capture.vectors(request.state, request.tokens, block)[kept] if request.state != BASE else None
+        after = capture.vectors(request.checkpoint, request.tokens, block)[kept] if request.checkpoint != BASE else None
         found.append(_examined(block, base, after, groups, request.seed))
     suggestion = suggest(found, capture.index.block_count)
     file = examination_file(capture, request)

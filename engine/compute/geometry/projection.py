@@ -1,7 +1,7 @@
 """Maps of captured vectors. Arrays in, arrays out: knows nothing of models or torch.
 
-One frame for all states: PCA and directions are fitted on base vectors and applied to the others; UMAP is fitted on
-base and rerouted vectors together. Two independent fits are never compared.
+One frame for all checkpoints: PCA and directions are fitted on base vectors and applied to the others; UMAP is fitted
+on base and rerouted vectors together. Two independent fits are never compared.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ def project(
     seed: int,
     say: Say = lambda _: None,
 ) -> Projection:
-    """One map of all states. `vectors` holds 'base' and any number of others, rows in the same order.
+    """One map of all checkpoints. `vectors` holds 'base' and any number of others, rows in the same order.
 
     Raises ValueError with fewer than three prompts or with vectors that are not finite.
     """
@@ -38,10 +38,10 @@ def project(
     if len(base) < 3:
         raise ValueError(f"a map needs at least 3 prompts, not {len(base)}")
     if not all(np.isfinite(found).all() for found in vectors.values()):
-        raise ValueError("the captured states are not finite")
+        raise ValueError("the captured activations are not finite")
     notes: list[str] = []
     if np.ptp(base, axis=0).max() == 0:
-        notes.append("All base states are equal here: the map of the base model is a single point.")
+        notes.append("All base activations are equal here: the map of the base model is a single point.")
     say("axes")
     explained: tuple[float, ...] = ()
     fitted = np.zeros(len(base), dtype=bool)
@@ -50,7 +50,7 @@ def project(
         axes = tuple(f"UMAP {number + 1}" for number in range(dimensions))
     elif method == "pca":
         fit = PCA(min(dimensions, len(base) - 1, base.shape[1]), random_state=seed).fit(base)
-        points = {state: _wide(fit.transform(found), dimensions) for state, found in vectors.items()}
+        points = {checkpoint: _wide(fit.transform(found), dimensions) for checkpoint, found in vectors.items()}
         explained = tuple(float(share) for share in np.nan_to_num(fit.explained_variance_ratio_))
         axes = tuple(f"component {number + 1}" for number in range(dimensions))
     else:
@@ -65,15 +65,15 @@ def project(
     say("figures")
     directions = _Directions(base, fitted, method) if method in ("difference", "probe") else None
     figures = {
-        state: map_figures(
+        checkpoint: map_figures(
             found,
-            points[state],
+            points[checkpoint],
             groups,
             judged=~fitted,
             relabelled=directions.along(found) if directions else None,
             seed=seed,
         )
-        for state, found in vectors.items()
+        for checkpoint, found in vectors.items()
     }
     smallest = min(len(np.unique(groups.owners[side])) for side in (groups.harmful, groups.plain))
     if smallest < SMALLEST_CLASS:
@@ -82,7 +82,9 @@ def project(
 
 
 def _umap(vectors: Mapping[str, Vectors], *, dimensions: int, seed: int, say: Say) -> dict[str, Points]:
-    """A joint fit on as many states as JOINT_POINTS allows, base and last first; others go between their neighbours."""
+    """A joint fit on as many checkpoints as JOINT_POINTS allows, base and last first; others go between their
+    neighbours.
+    """
     from umap import UMAP
 
     names = list(vectors)
@@ -129,7 +131,7 @@ def _along(
     rest = (base - centre) - np.outer((base - centre) @ direction, direction)
     fit = PCA(min(dimensions - 1, len(base) - 1, base.shape[1]), random_state=seed).fit(rest)
     axes = np.vstack([direction, fit.components_])
-    return {state: _wide((found - centre) @ axes.T, dimensions) for state, found in vectors.items()}
+    return {checkpoint: _wide((found - centre) @ axes.T, dimensions) for checkpoint, found in vectors.items()}
 
 
 def _direction(base: Vectors, harmful: Mask, fitted: Mask, method: Method) -> Float[np.ndarray, " d_model"] | None:
@@ -149,14 +151,14 @@ def _direction(base: Vectors, harmful: Mask, fitted: Mask, method: Method) -> Fl
 
 
 class _Directions:
-    """Directions of base vectors under dealt labels, each fitted once for all states."""
+    """Directions of base vectors under dealt labels, each fitted once for all checkpoints."""
 
     def __init__(self, base: Vectors, fitted: Mask, method: Method) -> None:
         self.base, self.fitted, self.method = base, fitted, method
         self.known: dict[bytes, Float[np.ndarray, " d_model"] | None] = {}
 
     def along(self, found: Vectors) -> Relabelled:
-        """The first axis of a state as it would be under other labels."""
+        """The first axis of a checkpoint as it would be under other labels."""
 
         def axis(harmful: Mask) -> np.ndarray:
             key = harmful.tobytes()

@@ -1,4 +1,4 @@
-"""How well harmful and benign vectors separate, in the states and on a map, and what chance alone would reach.
+"""How well harmful and benign vectors separate, in the activations and on a map, and what chance alone would reach.
 
 Arrays in, figures out. Knows nothing of models, files or how a map was made.
 """
@@ -103,7 +103,7 @@ def centroid_distance(found: Vectors, positive: Mask, negative: Mask) -> float:
 
 
 def top_energy(found: Vectors, *, dimensions: int = 3) -> float:
-    """Share of the mean squared state that the largest dimensions hold."""
+    """Share of the mean squared activation that the largest dimensions hold."""
     energy = np.sort((found.astype(np.float64) ** 2).mean(axis=0))[::-1]
     return float(energy[:dimensions].sum() / max(energy.sum(), 1e-30))
 

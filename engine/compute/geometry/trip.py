@@ -1,5 +1,5 @@
-"""Where along a text the breaker trips: cosine between base and rerouted states, per block and token, teacher-forced.
-And what a dose costs: loss on known answers. Knows nothing of chats or runs.
+"""Where along a text the breaker trips: cosine between base and rerouted activations, per block and token,
+teacher-forced. And what a dose costs: loss on known answers. Knows nothing of chats or runs.
 """
 
 from collections.abc import Generator, Sequence
@@ -12,12 +12,12 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn import functional
 
-from engine.compute.model.activations import block_states
+from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.mixed import MixedBatch, RowState
+from engine.compute.model.mixed import MixedBatch, Voice
 from engine.compute.model.padding import pad
-from engine.compute.training.base_states import row_batch
+from engine.compute.training.base_activations import row_batch
 from engine.compute.training.reroute import BlockSpace, BlockStatistics, token_cosine
 from engine.compute.training.rows import Row, micro_batches
 from engine.records.files import write_whole
@@ -26,13 +26,13 @@ GROUP_TOKENS = 512
 
 
 def trip(
-    model: LoadedModel, ids: Sequence[int], state: RowState, spaces: dict[int, BlockSpace]
+    model: LoadedModel, ids: Sequence[int], voice: Voice, spaces: dict[int, BlockSpace]
 ) -> Generator[None, None, Float[Tensor, "block token"]]:
-    """Cosine of the standardised states, 1 where nothing moved, for every block of `spaces` and every token."""
+    """Cosine of the standardised activations, 1 where nothing moved, for every block of `spaces` and every token."""
     blocks = sorted(spaces)
-    base = _states(model, ids, RowState(), blocks)
+    base = _activations(model, ids, Voice(), blocks)
     yield None
-    rerouted = _states(model, ids, state, blocks)
+    rerouted = _activations(model, ids, voice, blocks)
     cosines = [token_cosine(rerouted[b], base[b], spaces[b], "standardised")[0].cpu() for b in blocks]
     yield None
     return torch.stack(cosines)
@@ -41,17 +41,19 @@ def trip(
 def standard_spaces(
     model: LoadedModel, rows: Sequence[Row], *, file: Path
 ) -> Generator[None, None, dict[int, BlockSpace]]:
-    """Mean and deviation of the base states of these rows at every block, the first token left out. Kept in `file`."""
+    """Mean and deviation of the base activations of these rows at every block, the first token left out. Kept in
+    `file`.
+    """
     known = _read_spaces(file, model)
     if known:
         return known
     statistics = [BlockStatistics() for _ in model.blocks]
     for group in micro_batches(rows, GROUP_TOKENS):
         with torch.no_grad(), adapted(model, None):
-            outputs = block_states(model, row_batch(model, group), range(len(model.blocks))).outputs
-        for block, states in outputs.items():
+            outputs = block_activations(model, row_batch(model, group), range(len(model.blocks))).outputs
+        for block, activations in outputs.items():
             for index, row in enumerate(group):
-                statistics[block].add(states[index, 1 : len(row.ids)])
+                statistics[block].add(activations[index, 1 : len(row.ids)])
         yield None
     spaces = {block: found.space() for block, found in enumerate(statistics)}
     content = {
@@ -68,10 +70,10 @@ def has_spaces(model: LoadedModel, file: Path) -> bool:
     return bool(_read_spaces(file, model))
 
 
-def answer_losses(model: LoadedModel, rows: Sequence[Row], state: RowState) -> Generator[None, None, list[float]]:
-    """Nats per answer token of each row under a state: how unlikely these answers have become."""
+def answer_losses(model: LoadedModel, rows: Sequence[Row], voice: Voice) -> Generator[None, None, list[float]]:
+    """Nats per answer token of each row under a voice: how unlikely these answers have become."""
     losses: dict[int, float] = {}
-    batch = MixedBatch(model, [state])
+    batch = MixedBatch(model, [voice])
     for index, row in enumerate(rows):
         ids = torch.tensor([row.ids], device=model.device)
         with torch.no_grad(), adapted(model, None), batch.active():
@@ -82,10 +84,10 @@ def answer_losses(model: LoadedModel, rows: Sequence[Row], state: RowState) -> G
     return [losses[index] for index in range(len(rows))]
 
 
-def _states(model: LoadedModel, ids: Sequence[int], state: RowState, blocks: Sequence[int]) -> dict[int, Tensor]:
+def _activations(model: LoadedModel, ids: Sequence[int], voice: Voice, blocks: Sequence[int]) -> dict[int, Tensor]:
     batch = pad([ids], pad_id=model.tokenizer.pad_token_id or 0, device=model.device)
-    with torch.no_grad(), adapted(model, None), MixedBatch(model, [state]).active():
-        return block_states(model, batch, blocks).outputs
+    with torch.no_grad(), adapted(model, None), MixedBatch(model, [voice]).active():
+        return block_activations(model, batch, blocks).outputs
 
 
 def _read_spaces(file: Path, model: LoadedModel) -> dict[int, BlockSpace]:

@@ -1,7 +1,7 @@
-"""Hidden states at the blocks that are asked for, and at no greater cost than that.
+"""Activations (hidden states) at the blocks that are asked for, and at no greater cost than that.
 
-No LM head, no block beyond the last one needed, and, given the states that enter a block, none below it. Knows nothing
-of losses or data.
+No LM head, no block beyond the last one needed, and, given the activations that enter a block, none below it. Knows
+nothing of losses or data.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,14 +22,14 @@ from engine.compute.model.text import common_opening
 SHARED_TOKENS = 8
 
 
-class BlockStates(NamedTuple):
+class BlockActivations(NamedTuple):
     """outputs[block]: what a block gave out.  entry: what went into the first block that was run."""
 
     outputs: dict[int, Float[Tensor, "prompt token d_model"]]
     entry: Float[Tensor, "prompt token d_model"] | None
 
 
-def block_states(
+def block_activations(
     model: LoadedModel,
     batch: Batch,
     blocks: Sequence[int],
@@ -38,14 +38,14 @@ def block_states(
     entry: Float[Tensor, "prompt token d_model"] | None = None,
     keep_entry: bool = False,
     share_opening: bool = True,
-) -> BlockStates:
+) -> BlockActivations:
     """Outputs of the given blocks under whatever adapter is active.
 
-    With `entry`, the states that enter `entry_block`, the blocks below it are not run. Block b's output is
+    With `entry`, the activations that enter `entry_block`, the blocks below it are not run. Block b's output is
     `hidden_states[b + 1]` of transformers (but for the last block, where transformers adds the final norm).
 
     An opening that all rows share (a chat template's system turn) is run once for all of them: nothing behind it can
-    change its states. `share_opening=False` runs it in every row, as dropout needs that draws anew for each.
+    change its activations. `share_opening=False` runs it in every row, as dropout needs that draws anew for each.
     """
     first = entry_block if entry is not None else 0
     shared = shared_tokens(_without_padding(batch)) if share_opening else 0
@@ -64,7 +64,7 @@ def block_states(
         rest = run(
             batch.ids[:, shared:], batch.attention, entry=None if entry is None else entry[:, shared:], cache=cache
         )
-    return BlockStates(
+    return BlockActivations(
         {block: _joined(opening.outputs[block], rest.outputs[block]) for block in blocks},
         _joined(opening.entry, rest.entry) if opening.entry is not None and rest.entry is not None else None,
     )
@@ -80,8 +80,8 @@ def _run(
     entry: Float[Tensor, "prompt token d_model"] | None,
     keep_entry: bool,
     cache: DynamicCache | None = None,
-) -> BlockStates:
-    """States of these tokens, behind those in the cache if there is one; they are then added to it."""
+) -> BlockActivations:
+    """Activations of these tokens, behind those in the cache if there is one; they are then added to it."""
     outputs: dict[int, Tensor] = {}
     entered: list[Tensor] = []
 
@@ -99,7 +99,7 @@ def _run(
         elif keep_entry:
             hooks.append(model.blocks[entry_block].register_forward_pre_hook(_recorder(entered), with_kwargs=True))
         model.decoder(input_ids=ids, attention_mask=attention, past_key_values=cache, use_cache=cache is not None)
-    return BlockStates(outputs, entered[0] if entered else None)
+    return BlockActivations(outputs, entered[0] if entered else None)
 
 
 def shared_tokens(rows: Sequence[Sequence[int]]) -> int:

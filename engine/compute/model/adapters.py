@@ -20,8 +20,8 @@ from engine.records.spec import AdapterSpec
 def attach_adapter(model: LoadedModel, name: str, spec: AdapterSpec, blocks: Sequence[int], *, seed: int) -> int:
     """Add a fresh LoRA adapter on the given blocks and return how many parameters it trains.
 
-    B starts at N(0, noise) instead of 0: at B = 0 base and rerouted states are equal, and the cosine has no gradient
-    there. Raises ModelError for a module that the model does not have.
+    B starts at N(0, noise) instead of 0: at B = 0 base and rerouted activations are equal, and the cosine has no
+    gradient there. Raises ModelError for a module that the model does not have.
     """
     config = LoraConfig(
         r=spec.rank,
@@ -143,7 +143,7 @@ def adapter_parameters(model: LoadedModel, name: str, *, part: str = "lora_") ->
 
 
 def is_plain_lora(layer: LoraLayer, name: str) -> bool:
-    """Whether adapter `name` adds up (down (states)) to this layer and nothing else."""
+    """Whether adapter `name` adds up (down (inputs)) to this layer and nothing else."""
     return name in layer.lora_A and name not in layer.lora_variant and not layer.lora_bias.get(name)
 
 

@@ -49,8 +49,8 @@ tags: [representation-rerouting, circuit-breaker, lora]
 
 # Circuit breaker for {spec.model.name}
 
-A LoRA adapter trained by Representation Rerouting (Zou et al. 2024, arXiv:2406.04313): the model's states on harmful
-answers are turned away from where they were, its states on everything else stay put.
+A LoRA adapter trained by Representation Rerouting (Zou et al. 2024, arXiv:2406.04313): the model's activations on
+harmful answers are turned away from where they were, its activations on everything else stay put.
 
 - Run {record.id}, spec digest `{record.digest}`, {record.status} after {record.step} of {record.steps} steps
 - Target blocks {targets}; adapted blocks {", ".join(map(str, record.adapted))}

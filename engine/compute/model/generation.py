@@ -1,4 +1,4 @@
-"""Answers, a token at a time: `generate` for a batch under one adapter or none, `answer` for rows of several states.
+"""Answers, a token at a time: `generate` for a batch under one adapter or none, `answer` for rows of several voices.
 The caller owns the loop, and other jobs may use the model between two tokens.
 """
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from engine.compute.model.activations import shared_tokens
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.mixed import MixedBatch, RowState
+from engine.compute.model.mixed import MixedBatch, Voice
 from engine.compute.model.padding import pad_left
 from engine.records.chats.chat import Sampling
 
@@ -78,24 +78,24 @@ def generate(
 
 
 class Ask(NamedTuple):
-    """One row: what it continues, and the state that continues it."""
+    """One row: what it continues, and the voice that continues it."""
 
     ids: Sequence[int]
-    state: RowState = RowState()
+    voice: Voice = Voice()
 
 
 def answer(
     model: LoadedModel, asks: Sequence[Ask], sampling: Sampling
 ) -> Generator[list[int | None] | None, None, list[Ending]]:
-    """Answer all rows in one batch over the shared weights, whatever their states.
+    """Answer all rows in one batch over the shared weights, whatever their voices.
 
     Yields None while prompts are read, then for each step one token a row, None for rows that have ended; returns how
     each row ended. A row draws from a generator of its own, seeded by `sampling.seed`: it says the same in any company.
     Closing the generator frees the cache.
     """
-    order = sorted(range(len(asks)), key=lambda row: _order(asks[row].state))
-    states = [asks[row].state for row in order]
-    batch = MixedBatch(model, states)
+    order = sorted(range(len(asks)), key=lambda row: _order(asks[row].voice))
+    voices = [asks[row].voice for row in order]
+    batch = MixedBatch(model, voices)
     ids, attention = pad_left([asks[row].ids for row in order], pad_id=model.tokenizer.pad_token_id or 0)
     ids, attention = ids.to(model.device), attention.to(model.device)
     randomness = [torch.Generator().manual_seed(sampling.seed) for _ in asks]
@@ -137,9 +137,9 @@ def answer(
     return endings
 
 
-def _order(state: RowState) -> tuple[bool, str, float]:
-    """Rows of one state lie together, the base model's first."""
-    return state.adapter is not None, state.adapter or "", state.dose
+def _order(voice: Voice) -> tuple[bool, str, float]:
+    """Rows of one voice lie together, the base model's first."""
+    return voice.adapter is not None, voice.adapter or "", voice.dose
 
 
 def _forward(

@@ -27,7 +27,7 @@ def quick_layers(model: LoadedModel, name: str) -> Iterator[None]:
     For use within `adapted(model, name, train=True)`. Layers that are more than plain LoRA on a linear layer keep
     PEFT's own way. With weights in bfloat16 the products are in bfloat16, as under autocast, and gradients of an
     adapter kept in float32 come back in float32. With weights in float32 because the spec's dtype is "auto", gradients
-    pass back through the base weights in bfloat16 where the processor has instructions for that: states, losses and the
+    pass back through the base weights in bfloat16 where the processor has instructions for that: inputs, losses and the
     adapter's own gradients stay products in float32.
     """
     narrow = narrows_gradients(model)
@@ -66,20 +66,20 @@ def _forward(layer: LoraLayer, name: str, narrow: bool):
     scaling = float(layer.scaling[name])
     dropout = layer.lora_dropout[name]
 
-    def forward(states: Tensor) -> Tensor:
+    def forward(inputs: Tensor) -> Tensor:
         probability = dropout.p if isinstance(dropout, nn.Dropout) and dropout.training else 0.0
-        return _LowRankLinear.apply(states, base.weight, base.bias, down, up, scaling, probability, narrow)
+        return _LowRankLinear.apply(inputs, base.weight, base.bias, down, up, scaling, probability, narrow)
 
     return forward
 
 
 class _LowRankLinear(torch.autograd.Function):
-    """states weight^T + bias + scaling * dropout(states) down^T up^T, with gradients for states, down and up."""
+    """inputs weight^T + bias + scaling * dropout(inputs) down^T up^T, with gradients for inputs, down and up."""
 
     @staticmethod
     def forward(
         context: Any,
-        states: Float[Tensor, "... inputs"],
+        inputs: Float[Tensor, "... inputs"],
         weight: Float[Tensor, "outputs inputs"],
         bias: Float[Tensor, " outputs"] | None,
         down: Float[Tensor, "rank inputs"],
@@ -88,7 +88,7 @@ class _LowRankLinear(torch.autograd.Function):
         probability: float,
         narrow: bool,
     ) -> Float[Tensor, "... outputs"]:
-        rows = states.reshape(-1, states.shape[-1]).to(weight.dtype)
+        rows = inputs.reshape(-1, inputs.shape[-1]).to(weight.dtype)
         narrow_down, narrow_up = down.to(weight.dtype), up.to(weight.dtype)
         kept = None
         dropped = rows
@@ -99,8 +99,8 @@ class _LowRankLinear(torch.autograd.Function):
         outputs.addmm_(low, narrow_up.t(), alpha=scaling)
         context.save_for_backward(dropped, low, weight, narrow_down, narrow_up, kept)
         context.scaling, context.probability, context.narrow = scaling, probability, narrow
-        context.dtypes = (states.dtype, down.dtype, up.dtype)
-        return outputs.view(*states.shape[:-1], -1)
+        context.dtypes = (inputs.dtype, down.dtype, up.dtype)
+        return outputs.view(*inputs.shape[:-1], -1)
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -110,15 +110,15 @@ class _LowRankLinear(torch.autograd.Function):
         low_gradient = (outputs @ up).mul_(context.scaling)
         up_gradient = (outputs.t() @ low).mul_(context.scaling)
         down_gradient = low_gradient.t() @ dropped
-        states = None
+        inputs = None
         if context.needs_input_grad[0]:
-            states = _passed_back(outputs, weight, narrow=context.narrow)
+            inputs = _passed_back(outputs, weight, narrow=context.narrow)
             if kept is None:
-                states.addmm_(low_gradient, down)
+                inputs.addmm_(low_gradient, down)
             else:
-                states.add_((low_gradient @ down).mul_(kept), alpha=1 / (1 - context.probability))
-            states = states.view(*gradients[0].shape[:-1], -1).to(states_dtype)
-        return states, None, None, down_gradient.to(down_dtype), up_gradient.to(up_dtype), None, None, None
+                inputs.add_((low_gradient @ down).mul_(kept), alpha=1 / (1 - context.probability))
+            inputs = inputs.view(*gradients[0].shape[:-1], -1).to(states_dtype)
+        return inputs, None, None, down_gradient.to(down_dtype), up_gradient.to(up_dtype), None, None, None
 
 
 def _passed_back(

@@ -1,4 +1,4 @@
-"""One forward pass for rows of several model states: all rows share the base weights, each adapter adds its low-rank
+"""One forward pass for rows of several voices: all rows share the base weights, each adapter adds its low-rank
 update to its own rows. Knows nothing of tokens or texts.
 
 peft's own mixed batches give the same numbers more slowly: its bookkeeping for each layer eats the gain.
@@ -28,8 +28,8 @@ MANY_WEIGHTS = 2**23
 Forward = Callable[..., Tensor]
 
 
-class RowState(NamedTuple):
-    """The state one row is computed under: an adapter's name in memory (None: the base model), and how much of it.
+class Voice(NamedTuple):
+    """What one row is computed under: an adapter's name in memory (None: the base model), and how much of it.
 
     dose 1 is the adapter as trained, 0 the base model.
     """
@@ -39,7 +39,7 @@ class RowState(NamedTuple):
 
 
 class _Factors(NamedTuple):
-    """An adapter's part in one layer: what it adds is up (down (states)) times the scaling."""
+    """An adapter's part in one layer: what it adds is up (down (inputs)) times the scaling."""
 
     down: Float[Tensor, "rank inputs"]
     up: Float[Tensor, "outputs rank"]
@@ -65,25 +65,25 @@ class _Place(NamedTuple):
 
 
 class MixedBatch:
-    """Rows of several states over one base model. `with batch.active():` around each forward pass.
+    """Rows of several voices over one base model. `with batch.active():` around each forward pass.
 
     Entering is cheap, so that a generator may leave it at every token: between two of them other jobs train or ask
     the same model. The adapters' weights are held, not their names: one in training is asked as it is at each step, and
     one that is taken out of memory in the middle of an answer still answers to its end.
     """
 
-    def __init__(self, model: LoadedModel, states: Sequence[RowState]) -> None:
-        """states: one a row, rows of equal state together. Raises ModelError for an adapter that is not plain LoRA."""
+    def __init__(self, model: LoadedModel, voices: Sequence[Voice]) -> None:
+        """voices: one a row, rows of equal voice together. Raises ModelError for an adapter that is not plain LoRA."""
         self.model = model
-        self.states = list(states)
+        self.voices = list(voices)
         self._factors = {
-            state.adapter: _adapter_factors(model, state.adapter) for state in states if state.adapter is not None
+            voice.adapter: _adapter_factors(model, voice.adapter) for voice in voices if voice.adapter is not None
         }
         self._places: list[_Place] = []
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rows alone."""
-        self.states = [self.states[row] for row in rows]
+        self.voices = [self.voices[row] for row in rows]
         self._places = []
 
     @contextmanager
@@ -101,13 +101,13 @@ class MixedBatch:
                 place.layer.__dict__.pop("forward", None)
 
     def _plan(self) -> list[_Place]:
-        groups = list(_groups(self.states))
+        groups = list(_groups(self.voices))
         places = []
         for path, layer, siblings, key in _linear_layers(self.model):
             updates = [
-                _Update(first, end, self._factors[state.adapter][path], state.dose)
-                for first, end, state in groups
-                if state.adapter is not None and state.dose and path in self._factors[state.adapter]
+                _Update(first, end, self._factors[voice.adapter][path], voice.dose)
+                for first, end, voice in groups
+                if voice.adapter is not None and voice.dose and path in self._factors[voice.adapter]
             ]
             base = layer.get_base_layer() if isinstance(layer, LoraLayer) else layer
             places.append(_Place(siblings, key, layer, _forward(base, updates)))
@@ -119,10 +119,10 @@ def _forward(base: nn.Module, updates: Sequence[_Update]) -> Forward:
     if not updates:
         return product
 
-    def forward(states: Tensor) -> Tensor:
-        outputs = product(states)
+    def forward(inputs: Tensor) -> Tensor:
+        outputs = product(inputs)
         for first, end, factors, dose in updates:
-            low = functional.linear(states[first:end].to(factors.down.dtype), factors.down)
+            low = functional.linear(inputs[first:end].to(factors.down.dtype), factors.down)
             added = functional.linear(low, factors.up) * (factors.scaling * dose)
             outputs[first:end] = (outputs[first:end] + added).to(outputs.dtype)
         return outputs
@@ -138,26 +138,26 @@ def _product(base: nn.Module) -> Forward:
     limit = QUICK_ROWS if base.out_features >= base.in_features else QUICK_ROWS_NARROW
     fewest = 1 if weight.numel() >= MANY_WEIGHTS else 2
 
-    def product(states: Tensor) -> Tensor:
-        count = states.numel() // states.shape[-1]
+    def product(inputs: Tensor) -> Tensor:
+        count = inputs.numel() // inputs.shape[-1]
         if not fewest <= count <= limit:
-            return functional.linear(states, weight, bias)
-        rows = states.reshape(count, -1)
+            return functional.linear(inputs, weight, bias)
+        rows = inputs.reshape(count, -1)
         # For a single row the library takes its slow way through a vector product; twice the row is faster.
         columns = (rows if count > 1 else torch.cat([rows, rows])).t()
         outputs = torch.mm(weight, columns).t()[:count].contiguous()
         if bias is not None:
             outputs += bias
-        return outputs.view(*states.shape[:-1], -1)
+        return outputs.view(*inputs.shape[:-1], -1)
 
     return product
 
 
-def _groups(states: Sequence[RowState]) -> Iterator[tuple[int, int, RowState]]:
+def _groups(voices: Sequence[Voice]) -> Iterator[tuple[int, int, Voice]]:
     first = 0
-    for row in range(1, len(states) + 1):
-        if row == len(states) or states[row] != states[first]:
-            yield first, row, states[first]
+    for row in range(1, len(voices) + 1):
+        if row == len(voices) or voices[row] != voices[first]:
+            yield first, row, voices[first]
             first = row
 
 

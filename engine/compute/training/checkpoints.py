@@ -31,7 +31,7 @@ def save_checkpoint(
 ) -> Path:
     """Write `step-000123/`. position.json comes last, so its existence means that the checkpoint is whole.
 
-    Older checkpoints keep their adapter but lose their optimizer state: only the last one is resumed from.
+    Older checkpoints keep their adapter but lose their optimizer moments: only the last one is resumed from.
     Raises RunError when the disk is full; older checkpoints are then untouched.
     """
     target = folder / f"step-{position.step:06d}"
@@ -67,14 +67,14 @@ def load_checkpoint(
             for name, parameter in parameters:
                 parameter.copy_(weights[name].to(parameter))
         for name, parameter in parameters:
-            state = {
+            own = {
                 part: moments[f"{name}|{part}"]
                 for part in ("step", "exp_avg", "exp_avg_sq")
                 if f"{name}|{part}" in moments
             }
-            if state:
+            if own:
                 optimizer.state[parameter] = {
-                    part: value if part == "step" else value.to(parameter.device) for part, value in state.items()
+                    part: value if part == "step" else value.to(parameter.device) for part, value in own.items()
                 }
         return Position(int(content["step"]), float(content["seconds"]))
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:

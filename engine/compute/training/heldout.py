@@ -6,10 +6,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from engine.compute.model.activations import block_states
+from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.training.base_states import GROUP_TOKENS, BaseStates, row_batch, stack
+from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations, row_batch, stack
 from engine.compute.training.reroute import BlockSpace, BlockStatistics, token_cosine, token_drift
 from engine.compute.training.rows import Row, micro_batches
 from engine.records.events import HeldoutResult
@@ -18,15 +18,15 @@ from engine.records.spec import ResolvedBlocks
 STATISTICS_ROWS = 256
 
 
-def measure_spaces(states: BaseStates, rows: Sequence[Row]) -> Generator[None, None, dict[int, BlockSpace]]:
-    """Mean and deviation of the base states per block, the first token left out: target blocks over both sets, blocks
-    that are only held still over the benign set.
+def measure_spaces(activations: BaseActivations, rows: Sequence[Row]) -> Generator[None, None, dict[int, BlockSpace]]:
+    """Mean and deviation of the base activations per block, the first token left out: target blocks over both sets,
+    blocks that are only held still over the benign set.
 
-    The first token is left out since its states are an attention sink, hundreds of times longer than all others.
+    The first token is left out since its activations are an attention sink, hundreds of times longer than all others.
     """
     statistics: dict[int, BlockStatistics] = {}
     for group in micro_batches(rows, GROUP_TOKENS):
-        for row in states.of(group):
+        for row in activations.of(group):
             for block, outputs in row.outputs.items():
                 statistics.setdefault(block, BlockStatistics()).add(outputs[1:])
         yield None
@@ -46,7 +46,7 @@ def measure_heldout(
     model: LoadedModel,
     name: str,
     rows: Sequence[Row],
-    states: BaseStates,
+    base_activations: BaseActivations,
     spaces: dict[int, BlockSpace],
     blocks: ResolvedBlocks,
     *,
@@ -58,14 +58,16 @@ def measure_heldout(
     sums: dict[tuple[str, int], float] = {}
     counts: dict[str, float] = {}
     for group in micro_batches(rows, tokens_per_batch):
-        base_rows = states.of(group)
+        base_rows = base_activations.of(group)
         batch = row_batch(model, group)
         entry = None
-        if states.entry_block:
+        if base_activations.entry_block:
             entry = stack([one.entry for one in base_rows if one.entry is not None], batch.ids.shape[1])
-        wanted = sorted({block for row in group for block in states.blocks[row.label]})
+        wanted = sorted({block for row in group for block in base_activations.blocks[row.label]})
         with torch.no_grad(), adapted(model, name):
-            rerouted = block_states(model, batch, wanted, entry_block=states.entry_block, entry=entry).outputs
+            rerouted = block_activations(
+                model, batch, wanted, entry_block=base_activations.entry_block, entry=entry
+            ).outputs
         for index, (row, base) in enumerate(zip(group, base_rows, strict=True)):
             for measure, count, per_block in _row_measures(index, row, base.outputs, rerouted, spaces, blocks):
                 counts[measure] = counts.get(measure, 0.0) + count

@@ -29,7 +29,7 @@ _REFUSALS = (
 
 
 class Pair(NamedTuple):
-    """A prompt with the answer whose states are rerouted or held."""
+    """A prompt with the answer whose activations are rerouted or held."""
 
     prompt: Prompt
     answer: str

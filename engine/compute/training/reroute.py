@@ -15,15 +15,15 @@ SpaceName = Literal["raw", "centred", "standardised"]
 
 @dataclass
 class BlockStatistics:
-    """Running mean and variance of one block's states, in float64. Feed it base states only."""
+    """Running mean and variance of one block's activations, in float64. Feed it base activations only."""
 
     total: Float[Tensor, " d_model"] | None = None
     squares: Float[Tensor, " d_model"] | None = None
     norms: float = 0.0
     tokens: int = 0
 
-    def add(self, states: Float[Tensor, "token d_model"]) -> None:
-        wide = states.detach().double()
+    def add(self, activations: Float[Tensor, "token d_model"]) -> None:
+        wide = activations.detach().double()
         if self.total is None or self.squares is None:
             self.total = torch.zeros(wide.shape[1], dtype=torch.double, device=wide.device)
             self.squares = torch.zeros_like(self.total)
@@ -32,32 +32,32 @@ class BlockStatistics:
         self.tokens += len(wide)
 
     def space(self) -> "BlockSpace":
-        """Raises ValueError before any state was added."""
+        """Raises ValueError before any activation was added."""
         if self.total is None or self.squares is None or self.tokens == 0:
-            raise ValueError("no states were added")
+            raise ValueError("no activations were added")
         mean = self.total / self.tokens
         variance = (self.squares / self.tokens - mean.square()).clamp_min(0)
         return BlockSpace(
             mean=mean.float(),
             deviation=variance.sqrt().float(),
-            # The root mean square of the centred norm: needs no second pass over the states.
+            # The root mean square of the centred norm: needs no second pass over the activations.
             centred_norm=float(variance.sum().sqrt()),
         )
 
 
 @dataclass(frozen=True)
 class BlockSpace:
-    """Where one block's states live under the base model: the frame that cosines are taken in."""
+    """Where one block's activations live under the base model: the frame that cosines are taken in."""
 
     mean: Float[Tensor, " d_model"]
     deviation: Float[Tensor, " d_model"]
     centred_norm: float
 
     def transform(
-        self, states: Float[Tensor, "prompt token d_model"], space: SpaceName
+        self, activations: Float[Tensor, "prompt token d_model"], space: SpaceName
     ) -> Float[Tensor, "prompt token d_model"]:
-        """States in the given space, in float32. A dimension that never varies is centred, not divided."""
-        wide = states.float()
+        """Activations in the given space, in float32. A dimension that never varies is centred, not divided."""
+        wide = activations.float()
         if space == "raw":
             return wide
         centred = wide - self.mean
@@ -73,14 +73,16 @@ def token_cosine(
     space: BlockSpace,
     name: SpaceName,
 ) -> Float[Tensor, "prompt token"]:
-    """Cosine between base and rerouted states, -1 to 1, per token."""
+    """Cosine between base and rerouted activations, -1 to 1, per token."""
     return torch.cosine_similarity(space.transform(rerouted, name), space.transform(base, name), dim=-1, eps=1e-6)
 
 
 def token_drift(
     rerouted: Float[Tensor, "prompt token d_model"], base: Float[Tensor, "prompt token d_model"]
 ) -> Float[Tensor, "prompt token"]:
-    """L2 distance between base and rerouted states per token. Its gradient is 0 where they are equal, not undefined."""
+    """L2 distance between base and rerouted activations per token. Its gradient is 0 where they are equal, not
+    undefined.
+    """
     squared = (rerouted.float() - base.float()).square().sum(-1)
     moved = squared > 0
     return torch.where(moved, torch.where(moved, squared, torch.ones_like(squared)).sqrt(), torch.zeros_like(squared))
@@ -101,8 +103,8 @@ def rerouting_loss(
     """
     count = max(float(mask.sum()) if tokens is None else tokens, 1.0) * max(len(rerouted), 1)
     total = mask.new_zeros(())
-    for block, states in rerouted.items():
-        cosine = token_cosine(states, base[block], spaces[block], space)
+    for block, activations in rerouted.items():
+        cosine = token_cosine(activations, base[block], spaces[block], space)
         total = total + (torch.relu(cosine) * mask).sum()
     return total / count
 
@@ -119,7 +121,7 @@ def retain_loss(
     """Mean over blocks and tokens of the L2 distance, 0 up; relative: divided by the block's centred norm."""
     count = max(float(mask.sum()) if tokens is None else tokens, 1.0) * max(len(rerouted), 1)
     total = mask.new_zeros(())
-    for block, states in rerouted.items():
+    for block, activations in rerouted.items():
         unit = spaces[block].centred_norm if scale == "relative" else 1.0
-        total = total + (token_drift(states, base[block]) * mask).sum() / max(unit, 1e-12)
+        total = total + (token_drift(activations, base[block]) * mask).sum() / max(unit, 1e-12)
     return total / count

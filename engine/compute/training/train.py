@@ -15,13 +15,13 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor
 
-from engine.compute.model.activations import block_states
+from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted, adapter_parameters, attach_adapter, remove_adapter
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.low_rank import quick_layers
 from engine.compute.model.memory import ran_out_of_memory
 from engine.compute.seeds import mix
-from engine.compute.training.base_states import BaseStates, row_batch, stack
+from engine.compute.training.base_activations import BaseActivations, row_batch, stack
 from engine.compute.training.checkpoints import Position, list_checkpoints, load_checkpoint, save_checkpoint
 from engine.compute.training.heldout import measure_heldout, measure_spaces, statistics_rows
 from engine.compute.training.reroute import BlockSpace, rerouting_loss, retain_loss
@@ -65,7 +65,7 @@ class Trainer:
     rows: Rows
     accelerator: Accelerator
     optimizer: torch.optim.Optimizer
-    states: BaseStates
+    base: BaseActivations
     checkpoints: Path
     controls: Sequence[ControlEvent]
     spaces: dict[int, BlockSpace] = field(default_factory=dict)
@@ -92,16 +92,16 @@ def train(
     """Train the adapter `name`; yields events, and None after each micro-batch that finished no step.
 
     Starts from the last checkpoint in `checkpoints` if there is one. `controls` may grow while training: a changed
-    value holds from its step on. `probe(step)` answers a few prompts and `capture(step)` captures states as the model
-    stands. Closing the generator writes
+    value holds from its step on. `probe(step)` answers a few prompts and `capture(step)` captures activations as the
+    model stands. Closing the generator writes
     a checkpoint. The adapter stays attached until the caller removes it, so that it can still be asked and saved.
     Raises TrainingError when a loss is not finite or memory is exhausted.
     """
     trainer = _prepare(model, name, spec, blocks, rows, checkpoints, controls, trackers_folder)
     try:
         yield from _resume(trainer)
-        yield from trainer.states.fill()
-        trainer.spaces = yield from measure_spaces(trainer.states, statistics_rows(rows.harmful, rows.benign))
+        yield from trainer.base.fill()
+        trainer.spaces = yield from measure_spaces(trainer.base, statistics_rows(rows.harmful, rows.benign))
         if trainer.step == 0:
             yield from _measure(trainer, probe, capture)
         while trainer.step < spec.optimizer.steps:
@@ -180,7 +180,7 @@ def _prepare(
     parameters = [parameter for _, parameter in adapter_parameters(model, name)]
     settings = spec.optimizer
     optimizer = torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
-    states = BaseStates(
+    activations = BaseActivations(
         model,
         _rows_that_come_back(spec, rows),
         blocks={"harmful": blocks.targets, "benign": tuple(sorted({*blocks.retain, *blocks.targets}))},
@@ -188,7 +188,7 @@ def _prepare(
         # A GPU's own memory holds them, and is the scarcer one.
         budget_bytes=KEPT_BYTES // 2 if model.device.type == "cuda" else KEPT_BYTES,
     )
-    return Trainer(model, name, spec, blocks, rows, accelerator, optimizer, states, checkpoints, controls)
+    return Trainer(model, name, spec, blocks, rows, accelerator, optimizer, activations, checkpoints, controls)
 
 
 def _check_trackers(spec: RunSpec, accelerator: Accelerator) -> None:
@@ -278,22 +278,22 @@ def _micro_step(
     model, spec, blocks = trainer.model, trainer.spec, trainer.blocks
     group = sorted(group, key=lambda row: row.label, reverse=True)
     harmful = sum(row.label == "harmful" for row in group)
-    base_rows = trainer.states.of(group)
+    base_rows = trainer.base.of(group)
     batch = row_batch(model, group)
     tokens = batch.ids.shape[1]
     entry = None
-    if trainer.states.entry_block:
+    if trainer.base.entry_block:
         entry = stack([one.entry for one in base_rows if one.entry is not None], tokens)
     needed = sorted({*(blocks.targets if harmful else ()), *(blocks.retain if harmful < len(group) else ())})
     devices = [model.device] if model.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), adapted(model, trainer.name, train=True):
         torch.manual_seed(mix(spec.seed, "dropout", trainer.step, number))
         with trainer.accelerator.autocast(), quick_layers(model, trainer.name):
-            rerouted = block_states(
+            rerouted = block_activations(
                 model,
                 batch,
                 needed,
-                entry_block=trainer.states.entry_block,
+                entry_block=trainer.base.entry_block,
                 entry=entry,
                 # Dropout draws anew for every row.
                 share_opening=spec.adapter.dropout == 0,
@@ -372,7 +372,7 @@ def _heldout(trainer: Trainer, rows: list[Row], split) -> Generator[None, None, 
         trainer.model,
         trainer.name,
         rows,
-        trainer.states,
+        trainer.base,
         trainer.spaces,
         trainer.blocks,
         step=trainer.step,

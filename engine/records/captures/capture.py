@@ -1,8 +1,8 @@
-"""Captured states on disk: which prompts, blocks and tokens, of the base model and of a run at some of its steps.
+"""Captured activations on disk: which prompts, blocks and tokens, of the base model and of a run at some of its steps.
 
     <folder>/capture.json             what was captured, replaced when a step is added
-             answers.json             the answers that the response states belong to, by prompt id
-             spaces.safetensors       mean and deviation of the base states per block
+             answers.json             the answers that the response activations belong to, by prompt id
+             spaces.safetensors       mean and deviation of the base activations per block
              base.000.safetensors     vectors of the base model, 512 prompts a file
              step-000040.000.safetensors   vectors after 40 steps, and how far each prompt moved
              projections/  examinations/  tokens/      what was made of it
@@ -83,9 +83,9 @@ class CapturedPrompt(BaseModel):
 
 
 class CaptureIndex(BaseModel):
-    """capture.json. `states` in order: 'base', 'step-000020', ... Only states that are whole are named."""
+    """capture.json. `checkpoints` in order: 'base', 'step-000020', ... Only those that are whole are named."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, serialize_by_alias=True)
 
     run_id: str
     key: str
@@ -99,7 +99,7 @@ class CaptureIndex(BaseModel):
     tokens: tuple[TokenChoice, ...]
     position: int = 0
     prompts: tuple[CapturedPrompt, ...]
-    states: tuple[str, ...]
+    checkpoints: tuple[str, ...] = Field(alias="states")
     digest: str = Field("", description="Changes when vectors were written anew.")
 
 
@@ -119,31 +119,31 @@ class Capture:
 
     @property
     def steps(self) -> list[int]:
-        return sorted(state_step(state) for state in self.index.states if state != BASE)
+        return sorted(checkpoint_step(checkpoint) for checkpoint in self.index.checkpoints if checkpoint != BASE)
 
-    def vectors(self, state: str, choice: TokenChoice, block: int) -> Float[np.ndarray, "prompt d_model"]:
+    def vectors(self, checkpoint: str, choice: TokenChoice, block: int) -> Float[np.ndarray, "prompt d_model"]:
         """One vector a prompt (choice 'every': one a token, see `token_offsets`). Raises RunError when damaged."""
-        return self._column(state, f"{choice}/{block}")
+        return self._column(checkpoint, f"{choice}/{block}")
 
-    def token_offsets(self, state: str) -> np.ndarray:
+    def token_offsets(self, checkpoint: str) -> np.ndarray:
         """Choice 'every': where each prompt's tokens begin, and the end."""
-        lengths = self._column(state, "lengths").astype(int)
+        lengths = self._column(checkpoint, "lengths").astype(int)
         return np.concatenate([[0], np.cumsum(lengths)])
 
-    def measure(self, state: str, name: Measure, block: int) -> Float[np.ndarray, " prompt"]:
-        """How far each prompt's states moved from the base model's: means over response tokens of harmful prompts, and
-        over all tokens but the first of benign ones. Not a number where a prompt has no such token."""
-        return self._column(state, f"{name}/{block}")
+    def measure(self, checkpoint: str, name: Measure, block: int) -> Float[np.ndarray, " prompt"]:
+        """How far each prompt's activations moved from the base model's: means over response tokens of harmful
+        prompts, and over all tokens but the first of benign ones. Not a number where a prompt has no such token."""
+        return self._column(checkpoint, f"{name}/{block}")
 
     def space(self, block: int) -> tuple[Float[np.ndarray, " d_model"], Float[np.ndarray, " d_model"]]:
-        """Mean and deviation per dimension of the base states at a block."""
+        """Mean and deviation per dimension of the base activations at a block."""
         with self._opened(self.folder / "spaces.safetensors") as file:
             return file.get_tensor(f"mean/{block}"), file.get_tensor(f"deviation/{block}")
 
-    def holds(self, state: str) -> bool:
-        """Whether a state's vectors are there and can be read."""
+    def holds(self, checkpoint: str) -> bool:
+        """Whether a checkpoint's vectors are there and can be read."""
         try:
-            self._column(state, f"{self.index.tokens[0]}/{self.index.blocks[0]}")
+            self._column(checkpoint, f"{self.index.tokens[0]}/{self.index.blocks[0]}")
         except RunError:
             return False
         return True
@@ -156,18 +156,19 @@ class Capture:
         except (OSError, ValueError, AttributeError):
             return {}
 
-    def _column(self, state: str, name: str) -> np.ndarray:
-        files = sorted(self.folder.glob(f"{state}.*.safetensors"))
+    def _column(self, checkpoint: str, name: str) -> np.ndarray:
+        files = sorted(self.folder.glob(f"{checkpoint}.*.safetensors"))
         if not files:
             raise RunError(
-                f"The capture {self.folder} has no state '{state}': choose from {', '.join(self.index.states)}."
+                f"The capture {self.folder} has no checkpoint '{checkpoint}': "
+                f"choose from {', '.join(self.index.checkpoints)}."
             )
         parts = []
         for path in files:
             with self._opened(path) as file:
                 if name not in file.keys():  # noqa: SIM118 - a safetensors file is no mapping
                     raise RunError(
-                        f"The capture {self.folder} holds no {name} for '{state}': capture it with other settings."
+                        f"The capture {self.folder} holds no {name} for '{checkpoint}': capture it with other settings."
                     )
                 parts.append(file.get_tensor(name))
         # A capture that ships is stored in half precision.
@@ -179,16 +180,16 @@ class Capture:
             with safe_open(path, framework="np") as file:
                 yield file
         except (OSError, SafetensorError) as error:
-            raise RunError(f"The captured states {path} cannot be read: {error}. Capture them again.") from error
+            raise RunError(f"The captured activations {path} cannot be read: {error}. Capture them again.") from error
 
 
-def state_name(step: int) -> str:
+def checkpoint_name(step: int) -> str:
     return f"step-{step:06d}"
 
 
-def state_step(state: str) -> int:
-    """The step of a state's name; the base model is step 0."""
-    return 0 if state == BASE else int(state.removeprefix("step-"))
+def checkpoint_step(checkpoint: str) -> int:
+    """The step of a checkpoint's name; the base model is step 0."""
+    return 0 if checkpoint == BASE else int(checkpoint.removeprefix("step-"))
 
 
 def capture_folder(settings: Settings, run_id: str, key: str) -> Path:

@@ -22,10 +22,13 @@ Method = Literal["pca", "umap", "difference", "probe"]
 class ProjectionRequest(Part):
     """One map of one block: one frame for the base model and all captured steps."""
 
+    # Files and keys keep the names that version 0.1 gave these fields.
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
     run_id: str = ""
     key: str = Field(description="The capture's key.")
     digest: str = Field("", description="The capture's digest: new vectors need a new map.")
-    states: tuple[str, ...] = Field((), description="The states that the capture had.")
+    checkpoints: tuple[str, ...] = Field((), alias="states", description="Those that the capture had.")
     tokens: TokenChoice = "response_mean"
     block: int = Field(ge=0)
     method: Method = "pca"
@@ -35,10 +38,11 @@ class ProjectionRequest(Part):
 
 
 class MapFigures(BaseModel):
-    """How far one state's map can be trusted.
+    """How far one checkpoint's map can be trusted.
 
-    trustworthiness: share of map neighbours that are neighbours in the states too, 0 to 1 (Venna & Kaski 2001).
-    auc: harmful against benign, cross-validated linear probe on the states; map_auc: the same on the map's coordinates;
+    trustworthiness: share of map neighbours that are neighbours in the activations too, 0 to 1 (Venna & Kaski 2001).
+    auc: harmful against benign, cross-validated linear probe on the activations; map_auc: the same on the map's
+    coordinates;
     shuffled_auc: 95th percentile of map_auc over shuffled labels, which chance alone reaches. None: too few prompts.
     """
 
@@ -52,7 +56,9 @@ class MapFigures(BaseModel):
 
 
 class Projection(NamedTuple):
-    """points[state]: coordinates, one row a prompt.  figures[state].  explained: share of variance per axis (PCA)."""
+    """points[checkpoint]: coordinates, one row a prompt.  figures[checkpoint].  explained: share of variance per axis
+    (PCA).
+    """
 
     points: dict[str, Float[np.ndarray, "prompt axis"]]
     figures: dict[str, MapFigures]
@@ -62,21 +68,23 @@ class Projection(NamedTuple):
 
 
 class ExaminationRequest(Part):
-    """Every block of a capture: how well harmful and benign separate in the base model, and after `state`."""
+    """Every block of a capture: how well harmful and benign separate in the base model, and after `checkpoint`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
     run_id: str = ""
     key: str
     digest: str = ""
     tokens: TokenChoice = "response_mean"
-    state: str = Field("base", description="The state that is compared with the base model.")
+    checkpoint: str = Field("base", alias="state", description="What is compared with the base model.")
     seed: int = 0
 
 
 class BlockExamination(BaseModel):
-    """One block. AUCs are held out (cross-validated), None with too few prompts; *_after: of the compared state.
+    """One block. AUCs are held out (cross-validated), None with too few prompts; *_after: of the compared checkpoint.
 
     distance: between the harmful and benign centroids, in deviations averaged over dimensions.
-    top_energy: share of the mean squared state that the three largest dimensions hold (rogue dimensions: near 1).
+    top_energy: share of the mean squared activation that the three largest dimensions hold (rogue dimensions: near 1).
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
@@ -104,11 +112,13 @@ class Examination(BaseModel):
 class TokenRequest(Part):
     """One prompt and answer, token by token, at every captured block."""
 
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
     run_id: str = ""
     key: str
     digest: str = ""
     prompt_id: str
-    state: str
+    checkpoint: str = Field(alias="state")
     threshold: float = Field(0.5, ge=-1, le=1, description="The breaker has tripped where the cosine falls below this.")
 
 
@@ -148,8 +158,8 @@ def read_projection(file: Path) -> Projection | None:
         with safe_open(file, framework="np") as opened:
             about: dict[str, Any] = json.loads(opened.metadata()["about"])
             return Projection(
-                {state: opened.get_tensor(state) for state in about["states"]},
-                {state: MapFigures.model_validate(figures) for state, figures in about["figures"].items()},
+                {checkpoint: opened.get_tensor(checkpoint) for checkpoint in about["states"]},
+                {checkpoint: MapFigures.model_validate(figures) for checkpoint, figures in about["figures"].items()},
                 tuple(about["explained"]),
                 tuple(about["axes"]),
                 tuple(about["notes"]),

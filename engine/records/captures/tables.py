@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from engine.records.captures.capture import BASE, Capture, Measure, TokenChoice, state_name, state_step
+from engine.records.captures.capture import BASE, Capture, Measure, TokenChoice, checkpoint_name, checkpoint_step
 from engine.records.captures.projections import Examination, Projection, TokenView
 from engine.records.errors import RunError
 
@@ -33,8 +33,8 @@ def prompt_table(capture: Capture) -> pd.DataFrame:
     )
 
 
-def map_table(capture: Capture, projection: Projection, state: str, choice: TokenChoice) -> pd.DataFrame:
-    """One row a point: its prompt ('row' is the prompt's place), base coordinates and those of the state.
+def map_table(capture: Capture, projection: Projection, checkpoint: str, choice: TokenChoice) -> pd.DataFrame:
+    """One row a point: its prompt ('row' is the prompt's place), base coordinates and those of the checkpoint.
 
     Columns base_x, base_y, x, y (and base_z, z), token for choice 'every'. Points that have no place are left out.
     """
@@ -43,7 +43,7 @@ def map_table(capture: Capture, projection: Projection, state: str, choice: Toke
     table.insert(0, "row", owners)
     if choice == "every":
         table.insert(1, "token", tokens)
-    for prefix, points in (("base_", projection.points[BASE]), ("", projection.points[state])):
+    for prefix, points in (("base_", projection.points[BASE]), ("", projection.points[checkpoint])):
         for axis, values in zip(AXES, points.T, strict=False):
             table[prefix + axis] = values
     places = [name for name in table.columns if name.removeprefix("base_") in AXES]
@@ -52,7 +52,7 @@ def map_table(capture: Capture, projection: Projection, state: str, choice: Toke
 
 
 def map_ranges(projection: Projection) -> list[tuple[float, float]]:
-    """Least and greatest coordinate of each axis over all states, with a margin: the frame of the whole film."""
+    """Least and greatest coordinate of each axis over all checkpoints, with a margin: the frame of the whole film."""
     everything = np.concatenate(list(projection.points.values()))
     low, high = np.nanmin(everything, axis=0), np.nanmax(everything, axis=0)
     margin = np.maximum((high - low) * 0.06, 1e-6)
@@ -90,7 +90,7 @@ def movement_table(capture: Capture, measures: Sequence[Measure] = ("cosine",)) 
     return pd.DataFrame(rows, columns=["block", "step", "group", *measures, "prompts"])
 
 
-def prompt_movements(capture: Capture, state: str) -> pd.DataFrame:
+def prompt_movements(capture: Capture, checkpoint: str) -> pd.DataFrame:
     """How far each prompt moved, in the order of the vectors: mean cosine and norm ratio over the target blocks,
     mean drift over the adapted blocks. Cosine and drift are its parts of the rerouting and the retain loss.
 
@@ -99,7 +99,7 @@ def prompt_movements(capture: Capture, state: str) -> pd.DataFrame:
     captured = capture.index.blocks
     targets = [block for block in capture.index.targets if block in captured] or list(captured)
     adapted = [block for block in capture.index.adapted if block in captured] or list(captured)
-    step = state_step(state)
+    step = checkpoint_step(checkpoint)
     wanted: tuple[tuple[Measure, list[int]], ...] = (
         ("cosine", targets),
         ("drift", adapted),
@@ -110,11 +110,11 @@ def prompt_movements(capture: Capture, state: str) -> pd.DataFrame:
     )
 
 
-def block_table(capture: Capture, state: str, examination: Examination | None) -> pd.DataFrame:
+def block_table(capture: Capture, checkpoint: str, examination: Examination | None) -> pd.DataFrame:
     """One row a block: what rerouting did to harmful and to benign prompts, and how well a probe tells them apart
     before and after. Borderline prompts count as benign here."""
     harmful = np.array([prompt.label == "harmful" for prompt in capture.index.prompts])
-    step = state_step(state)
+    step = checkpoint_step(checkpoint)
     rows = []
     for block in capture.index.blocks:
         cosine = _known(capture, step, "cosine", block)
@@ -197,7 +197,7 @@ def _known(capture: Capture, step: int, name: Measure, block: int) -> np.ndarray
         return np.full(len(capture.index.prompts), same)
     if block not in capture.index.blocks:
         return np.full(len(capture.index.prompts), np.nan)
-    return np.asarray(capture.measure(state_name(step), name, block), dtype=float)
+    return np.asarray(capture.measure(checkpoint_name(step), name, block), dtype=float)
 
 
 def _mean(values: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Chats side by side: what was asked, of which model states, and what each answered. Knows nothing of models.
+"""Chats side by side: what was asked, of which models, and what each answered. Knows nothing of models.
 
 CHAT/exchange-NNNN.json   written once by whoever asks    exchange-NNNN.jsonl   appended by the worker
      job-NNNN             the job that answers
@@ -17,10 +17,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from engine.records.checkpoints import CheckpointText
 from engine.records.conversation import Turn
 from engine.records.errors import RunError, WorkbenchError
 from engine.records.files import append_line, write_whole
-from engine.records.model_states import ModelState, parse_state
 from engine.records.runs import list_runs, open_run
 from engine.records.settings import Settings
 from engine.records.spec import ModelSpec
@@ -45,12 +45,10 @@ class Sampling(_Frozen):
 class Column(_Frozen):
     """One model that is asked. dose: how much of its adapter, 1 as trained, 0 none."""
 
-    state: str
-    dose: float = Field(1.0, ge=0, le=MOST_DOSE)
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
-    @property
-    def model_state(self) -> ModelState:
-        return parse_state(self.state)
+    checkpoint: CheckpointText = Field(alias="state")
+    dose: float = Field(1.0, ge=0, le=MOST_DOSE)
 
 
 class Exchange(_Frozen):
@@ -87,9 +85,9 @@ class Answered(_Frozen):
 
 
 class Trip(_Frozen):
-    """Cosine between base and rerouted states along one column's text, per block and token (prefill and answer).
+    """Cosine between base and rerouted activations along one column's text, per block and token (prefill and answer).
 
-    against: the state that the base model is compared with.  pieces: the text of each token.
+    against: the column that the base model is compared with.  pieces: the text of each token.
     prefill: as many tokens at the front were put in the model's mouth.
     """
 
@@ -253,9 +251,9 @@ def list_chats(settings: Settings) -> list[Chat]:
 def home_of(settings: Settings, columns: Sequence[Column]) -> Path:
     """The folder of the first run that is asked; the desk for the base model and for runs that ship."""
     for column in columns:
-        if not column.model_state.is_base:
+        if not column.checkpoint.is_base:
             try:
-                run = open_run(settings.runs, column.model_state.run_id)
+                run = open_run(settings.runs, column.checkpoint.run_id)
             except WorkbenchError:
                 continue
             if not run.read_only:

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from engine.records.cards import card_file, write_card
-from engine.records.model_states import ModelState
+from engine.records.checkpoints import Checkpoint
 from engine.records.runs import Run
 
 DOSES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
@@ -24,9 +24,11 @@ class DoseCurve(BaseModel):
     rows: int
 
 
-def dose_payload(run: Run, state: ModelState) -> dict[str, Any]:
-    """What is asked about one state. A run that went on has other weights under the same name, so its step counts."""
-    return {"state": str(state), "step": run.record().step if state.step is None else state.step}
+def dose_payload(run: Run, checkpoint: Checkpoint) -> dict[str, Any]:
+    """What is asked about one checkpoint. A run that went on has other weights under the same name, so its step
+    counts.
+    """
+    return {"state": str(checkpoint), "step": run.record().step if checkpoint.step is None else checkpoint.step}
 
 
 def write_dose_curve(cards: Path, payload: dict[str, Any], curve: DoseCurve) -> None:

@@ -1,4 +1,4 @@
-"""A prompt set answered by several model states: what was asked, and an answer a line. Knows nothing of models.
+"""A prompt set answered by several models: what was asked, and an answer a line. Knows nothing of models.
 
 FOLDER/request.json   written once by whoever asks    answers.jsonl   appended by the worker
        job            the job that answers

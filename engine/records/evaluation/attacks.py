@@ -100,7 +100,7 @@ ATTACKS: dict[str, AttackCard] = {
     ),
     "steering": AttackCard(
         "Steering",
-        "What the breaker took out of the states of one block is added back while the model answers.",
+        "What the breaker took out of the activations of one block is added back while the model answers.",
         access="weights",
         budget=2,
         unit="strength",

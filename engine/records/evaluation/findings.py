@@ -118,7 +118,7 @@ class Losses(BaseModel):
 
 
 class Evaluation(BaseModel):
-    """All that one evaluation found about one state of a run."""
+    """All that one evaluation found about one checkpoint of a run."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

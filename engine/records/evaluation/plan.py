@@ -38,11 +38,11 @@ class AttackChoice(BaseModel):
 
 
 class EvaluationPlan(BaseModel):
-    """One state of a run against requests of both sides. limit 0: all rows."""
+    """One checkpoint of a run against requests of both sides. limit 0: all rows."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
-    state: str
+    checkpoint: str = Field(alias="state")
     harmful: str = "strongreject"
     benign: str = "sample:benign"
     attacks: tuple[AttackChoice, ...] = (AttackChoice(name="direct"), AttackChoice(name="prefill"))

@@ -15,7 +15,7 @@ from engine.compute.evaluation.attacks.plain import direct, prefill
 from engine.compute.evaluation.attacks.table import ATTACK_FUNCTIONS
 from engine.compute.evaluation.attacks.targets import around, embed, target_ids, target_loss
 from engine.compute.evaluation.runner import memory_file
-from engine.compute.model.activations import block_states
+from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted, adapter_parameters, attach_adapter, has_adapter
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
@@ -159,9 +159,9 @@ def test_steering_brings_the_states_back_towards_the_base_models(broken_model: L
     def distance(strength: float) -> float:
         batch = pad([request_ids(broken_model, ROWS[0].prompt)], pad_id=0, device=broken_model.device)
         with torch.no_grad(), adapted(broken_model, None):
-            base = block_states(broken_model, batch, [block]).outputs[block][0, -1]
+            base = block_activations(broken_model, batch, [block]).outputs[block][0, -1]
         with torch.no_grad(), adapted(broken_model, "broken"), steering.steered(broken_model, direction, strength):
-            return float((block_states(broken_model, batch, [block]).outputs[block][0, -1] - base).norm())
+            return float((block_activations(broken_model, batch, [block]).outputs[block][0, -1] - base).norm())
 
     assert distance(1.0) < distance(0.0)
     with pytest.raises(AssertionError):

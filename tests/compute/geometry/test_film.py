@@ -1,4 +1,4 @@
-"""Captures: the states are transformers' own, padding and order change nothing, movement is measured against base."""
+"""Captures: the activations are transformers' own, padding and order change nothing, movement is measured against base."""
 
 import numpy as np
 import pytest
@@ -27,11 +27,11 @@ def broken(tiny_model):
     return tiny_model
 
 
-def take(model, rows, folder, states, *, blocks=(0, 1), entry_block=0, tokens=CHOICES):
+def take(model, rows, folder, checkpoints, *, blocks=(0, 1), entry_block=0, tokens=CHOICES):
     film = Film(model, rows, blocks=blocks, entry_block=entry_block, tokens=tokens, position=2)
     drain(film.prepare())
     film.write_spaces(folder)
-    drain(film.take(folder, states))
+    drain(film.take(folder, checkpoints))
     prompts = tuple(
         CapturedPrompt(
             id=row.prompt_id,
@@ -46,7 +46,7 @@ def take(model, rows, folder, states, *, blocks=(0, 1), entry_block=0, tokens=CH
     )
     index = CaptureIndex(
         run_id="", key="k", request=CaptureRequest(), model="tiny", d_model=16, block_count=2, blocks=blocks,
-        tokens=tokens, position=2, prompts=prompts, states=tuple(states),
+        tokens=tokens, position=2, prompts=prompts, checkpoints=tuple(checkpoints),
     )  # fmt: skip
     return Capture(folder, index), film
 
@@ -74,7 +74,7 @@ def test_captured_states_are_those_of_transformers_for_every_choice_and_block(br
         for block in (0, 1):
             expected = hidden_states(broken, row, block, adapter)
             for choice in CHOICES:
-                found = capture.vectors(state, choice, block)
+                found = capture.vectors(checkpoint, choice, block)
                 part = found[offsets[index] : offsets[index + 1]] if choice == "every" else found[index : index + 1]
                 wanted = {
                     "last_prompt": expected[row.response_start - 1][None],
@@ -92,10 +92,12 @@ def test_padding_batch_order_and_shards_change_nothing(broken, rows, tmp_path, m
     mixed = rows[::-1]
     parts, _ = take(broken, mixed, tmp_path / "b", {BASE: None, "step-000001": "broken"})
     assert len(list((tmp_path / "b").glob("base.*.safetensors"))) == 2
-    for state in whole.index.states:
+    for checkpoint in whole.index.checkpoints:
         for block in (0, 1):
-            left = whole.vectors(state, "response_mean", block)
-            np.testing.assert_allclose(left, parts.vectors(state, "response_mean", block)[::-1], rtol=1e-4, atol=1e-5)
+            left = whole.vectors(checkpoint, "response_mean", block)
+            np.testing.assert_allclose(
+                left, parts.vectors(checkpoint, "response_mean", block)[::-1], rtol=1e-4, atol=1e-5
+            )
     np.testing.assert_allclose(
         whole.measure("step-000001", "cosine", 1), parts.measure("step-000001", "cosine", 1)[::-1], atol=1e-4
     )
@@ -122,7 +124,7 @@ def test_nothing_moved_below_the_adapter_and_much_above_it(broken, rows, tmp_pat
 
 
 def test_movement_is_that_of_the_tokens_worked_out_by_hand(broken, rows, tmp_path):
-    """Cosine of a harmful prompt: mean over its response tokens, in deviations of the base states."""
+    """Cosine of a harmful prompt: mean over its response tokens, in deviations of the base activations."""
     capture, film = take(broken, rows, tmp_path, {BASE: None, "step-000001": "broken"})
     row = rows[0]
     base, rerouted = hidden_states(broken, row, 1), hidden_states(broken, row, 1, "broken")
@@ -143,9 +145,9 @@ def test_states_that_are_not_finite_are_refused_with_the_prompt_and_the_block(ti
 
 
 def test_a_position_beyond_the_answer_is_its_last_token():
-    states = torch.arange(12.0).reshape(6, 2)
-    assert torch.equal(chosen(states, "position", 4, 10), states[-1:])
-    assert torch.equal(chosen(states, "position", 4, 1), states[5:6])
+    activations = torch.arange(12.0).reshape(6, 2)
+    assert torch.equal(chosen(activations, "position", 4, 10), activations[-1:])
+    assert torch.equal(chosen(activations, "position", 4, 1), activations[5:6])
 
 
 def test_shards_cover_all_prompts_once():

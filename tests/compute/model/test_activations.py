@@ -1,4 +1,4 @@
-"""Hidden states equal those of transformers, whatever is left out to get them faster, in every family."""
+"""Hidden activations equal those of transformers, whatever is left out to get them faster, in every family."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from engine.compute.model.activations import block_states
+from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import (
     adapted,
     adapter_parameters,
@@ -29,7 +29,7 @@ from engine.compute.model.adapters import (
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.padding import pad
-from engine.compute.training.base_states import row_batch
+from engine.compute.training.base_activations import row_batch
 from engine.compute.training.rows import Row
 from engine.records.errors import ModelError
 from engine.records.spec import AdapterSpec, ModelSpec
@@ -74,7 +74,7 @@ def test_block_b_is_hidden_state_b_plus_one(any_model):
     batch = row_batch(any_model, random_rows(3))
     expected = plain_states(any_model, batch)
     with torch.no_grad():
-        outputs = block_states(any_model, batch, [0, 2]).outputs
+        outputs = block_activations(any_model, batch, [0, 2]).outputs
     real = batch.attention.bool()
     for block in (0, 2):
         torch.testing.assert_close(outputs[block][real], expected[block + 1][real])
@@ -85,8 +85,8 @@ def test_the_model_is_whole_again_afterwards(any_model):
     before = plain_states(any_model, batch)
     hooks = [(len(block._forward_hooks), len(block._forward_pre_hooks)) for block in any_model.blocks]
     with torch.no_grad():
-        entry = block_states(any_model, batch, [1], entry_block=1, keep_entry=True).entry
-        block_states(any_model, batch, [2], entry_block=1, entry=entry)
+        entry = block_activations(any_model, batch, [1], entry_block=1, keep_entry=True).entry
+        block_activations(any_model, batch, [2], entry_block=1, entry=entry)
     assert len(any_model.blocks) == 4
     for left, right in zip(before, plain_states(any_model, batch), strict=True):
         torch.testing.assert_close(left, right, rtol=0, atol=0)
@@ -96,8 +96,8 @@ def test_the_model_is_whole_again_afterwards(any_model):
 def test_starting_from_kept_states_gives_the_same(any_model):
     batch = row_batch(any_model, random_rows(3))
     with torch.no_grad():
-        whole = block_states(any_model, batch, [2], entry_block=1, keep_entry=True)
-        short = block_states(any_model, batch, [2], entry_block=1, entry=whole.entry)
+        whole = block_activations(any_model, batch, [2], entry_block=1, keep_entry=True)
+        short = block_activations(any_model, batch, [2], entry_block=1, entry=whole.entry)
     torch.testing.assert_close(short.outputs[2], whole.outputs[2])
 
 
@@ -108,16 +108,16 @@ def test_starting_from_kept_states_does_not_run_what_lies_below(any_model):
     linear.register_forward_hook(lambda *_: ran.append(0))
     entry = torch.zeros(2, batch.ids.shape[1], 16)
     with torch.no_grad():
-        block_states(any_model, batch, [2], entry_block=1, entry=entry)
+        block_activations(any_model, batch, [2], entry_block=1, entry=entry)
     assert ran == []
 
 
 def test_padding_and_batching_change_nothing(any_model):
     rows = random_rows(4)
     with torch.no_grad():
-        together = block_states(any_model, row_batch(any_model, rows), [2]).outputs[2]
+        together = block_activations(any_model, row_batch(any_model, rows), [2]).outputs[2]
         for index, row in enumerate(rows):
-            alone = block_states(any_model, row_batch(any_model, [row]), [2]).outputs[2][0]
+            alone = block_activations(any_model, row_batch(any_model, [row]), [2]).outputs[2][0]
             torch.testing.assert_close(together[index, : len(row.ids)], alone, rtol=1e-4, atol=1e-5)
 
 
@@ -132,12 +132,12 @@ def test_a_shared_opening_is_run_once_and_changes_nothing(any_model, entry_block
     batch = row_batch(any_model, opened_rows(4))
     real = batch.attention.bool()
     with torch.no_grad():
-        apart = block_states(any_model, batch, [1, 2], share_opening=False, entry_block=1, keep_entry=True)
+        apart = block_activations(any_model, batch, [1, 2], share_opening=False, entry_block=1, keep_entry=True)
         entry = apart.entry if entry_block else None
         seen = []
         embeddings = any_model.causal_lm.get_input_embeddings()
         handle = embeddings.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
-        shared = block_states(any_model, batch, [1, 2], entry_block=1, entry=entry, keep_entry=True)
+        shared = block_activations(any_model, batch, [1, 2], entry_block=1, entry=entry, keep_entry=True)
         handle.remove()
     assert seen == [(1, 10), (4, batch.ids.shape[1] - 10)]
     for block in (1, 2):
@@ -151,8 +151,8 @@ def test_a_row_that_is_nothing_but_the_opening_keeps_a_token_of_its_own(any_mode
     rows[0] = Row("short", "benign", False, rows[0].ids[:10], 5)
     batch = row_batch(any_model, rows)
     with torch.no_grad():
-        shared = block_states(any_model, batch, [2]).outputs[2]
-        apart = block_states(any_model, batch, [2], share_opening=False).outputs[2]
+        shared = block_activations(any_model, batch, [2]).outputs[2]
+        apart = block_activations(any_model, batch, [2], share_opening=False).outputs[2]
     torch.testing.assert_close(shared[0, :10], apart[0, :10], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(shared[1], apart[1], rtol=1e-4, atol=1e-5)
 
@@ -161,12 +161,14 @@ def test_gradients_through_a_shared_opening_are_those_of_every_row(any_model):
     attach_adapter(any_model, "one", AdapterSpec(rank=2, noise=0.1, dropout=0.0), (1, 2), seed=0)
     batch = row_batch(any_model, opened_rows(3))
     with torch.no_grad():
-        entry = block_states(any_model, batch, [2], entry_block=1, keep_entry=True).entry
+        entry = block_activations(any_model, batch, [2], entry_block=1, keep_entry=True).entry
     gradients = []
     for share in (False, True):
         with adapted(any_model, "one", train=True):
-            states = block_states(any_model, batch, [2], entry_block=1, entry=entry, share_opening=share).outputs[2]
-            (states.square() * batch.attention[:, :, None]).sum().backward()
+            activations = block_activations(
+                any_model, batch, [2], entry_block=1, entry=entry, share_opening=share
+            ).outputs[2]
+            (activations.square() * batch.attention[:, :, None]).sum().backward()
         parameters = [parameter for _, parameter in adapter_parameters(any_model, "one")]
         gradients.append([parameter.grad.clone() for parameter in parameters])
         for parameter in parameters:

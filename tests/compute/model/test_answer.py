@@ -10,7 +10,7 @@ from making import drain
 from engine.compute.model import generation
 from engine.compute.model.adapters import adapted, adapter_parameters, attach_adapter
 from engine.compute.model.generation import Ask, answer, generate
-from engine.compute.model.mixed import RowState
+from engine.compute.model.mixed import Voice
 from engine.records.chats.chat import Sampling
 from engine.records.spec import AdapterSpec
 
@@ -28,7 +28,7 @@ def model(tiny_model):
 
 def asks():
     """Rows of three states and four lengths, in no order."""
-    states = [RowState("second"), RowState(), RowState("first"), RowState("first", 0.5), RowState()]
+    states = [Voice("second"), Voice(), Voice("first"), Voice("first", 0.5), Voice()]
     return [Ask(prompt, state) for prompt in PROMPTS for state in states]
 
 
@@ -47,7 +47,7 @@ def test_a_mixed_batch_says_what_each_row_says_alone(model, sampling):
 
 
 def test_each_state_says_what_peft_says_alone(model):
-    for state in (RowState(), RowState("first"), RowState("second")):
+    for state in (Voice(), Voice("first"), Voice("second")):
         together, _ = said(model, [Ask(prompt, state) for prompt in PROMPTS], GREEDY)
         assert together == drain(generate(model, PROMPTS, new_tokens=12, adapter=state.adapter))[1]
 
@@ -64,9 +64,9 @@ def test_rows_that_end_leave_the_batch_and_change_no_other(model, monkeypatch):
 
 
 def test_a_long_prompt_is_read_in_parts_and_says_the_same(model, monkeypatch):
-    whole, _ = said(model, [Ask(PROMPTS[3]), Ask(PROMPTS[0], RowState("first"))], GREEDY)
+    whole, _ = said(model, [Ask(PROMPTS[3]), Ask(PROMPTS[0], Voice("first"))], GREEDY)
     monkeypatch.setitem(generation.PREFILL_TOKENS, "cpu", 32)
-    steps, _ = drain(answer(model, [Ask(PROMPTS[3]), Ask(PROMPTS[0], RowState("first"))], GREEDY))
+    steps, _ = drain(answer(model, [Ask(PROMPTS[3]), Ask(PROMPTS[0], Voice("first"))], GREEDY))
     assert steps[:2] == [None, None] and steps[2] is not None
     assert [[step[row] for step in steps if step] for row in range(2)] == whole
 

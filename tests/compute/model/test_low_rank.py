@@ -5,7 +5,7 @@ import torch
 from peft.tuners.lora import LoraLayer
 
 from engine.compute.model import low_rank
-from engine.compute.model.activations import block_states
+from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted, adapter_parameters, attach_adapter
 from engine.compute.model.load import load_model
 from engine.compute.model.low_rank import quick_layers
@@ -22,9 +22,9 @@ def outputs_and_gradients(model, *, quick: bool, dropout_seed: int = 0):
     with adapted(model, "run", train=True):
         if quick:
             with quick_layers(model, "run"):
-                outputs = block_states(model, ROWS, [0, 1]).outputs
+                outputs = block_activations(model, ROWS, [0, 1]).outputs
         else:
-            outputs = block_states(model, ROWS, [0, 1]).outputs
+            outputs = block_activations(model, ROWS, [0, 1]).outputs
         # Another weight for each number: a plain sum would hide a transposed gradient.
         values = torch.stack([outputs[0], outputs[1]]).float()
         (values * torch.linspace(-1, 1, values.numel()).reshape(values.shape)).sum().backward()

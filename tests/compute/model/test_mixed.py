@@ -8,12 +8,12 @@ from torch.nn import functional
 
 from engine.compute.model.adapters import adapted, adapter_parameters, attach_adapter, remove_adapter
 from engine.compute.model.load import load_model
-from engine.compute.model.mixed import MixedBatch, RowState, _product
+from engine.compute.model.mixed import MixedBatch, Voice, _product
 from engine.records.errors import ModelError
 from engine.records.spec import AdapterSpec, ModelSpec
 
 IDS = torch.tensor([[5, 6, 7, 8, 9, 10], [20, 21, 22, 23, 24, 25]])
-BASE, FIRST, SECOND = RowState(), RowState("first"), RowState("second")
+BASE, FIRST, SECOND = Voice(), Voice("first"), Voice("second")
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_half_precision_is_computed_as_peft_computes_it(tiny_model_folder, setti
 
 
 def test_dose_zero_is_the_base_model_and_half_a_dose_half_the_update(model):
-    nothing, half, all_of_it = mixed(model, RowState("first", 0.0), RowState("first", 0.5), FIRST)
+    nothing, half, all_of_it = mixed(model, Voice("first", 0.0), Voice("first", 0.5), FIRST)
     torch.testing.assert_close(nothing, alone(model, None), rtol=1e-4, atol=1e-5)
     for _, parameter in adapter_parameters(model, "first", part="lora_B"):
         parameter.data *= 0.5
@@ -116,10 +116,10 @@ def test_the_quick_product_equals_the_usual_one(inputs, outputs, bias):
 
 def test_a_name_that_is_not_in_memory_is_refused(model):
     with pytest.raises(ModelError, match="not in memory"):
-        MixedBatch(model, [RowState("gone")])
+        MixedBatch(model, [Voice("gone")])
 
 
 def test_an_adapter_that_is_not_plain_lora_is_refused(model):
     model.peft_model.add_adapter("dora", LoraConfig(r=2, target_modules=["q_proj"], use_dora=True))
     with pytest.raises(ModelError, match="not plain LoRA"):
-        MixedBatch(model, [RowState("dora")])
+        MixedBatch(model, [Voice("dora")])

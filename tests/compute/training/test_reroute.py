@@ -15,7 +15,7 @@ from engine.compute.training.reroute import (
 PLAIN = BlockSpace(mean=torch.zeros(2), deviation=torch.ones(2), centred_norm=2.0)
 
 
-def states(*tokens: tuple[float, float]) -> torch.Tensor:
+def activations(*tokens: tuple[float, float]) -> torch.Tensor:
     return torch.tensor([list(tokens)], dtype=torch.float32)
 
 
@@ -27,32 +27,32 @@ def test_rerouting_loss_is_one_when_nothing_changed():
 
 def test_rerouting_loss_by_hand():
     """Cosines 0.6 (3,4 against 1,0), 0 (orthogonal) and -1 -> 0 under relu: mean (0.6 + 0 + 0) / 3 = 0.2."""
-    base = {0: states((1, 0), (1, 0), (1, 0))}
-    rerouted = {0: states((3, 4), (0, 2), (-5, 0))}
+    base = {0: activations((1, 0), (1, 0), (1, 0))}
+    rerouted = {0: activations((3, 4), (0, 2), (-5, 0))}
     loss = rerouting_loss(rerouted, base, torch.ones(1, 3), {0: PLAIN}, space="raw")
     assert float(loss) == pytest.approx(0.2, abs=1e-6)
 
 
 def test_rerouting_loss_is_the_mean_over_target_blocks():
     """Block 0 unmoved (1), block 1 orthogonal (0): mean 0.5."""
-    base = {0: states((1, 0)), 1: states((1, 0))}
-    rerouted = {0: states((2, 0)), 1: states((0, 2))}
+    base = {0: activations((1, 0)), 1: activations((1, 0))}
+    rerouted = {0: activations((2, 0)), 1: activations((0, 2))}
     loss = rerouting_loss(rerouted, base, torch.ones(1, 1), {0: PLAIN, 1: PLAIN}, space="raw")
     assert float(loss) == pytest.approx(0.5, abs=1e-6)
 
 
 def test_masked_tokens_do_not_count():
     """The second token would add cosine 1; only the first, 0.6, is in the mask."""
-    base = {0: states((1, 0), (1, 0))}
-    rerouted = {0: states((3, 4), (1, 0))}
+    base = {0: activations((1, 0), (1, 0))}
+    rerouted = {0: activations((3, 4), (1, 0))}
     loss = rerouting_loss(rerouted, base, torch.tensor([[1.0, 0.0]]), {0: PLAIN}, space="raw")
     assert float(loss) == pytest.approx(0.6, abs=1e-6)
 
 
 def test_retain_loss_by_hand():
     """Distances 5 (3,4) and 0: mean 2.5 absolute; divided by the centred norm 2: 1.25 relative."""
-    base = {0: states((1, 1), (7, 7))}
-    rerouted = {0: states((4, 5), (7, 7))}
+    base = {0: activations((1, 1), (7, 7))}
+    rerouted = {0: activations((4, 5), (7, 7))}
     mask = torch.ones(1, 2)
     assert float(retain_loss(rerouted, base, mask, {0: PLAIN}, scale="absolute")) == pytest.approx(2.5)
     assert float(retain_loss(rerouted, base, mask, {0: PLAIN}, scale="relative")) == pytest.approx(1.25)
@@ -61,7 +61,7 @@ def test_retain_loss_by_hand():
 def test_centred_cosine_by_hand():
     """Around the mean (10, 0): base (11, 0) is (1, 0), rerouted (10, 1) is (0, 1): cosine 0, raw 0.995."""
     space = BlockSpace(mean=torch.tensor([10.0, 0.0]), deviation=torch.ones(2), centred_norm=1.0)
-    base, rerouted = states((11, 0)), states((10, 1))
+    base, rerouted = activations((11, 0)), activations((10, 1))
     assert float(token_cosine(rerouted, base, space, "centred")) == pytest.approx(0.0, abs=1e-6)
     assert float(token_cosine(rerouted, base, space, "raw")) == pytest.approx(10 / 101**0.5, abs=1e-6)
 
@@ -69,7 +69,7 @@ def test_centred_cosine_by_hand():
 def test_standardised_cosine_by_hand():
     """Deviations (100, 1): base (100, 1) is (1, 1), rerouted (100, -1) is (1, -1): cosine 0, raw 0.9998."""
     space = BlockSpace(mean=torch.zeros(2), deviation=torch.tensor([100.0, 1.0]), centred_norm=1.0)
-    base, rerouted = states((100, 1)), states((100, -1))
+    base, rerouted = activations((100, 1)), activations((100, -1))
     assert float(token_cosine(rerouted, base, space, "standardised")) == pytest.approx(0.0, abs=1e-6)
     assert float(token_cosine(rerouted, base, space, "raw")) == pytest.approx(9999 / 10001, abs=1e-6)
 
@@ -97,22 +97,22 @@ def test_both_losses_are_defined_without_tokens():
 
 
 def test_statistics_equal_those_of_all_states_at_once():
-    states = torch.randn(50, 6) * torch.arange(1.0, 7.0) + 3
+    activations = torch.randn(50, 6) * torch.arange(1.0, 7.0) + 3
     statistics = BlockStatistics()
-    for part in states.split(7):
+    for part in activations.split(7):
         statistics.add(part)
     space = statistics.space()
-    torch.testing.assert_close(space.mean, states.mean(0))
-    torch.testing.assert_close(space.deviation, states.std(0, correction=0))
-    centred = states - states.mean(0)
+    torch.testing.assert_close(space.mean, activations.mean(0))
+    torch.testing.assert_close(space.deviation, activations.std(0, correction=0))
+    centred = activations - activations.mean(0)
     assert space.centred_norm == pytest.approx(float(centred.square().sum(1).mean().sqrt()), rel=1e-5)
 
 
 def test_a_dimension_that_never_varies_is_not_divided():
     space = BlockSpace(mean=torch.tensor([5.0, 0.0]), deviation=torch.tensor([0.0, 2.0]), centred_norm=1.0)
-    assert space.transform(states((5, 4)), "standardised").tolist() == [[[0.0, 2.0]]]
+    assert space.transform(activations((5, 4)), "standardised").tolist() == [[[0.0, 2.0]]]
 
 
 def test_statistics_of_nothing_are_refused():
-    with pytest.raises(ValueError, match="no states"):
+    with pytest.raises(ValueError, match="no activations"):
         BlockStatistics().space()

@@ -8,9 +8,9 @@ from making import drain, random_rows
 
 from engine.compute.model import low_rank
 from engine.compute.model.adapters import adapter_parameters, remove_adapter
-from engine.compute.training import base_states
+from engine.compute.training import base_activations as base_states
 from engine.compute.training import train as training
-from engine.compute.training.base_states import BaseStates, row_batch
+from engine.compute.training.base_activations import BaseActivations, row_batch
 from engine.compute.training.checkpoints import list_checkpoints
 from engine.compute.training.rows import Row, micro_batches, step_rows
 from engine.compute.training.train import Rows, learning_rate_at, train, weights_at
@@ -164,11 +164,11 @@ def test_starting_above_block_zero_trains_the_same_as_computing_everything(
     spec = tiny_spec(**{"blocks.adapted": "1", "adapter.dropout": 0.0})
     _, fast = run(tiny_model, spec, tiny_rows, tmp_path / "fast")
 
-    class Slow(BaseStates):
+    class Slow(BaseActivations):
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **(kwargs | {"entry_block": 0, "budget_bytes": 0}))
 
-    monkeypatch.setattr(training, "BaseStates", Slow)
+    monkeypatch.setattr(training, "BaseActivations", Slow)
     _, slow = run(tiny_model, spec, tiny_rows, tmp_path / "slow")
     for key in fast:
         torch.testing.assert_close(fast[key], slow[key], rtol=1e-3, atol=1e-6)
@@ -333,7 +333,7 @@ def test_base_states_stay_within_their_budget_and_are_the_same_from_the_cache(ti
     monkeypatch.setattr(base_states, "GROUP_TOKENS", 64)
 
     def states(budget):
-        return BaseStates(
+        return BaseActivations(
             tiny_model, rows, blocks={"harmful": (0, 1), "benign": (1,)}, entry_block=1, budget_bytes=budget
         )
 

@@ -1,4 +1,4 @@
-"""Representation attack: add back, while the model answers, what the circuit breaker took out of its states.
+"""Representation attack: add back, while the model answers, what the circuit breaker took out of its activations.
 
 The attacker has the weights and the base model. Knows nothing of verdicts.
 """
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers
 from engine.compute.evaluation.attacks.targets import target_ids
-from engine.compute.model.activations import block_states
+from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.padding import pad
@@ -29,8 +29,8 @@ DIRECTION_ROWS = 32
 
 
 class Direction(NamedTuple):
-    """The mean way from rerouted back to base states of one block.  share: its length by that of the base states'
-    deviation; the block with the largest is the one that is steered."""
+    """The mean way from rerouted back to base activations of one block.  share: its length by that of the base
+    activations' deviation; the block with the largest is the one that is steered."""
 
     block: int
     vector: Float[Tensor, " d_model"]
@@ -75,7 +75,7 @@ def rerouting_direction(
         batch = pad([p + t for p, t in group], pad_id=model.tokenizer.pad_token_id or 0, device=model.device)
         for name, kept in ((None, base), (adapter, rerouted)):
             with torch.no_grad(), adapted(model, name):
-                outputs = block_states(model, batch, blocks).outputs
+                outputs = block_activations(model, batch, blocks).outputs
             for block in blocks:
                 kept[block] += [outputs[block][i, len(p) - 1 : len(p) + len(t)] for i, (p, t) in enumerate(group)]
         yield 0.0
@@ -90,11 +90,11 @@ def rerouting_direction(
 
 @contextmanager
 def steered(model: LoadedModel, direction: Direction, strength: float) -> Iterator[None]:
-    """The direction is added to every state that leaves its block; on leaving, the hook is gone."""
+    """The direction is added to every activation that leaves its block; on leaving, the hook is gone."""
 
     def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-        states = output[0] if isinstance(output, tuple) else output
-        moved = states + (strength * direction.vector).to(states)
+        activations = output[0] if isinstance(output, tuple) else output
+        moved = activations + (strength * direction.vector).to(activations)
         return (moved, *output[1:]) if isinstance(output, tuple) else moved
 
     handle = model.blocks[direction.block].register_forward_hook(hook)

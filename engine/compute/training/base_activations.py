@@ -1,7 +1,7 @@
-"""The base model's states of training rows: computed without the adapter, kept within a byte budget.
+"""The base model's activations of training rows: computed without the adapter, kept within a byte budget.
 
-Where adapters begin above block 0, the states that enter the first adapted block are the same in both models; they are
-kept too, and the blocks below are never run again for that row. Knows nothing of losses.
+Where adapters begin above block 0, the activations that enter the first adapted block are the same in both models;
+they are kept too, and the blocks below are never run again for that row. Knows nothing of losses.
 """
 
 from collections.abc import Generator, Sequence
@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from engine.compute.model.activations import block_states
+from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.padding import Batch, pad
@@ -22,15 +22,15 @@ GROUP_TOKENS = 2048
 RowKey = tuple[str, tuple[int, ...]]
 
 
-class RowStates(NamedTuple):
-    """One row's base states, by block, and what enters the first adapted block (None when that is block 0)."""
+class RowActivations(NamedTuple):
+    """One row's base activations, by block, and what enters the first adapted block (None when that is block 0)."""
 
     outputs: dict[int, Float[Tensor, "token d_model"]]
     entry: Float[Tensor, "token d_model"] | None
 
 
-class BaseStates:
-    """Base states of known rows at the blocks that their side needs.
+class BaseActivations:
+    """Base activations of known rows at the blocks that their side needs.
 
     Kept rows are computed in groups that are fixed at the start, never in whatever batch asks first: sums in another
     order differ in their last bits, and a resumed run would then not equal an unbroken one.
@@ -45,13 +45,13 @@ class BaseStates:
         entry_block: int,
         budget_bytes: int,
     ) -> None:
-        """rows: those that will come back.  blocks: for each label the blocks whose states are compared."""
+        """rows: those that will come back.  blocks: for each label the blocks whose activations are compared."""
         self.model = model
         self.blocks = blocks
         self.entry_block = entry_block
         self.bytes = 0
         self._groups: list[list[Row]] = []
-        self._kept: dict[RowKey, RowStates] = {}
+        self._kept: dict[RowKey, RowActivations] = {}
         for group in micro_batches(list({_key(row): row for row in rows}.values()), GROUP_TOKENS):
             size = sum(self._size(row) for row in group)
             if self.bytes + size <= budget_bytes:
@@ -61,33 +61,35 @@ class BaseStates:
     def fill(self) -> Generator[Progress, None, None]:
         """Compute what fits the budget, a group at a time."""
         for number, group in enumerate(self._groups):
-            yield Progress(phase="measuring", done=number, total=len(self._groups), message="States of the base model")
+            yield Progress(
+                phase="measuring", done=number, total=len(self._groups), message="Activations of the base model"
+            )
             self._kept |= dict(zip(map(_key, group), self._compute(group), strict=True))
 
-    def of(self, rows: Sequence[Row]) -> list[RowStates]:
-        """States of these rows; what is not kept is computed in one pass."""
+    def of(self, rows: Sequence[Row]) -> list[RowActivations]:
+        """Activations of these rows; what is not kept is computed in one pass."""
         others = [row for row in rows if _key(row) not in self._kept]
         fresh = dict(zip(map(_key, others), self._compute(others), strict=True))
         return [self._kept.get(_key(row)) or fresh[_key(row)] for row in rows]
 
     def _size(self, row: Row) -> int:
-        states = len(self.blocks[row.label]) + (self.entry_block > 0)
-        return states * len(row.ids) * self.model.d_model * self.model.dtype.itemsize
+        activations = len(self.blocks[row.label]) + (self.entry_block > 0)
+        return activations * len(row.ids) * self.model.d_model * self.model.dtype.itemsize
 
-    def _compute(self, rows: Sequence[Row]) -> list[RowStates]:
+    def _compute(self, rows: Sequence[Row]) -> list[RowActivations]:
         if not rows:
             return []
         batch = row_batch(self.model, rows)
         wanted = sorted({block for row in rows for block in self.blocks[row.label]})
         with torch.no_grad(), adapted(self.model, None):
-            states = block_states(
+            activations = block_activations(
                 self.model, batch, wanted, entry_block=self.entry_block, keep_entry=self.entry_block > 0
             )
         # Clones, so that a kept row does not hold its whole padded batch in memory.
         return [
-            RowStates(
-                {block: states.outputs[block][index, : len(row.ids)].clone() for block in self.blocks[row.label]},
-                None if states.entry is None else states.entry[index, : len(row.ids)].clone(),
+            RowActivations(
+                {block: activations.outputs[block][index, : len(row.ids)].clone() for block in self.blocks[row.label]},
+                None if activations.entry is None else activations.entry[index, : len(row.ids)].clone(),
             )
             for index, row in enumerate(rows)
         ]
@@ -101,9 +103,9 @@ def row_batch(model: LoadedModel, rows: Sequence[Row]) -> Batch:
     return pad([row.ids for row in rows], pad_id=model.tokenizer.pad_token_id or 0, device=model.device)
 
 
-def stack(states: Sequence[Float[Tensor, "_ d_model"]], tokens: int) -> Float[Tensor, "prompt token d_model"]:
+def stack(activations: Sequence[Float[Tensor, "_ d_model"]], tokens: int) -> Float[Tensor, "prompt token d_model"]:
     """Rows of different length in one tensor, padded on the right with zeros."""
-    stacked = states[0].new_zeros((len(states), tokens, states[0].shape[-1]))
-    for index, row in enumerate(states):
+    stacked = activations[0].new_zeros((len(activations), tokens, activations[0].shape[-1]))
+    for index, row in enumerate(activations):
         stacked[index, : len(row)] = row
     return stacked

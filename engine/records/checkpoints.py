@@ -1,15 +1,17 @@
-"""Names of model states: the base model, a run's circuit breaker, or that breaker at an earlier step.
+"""Names of checkpoints: the base model, a run's circuit breaker, or that breaker at an earlier step.
 
 As text: `base`, `RUN`, `RUN@40`. Knows nothing of weights.
 """
 
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import PlainSerializer, PlainValidator
 
 from engine.records.errors import RunError
 from engine.records.runs import ACTIVE, Run
 
 
-class ModelState(NamedTuple):
+class Checkpoint(NamedTuple):
     """run_id '' is the base model.  step None: the finished adapter, or, while the run trains, the adapter as it is."""
 
     run_id: str = ""
@@ -25,25 +27,33 @@ class ModelState(NamedTuple):
         return self.run_id if self.step is None else f"{self.run_id}@{self.step}"
 
 
-BASE_STATE = ModelState()
+BASE_MODEL = Checkpoint()
 
 
-def parse_state(text: str) -> ModelState:
+def parse_checkpoint(text: str) -> Checkpoint:
     """Raises RunError for text of another form."""
     run_id, at, step = text.strip().partition("@")
     if not run_id or (at and (run_id == "base" or not step.isdigit())):
         raise RunError(f"'{text}' names no model: write base, RUN, or RUN@STEP.")
     if run_id == "base":
-        return BASE_STATE
-    return ModelState(run_id, int(step) if at else None)
+        return BASE_MODEL
+    return Checkpoint(run_id, int(step) if at else None)
 
 
-def run_states(run: Run) -> list[ModelState]:
-    """The states of a run that can be asked, earliest first: its checkpoints, then the finished (or living) adapter."""
+def _checkpoint(value: Any) -> Checkpoint:
+    return value if isinstance(value, Checkpoint) else parse_checkpoint(str(value))
+
+
+# Written down as text.
+CheckpointText = Annotated[Checkpoint, PlainValidator(_checkpoint), PlainSerializer(str, return_type=str)]
+
+
+def run_checkpoints(run: Run) -> list[Checkpoint]:
+    """The checkpoints of a run that can be asked, earliest first: its steps, then the finished (or living) adapter."""
     steps = sorted(
         int(path.parent.name.removeprefix("step-")) for path in run.checkpoints_folder.glob("step-*/position.json")
     )
-    states = [ModelState(run.id, step) for step in steps]
+    found = [Checkpoint(run.id, step) for step in steps]
     if (run.adapter_folder / "adapter_config.json").is_file() or run.record().status in ACTIVE - {"queued"}:
-        states.append(ModelState(run.id))
-    return states
+        found.append(Checkpoint(run.id))
+    return found
