@@ -1,4 +1,4 @@
-"""Captures: the activations are transformers' own, padding and order change nothing, movement is measured against base."""
+"""Captures: the activations are transformers' own; padding and order change nothing; movement is against base."""
 
 import numpy as np
 import pytest
@@ -67,9 +67,9 @@ def hidden_states(model, row, block, adapter=None):
 
 @pytest.mark.parametrize("adapter", [None, "broken"])
 def test_captured_states_are_those_of_transformers_for_every_choice_and_block(broken, rows, tmp_path, adapter):
-    state = "step-000006" if adapter else BASE
+    checkpoint = "step-000006" if adapter else BASE
     capture, _ = take(broken, rows, tmp_path, {BASE: None, "step-000006": "broken"})
-    offsets = capture.token_offsets(state)
+    offsets = capture.token_offsets(checkpoint)
     for index, row in enumerate(rows):
         for block in (0, 1):
             expected = hidden_states(broken, row, block, adapter)
