@@ -50,7 +50,8 @@ def train(options: argparse.Namespace, settings: Settings) -> int:
     spec = _spec(options.spec)
     _prepare_threads()
     _quiet()
-    from engine.worker import Worker, owned
+    from engine.desk.lock import owned
+    from engine.worker import Worker
 
     with owned(settings):
         run = create_run(settings.runs, spec, preset=_preset(options.spec), name=options.name)

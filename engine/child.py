@@ -8,7 +8,6 @@ holding the worker's loop. Knows nothing of what they compute.
 import importlib
 import multiprocessing
 import os
-import signal
 import subprocess
 import tempfile
 import threading
@@ -19,6 +18,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from engine.records.errors import ComputeError
 from engine.records.events import Progress
@@ -82,8 +83,8 @@ def run_to_end(
 
 def _kill_child() -> None:
     for process in list(getattr(_pool, "_processes", None) or ()):
-        with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(process).kill()
     end_child()
 
 

@@ -6,11 +6,11 @@ A job acquires the base model and attaches the checkpoints it needs; what it hol
 import os
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -34,11 +34,12 @@ Acquire = Callable[[ModelSpec], Generator[Event, None, LoadedModel]]
 
 class Tools(NamedTuple):
     """What a job may use. `acquire(spec)` loads the base model; `attached(model, checkpoint)` gives the adapter's name,
-    None for the base model."""
+    None for the base model.  speed: operations a second of this machine, 0 where it was not measured."""
 
     settings: Settings
     acquire: Acquire
     attached: Callable[[LoadedModel, Checkpoint], AbstractContextManager[str | None]]
+    speed: float = 0.0
 
 
 @dataclass
@@ -49,36 +50,65 @@ class _Attached:
 
 @dataclass
 class Device:
-    """holders: the jobs (by number) that use the present base model; it is replaced only when there are none."""
+    """holders: the jobs (by number, with what they do in words) that use the present base model, or load it; another
+    one takes its place only when there are none.  waiting: the jobs that wait for another one."""
 
     settings: Settings
     model: LoadedModel | None = None
-    holders: set[int] = field(default_factory=set)
+    holders: dict[int, str] = field(default_factory=dict)
+    waiting: set[int] = field(default_factory=set)
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    _loading: ModelSpec | None = None
     _attached: OrderedDict[str, _Attached] = field(default_factory=OrderedDict)
 
-    def tools(self, job_id: int) -> Tools:
-        return Tools(self.settings, partial(self.acquire, job_id=job_id), self.attached)
+    def tools(self, job_id: int, what: str = "another job") -> Tools:
+        """what: the job in words, for those who wait for it."""
+        acquire = partial(self.acquire, job_id=job_id, what=what)
+        return Tools(self.settings, acquire, self.attached, float(self.machine.get("flops_per_second") or 0.0))
 
-    def acquire(self, spec: ModelSpec, *, job_id: int) -> Generator[Event, None, LoadedModel]:
-        """The base model, loaded once; another one waits until no job under way holds the present one."""
-        while self.model is not None and self.model.spec != spec and self.holders - {job_id}:
-            yield Progress(
-                phase="waiting", message=f"Waiting: another job holds {self.model.spec.name}", elsewhere=True
-            )
-        self.holders.add(job_id)
+    def acquire(
+        self, spec: ModelSpec, *, job_id: int, what: str = "another job"
+    ) -> Generator[Event, None, LoadedModel]:
+        """The base model, loaded once: who asks while another job loads it waits for that one to be done; another
+        model waits until no job under way holds the present one."""
+        try:
+            while (reason := self._must_wait(spec, job_id)) is not None:
+                self.waiting.add(job_id)
+                yield Progress(phase="waiting", message=reason, elsewhere=True)
+        finally:
+            self.waiting.discard(job_id)
+        self.holders[job_id] = what
         if self.model is None or self.model.spec != spec:
-            self.model = None
-            self._attached.clear()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            yield Progress(phase="loading", message=f"Loading {spec.name}")
-            yield from converted(spec, self.settings)
-            self.model = load_model(spec, self.settings)
+            self._loading = spec
+            try:
+                yield from self._load(spec)
+            finally:
+                self._loading = None
+        assert self.model is not None
         return self.model
+
+    def _must_wait(self, spec: ModelSpec, job_id: int) -> str | None:
+        """What a job that wants this model waits for; None where it may have it."""
+        if self._loading is not None:
+            return f"{self._loading.name} is being loaded"
+        others = [what for holder, what in self.holders.items() if holder != job_id]
+        if self.model is None or self.model.spec == spec or not others:
+            return None
+        return f"{others[0]} holds {self.model.spec.name}: {spec.name} is loaded when that ends or is stopped"
+
+    def _load(self, spec: ModelSpec) -> Generator[Event, None, None]:
+        self.model = None
+        self._attached.clear()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        yield Progress(phase="loading", message=f"Loading {spec.name}")
+        yield from converted(spec, self.settings)
+        self.model = load_model(spec, self.settings)
 
     def release(self, job_id: int) -> None:
         """The job has ended, whatever became of it."""
-        self.holders.discard(job_id)
+        self.holders.pop(job_id, None)
+        self.waiting.discard(job_id)
 
     @contextmanager
     def attached(self, model: LoadedModel, checkpoint: Checkpoint) -> Iterator[str | None]:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import psutil
 import torch
 
 from engine.compute.model.load import choose_device
@@ -25,11 +26,7 @@ def versions() -> dict[str, str]:
 def measure_machine() -> dict[str, Any]:
     """Device, memory, and the speed of a large matrix product here: what estimates rest on. Takes under a second."""
     device, dtype = choose_device(ModelSpec())
-    memory = (
-        torch.cuda.mem_get_info()[1]
-        if device.type == "cuda"
-        else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    )
+    memory = torch.cuda.mem_get_info()[1] if device.type == "cuda" else psutil.virtual_memory().total
     return {
         "device": str(device),
         "dtype": str(dtype).removeprefix("torch."),

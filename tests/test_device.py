@@ -5,16 +5,17 @@ import torch
 from making import drain
 
 from engine.compute.model.activations import block_activations
-from engine.compute.model.adapters import adapted, has_adapter, remove_adapter
+from engine.compute.model.adapters import adapted, attach_adapter, has_adapter, remove_adapter, save_adapter
+from engine.compute.model.load import load_model
 from engine.compute.training.base_activations import row_batch
 from engine.compute.training.train import train
 from engine.device import IDLE_ADAPTERS, Device, adapter_name
 from engine.jobs.training import _keep_adapter
 from engine.records.checkpoints import BASE_MODEL, Checkpoint, parse_checkpoint, run_checkpoints
-from engine.records.errors import RunError
+from engine.records.errors import ModelError, RunError
 from engine.records.events import CheckpointResult
 from engine.records.runs import create_run
-from engine.records.spec import resolve_blocks
+from engine.records.spec import AdapterSpec, resolve_blocks
 
 
 @pytest.fixture
@@ -81,14 +82,57 @@ def test_a_state_that_is_gone_is_named(trained, settings, tiny_model):
         pass
 
 
-def test_another_model_waits_until_nobody_holds_the_present_one(settings, tiny_model, tiny_spec):
-    device = Device(settings, tiny_model, holders={1})
+def test_another_model_waits_until_nobody_holds_the_present_one_and_says_who_does(settings, tiny_model, tiny_spec):
+    device = Device(settings, tiny_model, holders={1: "the training of run a"})
     other = tiny_spec().model.model_copy(update={"dtype": "bfloat16"})
-    waiting = device.acquire(other, job_id=2)
-    assert next(waiting).elsewhere and next(waiting).phase == "waiting"
+    waiting = device.acquire(other, job_id=2, what="chat")
+    event = next(waiting)
+    assert event.elsewhere and event.phase == "waiting"
+    assert "the training of run a holds" in event.message and other.name in event.message
+    assert device.waiting == {2}
     device.release(1)
     _, loaded = drain(waiting)
-    assert loaded.dtype == torch.bfloat16 and device.holders == {2}
+    assert loaded.dtype == torch.bfloat16 and device.holders == {2: "chat"} and device.waiting == set()
+
+
+def test_two_jobs_that_ask_for_a_model_before_it_is_loaded_get_the_same_one(settings, tiny_spec, monkeypatch):
+    loads = []
+
+    def load(spec, settings):
+        loads.append(spec)
+        return load_model(spec, settings)
+
+    monkeypatch.setattr("engine.device.load_model", load)
+    device = Device(settings)
+    spec = tiny_spec().model
+    first, second = device.acquire(spec, job_id=1, what="train"), device.acquire(spec, job_id=2, what="chat")
+    assert next(first).phase == "loading"
+    event = next(second)
+    assert event.phase == "waiting" and "is being loaded" in event.message
+    _, one = drain(first)
+    _, other = drain(second)
+    assert one is other and len(loads) == 1 and set(device.holders) == {1, 2}
+
+
+def test_a_model_that_could_not_be_loaded_holds_nobody_up(settings, tiny_spec):
+    device = Device(settings)
+    missing = tiny_spec().model.model_copy(update={"name": "/nowhere/at/all"})
+    with pytest.raises(ModelError, match="does not exist"):
+        drain(device.acquire(missing, job_id=1))
+    device.release(1)
+    _, model = drain(device.acquire(tiny_spec().model, job_id=2))
+    assert model.spec == tiny_spec().model
+
+
+def test_a_run_is_saved_after_another_adapter_on_other_blocks_was_removed(settings, tiny_model, tmp_path):
+    """PEFT keeps the removed adapter's name as the active one where the two share no layer, and saving asks for it."""
+    attach_adapter(tiny_model, "shipped", AdapterSpec(rank=2), [0], seed=0)
+    attach_adapter(tiny_model, "running", AdapterSpec(rank=2), [1], seed=0)
+    with adapted(tiny_model, "shipped"):
+        pass
+    remove_adapter(tiny_model, "shipped")
+    save_adapter(tiny_model, "running", tmp_path / "adapter")
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
 
 
 @pytest.mark.parametrize("text", ["base", "20260101-000000-abcdef", "20260101-000000-abcdef@40"])

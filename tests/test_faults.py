@@ -16,8 +16,10 @@ from making import wait_for
 from safetensors.torch import load_file
 
 import engine.worker as worker_module
+from engine import heart
 from engine.compute.training.checkpoints import list_checkpoints
 from engine.desk.launch import ensure_worker
+from engine.desk.lock import owned
 from engine.desk.queue import Queue
 from engine.records.errors import RunError, WorkbenchError
 from engine.records.events import Progress, StepResult
@@ -235,17 +237,27 @@ def test_a_read_only_runs_folder_is_named(read_only_folder, tiny_spec):
     assert str(read_only_folder) in worker.stderr and "Traceback" not in worker.stderr
 
 
-def test_after_a_jump_of_the_clock_there_is_still_one_worker_and_it_is_seen_again(settings, fork_worker):
-    """A beat an hour old makes the worker look dead; a second one is turned away by the lock, the next beat tells."""
+def test_a_jump_of_the_clock_ends_no_worker_and_fails_no_job(settings, fork_worker):
+    """A beat an hour old says nothing of whether the worker lives: its lock does. What it does is not taken from it."""
     first = fork_worker()
     queue = Queue(settings.desk)
     wait_for(lambda: queue.worker().status == "idle", what="the first worker")
-    beat_file = settings.desk / "worker.json"
-    content = json.loads(beat_file.read_text())
-    beat_file.write_text(json.dumps(content | {"beat": content["beat"] - 3600}))
-    second = fork_worker()
-    wait_for(lambda: not Path(f"/proc/{second}").exists(), what="the second worker being turned away")
-    wait_for(lambda: queue.worker().pid == first and queue.worker().alive, what="the first worker being seen again")
+    job = queue.submit("train", run_id="none-of-that-name")
+    os.kill(first, signal.SIGSTOP)
+    try:
+        beat_file = settings.desk / "worker.json"
+        content = json.loads(beat_file.read_text())
+        beat_file.write_text(json.dumps(content | {"beat": content["beat"] - 3600, "status": "busy"}))
+        assert (queue.worker().status, queue.worker().pid) == ("hung", first)
+        queue.claim()
+        queue.submit("describe_model", payload={"name": "another"})
+        claimed = queue.job(job)
+        assert claimed is not None and claimed.status == "running"
+        second = fork_worker()
+        wait_for(lambda: not Path(f"/proc/{second}").exists(), what="the second worker being turned away")
+    finally:
+        os.kill(first, signal.SIGCONT)
+    wait_for(lambda: queue.worker().status == "idle" and queue.worker().pid == first, what="the first worker's beat")
 
 
 def test_two_apps_that_start_a_worker_at_once_end_up_with_one(settings):
@@ -279,7 +291,7 @@ def _read(path: Path) -> str:
 
 def test_a_step_without_end_is_noticed_and_said(settings, monkeypatch):
     monkeypatch.setattr(worker_module, "HUNG_SECONDS", 0.2)
-    monkeypatch.setattr(worker_module, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(heart, "BEAT_SECONDS", 0.05)
     seen = []
 
     def stuck(_payload, _tools):
@@ -293,7 +305,8 @@ def test_a_step_without_end_is_noticed_and_said(settings, monkeypatch):
     monkeypatch.setitem(worker_module.JOBS, "describe_model", stuck)
     worker = Worker(settings)
     job = worker.queue.submit("describe_model", payload={})
-    worker.serve(until=lambda: bool(seen))
+    with owned(settings):
+        worker.serve(until=lambda: bool(seen))
     assert seen[0].status == "hung" and seen[0].doing == "describe_model"
     assert worker.queue.job(job) is not None
 

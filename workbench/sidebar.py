@@ -3,7 +3,7 @@
 import streamlit as st
 
 from engine.desk.launch import ensure_worker, restart_worker
-from engine.desk.queue import WorkerStatus
+from engine.desk.presence import WorkerStatus
 from engine.records.errors import RunError
 from engine.records.files import read_tail
 from engine.records.runs import open_run

@@ -1,12 +1,15 @@
 """Start and end the worker process from outside. Knows nothing of what the worker does."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
-from engine.desk.queue import Queue, WorkerStatus
+import psutil
+
+from engine.desk.presence import WorkerStatus, process_exists
+from engine.desk.queue import Queue
 from engine.records.errors import WorkerError
 from engine.records.files import storage_error
 from engine.records.settings import ROOT, Settings
@@ -54,22 +57,28 @@ def restart_worker(settings: Settings) -> WorkerStatus:
 
 def end_worker(pid: int) -> None:
     """End a worker politely, then by force. Raises WorkerError when it stays."""
-    for kind, seconds in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
-        try:
-            os.kill(pid, kind)
-        except ProcessLookupError:
-            return
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            for process in _started:
-                process.poll()
-            try:
-                os.kill(pid, 0)
-            except ProcessLookupError:
+    try:
+        process = psutil.Process(pid)
+        for end, seconds in ((process.terminate, 10.0), (process.kill, 5.0)):
+            end()
+            if _ended(process, seconds):
                 return
-            time.sleep(0.05)
+    except psutil.NoSuchProcess:
+        return
+    except psutil.AccessDenied as error:
+        raise WorkerError(f"The worker (process {pid}) belongs to somebody else: ask them to end it.") from error
     raise WorkerError(f"The worker (process {pid}) does not end: end it by hand, then start it again.")
 
 
-# Workers started here are polled so that an ended one does not linger as a zombie of this process.
+def _ended(process: psutil.Process, seconds: float) -> bool:
+    for child in _started:
+        # One that was started here would linger as a zombie until it is asked for.
+        if child.pid == process.pid:
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(seconds)
+    with suppress(psutil.TimeoutExpired):
+        process.wait(0.1 if not process_exists(process.pid) else seconds)
+    return not process_exists(process.pid)
+
+
 _started: list[subprocess.Popen] = []

@@ -1,22 +1,19 @@
-"""The queue between screen and worker: jobs, controls, the worker's heartbeat, in one small SQLite file.
+"""The queue between screen and worker: jobs and controls, in one small SQLite file.
 
 Losing the file loses no run: the worker queues again what the run folders say is queued. Knows nothing of models.
 """
 
 import json
-import os
-import socket
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
+from engine.desk.presence import WorkerStatus, beat, worker_status
 from engine.records.errors import RunError
 from engine.records.events import Control, Progress
-from engine.records.files import write_whole
 
 JobKind = Literal[
     "train",
@@ -49,9 +46,6 @@ PRIORITY: dict[str, int] = {
     "fetch_package": 30,
     "train": 100,
 }
-STALE_SECONDS = 6.0
-# A worker that loads its libraries on a busy machine gives no sign of life until it has.
-STARTING_SECONDS = 90.0
 DIED = "The worker ended in the midst of it. Start the worker and ask again: what it wrote down is not done twice."
 
 _TABLES = """
@@ -81,27 +75,10 @@ class Job(NamedTuple):
 
 
 class ControlRequest(NamedTuple):
+    id: int
     run_id: str
     control: Control
     value: float | None
-
-
-class WorkerStatus(NamedTuple):
-    """What the screen knows of the worker. status: dead, starting, idle, busy, or hung (alive, but without a step)."""
-
-    status: Literal["dead", "starting", "idle", "busy", "hung"]
-    pid: int = 0
-    host: str = ""
-    device: str = ""
-    doing: str = ""
-    run_id: str = ""
-    started: float = 0.0
-    machine: Mapping[str, Any] = MappingProxyType({})
-    runs: tuple[str, ...] = ()
-
-    @property
-    def alive(self) -> bool:
-        return self.status != "dead"
 
 
 class Queue:
@@ -190,11 +167,6 @@ class Queue:
         with self._open() as database:
             database.execute("UPDATE jobs SET state = 'failed', error = ? WHERE state = 'running'", (DIED,))
 
-    def waiting_runs(self) -> set[str]:
-        with self._open() as database:
-            rows = database.execute("SELECT run_id FROM jobs WHERE state IN ('queued', 'running')").fetchall()
-        return {row[0] for row in rows}
-
     def control(self, run_id: str, control: Control, value: float | None = None) -> None:
         """Ask the worker to pause, resume, stop, cancel, or change a value from the next step on."""
         with self._open() as database:
@@ -203,32 +175,24 @@ class Queue:
                 (run_id, control, value, time.time()),
             )
 
-    def take_controls(self) -> list[ControlRequest]:
-        """All controls given since the last call, in order; they are removed."""
+    def controls(self) -> list[ControlRequest]:
+        """All controls given and not yet carried out, in order."""
         with self._open() as database:
-            rows = database.execute("SELECT run_id, control, value FROM controls ORDER BY id").fetchall()
-            database.execute("DELETE FROM controls")
+            rows = database.execute("SELECT id, run_id, control, value FROM controls ORDER BY id").fetchall()
         return [ControlRequest(*row) for row in rows]
 
+    def carried_out(self, request: ControlRequest) -> None:
+        """Forget a control: it was done. What is done first and forgotten then is not lost on a full disk."""
+        with self._open() as database:
+            database.execute("DELETE FROM controls WHERE id = ?", (request.id,))
+
     def beat(self, **about: Any) -> None:
-        """The worker's sign of life, replaced about once a second."""
-        content = {"pid": os.getpid(), "host": socket.gethostname(), "beat": time.time(), **about}
-        write_whole(self.desk / "worker.json", json.dumps(content))
+        """The worker's sign of life: see engine.desk.presence."""
+        beat(self.desk, **about)
 
     def worker(self) -> WorkerStatus:
-        """The worker as the screen should show it. A process that is gone is dead at once on the same host."""
-        try:
-            content = json.loads((self.desk / "worker.json").read_text())
-            pid, host, beat = int(content["pid"]), content["host"], float(content["beat"])
-        except (OSError, ValueError, KeyError, TypeError, OverflowError):
-            return WorkerStatus("dead")
-        gone = host == socket.gethostname() and not _process_exists(pid)
-        patience = STARTING_SECONDS if content.get("status") == "starting" else STALE_SECONDS
-        if gone or content.get("ended") or abs(time.time() - beat) > patience:
-            return WorkerStatus("dead", pid=pid, host=host)
-        known = {key: content[key] for key in ("device", "doing", "run_id", "started", "machine") if key in content}
-        runs = tuple(content.get("runs", ()))
-        return WorkerStatus(content.get("status", "idle"), pid=pid, host=host, runs=runs, **known)
+        """The worker as the screen should show it."""
+        return worker_status(self.desk)
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -254,21 +218,3 @@ class Queue:
 def _job(row: tuple) -> Job:
     number, kind, run_id, payload, priority, status, error = row
     return Job(number, kind, run_id, json.loads(payload), priority, status, error)
-
-
-def _process_exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return _process_letter(pid) != "Z"
-
-
-def _process_letter(pid: int) -> str:
-    """The letter of a process on Linux ('Z' has ended and waits for its parent), '' elsewhere."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return ""

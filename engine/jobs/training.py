@@ -69,13 +69,15 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
         try:
             if began and intent.keep:
                 _keep_adapter(model, name, run)
-            elif not intent.keep:
-                shutil.rmtree(run.checkpoints_folder, ignore_errors=True)
-                shutil.rmtree(run.adapter_folder, ignore_errors=True)
-                shutil.rmtree(run.representations_folder, ignore_errors=True)
         finally:
             # Even when a full disk refuses the files: an adapter left behind would stand in the way of a resume.
             remove_adapter(model, name)
+
+
+def throw_away(run: Run) -> None:
+    """Remove what a run has learned; its spec and its curves stay."""
+    for folder in (run.checkpoints_folder, run.adapter_folder, run.representations_folder):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _rows(

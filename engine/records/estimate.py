@@ -1,8 +1,9 @@
 """What a run will cost, before it starts: pure arithmetic on the spec, the model's card and the machine's speed."""
 
-import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+import psutil
 
 from engine.records.cards import ModelCard
 from engine.records.spec import RunSpec, resolve_blocks
@@ -10,7 +11,7 @@ from engine.records.spec import RunSpec, resolve_blocks
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # Of base activations of rows that come back. A function of the machine's whole memory, not of what is free: a resumed
 # run must keep the same rows.
-KEPT_BYTES = min(8 * 2**30, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4)
+KEPT_BYTES = min(8 * 2**30, psutil.virtual_memory().total // 4)
 
 
 class Estimate(NamedTuple):

@@ -11,7 +11,7 @@ from engine.records.conversation import Label
 # What counts something in an event; beyond it a table's numbers end.
 Whole = Annotated[int, Field(ge=0, le=2**53)]
 PerBlock = dict[Annotated[str, Field(pattern=r"^[0-9]{1,6}$")], float]
-Control = Literal["pause", "resume", "stop", "cancel", "alpha", "learning_rate"]
+Control = Literal["pause", "resume", "first", "stop", "cancel", "alpha", "learning_rate"]
 # Those that change how the run trains on, and carry a value.
 VALUE_CONTROLS: tuple[Control, ...] = ("alpha", "learning_rate")
 

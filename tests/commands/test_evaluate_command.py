@@ -10,6 +10,7 @@ from making import drain
 
 from engine.__main__ import main
 from engine.compute.evaluation import runner
+from engine.desk.lock import owned
 from engine.desk.queue import PRIORITY, Queue
 from engine.device import Device
 from engine.jobs.evaluation import evaluate, evaluate_job
@@ -19,7 +20,7 @@ from engine.records.evaluation.plan import EvaluationPlan
 from engine.records.runs import Run, list_runs
 from engine.records.settings import Settings
 from engine.records.spec import RunSpec
-from engine.worker import Worker, owned
+from engine.worker import Worker
 
 
 @pytest.fixture

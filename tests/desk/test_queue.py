@@ -6,9 +6,11 @@ import time
 
 import pytest
 
-from engine.desk.queue import STALE_SECONDS, Queue
+from engine.desk.lock import owned
+from engine.desk.presence import SILENT_SECONDS
+from engine.desk.queue import Queue
 from engine.records.cards import ModelCard, read_model_card, write_card
-from engine.records.errors import RunError, SpecError
+from engine.records.errors import RunError, SpecError, WorkerError
 from engine.records.estimate import estimate
 from engine.records.events import Progress
 from engine.records.spec import RunSpec, build_spec
@@ -44,13 +46,13 @@ def test_a_waiting_job_is_not_doubled(tmp_path):
     assert queue.submit("train", run_id="b") != queue.submit("train", run_id="a")
 
 
-def test_what_a_dead_worker_had_claimed_can_be_asked_for_again(tmp_path):
-    queue = Queue(tmp_path)
-    queue.beat(status="busy")
-    first = queue.submit("train", run_id="a")
-    queue.claim()
-    assert queue.submit("train", run_id="a") == first
-    queue.beat(status="dead", ended=True)
+def test_what_a_dead_worker_had_claimed_can_be_asked_for_again(settings):
+    queue = Queue(settings.desk)
+    with owned(settings):
+        queue.beat(status="busy")
+        first = queue.submit("train", run_id="a")
+        queue.claim()
+        assert queue.submit("train", run_id="a") == first
     second = queue.submit("train", run_id="a")
     assert second != first and [job.id for job in queue.claim()] == [second]
 
@@ -65,12 +67,15 @@ def test_a_finished_job_can_be_submitted_again(tmp_path):
     assert queue.submit("train", run_id="a") != first
 
 
-def test_controls_are_taken_once_in_order(tmp_path):
+def test_controls_wait_in_order_until_they_are_carried_out(tmp_path):
     queue = Queue(tmp_path)
     queue.control("a", "pause")
     queue.control("a", "alpha", 2.5)
-    assert [(c.control, c.value) for c in queue.take_controls()] == [("pause", None), ("alpha", 2.5)]
-    assert queue.take_controls() == []
+    first, second = queue.controls()
+    assert [(c.control, c.value) for c in (first, second)] == [("pause", None), ("alpha", 2.5)]
+    assert queue.controls() == [first, second]
+    queue.carried_out(first)
+    assert queue.controls() == [second]
 
 
 def test_losing_the_file_is_no_error(tmp_path):
@@ -87,21 +92,33 @@ def test_a_damaged_file_says_what_to_do(tmp_path):
         queue.claim()
 
 
-def test_a_worker_is_alive_while_its_process_and_its_beat_are(tmp_path):
-    queue = Queue(tmp_path)
+def test_a_worker_is_alive_while_it_holds_the_lock_whatever_the_clock_says(settings):
+    queue = Queue(settings.desk)
     assert queue.worker().status == "dead"
-    queue.beat(status="busy", doing="train a", run_id="a")
-    state = queue.worker()
-    assert (state.status, state.doing, state.pid) == ("busy", "train a", os.getpid())
-    content = json.loads((tmp_path / "worker.json").read_text())
-    (tmp_path / "worker.json").write_text(json.dumps(content | {"beat": time.time() - STALE_SECONDS - 1}))
-    assert queue.worker().status == "dead"
-    late = content | {"beat": time.time() - STALE_SECONDS - 1, "status": "starting"}
-    (tmp_path / "worker.json").write_text(json.dumps(late))
-    assert queue.worker().status == "starting"
-    (tmp_path / "worker.json").write_text(json.dumps(content | {"pid": 2**22 + 1}))
-    assert queue.worker().status == "dead"
-    (tmp_path / "worker.json").write_text("{")
+    file = settings.desk / "worker.json"
+
+    def said(**changes) -> str:
+        file.write_text(json.dumps(content | changes))
+        return queue.worker().status
+
+    with owned(settings):
+        queue.beat(status="busy", doing="train a", run_id="a", waiting={"b": "a"})
+        worker = queue.worker()
+        assert (worker.status, worker.doing, worker.pid, worker.waiting) == ("busy", "train a", os.getpid(), {"b": "a"})
+        content = json.loads(file.read_text())
+        for late in (7, -7, SILENT_SECONDS - 5):
+            assert said(beat=time.time() - late) == "busy"
+        assert said(beat=time.time() - SILENT_SECONDS - 5) == "hung"
+        # On another machine only the lock can be asked.
+        assert said(host="another-machine", pid=2**22 + 1) == "busy"
+        assert said(pid=2**22 + 1) == "dead" and said(ended=True, reason="it broke") == "dead"
+        assert queue.worker().reason == "it broke"
+        with pytest.raises(WorkerError, match="Another worker owns"), owned(settings):
+            pass
+    assert said() == "dead" and said(host="another-machine") == "dead"
+    # It loads its libraries before it takes the lock.
+    assert said(status="starting", beat=time.time() - 80) == "starting"
+    file.write_text("{")
     assert queue.worker().status == "dead"
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from engine.compute.evaluation.runner import Memory, memory_file
 from engine.compute.model.load import load_model, model_fingerprint
 from engine.compute.model.text import conversation_tokens, prefill_tokens
+from engine.desk.lock import owned
 from engine.desk.queue import Queue
 from engine.records.captures.capture import capture_folder, read_capture, run_captures
 from engine.records.captures.projections import (
@@ -36,7 +37,7 @@ from engine.records.evaluation.findings import read_evaluations, read_samples
 from engine.records.runs import open_run
 from engine.records.settings import ROOT, read_settings
 from engine.records.spec import RunSpec, read_spec
-from engine.worker import Worker, owned
+from engine.worker import Worker
 
 HERE = Path(__file__).parent / "version_0_1"
 WRITTEN = json.loads((HERE / "expected.json").read_text())

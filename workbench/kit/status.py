@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from engine.desk.queue import WorkerStatus
+from engine.desk.presence import WorkerStatus
 from engine.records.events import AnyEvent
 from engine.records.runs import Record
 

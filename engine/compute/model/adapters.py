@@ -79,6 +79,8 @@ def load_adapter(model: LoadedModel, name: str, folder: Path) -> None:
 def save_adapter(model: LoadedModel, name: str, folder: Path) -> None:
     """Write a plain PEFT folder that PeftModel.from_pretrained opens."""
     assert model.peft_model is not None
+    # PEFT keeps the name of an adapter that was removed where the others sit on other blocks, and asks for it here.
+    model.peft_model.active_adapter = name
     # No embedding is trained; asked to find that out by itself, PEFT would look the model up on the hub.
     model.peft_model.save_pretrained(str(folder), selected_adapters=[name], save_embedding_layers=False)
     inner = folder / name

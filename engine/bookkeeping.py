@@ -1,0 +1,122 @@
+"""What is written down about one run while a job is at work on it: events, record, status. Knows the run's folder and
+what events mean for its record; nothing of queues, of the device, or of what jobs do.
+"""
+
+import logging
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from engine.machine import versions
+from engine.records.errors import RunError, WorkbenchError
+from engine.records.events import ControlEvent, Event, HeldoutResult, StatusEvent, StepResult
+from engine.records.runs import ACTIVE, Run, Status, list_runs
+
+log = logging.getLogger("workbench.worker")
+
+RECORD_SECONDS = 1.0
+
+
+class RunBook:
+    """The book of one run: `step`, `seconds` and `figures` as they stand, and what a full disk has refused so far."""
+
+    def __init__(self, run: Run, *, watch: Callable[[str, Event], None] | None = None) -> None:
+        """watch: is told every event, with the run's id. Raises RunError when the run's record cannot be read."""
+        record = run.record()
+        self.run = run
+        self.watch = watch
+        self.step, self.seconds, self.figures = record.step, record.seconds, dict(record.figures)
+        self.unsaved: dict[str, Any] = {}
+        self._written = 0.0
+
+    def begin(self) -> None:
+        """The job's first step is about to be taken."""
+        started = self.run.record().started or time.time()
+        self.status("running", started=started, host=socket.gethostname(), versions=versions())
+
+    def write(self, event: Event) -> None:
+        """Append an event, and carry into the record what it says of the run. Raises RunError on a full disk."""
+        if isinstance(event, StatusEvent) and event.status == "resumed":
+            self.step = event.step
+        self.run.append(event)
+        if isinstance(event, StepResult):
+            self.step = event.step + 1
+            self.seconds += event.seconds
+            now = time.monotonic()
+            if now - self._written > RECORD_SECONDS:
+                self._written = now
+                self.run.update(step=self.step, seconds=self.seconds)
+        elif isinstance(event, HeldoutResult):
+            prefix = "heldout" if event.split == "test" else "validation"
+            self.figures |= {f"{prefix}_cosine": event.mean_cosine, f"{prefix}_drift": event.mean_drift}
+            if event.borderline_drift is not None:
+                self.figures[f"{prefix}_borderline_drift"] = event.borderline_drift
+            self.run.update(figures=self.figures, step=self.step, seconds=self.seconds)
+        self._tell(event)
+
+    def control(self, event: ControlEvent) -> None:
+        """Append a control as it takes effect. Raises RunError on a full disk."""
+        self.run.append(event)
+
+    def status(self, status: Status, *, message: str = "", **changes: Any) -> None:
+        """Write a status; on a full disk it is kept in mind until `save` can write it."""
+        changes = self.unsaved | changes | {"status": status}
+        self.unsaved = {}
+        event = StatusEvent(status=status, step=self.step, message=message)
+        try:
+            self.run.append(event)
+            self.run.update(**changes)
+        except RunError as error:
+            log.error("%s", error)
+            self.unsaved = changes
+        self._tell(event)
+
+    def end(self, status: Status, *, message: str = "", kept: bool = True) -> None:
+        """The last status of a job. kept: what was learned is there; else the run begins anew when it is resumed."""
+        changes: dict[str, Any] = {"ended": None if status == "queued" else time.time(), "seconds": self.seconds}
+        changes |= {"step": self.step, "figures": self.figures}
+        if status == "failed":
+            changes["error"] = message
+        elif not kept:
+            changes |= {"step": 0, "figures": {}, "error": "Cancelled: nothing was kept."}
+        self.status(status, message=message, **changes)
+
+    def fail(self, message: str) -> None:
+        """The job broke. Behind the last step nothing that was learned is lost, and the message says so."""
+        with suppress(WorkbenchError):
+            if 0 < self.run.record().steps <= self.step:
+                message = f"Training is complete, but was not saved: {message} Resume saves it; no step is taken again."
+        self.end("failed", message=message)
+
+    def save(self) -> bool:
+        """Write what a full disk has refused so far; whether nothing is left to write."""
+        if self.unsaved:
+            with suppress(WorkbenchError):
+                self.run.update(**self.unsaved)
+                self.unsaved = {}
+        return not self.unsaved
+
+    def _tell(self, event: Event) -> None:
+        if self.watch:
+            self.watch(self.run.id, event)
+
+
+def reconciled(runs: Path) -> list[str]:
+    """Set right what an earlier worker left: runs under way are interrupted. Returns the runs that are queued."""
+    queued = []
+    for run in list_runs(runs):
+        try:
+            record = run.record()
+            if run.read_only or record.status not in ACTIVE:
+                continue
+            if record.status == "queued":
+                queued.append(run.id)
+            else:
+                run.append(StatusEvent(status="interrupted", step=record.step, message="The worker died"))
+                run.update(status="interrupted", ended=time.time())
+        except WorkbenchError as error:
+            log.error("%s", error)
+    return queued

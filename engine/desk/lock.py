@@ -1,0 +1,59 @@
+"""Who owns a runs folder: the worker holds a lock on it as long as it lives, whatever the clock says.
+
+The system gives the lock back when its holder ends in any way, a kill and a power cut included.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from engine.records.errors import WorkerError
+from engine.records.settings import Settings
+
+LOCK = "worker.lock"
+# Whoever asks whether the lock is held has it for a moment: the one who wants to keep it waits that long.
+PATIENCE_SECONDS = 2.0
+
+
+@contextmanager
+def owned(settings: Settings) -> Iterator[None]:
+    """Hold the runs folder's lock. Raises WorkerError when another worker has it, or the folder cannot be used."""
+    lock = _lock(settings.desk)
+    try:
+        settings.desk.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=PATIENCE_SECONDS)
+    except Timeout as error:
+        raise WorkerError(
+            f"Another worker owns {settings.runs}: use it (`python -m engine submit`), end it, or choose another "
+            "folder with --runs."
+        ) from error
+    except OSError as error:
+        raise WorkerError(
+            f"The runs folder {settings.runs} cannot be used: {error.strerror}. Choose another with --runs."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_held(desk: Path) -> bool:
+    """Whether somebody holds the lock of this desk. Two who ask in one moment may both be told so."""
+    if not (desk / LOCK).exists():
+        return False
+    lock = _lock(desk)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return True
+    except OSError:
+        # A folder that cannot be written has no worker.
+        return False
+    lock.release()
+    return False
+
+
+def _lock(desk: Path) -> FileLock:
+    return FileLock(desk / LOCK, thread_local=False, is_singleton=False)

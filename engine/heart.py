@@ -1,0 +1,43 @@
+"""The worker's sign of life, about once a second from a thread of its own. Knows nothing of jobs."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from engine.desk.queue import Queue
+from engine.records.errors import RunError, WorkbenchError
+
+log = logging.getLogger("workbench.worker")
+
+BEAT_SECONDS = 1.0
+
+
+@contextmanager
+def beating(queue: Queue, about: Callable[[], dict[str, Any]], last: Callable[[], str]) -> Iterator[None]:
+    """Inside, what `about` tells is written down every second; on leaving, that the worker ended, and why (`last`)."""
+    ending = threading.Event()
+
+    def beat() -> None:
+        complaint = ""
+        while not ending.is_set():
+            try:
+                queue.beat(**about())
+                complaint = ""
+            except RunError as error:
+                # Once, not every second: the log may lie on the disk that is full.
+                if str(error) != complaint:
+                    complaint = str(error)
+                    log.error("%s", error)
+            ending.wait(BEAT_SECONDS)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        thread.join(timeout=5)
+        with suppress(WorkbenchError):
+            queue.beat(status="dead", ended=True, reason=last())

@@ -1,0 +1,207 @@
+"""Two runs and more under one worker: one trains at a time, the others wait and are told for what; nothing is lost."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from engine.compute.training.checkpoints import list_checkpoints
+from engine.desk.lock import owned
+from engine.desk.queue import Queue
+from engine.records.errors import RunError
+from engine.records.events import StepResult
+from engine.records.runs import Run, create_run, effective
+from engine.worker import JOBS, Worker
+
+
+@pytest.fixture
+def worker(settings):
+    return Worker(settings)
+
+
+@pytest.fixture
+def start(worker, settings, tiny_spec):
+    def started(name: str, **changes) -> Run:
+        run = create_run(settings.runs, tiny_spec(**changes), name=name)
+        worker.queue.submit("train", run_id=run.id)
+        return run
+
+    return started
+
+
+def until(worker: Worker, condition, *, turns: int = 3000) -> None:
+    for _ in range(turns):
+        if condition():
+            return
+        worker.turn()
+    raise AssertionError("it did not happen")
+
+
+def status(run: Run) -> str:
+    return run.record().status
+
+
+def step(run: Run) -> int:
+    return max((event.step + 1 for event in effective(run.events()[0]) if isinstance(event, StepResult)), default=0)
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return load_file(run.adapter_folder / "adapter_model.safetensors")
+
+
+def same(left: Run, right: Run) -> bool:
+    return all(torch.equal(value, weights(right)[name]) for name, value in weights(left).items())
+
+
+def test_a_shorter_run_beside_a_longer_one_waits_for_it_and_both_finish(worker, start):
+    longer, shorter = start("long", **{"optimizer.steps": 12}), start("short", **{"optimizer.steps": 3})
+    until(worker, lambda: step(longer) >= 2)
+    assert (status(longer), status(shorter), step(shorter)) == ("running", "queued", 0)
+    assert worker._about()["waiting"] == {shorter.id: longer.id}
+    until(worker, lambda: status(shorter) == "finished")
+    assert status(longer) == "finished" and step(longer) == 12
+    assert worker._about()["waiting"] == {}
+
+
+def test_while_one_is_paused_the_next_trains_to_its_end_and_the_first_goes_on_as_if_nothing_had_been(worker, start):
+    alone = start("alone", **{"optimizer.steps": 12})
+    until(worker, lambda: status(alone) == "finished")
+    first, second = start("a", **{"optimizer.steps": 12}), start("b", **{"optimizer.steps": 12, "seed": 1})
+    until(worker, lambda: step(first) == 5)
+    worker.queue.control(first.id, "pause")
+    until(worker, lambda: step(second) >= 2)
+    assert status(first) == "paused"
+    # Asked to go on while the other trains, it waits for it.
+    worker.queue.control(first.id, "resume")
+    until(worker, lambda: step(second) >= 4)
+    assert status(first) == "queued" and worker._about()["waiting"] == {first.id: second.id}
+    until(worker, lambda: status(first) == "finished")
+    assert status(second) == "finished" and same(first, alone)
+    assert [event.step for event in effective(first.events()[0]) if isinstance(event, StepResult)] == list(range(12))
+
+
+def test_a_run_that_waits_can_be_put_first_and_the_other_goes_on_afterwards(worker, start):
+    alone = start("alone", **{"optimizer.steps": 8})
+    until(worker, lambda: status(alone) == "finished")
+    first, second = start("a", **{"optimizer.steps": 8}), start("b", **{"optimizer.steps": 4, "seed": 1})
+    until(worker, lambda: step(first) == 3)
+    worker.queue.control(second.id, "first")
+    until(worker, lambda: step(second) >= 1)
+    assert status(first) == "queued" and list_checkpoints(first.checkpoints_folder)[-1].name == "step-000003"
+    until(worker, lambda: status(second) == "finished")
+    until(worker, lambda: status(first) == "finished")
+    assert same(first, alone)
+
+
+def test_a_run_that_gave_way_can_be_stopped_and_kept_or_thrown_away(worker, start):
+    kept, gone = start("kept", **{"optimizer.steps": 30}), start("gone", **{"optimizer.steps": 30})
+    until(worker, lambda: step(kept) == 3)
+    worker.queue.control(gone.id, "first")
+    until(worker, lambda: step(gone) == 3)
+    worker.queue.control(kept.id, "stop")
+    worker.queue.control(gone.id, "pause")
+    until(worker, lambda: status(kept) == "stopped" and status(gone) == "paused")
+    assert kept.record().step == 3 and (kept.adapter_folder / "adapter_config.json").is_file()
+    third = start("third", **{"optimizer.steps": 2})
+    until(worker, lambda: status(third) == "finished")
+    worker.queue.control(gone.id, "cancel")
+    until(worker, lambda: status(gone) == "stopped")
+    assert not gone.checkpoints_folder.exists() and not gone.adapter_folder.exists() and gone.record().step == 0
+
+
+def test_a_paused_run_gives_its_model_up_when_a_job_needs_another(worker, start, tiny_spec):
+    run = start("paused", **{"optimizer.steps": 10})
+    until(worker, lambda: step(run) == 2)
+    worker.queue.control(run.id, "pause")
+    until(worker, lambda: status(run) == "paused")
+    other = tiny_spec().model.model_copy(update={"dtype": "bfloat16"})
+    job = worker.queue.submit("train", run_id=create(worker, tiny_spec(**{"model.dtype": "bfloat16"})).id)
+    until(worker, lambda: (found := worker.queue.job(job)) is not None and found.status == "done")
+    assert worker.device.model is not None and worker.device.model.spec.dtype == other.dtype
+    worker.queue.control(run.id, "resume")
+    until(worker, lambda: status(run) == "finished")
+    assert step(run) == 10
+
+
+def create(worker: Worker, spec) -> Run:
+    return create_run(worker.settings.runs, spec)
+
+
+def test_a_worker_that_ends_leaves_a_run_that_gave_way_to_the_next_worker(settings, start, worker):
+    first, second = start("a", **{"optimizer.steps": 6}), start("b", **{"optimizer.steps": 6})
+    until(worker, lambda: step(first) == 2)
+    worker.queue.control(second.id, "first")
+    until(worker, lambda: step(second) == 1)
+    worker.ending.set()
+    with owned(settings):
+        worker.serve()
+        assert (status(first), status(second)) == ("queued", "interrupted")
+        following = Worker(settings)
+        following.serve(until=lambda: status(first) == "finished")
+
+
+def test_a_failure_behind_the_last_step_says_that_training_is_complete_and_resume_saves_it(worker, start, monkeypatch):
+    def refuse(*_):
+        raise KeyError("run-of-another-name")
+
+    run = start("whole")
+    monkeypatch.setattr("engine.jobs.training.save_adapter", refuse)
+    until(worker, lambda: status(run) == "failed")
+    assert "Training is complete" in run.record().error and "Resume saves it" in run.record().error
+    monkeypatch.undo()
+    worker.queue.submit("train", run_id=run.id)
+    until(worker, lambda: status(run) == "finished")
+    assert step(run) == 6 and weights(run)
+
+
+def test_a_stop_that_meets_a_full_disk_is_carried_out_when_there_is_room(worker, start, monkeypatch):
+    run = start("full", **{"optimizer.steps": 400, "captures.checkpoint_every": 400})
+    until(worker, lambda: step(run) == 2)
+    worker.queue.control(run.id, "stop")
+    append = Run.append
+
+    def full(self, event):
+        if event.kind == "control":
+            raise RunError("The disk is full.")
+        append(self, event)
+
+    monkeypatch.setattr(Run, "append", full)
+    for _ in range(5):
+        worker.turn()
+    assert status(run) == "running"
+    monkeypatch.setattr(Run, "append", append)
+    until(worker, lambda: status(run) == "stopped")
+    assert worker.queue.controls() == []
+
+
+def test_a_control_is_not_carried_out_twice_when_it_cannot_be_forgotten(worker, start, monkeypatch):
+    run = start("pause", **{"optimizer.steps": 50})
+    until(worker, lambda: step(run) == 1)
+    worker.queue.control(run.id, "pause")
+    forget = Queue.carried_out
+
+    def refuse(self, request):
+        raise RunError("The disk is full.")
+
+    monkeypatch.setattr(Queue, "carried_out", refuse)
+    for _ in range(3):
+        worker.turn()
+    monkeypatch.setattr(Queue, "carried_out", forget)
+    worker.turn()
+    assert [event.control for event in run.controls()] == ["pause"] and worker.queue.controls() == []
+
+
+def test_a_device_that_failed_ends_the_worker_with_its_records_written(settings, worker, start, monkeypatch):
+    def broken(_payload, _tools):
+        yield None
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setitem(JOBS, "describe_data", broken)
+    run = start("on the device", **{"optimizer.steps": 4000})
+    job = worker.queue.submit("describe_data", payload={})
+    with owned(settings):
+        worker.serve()
+    ended = worker.queue.job(job)
+    assert ended is not None and ended.status == "failed" and "The device failed" in ended.error
+    assert status(run) in ("interrupted", "queued")
+    said = worker.queue.worker()
+    assert said.status == "dead" and "illegal memory access" in said.reason and "restart" in said.reason.lower()
