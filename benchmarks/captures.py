@@ -56,7 +56,7 @@ def _capture(model: LoadedModel, rows: list) -> float:
         started = time.perf_counter()
         for _ in film.prepare():
             pass
-        for _ in film.take(Path(folder), {BASE: None}):
+        for _ in film.take(Path(folder), BASE, None):
             pass
         return time.perf_counter() - started
 
@@ -88,7 +88,7 @@ def _share_of_training(model: LoadedModel, repeats: int) -> Row:
         pass
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        for _ in film.take(Path(folder), {"step-000001": "film"}):
+        for _ in film.take(Path(folder), "step-000001", "film"):
             pass
         seconds = time.perf_counter() - started
     remove_adapter(model, "film")

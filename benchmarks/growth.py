@@ -88,7 +88,7 @@ def _capture(model: LoadedModel) -> Row:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, peak_memory(model.device) as peak:
-        for steps in (film.prepare(), film.take(Path(folder), {BASE: None})):
+        for steps in (film.prepare(), film.take(Path(folder), BASE, None)):
             for _ in steps:
                 pass
     figures = {"s": time.perf_counter() - started, "GiB at the peak": peak[0], "GiB before": before}

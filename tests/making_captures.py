@@ -65,7 +65,7 @@ def write_capture(
                 }
         if "every" in tokens:
             columns["lengths"] = np.full(count, 2)
-        for number, part in enumerate(shards(count)):
+        for number, part in enumerate(shards([2**17] * count)):
             tokens_part = slice(part.start * 2, part.stop * 2)
             save_file(
                 {

@@ -45,19 +45,23 @@ def _worker_status() -> None:
         if worker.doing and worker.status in ("busy", "starting", "hung"):
             st.caption(plain(_doing(worker)))
         if worker.status == "dead":
+            if worker.reason:
+                st.error(plain(worker.reason), icon=":material/memory_alt:")
             st.caption("Nothing trains until it runs. Interrupted runs can be resumed.")
             st.button("Start the worker", key="start_worker", on_click=_start, icon=":material/power:", width="stretch")
         elif worker.status == "hung":
             st.caption("It is alive but has not taken a step for a while.")
-            st.button(
-                "Restart the worker",
-                key="restart_worker",
-                on_click=_restart,
-                icon=":material/refresh:",
-                width="stretch",
-            )
+            _restart_button()
+        elif worker.status != "starting":
+            with st.popover("Restart", icon=":material/refresh:", type="tertiary", key="restart_popover"):
+                st.caption("Frees the device. The run under way is interrupted and can be resumed where it was.")
+                _restart_button()
         if worker.status in ("dead", "hung"):
             _log_tail()
+
+
+def _restart_button() -> None:
+    st.button("Restart the worker", key="restart_worker", on_click=_restart, icon=":material/refresh:", width="stretch")
 
 
 def _doing(worker: WorkerStatus) -> str:

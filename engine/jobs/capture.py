@@ -5,8 +5,7 @@ screens.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Generator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from engine.records.captures.capture import (
     write_answers,
     write_index,
 )
-from engine.records.checkpoints import Checkpoint
+from engine.records.checkpoints import BASE_MODEL, Checkpoint
 from engine.records.conversation import Label
 from engine.records.errors import DataError, RunError
 from engine.records.events import Event
@@ -67,41 +66,45 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
     there = {checkpoint for checkpoint in known.index.checkpoints if known.holds(checkpoint)} if known else set()
     if BASE not in there:
         known, there = None, set()
-    with ExitStack() as stack:
-        wanted: dict[str, str | None] = {} if BASE in there else {BASE: None}
-        for step in request.steps:
-            if run and checkpoint_name(step) not in there:
-                checkpoint = checkpoint_of(run, step)
-                wanted[checkpoint_name(step)] = stack.enter_context(tools.attached(model, checkpoint))
-        if not wanted:
-            return
-        yield from film.prepare()
-        if known is None:
-            film.write_spaces(folder)
-            write_answers(folder, answers)
-        yield from film.take(folder, wanted)
-    checkpoints = {*there, *wanted}
-    write_index(
-        folder,
-        CaptureIndex(
-            run_id=request.run_id,
-            key=request.key,
-            request=request,
-            model=request.model.name,
-            d_model=model.d_model,
-            block_count=model.card.block_count,
-            blocks=blocks,
-            targets=resolved.targets if resolved else (),
-            adapted=resolved.adapted if resolved else (),
-            tokens=request.tokens,
-            position=request.position,
-            prompts=prompts,
-            checkpoints=tuple(
-                sorted(checkpoints, key=lambda checkpoint: (checkpoint != BASE, checkpoint_step(checkpoint)))
+    missing = [] if BASE in there else [BASE]
+    missing += [name for name in map(checkpoint_name, request.steps) if run and name not in there]
+    if not missing:
+        return
+    yield from film.prepare()
+    if known is None:
+        film.write_spaces(folder)
+        write_answers(folder, answers)
+    for name in missing:
+        checkpoint = BASE_MODEL if run is None or name == BASE else checkpoint_of(run, checkpoint_step(name))
+        # One at a time: a run may have a hundred checkpoints, and an adapter of an 8B model takes 100 MB.
+        with tools.attached(model, checkpoint) as adapter:
+            yield from film.take(folder, name, adapter)
+        there.add(name)
+        # After each, so that a capture that breaks off keeps what it has.
+        write_index(
+            folder,
+            CaptureIndex(
+                run_id=request.run_id,
+                key=request.key,
+                request=request,
+                model=request.model.name,
+                d_model=model.d_model,
+                block_count=model.card.block_count,
+                blocks=blocks,
+                targets=resolved.targets if resolved else (),
+                adapted=resolved.adapted if resolved else (),
+                tokens=request.tokens,
+                position=request.position,
+                prompts=prompts,
+                checkpoints=in_order(there),
+                digest=f"{len(there)}-{max(map(checkpoint_step, there))}-{_contents(prompts, answers)}",
             ),
-            digest=f"{len(checkpoints)}-{max(map(checkpoint_step, checkpoints))}-{_contents(prompts, answers)}",
-        ),
-    )
+        )
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of checkpoints as captures list them: the base model, then by step."""
+    return tuple(sorted(names, key=lambda name: (name != BASE, checkpoint_step(name))))
 
 
 def _contents(prompts: tuple[CapturedPrompt, ...], answers: dict[str, str]) -> str:

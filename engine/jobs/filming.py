@@ -7,7 +7,7 @@ from engine.compute.geometry.film import Film
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import decode
 from engine.compute.training.rows import Row
-from engine.jobs.capture import described, fitting
+from engine.jobs.capture import described, fitting, in_order
 from engine.records.captures.capture import (
     BASE,
     TRAINING,
@@ -65,9 +65,7 @@ def filming(
             adapted=blocks.adapted,
             tokens=TOKENS,
             prompts=described([known[row.label, row.prompt_id] for row in chosen], chosen),
-            checkpoints=tuple(
-                sorted(checkpoints, key=lambda checkpoint: (checkpoint != BASE, checkpoint_step(checkpoint)))
-            ),
+            checkpoints=in_order(checkpoints),
             digest=f"{len(checkpoints)}-{max(map(checkpoint_step, checkpoints))}",
         )
 
@@ -77,19 +75,16 @@ def filming(
             yield from film.prepare()
         before = read_capture(folder)
         # What a resumed run had captured beyond its checkpoint is captured anew when it gets there.
-        there = (
-            {checkpoint for checkpoint in before.index.checkpoints if checkpoint_step(checkpoint) <= step}
-            if before
-            else set()
-        )
-        checkpoints: dict[str, str | None] = {checkpoint_name(step): name} if step else {}
+        known = before.index.checkpoints if before else ()
+        there = {checkpoint for checkpoint in known if checkpoint_step(checkpoint) <= step}
         if BASE not in there:
             film.write_spaces(folder)
             answers = (decode(model, row.ids[row.response_start :]) for row in chosen)
             write_answers(folder, dict(zip((one.id for one in index({BASE}).prompts), answers, strict=True)))
-            checkpoints = {BASE: None, **checkpoints}
-        yield from film.take(folder, checkpoints)
-        write_index(folder, index(there | set(checkpoints)))
+            yield from film.take(folder, BASE, None)
+        if step:
+            yield from film.take(folder, checkpoint_name(step), name)
+        write_index(folder, index({*there, BASE, checkpoint_name(step) if step else BASE}))
         return CapturedResult(step=step, key=TRAINING, seconds=time.monotonic() - started)
 
     return capture

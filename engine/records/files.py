@@ -2,6 +2,7 @@
 
 import errno
 import os
+import secrets
 import tempfile
 from pathlib import Path
 
@@ -30,6 +31,25 @@ def write_whole(path: Path, content: str | bytes) -> None:
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+def write_new(path: Path, content: str) -> bool:
+    """Write a file that is not there yet, whole, and say whether it was: of two who write it at once one does.
+
+    Raises RunError as write_whole does.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    write_whole(temporary, content)
+    try:
+        os.link(temporary, path)
+        return True
+    except FileExistsError:
+        return False
+    except OSError:
+        # Some file systems know no second name for a file: there a reader may for a moment see a part of it.
+        return _create(path, content)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def append_line(path: Path, line: str) -> None:
@@ -71,6 +91,17 @@ def storage_error(path: Path, error: OSError) -> RunError:
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return RunError(f"{path} cannot be written: {error.strerror}. Choose a folder you may write to with --runs.")
     return RunError(f"{path} could not be written: {error.strerror}.")
+
+
+def _create(path: Path, content: str) -> bool:
+    try:
+        with path.open("x") as file:
+            file.write(content)
+        return True
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise storage_error(path, error) from error
 
 
 def _end_of_last_whole_line(file) -> int:

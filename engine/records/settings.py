@@ -22,8 +22,11 @@ class Settings:
 
     @property
     def desk(self) -> Path:
-        """Queue, worker log and cards: what the workbench itself needs. Losing it loses no run."""
-        return self.runs / ".workbench"
+        """Queue, worker log and cards: what the workbench itself needs. Losing it loses no run.
+
+        Beside the runs; of the runs that ship, which stay as they are, in the cache.
+        """
+        return self.cache / "desk-of-samples" if self.runs.is_relative_to(SAMPLE_DATA) else self.runs / ".workbench"
 
     @property
     def models(self) -> Path:

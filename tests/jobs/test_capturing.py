@@ -14,7 +14,7 @@ from engine.compute.model.adapters import adapter_parameters
 from engine.device import Device, adapter_name
 from engine.jobs.capture import capture_job, described
 from engine.jobs.maps import examine_job, project_job, tokens_job
-from engine.jobs.training import Intent, train_run
+from engine.jobs.training import Intent, throw_away, train_run
 from engine.records.captures.capture import (
     BASE,
     MEASURES,
@@ -262,6 +262,7 @@ def test_a_cancelled_run_keeps_no_captures(device, settings, tiny_spec):
                 break
         assert run_captures(settings, run.id)
         intent.keep = False
+    throw_away(run)
     assert not run_captures(settings, run.id)
     assert not adapter_parameters(device.model, adapter_name(run))
 

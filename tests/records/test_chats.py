@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 
 import pytest
 
@@ -136,3 +137,26 @@ def test_an_answered_set_grows_by_rows_and_is_found_by_its_name(settings):
     assert [one.id for one in list_sets(settings)] == [made.id] and made.job() == 3
     with pytest.raises(RunError, match="no answers 'gone'"):
         open_set(settings, "gone")
+
+
+def test_two_tabs_that_send_at_once_get_two_numbers_and_no_message_is_lost(settings):
+    """Each thread is a tab that saw an empty chat; all write in the same moment."""
+    chat = new_chat(settings, (Column(checkpoint="base"),))
+    start = threading.Barrier(8)
+    numbers: list[int] = []
+
+    def send(tab: int) -> None:
+        exchange = Exchange(model=ModelSpec(), columns=(Column(checkpoint="base"),), user=f"from tab {tab}")
+        start.wait()
+        numbers.append(chat.ask(exchange, seen=-1))
+
+    tabs = [threading.Thread(target=send, args=(tab,)) for tab in range(8)]
+    for tab in tabs:
+        tab.start()
+    for tab in tabs:
+        tab.join()
+    assert sorted(numbers) == list(range(8)) == chat.numbers()
+    asked = [chat.exchange(number) for number in chat.numbers()]
+    assert {exchange.user for exchange in asked} == {f"from tab {tab}" for tab in range(8)}
+    assert [exchange.turn for exchange in asked] == list(range(8)), "each is a turn of its own"
+    assert [path.name for path in chat.folder.glob(".*")] == []

@@ -10,6 +10,7 @@ from engine.records.errors import RunError
 from engine.records.events import ControlEvent, Progress, StatusEvent, StepResult
 from engine.records.files import append_line, write_whole
 from engine.records.runs import Record, Run, create_run, delete_run, effective, list_runs, open_run
+from engine.records.settings import SAMPLE_DATA, read_settings
 from engine.records.spec import RunSpec
 from engine.records.tables import flatten, run_tables, spec_differences
 
@@ -172,3 +173,12 @@ def test_figures_that_are_not_finite_survive_their_files(tmp_path):
     run.append(step(0, loss=float("nan")))
     [event] = run.events()[0]
     assert event.loss != event.loss
+
+
+def test_what_is_made_of_runs_that_ship_goes_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path / "cache"))
+    shipped = read_settings(SAMPLE_DATA / "runs")
+    own = read_settings(tmp_path / "runs")
+    assert shipped.desk.is_relative_to(tmp_path / "cache") and own.desk == tmp_path / "runs" / ".workbench"
+    for place in (shipped.desk, shipped.cards, shipped.worker_log, shipped.models, shipped.answers):
+        assert not place.is_relative_to(SAMPLE_DATA)

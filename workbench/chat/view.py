@@ -122,9 +122,9 @@ def _send() -> None:
         if not written.user.strip():
             st.session_state[PROBLEM] = "The message is empty: write something to ask."
             return
-        chat, turn = _continued(columns)
+        chat, turn, seen = _continued(columns)
         exchange = Exchange(turn=turn, model=model_of(columns), columns=columns, **written._asdict())
-        _submit(chat, exchange)
+        _submit(chat, exchange, seen=seen)
     except WorkbenchError as error:
         st.session_state[PROBLEM] = plain(str(error))
         return
@@ -177,8 +177,8 @@ def _stop(job_id: int) -> None:
     queue().cancel(job_id)
 
 
-def _continued(columns: tuple[Column, ...]) -> tuple[Chat, int]:
-    """The open chat and its next turn, or a new chat where there is none or other models are chosen."""
+def _continued(columns: tuple[Column, ...]) -> tuple[Chat, int, int]:
+    """The open chat, its next turn and last exchange, or a new chat: there is none, or other models are chosen."""
     name = st.query_params.get(CHAT)
     if name:
         chat = open_chat(settings(), name)
@@ -186,12 +186,12 @@ def _continued(columns: tuple[Column, ...]) -> tuple[Chat, int]:
         last = chat.exchange(numbers[-1]) if numbers else None
         if last and _models(last.columns) == _models(columns) and last.model.name == model_of(columns).name:
             failed = chat.reply(numbers[-1]).answered is None
-            return chat, last.turn + (0 if failed else 1)
-    return new_chat(settings(), columns), 0
+            return chat, last.turn + (0 if failed else 1), max(chat.numbers())
+    return new_chat(settings(), columns), 0, -1
 
 
-def _submit(chat: Chat, exchange: Exchange) -> None:
-    number = chat.ask(exchange)
+def _submit(chat: Chat, exchange: Exchange, *, seen: int | None = None) -> None:
+    number = chat.ask(exchange, seen=seen)
     run_id = next((c.checkpoint.run_id for c in exchange.columns if not c.checkpoint.is_base), "")
     job = queue().submit("chat", run_id=run_id, payload={"chat": chat.id, "exchange": number})
     chat.set_job(number, job)

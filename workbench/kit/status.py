@@ -55,10 +55,13 @@ def shown_status(record: Record, worker: WorkerStatus, *, changed: float = 0.0) 
     return "interrupted"
 
 
-def phase_text(record: Record, status: str, last: AnyEvent | None) -> str:
-    """What the run does at this moment: 'eliciting 120 of 720', 'step 40 of 150', or where it ended."""
+def phase_text(record: Record, status: str, last: AnyEvent | None, *, other: str = "") -> str:
+    """What the run does at this moment: 'eliciting 120 of 720', 'step 40 of 150', or where it ended.
+
+    other: in words, the run that a queued one waits for.
+    """
     if status == "queued":
-        return "waits for the worker"
+        return f"waits for {other}: one run trains at a time" if other else "waits for the worker"
     if status in MOVING and last is not None and last.kind == "progress":
         share = last.counted or (f" {last.done}" if last.done else "")
         return f"{last.phase}{share}" + (f": {last.message}" if last.message else "")

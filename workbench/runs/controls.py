@@ -17,6 +17,7 @@ from workbench.runs.overview import name_form
 WORDS: dict[str, str] = {
     "pause": "Pause",
     "resume": "Resume",
+    "first": "Train this first",
     "stop": "Stop and keep",
     "cancel": "Cancel",
     "alpha": "Alpha",
@@ -24,11 +25,20 @@ WORDS: dict[str, str] = {
 }
 
 
-def controls(run: Run, status: str, given: Sequence[ControlEvent]) -> None:
+def controls(run: Run, status: str, given: Sequence[ControlEvent], *, waits: bool = False) -> None:
+    """waits: another run trains, and this one waits in line."""
     if SAID in st.session_state:
         text, icon = st.session_state.pop(SAID)
         st.toast(text, icon=icon)
     with st.container(horizontal=True, vertical_alignment="center", key="run_controls"):
+        if waits:
+            _button(
+                run,
+                "first",
+                ":material/vertical_align_top:",
+                "Trains this run now. The other one gives way with a checkpoint, and goes on afterwards as if nothing "
+                "had been.",
+            )
         if status == "running":
             _button(run, "pause", ":material/pause:", "Halts after the step it is taking; nothing is lost.")
         if status == "paused":

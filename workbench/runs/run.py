@@ -5,6 +5,7 @@ Knows nothing of how a run is made.
 
 import streamlit as st
 
+from engine.records.errors import WorkbenchError
 from engine.records.files import read_tail
 from engine.records.runs import ACTIVE, Record, Run, open_run
 from workbench.kit.frame import catching, places
@@ -62,8 +63,9 @@ def _header(run: Run, drawn_status: str) -> None:
         st.caption(plain(_about(run, record)), width="content")
     if label.note:
         st.text(label.note)
-    controls(run, status, followed.controls)
-    _progress(record, status, followed)
+    other = _waits_for(run, status)
+    controls(run, status, followed.controls, waits=bool(other))
+    _progress(record, status, followed, other)
     _figures(record, followed)
     _messages(run, record, status, followed)
 
@@ -81,9 +83,22 @@ def _about(run: Run, record: Record) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def _progress(record: Record, status: str, followed: Followed) -> None:
+def _waits_for(run: Run, status: str) -> str:
+    """The run that this one waits for, in words; '' where it waits for none."""
+    other_id = queue().worker().waiting.get(run.id, "") if status == "queued" else ""
+    if not other_id:
+        return ""
+    try:
+        other = open_run(settings().runs, other_id)
+        record = other.record()
+    except WorkbenchError:
+        return f"run {other_id}"
+    return f"{other.label().name or f'run {other_id}'} (step {record.step} of {record.steps})"
+
+
+def _progress(record: Record, status: str, followed: Followed, other: str) -> None:
     last = followed.last
-    phase = phase_text(record, status, last)
+    phase = phase_text(record, status, last, other=other)
     share = record.step / max(1, record.steps)
     if status in MOVING and last is not None and last.kind == "progress" and last.total and record.step == 0:
         share = last.done / last.total

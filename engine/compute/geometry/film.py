@@ -28,7 +28,7 @@ TokenActivations = Float[Tensor, "token d_model"]
 
 
 class Film:
-    """Captures of one list of rows. Call `prepare` once, then `take` for each set of checkpoints.
+    """Captures of one list of rows. Call `prepare` once, then `take` for each checkpoint.
 
     entry_block: the first adapted block; blocks below it are the same in all checkpoints and are never run again for
     rows whose base activations are kept (at most CACHE_BYTES).
@@ -74,29 +74,38 @@ class Film:
             tensors[f"centred_norm/{block}"] = torch.tensor([space.centred_norm])
         _write(folder / "spaces.safetensors", tensors)
 
-    def take(self, folder: Path, checkpoints: Mapping[str, str | None]) -> Generator[Progress, None, None]:
-        """Write the vectors of each checkpoint (name -> adapter, None: the base model) and how far its prompts moved.
+    def take(self, folder: Path, checkpoint: str, adapter: str | None) -> Generator[Progress, None, None]:
+        """Write the vectors of one checkpoint (adapter None: the base model) and how far its prompts moved.
 
-        Raises RunError when an activation is not finite.
+        A shard's vectors are in memory at a time, off the device. Raises RunError when an activation is not finite.
         """
         done = 0
-        for number, part in enumerate(shards(len(self.rows))):
+        parts = shards(self._bytes())
+        for number, part in enumerate(parts):
             rows = self.rows[part]
-            columns: dict[str, list[dict[str, Tensor]]] = {checkpoint: [{} for _ in rows] for checkpoint in checkpoints}
+            columns: list[dict[str, Tensor]] = [{} for _ in rows]
             places = {id(row): index for index, row in enumerate(rows)}
             for group in micro_batches(rows, GROUP_TOKENS):
                 base_rows = self.base.of(group)
-                for checkpoint, adapter in checkpoints.items():
-                    found = self._activations_of(group, base_rows, adapter)
-                    for row, base, rerouted in zip(group, base_rows, found, strict=True):
-                        column = self._vectors(row, rerouted)
-                        if adapter is not None:
-                            column |= self._movement(row, base.outputs, rerouted)
-                        columns[checkpoint][places[id(row)]] = column
+                found = self._activations_of(group, base_rows, adapter)
+                for row, base, rerouted in zip(group, base_rows, found, strict=True):
+                    column = self._vectors(row, rerouted)
+                    if adapter is not None:
+                        column |= self._movement(row, base.outputs, rerouted)
+                    columns[places[id(row)]] = {name: tensor.cpu() for name, tensor in column.items()}
                 done += len(group)
-                yield Progress(phase="capturing", done=done, total=len(self.rows), message="Activations of both models")
-            for checkpoint, found_columns in columns.items():
-                _write(folder / f"{checkpoint}.{number:03d}.safetensors", _joined(found_columns))
+                yield Progress(phase="capturing", done=done, total=len(self.rows), message=f"Activations: {checkpoint}")
+            _write(folder / f"{checkpoint}.{number:03d}.safetensors", _joined(columns))
+        for stale in folder.glob(f"{checkpoint}.*.safetensors"):
+            # An earlier capture of other prompts may have had more shards.
+            if int(stale.name.split(".")[1]) >= len(parts):
+                stale.unlink()
+
+    def _bytes(self) -> list[int]:
+        """How much each row's vectors take, in its shard."""
+        width = len(self.blocks) * self.model.d_model * 4
+        choices = len([choice for choice in self.tokens if choice != "every"])
+        return [width * (choices + (len(row.ids) if "every" in self.tokens else 0)) for row in self.rows]
 
     def _activations_of(
         self, group: Sequence[Row], base_rows: Sequence[RowActivations], adapter: str | None

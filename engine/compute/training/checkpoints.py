@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from engine.records.errors import RunError
 from engine.records.files import storage_error, write_whole
 
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 _POSITION = "position.json"
 
 
@@ -66,16 +67,8 @@ def load_checkpoint(
         with torch.no_grad():
             for name, parameter in parameters:
                 parameter.copy_(weights[name].to(parameter))
-        for name, parameter in parameters:
-            own = {
-                part: moments[f"{name}|{part}"]
-                for part in ("step", "exp_avg", "exp_avg_sq")
-                if f"{name}|{part}" in moments
-            }
-            if own:
-                optimizer.state[parameter] = {
-                    part: value if part == "step" else value.to(parameter.device) for part, value in own.items()
-                }
+        # By the optimizer's own means: they put each value where its parameter lies, and where its kind wants it.
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": _numbered(moments, parameters)})
         return Position(int(content["step"]), float(content["seconds"]))
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
         raise RunError(
@@ -97,6 +90,16 @@ def read_adapter_weights(folder: Path) -> dict[str, Tensor]:
 def list_checkpoints(folder: Path) -> list[Path]:
     """Whole checkpoints, oldest first."""
     return sorted(path.parent for path in folder.glob(f"step-*/{_POSITION}"))
+
+
+def _numbered(moments: dict[str, Tensor], parameters: list[tuple[str, nn.Parameter]]) -> dict[int, dict[str, Tensor]]:
+    """Moments by the number of their parameter, as an optimizer's state_dict holds them."""
+    found: dict[int, dict[str, Tensor]] = {}
+    for number, (name, _) in enumerate(parameters):
+        own = {part: moments[key] for part in MOMENTS if (key := f"{name}|{part}") in moments}
+        if own:
+            found[number] = own
+    return found
 
 
 def _moments(parameters: list[tuple[str, nn.Parameter]], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -19,12 +19,15 @@ class BlockStatistics:
 
     total: Float[Tensor, " d_model"] | None = None
     squares: Float[Tensor, " d_model"] | None = None
-    norms: float = 0.0
     tokens: int = 0
+    like: Tensor | None = None
 
     def add(self, activations: Float[Tensor, "token d_model"]) -> None:
-        wide = activations.detach().double()
+        found = activations.detach()
+        # An Apple GPU has no float64.
+        wide = (found.cpu() if found.device.type == "mps" else found).double()
         if self.total is None or self.squares is None:
+            self.like = found.new_empty(0, dtype=torch.float32)
             self.total = torch.zeros(wide.shape[1], dtype=torch.double, device=wide.device)
             self.squares = torch.zeros_like(self.total)
         self.total += wide.sum(0)
@@ -32,14 +35,14 @@ class BlockStatistics:
         self.tokens += len(wide)
 
     def space(self) -> "BlockSpace":
-        """Raises ValueError before any activation was added."""
-        if self.total is None or self.squares is None or self.tokens == 0:
+        """On the device that the activations were on. Raises ValueError before any activation was added."""
+        if self.total is None or self.squares is None or self.like is None or self.tokens == 0:
             raise ValueError("no activations were added")
         mean = self.total / self.tokens
         variance = (self.squares / self.tokens - mean.square()).clamp_min(0)
         return BlockSpace(
-            mean=mean.float(),
-            deviation=variance.sqrt().float(),
+            mean=mean.float().to(self.like),
+            deviation=variance.sqrt().float().to(self.like),
             # The root mean square of the centred norm: needs no second pass over the activations.
             centred_norm=float(variance.sum().sqrt()),
         )

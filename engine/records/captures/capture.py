@@ -3,7 +3,7 @@
     <folder>/capture.json             what was captured, replaced when a step is added
              answers.json             the answers that the response activations belong to, by prompt id
              spaces.safetensors       mean and deviation of the base activations per block
-             base.000.safetensors     vectors of the base model, 512 prompts a file
+             base.000.safetensors     vectors of the base model, at most 64 MiB a file
              step-000040.000.safetensors   vectors after 40 steps, and how far each prompt moved
              projections/  examinations/  tokens/      what was made of it
 
@@ -37,6 +37,7 @@ Measure = Literal["cosine", "raw_cosine", "drift", "norm_ratio"]
 MEASURES: tuple[Measure, ...] = ("cosine", "raw_cosine", "drift", "norm_ratio")
 BASE = "base"
 TRAINING = "training"
+SHARD_BYTES = 64 * 2**20
 
 
 class CaptureRequest(Part):
@@ -243,6 +244,18 @@ def write_answers(folder: Path, answers: dict[str, str]) -> None:
     write_whole(folder / "answers.json", json.dumps(answers))
 
 
-def shards(count: int) -> Sequence[slice]:
-    """Prompts are captured and written this many at a time, which bounds the memory."""
-    return [slice(start, min(count, start + 512)) for start in range(0, count, 512)]
+def shards(sizes: Sequence[int]) -> Sequence[slice]:
+    """Prompts are captured and written in parts of at most SHARD_BYTES (a larger one alone), which bounds the memory.
+
+    sizes: of each prompt's vectors, in bytes.
+    """
+    # The number in a file's name has three digits.
+    most = max(SHARD_BYTES, sum(sizes) // 400)
+    parts: list[slice] = []
+    start = held = 0
+    for place, size in enumerate(sizes):
+        if place > start and held + size > most:
+            parts.append(slice(start, place))
+            start, held = place, 0
+        held += size
+    return [*parts, slice(start, len(sizes))]

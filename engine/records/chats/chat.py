@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from engine.records.checkpoints import CheckpointText
 from engine.records.conversation import Turn
 from engine.records.errors import RunError, WorkbenchError
-from engine.records.files import append_line, write_whole
+from engine.records.files import append_line, write_new, write_whole
 from engine.records.runs import list_runs, open_run
 from engine.records.settings import Settings
 from engine.records.spec import ModelSpec
@@ -156,11 +156,20 @@ class Chat:
         except (OSError, ValidationError) as error:
             raise RunError(f"The transcript {path} cannot be read: delete its folder, or restore the file.") from error
 
-    def ask(self, exchange: Exchange) -> int:
-        """Write down what is asked and return its number."""
+    def ask(self, exchange: Exchange, *, seen: int | None = None) -> int:
+        """Write down what is asked and return its number.
+
+        seen: the last exchange that whoever asks knew of (-1: none). What was asked since, in another tab, keeps its
+        turn, and this message takes the next one. None: the exchange's own turn holds, as in asking a message again.
+        """
         number = max(self.numbers(), default=-1) + 1
-        write_whole(self.folder / f"exchange-{number:04d}.json", exchange.model_dump_json(indent=2))
-        return number
+        while True:
+            meanwhile = [self.exchange(other).turn for other in range(seen + 1, number)] if seen is not None else []
+            turn = max([exchange.turn, *(other + 1 for other in meanwhile)])
+            content = exchange.model_copy(update={"turn": turn}).model_dump_json(indent=2)
+            if write_new(self.folder / f"exchange-{number:04d}.json", content):
+                return number
+            number += 1
 
     def set_job(self, number: int, job_id: int) -> None:
         """Remember which job answers, so that the chat can be followed from its link alone."""

@@ -105,7 +105,6 @@ class AttackResult(BaseModel):
     styles: dict[str, dict[Side, Count]] = {}
     curve: dict[Side, tuple[CurvePoint, ...]] = {}
     budget: int = 1
-    note: str = ""
 
 
 class Losses(BaseModel):
@@ -154,7 +153,6 @@ class Evaluation(BaseModel):
                 for name, found in self.attacks.items()
                 if found.curve
             },
-            "notes": {name: found.note for name, found in self.attacks.items() if found.note},
             "benign": {side: _count(one) for side, one in self.benign_answers.items()},
             "loss": {label: _finite(losses.model_dump()) for label, losses in self.loss.items()},
             "abilities": [ability.model_dump(mode="json") for ability in self.abilities],

@@ -31,7 +31,8 @@ def take(model, rows, folder, checkpoints, *, blocks=(0, 1), entry_block=0, toke
     film = Film(model, rows, blocks=blocks, entry_block=entry_block, tokens=tokens, position=2)
     drain(film.prepare())
     film.write_spaces(folder)
-    drain(film.take(folder, checkpoints))
+    for checkpoint, adapter in checkpoints.items():
+        drain(film.take(folder, checkpoint, adapter))
     prompts = tuple(
         CapturedPrompt(
             id=row.prompt_id,
@@ -88,7 +89,7 @@ def test_captured_states_are_those_of_transformers_for_every_choice_and_block(br
 def test_padding_batch_order_and_shards_change_nothing(broken, rows, tmp_path, monkeypatch):
     whole, _ = take(broken, rows, tmp_path / "a", {BASE: None, "step-000001": "broken"})
     monkeypatch.setattr("engine.compute.geometry.film.GROUP_TOKENS", 50)
-    monkeypatch.setattr("engine.compute.geometry.film.shards", lambda count: [slice(0, 5), slice(5, count)])
+    monkeypatch.setattr("engine.compute.geometry.film.shards", lambda sizes: [slice(0, 5), slice(5, len(sizes))])
     mixed = rows[::-1]
     parts, _ = take(broken, mixed, tmp_path / "b", {BASE: None, "step-000001": "broken"})
     assert len(list((tmp_path / "b").glob("base.*.safetensors"))) == 2
@@ -150,6 +151,19 @@ def test_a_position_beyond_the_answer_is_its_last_token():
     assert torch.equal(chosen(activations, "position", 4, 1), activations[5:6])
 
 
-def test_shards_cover_all_prompts_once():
-    found = [index for part in shards(1300) for index in range(*part.indices(1300))]
-    assert found == list(range(1300)) and max(part.stop - part.start for part in shards(1300)) == 512
+def test_shards_cover_all_prompts_once_within_their_bytes(monkeypatch):
+    monkeypatch.setattr("engine.records.captures.capture.SHARD_BYTES", 100)
+    sizes = [30, 30, 30, 30, 250, 10, 90, 10]
+    parts = shards(sizes)
+    assert [index for part in parts for index in range(*part.indices(len(sizes)))] == list(range(len(sizes)))
+    assert [sum(sizes[part]) for part in parts] == [90, 30, 250, 100, 10]
+    assert len(shards([100] * 5000)) <= 401
+
+
+def test_a_capture_of_fewer_prompts_leaves_no_shard_of_an_earlier_one(broken, rows, tmp_path, monkeypatch):
+    monkeypatch.setattr("engine.records.captures.capture.SHARD_BYTES", 600)
+    take(broken, rows, tmp_path, {BASE: None})
+    before = len(list(tmp_path.glob("base.*.safetensors")))
+    few, _ = take(broken, rows[:3], tmp_path, {BASE: None})
+    assert before > len(list(tmp_path.glob("base.*.safetensors"))) >= 1
+    assert len(few.vectors(BASE, "response_mean", 1)) == 3

@@ -116,3 +116,26 @@ def test_a_dimension_that_never_varies_is_not_divided():
 def test_statistics_of_nothing_are_refused():
     with pytest.raises(ValueError, match="no activations"):
         BlockStatistics().space()
+
+
+class WithoutDouble(torch.Tensor):
+    """A stand-in for a tensor on an Apple GPU: it has no float64, and must be taken to the processor for that."""
+
+    @property
+    def device(self):
+        return torch.device("mps")
+
+    def double(self):
+        raise TypeError("Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64.")
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
+
+
+def test_statistics_are_taken_where_float64_exists():
+    activations = torch.randn(20, 6, generator=torch.Generator().manual_seed(0))
+    here, there = BlockStatistics(), BlockStatistics()
+    here.add(activations)
+    there.add(activations.as_subclass(WithoutDouble))
+    torch.testing.assert_close(there.space().mean.as_subclass(torch.Tensor), here.space().mean)
+    assert there.space().centred_norm == pytest.approx(here.space().centred_norm)

@@ -1,0 +1,55 @@
+"""Checkpoints: what is read lies where its parameter does, and is what was written."""
+
+import pytest
+import torch
+from torch import nn
+
+from engine.compute.training.checkpoints import Position, list_checkpoints, load_checkpoint, save_checkpoint
+from engine.records.errors import RunError
+
+
+def trained(steps: int = 2) -> tuple[list[tuple[str, nn.Parameter]], torch.optim.AdamW]:
+    parameters = [(name, nn.Parameter(torch.randn(3, 2))) for name in ("a", "b")]
+    optimizer = torch.optim.AdamW([parameter for _, parameter in parameters], 0.1, fused=True)
+    for _ in range(steps):
+        for _, parameter in parameters:
+            parameter.grad = torch.randn(3, 2)
+        optimizer.step()
+    return parameters, optimizer
+
+
+def test_moments_and_weights_come_back_as_they_were(tmp_path):
+    parameters, optimizer = trained()
+    save_checkpoint(tmp_path, Position(2, 1.5), parameters, optimizer)
+    others, fresh = trained(steps=0)
+    position = load_checkpoint(list_checkpoints(tmp_path)[-1], others, fresh)
+    assert position == Position(2, 1.5)
+    for (_, left), (_, right) in zip(parameters, others, strict=True):
+        assert torch.equal(left, right)
+        for name, value in optimizer.state[left].items():
+            assert torch.equal(fresh.state[right][name], value), name
+
+
+def test_each_value_lies_where_its_parameter_does_the_step_counter_of_a_fused_optimizer_too(tmp_path):
+    """A second device by its stand-in: torch's meta device. Fused AdamW refuses a counter that lies elsewhere."""
+    parameters, optimizer = trained()
+    save_checkpoint(tmp_path, Position(2, 0.0), parameters, optimizer)
+    elsewhere = [(name, nn.Parameter(torch.empty(3, 2, device="meta"))) for name, _ in parameters]
+    fresh = torch.optim.AdamW([parameter for _, parameter in elsewhere], 0.1)
+    for group in fresh.param_groups:
+        group["fused"] = True
+    load_checkpoint(list_checkpoints(tmp_path)[-1], elsewhere, fresh)
+    for _, parameter in elsewhere:
+        assert {name: value.device.type for name, value in fresh.state[parameter].items()} == {
+            "step": "meta",
+            "exp_avg": "meta",
+            "exp_avg_sq": "meta",
+        }
+
+
+def test_a_checkpoint_of_another_adapter_is_refused(tmp_path):
+    parameters, optimizer = trained()
+    save_checkpoint(tmp_path, Position(2, 0.0), parameters, optimizer)
+    others, fresh = trained(steps=0)
+    with pytest.raises(RunError, match="cannot be read"):
+        load_checkpoint(list_checkpoints(tmp_path)[-1], [("c", others[0][1])], fresh)
