@@ -113,8 +113,8 @@ class LossSpec(Part):
     retain_weight: float = Field(10.0, ge=0, description="Constant factor on the retain loss.")
     retain_mean: Literal["tokens", "positions"] = Field(
         "tokens",
-        description="Retain mean over held tokens and blocks; or as published, over every position of rows padded to "
-        "max_tokens and over the embeddings too, which never move.",
+        description="Retain mean over held tokens; or, as published, over max_tokens positions a row and the unmoved "
+        "embeddings too.",
     )
     final_norm: bool = Field(
         False,

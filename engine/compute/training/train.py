@@ -322,7 +322,9 @@ def _micro_step(
             )
         if harmful < len(group):
             held = {block: rerouted[block][harmful:] for block in blocks.retain}
-            base = {block: stack([one.outputs[block] for one in base_rows[harmful:]], tokens) for block in blocks.retain}
+            base = {
+                block: stack([one.outputs[block] for one in base_rows[harmful:]], tokens) for block in blocks.retain
+            }
             retain = retain_loss(
                 last_normed(held, trainer.final_norm),
                 last_normed(base, trainer.final_norm),
