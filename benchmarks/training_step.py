@@ -114,13 +114,19 @@ def compared(case: Case, repeats: int) -> list[Row]:
     return rows
 
 
-def small_spec(adapted_blocks: str, targets: str = "14, 19", *, rows: int = SIDE_ROWS) -> RunSpec:
-    """Both losses as published, both weights 1, no dropout: what the baseline computes too."""
+def small_spec(
+    adapted_blocks: str, targets: str = "14, 19", *, rows: int = SIDE_ROWS, padded: int = PADDED_TOKENS
+) -> RunSpec:
+    """Both losses as published for rows padded to `padded`, both weights 1, no dropout: what the baseline computes."""
     return build_spec(
         {
+            "data": {"max_tokens": padded},
             "blocks": {"targets": targets, "adapted": adapted_blocks},
             "adapter": {"dropout": 0.0},
-            "loss": {"space": "raw", "mask": "all", "retain_scale": "absolute", "retain_weight": 1.0},
+            "loss": {
+                "space": "raw", "mask": "all", "retain_scale": "absolute", "retain_weight": 1.0,
+                "retain_mean": "positions", "final_norm": True,
+            },
             "schedule": {"kind": "constant", "alpha": 1.0},
             "optimizer": {
                 "steps": 10_000, "circuit_breaker_batch": rows, "retain_batch": rows, "learning_rate": 1e-4,
@@ -210,17 +216,25 @@ def published_lengths(rows: int, *, real: int = REAL_TOKENS, longest: int = PADD
 def _kinds(case: Case) -> dict[str, Callable[[], PublishedStep | Callable[[], Losses]]]:
     """What is compared, by name, each prepared when it is called."""
     longest = max(len(row.ids) for row in (*case.harmful, *case.benign))
-    spec = small_spec(case.whole, case.targets, rows=len(case.harmful))
+    specs = {
+        blocks: small_spec(blocks, case.targets, rows=len(case.harmful), padded=case.padded)
+        for blocks in filter(None, (case.whole, case.upper))
+    }
+    spec = specs[case.whole]
     published = partial(
-        PublishedStep, case.model, spec, seed=mix(spec.seed, "adapter"), checkpointing=case.checkpointing
+        PublishedStep,
+        case.model,
+        spec,
+        seed=mix(spec.seed, "adapter"),
+        checkpointing=case.checkpointing,
+        positions=case.padded,
     )
     kinds: dict[str, Callable[[], PublishedStep | Callable[[], Losses]]] = {
         f"published compute, padded to {case.padded}": partial(published, tokens=case.padded),
         "published compute, padded to the longest row": partial(published, tokens=longest),
     }
-    for blocks in filter(None, (case.whole, case.upper)):
-        name = f"this engine, adapters on blocks {blocks}, base activations kept"
-        kinds[name] = partial(_engine, case, small_spec(blocks, case.targets, rows=len(case.harmful)))
+    for blocks, spec in specs.items():
+        kinds[f"this engine, adapters on blocks {blocks}, base activations kept"] = partial(_engine, case, spec)
     return kinds
 
 
@@ -240,7 +254,7 @@ def _peak(kind: int) -> float:
 def _bundled_case() -> Case:
     model = load_model(ModelSpec(device="cpu"), read_settings())
     return Case(
-        "bundled model", model, side_rows("harmful"), side_rows("benign"), "14, 19", "0-19", "10-19",
+        "bundled model", model, side_rows("harmful"), side_rows("benign"), "14, 19", "0-20", "10-20",
         int(2.7 * TOKENS), False,
     )  # fmt: skip
 

@@ -11,25 +11,27 @@ from benchmarks.training_step import Case, compared, llama_shape, published_leng
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_all_kinds_of_step_compute_the_same_losses(checkpointing):
-    """`compared` itself refuses to give figures for losses that differ."""
-    model = llama_shape(byte_tokenizer(), blocks=4, width=128, device="cpu", dtype=torch.float32)
+    """`compared` itself refuses to give figures for losses that differ. The fifth block is cut off as published."""
+    model = llama_shape(byte_tokenizer(), blocks=5, width=128, device="cpu", dtype=torch.float32)
     harmful, benign = side_rows("harmful", (24, 40)), side_rows("benign", (16, 33))
-    case = Case("tiny", model, harmful, benign, "1, 2", "0-2", "1-2", 64, checkpointing)
+    case = Case("tiny", model, harmful, benign, "1, 2", "0-3", "1-3", 64, checkpointing)
     rows = compared(case, 2)
     assert [row.name.partition(": ")[2] for row in rows] == [
         "published compute, padded to 64",
         "published compute, padded to the longest row",
-        "this engine, adapters on blocks 0-2, base activations kept",
-        "this engine, adapters on blocks 1-2, base activations kept",
+        "this engine, adapters on blocks 0-3, base activations kept",
+        "this engine, adapters on blocks 1-3, base activations kept",
     ]
     for row in rows:
         assert row.figures["real tokens a second"] == pytest.approx(113 / row.figures["s"])
 
 
 def test_losses_that_differ_are_not_compared(monkeypatch):
-    model = llama_shape(byte_tokenizer(), blocks=4, width=128, device="cpu", dtype=torch.float32)
-    case = Case("tiny", model, side_rows("harmful", (24,)), side_rows("benign", (16,)), "1, 2", "0-2", "", 64, False)
-    monkeypatch.setattr("benchmarks.published_step.retain_loss", lambda *a, **k: torch.ones((), requires_grad=True))
+    model = llama_shape(byte_tokenizer(), blocks=5, width=128, device="cpu", dtype=torch.float32)
+    case = Case("tiny", model, side_rows("harmful", (24,)), side_rows("benign", (16,)), "1, 2", "0-3", "", 64, False)
+    monkeypatch.setattr(
+        "benchmarks.published_step.published_retain_loss", lambda *_: torch.ones((), requires_grad=True)
+    )
     with pytest.raises(AssertionError, match="the losses differ"):
         compared(case, 1)
 

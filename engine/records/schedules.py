@@ -15,10 +15,11 @@ def weights(schedule: ScheduleSpec, step: int, steps: int) -> Weights:
     """Weights of the rerouting and the retain loss at an optimizer step (from 0) of a run of `steps`.
 
     linear is the paper's (section 3.2): alpha (1 - t/2T) and alpha t/2T, where the horizon 2T is twice the steps
-    unless given. cosine follows half a cosine instead, constant keeps both at alpha, step swaps alpha from the one to
-    the other, custom is straight between its key points and flat beyond them.
+    unless given and t counts from the schedule's `first_step` (the published code counts from 1). cosine follows half
+    a cosine instead, constant keeps both at alpha, step swaps alpha from the one to the other, custom is straight
+    between its key points and flat beyond them.
     """
-    progress = min(step / (schedule.horizon or 2 * steps), 1.0)
+    progress = min((step + schedule.first_step) / (schedule.horizon or 2 * steps), 1.0)
     alpha = schedule.alpha
     if schedule.kind == "linear":
         return Weights(alpha * (1 - progress), alpha * progress)

@@ -111,6 +111,25 @@ class LossSpec(Part):
     retain_mask: Literal["all", "response"] = Field("all", description="Tokens of benign rows that are held still.")
     retain_blocks: BlockText = Field("adapted", min_length=1, description="Blocks held still: 'adapted' or a list.")
     retain_weight: float = Field(10.0, ge=0, description="Constant factor on the retain loss.")
+    retain_mean: Literal["tokens", "positions"] = Field(
+        "tokens",
+        description="Retain mean over held tokens; or, as published, over max_tokens positions a row and the unmoved "
+        "embeddings too.",
+    )
+    final_norm: bool = Field(
+        False,
+        description="Compare the last retain block's output behind the model's final norm, as published: its code cuts "
+        "the model off there.",
+    )
+
+    @model_validator(mode="after")
+    def _normed_distances_are_absolute(self) -> "LossSpec":
+        if self.final_norm and self.retain_scale == "relative":
+            raise ValueError(
+                "behind the final norm a distance has no relative unit: choose the retain scale 'absolute', or turn "
+                "the final norm off."
+            )
+        return self
 
 
 class KeyPoint(Part):
@@ -125,6 +144,9 @@ class ScheduleSpec(Part):
     )
     alpha: float = Field(5.0, gt=0, description="Height of both weights.")
     horizon: int = Field(0, ge=0, description="Steps over which the curve runs to its end; 0: twice the steps (paper).")
+    first_step: int = Field(
+        0, ge=0, le=1, description="What progress counts the first step as: 0, or 1 as in the published code."
+    )
     switch_at: float = Field(0.5, ge=0, le=1, description="Kind 'step': progress at which the weights swap.")
     points: tuple[KeyPoint, ...] = Field((), description="Kind 'custom': the curve, straight between key points.")
 

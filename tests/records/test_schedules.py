@@ -19,6 +19,13 @@ def test_the_horizon_is_the_references_300_when_asked_for():
     assert weights(ScheduleSpec(alpha=10, horizon=300), 30, 60) == pytest.approx((9, 1))
 
 
+def test_a_step_that_counts_itself_is_one_further():
+    """The published code's first call: progress 1/300, so 10 (1 - 1/300) and 10/300; its 150th is half way."""
+    schedule = ScheduleSpec(alpha=10, horizon=300, first_step=1)
+    assert weights(schedule, 0, 150) == pytest.approx((10 - 1 / 30, 1 / 30))
+    assert weights(schedule, 149, 150) == pytest.approx((5, 5))
+
+
 def test_cosine_is_half_way_at_half_of_the_horizon():
     assert weights(ScheduleSpec(kind="cosine", alpha=4), 100, 100) == pytest.approx((2, 2))
 

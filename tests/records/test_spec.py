@@ -122,6 +122,11 @@ def test_an_adapted_block_that_no_loss_sees_is_refused():
         resolve_blocks(spec, 30)
 
 
+def test_relative_distances_behind_the_final_norm_are_refused():
+    with pytest.raises(SpecError, match="choose the retain scale 'absolute'"):
+        build_spec({"loss": {"final_norm": True}})
+
+
 def test_paper_layer_ten_is_block_nine():
     assert paper_layer(9) == 10
 
@@ -135,6 +140,10 @@ def test_every_preset_is_a_spec_that_fits_its_model(name):
         assert blocks.adapted == tuple(range(21))
         assert (spec.loss.space, spec.loss.retain_scale, spec.schedule.kind) == ("raw", "absolute", "linear")
         assert spec.optimizer.steps == 150 and spec.optimizer.learning_rate == 1e-4
+        assert (spec.loss.retain_mean, spec.loss.final_norm, spec.data.max_tokens) == ("positions", True, 1024)
+        # Its last block, above both targets, is held still behind the final norm.
+        assert max(blocks.retain) == 20 and spec.adapter.noise == 0
+        assert (spec.schedule.horizon, spec.schedule.first_step) == (300, 1)
 
 
 def test_a_missing_spec_file_is_named(tmp_path):

@@ -98,6 +98,8 @@ def loss_part(form: Form) -> None:
     st.subheader("Losses", anchor=False)
     _row(form, "loss.space", "loss.mask", "loss.skip_response_tokens", "loss.lead_tokens")
     _row(form, "loss.retain_scale", "loss.retain_mask", "loss.retain_weight", "loss.retain_blocks")
+    _row(form, "loss.retain_mean", "loss.final_norm")
+    problem(form, "loss")
 
 
 def schedule_part(form: Form) -> None:
@@ -106,7 +108,7 @@ def schedule_part(form: Form) -> None:
     fields, plot = st.columns([1.35 if wide else 1, 1.75], gap="medium")
     with fields:
         kind = spec_field(form, "schedule.kind")
-        _row(form, "schedule.alpha", "schedule.horizon")
+        _row(form, "schedule.alpha", "schedule.horizon", "schedule.first_step")
         if kind == "step":
             spec_field(form, "schedule.switch_at")
         if kind == "custom":

@@ -72,3 +72,14 @@ def find_decoder(model: PreTrainedModel, blocks: nn.ModuleList) -> nn.Module:
         if module is not model and any(child is blocks for child in module.children()):
             return module
     return model
+
+
+def find_final_norm(model: LoadedModel) -> nn.Module:
+    """The norm that the decoder applies behind its last block. Raises ModelError if it has none."""
+    norms = [child for child in model.decoder.children() if type(child).__name__.endswith("Norm")]
+    if not norms:
+        raise ModelError(
+            f"{model.spec.name} has no norm behind its last block: turn the losses' final norm off for this model."
+        )
+    # A norm of the embeddings, where a family has one, comes first.
+    return norms[-1]

@@ -3,6 +3,7 @@
 Source: Zou et al. 2024 (arXiv:2406.04313), section 3.2, with the repairs that docs/decisions/0002 gives reasons for.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -119,12 +120,38 @@ def retain_loss(
     spaces: dict[int, BlockSpace],
     *,
     scale: Literal["absolute", "relative"],
-    tokens: float | None = None,
+    distances: float | None = None,
 ) -> Float[Tensor, ""]:
-    """Mean over blocks and tokens of the L2 distance, 0 up; relative: divided by the block's centred norm."""
-    count = max(float(mask.sum()) if tokens is None else tokens, 1.0) * max(len(rerouted), 1)
+    """Mean over blocks and masked tokens of the L2 distance, 0 up; relative: divided by the block's centred norm.
+
+    `distances` is the number that the mean divides by (default: masked tokens times blocks of this batch): that of
+    the whole step, when this is a part of it, or `published_distances`.
+    """
+    count = max(float(mask.sum()) * len(rerouted) if distances is None else distances, 1.0)
     total = mask.new_zeros(())
     for block, activations in rerouted.items():
         unit = spaces[block].centred_norm if scale == "relative" else 1.0
         total = total + (token_drift(activations, base[block]) * mask).sum() / max(unit, 1e-12)
     return total / count
+
+
+def published_distances(*, rows: int, tokens: int, blocks: int) -> float:
+    """How many distances the published retain mean is over: every position of rows padded to `tokens`, padding (whose
+    distance is masked to 0) included, after every block and after the embeddings, whose distance is always 0.
+
+    Source: the published code, `compute_loss`. The longer the padding, the smaller this loss.
+    """
+    return float(rows * tokens * (blocks + 1))
+
+
+def last_normed(
+    activations: dict[int, Float[Tensor, "prompt token d_model"]], norm: Callable[[Tensor], Tensor] | None
+) -> dict[int, Float[Tensor, "prompt token d_model"]]:
+    """The same activations, those of the last block behind the norm that ends a model which is cut off there.
+
+    Source: the published code cuts the model off one block above its last target, and holds still what comes out.
+    """
+    if norm is None:
+        return activations
+    last = max(activations)
+    return {**activations, last: norm(activations[last])}

@@ -17,14 +17,20 @@ from torch import Tensor
 
 from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted, adapter_parameters, attach_adapter, remove_adapter
-from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.loaded import LoadedModel, find_final_norm
 from engine.compute.model.low_rank import quick_layers
 from engine.compute.model.memory import ran_out_of_memory
 from engine.compute.seeds import mix
 from engine.compute.training.base_activations import BaseActivations, row_batch, stack
 from engine.compute.training.checkpoints import Position, list_checkpoints, load_checkpoint, save_checkpoint
 from engine.compute.training.heldout import measure_heldout, measure_spaces, statistics_rows
-from engine.compute.training.reroute import BlockSpace, rerouting_loss, retain_loss
+from engine.compute.training.reroute import (
+    BlockSpace,
+    last_normed,
+    published_distances,
+    rerouting_loss,
+    retain_loss,
+)
 from engine.compute.training.rows import Row, micro_batches, step_rows
 from engine.records.errors import TrainingError
 from engine.records.estimate import KEPT_BYTES
@@ -68,6 +74,7 @@ class Trainer:
     base: BaseActivations
     checkpoints: Path
     controls: Sequence[ControlEvent]
+    final_norm: Callable[[Tensor], Tensor] | None = None
     spaces: dict[int, BlockSpace] = field(default_factory=dict)
     step: int = 0
     saved_step: int = 0
@@ -162,6 +169,7 @@ def _prepare(
     controls: Sequence[ControlEvent],
     trackers_folder: Path | None,
 ) -> Trainer:
+    final_norm = find_final_norm(model) if spec.loss.final_norm else None
     attach_adapter(model, name, spec.adapter, blocks.adapted, seed=mix(spec.seed, "adapter"))
     try:
         AcceleratorState._reset_state(reset_partial_state=True)
@@ -188,7 +196,9 @@ def _prepare(
         # A GPU's own memory holds them, and is the scarcer one.
         budget_bytes=KEPT_BYTES // 2 if model.device.type == "cuda" else KEPT_BYTES,
     )
-    return Trainer(model, name, spec, blocks, rows, accelerator, optimizer, activations, checkpoints, controls)
+    return Trainer(
+        model, name, spec, blocks, rows, accelerator, optimizer, activations, checkpoints, controls, final_norm
+    )
 
 
 def _check_trackers(spec: RunSpec, accelerator: Accelerator) -> None:
@@ -229,12 +239,12 @@ def _one_step(trainer: Trainer) -> Steps:
     rate = learning_rate_at(spec, step, trainer.controls)
     rows = step_rows(spec, trainer.rows.harmful, trainer.rows.benign, step)
     reroute_tokens = float(sum(len(row.ids) - _mask_start(spec, row) for row in rows if row.label == "harmful"))
-    retain_tokens = float(sum(len(row.ids) - _retain_start(spec, row) for row in rows if row.label == "benign"))
+    retain_distances = _retain_distances(spec, rows, len(trainer.blocks.retain))
     losses = Losses(0.0, 0.0)
     seconds = 0.0
     groups = micro_batches(rows, spec.optimizer.tokens_per_micro_batch)
     for number, group in enumerate(groups):
-        part = _micro_step(trainer, group, weight, reroute_tokens, retain_tokens, number)
+        part = _micro_step(trainer, group, weight, reroute_tokens, retain_distances, number)
         losses = Losses(losses.reroute + part.reroute, losses.retain + part.retain)
         _check_finite(trainer, losses, weight, rate)
         if number + 1 < len(groups):
@@ -272,7 +282,7 @@ def _one_step(trainer: Trainer) -> Steps:
 
 
 def _micro_step(
-    trainer: Trainer, group: list[Row], weight: Weights, reroute_tokens: float, retain_tokens: float, number: int
+    trainer: Trainer, group: list[Row], weight: Weights, reroute_tokens: float, retain_distances: float, number: int
 ) -> Losses:
     """Forward and backward of one micro-batch; its losses are shares of the whole step's means."""
     model, spec, blocks = trainer.model, trainer.spec, trainer.blocks
@@ -311,13 +321,17 @@ def _micro_step(
                 tokens=reroute_tokens,
             )
         if harmful < len(group):
+            held = {block: rerouted[block][harmful:] for block in blocks.retain}
+            base = {
+                block: stack([one.outputs[block] for one in base_rows[harmful:]], tokens) for block in blocks.retain
+            }
             retain = retain_loss(
-                {block: rerouted[block][harmful:] for block in blocks.retain},
-                {block: stack([one.outputs[block] for one in base_rows[harmful:]], tokens) for block in blocks.retain},
+                last_normed(held, trainer.final_norm),
+                last_normed(base, trainer.final_norm),
                 mask[harmful:],
                 trainer.spaces,
                 scale=spec.loss.retain_scale,
-                tokens=retain_tokens,
+                distances=retain_distances,
             )
         loss = weight.reroute * reroute + weight.retain * spec.loss.retain_weight * retain
         if loss.requires_grad:
@@ -332,6 +346,14 @@ def _loss_mask(spec: RunSpec, rows: Sequence[Row], tokens: int, device: torch.de
         start = _mask_start(spec, row) if row.label == "harmful" else _retain_start(spec, row)
         mask[index, start : len(row.ids)] = 1
     return mask.to(device)
+
+
+def _retain_distances(spec: RunSpec, rows: Sequence[Row], blocks: int) -> float:
+    """How many distances the retain mean of a whole step is over."""
+    benign = [row for row in rows if row.label == "benign"]
+    if spec.loss.retain_mean == "positions":
+        return published_distances(rows=len(benign), tokens=spec.data.max_tokens, blocks=blocks)
+    return float(sum(len(row.ids) - _retain_start(spec, row) for row in benign) * blocks)
 
 
 def _retain_start(spec: RunSpec, row: Row) -> int:

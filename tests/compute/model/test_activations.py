@@ -27,7 +27,7 @@ from engine.compute.model.adapters import (
     save_adapter,
 )
 from engine.compute.model.load import load_model
-from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.loaded import LoadedModel, find_final_norm
 from engine.compute.model.padding import pad
 from engine.compute.training.base_activations import row_batch
 from engine.compute.training.rows import Row
@@ -78,6 +78,20 @@ def test_block_b_is_hidden_state_b_plus_one(any_model):
     real = batch.attention.bool()
     for block in (0, 2):
         torch.testing.assert_close(outputs[block][real], expected[block + 1][real])
+
+
+def test_the_last_block_behind_the_final_norm_is_the_last_hidden_state(any_model):
+    batch = row_batch(any_model, random_rows(3))
+    with torch.no_grad():
+        normed = find_final_norm(any_model)(block_activations(any_model, batch, [3]).outputs[3])
+    real = batch.attention.bool()
+    torch.testing.assert_close(normed[real], plain_states(any_model, batch)[4][real])
+
+
+def test_a_model_without_a_final_norm_is_named(tiny_model):
+    del tiny_model.decoder.norm
+    with pytest.raises(ModelError, match="has no norm behind its last block: turn"):
+        find_final_norm(tiny_model)
 
 
 def test_the_model_is_whole_again_afterwards(any_model):

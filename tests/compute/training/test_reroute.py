@@ -6,6 +6,8 @@ import torch
 from engine.compute.training.reroute import (
     BlockSpace,
     BlockStatistics,
+    last_normed,
+    published_distances,
     rerouting_loss,
     retain_loss,
     token_cosine,
@@ -56,6 +58,41 @@ def test_retain_loss_by_hand():
     mask = torch.ones(1, 2)
     assert float(retain_loss(rerouted, base, mask, {0: PLAIN}, scale="absolute")) == pytest.approx(2.5)
     assert float(retain_loss(rerouted, base, mask, {0: PLAIN}, scale="relative")) == pytest.approx(1.25)
+
+
+def test_padding_and_embeddings_dilute_the_published_retain_loss_by_hand():
+    """Distances 5 (3,4) and 0 after one block. A row padded to 4 has 4 positions, each with a distance after the block
+    and one after the embeddings: 5 / 8 = 0.625. Padded to 8: 5 / 16 = 0.3125.
+    """
+    base = {0: activations((1, 1), (7, 7))}
+    rerouted = {0: activations((4, 5), (7, 7))}
+    for tokens, expected in ((4, 0.625), (8, 0.3125)):
+        distances = published_distances(rows=1, tokens=tokens, blocks=1)
+        loss = retain_loss(rerouted, base, torch.ones(1, 2), {0: PLAIN}, scale="absolute", distances=distances)
+        assert float(loss) == pytest.approx(expected)
+
+
+def test_the_published_mean_is_that_of_rows_padded_and_stacked_with_their_embeddings():
+    """Two rows of 3 and 2 tokens in 5 positions, embeddings and two blocks: the mean over all 2 x 5 x 3 norms."""
+    mask = torch.tensor([[1.0, 1, 1, 0, 0], [1, 1, 0, 0, 0]])
+    base, moved = torch.randn(2, 2, 2, 5, 2).unbind()
+    embeddings = torch.randn(1, 2, 5, 2)
+    difference = (torch.cat([embeddings, moved]) - torch.cat([embeddings, base])) * mask[None, :, :, None]
+    loss = retain_loss(
+        dict(enumerate(moved)), dict(enumerate(base)), mask, {0: PLAIN, 1: PLAIN}, scale="absolute",
+        distances=published_distances(rows=2, tokens=5, blocks=2),
+    )  # fmt: skip
+    assert float(loss) == pytest.approx(float(difference.norm(dim=-1).mean()))
+
+
+def test_only_the_last_block_is_normed():
+    """Root mean square of (3, 4) is sqrt(12.5): normed (0.849, 1.131). The block below keeps its own."""
+    norm = torch.nn.RMSNorm(2, eps=0)
+    outputs = {4: activations((3, 4)), 2: activations((3, 4))}
+    normed = last_normed(outputs, norm)
+    assert normed[2].tolist() == [[[3, 4]]]
+    assert normed[4].flatten().tolist() == pytest.approx([3 / 12.5**0.5, 4 / 12.5**0.5])
+    assert last_normed(outputs, None) is outputs
 
 
 def test_centred_cosine_by_hand():
