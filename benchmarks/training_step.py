@@ -25,7 +25,8 @@ from engine.compute.model.loaded import LoadedModel, find_blocks
 from engine.compute.model.low_rank import narrows_gradients
 from engine.compute.seeds import mix
 from engine.compute.training.rows import Row as TrainingRow
-from engine.compute.training.train import Losses, Rows, train
+from engine.compute.training.train import Losses, train
+from engine.compute.training.trainer import Rows
 from engine.machine import matrix_speed
 from engine.records.cards import ModelCard
 from engine.records.conversation import Label

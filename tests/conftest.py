@@ -19,7 +19,7 @@ from making import random_rows, write_prompts, write_tiny_model
 
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.training.train import Rows
+from engine.compute.training.trainer import Rows
 from engine.records.settings import Settings, read_settings
 from engine.records.spec import ModelSpec, RunSpec, build_spec
 

@@ -10,14 +10,17 @@ from engine.compute.model.generation import generate
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import chat_text, decode, prompt_tokens
 from engine.compute.steps import told
+from engine.compute.training.checkpoints import list_checkpoints
 from engine.compute.training.pairs import Pair, elicit, without_refusals
 from engine.compute.training.rows import Row, encode
 from engine.compute.training.sources import read_prompts
-from engine.compute.training.train import Rows, train
+from engine.compute.training.train import train
+from engine.compute.training.trainer import Rows
 from engine.device import Tools, adapter_name
 from engine.jobs.capture import sides
 from engine.jobs.filming import filming
 from engine.records.conversation import Label
+from engine.records.estimate import micro_batch_tokens
 from engine.records.events import ControlEvent, Event, ProbeAnswer, ProbeResult, Progress
 from engine.records.prompts import Prompt, Split, select
 from engine.records.runs import Run
@@ -41,11 +44,13 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
     blocks = resolve_blocks(spec, model.card.block_count)
     rows, validation = yield from _rows(run, model, spec, tools.settings)
     name = adapter_name(run)
+    tokens = _micro_batch_tokens(run, spec, model, tools.speed)
     began = False
     try:
         run.update(
             targets=blocks.targets,
             adapted=blocks.adapted,
+            micro_batch_tokens=tokens,
             device=f"{model.device} {str(model.dtype).removeprefix('torch.')}",
         )
         for event in train(
@@ -57,6 +62,7 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
             checkpoints=run.checkpoints_folder,
             controls=controls,
             trackers_folder=run.folder / "trackers",
+            micro_batch_tokens=tokens,
             probe=lambda step: _probe(model, name, spec, validation, step),
             capture=filming(run, model, name, spec, blocks, rows.validation, validation),
         ):
@@ -72,6 +78,14 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
         finally:
             # Even when a full disk refuses the files: an adapter left behind would stand in the way of a resume.
             remove_adapter(model, name)
+
+
+def _micro_batch_tokens(run: Run, spec: RunSpec, model: LoadedModel, speed: float) -> int:
+    """As many as at the run's start: sums in another order differ in their last bits. A run that was begun by version
+    0.1 noted none, and took what its spec allows."""
+    if list_checkpoints(run.checkpoints_folder):
+        return run.record().micro_batch_tokens or spec.optimizer.tokens_per_micro_batch
+    return micro_batch_tokens(spec, model.card, speed)
 
 
 def throw_away(run: Run) -> None:

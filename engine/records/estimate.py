@@ -14,6 +14,13 @@ BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 KEPT_BYTES = min(8 * 2**30, psutil.virtual_memory().total // 4)
 
 
+# What one advance of the worker's loop may take: whoever asks meanwhile waits so long for a first word.
+ADVANCE_SECONDS = 1.0
+LEAST_TOKENS = 64
+# Of the speed of a large matrix product, as measured: padding, attention and the small operations between.
+EFFICIENCY = 0.5
+
+
 class Estimate(NamedTuple):
     """Seconds are None where the machine's speed is not known yet."""
 
@@ -21,6 +28,20 @@ class Estimate(NamedTuple):
     memory_bytes: int
     training_seconds: float | None
     eliciting_seconds: float | None
+
+
+def micro_batch_tokens(spec: RunSpec, card: ModelCard, speed: float) -> int:
+    """How many tokens go forwards and backwards at once: what this machine does within ADVANCE_SECONDS, and no more
+    than the spec allows.
+
+    speed: operations a second in a large matrix product, 0 where it is not known. Raises SpecError as estimate does.
+    """
+    most = spec.optimizer.tokens_per_micro_batch
+    if not speed:
+        return most
+    blocks = resolve_blocks(spec, card.block_count)
+    operations = 4.0 * card.block_parameters * (blocks.last + 1 - blocks.first_adapted)
+    return min(most, max(LEAST_TOKENS, int(ADVANCE_SECONDS * EFFICIENCY * speed / operations)))
 
 
 def estimate(
@@ -68,8 +89,9 @@ def estimate(
     speed = machine.get("flops_per_second")
     training = eliciting = None
     if speed:
-        # Measured at about half of the matrix speed: padding, attention and the small operations between.
-        training = (spec.optimizer.steps * step_operations + base_operations + measure_operations) / (0.5 * speed)
+        training = (spec.optimizer.steps * step_operations + base_operations + measure_operations) / (
+            EFFICIENCY * speed
+        )
         # Measured for 96 rows together, 48 new tokens each: a decoding step reads all weights for a few products.
         elicited = rows if spec.data.answers == "elicit" else 0
         eliciting = 1.8 * 2.0 * card.parameters * elicited * read / speed

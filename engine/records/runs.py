@@ -48,6 +48,7 @@ class Record(BaseModel):
     targets: tuple[int, ...] = ()
     adapted: tuple[int, ...] = ()
     trained_parameters: int = 0
+    micro_batch_tokens: int = 0
     figures: dict[str, float] = {}
     device: str = ""
     host: str = ""

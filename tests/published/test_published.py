@@ -21,7 +21,8 @@ from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.training.checkpoints import Position, list_checkpoints, save_checkpoint
 from engine.compute.training.rows import Row
-from engine.compute.training.train import Rows, train
+from engine.compute.training.train import train
+from engine.compute.training.trainer import Rows
 from engine.records.events import StepResult
 from engine.records.settings import SAMPLE_DATA
 from engine.records.spec import ModelSpec, RunSpec, build_spec, read_spec, resolve_blocks

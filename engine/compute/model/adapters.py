@@ -105,6 +105,7 @@ def remove_adapter(model: LoadedModel, name: str) -> None:
         model.peft_model = None
         if hasattr(model.causal_lm, "peft_config"):
             del model.causal_lm.peft_config
+        model.wrapped = (), []
     else:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -122,7 +123,7 @@ def adapted(model: LoadedModel, name: str | None, *, train: bool = False) -> Ite
     if name is None or model.peft_model is None:
         yield
         return
-    layers = [layer for layer in model.causal_lm.modules() if isinstance(layer, LoraLayer)]
+    layers = _wrapped(model)
     try:
         for layer in layers:
             layer.enable_adapters(True)
@@ -131,7 +132,9 @@ def adapted(model: LoadedModel, name: str | None, *, train: bool = False) -> Ite
                 layer.lora_dropout[name].train()
         yield
     finally:
-        _silence(model)
+        for layer in layers:
+            layer.enable_adapters(False)
+            layer.lora_dropout.eval()
 
 
 def adapter_parameters(model: LoadedModel, name: str, *, part: str = "lora_") -> list[tuple[str, nn.Parameter]]:
@@ -149,8 +152,18 @@ def is_plain_lora(layer: LoraLayer, name: str) -> bool:
     return name in layer.lora_A and name not in layer.lora_variant and not layer.lora_bias.get(name)
 
 
+def _wrapped(model: LoadedModel) -> list[LoraLayer]:
+    """The layers that PEFT has wrapped, looked up once for each set of adapters: a model has thousands of modules."""
+    assert model.peft_model is not None
+    names = tuple(model.peft_model.peft_config)
+    if model.wrapped[0] != names:
+        model.wrapped = names, [layer for layer in model.causal_lm.modules() if isinstance(layer, LoraLayer)]
+    return model.wrapped[1]
+
+
 def _silence(model: LoadedModel) -> None:
     """All adapters off, nothing trainable, no dropout: what the base model looks like between jobs."""
+    model.wrapped = (), []
     for layer in model.causal_lm.modules():
         if isinstance(layer, LoraLayer):
             layer.enable_adapters(False)

@@ -27,6 +27,8 @@ class LoadedModel:
     device: torch.device
     dtype: torch.dtype
     peft_model: PeftModel | None = None
+    # The layers that PEFT has wrapped, and for which adapters that was looked up.
+    wrapped: tuple[tuple[str, ...], list[LoraLayer]] = ((), [])
 
     @property
     def d_model(self) -> int:

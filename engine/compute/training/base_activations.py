@@ -44,15 +44,18 @@ class BaseActivations:
         blocks: dict[str, tuple[int, ...]],
         entry_block: int,
         budget_bytes: int,
+        group_tokens: int = GROUP_TOKENS,
     ) -> None:
-        """rows: those that will come back.  blocks: for each label the blocks whose activations are compared."""
+        """rows: those that will come back.  blocks: for each label the blocks whose activations are compared.
+        group_tokens: how many go through at once.
+        """
         self.model = model
         self.blocks = blocks
         self.entry_block = entry_block
         self.bytes = 0
         self._groups: list[list[Row]] = []
         self._kept: dict[RowKey, RowActivations] = {}
-        for group in micro_batches(list({_key(row): row for row in rows}.values()), GROUP_TOKENS):
+        for group in micro_batches(list({_key(row): row for row in rows}.values()), group_tokens):
             size = sum(self._size(row) for row in group)
             if self.bytes + size <= budget_bytes:
                 self.bytes += size

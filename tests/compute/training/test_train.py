@@ -8,12 +8,13 @@ from making import drain, random_rows
 
 from engine.compute.model import low_rank
 from engine.compute.model.adapters import adapter_parameters, remove_adapter
-from engine.compute.training import base_activations as base_states
-from engine.compute.training import train as training
 from engine.compute.training.base_activations import BaseActivations
 from engine.compute.training.checkpoints import list_checkpoints
+from engine.compute.training.masks import loss_mask
+from engine.compute.training.rates import learning_rate_at, weights_at
 from engine.compute.training.rows import Row, micro_batches, step_rows
-from engine.compute.training.train import Rows, learning_rate_at, train, weights_at
+from engine.compute.training.train import train
+from engine.compute.training.trainer import Rows
 from engine.records.errors import RunError, TrainingError
 from engine.records.events import Alert, ControlEvent, HeldoutResult, StepResult
 from engine.records.spec import BlocksSpec, resolve_blocks
@@ -168,7 +169,7 @@ def test_starting_above_block_zero_trains_the_same_as_computing_everything(
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **(kwargs | {"entry_block": 0, "budget_bytes": 0}))
 
-    monkeypatch.setattr(training, "BaseActivations", Slow)
+    monkeypatch.setattr("engine.compute.training.trainer.BaseActivations", Slow)
     _, slow = run(tiny_model, spec, tiny_rows, tmp_path / "slow")
     for key in fast:
         torch.testing.assert_close(fast[key], slow[key], rtol=1e-3, atol=1e-6)
@@ -223,12 +224,12 @@ def test_masks_by_hand(tiny_spec, changes, harmful, benign):
         Row("h", "harmful", False, tuple(range(10)), 6),
         Row("b", "benign", False, tuple(range(8)), 5),
     ]
-    mask = training._loss_mask(tiny_spec(**changes), rows, 10, torch.device("cpu")).int().tolist()
+    mask = loss_mask(tiny_spec(**changes), rows, 10, torch.device("cpu")).int().tolist()
     assert ["".join(map(str, row)) for row in mask] == [harmful, benign + "00"]
 
 
 def test_a_loss_that_is_not_finite_stops_with_a_diagnosis(tiny_model, tiny_spec, tiny_rows, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "rerouting_loss", lambda *_, **__: torch.tensor(float("nan")))
+    monkeypatch.setattr("engine.compute.training.step.rerouting_loss", lambda *_, **__: torch.tensor(float("nan")))
     with pytest.raises(TrainingError, match=r"rerouting loss of step 0 is not finite.*Lower the learning rate"):
         run(tiny_model, tiny_spec(), tiny_rows, tmp_path)
 
@@ -243,7 +244,7 @@ def cpu_without_room(*_, **__):
 
 @pytest.mark.parametrize("exhausted", [gpu_without_room, cpu_without_room])
 def test_running_out_of_memory_gives_advice(tiny_model, tiny_spec, tiny_rows, tmp_path, monkeypatch, exhausted):
-    monkeypatch.setattr(training, "rerouting_loss", exhausted)
+    monkeypatch.setattr("engine.compute.training.step.rerouting_loss", exhausted)
     with pytest.raises(TrainingError, match="halve tokens_per_micro_batch"):
         run(tiny_model, tiny_spec(), tiny_rows, tmp_path)
 
@@ -292,13 +293,17 @@ def test_micro_batches_keep_to_their_budget_and_lose_no_row():
     assert all(len(group) == 1 or len(group) * max(len(row.ids) for row in group) <= 100 for group in groups)
 
 
-def test_base_states_stay_within_their_budget_and_are_the_same_from_the_cache(tiny_model, monkeypatch):
+def test_base_activations_stay_within_their_budget_and_are_the_same_from_the_cache(tiny_model):
     rows = random_rows(6)
-    monkeypatch.setattr(base_states, "GROUP_TOKENS", 64)
 
     def states(budget):
         return BaseActivations(
-            tiny_model, rows, blocks={"harmful": (0, 1), "benign": (1,)}, entry_block=1, budget_bytes=budget
+            tiny_model,
+            rows,
+            blocks={"harmful": (0, 1), "benign": (1,)},
+            entry_block=1,
+            budget_bytes=budget,
+            group_tokens=64,
         )
 
     small, large = states(10_000), states(10**9)

@@ -1,0 +1,202 @@
+"""One optimizer step: micro-batches forwards and backwards, then clip and move. Knows nothing of what is measured."""
+
+import math
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from engine.compute.model.activations import block_activations
+from engine.compute.model.adapters import adapted
+from engine.compute.model.low_rank import quick_layers
+from engine.compute.model.padding import Batch
+from engine.compute.seeds import mix
+from engine.compute.training.base_activations import RowActivations, row_batch, stack
+from engine.compute.training.masks import loss_mask, reroute_tokens, retain_distances
+from engine.compute.training.rates import learning_rate_at, weights_at
+from engine.compute.training.reroute import last_normed, rerouting_loss, retain_loss
+from engine.compute.training.rows import Row, micro_batches, step_rows
+from engine.compute.training.trainer import Trainer
+from engine.records.errors import TrainingError
+from engine.records.events import StepResult
+from engine.records.schedules import Weights
+
+
+class Losses(NamedTuple):
+    """Both losses, before their weights."""
+
+    reroute: float
+    retain: float
+
+
+class StepPlan(NamedTuple):
+    """What all micro-batches of one step share: its number, its loss weights, and what its means are over."""
+
+    step: int
+    weight: Weights
+    rate: float
+    reroute_tokens: float
+    retain_distances: float
+
+
+class MicroBatch(NamedTuple):
+    """Rows of one micro-batch, the `harmful` first ones harmful, with their base activations."""
+
+    rows: list[Row]
+    harmful: int
+    batch: Batch
+    base: list[RowActivations]
+    entry: Float[Tensor, "prompt token d_model"] | None
+
+
+def one_step(trainer: Trainer) -> Generator[StepResult | None, None, Losses]:
+    """Take one step; yields None between micro-batches, and at the end what came out. Returns the losses.
+
+    Raises TrainingError when a loss or the gradient is not finite.
+    """
+    spec, step = trainer.spec, trainer.step
+    started = time.perf_counter()
+    rows = step_rows(spec, trainer.rows.harmful, trainer.rows.benign, step)
+    plan = StepPlan(
+        step,
+        weights_at(spec, step, trainer.controls),
+        learning_rate_at(spec, step, trainer.controls),
+        reroute_tokens(spec, rows),
+        retain_distances(spec, rows, len(trainer.blocks.retain)),
+    )
+    losses = Losses(0.0, 0.0)
+    seconds = 0.0
+    groups = micro_batches(rows, trainer.micro_batch_tokens)
+    for number, group in enumerate(groups):
+        part = _micro_step(trainer, plan, group, number)
+        losses = Losses(losses.reroute + part.reroute, losses.retain + part.retain)
+        _check_finite(trainer, plan, losses)
+        if number + 1 < len(groups):
+            # Other jobs run between micro-batches; their time is not this step's.
+            seconds += time.perf_counter() - started
+            yield None
+            started = time.perf_counter()
+    gradient_norm = _move(trainer, plan, losses)
+    seconds += time.perf_counter() - started
+    trainer.step += 1
+    trainer.seconds += seconds
+    result = StepResult(
+        step=step,
+        reroute_loss=losses.reroute,
+        retain_loss=losses.retain,
+        reroute_weight=plan.weight.reroute,
+        retain_weight=plan.weight.retain,
+        loss=plan.weight.reroute * losses.reroute + plan.weight.retain * spec.loss.retain_weight * losses.retain,
+        gradient_norm=gradient_norm,
+        learning_rate=plan.rate,
+        tokens=sum(len(row.ids) for row in rows),
+        seconds=seconds,
+    )
+    if spec.captures.trackers:
+        trainer.accelerator.log(result.model_dump(exclude={"kind", "time", "step"}), step=step)
+    yield result
+    return losses
+
+
+def _micro_step(trainer: Trainer, plan: StepPlan, group: Sequence[Row], number: int) -> Losses:
+    """Forwards and backwards of one micro-batch; its losses are shares of the whole step's means."""
+    micro = _drawn(trainer, group)
+    with _training(trainer, seed=mix(trainer.spec.seed, "dropout", plan.step, number)):
+        rerouted = _forward(trainer, micro)
+        reroute, retain = _losses(trainer, plan, micro, rerouted)
+        loss = plan.weight.reroute * reroute + plan.weight.retain * trainer.spec.loss.retain_weight * retain
+        if loss.requires_grad:
+            trainer.accelerator.backward(loss)
+    return Losses(float(reroute.detach()), float(retain.detach()))
+
+
+def _drawn(trainer: Trainer, group: Sequence[Row]) -> MicroBatch:
+    rows = sorted(group, key=lambda row: row.label, reverse=True)
+    base = trainer.base.of(rows)
+    batch = row_batch(trainer.model, rows)
+    entry = None
+    if trainer.base.entry_block:
+        entry = stack([one.entry for one in base if one.entry is not None], batch.ids.shape[1])
+    return MicroBatch(rows, sum(row.label == "harmful" for row in rows), batch, base, entry)
+
+
+@contextmanager
+def _training(trainer: Trainer, *, seed: int):
+    """The adapter is on, with gradients and dropout, whose draws come from `seed` and disturb no other job's."""
+    devices = [trainer.model.device] if trainer.model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), adapted(trainer.model, trainer.name, train=True):
+        torch.manual_seed(seed)
+        yield
+
+
+def _forward(trainer: Trainer, micro: MicroBatch) -> dict[int, Float[Tensor, "prompt token d_model"]]:
+    """Activations of the circuit-broken model at the blocks that the rows' losses see."""
+    blocks = trainer.blocks
+    benign = micro.harmful < len(micro.rows)
+    needed = sorted({*(blocks.targets if micro.harmful else ()), *(blocks.retain if benign else ())})
+    with trainer.accelerator.autocast(), quick_layers(trainer.model, trainer.name):
+        return block_activations(
+            trainer.model,
+            micro.batch,
+            needed,
+            entry_block=trainer.base.entry_block,
+            entry=micro.entry,
+            # Dropout draws anew for every row.
+            share_opening=trainer.spec.adapter.dropout == 0,
+        ).outputs
+
+
+def _losses(
+    trainer: Trainer, plan: StepPlan, micro: MicroBatch, rerouted: dict[int, Float[Tensor, "prompt token d_model"]]
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """The micro-batch's shares of the rerouting and of the retain loss."""
+    spec, blocks, tokens = trainer.spec, trainer.blocks, micro.batch.ids.shape[1]
+    mask = loss_mask(spec, micro.rows, tokens, trainer.model.device)
+    reroute = retain = mask.new_zeros(())
+
+    def pair(rows: slice, of: Sequence[int]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+        moved = {block: rerouted[block][rows] for block in of}
+        return moved, {block: stack([one.outputs[block] for one in micro.base[rows]], tokens) for block in of}
+
+    if micro.harmful:
+        rows = slice(0, micro.harmful)
+        moved, base = pair(rows, blocks.targets)
+        space, over = spec.loss.space, plan.reroute_tokens
+        reroute = rerouting_loss(moved, base, mask[rows], trainer.spaces, space=space, tokens=over)
+    if micro.harmful < len(micro.rows):
+        rows = slice(micro.harmful, None)
+        moved, base = (last_normed(found, trainer.final_norm) for found in pair(rows, blocks.retain))
+        scale, distances = spec.loss.retain_scale, plan.retain_distances
+        retain = retain_loss(moved, base, mask[rows], trainer.spaces, scale=scale, distances=distances)
+    return reroute, retain
+
+
+def _move(trainer: Trainer, plan: StepPlan, losses: Losses) -> float:
+    """Clip the gradient, take the optimizer's step, and return the gradient's norm before it was clipped."""
+    parameters = [parameter for _, parameter in trainer.parameters]
+    norm = trainer.accelerator.clip_grad_norm_(parameters, trainer.spec.optimizer.clip_norm or math.inf)
+    gradient_norm = float(norm) if norm is not None else 0.0
+    _check_finite(trainer, plan, losses, gradient_norm)
+    for group in trainer.optimizer.param_groups:
+        group["lr"] = plan.rate
+    trainer.optimizer.step()
+    trainer.optimizer.zero_grad()
+    return gradient_norm
+
+
+def _check_finite(trainer: Trainer, plan: StepPlan, losses: Losses, gradient_norm: float | None = None) -> None:
+    values = {"rerouting loss": losses.reroute, "retain loss": losses.retain, "gradient norm": gradient_norm or 0.0}
+    broken = [name for name, value in values.items() if not math.isfinite(value)]
+    if not broken:
+        return
+    last = f"{trainer.recent[-1]:.3f}" if trainer.recent else "none yet"
+    raise TrainingError(
+        f"The {' and the '.join(broken)} of step {trainer.step} is not finite (learning rate {plan.rate:g}, weights "
+        f"{plan.weight.reroute:.3g} and {plan.weight.retain:.3g}, {trainer.spec.optimizer.clip_norm:g} clip norm, "
+        f"{trainer.model.dtype} weights; rerouting loss before: {last}). Lower the learning rate, clip the gradient at "
+        "1, or use float32 or bfloat16 instead of float16. The last checkpoint is kept."
+    )
