@@ -157,7 +157,7 @@ def test_bad_input_is_said_and_loses_nothing(server: Server, page: Page):
     ask(page, "short")
     chat = newest_chat(server)
     wait_for(lambda: len(chat.numbers()) == 2 and chat.reply(1).answered, what="the answer to another message")
-    assert chat.conversation() == [1]
+    assert chat.thread() == [1]
 
 
 def test_a_sample_prompt_is_taken_into_the_box_with_its_label(server: Server, page: Page):

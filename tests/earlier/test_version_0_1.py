@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from engine.compute.evaluation.runner import Memory, memory_file
 from engine.compute.model.load import load_model, model_fingerprint
-from engine.compute.model.text import conversation_tokens, prefill_tokens
+from engine.compute.model.text import tokens_of
 from engine.desk.queue import Queue
 from engine.records.captures.capture import capture_folder, read_capture, run_captures
 from engine.records.captures.projections import (
@@ -31,7 +31,7 @@ from engine.records.captures.projections import (
 )
 from engine.records.chats.chat import open_chat
 from engine.records.chats.sets import open_set
-from engine.records.conversation import Turn
+from engine.records.conversation import Conversation, say
 from engine.records.evaluation.findings import read_evaluations, read_samples
 from engine.records.runs import open_run
 from engine.records.settings import ROOT, read_settings
@@ -101,9 +101,10 @@ def test_the_queue_file_opens(earlier):
 def test_text_has_the_same_token_ids_and_the_model_the_same_fingerprint(earlier):
     model = load_model(open_run(earlier.runs, WRITTEN["finished"]).spec().model, earlier)
     talk = [("system", "be brief"), ("user", "hello"), ("assistant", "hi"), ("user", "why?")]
-    turns = [Turn(role=role, content=content) for role, content in talk]  # type: ignore[arg-type]
-    assert conversation_tokens(model, turns) == WRITTEN["conversation_ids"]
-    assert prefill_tokens(model, turns, "Sure, here is ") == WRITTEN["prefill_ids"]
+    messages = tuple(say(role, text) for role, text in talk)  # type: ignore[arg-type]
+    tokens = tokens_of(model, Conversation(messages=messages), begun="Sure, here is ", reserved=1)
+    assert list(tokens.ids) == WRITTEN["conversation_ids"]
+    assert list(tokens.begun) == WRITTEN["prefill_ids"]
     assert model_fingerprint(model) == WRITTEN["fingerprint"]
     memory = Memory(memory_file(earlier.cache / "evaluations", model, None))
     assert memory.attempts and memory.verdicts

@@ -37,7 +37,7 @@ from engine.records.captures.projections import (
     token_file,
 )
 from engine.records.captures.tables import map_table
-from engine.records.conversation import Turn
+from engine.records.conversation import Conversation
 from engine.records.errors import ComputeError, DataError, RunError
 from engine.records.events import CapturedResult
 from engine.records.prompts import Prompt
@@ -331,7 +331,7 @@ def test_a_cancelled_step_ends_its_process_and_the_next_one_does_not_wait():
 
 def test_one_id_for_two_prompts_is_told_apart(tiny_rows):
     prompts = [
-        Prompt(id="1", turns=(Turn(role="user", content=text),), label=label)
+        Prompt(id="1", conversation=Conversation.asking(text), label=label)
         for label, text in (("harmful", "a"), ("benign", "b"), ("benign", "c"))
     ]
     assert [one.id for one in described(prompts, tiny_rows.harmful[:3])] == ["1", "1 (2)", "1 (3)"]

@@ -39,6 +39,10 @@ def answered(chat: Chat, asked: Exchange, left: str, right: str) -> int:
     return number
 
 
+def said(chat: Chat, number: int) -> list[str]:
+    return [message.text for message in chat.conversation(number, 0).messages]
+
+
 def test_a_reply_reads_back_and_a_torn_line_is_left_for_later(settings):
     chat = new_chat(settings, [BASE])
     number = answered(chat, exchange("hello"), "left one", "right one")
@@ -54,21 +58,21 @@ def test_each_column_continues_its_own_conversation(settings):
     answered(chat, exchange("first", system="Be brief.", prefill="Sure, "), "LEFT", "RIGHT")
     number = chat.ask(exchange("second", turn=1, system="Be brief."))
     for column, said in enumerate(("Sure, LEFT", "Sure, RIGHT")):
-        turns = chat.turns(number, column)
-        assert [turn.role for turn in turns] == ["system", "user", "assistant", "user"]
-        assert [turn.content for turn in turns] == ["Be brief.", "first", said, "second"]
+        messages = chat.conversation(number, column).messages
+        assert [message.role for message in messages] == ["system", "user", "assistant", "user"]
+        assert [message.text for message in messages] == ["Be brief.", "first", said, "second"]
 
 
 def test_asking_a_turn_again_replaces_it_and_what_followed(settings):
     chat = new_chat(settings, [BASE])
     first = answered(chat, exchange("first"), "old left", "old right")
     second = answered(chat, exchange("second", turn=1), "a", "b")
-    assert chat.conversation() == [first, second]
+    assert chat.thread() == [first, second]
     again = answered(chat, exchange("first"), "new left", "new right")
-    assert chat.conversation() == [again] and chat.numbers() == [first, second, again]
+    assert chat.thread() == [again] and chat.numbers() == [first, second, again]
     third = chat.ask(exchange("third", turn=1))
-    assert [turn.content for turn in chat.turns(third, 0)] == ["first", "new left", "third"]
-    assert [turn.content for turn in chat.turns(second, 0)] == ["first", "old left", "second"]
+    assert said(chat, third) == ["first", "new left", "third"]
+    assert said(chat, second) == ["first", "old left", "second"]
 
 
 def test_chats_lie_with_their_run_and_are_found_by_their_name_alone(settings):

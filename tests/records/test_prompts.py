@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.records.conversation import Turn
+from engine.records.conversation import Conversation
 from engine.records.errors import DataError
 from engine.records.prompts import Prompt, opener_for, prompts_from_rows, read_source, select
 from engine.records.spec import DataSpec
@@ -34,7 +34,7 @@ def test_chat_rows_keep_all_turns_before_the_answer(tmp_path):
         {"role": "assistant", "content": "d"},
     ]
     [prompt] = read_source(write(tmp_path / "chat.jsonl", {"messages": messages}), label="benign")
-    assert [turn.content for turn in prompt.turns] == ["s", "a", "b", "c"]
+    assert [message.text for message in prompt.conversation.messages] == ["s", "a", "b", "c"]
     assert prompt.answer == "d" and prompt.text == "c"
 
 
@@ -55,7 +55,7 @@ def test_the_published_circuit_breaker_list(tmp_path):
         ([{"messages": []}], "row 1: field 'messages'"),
         ([{"messages": [{"role": "robot", "content": "x"}]}], r"messages\[0\] needs a 'role'"),
         ([{"messages": [{"role": "user"}]}], r"messages\[0\]: field 'content' is missing"),
-        ([{"messages": [{"role": "assistant", "content": "x"}]}], "no user turn"),
+        ([{"messages": [{"role": "assistant", "content": "x"}]}], "no user message"),
         ([{"prompt": "x", "split": "dev"}], "field 'split' is 'dev'"),
         ([{"prompt": "x", "borderline": "yes"}], "field 'borderline'"),
         ([{"prompt": "x", "category": 3}], "field 'category'"),
@@ -119,8 +119,8 @@ def test_any_json_is_read_or_refused(rows):
 
 
 def make(number: int, *, label="harmful", split="train", **changes) -> Prompt:
-    turn = Turn(role="user", content=f"text {number}")
-    return Prompt(id=f"{label}-{number}", turns=(turn,), label=label, split=split, **changes)
+    asked = Conversation.asking(f"text {number}")
+    return Prompt(id=f"{label}-{number}", conversation=asked, label=label, split=split, **changes)
 
 
 def test_selection_filters_and_says_when_nothing_is_left():
@@ -154,9 +154,7 @@ def test_both_sides_get_the_same_mix_of_openers():
     """600 prompts a side: half have an opener, each of five about 60 times (standard deviation 7.3)."""
     data = DataSpec(opener_share=0.5)
     for label in ("harmful", "benign"):
-        prompts = [
-            Prompt(id=str(n), turns=(Turn(role="user", content=f"{label} {n}"),), label=label) for n in range(600)
-        ]
+        prompts = [Prompt(id=str(n), conversation=Conversation.asking(f"{label} {n}"), label=label) for n in range(600)]
         counts = Counter(opener_for(prompt, data) for prompt in prompts)
         assert set(counts) == {"", *data.openers}
         assert 240 <= counts[""] <= 360

@@ -2,14 +2,13 @@
 
 import pytest
 import torch
-from making import drain
+from making import asked_ids, drain
 
 from engine.compute.model.adapters import attach_adapter
 from engine.compute.model.generation import PREFILL_TOKENS, generate
-from engine.compute.model.text import chat_text, prompt_tokens
 from engine.compute.training.pairs import Pair, elicit, looks_refused, without_refusals
 from engine.compute.training.rows import encode
-from engine.records.conversation import Turn
+from engine.records.conversation import Conversation
 from engine.records.errors import DataError
 from engine.records.prompts import Prompt, opener_for
 from engine.records.spec import AdapterSpec, DataSpec
@@ -18,7 +17,7 @@ PROMPTS = [[1, 2, 3], [4, 5, 6, 7, 8, 9, 10], [11]]
 
 
 def make(text: str, label="harmful", answer=None) -> Prompt:
-    return Prompt(id=text, turns=(Turn(role="user", content=text),), label=label, answer=answer)
+    return Prompt(id=text, conversation=Conversation.asking(text), label=label, answer=answer)
 
 
 def test_a_batch_gives_the_same_tokens_as_each_row_alone(tiny_model):
@@ -138,8 +137,7 @@ def test_refusals_are_recognised_with_either_apostrophe():
 def test_a_row_is_prompt_then_answer(tiny_model):
     pair = Pair(make("Hi", label="benign"), "yes")
     row = encode(tiny_model, pair, DataSpec())
-    text = chat_text(tiny_model.tokenizer, pair.prompt.turns)
-    assert list(row.ids[: row.response_start]) == prompt_tokens(tiny_model, text)
+    assert list(row.ids[: row.response_start]) == asked_ids(tiny_model, "Hi")
     assert tiny_model.tokenizer.decode(row.ids[row.response_start :]) == "yes"
 
 
