@@ -18,11 +18,13 @@ from engine.records.chats.chat import (
     open_chat,
 )
 from engine.records.chats.sets import SetRequest, SetRow, list_sets, new_set, open_set
+from engine.records.conversation import Call, Message, Picture, Result, Text, Tool
 from engine.records.errors import RunError
 from engine.records.runs import create_run
 from engine.records.settings import SAMPLE_DATA
 from engine.records.spec import ModelSpec, build_spec
 from workbench.chat.export import chat_json, chat_markdown
+from workbench.chat.parts import part_markdown
 
 BASE = Column(checkpoint="base")
 
@@ -125,6 +127,35 @@ def test_a_transcript_downloads_whole_as_json_and_readable_as_markdown(settings)
     text = chat_markdown(chat)
     assert "> Surely" in text and "> Sure one\n> two" in text and "The adapter is gone." in text
     assert "old" not in text and "> Be brief." in text
+
+
+def test_what_a_message_holds_besides_text_is_said_kept_and_exported(settings):
+    chat = new_chat(settings, [BASE])
+    picture = Picture(sha256="a" * 64, file="cat.png", alt="a cat")
+    answered(chat, exchange("What is this?", parts=(picture,), tools=(Tool(name="zoom"),)), "I look.", "A cat.")
+    number = chat.ask(exchange("", turn=1, parts=(Result(call="zoom", text="whiskers"),)))
+    first, _, second = chat.conversation(number, 0).messages
+    assert first == Message(role="user", parts=(Text(text="What is this?"), picture))
+    assert second == Message(role="tool", parts=(Result(call="zoom", text="whiskers"),))
+    assert chat.conversation(0, 0).tools == (Tool(name="zoom"),)
+    text = chat_markdown(chat)
+    assert "> What is this?\n> \n> [Picture cat.png: a cat]" in text
+    assert "**Tool** (" in text and "> [Result of zoom]\n> whiskers" in text
+    asked = json.loads(chat_json(chat))["exchanges"][0]["asked"]
+    assert asked["parts"][0]["alt"] == "a cat" and asked["tools"][0]["name"] == "zoom"
+
+
+def test_an_exchange_of_text_is_written_as_in_version_0_1(settings):
+    chat = new_chat(settings, [BASE])
+    number = chat.ask(exchange("hello"))
+    written = json.loads((chat.folder / f"exchange-{number:04d}.json").read_text())
+    assert "parts" not in written and "tools" not in written and written["user"] == "hello"
+
+
+def test_a_call_is_exported_with_its_function_and_arguments():
+    assert part_markdown(Call(name="search", arguments={"for": "cats"}, id="1")) == (
+        '[Call of search (1)]\n{\n "for": "cats"\n}'
+    )
 
 
 def test_an_answered_set_grows_by_rows_and_is_found_by_its_name(settings):

@@ -13,6 +13,8 @@ from engine.records.errors import DataError
 from engine.records.prompts import Prompt, opener_for, prompts_from_rows, read_source, select
 from engine.records.spec import DataSpec
 
+USER = {"role": "user", "content": "x"}
+
 
 def write(path: Path, *rows, text: str | None = None) -> str:
     path.write_text(text if text is not None else "".join(json.dumps(row) + "\n" for row in rows))
@@ -38,6 +40,31 @@ def test_chat_rows_keep_all_turns_before_the_answer(tmp_path):
     assert prompt.answer == "d" and prompt.text == "c"
 
 
+def test_chat_rows_may_hold_parts_and_tools(tmp_path):
+    picture = {"type": "picture", "sha256": "a" * 64, "file": "cat.png"}
+    messages = [
+        {"role": "user", "content": [{"type": "text", "text": "look"}, picture]},
+        {"role": "assistant", "content": [{"type": "call", "name": "zoom", "arguments": {"by": 2}, "id": "1"}]},
+        {"role": "tool", "parts": [{"type": "result", "call": "1", "text": "a cat"}]},
+        {"role": "assistant", "content": [{"type": "text", "text": "A cat."}]},
+    ]
+    row = {"messages": messages, "tools": [{"name": "zoom"}]}
+    other = json.loads(json.dumps(row).replace("a" * 64, "b" * 64))
+    [prompt, second] = read_source(write(tmp_path / "chat.jsonl", row, other), label="benign")
+    assert (prompt.text, prompt.answer) == ("look", "A cat.")
+    assert [message.role for message in prompt.conversation.messages] == ["user", "assistant", "tool"]
+    assert [one.file for one in prompt.conversation.pictures] == ["cat.png"] and prompt.conversation.tools
+    assert prompt.id != second.id and prompt.conversation.key != second.conversation.key
+
+
+def test_one_text_part_is_the_same_as_a_text(tmp_path):
+    parted = {"role": "user", "content": [{"type": "text", "text": "x"}]}
+    [plain, part] = read_source(
+        write(tmp_path / "a.jsonl", {"messages": [USER]}, {"messages": [parted]}), label="benign"
+    )
+    assert plain == part
+
+
 def test_the_published_circuit_breaker_list(tmp_path):
     rows = [{"category": "x", "prompt": "p", "output": "one", "llama3_output": "two"}]
     source = write(tmp_path / "circuit_breakers_train.json", text=json.dumps(rows))
@@ -56,6 +83,22 @@ def test_the_published_circuit_breaker_list(tmp_path):
         ([{"messages": [{"role": "robot", "content": "x"}]}], r"messages\[0\] needs a 'role'"),
         ([{"messages": [{"role": "user"}]}], r"messages\[0\]: field 'content' is missing"),
         ([{"messages": [{"role": "assistant", "content": "x"}]}], "no user message"),
+        (
+            [{"prompt": "x"}, {"messages": [{"role": "user", "content": [{"type": "sound", "sound": "x"}]}]}],
+            r"row 2: messages\[0\]\.content\[0\] is \{'type': 'sound', .*A part is a text, picture, call or result",
+        ),
+        (
+            [{"messages": [{"role": "user", "parts": [{"type": "picture", "sha256": "x"}]}]}],
+            r"row 1: messages\[0\]\.parts\[0\]\.sha256 is 'x'",
+        ),
+        ([{"messages": [{"role": "user", "content": [{"type": "text", "text": " "}]}]}], "field 'content' is ' '"),
+        ([{"messages": [{"role": "user", "content": []}]}], r"messages\[0\]\.content is \[\]"),
+        (
+            [{"messages": [USER, {"role": "assistant", "content": [{"type": "call", "name": "look"}]}]}],
+            r"messages\[1\] is the answer: it must be one text",
+        ),
+        ([{"messages": [USER], "tools": "look"}], "field 'tools' must be a list of tools, got 'look'"),
+        ([{"messages": [USER], "tools": [{"nom": "look"}]}], r"row 1: tools\[0\]\.name is"),
         ([{"prompt": "x", "split": "dev"}], "field 'split' is 'dev'"),
         ([{"prompt": "x", "borderline": "yes"}], "field 'borderline'"),
         ([{"prompt": "x", "category": 3}], "field 'category'"),
