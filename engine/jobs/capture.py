@@ -142,7 +142,7 @@ def described(prompts: list[Prompt], rows: list[Row]) -> tuple[CapturedPrompt, .
             style=prompt.style,
             split=prompt.split,
             text=prompt.text,
-            pictures=row.pictures,
+            pictures=prompt.conversation.picture_keys,
             prompt_tokens=row.response_start,
             response_tokens=len(row.ids) - row.response_start,
         )

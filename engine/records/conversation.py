@@ -142,9 +142,14 @@ class Conversation(_Frozen):
         return tuple(part for message in self.messages for part in message.parts if isinstance(part, Picture))
 
     @property
+    def picture_keys(self) -> tuple[str, ...]:
+        """What the pictures are told apart by."""
+        return tuple(picture.sha256 for picture in self.pictures)
+
+    @property
     def asked(self) -> str:
         """Text and pictures of the request as one string: what is drawn by a request is drawn by this."""
-        return "\n".join([self.text, *(picture.sha256 for picture in self.pictures)])
+        return "\n".join([self.text, *self.picture_keys])
 
     @property
     def content(self) -> Any:

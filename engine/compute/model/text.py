@@ -43,7 +43,7 @@ def tokens_of(model: LoadedModel, conversation: Conversation, *, begun: str = ""
     tokens = Tokens(
         tuple(ids),
         tuple(_following(model, text, ids, begun.rstrip(" "))),
-        tuple(picture.sha256 for picture in conversation.pictures),
+        conversation.picture_keys,
     )
     limit = model.card.context_length
     over = len(tokens.whole) + reserved - limit

@@ -6,6 +6,7 @@ from making import asked_ids, drain
 
 from engine.compute.model.adapters import attach_adapter
 from engine.compute.model.generation import PREFILL_TOKENS, generate
+from engine.compute.model.text import text_ids, tokens_of
 from engine.compute.training.pairs import Pair, elicit, looks_refused, without_refusals
 from engine.compute.training.rows import encode
 from engine.records.conversation import Conversation
@@ -139,6 +140,19 @@ def test_a_row_is_prompt_then_answer(tiny_model):
     row = encode(tiny_model, pair, DataSpec())
     assert list(row.ids[: row.response_start]) == asked_ids(tiny_model, "Hi")
     assert tiny_model.tokenizer.decode(row.ids[row.response_start :]) == "yes"
+
+
+def test_spaces_at_the_end_of_an_opener_are_left_to_the_answers_first_word(tiny_model, tmp_path, monkeypatch):
+    def generate(model, prompts, *, new_tokens, **_options):
+        asked = tokens_of(model, Conversation.asking("Hi"), begun="Sure,")
+        assert list(map(tuple, prompts)) == [asked.whole]
+        yield 1
+        return [text_ids(model, " yes")]
+
+    monkeypatch.setattr("engine.compute.training.pairs.generate", generate)
+    data = DataSpec(openers=("Sure, ",), opener_share=1.0)
+    _, [pair] = drain(elicit(tiny_model, [make("Hi")], data, answers_folder=tmp_path, seed=0))
+    assert pair.answer == "Sure, yes"
 
 
 def test_a_prompt_that_leaves_no_room_is_refused(tiny_model):
