@@ -20,6 +20,7 @@ from engine.records.chats.chat import Column, Exchange, Sampling, new_chat
 from engine.records.chats.doses import DOSES, dose_payload, read_dose_curve
 from engine.records.chats.sets import NOT_ASKED, SetRequest, new_set
 from engine.records.checkpoints import Checkpoint
+from engine.records.conversation import Picture
 from engine.records.errors import ModelError, RunError
 from engine.records.prompts import read_source
 from engine.records.runs import create_run
@@ -140,6 +141,13 @@ def test_a_message_beyond_the_context_is_refused_and_says_by_how_much(settings, 
     with pytest.raises(ModelError, match="more than"):
         drain(chat_job(payload, tools))
     assert "tokens" in chat.reply(0).error and "shorten the message" in chat.reply(0).error
+
+
+def test_a_message_with_a_picture_is_refused_in_the_chat(settings, tools, run):
+    chat, payload = ask(settings, run, user="What is this?", parts=(Picture(sha256="a" * 64),))
+    with pytest.raises(ModelError, match="holds a picture"):
+        drain(chat_job(payload, tools))
+    assert "cannot see pictures yet: choose prompts and messages of text alone" in chat.reply(0).error
 
 
 def test_an_answer_ends_where_the_context_ends(settings, tools, run, tiny_model):

@@ -145,7 +145,7 @@ def test_gcg_led_by_the_wrong_gradient_finds_less(sharp_model: LoadedModel, monk
 
 def test_the_token_gradient_is_the_slope_of_the_loss(sharp_model: LoadedModel):
     """Moving a little from token i's vector towards token j's changes the loss by the difference of their slopes."""
-    before, after = (embed(sharp_model, ids) for ids in around(sharp_model, "Say abc."))
+    before, after = (embed(sharp_model, ids) for ids in ids_around(sharp_model, ROWS[0].conversation))
     ids, target = torch.tensor(text_ids(sharp_model, "x x")), target_ids(sharp_model, ROWS[0])
     slope = gcg.token_gradient(sharp_model, None, before, ids, after, target)
     suffix, step = embed(sharp_model, ids.tolist()), 1e-2
