@@ -14,7 +14,7 @@ from engine.compute.model.generation import Ask, answer, generate
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
-from engine.compute.model.text import chat_text, prompt_tokens
+from engine.compute.model.text import tokens_of
 from engine.records.chats.chat import Sampling
 from engine.records.prompts import read_source
 from engine.records.settings import read_settings
@@ -34,7 +34,7 @@ def measure(repeats: int) -> list[Row]:
     attach_adapter(model, "benchmark", AdapterSpec(noise=0.02), ADAPTED, seed=0)
     try:
         prompts = [
-            prompt_tokens(model, chat_text(model.tokenizer, prompt.turns))
+            tokens_of(model, prompt.conversation).ids
             for prompt in read_source("sample:benign", label="benign")[:PROMPTS]
         ]
         ways: dict[str, Callable[[Sequence[int]], Answers]] = {

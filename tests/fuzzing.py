@@ -173,7 +173,7 @@ def readers(folder: Path) -> dict[str, Reader]:
         "evaluation samples": Reader(
             evaluation_file.with_name("abc.rows.jsonl"), lambda: read_samples(run, settings, "abc")
         ),
-        "chat": Reader(chat.folder / "exchange-0000.json", lambda: chat.turns(0, 1)),
+        "chat": Reader(chat.folder / "exchange-0000.json", lambda: chat.conversation(0, 1)),
         "chat reply": Reader(chat.folder / "exchange-0000.jsonl", lambda: [chat.reply(0).text(c) for c in (0, 1)]),
         "answer set": Reader(answers.folder / "request.json", answers.request),
         "answer set rows": Reader(answers.folder / "answers.jsonl", answers.rows),

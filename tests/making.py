@@ -10,7 +10,10 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.text import tokens_of
 from engine.compute.training.rows import Row
+from engine.records.conversation import Conversation
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -87,6 +90,11 @@ def random_rows(count: int = 6, *, seed: int = 0, label: str = "harmful") -> lis
         ids = tuple(torch.randint(0, 256, (length,), generator=generator).tolist())
         rows.append(Row(f"{label}-{index}", label, label == "benign" and index % 2 == 0, ids, length // 2))  # type: ignore[arg-type]
     return rows
+
+
+def asked_ids(model: LoadedModel, text: str) -> list[int]:
+    """A request of one text, up to where its answer begins."""
+    return list(tokens_of(model, Conversation.asking(text)).ids)
 
 
 def drain(generator) -> tuple[list, Any]:

@@ -109,7 +109,7 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
 
 def _contents(prompts: tuple[CapturedPrompt, ...], answers: dict[str, str]) -> str:
     """Tells captures of other texts apart, whatever their files are called."""
-    content = json.dumps([[prompt.text, answers[prompt.id]] for prompt in prompts])
+    content = json.dumps([[prompt.text, answers[prompt.id], *prompt.pictures] for prompt in prompts])
     return hashlib.sha256(content.encode()).hexdigest()[:8]
 
 
@@ -145,6 +145,7 @@ def described(prompts: list[Prompt], rows: list[Row]) -> tuple[CapturedPrompt, .
             style=prompt.style,
             split=prompt.split,
             text=prompt.text,
+            pictures=prompt.conversation.picture_keys,
             prompt_tokens=row.response_start,
             response_tokens=len(row.ids) - row.response_start,
         )

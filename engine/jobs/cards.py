@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from engine.compute.model.load import describe_model, load_tokenizer
-from engine.compute.model.text import chat_text
+from engine.compute.model.text import prompt_ids
 from engine.compute.training.sources import read_prompts
 from engine.device import Tools, converted
 from engine.records.cards import DataCard, write_card
@@ -29,9 +29,7 @@ def describe_data_job(payload: dict[str, Any], tools: Tools) -> Job:
     yield from converted(spec, tools.settings)
     tokenizer = load_tokenizer(spec, tools.settings)
     prompts = read_prompts(payload["source"], label=payload["label"], answer_field=payload.get("answer_field", ""))
-    lengths = np.array(
-        [len(tokenizer(chat_text(tokenizer, p.turns), add_special_tokens=False)["input_ids"]) for p in prompts]
-    )
+    lengths = np.array([len(prompt_ids(tokenizer, prompt.conversation)) for prompt in prompts])
     counts, edges = np.histogram(lengths, bins=min(24, max(1, int(np.ptp(lengths)))))
     card = DataCard(
         rows=len(prompts),

@@ -10,7 +10,7 @@ from engine.compute.geometry.trip import trip
 from engine.compute.model.generation import Ask, answer
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
-from engine.compute.model.text import Speaker, conversation_tokens, prefill_tokens
+from engine.compute.model.text import Speaker, need_askable, tokens_of
 from engine.device import Tools
 from engine.jobs.known_answers import run_spaces
 from engine.records.chats.chat import (
@@ -59,14 +59,10 @@ class _Text:
     """One column's prompt and prefill as tokens. Raises ModelError when they cannot be asked."""
 
     def __init__(self, model: LoadedModel, chat: Chat, number: int, column: int) -> None:
-        exchange = chat.exchange(number)
-        turns = chat.turns(number, column)
-        self.prefill = prefill_tokens(model, turns, exchange.prefill)
-        self.prompt = conversation_tokens(model, turns, reserved=len(self.prefill))
-
-    @property
-    def ids(self) -> list[int]:
-        return self.prompt + self.prefill
+        conversation = chat.conversation(number, column)
+        need_askable(model, conversation)
+        tokens = tokens_of(model, conversation, begun=chat.exchange(number).prefill, reserved=1)
+        self.prompt, self.prefill, self.ids = tokens.ids, tokens.begun, tokens.whole
 
 
 def _answer(

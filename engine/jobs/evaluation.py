@@ -12,7 +12,7 @@ from engine.compute.evaluation.other_judges import asked_judge, other_judge
 from engine.compute.evaluation.runner import Judge, Outcome, rules_judge, success_curve
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.scoring import answer_nats, mean_nats
-from engine.compute.model.text import decode, request_ids, text_ids
+from engine.compute.model.text import decode, tokens_of
 from engine.device import Tools
 from engine.jobs.abilities import measure_abilities
 from engine.jobs.subjects import Subject, attacked, subject_of
@@ -148,9 +148,10 @@ def _losses(label: Label, base: Sequence[Outcome], subjects: Sequence[Subject]) 
     model = subjects[0].model
     contexts, answers = [], []
     for one in base:
-        answer = text_ids(model, one.row.target) if one.row.target else list(one.attempt.answer_ids)
+        tokens = tokens_of(model, one.row.conversation, begun=one.row.target)
+        answer = tokens.begun or one.attempt.answer_ids
         if answer and (one.row.target or one.word == "complied"):
-            contexts.append(request_ids(model, one.row.prompt))
+            contexts.append(tokens.ids)
             answers.append(answer)
     figures: dict[Side, float | None] = {}
     for subject in subjects:

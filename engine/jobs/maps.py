@@ -88,7 +88,8 @@ def _one_row(model: LoadedModel, capture: Capture, prompt_id: str, answers: Path
     captured = next((one for one in capture.index.prompts if one.id == prompt_id), None)
     for label, source in sides(data):
         for prompt in read_prompts(source, label=label, answer_field=data.answer_field):
-            if captured and (prompt.label, prompt.text) == (captured.label, captured.text):
+            keys = prompt.conversation.picture_keys
+            if captured and (prompt.label, prompt.text, keys) == (captured.label, captured.text, captured.pictures):
                 seed = capture.index.request.seed
                 pairs = yield from elicit(model, [prompt], data, answers_folder=answers, seed=seed)
                 return encode(model, pairs[0] if pairs else Pair(prompt, ""), data)

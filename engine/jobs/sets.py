@@ -9,12 +9,12 @@ from engine.compute.evaluation.judges import judge_answers
 from engine.compute.model.generation import Ask, answer
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
-from engine.compute.model.text import conversation_tokens, decode, prefill_tokens
+from engine.compute.model.text import Tokens, decode, need_askable, tokens_of
 from engine.compute.steps import told
 from engine.compute.training.sources import read_prompts
 from engine.device import Tools
 from engine.records.chats.sets import NOT_ASKED, AnswerSet, SetRequest, SetRow, open_set
-from engine.records.conversation import Turn
+from engine.records.conversation import Conversation, say
 from engine.records.errors import WorkbenchError
 from engine.records.events import Event, Progress
 from engine.records.prompts import Prompt
@@ -63,31 +63,27 @@ def _answer(
 ) -> Generator[float, None, None]:
     """Answer one batch and write its rows; yields how much of it is done, 0 to 1.
 
-    A prompt that cannot be asked (too long, turns that the chat template refuses) gets a row that says so.
+    A prompt that cannot be asked (too long, messages that the chat template refuses) gets a row that says so.
     """
-    contexts, prefills, asked = [], [], []
+    texts: list[Tokens] = []
+    asked: list[Prompt] = []
     for prompt in prompts:
-        turns = _turns(request, prompt)
+        conversation = _conversation(request, prompt)
         try:
-            prefill = prefill_tokens(model, turns, request.prefill)
-            contexts.append(conversation_tokens(model, turns, reserved=len(prefill)))
+            need_askable(model, conversation)
+            texts.append(tokens_of(model, conversation, begun=request.prefill, reserved=1))
         except WorkbenchError as error:
             nothing = ("",) * len(voices)
             answers.append(_row(prompt, nothing, (NOT_ASKED,) * len(voices), (str(error),) * len(voices)))
             continue
-        prefills.append(prefill)
         asked.append(prompt)
     if not asked:
         return
     limit = model.card.context_length
-    longest = max(len(context) + len(prefill) for context, prefill in zip(contexts, prefills, strict=True))
+    longest = max(len(text.whole) for text in texts)
     room = limit - longest if limit else request.sampling.new_tokens
     sampling = request.sampling.model_copy(update={"new_tokens": min(request.sampling.new_tokens, room)})
-    asks = [
-        Ask([*context, *prefill], voice)
-        for context, prefill in zip(contexts, prefills, strict=True)
-        for voice in voices
-    ]
+    asks = [Ask(text.whole, voice) for text in texts for voice in voices]
     said: list[list[int]] = [[] for _ in asks]
     for step, tokens in enumerate(answer(model, asks, sampling)):
         for ids, token in zip(said, tokens or (), strict=False):
@@ -97,9 +93,9 @@ def _answer(
     each = len(voices)
     judging = judge_answers(
         model,
-        [context for context in contexts for _ in voices],
+        [text.ids for text in texts for _ in voices],
         said,
-        prefills=[prefill for prefill in prefills for _ in voices],
+        prefills=[text.begun for text in texts for _ in voices],
     )
     verdicts = yield from told(judging, lambda _: 1.0)
     for index, prompt in enumerate(asked):
@@ -127,8 +123,9 @@ def _row(prompt: Prompt, answers: tuple[str, ...], words: tuple[str, ...], reaso
     )
 
 
-def _turns(request: SetRequest, prompt: Prompt) -> tuple[Turn, ...]:
-    """The prompt's own turns; its system turn, if it has one, stands instead of the request's."""
-    if not request.system.strip() or any(turn.role == "system" for turn in prompt.turns):
-        return prompt.turns
-    return (Turn(role="system", content=request.system), *prompt.turns)
+def _conversation(request: SetRequest, prompt: Prompt) -> Conversation:
+    """The prompt's own messages; its system message, if it has one, stands instead of the request's."""
+    own = prompt.conversation
+    if not request.system.strip() or any(message.role == "system" for message in own.messages):
+        return own
+    return own.model_copy(update={"messages": (say("system", request.system), *own.messages)})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from engine.compute.model.adapters import adapter_parameters, remove_adapter, save_adapter
 from engine.compute.model.generation import generate
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.text import chat_text, decode, prompt_tokens
+from engine.compute.model.text import decode, tokens_of
 from engine.compute.steps import told
 from engine.compute.training.checkpoints import list_checkpoints
 from engine.compute.training.pairs import Pair, elicit, without_refusals
@@ -146,7 +146,7 @@ def _probe(
     ]
     if not chosen:
         return ProbeResult(step=step, answers=())
-    ids = [prompt_tokens(model, chat_text(model.tokenizer, prompt.turns)) for prompt in chosen]
+    ids = [tokens_of(model, prompt.conversation).ids for prompt in chosen]
     tokens = generate(model, ids, new_tokens=captures.probe_tokens, adapter=name if step else None)
     answers = yield from told(tokens, lambda _: None)
     return ProbeResult(

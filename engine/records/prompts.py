@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from engine.records.conversation import Label, Turn
+from engine.records.conversation import Conversation, Label, Message, Role, Tool, say
 from engine.records.errors import DataError
 from engine.records.settings import SAMPLE_DATA, given_path
 from engine.records.spec import DataSpec
@@ -19,12 +19,12 @@ REFUSED_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".npy", ".npz", ".
 
 
 class Prompt(BaseModel):
-    """One row of a prompt set: the turns up to the answer, and the answer if the file had one."""
+    """One row of a prompt set: what is said up to the answer, and the answer if the file had one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
-    turns: tuple[Turn, ...]
+    conversation: Conversation
     label: Label
     category: str = ""
     style: str = ""
@@ -34,15 +34,16 @@ class Prompt(BaseModel):
 
     @property
     def text(self) -> str:
-        """The last user turn."""
-        return next((turn.content for turn in reversed(self.turns) if turn.role == "user"), "")
+        """The last user message's text."""
+        return self.conversation.text
 
 
 def read_source(source: str, *, label: Label, answer_field: str = "") -> list[Prompt]:
     """Read `sample:NAME` or a file path. Raises DataError naming file, row and field; nothing is half-read.
 
     Formats, told apart by their fields: JSONL with `prompt` (and an answer, if there is one), JSONL chat with
-    `messages`, and the JSON list of the published circuit_breakers_train.json (`prompt`, `output`, `category`).
+    `messages` (each content a text or a list of parts, see engine.records.conversation) and perhaps `tools`, and the
+    JSON list of the published circuit_breakers_train.json (`prompt`, `output`, `category`).
     """
     if source.startswith("hub:"):
         raise DataError(f"{source} is a Hugging Face dataset: only the worker can read it.")
@@ -94,16 +95,16 @@ def select(
             + (f" with styles {', '.join(data.styles)}" if data.styles else "")
             + f" (the set has {len(prompts)} rows in all): widen the filter or choose another set."
         )
-    kept.sort(key=lambda prompt: _fraction(f"{seed}:{prompt.id}:{prompt.text}"))
+    kept.sort(key=lambda prompt: _fraction(f"{seed}:{prompt.id}:{prompt.conversation.asked}"))
     training_limit = data.circuit_breaker_rows if label == "harmful" else data.retain_rows
     limit = training_limit if split == "train" else data.heldout_rows
     return kept[:limit] if limit else kept
 
 
 def opener_for(prompt: Prompt, data: DataSpec) -> str:
-    """The words put in the model's mouth for this prompt, or ''. Depends on the prompt's text alone, so that both sides
+    """The words put in the model's mouth for this prompt, or ''. Depends on what is asked alone, so that both sides
     get the same mix and answers can be cached across runs."""
-    draw = _fraction(f"opener:{prompt.text}")
+    draw = _fraction(f"opener:{prompt.conversation.asked}")
     if not data.openers or draw >= data.opener_share:
         return ""
     return data.openers[int(draw / data.opener_share * len(data.openers))]
@@ -152,10 +153,13 @@ def _prompt(row: Any, where: str, label: Label, answer_field: str) -> Prompt:
         raise DataError(f"{where}: expected an object with a 'prompt' or 'messages' field, got {_short(row)}.")
     refuse_half_characters(row, where)
     if "messages" in row:
-        turns, answer = _turns(row["messages"], where)
+        messages, answer = _messages(row["messages"], where)
+        conversation = Conversation(messages=messages, tools=_tools(row.get("tools"), where))
     else:
-        turns, answer = (Turn(role="user", content=_text(row, "prompt", where)),), _answer(row, where, answer_field)
-    text = json.dumps([turn.content for turn in turns])
+        conversation = Conversation.asking(_text(row, "prompt", where))
+        answer = _answer(row, where, answer_field)
+    contents = [message.content for message in conversation.messages]
+    text = json.dumps([content.get("content", content.get("parts")) for content in contents])
     split = row.get("split") or _split(text)
     if split not in get_args(Split):
         raise DataError(f"{where}: field 'split' is {_short(split)}: use train, validation or test.")
@@ -164,7 +168,7 @@ def _prompt(row: Any, where: str, label: Label, answer_field: str) -> Prompt:
         raise DataError(f"{where}: field 'borderline' is {_short(borderline)}: use true or false.")
     return Prompt(
         id=str(row.get("id") or hashlib.sha256(text.encode()).hexdigest()[:12]),
-        turns=turns,
+        conversation=conversation,
         label=label,
         category=_optional_text(row, "category", where),
         style=_optional_text(row, "style", where),
@@ -174,19 +178,61 @@ def _prompt(row: Any, where: str, label: Label, answer_field: str) -> Prompt:
     )
 
 
-def _turns(messages: Any, where: str) -> tuple[tuple[Turn, ...], str | None]:
-    if not isinstance(messages, list) or not messages:
-        raise DataError(f"{where}: field 'messages' must be a list of turns, got {_short(messages)}.")
-    turns = []
-    for number, message in enumerate(messages):
-        place = f"{where}: messages[{number}]"
-        if not isinstance(message, dict) or message.get("role") not in ("system", "user", "assistant"):
-            raise DataError(f"{place} needs a 'role' of system, user or assistant, got {_short(message)}.")
-        turns.append(Turn(role=message["role"], content=_text(message, "content", place)))
-    answer = turns.pop().content if turns[-1].role == "assistant" else None
-    if not any(turn.role == "user" for turn in turns):
-        raise DataError(f"{where}: field 'messages' has no user turn: add one.")
-    return tuple(turns), answer
+def _messages(given: Any, where: str) -> tuple[tuple[Message, ...], str | None]:
+    """The messages up to the answer, and the answer where the last message is the assistant's."""
+    if not isinstance(given, list) or not given:
+        raise DataError(f"{where}: field 'messages' must be a list of messages, got {_short(given)}.")
+    messages = [_message(message, f"{where}: messages[{number}]") for number, message in enumerate(given)]
+    answer = None
+    if messages[-1].role == "assistant":
+        last = messages.pop()
+        if not last.is_text:
+            raise DataError(f"{where}: messages[{len(messages)}] is the answer: it must be one text.")
+        answer = last.text
+    if not any(message.role == "user" for message in messages):
+        raise DataError(f"{where}: field 'messages' has no user message: add one.")
+    return tuple(messages), answer
+
+
+def _message(given: Any, place: str) -> Message:
+    if not isinstance(given, dict) or given.get("role") not in get_args(Role):
+        raise DataError(f"{place} needs a 'role' of {', '.join(get_args(Role))}, got {_short(given)}.")
+    field = "parts" if "parts" in given else "content"
+    if not isinstance(given.get(field), list):
+        # Other fields of a message are for other readers.
+        return say(given["role"], _text(given, field, place))
+    try:
+        message = Message(role=given["role"], parts=given[field])
+    except ValidationError as error:
+        # Behind a part's number pydantic names its kind, which no file has there.
+        steps = [step for number, step in enumerate(error.errors()[0]["loc"][1:]) if number != 1]
+        wrong = _wrong(error, f"{place}.{field}", steps)
+        raise DataError(f"{wrong} A part is a text, picture, call or result.") from error
+    if message.is_text:
+        _text({field: message.text}, field, place)
+    return message
+
+
+def _tools(given: Any, where: str) -> tuple[Tool, ...]:
+    if not given:
+        return ()
+    if not isinstance(given, list):
+        raise DataError(f"{where}: field 'tools' must be a list of tools, got {_short(given)}.")
+    found = []
+    for number, tool in enumerate(given):
+        try:
+            found.append(Tool.model_validate(tool))
+        except ValidationError as error:
+            wrong = _wrong(error, f"{where}: tools[{number}]", error.errors()[0]["loc"])
+            raise DataError(f"{wrong} A tool has a name, a description and parameters.") from error
+    return tuple(found)
+
+
+def _wrong(error: ValidationError, where: str, steps: Sequence[str | int]) -> str:
+    """The first thing that is wrong, at the place that `steps` lead to from `where`."""
+    first = error.errors(include_url=False)[0]
+    name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+    return f"{where}{name} is {_short(first['input'])}: {first['msg']}."
 
 
 def _answer(row: dict, where: str, answer_field: str) -> str | None:

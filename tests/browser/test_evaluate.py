@@ -124,6 +124,6 @@ def test_a_wrong_path_is_said_at_once_and_a_running_evaluation_can_be_cancelled(
     expect(page.get_by_text("Evaluating tiny breaker")).to_be_visible()
     wait_for(lambda: queue.progress(queue.newest("evaluate")[0].id), what="progress")
     page.get_by_role("button", name="Cancel").click()
-    wait_for(lambda: queue.newest("evaluate")[0].state == "cancelled", what="the end of the job")
+    wait_for(lambda: queue.newest("evaluate")[0].status == "cancelled", what="the end of the job")
     expect(page.get_by_text("Evaluating tiny breaker")).to_have_count(0)
     assert not read_evaluations(trained, server.settings)

@@ -98,7 +98,7 @@ def test_tokens_are_tinted_and_the_dose_asks_again(server: Server, page: Page):
     expect(page.locator("[class*='st-key-blurred_answer']")).to_have_count(2)
     page.get_by_text("Reveal", exact=True).click()
     expect(page.locator("[class*='st-key-blurred_answer']")).to_have_count(0)
-    assert all(trip.against.state == run.id for trip in chat.reply(0).trips)
+    assert all(str(trip.against.checkpoint) == run.id for trip in chat.reply(0).trips)
 
     slider = page.get_by_role("slider", name="Dose 2")
     slider.focus()
@@ -157,7 +157,7 @@ def test_bad_input_is_said_and_loses_nothing(server: Server, page: Page):
     ask(page, "short")
     chat = newest_chat(server)
     wait_for(lambda: len(chat.numbers()) == 2 and chat.reply(1).answered, what="the answer to another message")
-    assert chat.conversation() == [1]
+    assert chat.thread() == [1]
 
 
 def test_a_sample_prompt_is_taken_into_the_box_with_its_label(server: Server, page: Page):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from making import drain, write_tiny_model
+from making import asked_ids, drain, write_tiny_model
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -105,16 +105,14 @@ def test_the_bundled_model_loads_answers_and_ends_its_answers(settings, monkeypa
     """The real thing: conversion repaired, special tokens there, block naming and an answer that makes sense."""
     monkeypatch.delenv("WORKBENCH_CACHE")
     from engine.compute.model.load import load_model
-    from engine.compute.model.text import chat_text, prompt_tokens
-    from engine.records.conversation import Turn
     from engine.records.settings import read_settings
     from engine.records.spec import ModelSpec
 
     model = load_model(ModelSpec(), read_settings())
     assert (model.card.block_count, model.d_model, model.card.parameters) == (30, 576, 134_515_008)
     assert (model.tokenizer.eos_token, model.tokenizer.pad_token) == ("<|im_end|>", "<|endoftext|>")
-    text = chat_text(model.tokenizer, [Turn(role="user", content="What is the capital of France?")])
-    _, [answer] = drain(generate(model, [prompt_tokens(model, text)], new_tokens=24))
+    prompt = asked_ids(model, "What is the capital of France?")
+    _, [answer] = drain(generate(model, [prompt], new_tokens=24))
     assert "Paris" in model.tokenizer.decode(answer)
     assert len(answer) < 24
 

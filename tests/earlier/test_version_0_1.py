@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from making import write_tiny_model
+from making import drain, write_tiny_model
 from safetensors.torch import load_file
 
-from engine.compute.evaluation.runner import Memory, memory_file
+from engine.compute.evaluation.attacks.attempt import Options
+from engine.compute.evaluation.runner import Memory, memory_file, rules_judge, run_attack
 from engine.compute.model.load import load_model, model_fingerprint
-from engine.compute.model.text import conversation_tokens, prefill_tokens
+from engine.compute.model.text import tokens_of
+from engine.compute.training.pairs import elicit
 from engine.desk.lock import owned
 from engine.desk.queue import Queue
 from engine.records.captures.capture import capture_folder, read_capture, run_captures
@@ -32,8 +34,10 @@ from engine.records.captures.projections import (
 )
 from engine.records.chats.chat import open_chat
 from engine.records.chats.sets import open_set
-from engine.records.conversation import Turn
+from engine.records.conversation import Conversation, say
 from engine.records.evaluation.findings import read_evaluations, read_samples
+from engine.records.evaluation.rows import read_rows
+from engine.records.prompts import read_source
 from engine.records.runs import open_run
 from engine.records.settings import ROOT, read_settings
 from engine.records.spec import RunSpec, read_spec
@@ -102,12 +106,37 @@ def test_the_queue_file_opens(earlier):
 def test_text_has_the_same_token_ids_and_the_model_the_same_fingerprint(earlier):
     model = load_model(open_run(earlier.runs, WRITTEN["finished"]).spec().model, earlier)
     talk = [("system", "be brief"), ("user", "hello"), ("assistant", "hi"), ("user", "why?")]
-    turns = [Turn(role=role, content=content) for role, content in talk]  # type: ignore[arg-type]
-    assert conversation_tokens(model, turns) == WRITTEN["conversation_ids"]
-    assert prefill_tokens(model, turns, "Sure, here is ") == WRITTEN["prefill_ids"]
+    messages = tuple(say(role, text) for role, text in talk)  # type: ignore[arg-type]
+    tokens = tokens_of(model, Conversation(messages=messages), begun="Sure, here is ", reserved=1)
+    assert list(tokens.ids) == WRITTEN["conversation_ids"]
+    assert list(tokens.begun) == WRITTEN["prefill_ids"]
     assert model_fingerprint(model) == WRITTEN["fingerprint"]
     memory = Memory(memory_file(earlier.cache / "evaluations", model, None))
     assert memory.attempts and memory.verdicts
+
+
+def test_no_answer_of_the_base_model_is_asked_for_again(earlier, monkeypatch):
+    """All 24 prompts are in the cache under the key that version 0.1 wrote."""
+    monkeypatch.setattr("engine.compute.training.pairs.generate", None)
+    spec = open_run(earlier.runs, WRITTEN["finished"]).spec()
+    model = load_model(spec.model, earlier)
+    prompts = [
+        *read_source(spec.data.circuit_breaker, label="harmful"),
+        *read_source(spec.data.retain, label="benign"),
+    ]
+    _, pairs = drain(elicit(model, prompts, spec.data, answers_folder=earlier.answers, seed=spec.seed))
+    assert len(pairs) == len(prompts) == 24
+
+
+@pytest.mark.parametrize("name", ["direct", "prefill"])
+def test_no_attack_is_tried_again(earlier, monkeypatch, name):
+    monkeypatch.setattr("engine.compute.evaluation.runner.ATTACK_FUNCTIONS", {})
+    model = load_model(open_run(earlier.runs, WRITTEN["finished"]).spec().model, earlier)
+    memory = Memory(memory_file(earlier.cache / "evaluations", model, None))
+    rows = read_rows("tiny/harmful.jsonl", label="harmful", settings=earlier, limit=3)
+    steps = run_attack(model, None, rows, name, Options(1, 0, 4), judge=rules_judge(), memory=memory)
+    _, outcomes = drain(steps)
+    assert [one.row for one in outcomes] == rows
 
 
 def test_a_stopped_run_goes_on_to_what_the_unbroken_one_became(earlier):

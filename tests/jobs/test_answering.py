@@ -6,10 +6,9 @@ import shutil
 
 import pytest
 import torch
-from making import drain
+from making import asked_ids, drain
 
 from engine.compute.model.adapters import adapter_parameters, attach_adapter, has_adapter, remove_adapter
-from engine.compute.model.text import conversation_tokens
 from engine.device import Device, adapter_name
 from engine.jobs import chat as answers_module
 from engine.jobs import sets as answer_sets
@@ -21,7 +20,7 @@ from engine.records.chats.chat import Column, Exchange, Sampling, new_chat
 from engine.records.chats.doses import DOSES, dose_payload, read_dose_curve
 from engine.records.chats.sets import NOT_ASKED, SetRequest, new_set
 from engine.records.checkpoints import Checkpoint
-from engine.records.conversation import Turn
+from engine.records.conversation import Picture
 from engine.records.errors import ModelError, RunError
 from engine.records.prompts import read_source
 from engine.records.runs import create_run
@@ -110,8 +109,8 @@ def test_a_second_turn_is_answered_after_the_first(settings, tools, run):
     first = chat.exchange(0)
     number = chat.ask(first.model_copy(update={"turn": 1, "user": "And then?"}))
     drain(chat_job({"chat": chat.id, "exchange": number}, tools))
-    assert chat.reply(number).answered and chat.conversation() == [0, 1]
-    assert chat.turns(number, 1)[1].content == chat.reply(0).text(1)
+    assert chat.reply(number).answered and chat.thread() == [0, 1]
+    assert chat.conversation(number, 1).messages[1].text == chat.reply(0).text(1)
 
 
 def test_the_model_in_training_is_asked_as_it_is_at_this_step(settings, tools, run, tiny_model):
@@ -144,8 +143,15 @@ def test_a_message_beyond_the_context_is_refused_and_says_by_how_much(settings, 
     assert "tokens" in chat.reply(0).error and "shorten the message" in chat.reply(0).error
 
 
+def test_a_message_with_a_picture_is_refused_in_the_chat(settings, tools, run):
+    chat, payload = ask(settings, run, user="What is this?", parts=(Picture(sha256="a" * 64),))
+    with pytest.raises(ModelError, match="holds a picture"):
+        drain(chat_job(payload, tools))
+    assert "cannot see pictures yet: choose prompts and messages of text alone" in chat.reply(0).error
+
+
 def test_an_answer_ends_where_the_context_ends(settings, tools, run, tiny_model):
-    frame = len(conversation_tokens(tiny_model, (Turn(role="user", content="x"),))) - 1
+    frame = len(asked_ids(tiny_model, "x")) - 1
     chat, payload = ask(settings, run, user="x" * (512 - frame - 5))
     drain(chat_job(payload, tools))
     assert [len(ids) for ids in chat.reply(0).answered.ids] == [5, 5]

@@ -12,7 +12,7 @@ from engine.child import end_child, in_child
 from engine.compute.geometry.maps import make_map
 from engine.compute.model.adapters import adapter_parameters
 from engine.device import Device, adapter_name
-from engine.jobs.capture import capture_job, described
+from engine.jobs.capture import _contents, capture_job, described
 from engine.jobs.maps import examine_job, project_job, tokens_job
 from engine.jobs.training import Intent, throw_away, train_run
 from engine.records.captures.capture import (
@@ -37,7 +37,7 @@ from engine.records.captures.projections import (
     token_file,
 )
 from engine.records.captures.tables import map_table
-from engine.records.conversation import Turn
+from engine.records.conversation import Conversation, Message, Picture, Text
 from engine.records.errors import ComputeError, DataError, RunError
 from engine.records.events import CapturedResult
 from engine.records.prompts import Prompt
@@ -332,10 +332,20 @@ def test_a_cancelled_step_ends_its_process_and_the_next_one_does_not_wait():
 
 def test_one_id_for_two_prompts_is_told_apart(tiny_rows):
     prompts = [
-        Prompt(id="1", turns=(Turn(role="user", content=text),), label=label)
+        Prompt(id="1", conversation=Conversation.asking(text), label=label)
         for label, text in (("harmful", "a"), ("benign", "b"), ("benign", "c"))
     ]
     assert [one.id for one in described(prompts, tiny_rows.harmful[:3])] == ["1", "1 (2)", "1 (3)"]
+
+
+def test_a_capture_of_other_pictures_is_another(tiny_rows):
+    digests, prompts = set(), []
+    for letter in ("", "a", "b"):
+        parts = (Text(text="look"), *([Picture(sha256=letter * 64)] if letter else []))
+        conversation = Conversation(messages=(Message(role="user", parts=parts),))
+        prompts = described([Prompt(id="1", conversation=conversation, label="benign")], tiny_rows.harmful[:1])
+        digests.add(_contents(prompts, {"1": "yes"}))
+    assert len(digests) == 3 and prompts[0].pictures == ("b" * 64,)
 
 
 @pytest.mark.parametrize("file", ["base.000.safetensors", "capture.json"])

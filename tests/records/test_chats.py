@@ -19,11 +19,13 @@ from engine.records.chats.chat import (
     open_chat,
 )
 from engine.records.chats.sets import SetRequest, SetRow, list_sets, new_set, open_set
+from engine.records.conversation import Call, Message, Picture, Result, Text, Tool
 from engine.records.errors import RunError
 from engine.records.runs import create_run
 from engine.records.settings import SAMPLE_DATA
 from engine.records.spec import ModelSpec, build_spec
 from workbench.chat.export import chat_json, chat_markdown
+from workbench.chat.parts import part_markdown
 
 BASE = Column(checkpoint="base")
 
@@ -38,6 +40,10 @@ def answered(chat: Chat, asked: Exchange, left: str, right: str) -> int:
         chat.append(number, Pieces(columns=tuple((piece,) for piece in pair)))
     chat.append(number, Answered(ids=((1, 2), (3,)), reasons=("end", "length"), first_token_seconds=0.5, seconds=2.0))
     return number
+
+
+def said(chat: Chat, number: int) -> list[str]:
+    return [message.text for message in chat.conversation(number, 0).messages]
 
 
 def test_a_reply_reads_back_and_a_torn_line_is_left_for_later(settings):
@@ -55,21 +61,21 @@ def test_each_column_continues_its_own_conversation(settings):
     answered(chat, exchange("first", system="Be brief.", prefill="Sure, "), "LEFT", "RIGHT")
     number = chat.ask(exchange("second", turn=1, system="Be brief."))
     for column, said in enumerate(("Sure, LEFT", "Sure, RIGHT")):
-        turns = chat.turns(number, column)
-        assert [turn.role for turn in turns] == ["system", "user", "assistant", "user"]
-        assert [turn.content for turn in turns] == ["Be brief.", "first", said, "second"]
+        messages = chat.conversation(number, column).messages
+        assert [message.role for message in messages] == ["system", "user", "assistant", "user"]
+        assert [message.text for message in messages] == ["Be brief.", "first", said, "second"]
 
 
 def test_asking_a_turn_again_replaces_it_and_what_followed(settings):
     chat = new_chat(settings, [BASE])
     first = answered(chat, exchange("first"), "old left", "old right")
     second = answered(chat, exchange("second", turn=1), "a", "b")
-    assert chat.conversation() == [first, second]
+    assert chat.thread() == [first, second]
     again = answered(chat, exchange("first"), "new left", "new right")
-    assert chat.conversation() == [again] and chat.numbers() == [first, second, again]
+    assert chat.thread() == [again] and chat.numbers() == [first, second, again]
     third = chat.ask(exchange("third", turn=1))
-    assert [turn.content for turn in chat.turns(third, 0)] == ["first", "new left", "third"]
-    assert [turn.content for turn in chat.turns(second, 0)] == ["first", "old left", "second"]
+    assert said(chat, third) == ["first", "new left", "third"]
+    assert said(chat, second) == ["first", "old left", "second"]
 
 
 def test_chats_lie_with_their_run_and_are_found_by_their_name_alone(settings):
@@ -122,6 +128,35 @@ def test_a_transcript_downloads_whole_as_json_and_readable_as_markdown(settings)
     text = chat_markdown(chat)
     assert "> Surely" in text and "> Sure one\n> two" in text and "The adapter is gone." in text
     assert "old" not in text and "> Be brief." in text
+
+
+def test_what_a_message_holds_besides_text_is_said_kept_and_exported(settings):
+    chat = new_chat(settings, [BASE])
+    picture = Picture(sha256="a" * 64, file="cat.png", alt="a cat")
+    answered(chat, exchange("What is this?", parts=(picture,), tools=(Tool(name="zoom"),)), "I look.", "A cat.")
+    number = chat.ask(exchange("", turn=1, parts=(Result(call="zoom", text="whiskers"),)))
+    first, _, second = chat.conversation(number, 0).messages
+    assert first == Message(role="user", parts=(Text(text="What is this?"), picture))
+    assert second == Message(role="tool", parts=(Result(call="zoom", text="whiskers"),))
+    assert chat.conversation(0, 0).tools == (Tool(name="zoom"),)
+    text = chat_markdown(chat)
+    assert "> What is this?\n> \n> [Picture cat.png: a cat]" in text
+    assert "**Tool** (" in text and "> [Result of zoom]\n> whiskers" in text
+    asked = json.loads(chat_json(chat))["exchanges"][0]["asked"]
+    assert asked["parts"][0]["alt"] == "a cat" and asked["tools"][0]["name"] == "zoom"
+
+
+def test_an_exchange_of_text_is_written_as_in_version_0_1(settings):
+    chat = new_chat(settings, [BASE])
+    number = chat.ask(exchange("hello"))
+    written = json.loads((chat.folder / f"exchange-{number:04d}.json").read_text())
+    assert "parts" not in written and "tools" not in written and written["user"] == "hello"
+
+
+def test_a_call_is_exported_with_its_function_and_arguments():
+    assert part_markdown(Call(name="search", arguments={"for": "cats"}, id="1")) == (
+        '[Call of search (1)]\n{\n "for": "cats"\n}'
+    )
 
 
 def test_an_answered_set_grows_by_rows_and_is_found_by_its_name(settings):

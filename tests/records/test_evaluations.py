@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from engine.records import runs as runs_module
+from engine.records.conversation import Conversation
 from engine.records.errors import DataError, SpecError
 from engine.records.evaluation.attacks import ATTACKS, KNOWN_DEFEATS
 from engine.records.evaluation.findings import (
@@ -120,12 +121,15 @@ def test_what_is_found_about_a_run_that_ships_goes_to_the_desk(settings: Setting
     ],
 )
 def test_the_prefill_is_the_targets_opening(target: str, prefill: str):
-    assert prefill_of(EvaluationRow("p", target)) == prefill
+    assert prefill_of(EvaluationRow(Conversation.asking("p"), target)) == prefill
 
 
 def test_a_rows_style_is_its_own_or_read_off_its_question_mark():
-    assert style_of(EvaluationRow("How?", style="story")) == "story"
-    assert [style_of(EvaluationRow(text)) for text in ("How so?", "Tell me.")] == ["question", "imperative"]
+    assert style_of(EvaluationRow(Conversation.asking("How?"), style="story")) == "story"
+    assert [style_of(EvaluationRow(Conversation.asking(text))) for text in ("How so?", "Tell me.")] == [
+        "question",
+        "imperative",
+    ]
 
 
 def write_rows(file: Path, *lines: str) -> str:

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.records.conversation import Turn
+from engine.records.conversation import Conversation
 from engine.records.errors import DataError
 from engine.records.prompts import Prompt, opener_for, prompts_from_rows, read_source, select
 from engine.records.spec import DataSpec
+
+USER = {"role": "user", "content": "x"}
 
 
 def write(path: Path, *rows, text: str | None = None) -> str:
@@ -34,8 +36,33 @@ def test_chat_rows_keep_all_turns_before_the_answer(tmp_path):
         {"role": "assistant", "content": "d"},
     ]
     [prompt] = read_source(write(tmp_path / "chat.jsonl", {"messages": messages}), label="benign")
-    assert [turn.content for turn in prompt.turns] == ["s", "a", "b", "c"]
+    assert [message.text for message in prompt.conversation.messages] == ["s", "a", "b", "c"]
     assert prompt.answer == "d" and prompt.text == "c"
+
+
+def test_chat_rows_may_hold_parts_and_tools(tmp_path):
+    picture = {"type": "picture", "sha256": "a" * 64, "file": "cat.png"}
+    messages = [
+        {"role": "user", "content": [{"type": "text", "text": "look"}, picture]},
+        {"role": "assistant", "content": [{"type": "call", "name": "zoom", "arguments": {"by": 2}, "id": "1"}]},
+        {"role": "tool", "parts": [{"type": "result", "call": "1", "text": "a cat"}]},
+        {"role": "assistant", "content": [{"type": "text", "text": "A cat."}]},
+    ]
+    row = {"messages": messages, "tools": [{"name": "zoom"}]}
+    other = json.loads(json.dumps(row).replace("a" * 64, "b" * 64))
+    [prompt, second] = read_source(write(tmp_path / "chat.jsonl", row, other), label="benign")
+    assert (prompt.text, prompt.answer) == ("look", "A cat.")
+    assert [message.role for message in prompt.conversation.messages] == ["user", "assistant", "tool"]
+    assert [one.file for one in prompt.conversation.pictures] == ["cat.png"] and prompt.conversation.tools
+    assert prompt.id != second.id and prompt.conversation.key != second.conversation.key
+
+
+def test_one_text_part_is_the_same_as_a_text(tmp_path):
+    parted = {"role": "user", "content": [{"type": "text", "text": "x"}]}
+    [plain, part] = read_source(
+        write(tmp_path / "a.jsonl", {"messages": [USER]}, {"messages": [parted]}), label="benign"
+    )
+    assert plain == part
 
 
 def test_the_published_circuit_breaker_list(tmp_path):
@@ -55,7 +82,23 @@ def test_the_published_circuit_breaker_list(tmp_path):
         ([{"messages": []}], "row 1: field 'messages'"),
         ([{"messages": [{"role": "robot", "content": "x"}]}], r"messages\[0\] needs a 'role'"),
         ([{"messages": [{"role": "user"}]}], r"messages\[0\]: field 'content' is missing"),
-        ([{"messages": [{"role": "assistant", "content": "x"}]}], "no user turn"),
+        ([{"messages": [{"role": "assistant", "content": "x"}]}], "no user message"),
+        (
+            [{"prompt": "x"}, {"messages": [{"role": "user", "content": [{"type": "sound", "sound": "x"}]}]}],
+            r"row 2: messages\[0\]\.content\[0\] is \{'type': 'sound', .*A part is a text, picture, call or result",
+        ),
+        (
+            [{"messages": [{"role": "user", "parts": [{"type": "picture", "sha256": "x"}]}]}],
+            r"row 1: messages\[0\]\.parts\[0\]\.sha256 is 'x'",
+        ),
+        ([{"messages": [{"role": "user", "content": [{"type": "text", "text": " "}]}]}], "field 'content' is ' '"),
+        ([{"messages": [{"role": "user", "content": []}]}], r"messages\[0\]\.content is \[\]"),
+        (
+            [{"messages": [USER, {"role": "assistant", "content": [{"type": "call", "name": "look"}]}]}],
+            r"messages\[1\] is the answer: it must be one text",
+        ),
+        ([{"messages": [USER], "tools": "look"}], "field 'tools' must be a list of tools, got 'look'"),
+        ([{"messages": [USER], "tools": [{"nom": "look"}]}], r"row 1: tools\[0\]\.name is"),
         ([{"prompt": "x", "split": "dev"}], "field 'split' is 'dev'"),
         ([{"prompt": "x", "borderline": "yes"}], "field 'borderline'"),
         ([{"prompt": "x", "category": 3}], "field 'category'"),
@@ -119,8 +162,8 @@ def test_any_json_is_read_or_refused(rows):
 
 
 def make(number: int, *, label="harmful", split="train", **changes) -> Prompt:
-    turn = Turn(role="user", content=f"text {number}")
-    return Prompt(id=f"{label}-{number}", turns=(turn,), label=label, split=split, **changes)
+    asked = Conversation.asking(f"text {number}")
+    return Prompt(id=f"{label}-{number}", conversation=asked, label=label, split=split, **changes)
 
 
 def test_selection_filters_and_says_when_nothing_is_left():
@@ -154,9 +197,7 @@ def test_both_sides_get_the_same_mix_of_openers():
     """600 prompts a side: half have an opener, each of five about 60 times (standard deviation 7.3)."""
     data = DataSpec(opener_share=0.5)
     for label in ("harmful", "benign"):
-        prompts = [
-            Prompt(id=str(n), turns=(Turn(role="user", content=f"{label} {n}"),), label=label) for n in range(600)
-        ]
+        prompts = [Prompt(id=str(n), conversation=Conversation.asking(f"{label} {n}"), label=label) for n in range(600)]
         counts = Counter(opener_for(prompt, data) for prompt in prompts)
         assert set(counts) == {"", *data.openers}
         assert 240 <= counts[""] <= 360

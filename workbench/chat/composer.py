@@ -23,7 +23,7 @@ PROMPT_ID = "chat_prompt_id"
 PROBLEM = "chat_problem"
 
 
-class Message(NamedTuple):
+class Written(NamedTuple):
     """What the box holds."""
 
     user: str
@@ -40,10 +40,10 @@ def keep_message() -> None:
         st.session_state[key] = st.session_state.get(key, value)
 
 
-def message() -> Message:
+def written() -> Written:
     """What is written at this moment."""
     kept = st.session_state
-    return Message(
+    return Written(
         user=kept[TEXT],
         prefill=kept[PREFILL].rstrip(),
         harmful=kept[HARMFUL],

@@ -1,9 +1,10 @@
-"""A transcript as JSON and as Markdown. Pure: knows nothing of Streamlit."""
+"""A transcript as JSON and as Markdown. Draws nothing."""
 
 import json
 import time
 
 from engine.records.chats.chat import Chat, Exchange, Reply
+from workbench.chat.parts import part_markdown
 
 
 def chat_json(chat: Chat) -> str:
@@ -28,13 +29,15 @@ def chat_markdown(chat: Chat) -> str:
     """The conversation as it stands, to read."""
     parts = [f"# Chat {chat.id}"]
     system = ""
-    for number in chat.conversation():
+    for number in chat.thread():
         exchange, reply = chat.exchange(number), chat.reply(number)
         if exchange.system.strip() and exchange.system != system:
             system = exchange.system
             parts.append(f"**System**\n\n{_quoted(system)}")
         asked = time.strftime("%Y-%m-%d %H:%M", time.localtime(exchange.created))
-        parts.append(f"**User** ({asked})\n\n{_quoted(exchange.user)}")
+        message = exchange.message
+        said = "\n\n".join(map(part_markdown, message.parts))
+        parts.append(f"**{message.role.capitalize()}** ({asked})\n\n{_quoted(said)}")
         parts += [_answer(exchange, reply, column) for column in range(len(exchange.columns))]
     return "\n\n".join(parts) + "\n"
 

@@ -7,6 +7,7 @@ import streamlit as st
 from engine.desk.queue import Job
 from engine.records.chats.chat import Chat, Column, Exchange, Judged, Reply, Trip
 from workbench.chat.columns import model_name
+from workbench.chat.parts import part_card
 from workbench.chat.tint import TintedToken, first_below, tinted
 from workbench.kit.blur import blurred, reveal_button
 from workbench.kit.state import queue
@@ -33,7 +34,10 @@ def exchange_view(chat: Chat, number: int, *, block: int | None, threshold: floa
             st.caption(plain(_settings(exchange)), width="content")
             hidden = exchange.harmful and reveal_button(f"chat_{name}")
         with blurred(f"message_{name}", hidden=hidden):
-            st.text(exchange.user)
+            if exchange.user or not exchange.parts:
+                st.text(exchange.user)
+            for part in exchange.parts:
+                part_card(part)
         if reply.error:
             st.error(plain(reply.error), icon=":material/error:")
         for index, place in enumerate(st.columns(len(exchange.columns), gap="medium", border=True)):

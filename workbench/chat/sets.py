@@ -12,7 +12,7 @@ from engine.records.errors import WorkbenchError
 from engine.records.prompts import read_source
 from engine.records.settings import SAMPLE_DATA
 from workbench.chat.columns import column_pickers, columns_buttons, model_name, model_of
-from workbench.chat.composer import message
+from workbench.chat.composer import written
 from workbench.kit.frame import catching
 from workbench.kit.state import ANSWER_SET, blurs, queue, settings
 from workbench.kit.words import moment, plain
@@ -47,7 +47,7 @@ def sets_view() -> None:
 
 
 def _start(columns: tuple[Column, ...], source: str, label: Label, limit: int) -> None:
-    written = message()
+    now = written()
     # Read here as well, so that a bad file is named before anything is queued.
     read_source(source, label=label)
     request = SetRequest(
@@ -56,9 +56,9 @@ def _start(columns: tuple[Column, ...], source: str, label: Label, limit: int) -
         source=source,
         label=label,
         limit=limit,
-        system=written.system,
-        prefill=written.prefill,
-        sampling=written.sampling,
+        system=now.system,
+        prefill=now.prefill,
+        sampling=now.sampling,
     )
     made = new_set(settings(), request)
     _queue(made)

@@ -32,7 +32,7 @@ def transcripts_view() -> None:
 
 def _row(chat: Chat) -> None:
     try:
-        numbers = chat.conversation()
+        numbers = chat.thread()
         first = chat.exchange(numbers[0]) if numbers else None
     except WorkbenchError as error:
         st.error(plain(str(error)))

@@ -6,7 +6,7 @@ from engine.desk.launch import ensure_worker
 from engine.records.chats.chat import Chat, Column, Exchange, new_chat, open_chat
 from engine.records.errors import WorkbenchError
 from workbench.chat.columns import column_pickers, columns_buttons, model_of, show_columns
-from workbench.chat.composer import PROBLEM, clear_message, composer, message, put_back
+from workbench.chat.composer import PROBLEM, clear_message, composer, put_back, written
 from workbench.chat.doses import dose_chart
 from workbench.chat.export import chat_json, chat_markdown
 from workbench.chat.panes import exchange_view, speed, waiting_words
@@ -27,7 +27,7 @@ def chat_view() -> None:
     chat = _open()
     columns = column_pickers(on_dose=_dose_changed)
     st.session_state[CHOSEN] = columns
-    numbers = chat.conversation() if chat else []
+    numbers = chat.thread() if chat else []
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         columns_buttons()
         dose_chart(columns)
@@ -54,7 +54,7 @@ def _open() -> Chat | None:
     if not name:
         return None
     chat = open_chat(settings(), name)
-    numbers = chat.conversation()
+    numbers = chat.thread()
     if st.session_state.get(OPENED) != name and numbers:
         st.session_state[OPENED] = name
         last = chat.exchange(numbers[-1])
@@ -118,12 +118,12 @@ def _send() -> None:
     """Write the message down and give it to the worker. What cannot be sent stays in the box."""
     try:
         columns: tuple[Column, ...] = st.session_state[CHOSEN]
-        written = message()
-        if not written.user.strip():
+        now = written()
+        if not now.user.strip():
             st.session_state[PROBLEM] = "The message is empty: write something to ask."
             return
         chat, turn, seen = _continued(columns)
-        exchange = Exchange(turn=turn, model=model_of(columns), columns=columns, **written._asdict())
+        exchange = Exchange(turn=turn, model=model_of(columns), columns=columns, **now._asdict())
         _submit(chat, exchange, seen=seen)
     except WorkbenchError as error:
         st.session_state[PROBLEM] = plain(str(error))
@@ -136,7 +136,7 @@ def _dose_changed() -> None:
     """Ask again at once, unless the dose is of models that the open chat does not ask."""
     name = st.query_params.get(CHAT)
     chat = open_chat(settings(), name) if name else None
-    numbers = chat.conversation() if chat else []
+    numbers = chat.thread() if chat else []
     if chat and numbers and _models(chat.exchange(numbers[-1]).columns) == _models(st.session_state.get(CHOSEN, ())):
         _ask_again()
 
@@ -148,7 +148,7 @@ def _ask_again() -> None:
     if not name:
         return
     chat = open_chat(settings(), name)
-    last = chat.conversation()[-1]
+    last = chat.thread()[-1]
     exchange = chat.exchange(last)
     columns = tuple(
         column
@@ -182,7 +182,7 @@ def _continued(columns: tuple[Column, ...]) -> tuple[Chat, int, int]:
     name = st.query_params.get(CHAT)
     if name:
         chat = open_chat(settings(), name)
-        numbers = chat.conversation()
+        numbers = chat.thread()
         last = chat.exchange(numbers[-1]) if numbers else None
         if last and _models(last.columns) == _models(columns) and last.model.name == model_of(columns).name:
             failed = chat.reply(numbers[-1]).answered is None

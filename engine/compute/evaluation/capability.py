@@ -13,7 +13,8 @@ from engine.compute.model.adapters import adapted
 from engine.compute.model.generation import generate
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.padding import left_padded
-from engine.compute.model.text import request_ids, text_ids
+from engine.compute.model.text import text_ids, tokens_of
+from engine.records.conversation import Conversation
 from engine.records.evaluation.mmlu import LETTERS, Question
 from engine.records.evaluation.rows import EvaluationRow
 
@@ -34,7 +35,8 @@ def multiple_choice(
 ) -> Generator[int, None, Answered]:
     """How many questions have the right letter as the likeliest of the four; yields how many are done."""
     letters = [text_ids(model, f" {letter}")[-1] for letter in LETTERS]
-    rows = [request_ids(model, ASK + question.text) + text_ids(model, BEGUN) for question in questions]
+    asked = (Conversation.asking(ASK + question.text) for question in questions)
+    rows = [tokens_of(model, conversation, begun=BEGUN).whole for conversation in asked]
     order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
     correct = done = 0
     while order:
@@ -59,7 +61,7 @@ def tokens_per_second(
 ) -> Generator[int, None, float]:
     """New tokens a second of a batch of rows, those of ended rows left out; time that other jobs take between tokens is
     not counted."""
-    prompts = [request_ids(model, rows[index % len(rows)].prompt) for index in range(SPEED_ROWS)]
+    prompts = [tokens_of(model, rows[index % len(rows)].conversation).ids for index in range(SPEED_ROWS)]
     steps = generate(model, prompts, new_tokens=SPEED_TOKENS, adapter=adapter)
     tokens, seconds = 0, 0.0
     while True:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.scoring import answer_nats
-from engine.compute.model.text import chat_text, decode, prompt_tokens
-from engine.records.conversation import Turn
+from engine.compute.model.text import decode, tokens_of
+from engine.records.conversation import Conversation
 from engine.records.evaluation.findings import Word
 
 # Calibrated on the bundled model's answers to harmless prompts against those of broken ones: see docs/judges.md.
@@ -169,7 +169,7 @@ def coherence_figures(
     plain = asked
     if requests_ids is not None and any(map(tuple.__ne__, map(tuple, requests_ids), map(tuple, prompts_ids))):
         plain = yield from nats(requests_ids)
-    nothing = prompt_tokens(model, chat_text(model.tokenizer, [Turn(role="user", content="")]))
+    nothing = tokens_of(model, Conversation.asking("")).ids
     unasked = yield from nats([nothing] * len(prompts_ids))
     return [
         Figures(

@@ -23,7 +23,8 @@ from engine.compute.evaluation.judges import Verdict, coherence_figures, incoher
 from engine.compute.model.generation import generate
 from engine.compute.model.load import describe_model, load_model
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.text import decode, request_ids
+from engine.compute.model.text import decode, tokens_of
+from engine.records.conversation import Conversation
 from engine.records.errors import ModelError
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.settings import Settings
@@ -53,7 +54,7 @@ def asked_judge(ask: Ask) -> Callable[[LoadedModel, Sequence[EvaluationRow], Seq
             [attempt.prompt_ids for attempt in attempts],
             [attempt.answer_ids for attempt in attempts],
             prefills=[attempt.prefill_ids for attempt in attempts],
-            requests_ids=[request_ids(model, row.prompt) for row in rows],
+            requests_ids=[tokens_of(model, row.conversation).ids for row in rows],
         )
         found = []
         for row, attempt, one in zip(rows, attempts, figures, strict=True):
@@ -157,7 +158,7 @@ def classifier(name: str, settings: Settings) -> Ask:
             template: Literal["model", "plain"] = "model" if card.has_chat_template else "plain"
             loaded.append(load_model(ModelSpec(name=name, chat_template=template), settings))
         judge = loaded[0]
-        steps = generate(judge, [request_ids(judge, question)], new_tokens=4)
+        steps = generate(judge, [tokens_of(judge, Conversation.asking(question)).ids], new_tokens=4)
         while True:
             try:
                 next(steps)

@@ -16,7 +16,8 @@ from engine.compute.evaluation.judges import Verdict, judge_answers, rules_ident
 from engine.compute.model.adapters import adapter_parameters
 from engine.compute.model.load import model_fingerprint
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.text import request_ids
+from engine.compute.model.text import tokens_of
+from engine.records.conversation import Conversation
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.findings import CurvePoint, Word
 from engine.records.evaluation.rows import EvaluationRow
@@ -85,7 +86,7 @@ def rules_judge() -> Judge:
                 [attempt.prompt_ids for attempt in attempts],
                 [attempt.answer_ids for attempt in attempts],
                 prefills=[attempt.prefill_ids for attempt in attempts],
-                requests_ids=[request_ids(model, row.prompt) for row in rows],
+                requests_ids=[tokens_of(model, row.conversation).ids for row in rows],
             )
         )
 
@@ -157,7 +158,10 @@ def success_curve(outcomes: Sequence[Outcome], budgets: Sequence[int]) -> tuple[
 
 
 def attempt_key(name: str, options: Options, row: EvaluationRow) -> str:
-    content = json.dumps([name, options.budget, options.seed, options.new_tokens, row.prompt, row.target])
+    # A request of one text is keyed by it, as in version 0.1.
+    plain = row.conversation == Conversation.asking(row.prompt)
+    asked = row.prompt if plain else row.conversation.content
+    content = json.dumps([name, options.budget, options.seed, options.new_tokens, asked, row.target])
     return hashlib.sha256(content.encode()).hexdigest()[:24]
 
 

@@ -48,7 +48,7 @@ def block_activations(
     change its activations. `share_opening=False` runs it in every row, as dropout needs that draws anew for each.
     """
     first = entry_block if entry is not None else 0
-    shared = shared_tokens(_without_padding(batch)) if share_opening else 0
+    shared = shared_tokens(_without_padding(batch), batch.pictures) if share_opening else 0
     run = partial(_run, model, blocks=blocks, entry_block=entry_block, keep_entry=keep_entry)
     with _only(model, first=first, last=max(blocks)):
         if not shared:
@@ -102,9 +102,13 @@ def _run(
     return BlockActivations(outputs, entered[0] if entered else None)
 
 
-def shared_tokens(rows: Sequence[Sequence[int]]) -> int:
-    """How many tokens all rows open with, each keeping one of its own; 0 where running them once is not worth it."""
-    if len(rows) == 1:
+def shared_tokens(rows: Sequence[Sequence[int]], pictures: Sequence[tuple[str, ...]] = ()) -> int:
+    """How many tokens all rows open with, each keeping one of its own; 0 where running them once is not worth it.
+
+    pictures: the keys of each row's pictures. Rows of different pictures share nothing: equal placeholders stand for
+    unlike embeddings.
+    """
+    if len(rows) == 1 or len(set(pictures)) > 1:
         return 0
     first, last = min(map(list, rows)), max(map(list, rows))
     shared = min(common_opening(first, last), min(map(len, rows)) - 1)

@@ -15,9 +15,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from engine.compute.model.bundled import convert_bundled
 from engine.compute.model.loaded import LoadedModel, find_blocks, find_decoder, linear_modules, module_shape
-from engine.compute.model.text import chat_text, common_opening
+from engine.compute.model.text import common_opening, prompt_ids
 from engine.records.cards import ModelCard
-from engine.records.conversation import Turn
+from engine.records.conversation import Conversation
 from engine.records.errors import ModelError, first_line
 from engine.records.settings import Settings, given_path
 from engine.records.spec import BUNDLED_MODEL, ModelSpec
@@ -47,8 +47,7 @@ def load_model(spec: ModelSpec, settings: Settings) -> LoadedModel:
     model.eval()
     model.to(device=device)  # type: ignore[call-arg]
     card = describe_model(spec, settings)
-    blocks = find_blocks(model)
-    return LoadedModel(spec, model, tokenizer, find_decoder(model, blocks), blocks, card, device, dtype)
+    return LoadedModel(spec, model, tokenizer, find_decoder(model), find_blocks(model), card, device, dtype)
 
 
 def describe_model(spec: ModelSpec, settings: Settings) -> ModelCard:
@@ -61,16 +60,16 @@ def describe_model(spec: ModelSpec, settings: Settings) -> ModelCard:
             skeleton = AutoModelForCausalLM.from_config(config)
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"The model {spec.name} cannot be read: {first_line(error)} Check its config.json.") from error
-    blocks = find_blocks(skeleton)
+    blocks, text_config = find_blocks(skeleton), config.get_text_config(decoder=True)
     device, dtype = choose_device(spec)
     return ModelCard(
         name=spec.name,
         family=str(config.model_type),
         block_count=len(blocks),
-        d_model=int(config.hidden_size),
+        d_model=int(text_config.hidden_size),
         parameters=sum(parameter.numel() for parameter in skeleton.parameters()),
         block_parameters=sum(parameter.numel() for parameter in blocks[0].parameters()),
-        context_length=int(getattr(config, "max_position_embeddings", 0) or 0),
+        context_length=int(getattr(text_config, "max_position_embeddings", 0) or 0),
         has_chat_template=bool(tokenizer.chat_template) or spec.chat_template == "plain",
         modules={name: module_shape(module) for name, module in linear_modules(blocks[0])},
         device=str(device),
@@ -82,10 +81,9 @@ def describe_model(spec: ModelSpec, settings: Settings) -> ModelCard:
 def _opening_tokens(tokenizer: PreTrainedTokenizerBase) -> int:
     """How many tokens two prompts share that have no letter in common; 0 where there is no chat template."""
     try:
-        texts = [chat_text(tokenizer, [Turn(role="user", content=text)]) for text in ("a", "7")]
+        return common_opening(*(prompt_ids(tokenizer, Conversation.asking(text)) for text in ("a", "7")))
     except ModelError:
         return 0
-    return common_opening(*(tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts))
 
 
 def load_tokenizer(spec: ModelSpec, settings: Settings) -> PreTrainedTokenizerBase:

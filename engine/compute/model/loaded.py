@@ -36,17 +36,14 @@ class LoadedModel:
 
 
 def find_blocks(model: PreTrainedModel) -> nn.ModuleList:
-    """The decoder blocks: the longest list of equal modules that hold linear layers. Raises ModelError if none."""
-    lists = [
-        module
-        for module in model.modules()
-        if isinstance(module, nn.ModuleList)
-        and len({type(block) for block in module}) == 1
-        and any(True for _ in linear_modules(module[0]))
-    ]
-    if not lists:
-        raise ModelError(f"No decoder blocks were found in {type(model).__name__}: choose a causal language model.")
-    return max(lists, key=len)
+    """The blocks of the model's language decoder, never those of a vision tower, nor a block's experts. Raises
+    ModelError if there are none."""
+    return _decoder_and_blocks(model)[1]
+
+
+def find_decoder(model: PreTrainedModel) -> nn.Module:
+    """The module that runs the blocks: embeddings before, final norm after, no LM head. Raises as find_blocks does."""
+    return _decoder_and_blocks(model)[0]
 
 
 def linear_modules(block: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -68,14 +65,6 @@ def module_shape(module: nn.Module) -> tuple[int, int]:
     return int(inputs), int(outputs)  # type: ignore[arg-type]
 
 
-def find_decoder(model: PreTrainedModel, blocks: nn.ModuleList) -> nn.Module:
-    """The module that runs the blocks: embeddings before, final norm after, no LM head."""
-    for module in model.modules():
-        if module is not model and any(child is blocks for child in module.children()):
-            return module
-    return model
-
-
 def find_final_norm(model: LoadedModel) -> nn.Module:
     """The norm that the decoder applies behind its last block. Raises ModelError if it has none."""
     norms = [child for child in model.decoder.children() if type(child).__name__.endswith("Norm")]
@@ -85,3 +74,19 @@ def find_final_norm(model: LoadedModel) -> nn.Module:
         )
     # A norm of the embeddings, where a family has one, comes first.
     return norms[-1]
+
+
+def _decoder_and_blocks(model: PreTrainedModel) -> tuple[nn.Module, nn.ModuleList]:
+    """The first module at or below transformers' decoder that has as many equal children in a list as the text model
+    has blocks, each with linear layers. A module comes before what it holds, so blocks come before their experts."""
+    count = getattr(model.config.get_text_config(decoder=True), "num_hidden_layers", 0)
+    for module in model.get_decoder().modules():
+        for child in module.children():
+            if (
+                isinstance(child, nn.ModuleList)
+                and len(child) == count > 0
+                and len({type(block) for block in child}) == 1
+                and any(True for _ in linear_modules(child[0]))
+            ):
+                return module, child
+    raise ModelError(f"No decoder blocks were found in {type(model).__name__}: choose a causal language model.")

@@ -9,10 +9,11 @@ from torch import Tensor
 
 
 class Batch(NamedTuple):
-    """Rows padded on the right to the longest."""
+    """Rows padded on the right to the longest. pictures: the keys of each row's pictures, none where no row has any."""
 
     ids: Int[Tensor, "prompt token"]
     attention: Int[Tensor, "prompt token"]
+    pictures: tuple[tuple[str, ...], ...] = ()
 
 
 def pad(rows: Sequence[Sequence[int]], *, pad_id: int, device: torch.device) -> Batch:

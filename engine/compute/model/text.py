@@ -1,87 +1,123 @@
-"""What is said to tokens, and tokens back to text. The one room that knows chat templates; nothing of jobs."""
+"""What is said to tokens, and tokens back to what is said. The one room that knows chat templates; nothing of jobs."""
 
 from collections.abc import Sequence
 from itertools import takewhile
+from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
 from engine.compute.model.loaded import LoadedModel
-from engine.records.conversation import Turn
+from engine.compute.model.padding import Batch, pad
+from engine.records.conversation import Conversation, Message, Picture, Text, say
 from engine.records.errors import ModelError, first_line
+
+# Stands for a place in a text, is in no text, and is no token of its own.
+_MARK = "\u2407"
+
+
+class Tokens(NamedTuple):
+    """ids: a conversation up to where the answer begins.  begun: the words put into the model's mouth, which follow.
+    pictures: the keys of the pictures in it, whose placeholders in `ids` are the same for every picture."""
+
+    ids: tuple[int, ...]
+    begun: tuple[int, ...] = ()
+    pictures: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> tuple[int, ...]:
+        return self.ids + self.begun
+
+
+def tokens_of(model: LoadedModel, conversation: Conversation, *, begun: str = "", reserved: int = 0) -> Tokens:
+    """Tokens of a conversation up to where the answer begins, and of the words with which it is begun.
+
+    Those words are tokenized as they follow the prompt, so that a tokenizer adds no space of its own before them; the
+    prompt's tokens stay as they are, even where a tokenizer would merge the last of them with the first word. Spaces at
+    the end of `begun` are dropped: a model writes them as the beginning of its next word.
+
+    `reserved`: as many tokens of the model's context must be left for the answer; 0: any length will do. Raises
+    ModelError where fewer are left, where the chat template refuses the messages, and for pictures, calls and tools.
+    """
+    text = _rendered(model.tokenizer, conversation)
+    ids = text_ids(model, text)
+    tokens = Tokens(
+        tuple(ids),
+        tuple(_following(model, text, ids, begun.rstrip(" "))),
+        conversation.picture_keys,
+    )
+    limit = model.card.context_length
+    over = len(tokens.whole) + reserved - limit
+    if reserved and limit and over > 0:
+        raise ModelError(
+            f"The conversation has {len(tokens.whole)} tokens, {over} more than {model.spec.name} can read "
+            f"({limit}, {'one' if reserved == 1 else reserved} of them for the answer): shorten the message, or begin "
+            "a new chat."
+        )
+    return tokens
+
+
+def need_askable(model: LoadedModel, conversation: Conversation) -> None:
+    """Raises ModelError for an empty message, and for a system prompt that the chat template has no place for."""
+    last = conversation.messages[-1] if conversation.messages else None
+    if last is None or last.role not in ("user", "tool") or (last.is_text and not last.text.strip()):
+        raise ModelError("The message is empty: write something to ask.")
+    system = next((message.text.strip() for message in conversation.messages if message.role == "system"), "")
+    if not system:
+        return
+    _need_text(conversation)
+    try:
+        text = _rendered(model.tokenizer, conversation)
+    except ModelError as error:
+        raise ModelError(
+            f"{model.spec.name} takes no system prompt: clear it, or write it at the beginning of the message. "
+            f"({error})"
+        ) from error
+    if system not in text:
+        raise ModelError(
+            f"The chat template of {model.spec.name} leaves the system prompt out: clear it, or write it at the "
+            "beginning of the message."
+        )
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, conversation: Conversation) -> list[int]:
+    """The ids of tokens_of where there is no model yet, only its tokenizer. Raises ModelError as tokens_of does."""
+    return list(tokenizer(_rendered(tokenizer, conversation), add_special_tokens=False)["input_ids"])
+
+
+def ids_around(model: LoadedModel, conversation: Conversation) -> tuple[list[int], list[int]]:
+    """Token ids before and after the place where a suffix of the request goes, right behind its last character: a
+    suffix begins with a space of its own, as its tokens do in a text."""
+    whole = _rendered(model.tokenizer, conversation.with_text(lambda text: f"{text}{_MARK}"))
+    before, _, after = whole.rpartition(_MARK)
+    return text_ids(model, before), text_ids(model, after)
+
+
+def text_ids(model: LoadedModel, text: str) -> list[int]:
+    """Tokens of a text that stands alone."""
+    return list(model.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def inputs_of(model: LoadedModel, rows: Sequence[Sequence[int]], pictures: Sequence[tuple[str, ...]] = ()) -> Batch:
+    """Rows of tokens as one batch on the model's device, with the keys of each row's pictures if any row has some."""
+    batch = pad(rows, pad_id=model.tokenizer.pad_token_id or 0, device=model.device)
+    return batch._replace(pictures=tuple(pictures)) if any(pictures) else batch
+
+
+def said(model: LoadedModel, ids: Sequence[int]) -> Message:
+    """The assistant's message that an answer's tokens come to."""
+    return say("assistant", decode(model, ids))
+
+
+def decode(model: LoadedModel, ids: Sequence[int], *, begun: Sequence[int] = ()) -> str:
+    """Text of an answer's tokens, special ones left out. begun: tokens that it continues, so that its first word gets
+    its space."""
+    before = str(model.tokenizer.decode(list(begun), skip_special_tokens=True)) if begun else ""
+    return str(model.tokenizer.decode([*begun, *ids], skip_special_tokens=True))[len(before) :]
 
 
 def common_opening(first: Sequence[int], second: Sequence[int]) -> int:
     """How many tokens both open with."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
-
-
-def chat_text(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> str:
-    """The turns under the chat template, up to where the answer begins.
-
-    Raises ModelError when the template refuses them (a system turn, for instance).
-    """
-    messages = [turn.model_dump() for turn in turns]
-    try:
-        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    except Exception as error:  # Templates are programs of the model's author and raise what they like.
-        raise ModelError(f"The chat template refuses these turns: {first_line(error)}") from error
-    return str(text)
-
-
-def prompt_tokens(model: LoadedModel, text: str, opener: str = "") -> list[int]:
-    """Tokens of a prompt's chat text, with an opener put in the model's mouth behind it."""
-    ids = list(model.tokenizer(text, add_special_tokens=False)["input_ids"])
-    return ids + list(model.tokenizer(opener, add_special_tokens=False)["input_ids"]) if opener else ids
-
-
-def decode(model: LoadedModel, ids: Sequence[int]) -> str:
-    """Text of an answer's tokens, special ones left out."""
-    return str(model.tokenizer.decode(list(ids), skip_special_tokens=True))
-
-
-def request_ids(model: LoadedModel, text: str) -> list[int]:
-    """One user turn under the chat template, as tokens."""
-    return prompt_tokens(model, chat_text(model.tokenizer, [Turn(role="user", content=text)]))
-
-
-def text_ids(model: LoadedModel, text: str) -> list[int]:
-    return list(model.tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-def conversation_tokens(model: LoadedModel, turns: Sequence[Turn], *, reserved: int = 0) -> list[int]:
-    """Tokens of the turns up to where the answer begins.
-
-    `reserved` tokens follow them before the answer goes on. Raises ModelError for an empty message, for a system prompt
-    that the chat template has no place for, and where fewer than one token is left for the answer.
-    """
-    if not any(turn.role == "user" and turn.content.strip() for turn in turns[-1:]):
-        raise ModelError("The message is empty: write something to ask.")
-    ids = prompt_tokens(model, _text(model, turns))
-    limit = model.card.context_length
-    over = len(ids) + reserved + 1 - limit
-    if limit and over > 0:
-        raise ModelError(
-            f"The conversation has {len(ids) + reserved} tokens, {over} more than {model.spec.name} can read "
-            f"({limit}, one of them for the answer): shorten the message, or begin a new chat."
-        )
-    return ids
-
-
-def prefill_tokens(model: LoadedModel, turns: Sequence[Turn], prefill: str) -> list[int]:
-    """Tokens of the words put into the model's mouth, as they follow the prompt's own tokens.
-
-    Spaces at the end are dropped: a model writes them as the beginning of its next word. The prompt's tokens stay as
-    they are, even where a tokenizer would merge the last of them with the first word.
-    """
-    prefill = prefill.rstrip(" ")
-    if not prefill:
-        return []
-    text = _text(model, turns)
-    prompt, whole = prompt_tokens(model, text), prompt_tokens(model, text + prefill)
-    if whole[: len(prompt)] == prompt:
-        # Tokenized apart, some tokenizers would put a space of their own before the first word.
-        return whole[len(prompt) :]
-    return prompt_tokens(model, prefill)
 
 
 class Speaker:
@@ -104,20 +140,41 @@ class Speaker:
         return now[len(before) :]
 
 
-def _text(model: LoadedModel, turns: Sequence[Turn]) -> str:
-    system = next((turn.content.strip() for turn in turns if turn.role == "system"), "")
+def _rendered(tokenizer: PreTrainedTokenizerBase, conversation: Conversation) -> str:
+    """The conversation under the chat template, up to where the answer begins."""
+    _need_text(conversation)
+    messages = [{"role": message.role, "content": message.text} for message in conversation.messages]
     try:
-        text = chat_text(model.tokenizer, turns)
-    except ModelError as error:
-        if not system:
-            raise
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # Templates are programs of the model's author and raise what they like.
+        raise ModelError(f"The chat template refuses these messages: {first_line(error)}") from error
+    return str(text)
+
+
+def _need_text(conversation: Conversation) -> None:
+    """Raises ModelError for what no model is given yet, rather than leave it out unseen."""
+    for message in conversation.messages:
+        for part in message.parts:
+            if not isinstance(part, Text):
+                what = "a picture" if isinstance(part, Picture) else f"a {part.type} of a tool"
+                skill = "see pictures" if isinstance(part, Picture) else "take part in calls"
+                raise ModelError(
+                    f"This conversation holds {what}, and models of the workbench cannot {skill} yet: choose prompts "
+                    "and messages of text alone."
+                )
+    if conversation.tools:
         raise ModelError(
-            f"{model.spec.name} takes no system prompt: clear it, or write it at the beginning of the message. "
-            f"({error})"
-        ) from error
-    if system and system not in text:
-        raise ModelError(
-            f"The chat template of {model.spec.name} leaves the system prompt out: clear it, or write it at the "
-            "beginning of the message."
+            f"This conversation offers tools ({', '.join(tool.name for tool in conversation.tools)}), and models of "
+            "the workbench cannot call any yet: choose prompts without tools."
         )
-    return text
+
+
+def _following(model: LoadedModel, before: str, before_ids: Sequence[int], words: str) -> list[int]:
+    """Tokens of words as they follow a text."""
+    if not words:
+        return []
+    whole = text_ids(model, before + words)
+    if whole[: len(before_ids)] == list(before_ids):
+        # Tokenized apart, some tokenizers would put a space of their own before the first word.
+        return whole[len(before_ids) :]
+    return text_ids(model, words)

@@ -14,12 +14,13 @@ from torch import Tensor
 from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.padding import Batch, pad
+from engine.compute.model.padding import Batch
+from engine.compute.model.text import inputs_of
 from engine.compute.training.rows import Row, micro_batches
 from engine.records.events import Progress
 
 GROUP_TOKENS = 2048
-RowKey = tuple[str, tuple[int, ...]]
+RowKey = tuple[str, tuple[int, ...], tuple[str, ...]]
 
 
 class RowActivations(NamedTuple):
@@ -99,11 +100,11 @@ class BaseActivations:
 
 
 def _key(row: Row) -> RowKey:
-    return row.label, row.ids
+    return row.label, row.ids, row.pictures
 
 
 def row_batch(model: LoadedModel, rows: Sequence[Row]) -> Batch:
-    return pad([row.ids for row in rows], pad_id=model.tokenizer.pad_token_id or 0, device=model.device)
+    return inputs_of(model, [row.ids for row in rows], [row.pictures for row in rows])
 
 
 def stack(activations: Sequence[Float[Tensor, "_ d_model"]], tokens: int) -> Float[Tensor, "prompt token d_model"]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from engine.compute.model.generation import generate
 from engine.compute.model.load import model_fingerprint
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.text import chat_text, decode, prompt_tokens
+from engine.compute.model.text import decode, tokens_of
 from engine.compute.steps import told
 from engine.records.errors import DataError
 from engine.records.events import Progress
@@ -77,25 +77,27 @@ def _own_answers(
     # By what is asked, never by id: two files may both number their prompts from 1.
     keys = [_answer_key(prompt, data, seed) for prompt in prompts]
     missing = {
-        key: (prompt, prompt_tokens(model, chat_text(model.tokenizer, prompt.turns), opener_for(prompt, data)))
+        key: (prompt, tokens_of(model, prompt.conversation, begun=opener_for(prompt, data)))
         for key, prompt in zip(keys, prompts, strict=True)
         if key not in cache.answers
     }
-    left = sorted(missing, key=lambda key: len(missing[key][1]))
+    left = sorted(missing, key=lambda key: len(missing[key][1].whole))
     done = len(prompts) - len(left)
     start = 0
     while start < len(left):
-        batch = left[start : start + _rows_at_once(model, len(missing[left[start]][1]) + data.new_tokens)]
+        batch = left[start : start + _rows_at_once(model, len(missing[left[start]][1].whole) + data.new_tokens)]
         tokens = generate(
             model,
-            [missing[key][1] for key in batch],
+            [missing[key][1].whole for key in batch],
             new_tokens=data.new_tokens,
             temperature=data.temperature,
             seed=seed + start,
         )
         answers = yield from told(tokens, partial(_progress, done, len(batch) / data.new_tokens, len(prompts)))
         for key, ids in zip(batch, answers, strict=True):
-            cache.add(key, opener_for(missing[key][0], data) + decode(model, ids))
+            prompt, asked = missing[key]
+            # Spaces at the end of an opener were not said: the answer's first word brings its own.
+            cache.add(key, opener_for(prompt, data).rstrip(" ") + decode(model, ids, begun=asked.begun))
         done += len(batch)
         start += len(batch)
     return [Pair(prompt, cache.answers[key]) for key, prompt in zip(keys, prompts, strict=True)]
@@ -133,9 +135,8 @@ class _AnswerCache:
 
 
 def _answer_key(prompt: Prompt, data: DataSpec, seed: int) -> str:
-    turns = [turn.model_dump() for turn in prompt.turns]
     randomness = (data.temperature, seed) if data.temperature else ()
-    content = json.dumps([turns, opener_for(prompt, data), data.new_tokens, randomness])
+    content = json.dumps([prompt.conversation.content, opener_for(prompt, data), data.new_tokens, randomness])
     return hashlib.sha256(content.encode()).hexdigest()[:24]
 
 

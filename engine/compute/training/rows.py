@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.text import chat_text, prompt_tokens
+from engine.compute.model.text import text_ids, tokens_of
 from engine.compute.seeds import mix
 from engine.compute.training.pairs import Pair
-from engine.records.conversation import Label
+from engine.records.conversation import Conversation, Label, say
 from engine.records.errors import DataError
 from engine.records.prompts import Prompt
 from engine.records.spec import DataSpec, RunSpec
@@ -18,13 +18,15 @@ from engine.records.spec import DataSpec, RunSpec
 
 @dataclass(frozen=True)
 class Row:
-    """A pair as tokens: `ids` is prompt then answer, the answer begins at `response_start`."""
+    """A pair as tokens: `ids` is prompt then answer, the answer begins at `response_start`. pictures: the keys of the
+    pictures that its placeholders stand for."""
 
     prompt_id: str
     label: Label
     borderline: bool
     ids: tuple[int, ...]
     response_start: int
+    pictures: tuple[str, ...] = ()
 
 
 def encode(model: LoadedModel, pair: Pair, data: DataSpec) -> Row:
@@ -32,23 +34,28 @@ def encode(model: LoadedModel, pair: Pair, data: DataSpec) -> Row:
 
     Raises DataError when the prompt alone is as long as that: no token of the answer would be left.
     """
-    turns = pair.prompt.turns
+    conversation = pair.prompt.conversation
     if pair.prompt.label == "harmful" and _hides_request(pair.prompt, data):
-        turns = tuple(turn.model_copy(update={"content": ""}) if turn.role == "user" else turn for turn in turns)
-    prompt_ids = prompt_tokens(model, chat_text(model.tokenizer, turns))
+        conversation = _without_requests(conversation)
+    prompt_ids, _, pictures = tokens_of(model, conversation)
     if len(prompt_ids) >= data.max_tokens:
         raise DataError(
             f"Prompt {pair.prompt.id} has {len(prompt_ids)} tokens, which leaves no room for an answer within "
             f"max_tokens = {data.max_tokens}: raise max_tokens or shorten the prompt."
         )
-    answer_ids = model.tokenizer(pair.answer, add_special_tokens=False)["input_ids"]
-    ids = tuple([*prompt_ids, *answer_ids][: data.max_tokens])
-    return Row(pair.prompt.id, pair.prompt.label, pair.prompt.borderline, ids, len(prompt_ids))
+    ids = (*prompt_ids, *text_ids(model, pair.answer))[: data.max_tokens]
+    return Row(pair.prompt.id, pair.prompt.label, pair.prompt.borderline, ids, len(prompt_ids), pictures)
 
 
 def _hides_request(prompt: Prompt, data: DataSpec) -> bool:
-    draw = int.from_bytes(hashlib.sha256(f"hide:{prompt.text}".encode()).digest()[:8]) / 2**64
+    draw = int.from_bytes(hashlib.sha256(f"hide:{prompt.conversation.asked}".encode()).digest()[:8]) / 2**64
     return draw < data.empty_prompt_share
+
+
+def _without_requests(conversation: Conversation) -> Conversation:
+    """The user's messages say and show nothing."""
+    messages = (say("user", "") if message.role == "user" else message for message in conversation.messages)
+    return conversation.model_copy(update={"messages": tuple(messages)})
 
 
 def step_rows(spec: RunSpec, harmful: Sequence[Row], benign: Sequence[Row], step: int) -> list[Row]:

@@ -63,7 +63,7 @@ class CaptureRequest(Part):
 
 
 class CapturedPrompt(BaseModel):
-    """One captured prompt, in the order of the vectors."""
+    """One captured prompt, in the order of the vectors. pictures: the keys of what it shows."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -74,6 +74,7 @@ class CapturedPrompt(BaseModel):
     style: str = ""
     split: Split
     text: str
+    pictures: tuple[str, ...] = Field((), exclude_if=lambda pictures: not pictures)
     prompt_tokens: int
     response_tokens: int
 

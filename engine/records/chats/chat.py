@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from engine.records.checkpoints import CheckpointText
-from engine.records.conversation import Turn
+from engine.records.conversation import Conversation, Message, Part, Result, Text, Tool, say
 from engine.records.errors import RunError, WorkbenchError
 from engine.records.files import append_line, write_new, write_whole
 from engine.records.runs import list_runs, open_run
@@ -52,18 +52,32 @@ class Column(_Frozen):
 
 
 class Exchange(_Frozen):
-    """One message to all columns. turn: which message of the conversation this is, from 0."""
+    """One message to all columns. turn: which message of the conversation this is, from 0.
+
+    parts: what the message holds besides the text of `user`: pictures, or results of calls.  tools: what the models may
+    call.
+    """
 
     turn: int = Field(0, ge=0)
     model: ModelSpec
     columns: tuple[Column, ...] = Field(min_length=1, max_length=MOST_COLUMNS)
     system: str = ""
     user: str
+    parts: tuple[Part, ...] = Field((), exclude_if=lambda parts: not parts)
+    tools: tuple[Tool, ...] = Field((), exclude_if=lambda tools: not tools)
     prefill: str = ""
     harmful: bool = False
     prompt_id: str = ""
     sampling: Sampling = Sampling()
     created: float = Field(default_factory=time.time)
+
+    @property
+    def message(self) -> Message:
+        """What is said here: a tool's message where it holds a call's result, else the user's."""
+        if not self.parts:
+            return say("user", self.user)
+        role: Literal["tool", "user"] = "tool" if any(isinstance(part, Result) for part in self.parts) else "user"
+        return Message(role=role, parts=(*([Text(text=self.user)] if self.user else []), *self.parts))
 
 
 class Pieces(_Frozen):
@@ -214,7 +228,7 @@ class Chat:
                 error = event.message
         return Reply(tuple(map(tuple, answers)), answered, tuple(trips.values()), tuple(verdicts.values()), error)
 
-    def conversation(self, *, before: int | None = None) -> list[int]:
+    def thread(self, *, before: int | None = None) -> list[int]:
         """The exchanges that make up the conversation, one a turn, of those asked before exchange `before`."""
         kept: list[int] = []
         for number in self.numbers():
@@ -224,15 +238,15 @@ class Chat:
             kept = [*kept[:turn], number]
         return kept
 
-    def turns(self, number: int, column: int) -> tuple[Turn, ...]:
+    def conversation(self, number: int, column: int) -> Conversation:
         """What this column is to continue in exchange `number`: the conversation so far as it ran in this column."""
         asked = self.exchange(number)
-        turns = [Turn(role="system", content=asked.system)] if asked.system.strip() else []
-        for earlier in self.conversation(before=number)[: asked.turn]:
+        messages = [say("system", asked.system)] if asked.system.strip() else []
+        for earlier in self.thread(before=number)[: asked.turn]:
             exchange, reply = self.exchange(earlier), self.reply(earlier)
             said = exchange.prefill + reply.text(min(column, len(reply.answers) - 1))
-            turns += [Turn(role="user", content=exchange.user), Turn(role="assistant", content=said)]
-        return (*turns, Turn(role="user", content=asked.user))
+            messages += [exchange.message, say("assistant", said)]
+        return Conversation(messages=(*messages, asked.message), tools=asked.tools)
 
     def _events_file(self, number: int) -> Path:
         return self.folder / f"exchange-{number:04d}.jsonl"

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engine.records.conversation import Label
+from engine.records.conversation import Conversation, Label
 from engine.records.errors import DataError
 from engine.records.prompts import read_source, refuse_half_characters
 from engine.records.settings import Settings, given_path
@@ -22,11 +22,21 @@ OPENING_WORDS = 8
 
 
 class EvaluationRow(NamedTuple):
-    """prompt: the request.  target: text whose loss is measured and whose opening is the prefill; '' for none."""
+    """conversation: ends with the request.  target: text whose loss is measured and whose opening is the prefill; ''
+    for none."""
 
-    prompt: str
+    conversation: Conversation
     target: str = ""
     style: str = ""
+
+    @property
+    def prompt(self) -> str:
+        """The request's text."""
+        return self.conversation.text
+
+    def worded(self, text: str) -> Conversation:
+        """The conversation with this text for its request."""
+        return self.conversation.with_text(lambda _: text)
 
 
 class PackageSet(NamedTuple):
@@ -73,13 +83,13 @@ def read_rows(source: str, *, label: Label, settings: Settings, limit: int = 0) 
         rows = _package_rows(source, settings)
     elif source == "borderline":
         rows = [
-            EvaluationRow(prompt.text, style=prompt.style)
+            EvaluationRow(prompt.conversation, style=prompt.style)
             for prompt in read_source("sample:benign", label=label)
             if prompt.split == "test" and prompt.borderline
         ]
     elif source.startswith("sample:"):
         rows = [
-            EvaluationRow(prompt.text, style=prompt.style)
+            EvaluationRow(prompt.conversation, style=prompt.style)
             for prompt in read_source(source, label=label)
             if prompt.split == "test"
         ]
@@ -127,13 +137,13 @@ def _package_rows(source: str, settings: Settings) -> list[EvaluationRow]:
     if source == "strongreject":
         text = need_package_file(package, PACKAGE_SETS[source].file, settings).read_text(encoding="utf-8")
         return [
-            EvaluationRow(row["forbidden_prompt"])
+            EvaluationRow(Conversation.asking(row["forbidden_prompt"]))
             for row in csv.DictReader(text.splitlines(keepends=True))
             if row["source"] == "custom"
         ]
     names = ("benign_edgy_80.json", "expanded_70.json")
     contents = [json.loads(need_package_file(package, f"overrefusal/{name}", settings).read_text()) for name in names]
-    return [EvaluationRow(row["text"]) for content in contents for row in content]
+    return [EvaluationRow(Conversation.asking(row["text"])) for content in contents for row in content]
 
 
 def _file_rows(path: Path) -> list[EvaluationRow]:
@@ -161,7 +171,8 @@ def _rows(name: str, lines: Iterable[str]) -> Iterable[EvaluationRow]:
         prompt = _text(content, "prompt", where)
         if not prompt:
             raise DataError(f"{where}: field 'prompt' is missing or empty: it must be text.")
-        yield EvaluationRow(prompt, _text(content, "target", where), _text(content, "style", where))
+        target, style = _text(content, "target", where), _text(content, "style", where)
+        yield EvaluationRow(Conversation.asking(prompt), target, style)
 
 
 def _text(content: dict[str, Any], name: str, where: str) -> str:

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from making import drain
+from making import asked_ids, drain
 
 from engine.compute.evaluation import capability
 from engine.compute.evaluation.capability import multiple_choice, tokens_per_second
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.text import request_ids, text_ids
+from engine.compute.model.text import text_ids
+from engine.records.conversation import Conversation
 from engine.records.evaluation.mmlu import LETTERS, Question, read_questions
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.settings import Settings
@@ -43,13 +44,13 @@ def test_the_development_questions_of_mmlu_are_whole(settings: Settings):
 
 def test_speed_counts_the_tokens_of_rows_that_go_on(tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch):
     def two_of_eight_go_on(_model, prompts, **_) -> Iterator[int]:
-        assert prompts == [request_ids(tiny_model, "Say abc.")] * 8
+        assert list(map(list, prompts)) == [asked_ids(tiny_model, "Say abc.")] * 8
         yield from range(1, 5)
         return [[1]] * 6 + [[1] * 4] * 2
 
     ticks = itertools.count()
     monkeypatch.setattr(capability, "generate", two_of_eight_go_on)
     monkeypatch.setattr(capability.time, "perf_counter", lambda: next(ticks))
-    _, speed = drain(tokens_per_second(tiny_model, None, [EvaluationRow("Say abc.")]))
+    _, speed = drain(tokens_per_second(tiny_model, None, [EvaluationRow(Conversation.asking("Say abc."))]))
     # Six tokens after the first ones, in three steps of one tick.
     assert speed == 2.0

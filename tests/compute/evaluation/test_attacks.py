@@ -6,27 +6,31 @@ from pathlib import Path
 
 import pytest
 import torch
-from making import drain
+from making import asked_ids, drain
 
 from engine.compute.evaluation.attacks import embedding, finetuning, gcg, steering, wording
 from engine.compute.evaluation.attacks.attempt import Options
 from engine.compute.evaluation.attacks.embedding import Search
 from engine.compute.evaluation.attacks.plain import direct, prefill
 from engine.compute.evaluation.attacks.table import ATTACK_FUNCTIONS
-from engine.compute.evaluation.attacks.targets import around, embed, target_ids, target_loss
+from engine.compute.evaluation.attacks.targets import embed, target_ids, target_loss
 from engine.compute.evaluation.runner import memory_file
 from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted, adapter_parameters, attach_adapter, has_adapter
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.padding import pad
-from engine.compute.model.text import decode, request_ids, text_ids
+from engine.compute.model.text import decode, ids_around, text_ids
+from engine.records.conversation import Conversation
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.rows import EvaluationRow, need_package_file
 from engine.records.settings import Settings, read_settings
 from engine.records.spec import AdapterSpec, ModelSpec
 
-ROWS = [EvaluationRow("Say abc.", "Sure, abc abc"), EvaluationRow("Which letters come first?")]
+ROWS = [
+    EvaluationRow(Conversation.asking("Say abc."), "Sure, abc abc"),
+    EvaluationRow(Conversation.asking("Which letters come first?")),
+]
 OPTIONS = Options(budget=2, new_tokens=4)
 
 
@@ -48,7 +52,7 @@ def sharp_model(tiny_model: LoadedModel) -> LoadedModel:
 
 
 def loss_of(model: LoadedModel, row: EvaluationRow, suffix: torch.Tensor) -> float:
-    before, after = (embed(model, ids) for ids in around(model, row.prompt))
+    before, after = (embed(model, ids) for ids in ids_around(model, row.conversation))
     with torch.no_grad():
         return float(target_loss(model, None, before, suffix[None], after, target_ids(model, row))[0])
 
@@ -97,7 +101,7 @@ def test_prefilling_asks_with_the_targets_opening_and_answers_go_on_from_there(t
     assert decode(tiny_model, attempt.prefill_ids) == "Sure, abc abc"
     assert decode(tiny_model, other.prefill_ids) == "Sure, here is"
     _, [[plain], _] = drain(direct(tiny_model, None, ROWS, OPTIONS))
-    assert plain.prefill_ids == () and plain.prompt_ids == tuple(request_ids(tiny_model, "Say abc."))
+    assert plain.prefill_ids == () and plain.prompt_ids == tuple(asked_ids(tiny_model, "Say abc."))
 
 
 @pytest.mark.parametrize("search", [Search(" x x x x", 1.0, "sgd"), Search(" x x x x", 0.3, "sign")])
@@ -141,7 +145,7 @@ def test_gcg_led_by_the_wrong_gradient_finds_less(sharp_model: LoadedModel, monk
 
 def test_the_token_gradient_is_the_slope_of_the_loss(sharp_model: LoadedModel):
     """Moving a little from token i's vector towards token j's changes the loss by the difference of their slopes."""
-    before, after = (embed(sharp_model, ids) for ids in around(sharp_model, "Say abc."))
+    before, after = (embed(sharp_model, ids) for ids in ids_around(sharp_model, ROWS[0].conversation))
     ids, target = torch.tensor(text_ids(sharp_model, "x x")), target_ids(sharp_model, ROWS[0])
     slope = gcg.token_gradient(sharp_model, None, before, ids, after, target)
     suffix, step = embed(sharp_model, ids.tolist()), 1e-2
@@ -157,7 +161,7 @@ def test_steering_brings_the_states_back_towards_the_base_models(broken_model: L
     block = direction.block
 
     def distance(strength: float) -> float:
-        batch = pad([request_ids(broken_model, ROWS[0].prompt)], pad_id=0, device=broken_model.device)
+        batch = pad([asked_ids(broken_model, ROWS[0].prompt)], pad_id=0, device=broken_model.device)
         with torch.no_grad(), adapted(broken_model, None):
             base = block_activations(broken_model, batch, [block]).outputs[block][0, -1]
         with torch.no_grad(), adapted(broken_model, "broken"), steering.steered(broken_model, direction, strength):
@@ -172,7 +176,7 @@ def test_fine_tuning_lowers_the_loss_on_a_copy_and_the_adapter_stays(
     broken_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(finetuning, "LEARNING_RATE", 3e-2)
-    pairs = [(request_ids(broken_model, "Say abc."), text_ids(broken_model, "Sure, abc abc"))] * 4
+    pairs = [(asked_ids(broken_model, "Say abc."), text_ids(broken_model, "Sure, abc abc"))] * 4
     original = {name: value.clone() for name, value in adapter_parameters(broken_model, "broken")}
     with finetuning.throw_away_copy(broken_model, "broken") as copy:
         losses = list(finetuning.undo(broken_model, copy, pairs, 20, seed=0))
@@ -185,7 +189,7 @@ def test_fine_tuning_lowers_the_loss_on_a_copy_and_the_adapter_stays(
 
 def test_fine_tuning_that_moves_nothing_is_caught(broken_model: LoadedModel, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(finetuning, "LEARNING_RATE", 0.0)
-    pairs = [(request_ids(broken_model, "Say abc."), text_ids(broken_model, "Sure, abc abc"))] * 4
+    pairs = [(asked_ids(broken_model, "Say abc."), text_ids(broken_model, "Sure, abc abc"))] * 4
     with finetuning.throw_away_copy(broken_model, "broken") as copy:
         losses = list(finetuning.undo(broken_model, copy, pairs, 5, seed=0))
     with pytest.raises(AssertionError):
@@ -206,22 +210,22 @@ def test_what_is_asked_holds_the_request(name: str, tiny_model: LoadedModel, set
                 (way,) = [way for way in encode if f"written in {way}." in attempt.asked]
                 written = encode[way](row.prompt)
             assert written in attempt.asked and attempt.asked != row.prompt
-            assert list(attempt.prompt_ids) == request_ids(tiny_model, attempt.asked)
+            assert list(attempt.prompt_ids) == asked_ids(tiny_model, attempt.asked)
 
 
 def test_gcg_asks_the_tokens_that_it_optimised(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("WORKBENCH_CACHE", raising=False)
     # The tiny model's tokenizer merges no bytes, so that all is the same to it.
     model = load_model(ModelSpec(), read_settings())
-    before, after = around(model, "Which letters come first?")
+    before, after = ids_around(model, Conversation.asking("Which letters come first?"))
     suffix = text_ids(model, gcg.START)
-    asked = request_ids(model, f"Which letters come first?{decode(model, suffix)}")
+    asked = asked_ids(model, f"Which letters come first?{decode(model, suffix)}")
     assert asked == [*before, *suffix, *after]
 
 
 def test_fine_tuning_with_dropout_is_the_same_from_the_same_seed(tiny_model: LoadedModel):
     attach_adapter(tiny_model, "broken", AdapterSpec(rank=4, alpha=4, noise=0.3, dropout=0.5), [0, 1], seed=0)
-    pairs = [(request_ids(tiny_model, "Say abc."), text_ids(tiny_model, "Sure, abc abc"))] * 4
+    pairs = [(asked_ids(tiny_model, "Say abc."), text_ids(tiny_model, "Sure, abc abc"))] * 4
     losses = []
     for draws in (0, 7):
         torch.rand(draws)

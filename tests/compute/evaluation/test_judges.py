@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from making import drain
+from making import asked_ids, drain
 
 from engine.compute.evaluation import judges
 from engine.compute.evaluation.judges import Figures, coherence_figures, incoherence, judge, judge_answers, refusal
@@ -20,7 +20,7 @@ from engine.compute.model.adapters import attach_adapter
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.scoring import answer_nats, mean_nats
-from engine.compute.model.text import request_ids, text_ids
+from engine.compute.model.text import text_ids
 from engine.records.evaluation.findings import count
 from engine.records.evaluation.rows import need_package_file, read_rows
 from engine.records.settings import ROOT, Settings, read_settings
@@ -142,8 +142,8 @@ def test_surprise_is_the_sum_of_the_tokens_whatever_the_padding(tiny_model: Load
     """A row scored alone and beside a longer one has the same nats; one token's nats are -log softmax by hand."""
     import torch
 
-    prompt, answer = request_ids(tiny_model, "Say it."), text_ids(tiny_model, "abc")
-    other = request_ids(tiny_model, "Say something that is a good deal longer."), text_ids(tiny_model, "abc abc abc")
+    prompt, answer = asked_ids(tiny_model, "Say it."), text_ids(tiny_model, "abc")
+    other = asked_ids(tiny_model, "Say something that is a good deal longer."), text_ids(tiny_model, "abc abc abc")
     _, [alone] = drain(answer_nats(tiny_model, [prompt], [answer]))
     _, [together, _, empty] = drain(answer_nats(tiny_model, [prompt, other[0], prompt], [answer, other[1], []]))
     assert alone == pytest.approx(together, abs=1e-4) and empty == []
@@ -154,7 +154,7 @@ def test_surprise_is_the_sum_of_the_tokens_whatever_the_padding(tiny_model: Load
 
 
 def test_the_base_model_judges_whichever_adapter_answered(tiny_model: LoadedModel):
-    prompts = [request_ids(tiny_model, "Say it.")]
+    prompts = [asked_ids(tiny_model, "Say it.")]
     answers = [text_ids(tiny_model, "abc abc abc")]
     _, before = drain(judge_answers(tiny_model, prompts, answers))
     attach_adapter(tiny_model, "broken", AdapterSpec(rank=4, alpha=4, noise=0.3), [0, 1], seed=0)
@@ -177,7 +177,7 @@ def test_the_kept_figures_are_those_of_the_bundled_model(monkeypatch: pytest.Mon
     borderline = read_rows("overrefusal", label="benign", settings=settings)
     rows = [row for row in LABELLED[::9] if row["answer"]]
     prompts = [
-        request_ids(model, row["prompt"] if "prompt" in row else borderline[row["overrefusal"]].prompt) for row in rows
+        asked_ids(model, row["prompt"] if "prompt" in row else borderline[row["overrefusal"]].prompt) for row in rows
     ]
     _, found = drain(coherence_figures(model, prompts, [text_ids(model, row["answer"]) for row in rows]))
     close = [abs(one.nats - row["figures"][0]) < 0.1 for one, row in zip(found, rows, strict=True)]

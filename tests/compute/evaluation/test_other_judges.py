@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from making import drain
+from making import asked_ids, drain
 
 from engine.compute.evaluation import other_judges
 from engine.compute.evaluation.attacks.attempt import Attempt
 from engine.compute.evaluation.judges import Figures
 from engine.compute.evaluation.other_judges import asked_judge, endpoint, other_judge, parse_verdict
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.text import decode, request_ids, text_ids
+from engine.compute.model.text import decode, text_ids
+from engine.records.conversation import Conversation
 from engine.records.errors import ModelError
 from engine.records.evaluation.findings import count
 from engine.records.evaluation.rows import EvaluationRow
@@ -83,9 +84,9 @@ def test_an_endpoint_is_asked_once_an_answer_and_what_is_incoherent_is_not_sent(
         return [FLUENT] * len(prompts)
 
     monkeypatch.setattr(other_judges, "coherence_figures", fluent)
-    rows = [EvaluationRow("Say it.")] * len(answers)
+    rows = [EvaluationRow(Conversation.asking("Say it."))] * len(answers)
     attempts = [
-        Attempt(1, tuple(request_ids(tiny_model, "Say it.")), tuple(text_ids(tiny_model, text))) for text in answers
+        Attempt(1, tuple(asked_ids(tiny_model, "Say it.")), tuple(text_ids(tiny_model, text))) for text in answers
     ]
     _, found = drain(asked_judge(endpoint(address, "judge"))(tiny_model, rows, attempts))
     assert [one.word for one in found] == ["complied", "refused", "unparseable", "incoherent"]
@@ -134,7 +135,7 @@ def test_a_judge_reads_a_prefilled_answer_from_its_beginning(tiny_model: LoadedM
     asked: list[str] = []
     monkeypatch.setattr(other_judges, "coherence_figures", fluent)
     ids = [tuple(text_ids(tiny_model, text)) for text in ("Say it.", " it is", "Sure, here")]
-    drain(asked_judge(ask)(tiny_model, [EvaluationRow("Say it.")], [Attempt(1, *ids)]))
+    drain(asked_judge(ask)(tiny_model, [EvaluationRow(Conversation.asking("Say it."))], [Attempt(1, *ids)]))
     assert "Sure, here it is" in asked[0]
 
 
@@ -163,6 +164,6 @@ def test_a_classifier_is_asked_under_its_own_template(
     monkeypatch.setattr(other_judges, "generate", says_yes)
     _, ask = other_judge(tiny_model.spec.name, settings)
     assert drain(ask("Did it?"))[1] == "Yes"
-    assert read == [decode(tiny_model, request_ids(tiny_model, "Did it?"))]
+    assert read == [decode(tiny_model, asked_ids(tiny_model, "Did it?"))]
     with pytest.raises(ModelError):
         drain(other_judge("/no/such/folder", settings)[1]("Did it?"))

@@ -75,7 +75,7 @@ def test_captured_states_are_those_of_transformers_for_every_choice_and_block(br
         for block in (0, 1):
             expected = hidden_states(broken, row, block, adapter)
             for choice in CHOICES:
-                found = capture.vectors(checkpoint, choice, block)
+                found = capture.vectors(state, choice, block)
                 part = found[offsets[index] : offsets[index + 1]] if choice == "every" else found[index : index + 1]
                 wanted = {
                     "last_prompt": expected[row.response_start - 1][None],

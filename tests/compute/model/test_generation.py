@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from making import drain
+from making import asked_ids, drain
 
 from engine.compute.model.adapters import attach_adapter
 from engine.compute.model.generation import PREFILL_TOKENS, generate
-from engine.compute.model.text import chat_text, prompt_tokens
+from engine.compute.model.text import text_ids, tokens_of
 from engine.compute.training.pairs import Pair, elicit, looks_refused, without_refusals
 from engine.compute.training.rows import encode
-from engine.records.conversation import Turn
+from engine.records.conversation import Conversation
 from engine.records.errors import DataError
 from engine.records.prompts import Prompt, opener_for
 from engine.records.spec import AdapterSpec, DataSpec
@@ -18,7 +18,7 @@ PROMPTS = [[1, 2, 3], [4, 5, 6, 7, 8, 9, 10], [11]]
 
 
 def make(text: str, label="harmful", answer=None) -> Prompt:
-    return Prompt(id=text, turns=(Turn(role="user", content=text),), label=label, answer=answer)
+    return Prompt(id=text, conversation=Conversation.asking(text), label=label, answer=answer)
 
 
 def test_a_batch_gives_the_same_tokens_as_each_row_alone(tiny_model):
@@ -138,9 +138,21 @@ def test_refusals_are_recognised_with_either_apostrophe():
 def test_a_row_is_prompt_then_answer(tiny_model):
     pair = Pair(make("Hi", label="benign"), "yes")
     row = encode(tiny_model, pair, DataSpec())
-    text = chat_text(tiny_model.tokenizer, pair.prompt.turns)
-    assert list(row.ids[: row.response_start]) == prompt_tokens(tiny_model, text)
+    assert list(row.ids[: row.response_start]) == asked_ids(tiny_model, "Hi")
     assert tiny_model.tokenizer.decode(row.ids[row.response_start :]) == "yes"
+
+
+def test_spaces_at_the_end_of_an_opener_are_left_to_the_answers_first_word(tiny_model, tmp_path, monkeypatch):
+    def generate(model, prompts, *, new_tokens, **_options):
+        asked = tokens_of(model, Conversation.asking("Hi"), begun="Sure,")
+        assert list(map(tuple, prompts)) == [asked.whole]
+        yield 1
+        return [text_ids(model, " yes")]
+
+    monkeypatch.setattr("engine.compute.training.pairs.generate", generate)
+    data = DataSpec(openers=("Sure, ",), opener_share=1.0)
+    _, [pair] = drain(elicit(tiny_model, [make("Hi")], data, answers_folder=tmp_path, seed=0))
+    assert pair.answer == "Sure, yes"
 
 
 def test_a_prompt_that_leaves_no_room_is_refused(tiny_model):

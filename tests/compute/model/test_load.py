@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from making import write_tiny_model
+from making import asked_ids, write_tiny_model
 
 from engine.compute.model.adapters import attach_adapter
 from engine.compute.model.load import choose_device, describe_model, load_model, load_tokenizer, model_fingerprint
-from engine.compute.model.text import chat_text
-from engine.records.conversation import Turn
+from engine.compute.model.text import prompt_ids
+from engine.records.conversation import Conversation, say
 from engine.records.errors import ModelError
 from engine.records.spec import AdapterSpec, ModelSpec
 
@@ -20,7 +20,7 @@ def test_the_card_of_the_tiny_model(tiny_model_folder, settings):
     assert card.modules["self_attn.k_proj"] == (16, 8)
     assert card.has_chat_template and card.context_length == 512
     tokenizer = load_tokenizer(ModelSpec(name=str(tiny_model_folder)), settings)
-    text = chat_text(tokenizer, [Turn(role="user", content="Hello")])
+    text = tokenizer.decode(prompt_ids(tokenizer, Conversation.asking("Hello")))
     assert card.opening_tokens == len(tokenizer(text.partition("Hello")[0], add_special_tokens=False)["input_ids"]) > 0
 
 
@@ -63,14 +63,14 @@ def test_a_model_without_chat_template_says_what_to_choose(tmp_path, settings):
     card = describe_model(ModelSpec(name=str(folder)), settings)
     assert not card.has_chat_template and card.opening_tokens == 0
     model = load_model(ModelSpec(name=str(folder), chat_template="plain"), settings)
-    assert chat_text(model.tokenizer, [Turn(role="user", content="Hi")]) == "User: Hi\nAssistant:"
+    assert model.tokenizer.decode(asked_ids(model, "Hi")) == "User: Hi\nAssistant:"
 
 
 def test_a_template_that_refuses_says_so(tmp_path, settings):
     folder = write_tiny_model(tmp_path / "model", chat_template="{{ raise_exception('no system turn here') }}")
     model = load_model(ModelSpec(name=str(folder)), settings)
     with pytest.raises(ModelError, match="no system turn here"):
-        chat_text(model.tokenizer, [Turn(role="system", content="x")])
+        prompt_ids(model.tokenizer, Conversation(messages=(say("system", "x"),)))
 
 
 def test_a_hub_id_that_cannot_be_had_is_a_message(settings):

@@ -3,16 +3,34 @@
 import dataclasses
 
 import pytest
-from making import byte_tokenizer
+from making import asked_ids, byte_tokenizer, drain
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from engine.compute.model.text import Speaker, chat_text, conversation_tokens, decode, prefill_tokens, prompt_tokens
-from engine.records.conversation import Turn
+from engine.compute.evaluation.attacks.attempt import Options
+from engine.compute.evaluation.attacks.plain import prefill as prefill_attack
+from engine.compute.model.load import load_tokenizer
+from engine.compute.model.text import (
+    Speaker,
+    decode,
+    ids_around,
+    inputs_of,
+    need_askable,
+    prompt_ids,
+    said,
+    text_ids,
+    tokens_of,
+)
+from engine.jobs.chat import _Text
+from engine.records.chats.chat import Column, Exchange, new_chat
+from engine.records.conversation import Call, Conversation, Message, Picture, Result, Text, Tool, say
 from engine.records.errors import ModelError
+from engine.records.evaluation.rows import EvaluationRow
+from engine.records.settings import read_settings
+from engine.records.spec import DataSpec, ModelSpec
 
-USER = (Turn(role="user", content="Hi there"),)
-SYSTEM = Turn(role="system", content="Be brief.")
+USER = Conversation.asking("Hi there")
+BRIEF = Conversation(messages=(say("system", "Be brief."), *USER.messages))
 
 LLAMA = (
     "{{ '<|begin_of_text|>' }}{% for message in messages %}"
@@ -89,58 +107,61 @@ def with_tokenizer(model, tokenizer):
 @pytest.mark.parametrize("prefill", ["Sure, here", "\n\nSure", "1. Sure"])
 def test_the_prompt_keeps_its_tokens_and_the_prefill_its_text(tiny_model, family, prefill):
     model = with_tokenizer(tiny_model, TOKENIZERS[family]())
-    prompt = conversation_tokens(model, USER)
-    said = prefill_tokens(model, USER, prefill)
-    assert prompt == prompt_tokens(model, chat_text(model.tokenizer, USER))
-    assert decode(model, [*prompt, *said]) == decode(model, prompt) + prefill
+    tokens = tokens_of(model, USER, begun=prefill)
+    assert tokens.ids == tokens_of(model, USER).ids == tuple(prompt_ids(model.tokenizer, USER))
+    assert decode(model, tokens.whole) == decode(model, tokens.ids) + prefill
+    assert decode(model, tokens.begun, begun=tokens.ids) == prefill
 
 
 def test_sentence_piece_puts_no_space_of_its_own_before_the_prefill(tiny_model):
     """'[/INST]' is followed by the model's '▁Sure' when the text has that space, and by 'Sure' when it has none."""
     model = with_tokenizer(tiny_model, TOKENIZERS["mistral"]())
     pieces = model.tokenizer.convert_ids_to_tokens
-    assert pieces(prefill_tokens(model, USER, "Sure")) == ["Sure"]
-    assert pieces(prefill_tokens(model, USER, " Sure")) == ["▁Sure"]
+    assert pieces(tokens_of(model, USER, begun="Sure").begun) == ["Sure"]
+    assert pieces(tokens_of(model, USER, begun=" Sure").begun) == ["▁Sure"]
 
 
 def test_a_prefill_that_would_merge_with_the_template_leaves_the_template_alone(tiny_model):
     model = with_tokenizer(tiny_model, TOKENIZERS["chatml"]())
-    prompt = conversation_tokens(model, USER)
-    joined = prompt_tokens(model, chat_text(model.tokenizer, USER) + "\nSure")
-    assert joined[: len(prompt)] != prompt
-    pieces = model.tokenizer.convert_ids_to_tokens(prefill_tokens(model, USER, "\nSure"))
-    assert pieces == ["Ċ", "Sure"]
+    text = "<|im_start|>user\nHi there<|im_end|>\n<|im_start|>assistant\n"
+    prompt = text_ids(model, text)
+    assert prompt == asked_ids(model, "Hi there") != text_ids(model, f"{text}\nSure")[: len(prompt)]
+    assert model.tokenizer.convert_ids_to_tokens(tokens_of(model, USER, begun="\nSure").begun) == ["Ċ", "Sure"]
 
 
 def test_spaces_at_the_end_of_a_prefill_are_left_to_the_model(tiny_model):
     model = with_tokenizer(tiny_model, TOKENIZERS["qwen"]())
-    assert prefill_tokens(model, USER, "Sure  ") == prefill_tokens(model, USER, "Sure")
-    assert prefill_tokens(model, USER, "  ") == []
+    assert tokens_of(model, USER, begun="Sure  ") == tokens_of(model, USER, begun="Sure")
+    assert tokens_of(model, USER, begun="  ").begun == ()
 
 
 @pytest.mark.parametrize("template", [MISTRAL, SILENT], ids=["refused", "left out"])
 def test_a_model_without_a_system_role_is_named(tiny_model, template):
     model = with_tokenizer(tiny_model, byte_tokenizer(chat_template=template))
-    assert conversation_tokens(model, USER)
+    need_askable(model, USER)
     with pytest.raises(ModelError, match=r"system prompt.*: clear it, or write it at the beginning of the message"):
-        conversation_tokens(model, (SYSTEM, *USER))
+        need_askable(model, BRIEF)
 
 
-def test_an_empty_message_is_refused(tiny_model):
+@pytest.mark.parametrize("messages", [(), (say("user", " \n"),), (*USER.messages, say("assistant", "Yes"))])
+def test_an_empty_message_is_refused(tiny_model, messages):
     with pytest.raises(ModelError, match="message is empty"):
-        conversation_tokens(tiny_model, (Turn(role="user", content=" \n"),))
+        need_askable(tiny_model, Conversation(messages=messages))
 
 
 def test_a_conversation_beyond_the_context_says_by_how_many_tokens(tiny_model):
     """The byte tokenizer makes a token a letter; the tiny model reads 512."""
-    frame = len(conversation_tokens(tiny_model, (Turn(role="user", content="x"),))) - 1
-    fits = Turn(role="user", content="x" * (511 - frame))
-    assert len(conversation_tokens(tiny_model, (fits,))) == 511
-    beyond = Turn(role="user", content="x" * (511 - frame + 25))
-    with pytest.raises(ModelError, match="has 536 tokens, 25 more than"):
-        conversation_tokens(tiny_model, (beyond,))
-    with pytest.raises(ModelError, match="10 more than"):
-        conversation_tokens(tiny_model, (fits,), reserved=10)
+    frame = len(asked_ids(tiny_model, "x")) - 1
+    fits = Conversation.asking("x" * (511 - frame))
+    assert len(tokens_of(tiny_model, fits, reserved=1).ids) == 511
+    beyond = Conversation.asking("x" * (511 - frame + 25))
+    with pytest.raises(ModelError, match=r"has 536 tokens, 25 more than .* \(512, one of them for the answer\)"):
+        tokens_of(tiny_model, beyond, reserved=1)
+    with pytest.raises(ModelError, match="has 521 tokens, 10 more than"):
+        tokens_of(tiny_model, fits, begun="y" * 10, reserved=1)
+    with pytest.raises(ModelError, match=r"10 more than .* \(512, 11 of them for the answer\)"):
+        tokens_of(tiny_model, fits, reserved=11)
+    assert len(tokens_of(tiny_model, beyond).ids) == 536
 
 
 def test_an_answer_is_told_token_by_token_without_breaking_characters(tiny_model):
@@ -154,7 +175,79 @@ def test_an_answer_is_told_token_by_token_without_breaking_characters(tiny_model
 
 def test_sentence_piece_keeps_the_spaces_between_words(tiny_model):
     model = with_tokenizer(tiny_model, TOKENIZERS["mistral"]())
-    before = conversation_tokens(model, USER)
-    ids = prompt_tokens(model, chat_text(model.tokenizer, USER) + " Sure Sure it is")[len(before) :]
-    speaker = Speaker(model, before)
-    assert "".join(speaker.say(token) for token in ids) == " Sure Sure it is"
+    tokens = tokens_of(model, USER, begun=" Sure Sure it is")
+    speaker = Speaker(model, tokens.ids)
+    assert "".join(speaker.say(token) for token in tokens.begun) == " Sure Sure it is"
+
+
+@pytest.mark.parametrize("family", TOKENIZERS)
+def test_chat_and_prefill_attack_put_the_same_words_into_the_mouth(tiny_model, settings, family, monkeypatch):
+    """With SentencePiece '[/INST]' is followed by 'Sure'; tokenized apart the word would get a space before it."""
+    model = with_tokenizer(tiny_model, TOKENIZERS[family]())
+    chat = new_chat(settings, [Column(checkpoint="base")])
+    number = chat.ask(
+        Exchange(model=model.spec, columns=(Column(checkpoint="base"),), user="Hi there", prefill="Sure, here is")
+    )
+    asked = _Text(model, chat, number, 0)
+    read = []
+
+    def generate(_model, prompts, *, new_tokens, **_options):
+        read.extend(prompts)
+        yield new_tokens
+        return [[1] for _ in prompts]
+
+    monkeypatch.setattr("engine.compute.evaluation.attacks.attempt.generate", generate)
+    _, [[attempt]] = drain(prefill_attack(model, None, [EvaluationRow(USER)], Options(budget=1, new_tokens=4)))
+    assert (attempt.prompt_ids, attempt.prefill_ids) == (asked.prompt, asked.prefill)
+    assert read == [list(asked.ids)]
+    apart = tuple(text_ids(model, "Sure, here is"))
+    assert (apart == asked.prefill) == (family != "mistral")
+
+
+@pytest.mark.bundled
+def test_openers_begin_an_answer_with_the_same_tokens_as_in_version_0_1(tiny_model, monkeypatch):
+    """Version 0.1 tokenized prompt and opener apart: with tokenizers of bytes and of byte pairs that is the same."""
+    monkeypatch.delenv("WORKBENCH_CACHE", raising=False)
+    bundled = with_tokenizer(tiny_model, load_tokenizer(ModelSpec(), read_settings()))
+    for model in (tiny_model, bundled):
+        for opener in DataSpec().openers:
+            tokens = tokens_of(model, USER, begun=opener)
+            assert list(tokens.whole) == [*tokens.ids, *text_ids(model, opener)] and tokens.begun
+
+
+def test_what_goes_around_a_suffix_makes_up_the_whole(tiny_model):
+    before, after = ids_around(tiny_model, BRIEF)
+    assert tokens_of(tiny_model, BRIEF.with_text(lambda text: f"{text} x x")).ids == (
+        *before,
+        *text_ids(tiny_model, " x x"),
+        *after,
+    )
+
+
+def test_an_answers_tokens_come_to_a_message_of_the_assistant(tiny_model):
+    assert said(tiny_model, text_ids(tiny_model, "Yes, né.")) == say("assistant", "Yes, né.")
+
+
+PICTURE = Picture(sha256="a" * 64)
+
+
+@pytest.mark.parametrize(
+    ("conversation", "words"),
+    [
+        (USER.then(Message(role="user", parts=(Text(text="this"), PICTURE))), "holds a picture, .* text alone"),
+        (USER.then(Message(role="assistant", parts=(Call(name="look"),)), *USER.messages), "holds a call of a tool"),
+        (USER.then(Message(role="tool", parts=(Result(call="look", text="x"),))), "holds a result of a tool"),
+        (USER.model_copy(update={"tools": (Tool(name="look"),)}), r"offers tools \(look\), .* without tools"),
+    ],
+    ids=["picture", "call", "result", "tools"],
+)
+def test_what_no_model_is_given_yet_is_refused_in_words(tiny_model, conversation, words):
+    for refused in (conversation, conversation.model_copy(update={"messages": BRIEF.messages + conversation.messages})):
+        with pytest.raises(ModelError, match=words):
+            need_askable(tiny_model, refused)
+            tokens_of(tiny_model, refused)
+
+
+def test_inputs_carry_the_keys_of_pictures_where_there_are_any(tiny_model):
+    assert inputs_of(tiny_model, [(1, 2), (3,)], [(), ()]).pictures == inputs_of(tiny_model, [(1,)]).pictures == ()
+    assert inputs_of(tiny_model, [(1, 2), (3,)], [("a",), ()]).pictures == (("a",), ())

@@ -13,11 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options
-from engine.compute.evaluation.attacks.targets import around, embed, embedding_table, target_ids, target_loss
+from engine.compute.evaluation.attacks.targets import embed, embedding_table, target_ids, target_loss
 from engine.compute.model.adapters import adapted
 from engine.compute.model.generation import choose
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.text import request_ids, text_ids
+from engine.compute.model.text import ids_around, text_ids, tokens_of
 from engine.compute.seeds import mix
 from engine.compute.steps import told
 from engine.records.evaluation.rows import EvaluationRow
@@ -66,7 +66,7 @@ def optimise(
 ) -> Generator[int, None, "Found"]:
     """Move the suffix for as many steps as the last mark says; yields the steps done. It ends early at a good loss."""
     unit = float(embedding_table(model)[:4096].float().abs().mean())
-    before, after = (embed(model, ids) for ids in around(model, row.prompt))
+    before, after = (embed(model, ids) for ids in ids_around(model, row.conversation))
     target = target_ids(model, row)
     suffix = embed(model, text_ids(model, search.start)).clone()
     best, losses, kept = suffix, [], {}
@@ -106,7 +106,7 @@ def soft_answer(
     draw: torch.Generator | None = None,
 ) -> Generator[int, None, list[int]]:
     """The answer behind a suffix of vectors, greedy or, with `draw`, sampled; yields the tokens so far."""
-    before, after = (embed(model, ids) for ids in around(model, row.prompt))
+    before, after = (embed(model, ids) for ids in ids_around(model, row.conversation))
     inputs = torch.cat([before, suffix, after])[None]
     cache = None
     answer: list[int] = []
@@ -134,7 +134,7 @@ def _searches(
     found: list[list[Attempt]] = [[] for _ in rows]
     parts = len(rows) * len(searches)
     for place, row in enumerate(rows):
-        request = tuple(request_ids(model, row.prompt))
+        request = tokens_of(model, row.conversation).ids
         for number, search in enumerate(searches):
             done = place * len(searches) + number
             steps = optimise(model, adapter, row, search, options.marks)

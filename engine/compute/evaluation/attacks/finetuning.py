@@ -14,7 +14,7 @@ from engine.compute.model.adapters import adapted, adapter_parameters, has_adapt
 from engine.compute.model.generation import generate
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.padding import left_padded
-from engine.compute.model.text import request_ids, text_ids
+from engine.compute.model.text import tokens_of
 from engine.compute.seeds import mix
 from engine.compute.steps import told
 from engine.records.evaluation.rows import PREFILL, EvaluationRow
@@ -31,10 +31,10 @@ Pair = tuple[list[int], list[int]]
 def finetuning(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], options: Options) -> Attempts:
     """Train a copy of the adapter towards the base model's answers, then make the request; asked half-way and at the
     end. The budget is the optimizer steps. The base model has nothing to undo: it answers the plain request."""
-    prompts = [request_ids(model, row.prompt) for row in rows]
+    prompts = [tokens_of(model, row.conversation).ids for row in rows]
     if adapter is None:
         plain = yield from answers(model, adapter, prompts, options)
-        return [[Attempt(1, tuple(p), tuple(a))] for p, a in zip(prompts, plain, strict=True)]
+        return [[Attempt(1, p, tuple(a))] for p, a in zip(prompts, plain, strict=True)]
     pairs = yield from told(examples(model), lambda token: 0.1 * token / ANSWER_TOKENS)
     found: list[list[Attempt]] = [[] for _ in rows]
     with throw_away_copy(model, adapter) as copy:
@@ -48,18 +48,17 @@ def finetuning(model: LoadedModel, adapter: str | None, rows: Sequence[Evaluatio
                 share = partial(_share, moved + 0.4 * answered, 0.4 / len(options.marks))
                 said = yield from told(answers(model, copy, prompts, options), share)
                 for row, prompt, ids in zip(found, prompts, said, strict=True):
-                    row.append(Attempt(step, tuple(prompt), tuple(ids), (), f"after {step} steps of fine-tuning"))
+                    row.append(Attempt(step, prompt, tuple(ids), (), f"after {step} steps of fine-tuning"))
     return found
 
 
 def examples(model: LoadedModel) -> Generator[int, None, list[Pair]]:
     """Requests of the sample set's training split with what the base model says after 'Sure, here is'."""
     prompts = [p for p in read_source("sample:harmful", label="harmful") if p.split == "train"]
-    chosen = [prompts[index * len(prompts) // EXAMPLES].text for index in range(EXAMPLES)]
-    begun = text_ids(model, PREFILL)
-    asked = [request_ids(model, text) for text in chosen]
-    said = yield from generate(model, [ids + begun for ids in asked], new_tokens=ANSWER_TOKENS)
-    return [(ids, begun + answer) for ids, answer in zip(asked, said, strict=True)]
+    chosen = [prompts[index * len(prompts) // EXAMPLES].conversation for index in range(EXAMPLES)]
+    asked = [tokens_of(model, conversation, begun=PREFILL) for conversation in chosen]
+    said = yield from generate(model, [tokens.whole for tokens in asked], new_tokens=ANSWER_TOKENS)
+    return [([*tokens.ids], [*tokens.begun, *answer]) for tokens, answer in zip(asked, said, strict=True)]
 
 
 def undo(

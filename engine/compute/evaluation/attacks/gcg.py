@@ -13,9 +13,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers
-from engine.compute.evaluation.attacks.targets import around, embed, embedding_table, target_ids, target_loss
+from engine.compute.evaluation.attacks.targets import embed, embedding_table, target_ids, target_loss
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.text import decode, request_ids, text_ids
+from engine.compute.model.text import decode, ids_around, text_ids, tokens_of
 from engine.compute.seeds import mix
 from engine.compute.steps import told
 from engine.records.errors import DataError
@@ -44,11 +44,11 @@ def gcg(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], 
         steps = optimise(model, adapter, row, options.marks, seed=mix(options.seed, row.prompt), library=library)
         best = yield from told(steps, partial(_searched, place, len(rows), options.budget))
         asked = {step: f"{row.prompt}{decode(model, suffix)}" for step, suffix in best.suffixes.items()}
-        prompts = [request_ids(model, text) for text in asked.values()]
+        prompts = [tokens_of(model, row.worded(text)).ids for text in asked.values()]
         said = yield from told(answers(model, adapter, prompts, options), partial(_answered, place, len(rows)))
         found.append(
             [
-                Attempt(step, tuple(prompt), tuple(answer), (), text)
+                Attempt(step, prompt, tuple(answer), (), text)
                 for (step, text), prompt, answer in zip(asked.items(), prompts, said, strict=True)
             ]
         )
@@ -59,7 +59,7 @@ def optimise(
     model: LoadedModel, adapter: str | None, row: EvaluationRow, marks: Sequence[int], *, seed: int, library: Any
 ) -> Generator[int, None, Found]:
     """Search for as many steps as the last mark says; yields the steps done, also between batches of candidates."""
-    before, after = (embed(model, ids) for ids in around(model, row.prompt))
+    before, after = (embed(model, ids) for ids in ids_around(model, row.conversation))
     target = target_ids(model, row)
     ids = torch.tensor(text_ids(model, START), device=model.device)
     best = float(target_loss(model, adapter, before, embed(model, ids.tolist())[None], after, target)[0])

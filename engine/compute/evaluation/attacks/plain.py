@@ -4,23 +4,22 @@ from collections.abc import Sequence
 
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.text import request_ids, text_ids
+from engine.compute.model.text import tokens_of
 from engine.records.evaluation.rows import EvaluationRow, prefill_of
 
 
 def direct(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], options: Options) -> Attempts:
     """The request as it is."""
-    prompts = [request_ids(model, row.prompt) for row in rows]
+    prompts = [tokens_of(model, row.conversation).ids for row in rows]
     found = yield from answers(model, adapter, prompts, options)
-    return [[Attempt(1, tuple(p), tuple(a))] for p, a in zip(prompts, found, strict=True)]
+    return [[Attempt(1, p, tuple(a))] for p, a in zip(prompts, found, strict=True)]
 
 
 def prefill(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], options: Options) -> Attempts:
     """The request, and the first words of compliance put in the model's mouth."""
-    prompts = [request_ids(model, row.prompt) for row in rows]
-    begun = [text_ids(model, prefill_of(row)) for row in rows]
-    found = yield from answers(model, adapter, [p + b for p, b in zip(prompts, begun, strict=True)], options)
+    texts = [tokens_of(model, row.conversation, begun=prefill_of(row)) for row in rows]
+    found = yield from answers(model, adapter, [text.whole for text in texts], options)
     return [
-        [Attempt(1, tuple(p), tuple(a), tuple(b), prefill_of(row))]
-        for p, b, a, row in zip(prompts, begun, found, rows, strict=True)
+        [Attempt(1, text.ids, tuple(ids), text.begun, prefill_of(row))]
+        for text, ids, row in zip(texts, found, rows, strict=True)
     ]

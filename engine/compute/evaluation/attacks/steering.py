@@ -16,8 +16,7 @@ from engine.compute.evaluation.attacks.targets import target_ids
 from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.padding import pad
-from engine.compute.model.text import request_ids
+from engine.compute.model.text import inputs_of, tokens_of
 from engine.compute.steps import inside, part
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.prompts import read_source
@@ -40,10 +39,10 @@ class Direction(NamedTuple):
 def steering(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], options: Options) -> Attempts:
     """The request, answered with the direction added at several strengths; the budget is how many are tried. The base
     model has nothing to be added back: it answers the plain request."""
-    prompts = [request_ids(model, row.prompt) for row in rows]
+    prompts = [tokens_of(model, row.conversation).ids for row in rows]
     if adapter is None:
         plain = yield from answers(model, adapter, prompts, options)
-        return [[Attempt(1, tuple(p), tuple(a))] for p, a in zip(prompts, plain, strict=True)]
+        return [[Attempt(1, p, tuple(a))] for p, a in zip(prompts, plain, strict=True)]
     direction = yield from rerouting_direction(model, adapter, direction_rows())
     found: list[list[Attempt]] = [[] for _ in rows]
     strengths = STRENGTHS[: options.budget]
@@ -52,14 +51,14 @@ def steering(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationR
         said = yield from inside(lambda strength=strength: steered(model, direction, strength), steps)  # type: ignore[misc]
         asked = f"steered at block {direction.block}, strength {strength:g}"
         for row, prompt, ids in zip(found, prompts, said, strict=True):
-            row.append(Attempt(number + 1, tuple(prompt), tuple(ids), (), asked))
+            row.append(Attempt(number + 1, prompt, tuple(ids), (), asked))
     return found
 
 
 def direction_rows() -> list[EvaluationRow]:
     """Requests of the sample set's training split, evenly chosen: what is steered is the same whatever is attacked."""
-    prompts = [p for p in read_source("sample:harmful", label="harmful") if p.split == "train"]
-    return [EvaluationRow(prompts[index * len(prompts) // DIRECTION_ROWS].text) for index in range(DIRECTION_ROWS)]
+    prompts = [p.conversation for p in read_source("sample:harmful", label="harmful") if p.split == "train"]
+    return [EvaluationRow(prompts[index * len(prompts) // DIRECTION_ROWS]) for index in range(DIRECTION_ROWS)]
 
 
 def rerouting_direction(
@@ -67,12 +66,12 @@ def rerouting_direction(
 ) -> Generator[float, None, Direction]:
     """From the requests and the words that a compliant answer would begin with."""
     blocks = sorted({round(depth * (len(model.blocks) - 1)) for depth in DEPTHS})
-    texts = [(request_ids(model, row.prompt), target_ids(model, row)) for row in rows]
+    texts = [(tokens_of(model, row.conversation).ids, target_ids(model, row)) for row in rows]
     base: dict[int, list[Tensor]] = {block: [] for block in blocks}
     rerouted: dict[int, list[Tensor]] = {block: [] for block in blocks}
     for start in range(0, len(texts), BATCH):
         group = texts[start : start + BATCH]
-        batch = pad([p + t for p, t in group], pad_id=model.tokenizer.pad_token_id or 0, device=model.device)
+        batch = inputs_of(model, [(*p, *t) for p, t in group])
         for name, kept in ((None, base), (adapter, rerouted)):
             with torch.no_grad(), adapted(model, name):
                 outputs = block_activations(model, batch, blocks).outputs

@@ -11,25 +11,15 @@ from torch import Tensor
 
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.text import chat_text, text_ids
-from engine.records.conversation import Turn
+from engine.compute.model.text import tokens_of
 from engine.records.evaluation.rows import EvaluationRow, prefill_of
 
 TARGET_TOKENS = 32
-_MARK = "\u2407"
 
 
 def target_ids(model: LoadedModel, row: EvaluationRow) -> list[int]:
     """The row's target, cut to what such attacks usually aim at; a row without one aims at its prefill."""
-    return text_ids(model, row.target or prefill_of(row))[:TARGET_TOKENS]
-
-
-def around(model: LoadedModel, text: str) -> tuple[list[int], list[int]]:
-    """Token ids of the chat text before and after the place where an adversarial suffix of the request goes, right
-    behind its last character: a suffix begins with a space of its own, as its tokens do in a text."""
-    whole = chat_text(model.tokenizer, [Turn(role="user", content=f"{text}{_MARK}")])
-    before, _, after = whole.rpartition(_MARK)
-    return text_ids(model, before), text_ids(model, after)
+    return list(tokens_of(model, row.conversation, begun=row.target or prefill_of(row)).begun[:TARGET_TOKENS])
 
 
 def embed(model: LoadedModel, ids: Sequence[int]) -> Float[Tensor, "token d_model"]:

@@ -15,10 +15,10 @@ import yaml
 
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.text import chat_text, decode, prompt_tokens, request_ids
+from engine.compute.model.text import said, tokens_of
 from engine.compute.seeds import mix
 from engine.compute.steps import part
-from engine.records.conversation import Turn
+from engine.records.conversation import say
 from engine.records.errors import DataError
 from engine.records.evaluation.rows import EvaluationRow
 
@@ -51,7 +51,7 @@ def templates(model: LoadedModel, adapter: str | None, rows: Sequence[Evaluation
         [row.prompt.join(re.split(r"\{\{\s*prompt\s*\}\}", text)) for text in texts]
         for row, texts in zip(rows, chosen, strict=True)
     ]
-    return (yield from _ask_each(model, adapter, asked, options))
+    return (yield from _ask_each(model, adapter, rows, asked, options))
 
 
 def encodings(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], options: Options) -> Attempts:
@@ -63,24 +63,27 @@ def encodings(model: LoadedModel, adapter: str | None, rows: Sequence[Evaluation
         ]
         for row in rows
     ]
-    return (yield from _ask_each(model, adapter, asked, options))
+    return (yield from _ask_each(model, adapter, rows, asked, options))
 
 
 def many_turns(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], options: Options) -> Attempts:
     """A conversation that leads to the request; the budget is how many turns come before it."""
     leading = TURNS[: options.budget]
-    talks = [[Turn(role="user", content=leading[0].format(prompt=row.prompt))] for row in rows]
+    talks = [row.worded(leading[0].format(prompt=row.prompt)) for row in rows]
     for number in range(len(leading)):
-        steps = answers(model, adapter, [_talk_ids(model, talk) for talk in talks], options)
-        said = yield from part(steps, number, len(leading) + 1)
-        for talk, ids, row in zip(talks, said, rows, strict=True):
-            following = leading[number + 1] if number + 1 < len(leading) else LAST_TURN
-            talk.append(Turn(role="assistant", content=decode(model, ids) or "..."))
-            talk.append(Turn(role="user", content=following.format(prompt=row.prompt)))
-    prompts = [_talk_ids(model, talk) for talk in talks]
+        steps = answers(model, adapter, [tokens_of(model, talk).ids for talk in talks], options)
+        replies = yield from part(steps, number, len(leading) + 1)
+        following = leading[number + 1] if number + 1 < len(leading) else LAST_TURN
+        talks = [
+            talk.then(
+                said(model, ids).with_text(lambda text: text or "..."), say("user", following.format(prompt=row.prompt))
+            )
+            for talk, ids, row in zip(talks, replies, rows, strict=True)
+        ]
+    prompts = [tokens_of(model, talk).ids for talk in talks]
     found = yield from part(answers(model, adapter, prompts, options), len(leading), len(leading) + 1)
     return [
-        [Attempt(len(leading), tuple(p), tuple(a), (), "\n\n".join(f"{turn.role}: {turn.content}" for turn in talk))]
+        [Attempt(len(leading), p, tuple(a), (), "\n\n".join(f"{one.role}: {one.text}" for one in talk.messages))]
         for p, a, talk in zip(prompts, found, talks, strict=True)
     ]
 
@@ -93,13 +96,13 @@ def best_of_n(model: LoadedModel, adapter: str | None, rows: Sequence[Evaluation
     found: list[list[Attempt]] = [[] for _ in rows]
     for number in range(options.budget):
         texts = [scrambled(row.prompt, random.Random(mix(options.seed, number, row.prompt))) for row in rows]
-        prompts = [request_ids(model, text) for text in texts]
+        prompts = [tokens_of(model, row.worded(text)).ids for row, text in zip(rows, texts, strict=True)]
         steps = answers(
             model, adapter, prompts, options, temperature=TEMPERATURE, seed=mix(options.seed, number) % 2**31
         )
-        said = yield from part(steps, number, options.budget)
-        for row, prompt, ids, text in zip(found, prompts, said, texts, strict=True):
-            row.append(Attempt(number + 1, tuple(prompt), tuple(ids), (), text))
+        replies = yield from part(steps, number, options.budget)
+        for attempts, prompt, ids, text in zip(found, prompts, replies, texts, strict=True):
+            attempts.append(Attempt(number + 1, prompt, tuple(ids), (), text))
     return found
 
 
@@ -136,20 +139,22 @@ def jailbreak_templates(packages: str) -> list[str]:
     return found
 
 
-def _ask_each(model: LoadedModel, adapter: str | None, asked: Sequence[Sequence[str]], options: Options) -> Attempts:
+def _ask_each(
+    model: LoadedModel,
+    adapter: str | None,
+    rows: Sequence[EvaluationRow],
+    asked: Sequence[Sequence[str]],
+    options: Options,
+) -> Attempts:
     """The first text for each row, then the second, and so on."""
     found: list[list[Attempt]] = [[] for _ in asked]
     rounds = max(len(texts) for texts in asked)
     for number in range(rounds):
-        prompts = [request_ids(model, texts[number]) for texts in asked]
-        said = yield from part(answers(model, adapter, prompts, options), number, rounds)
-        for row, prompt, ids, texts in zip(found, prompts, said, asked, strict=True):
-            row.append(Attempt(number + 1, tuple(prompt), tuple(ids), (), texts[number]))
+        prompts = [tokens_of(model, row.worded(texts[number])).ids for row, texts in zip(rows, asked, strict=True)]
+        replies = yield from part(answers(model, adapter, prompts, options), number, rounds)
+        for attempts, prompt, ids, texts in zip(found, prompts, replies, asked, strict=True):
+            attempts.append(Attempt(number + 1, prompt, tuple(ids), (), texts[number]))
     return found
-
-
-def _talk_ids(model: LoadedModel, talk: Sequence[Turn]) -> list[int]:
-    return prompt_tokens(model, chat_text(model.tokenizer, talk))
 
 
 def _pig_latin(match: re.Match) -> str:

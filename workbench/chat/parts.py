@@ -1,0 +1,45 @@
+"""Pictures, calls and results of a message as plain cards, and as Markdown. Knows nothing of chats."""
+
+import json
+
+import streamlit as st
+
+from engine.records.conversation import Call, Part, Picture, Result, Text
+from workbench.kit.words import plain
+
+HASH_LETTERS = 12
+
+
+def part_card(part: Part) -> None:
+    """One part in a frame that names what it is; a text as it is."""
+    if isinstance(part, Text):
+        st.text(part.text)
+        return
+    with st.container(border=True):
+        st.caption(plain(part_name(part)))
+        if isinstance(part, Picture):
+            st.text(part.alt or "(not described)")
+        elif isinstance(part, Call):
+            st.json(part.arguments)
+        else:
+            st.text(part.text)
+
+
+def part_name(part: Part) -> str:
+    """What kind of part it is, and which one."""
+    if isinstance(part, Picture):
+        return f"Picture {part.file or part.sha256[:HASH_LETTERS]}"
+    if isinstance(part, Call):
+        return f"Call of {part.name}" + (f" ({part.id})" if part.id else "")
+    return f"Result of {part.call}" if isinstance(part, Result) else "Text"
+
+
+def part_markdown(part: Part) -> str:
+    """One part as a paragraph, or as its name and a block of what it holds."""
+    if isinstance(part, Text):
+        return part.text
+    if isinstance(part, Picture):
+        return f"[{part_name(part)}: {part.alt or 'not described'}]"
+    if isinstance(part, Call):
+        return f"[{part_name(part)}]\n{json.dumps(part.arguments, indent=1, ensure_ascii=False)}"
+    return f"[{part_name(part)}]\n{part.text}"
