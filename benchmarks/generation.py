@@ -1,20 +1,23 @@
 """Answers of the base and the rerouted model: in one batch, against one after the other, on the same prompts.
 
-`one after the other` is timed both with peft's adapters and with this engine's own layers, so that the batch is not
-measured against a slow rival alone. Kinds take turns, so that a busy machine is busy for all of them.
+`one after the other` is timed both with transformers' own loop under peft's adapters and with this engine's, so that
+the batch is not measured against a slow rival alone. Kinds take turns, so that a busy machine is busy for all of them.
 """
 
 import statistics
 import time
 from collections.abc import Callable, Sequence
 
+import torch
+
 from benchmarks.rows import Row
-from engine.compute.model.adapters import attach_adapter, remove_adapter
-from engine.compute.model.generation import Ask, answer, generate
+from engine.compute.model.adapters import adapted, attach_adapter, remove_adapter
+from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
 from engine.compute.model.text import chat_text, prompt_tokens
+from engine.compute.steps import drained
 from engine.records.chats.chat import Sampling
 from engine.records.prompts import read_source
 from engine.records.settings import read_settings
@@ -72,18 +75,14 @@ def measure(repeats: int) -> list[Row]:
 
 
 def _peft(model: LoadedModel, ids: Sequence[int], voice: Voice) -> list[int]:
-    steps = generate(model, [ids], new_tokens=TOKENS, adapter=voice.adapter)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value[0]
+    prompt = torch.tensor([list(ids)], device=model.device)
+    with adapted(model, voice.adapter):
+        output = model.causal_lm.generate(  # type: ignore[operator]
+            prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=TOKENS, do_sample=False
+        )
+    end = model.tokenizer.eos_token_id
+    return [token for token in output[0, len(ids) :].tolist() if token != end]
 
 
 def _mixed(model: LoadedModel, ids: Sequence[int], voices: Sequence[Voice]) -> Answers:
-    said: Answers = [[] for _ in voices]
-    for step in answer(model, [Ask(ids, voice) for voice in voices], Sampling(new_tokens=TOKENS)):
-        for row, token in zip(said, step or (), strict=False):
-            if token is not None:
-                row.append(token)
-    return said
+    return drained(answered_ids(model, [Ask(ids, voice) for voice in voices], Sampling(new_tokens=TOKENS)))

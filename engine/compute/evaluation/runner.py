@@ -17,6 +17,7 @@ from engine.compute.model.adapters import adapter_parameters
 from engine.compute.model.load import model_fingerprint
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import request_ids
+from engine.compute.steps import told
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.findings import CurvePoint, Word
 from engine.records.evaluation.rows import EvaluationRow
@@ -180,12 +181,7 @@ def _judge(
 
 def _shares(steps: Generator[float | None, None, Found], done: int, rows: int) -> Generator[float, None, Found]:
     """Shares of a group as rows of the whole."""
-    while True:
-        try:
-            share = next(steps)
-        except StopIteration as end:
-            return end.value
-        yield done + rows * (share or 0.0)
+    return (yield from told(steps, lambda share: done + rows * (share or 0.0)))
 
 
 def _attempt(content: Sequence) -> Attempt:

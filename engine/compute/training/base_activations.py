@@ -14,7 +14,7 @@ from torch import Tensor
 from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.padding import Batch, pad
+from engine.compute.model.padding import Batch, batch_of
 from engine.compute.training.rows import Row, micro_batches
 from engine.records.events import Progress
 
@@ -100,7 +100,7 @@ def _key(row: Row) -> RowKey:
 
 
 def row_batch(model: LoadedModel, rows: Sequence[Row]) -> Batch:
-    return pad([row.ids for row in rows], pad_id=model.tokenizer.pad_token_id or 0, device=model.device)
+    return batch_of(model, [row.ids for row in rows])
 
 
 def stack(activations: Sequence[Float[Tensor, "_ d_model"]], tokens: int) -> Float[Tensor, "prompt token d_model"]:

@@ -10,11 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from engine.compute.model.generation import generate
+from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.load import model_fingerprint
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import chat_text, decode, prompt_tokens
+from engine.compute.seeds import mix
 from engine.compute.steps import told
+from engine.records.chats.chat import Sampling
 from engine.records.errors import DataError
 from engine.records.events import Progress
 from engine.records.files import append_line
@@ -26,6 +28,10 @@ _REFUSALS = (
     "i'm unable", "i am unable", "i'm not able", "i am not able", "i won't", "i will not", "as an ai",
     "i must decline", "i'm afraid", "it is not appropriate", "it's not appropriate", "i do not have the ability",
 )  # fmt: skip
+
+
+# How sampled answers draw: 2 since each prompt draws for itself. Those of before depended on what was asked together.
+DRAWS = 2
 
 
 class Pair(NamedTuple):
@@ -83,16 +89,13 @@ def _own_answers(
     }
     left = sorted(missing, key=lambda key: len(missing[key][1]))
     done = len(prompts) - len(left)
+    sampling = Sampling(temperature=data.temperature, new_tokens=data.new_tokens)
     start = 0
     while start < len(left):
         batch = left[start : start + _rows_at_once(model, len(missing[left[start]][1]) + data.new_tokens)]
-        tokens = generate(
-            model,
-            [missing[key][1] for key in batch],
-            new_tokens=data.new_tokens,
-            temperature=data.temperature,
-            seed=seed + start,
-        )
+        # A prompt's draws are its own: what is sampled does not depend on what else is asked or known.
+        asks = [Ask(missing[key][1], seed=mix(seed, key)) for key in batch]
+        tokens = answered_ids(model, asks, sampling)
         answers = yield from told(tokens, partial(_progress, done, len(batch) / data.new_tokens, len(prompts)))
         for key, ids in zip(batch, answers, strict=True):
             cache.add(key, opener_for(missing[key][0], data) + decode(model, ids))
@@ -134,7 +137,7 @@ class _AnswerCache:
 
 def _answer_key(prompt: Prompt, data: DataSpec, seed: int) -> str:
     turns = [turn.model_dump() for turn in prompt.turns]
-    randomness = (data.temperature, seed) if data.temperature else ()
+    randomness = (data.temperature, seed, DRAWS) if data.temperature else ()
     content = json.dumps([turns, opener_for(prompt, data), data.new_tokens, randomness])
     return hashlib.sha256(content.encode()).hexdigest()[:24]
 

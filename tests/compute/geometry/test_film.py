@@ -1,4 +1,4 @@
-"""Captures: the activations are transformers' own, padding and order change nothing, movement is measured against base."""
+"""Captures: the activations are transformers' own, padding and order change nothing, movement is from the base."""
 
 import numpy as np
 import pytest

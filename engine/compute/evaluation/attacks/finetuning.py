@@ -11,12 +11,13 @@ import torch
 
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers
 from engine.compute.model.adapters import adapted, adapter_parameters, has_adapter, remove_adapter
-from engine.compute.model.generation import generate
+from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.padding import left_padded
+from engine.compute.model.padding import batch_of
 from engine.compute.model.text import request_ids, text_ids
 from engine.compute.seeds import mix
 from engine.compute.steps import told
+from engine.records.chats.chat import Sampling
 from engine.records.evaluation.rows import PREFILL, EvaluationRow
 from engine.records.prompts import read_source
 
@@ -58,7 +59,8 @@ def examples(model: LoadedModel) -> Generator[int, None, list[Pair]]:
     chosen = [prompts[index * len(prompts) // EXAMPLES].text for index in range(EXAMPLES)]
     begun = text_ids(model, PREFILL)
     asked = [request_ids(model, text) for text in chosen]
-    said = yield from generate(model, [ids + begun for ids in asked], new_tokens=ANSWER_TOKENS)
+    asks = [Ask(ids + begun) for ids in asked]
+    said = yield from answered_ids(model, asks, Sampling(new_tokens=ANSWER_TOKENS))
     return [(ids, begun + answer) for ids, answer in zip(asked, said, strict=True)]
 
 
@@ -101,9 +103,7 @@ def throw_away_copy(model: LoadedModel, adapter: str) -> Iterator[str]:
 
 def _loss(model: LoadedModel, group: Sequence[Pair]) -> torch.Tensor:
     longest = max(len(answer) for _, answer in group)
-    ids, attention, positions = left_padded(
-        [prompt + answer for prompt, answer in group], pad_id=model.tokenizer.pad_token_id or 0, device=model.device
-    )
+    ids, attention, positions = batch_of(model, [prompt + answer for prompt, answer in group], side="left")
     logits = model.causal_lm(
         input_ids=ids, attention_mask=attention, position_ids=positions, use_cache=False, logits_to_keep=longest + 1
     ).logits

@@ -94,9 +94,8 @@ def best_of_n(model: LoadedModel, adapter: str | None, rows: Sequence[Evaluation
     for number in range(options.budget):
         texts = [scrambled(row.prompt, random.Random(mix(options.seed, number, row.prompt))) for row in rows]
         prompts = [request_ids(model, text) for text in texts]
-        steps = answers(
-            model, adapter, prompts, options, temperature=TEMPERATURE, seed=mix(options.seed, number) % 2**31
-        )
+        seed = mix(options.seed, number)
+        steps = answers(model, adapter, prompts, options, temperature=TEMPERATURE, seed=seed)
         said = yield from part(steps, number, options.budget)
         for row, prompt, ids, text in zip(found, prompts, said, texts, strict=True):
             row.append(Attempt(number + 1, tuple(prompt), tuple(ids), (), text))
