@@ -14,6 +14,7 @@ from engine.compute.evaluation.attacks.attempt import Attempt, Options
 from engine.compute.evaluation.attacks.table import ATTACK_FUNCTIONS
 from engine.compute.evaluation.judges import Verdict, judge_answers, rules_identity
 from engine.compute.model.adapters import adapter_parameters
+from engine.compute.model.generation import DRAWS
 from engine.compute.model.load import model_fingerprint
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import request_ids
@@ -158,7 +159,8 @@ def success_curve(outcomes: Sequence[Outcome], budgets: Sequence[int]) -> tuple[
 
 
 def attempt_key(name: str, options: Options, row: EvaluationRow) -> str:
-    content = json.dumps([name, options.budget, options.seed, options.new_tokens, row.prompt, row.target])
+    draws = [DRAWS] if ATTACKS[name].sampled else []
+    content = json.dumps([name, options.budget, options.seed, options.new_tokens, row.prompt, row.target, *draws])
     return hashlib.sha256(content.encode()).hexdigest()[:24]
 
 

@@ -22,6 +22,9 @@ PREFILL_TOKENS = {"cpu": 256}
 PREFILL_TOKENS_GPU = 8192
 # Letting rows go copies the cache of all others: it pays once so large a share of the batch has ended.
 LEAVING_SHARE = 1 / 8
+# How tokens are drawn, in the key of what was sampled: 2 since each row draws for itself. Before, what a row said
+# depended on what else was asked.
+DRAWS = 2
 
 Ending = Literal["end", "length"]
 # What a prompt is: tokens, or vectors in their place.

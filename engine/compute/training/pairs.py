@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from engine.compute.model.generation import Ask, answered_ids
+from engine.compute.model.generation import DRAWS, Ask, answered_ids
 from engine.compute.model.load import model_fingerprint
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import chat_text, decode, prompt_tokens
@@ -28,10 +28,6 @@ _REFUSALS = (
     "i'm unable", "i am unable", "i'm not able", "i am not able", "i won't", "i will not", "as an ai",
     "i must decline", "i'm afraid", "it is not appropriate", "it's not appropriate", "i do not have the ability",
 )  # fmt: skip
-
-
-# How sampled answers draw: 2 since each prompt draws for itself. Those of before depended on what was asked together.
-DRAWS = 2
 
 
 class Pair(NamedTuple):
