@@ -82,9 +82,7 @@ def measure(repeats: int) -> list[Row]:
 def _batch(model: LoadedModel, prompts: Sequence[Sequence[int]]) -> tuple[float, float]:
     """Seconds a token of a batch under the adapter: this engine's, and transformers' own loop under peft's adapter."""
     ways: tuple[Callable[[], Answers], ...] = (
-        lambda: drained(
-            answered_ids(model, [Ask(ids, VOICES[1]) for ids in prompts], Sampling(new_tokens=TOKENS)),
-        ),
+        lambda: drained(answered_ids(model, [Ask(ids, VOICES[1]) for ids in prompts], Sampling(new_tokens=TOKENS))),
         lambda: _peft(model, prompts, VOICES[1]),
     )
     seconds = []

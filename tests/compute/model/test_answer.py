@@ -27,9 +27,9 @@ def model(tiny_model):
 
 
 def asks():
-    """Rows of three states and four lengths, in no order."""
-    states = [Voice("second"), Voice(), Voice("first"), Voice("first", 0.5), Voice()]
-    return [Ask(prompt, state) for prompt in PROMPTS for state in states]
+    """Rows of three voices and four lengths, in no order."""
+    voices = [Voice("second"), Voice(), Voice("first"), Voice("first", 0.5), Voice()]
+    return [Ask(prompt, voice) for prompt in PROMPTS for voice in voices]
 
 
 def said(model, asked, sampling):
@@ -55,10 +55,10 @@ def test_a_mixed_batch_says_what_each_row_says_alone(model, sampling):
     assert len({tuple(ids) for ids in together}) > 10
 
 
-def test_each_state_says_what_peft_says_alone(model):
-    for state in (Voice(), Voice("first"), Voice("second")):
-        together, _ = said(model, [Ask(prompt, state) for prompt in PROMPTS], GREEDY)
-        with adapted(model, state.adapter):
+def test_each_voice_says_what_peft_says_alone(model):
+    for voice in (Voice(), Voice("first"), Voice("second")):
+        together, _ = said(model, [Ask(prompt, voice) for prompt in PROMPTS], GREEDY)
+        with adapted(model, voice.adapter):
             assert together == [transformers_answer(model, prompt) for prompt in PROMPTS]
 
 
