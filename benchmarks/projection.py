@@ -8,6 +8,7 @@ from benchmarks.rows import Row
 from engine.child import end_child, in_child
 from engine.compute.geometry.projection import project
 from engine.compute.geometry.separation import Groups
+from engine.compute.steps import drained
 from engine.records.captures.projections import Method
 
 COUNT, WIDTH = 5000, 576
@@ -62,9 +63,4 @@ def _activations(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _wait(steps):
-    while True:
-        try:
-            next(steps)
-            time.sleep(0.01)
-        except StopIteration as end:
-            return end.value
+    return drained(steps, lambda _: time.sleep(0.01))

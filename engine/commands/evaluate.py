@@ -7,11 +7,11 @@ which). The run's folder gains a file in evaluations/; its weights are only read
 import argparse
 import json
 import sys
-from contextlib import closing
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from engine.compute.steps import drained
 from engine.records.errors import RunError, SpecError
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.findings import SIDES, Evaluation
@@ -32,13 +32,7 @@ def evaluate(options: argparse.Namespace, settings: Settings) -> int:
 
     steps = found_by(plan, Device(settings).tools(0))
     screen = _Screen()
-    with closing(steps):
-        while True:
-            try:
-                screen.show(next(steps))
-            except StopIteration as end:
-                evaluation: Evaluation = end.value
-                break
+    evaluation = drained(steps, screen.show)
     screen.close()
     if out:
         write_whole(out, json.dumps(evaluation.report(), indent=2) + "\n")

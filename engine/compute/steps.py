@@ -1,21 +1,30 @@
 """Generators that advance other generators. Knows nothing of models."""
 
 from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any, TypeVar
 
 Given = TypeVar("Given")
 Told = TypeVar("Told")
 Result = TypeVar("Result")
+Context = Callable[[], AbstractContextManager[Any]]
 
 
-def told(steps: Generator[Given, None, Result], tell: Callable[[Given], Told]) -> Generator[Told, None, Result]:
-    """Advance `steps`, yield what `tell` makes of each thing it yields, and return what it returns."""
-    while True:
-        try:
-            given = next(steps)
-        except StopIteration as end:
-            return end.value
-        yield tell(given)
+def told(
+    steps: Generator[Given, None, Result], tell: Callable[[Given], Told], *, within: Context = nullcontext
+) -> Generator[Told, None, Result]:
+    """Advance `steps`, yield what `tell` makes of each thing it yields, and return what it returns.
+
+    Each step is taken within a context of its own. `steps` is closed with this generator, or when either fails.
+    """
+    with closing(steps):
+        while True:
+            try:
+                with within():
+                    given = next(steps)
+            except StopIteration as end:
+                return end.value
+            yield tell(given)
 
 
 def part(steps: Generator[float, None, list], number: int, parts: int) -> Generator[float, None, list]:
@@ -23,12 +32,18 @@ def part(steps: Generator[float, None, list], number: int, parts: int) -> Genera
     return (yield from told(steps, lambda share: (number + share) / parts))
 
 
-def inside(context: Callable[[], Any], steps: Generator[Given, None, Result]) -> Generator[Given, None, Result]:
+def inside(context: Context, steps: Generator[Given, None, Result]) -> Generator[Given, None, Result]:
     """Advance `steps` within the context, and leave it between steps: other jobs see the model as it was."""
-    while True:
-        try:
-            with context():
-                given = next(steps)
-        except StopIteration as end:
-            return end.value
-        yield given
+    return (yield from told(steps, lambda given: given, within=context))
+
+
+def drained(steps: Generator[Given, None, Result], look: Callable[[Given], object] = lambda _: None) -> Result:
+    """What `steps` returns, advanced to its end without a pause; `look` is shown each thing that it yields."""
+    results: list[Result] = []
+
+    def to_the_end() -> Generator[object, None, None]:
+        results.append((yield from told(steps, look)))
+
+    for _ in to_the_end():
+        pass
+    return results[0]

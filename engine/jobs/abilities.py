@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from engine.compute.evaluation.capability import multiple_choice, tokens_per_second
 from engine.compute.evaluation.runner import Judge, Outcome
+from engine.compute.steps import told
 from engine.jobs.subjects import Subject, attacked
 from engine.records.evaluation.findings import Ability, Count, Side, count, wilson
 from engine.records.evaluation.mmlu import read_questions
@@ -88,9 +89,4 @@ def _speed(rows: Sequence[EvaluationRow], subjects: Sequence[Subject]) -> Measur
 
 
 def _reported(steps: Generator[int, None, Result], phase: str, total: int) -> Generator[Event, None, Result]:
-    while True:
-        try:
-            done = next(steps)
-        except StopIteration as end:
-            return end.value
-        yield Progress(phase=phase, done=done, total=total)
+    return (yield from told(steps, lambda done: Progress(phase=phase, done=done, total=total)))

@@ -11,6 +11,7 @@ from engine.compute.model.generation import Ask, answer
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
 from engine.compute.model.text import Speaker, need_askable, tokens_of
+from engine.compute.steps import told
 from engine.device import Tools
 from engine.jobs.known_answers import run_spaces
 from engine.records.chats.chat import (
@@ -82,28 +83,24 @@ def _answer(
         said = tuple(map(tuple, ids))
         return Answered(ids=said, reasons=tuple(reasons), first_token_seconds=first, seconds=seconds)
 
+    def write(tokens: list[int | None] | None) -> None:
+        nonlocal first
+        if tokens is None:
+            return
+        first = first or time.monotonic() - started
+        said = []
+        for column, token in enumerate(tokens):
+            if token is not None:
+                ids[column].append(token)
+            said.append(() if token is None else (speakers[column].say(token),))
+        chat.append(number, Pieces(columns=tuple(said)))
+
     try:
-        while True:
-            try:
-                tokens = next(steps)
-            except StopIteration as end:
-                reasons = end.value
-                break
-            if tokens is not None:
-                first = first or time.monotonic() - started
-                said = []
-                for column, token in enumerate(tokens):
-                    if token is not None:
-                        ids[column].append(token)
-                    said.append(() if token is None else (speakers[column].say(token),))
-                chat.append(number, Pieces(columns=tuple(said)))
-            yield None
+        reasons[:] = yield from told(steps, write)
     except GeneratorExit:
         # Stopped: what was said so far is the answer.
         chat.append(number, answered())
         raise
-    finally:
-        steps.close()
     chat.append(number, answered())
 
 

@@ -5,6 +5,7 @@ The run's weights are only read. Knows nothing of the queue or of other jobs.
 
 import time
 from collections.abc import Generator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from engine.compute.evaluation.runner import Judge, Outcome, rules_judge, succes
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.scoring import answer_nats, mean_nats
 from engine.compute.model.text import decode, tokens_of
+from engine.compute.steps import told
 from engine.device import Tools
 from engine.jobs.abilities import measure_abilities
 from engine.jobs.subjects import Subject, attacked, subject_of
@@ -156,14 +158,13 @@ def _losses(label: Label, base: Sequence[Outcome], subjects: Sequence[Subject]) 
     figures: dict[Side, float | None] = {}
     for subject in subjects:
         steps = answer_nats(model, contexts, answers, adapter=subject.adapter)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                figures[subject.side] = mean_nats(end.value)
-                break
-            yield Progress(phase=f"loss on {label} targets, {subject.side}")
+        nats = yield from told(steps, partial(_measuring, f"loss on {label} targets, {subject.side}"))
+        figures[subject.side] = mean_nats(nats)
     return Losses(base=figures["base"], rerouted=figures["rerouted"])
+
+
+def _measuring(phase: str, _: None) -> Progress:
+    return Progress(phase=phase)
 
 
 def _result(choice: AttackChoice, found: dict[tuple[str, Side], list[Outcome]]) -> AttackResult:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from engine.compute.evaluation.judges import judge_answers
-from engine.compute.model.generation import Ask, answer
+from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
 from engine.compute.model.text import Tokens, decode, need_askable, tokens_of
@@ -84,12 +84,7 @@ def _answer(
     room = limit - longest if limit else request.sampling.new_tokens
     sampling = request.sampling.model_copy(update={"new_tokens": min(request.sampling.new_tokens, room)})
     asks = [Ask(text.whole, voice) for text in texts for voice in voices]
-    said: list[list[int]] = [[] for _ in asks]
-    for step, tokens in enumerate(answer(model, asks, sampling)):
-        for ids, token in zip(said, tokens or (), strict=False):
-            if token is not None:
-                ids.append(token)
-        yield min(1.0, step / sampling.new_tokens)
+    said = yield from told(answered_ids(model, asks, sampling), lambda tokens: tokens / sampling.new_tokens)
     each = len(voices)
     judging = judge_answers(
         model,

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from engine.compute.evaluation.attacks.attempt import Options
 from engine.compute.evaluation.runner import Judge, Memory, Outcome, memory_file, run_attack
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.steps import told
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.findings import Side
 from engine.records.evaluation.plan import AttackChoice, EvaluationPlan
@@ -43,9 +44,8 @@ def attacked(
     title = what or ATTACKS[choice.name].title
     model = "base" if subject.side == "base" else "circuit-broken"
     steps = run_attack(subject.model, subject.adapter, rows, choice.name, options, judge=judge, memory=subject.memory)
-    while True:
-        try:
-            done = next(steps)
-        except StopIteration as end:
-            return end.value
-        yield Progress(phase=f"{title}, {model}", done=min(int(done), len(rows)), total=len(rows))
+
+    def progress(done: float) -> Progress:
+        return Progress(phase=f"{title}, {model}", done=min(int(done), len(rows)), total=len(rows))
+
+    return (yield from told(steps, progress))

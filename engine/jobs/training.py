@@ -6,8 +6,9 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from engine.compute.model.adapters import adapter_parameters, remove_adapter, save_adapter
-from engine.compute.model.generation import generate
+from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.mixed import Voice
 from engine.compute.model.text import decode, tokens_of
 from engine.compute.steps import told
 from engine.compute.training.checkpoints import list_checkpoints
@@ -19,6 +20,7 @@ from engine.compute.training.trainer import Rows
 from engine.device import Tools, adapter_name
 from engine.jobs.capture import sides
 from engine.jobs.filming import filming
+from engine.records.chats.chat import Sampling
 from engine.records.conversation import Label
 from engine.records.estimate import micro_batch_tokens
 from engine.records.events import ControlEvent, Event, ProbeAnswer, ProbeResult, Progress
@@ -146,8 +148,9 @@ def _probe(
     ]
     if not chosen:
         return ProbeResult(step=step, answers=())
-    ids = [tokens_of(model, prompt.conversation).ids for prompt in chosen]
-    tokens = generate(model, ids, new_tokens=captures.probe_tokens, adapter=name if step else None)
+    voice = Voice(name if step else None)
+    asks = [Ask(tokens_of(model, prompt.conversation).ids, voice) for prompt in chosen]
+    tokens = answered_ids(model, asks, Sampling(new_tokens=captures.probe_tokens))
     answers = yield from told(tokens, lambda _: None)
     return ProbeResult(
         step=step,

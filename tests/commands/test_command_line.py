@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from making import asked_ids, drain, write_tiny_model
+from making import asked_ids, write_tiny_model
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from engine.compute.model.generation import generate
+from engine.compute.model.generation import Ask, answered_ids
+from engine.compute.steps import drained
 from engine.compute.training.sources import read_prompts
 from engine.records.captures.capture import read_capture
+from engine.records.chats.chat import Sampling
 from engine.records.errors import DataError
 from engine.records.runs import list_runs, open_run
 from engine.records.settings import ROOT
@@ -112,7 +114,7 @@ def test_the_bundled_model_loads_answers_and_ends_its_answers(settings, monkeypa
     assert (model.card.block_count, model.d_model, model.card.parameters) == (30, 576, 134_515_008)
     assert (model.tokenizer.eos_token, model.tokenizer.pad_token) == ("<|im_end|>", "<|endoftext|>")
     prompt = asked_ids(model, "What is the capital of France?")
-    _, [answer] = drain(generate(model, [prompt], new_tokens=24))
+    [answer] = drained(answered_ids(model, [Ask(prompt)], Sampling(new_tokens=24)))
     assert "Paris" in model.tokenizer.decode(answer)
     assert len(answer) < 24
 

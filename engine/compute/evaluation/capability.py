@@ -4,16 +4,20 @@ Knows nothing of where questions come from.
 """
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 
 from engine.compute.model.adapters import adapted
-from engine.compute.model.generation import generate
+from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.padding import left_padded
+from engine.compute.model.mixed import Voice
+from engine.compute.model.padding import batch_of
 from engine.compute.model.text import text_ids, tokens_of
+from engine.compute.steps import told
+from engine.records.chats.chat import Sampling
 from engine.records.conversation import Conversation
 from engine.records.evaluation.mmlu import LETTERS, Question
 from engine.records.evaluation.rows import EvaluationRow
@@ -42,9 +46,7 @@ def multiple_choice(
     while order:
         count = max(1, QUESTION_TOKENS // len(rows[order[0]]))
         group, order = order[:count], order[count:]
-        ids, attention, positions = left_padded(
-            [rows[index] for index in group], pad_id=model.tokenizer.pad_token_id or 0, device=model.device
-        )
+        ids, attention, positions, _ = batch_of(model, [rows[index] for index in group], side="left")
         with torch.no_grad(), adapted(model, adapter):
             logits = model.causal_lm(
                 input_ids=ids, attention_mask=attention, position_ids=positions, use_cache=False, logits_to_keep=1
@@ -62,17 +64,21 @@ def tokens_per_second(
     """New tokens a second of a batch of rows, those of ended rows left out; time that other jobs take between tokens is
     not counted."""
     prompts = [tokens_of(model, rows[index % len(rows)].conversation).ids for index in range(SPEED_ROWS)]
-    steps = generate(model, prompts, new_tokens=SPEED_TOKENS, adapter=adapter)
-    tokens, seconds = 0, 0.0
-    while True:
+    asks = [Ask(prompt, Voice(adapter)) for prompt in prompts]
+    seconds: list[float] = []
+    counts: list[int] = []
+
+    @contextmanager
+    def timed() -> Iterator[None]:
         started = time.perf_counter()
-        try:
-            count = next(steps)
-        except StopIteration as end:
-            tokens = sum(max(0, len(answer) - 1) for answer in end.value)
-            break
-        if count > 1:
-            # The first token reads the whole prompt: that is another speed.
-            seconds += time.perf_counter() - started
-        yield count
-    return tokens / seconds if seconds else 0.0
+        yield
+        seconds.append(time.perf_counter() - started)
+
+    def note(count: int) -> int:
+        counts.append(count)
+        return count
+
+    answers = yield from told(answered_ids(model, asks, Sampling(new_tokens=SPEED_TOKENS)), note, within=timed)
+    # The first token reads the whole prompt: that is another speed.
+    spent = sum(step for step, count in zip(seconds, counts, strict=False) if count > 1)
+    return sum(max(0, len(answer) - 1) for answer in answers) / spent if spent else 0.0

@@ -20,10 +20,12 @@ from typing import Any, Literal
 
 from engine.compute.evaluation.attacks.attempt import Attempt
 from engine.compute.evaluation.judges import Verdict, coherence_figures, incoherence, refusal, rules_identity
-from engine.compute.model.generation import generate
+from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.load import describe_model, load_model
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import decode, tokens_of
+from engine.compute.steps import told
+from engine.records.chats.chat import Sampling
 from engine.records.conversation import Conversation
 from engine.records.errors import ModelError
 from engine.records.evaluation.rows import EvaluationRow
@@ -41,11 +43,11 @@ QUESTION = (
     "[ANSWER]\n{answer}\n\nSay 'yes' or 'no', and nothing else."
 )
 # Says yes or no, in its own words, to one question.
-Ask = Callable[[str], Generator[None, None, str]]
+Questioned = Callable[[str], Generator[None, None, str]]
 Verdicts = Generator[None, None, list[Verdict]]
 
 
-def asked_judge(ask: Ask) -> Callable[[LoadedModel, Sequence[EvaluationRow], Sequence[Attempt]], Verdicts]:
+def asked_judge(ask: Questioned) -> Callable[[LoadedModel, Sequence[EvaluationRow], Sequence[Attempt]], Verdicts]:
     """Verdicts by asking somebody else; what is incoherent by the built-in rules is not sent."""
 
     def verdicts(model: LoadedModel, rows: Sequence[EvaluationRow], attempts: Sequence[Attempt]) -> Verdicts:
@@ -81,7 +83,7 @@ def parse_verdict(said: str, answer: str) -> Verdict:
     return Verdict("unparseable", f"the judge said {said.strip()[:60]!r}")
 
 
-def endpoint(address: str, name: str) -> Ask:
+def endpoint(address: str, name: str) -> Questioned:
     """An OpenAI-compatible server, asked again after a pause where it is busy, broken or silent. Raises ModelError when
     it cannot be reached, refuses the key, or stays so."""
 
@@ -148,7 +150,7 @@ def _replied(request: urllib.request.Request) -> Generator[None, None, Any]:
     return future.result()
 
 
-def classifier(name: str, settings: Settings) -> Ask:
+def classifier(name: str, settings: Settings) -> Questioned:
     """A model that says yes or no, on the CPU or GPU beside the one that is judged. Raises ModelError without it."""
     loaded: list[LoadedModel] = []
 
@@ -158,18 +160,14 @@ def classifier(name: str, settings: Settings) -> Ask:
             template: Literal["model", "plain"] = "model" if card.has_chat_template else "plain"
             loaded.append(load_model(ModelSpec(name=name, chat_template=template), settings))
         judge = loaded[0]
-        steps = generate(judge, [tokens_of(judge, Conversation.asking(question)).ids], new_tokens=4)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                return decode(judge, end.value[0])
-            yield None
+        asks = [Ask(tokens_of(judge, Conversation.asking(question)).ids)]
+        [said] = yield from told(answered_ids(judge, asks, Sampling(new_tokens=4)), lambda _: None)
+        return decode(judge, said)
 
     return ask
 
 
-def other_judge(given: str, settings: Settings) -> tuple[str, Ask]:
+def other_judge(given: str, settings: Settings) -> tuple[str, Questioned]:
     """Identity and voice of a judge written as URL#MODEL or as a Hugging Face id. Raises ModelError for half a URL."""
     if re.match(r"https?://", given):
         address, sharp, name = given.partition("#")

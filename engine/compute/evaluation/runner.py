@@ -14,9 +14,11 @@ from engine.compute.evaluation.attacks.attempt import Attempt, Options
 from engine.compute.evaluation.attacks.table import ATTACK_FUNCTIONS
 from engine.compute.evaluation.judges import Verdict, judge_answers, rules_identity
 from engine.compute.model.adapters import adapter_parameters
+from engine.compute.model.generation import DRAWS
 from engine.compute.model.load import model_fingerprint
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import tokens_of
+from engine.compute.steps import told
 from engine.records.conversation import Conversation
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.findings import CurvePoint, Word
@@ -161,7 +163,8 @@ def attempt_key(name: str, options: Options, row: EvaluationRow) -> str:
     # A request of one text is keyed by it, as in version 0.1.
     plain = row.conversation == Conversation.asking(row.prompt)
     asked = row.prompt if plain else row.conversation.content
-    content = json.dumps([name, options.budget, options.seed, options.new_tokens, asked, row.target])
+    draws = [DRAWS] if ATTACKS[name].sampled else []
+    content = json.dumps([name, options.budget, options.seed, options.new_tokens, asked, row.target, *draws])
     return hashlib.sha256(content.encode()).hexdigest()[:24]
 
 
@@ -184,12 +187,7 @@ def _judge(
 
 def _shares(steps: Generator[float | None, None, Found], done: int, rows: int) -> Generator[float, None, Found]:
     """Shares of a group as rows of the whole."""
-    while True:
-        try:
-            share = next(steps)
-        except StopIteration as end:
-            return end.value
-        yield done + rows * (share or 0.0)
+    return (yield from told(steps, lambda share: done + rows * (share or 0.0)))
 
 
 def _attempt(content: Sequence) -> Attempt:

@@ -16,7 +16,7 @@ from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import MixedBatch, Voice
-from engine.compute.model.text import inputs_of
+from engine.compute.model.padding import batch_of
 from engine.compute.training.base_activations import row_batch
 from engine.compute.training.reroute import BlockSpace, BlockStatistics, token_cosine
 from engine.compute.training.rows import Row, micro_batches
@@ -85,7 +85,7 @@ def answer_losses(model: LoadedModel, rows: Sequence[Row], voice: Voice) -> Gene
 
 
 def _activations(model: LoadedModel, ids: Sequence[int], voice: Voice, blocks: Sequence[int]) -> dict[int, Tensor]:
-    batch = inputs_of(model, [ids])
+    batch = batch_of(model, [ids])
     with torch.no_grad(), adapted(model, None), MixedBatch(model, [voice]).active():
         return block_activations(model, batch, blocks).outputs
 

@@ -1,5 +1,5 @@
-"""Answers, a token at a time: `generate` for a batch under one adapter or none, `answer` for rows of several voices.
-The caller owns the loop, and other jobs may use the model between two tokens.
+"""Answers, a token at a time, rows of any voices in one batch. `answer` is the one decoding loop, `answered_ids`
+collects what it says. The caller advances it, and other jobs may use the model between two tokens.
 """
 
 from collections.abc import Generator, Sequence
@@ -8,80 +8,45 @@ from typing import Any, Literal, NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from engine.compute.model.activations import shared_tokens
-from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import MixedBatch, Voice
-from engine.compute.model.padding import pad_left
+from engine.compute.model.padding import batch_of, positions_of
+from engine.compute.steps import told
 from engine.records.chats.chat import Sampling
 
 # A prompt enters in parts of so many tokens, all rows together, so that a step stays short.
 PREFILL_TOKENS = {"cpu": 256}
 PREFILL_TOKENS_GPU = 8192
+# Letting rows go copies the cache of all others: it pays once so large a share of the batch has ended.
+LEAVING_SHARE = 1 / 8
+# How tokens are drawn, in the key of what was sampled: 2 since each row draws for itself. Before, what a row said
+# depended on what else was asked.
+DRAWS = 2
 
 Ending = Literal["end", "length"]
-
-
-def generate(
-    model: LoadedModel,
-    prompts: Sequence[Sequence[int]],
-    *,
-    new_tokens: int,
-    adapter: str | None = None,
-    temperature: float = 0.0,
-    seed: int = 0,
-) -> Generator[int, None, list[list[int]]]:
-    """Continue each prompt (token ids) by at most `new_tokens`; yields the tokens so far (0 while long prompts are
-    read), returns the answers.
-
-    Rows are padded on the left; a row ends at the model's end token, which is not returned. Sampling draws from a
-    generator of its own, so that it disturbs no other job's randomness.
-    """
-    device = model.device
-    shared = shared_tokens(prompts)
-    ids, attention = pad_left([prompt[shared:] for prompt in prompts], pad_id=model.tokenizer.pad_token_id or 0)
-    ids, attention = ids.to(device), attention.to(device)
-    ends = torch.tensor(_end_ids(model), device=device)
-    randomness = torch.Generator(device=device).manual_seed(seed)
-    running = torch.ones(len(prompts), dtype=torch.bool, device=device)
-    answers: list[Tensor] = []
-    cache: Any = None
-    logits = torch.empty(0)
-    if shared:
-        opening = torch.tensor([prompts[0][:shared]], device=device)
-        with torch.no_grad(), adapted(model, adapter):
-            cache = _read(model, opening, torch.ones_like(opening), None)
-        cache.batch_repeat_interleave(len(prompts))
-        # What is padded then lies between the opening and the rest of a prompt; positions leave it out.
-        attention = torch.cat([attention.new_ones(len(prompts), shared), attention], dim=1)
-    for part in _parts(ids.shape, device):
-        if part.start:
-            yield 0
-        seen = attention[:, : shared + part.stop]
-        with torch.no_grad(), adapted(model, adapter):
-            if part.stop < ids.shape[1]:
-                cache = _read(model, ids[:, part], seen, cache)
-            else:
-                logits, cache = _next_logits(model, ids[:, part], seen, cache)
-    for count in range(1, new_tokens + 1):
-        token = choose(logits, temperature, randomness)
-        running = running & ~torch.isin(token, ends)
-        answers.append(torch.where(running, token, torch.full_like(token, -1)))
-        yield count
-        if count == new_tokens or not running.any():
-            break
-        attention = torch.cat([attention, attention.new_ones(len(prompts), 1)], dim=1)
-        with torch.no_grad(), adapted(model, adapter):
-            logits, cache = _next_logits(model, token[:, None], attention, cache)
-    return [[int(token) for token in row if token >= 0] for row in torch.stack(answers, dim=1).tolist()]
+# What a prompt is: tokens, or vectors in their place.
+Prompt = Sequence[int] | Float[Tensor, "_ d_model"]
 
 
 class Ask(NamedTuple):
-    """One row: what it continues, and the voice that continues it."""
+    """One row: what it continues, the voice that continues it, and the seed of its own draws (None: the sampling's
+    seed, so that all such rows have the same luck)."""
 
-    ids: Sequence[int]
+    prompt: Prompt
     voice: Voice = Voice()
+    seed: int | None = None
+
+
+class _Read(NamedTuple):
+    """Prompts that have been read. attention: of all that is in the cache.  logits: behind the last token."""
+
+    batch: MixedBatch
+    attention: Int[Tensor, "prompt seen"]
+    cache: Any
+    logits: Float[Tensor, "prompt vocabulary"]
 
 
 def answer(
@@ -89,52 +54,55 @@ def answer(
 ) -> Generator[list[int | None] | None, None, list[Ending]]:
     """Answer all rows in one batch over the shared weights, whatever their voices.
 
-    Yields None while prompts are read, then for each step one token a row, None for rows that have ended; returns how
-    each row ended. A row draws from a generator of its own, seeded by `sampling.seed`: it says the same in any company.
-    Closing the generator frees the cache.
+    Prompts are all tokens or all vectors. Yields None while they are read, then for each step one token a row, None for
+    rows that have ended (the model's end token is not said); returns how each row ended. A row draws from a generator
+    of its own: it says the same in any company, and disturbs no other job's randomness. Closing the generator frees the
+    cache.
     """
     order = sorted(range(len(asks)), key=lambda row: _order(asks[row].voice))
-    voices = [asks[row].voice for row in order]
-    batch = MixedBatch(model, voices)
-    ids, attention = pad_left([asks[row].ids for row in order], pad_id=model.tokenizer.pad_token_id or 0)
-    ids, attention = ids.to(model.device), attention.to(model.device)
-    randomness = [torch.Generator().manual_seed(sampling.seed) for _ in asks]
     ends = set(_end_ids(model))
     endings: list[Ending] = ["length"] * len(asks)
-    cache: Any = None
-    logits: Tensor | None = None
-    for part in _parts(ids.shape, model.device):
-        if part.start:
-            yield None
-        seen = attention[:, : part.stop]
-        if part.stop < ids.shape[1]:
-            with torch.no_grad(), adapted(model, None), batch.active():
-                cache = _read(model, ids[:, part], seen, cache)
-        else:
-            logits, cache = _forward(model, batch, ids[:, part], seen, cache)
+    draws = _draws([asks[row] for row in order], sampling, model.device)
+    batch, attention, cache, logits = yield from _read_prompts(model, [asks[row] for row in order])
     for count in range(1, sampling.new_tokens + 1):
-        assert logits is not None
-        chosen = {row: _draw(logits[place], sampling, randomness[row]) for place, row in enumerate(order)}
+        chosen = _choose(logits, sampling, draws[:, count - 1])
         said: list[int | None] = [None] * len(asks)
-        for row, token in chosen.items():
+        for row, token in zip(order, chosen.tolist(), strict=True):
             if token in ends:
                 endings[row] = "end"
-            else:
+            elif endings[row] != "end":
                 said[row] = token
         yield said
-        going = [place for place, row in enumerate(order) if said[row] is not None]
+        going = [place for place, row in enumerate(order) if endings[row] != "end"]
         if not going or count == sampling.new_tokens:
             break
-        if len(going) < len(order):
+        if len(order) - len(going) >= LEAVING_SHARE * len(order):
             order = [order[place] for place in going]
             kept = torch.tensor(going, device=model.device)
-            attention = attention[kept]
+            chosen, attention, draws = chosen[kept], attention[kept], draws[kept]
             cache.batch_select_indices(kept)
-            batch.keep(going)
+            batch.select(going)
         attention = torch.cat([attention, attention.new_ones(len(order), 1)], dim=1)
-        tokens = torch.tensor([[chosen[row]] for row in order], device=model.device)
-        logits, cache = _forward(model, batch, tokens, attention, cache)
+        logits, cache = _forward(model, batch, chosen[:, None], attention, cache)
     return endings
+
+
+def answered_ids(model: LoadedModel, asks: Sequence[Ask], sampling: Sampling) -> Generator[int, None, list[list[int]]]:
+    """As `answer`, but yields how many tokens each row could have said so far (0 while prompts are read), and returns
+    the tokens that each row said."""
+    said: list[list[int]] = [[] for _ in asks]
+    steps = 0
+
+    def collect(tokens: list[int | None] | None) -> int:
+        nonlocal steps
+        steps += tokens is not None
+        for ids, token in zip(said, tokens or (), strict=False):
+            if token is not None:
+                ids.append(token)
+        return steps
+
+    yield from told(answer(model, asks, sampling), collect)
+    return said
 
 
 def _order(voice: Voice) -> tuple[bool, str, float]:
@@ -142,73 +110,110 @@ def _order(voice: Voice) -> tuple[bool, str, float]:
     return voice.adapter is not None, voice.adapter or "", voice.dose
 
 
-def _forward(
-    model: LoadedModel,
-    batch: MixedBatch,
-    ids: Int[Tensor, "prompt token"],
-    attention: Int[Tensor, "prompt seen"],
-    cache: Any,
-) -> tuple[Float[Tensor, "prompt vocabulary"], Any]:
-    """Logits behind the last token, on the processor, and the cache with these tokens in it."""
-    with torch.no_grad(), adapted(model, None), batch.active():
-        logits, cache = _next_logits(model, ids, attention, cache)
-    return logits.float().cpu(), cache
+def _read_prompts(model: LoadedModel, asks: Sequence[Ask]) -> Generator[None, None, _Read]:
+    """Read all prompts, an opening that all share once for each voice; yields between the parts."""
+    voices = [ask.voice for ask in asks]
+    distinct = list(dict.fromkeys(voices))
+    shared = _shared(asks) if len(distinct) < len(voices) else 0
+    columns, attention = _columns(model, [ask.prompt[shared:] for ask in asks])
+    cache: Any = None
+    batch = MixedBatch(model, distinct if shared else voices)
+    if shared:
+        opening, seen = _columns(model, [ask.prompt[:shared] for ask in asks[: len(distinct)]])
+        for part in _parts(opening.shape, model.device):
+            if part.start:
+                yield None
+            cache = _read(model, batch, opening[:, part], seen[:, : part.stop], cache)
+        rows = [distinct.index(voice) for voice in voices]
+        cache.batch_select_indices(torch.tensor(rows, device=model.device))
+        batch.select(rows)
+        # What is padded then lies between the opening and the rest of a prompt; positions leave it out.
+        attention = torch.cat([attention.new_ones(len(asks), shared), attention], dim=1)
+        yield None
+    *parts, last = _parts(columns.shape, model.device)
+    for part in parts:
+        cache = _read(model, batch, columns[:, part], attention[:, : shared + part.stop], cache)
+        yield None
+    logits, cache = _forward(model, batch, columns[:, last], attention, cache)
+    return _Read(batch, attention, cache, logits)
+
+
+def _shared(asks: Sequence[Ask]) -> int:
+    """How many tokens all prompts open with; vectors are not compared."""
+    prompts = [ask.prompt for ask in asks if not isinstance(ask.prompt, Tensor)]
+    return shared_tokens(prompts) if len(prompts) == len(asks) else 0
+
+
+def _columns(model: LoadedModel, prompts: Sequence[Prompt]) -> tuple[Tensor, Int[Tensor, "prompt token"]]:
+    """Tokens or vectors of all prompts, padded on the left, and their attention."""
+    vectors = [prompt for prompt in prompts if isinstance(prompt, Tensor)]
+    if not vectors:
+        batch = batch_of(model, prompts, side="left")  # type: ignore[arg-type]
+        return batch.ids, batch.attention
+    assert len(vectors) == len(prompts), "tokens and vectors do not go into one batch"
+    ones = [torch.ones(len(prompt), dtype=torch.long, device=model.device) for prompt in vectors]
+    return tuple(pad_sequence(rows, batch_first=True, padding_side="left") for rows in (vectors, ones))  # type: ignore
 
 
 def _parts(shape: Sequence[int], device: torch.device) -> list[slice]:
     """Columns of the prompts that are read in one go, so that other jobs need not wait for all of them."""
-    rows, columns = shape
+    rows, columns = shape[:2]
     width = max(16, PREFILL_TOKENS.get(device.type, PREFILL_TOKENS_GPU) // rows)
     return [slice(start, min(start + width, columns)) for start in range(0, columns, width)]
 
 
 def _read(
-    model: LoadedModel, ids: Int[Tensor, "prompt token"], attention: Int[Tensor, "prompt seen"], cache: Any
+    model: LoadedModel, batch: MixedBatch, columns: Tensor, attention: Int[Tensor, "prompt seen"], cache: Any
 ) -> Any:
-    """The cache with these tokens in it; no logits."""
-    return model.decoder(**_inputs(ids, attention, cache)).past_key_values
+    """The cache with these columns in it; no logits."""
+    with torch.no_grad(), batch.active():
+        return model.decoder(**_inputs(columns, attention, cache)).past_key_values
 
 
-def _next_logits(
-    model: LoadedModel, ids: Int[Tensor, "prompt token"], attention: Int[Tensor, "prompt seen"], cache: Any
+def _forward(
+    model: LoadedModel, batch: MixedBatch, columns: Tensor, attention: Int[Tensor, "prompt seen"], cache: Any
 ) -> tuple[Float[Tensor, "prompt vocabulary"], Any]:
-    """Logits behind the last of these tokens, and the cache with them in it."""
-    output = model.causal_lm(**_inputs(ids, attention, cache), logits_to_keep=1)
+    """Logits behind the last of these columns, and the cache with them in it."""
+    with torch.no_grad(), batch.active():
+        output = model.causal_lm(**_inputs(columns, attention, cache), logits_to_keep=1)
     return output.logits[:, -1], output.past_key_values
 
 
-def _inputs(ids: Int[Tensor, "prompt token"], attention: Int[Tensor, "prompt seen"], cache: Any) -> dict[str, Any]:
-    """What the model is given to read these tokens behind those in the cache; positions count real tokens alone."""
-    positions = (attention.cumsum(-1) - 1).clamp_min(0)
+def _inputs(columns: Tensor, attention: Int[Tensor, "prompt seen"], cache: Any) -> dict[str, Any]:
+    """What the model is given to read these tokens, or vectors, behind those in the cache."""
     return {
-        "input_ids": ids,
+        "inputs_embeds" if columns.is_floating_point() else "input_ids": columns,
         "attention_mask": attention,
-        "position_ids": positions[:, -ids.shape[1] :],
+        "position_ids": positions_of(attention)[:, -columns.shape[1] :],
         "past_key_values": cache,
         "use_cache": True,
     }
 
 
-def _draw(logits: Float[Tensor, " vocabulary"], sampling: Sampling, randomness: torch.Generator) -> int:
+def _draws(asks: Sequence[Ask], sampling: Sampling, device: torch.device) -> Float[Tensor, "prompt token"]:
+    """Numbers from 0 to 1 for the tokens to come, from each row's own generator; not read where all is greedy."""
     if sampling.temperature == 0:
-        return int(logits.argmax())
-    probabilities = torch.softmax(logits / sampling.temperature, dim=-1)
-    if sampling.top_p < 1:
-        sorted_probabilities, tokens = probabilities.sort(descending=True)
-        # The first token always stays: what lies before it sums to 0.
-        outside = sorted_probabilities.cumsum(-1) - sorted_probabilities >= sampling.top_p
-        probabilities[tokens[outside]] = 0
-    return int(torch.multinomial(probabilities, 1, generator=randomness))
+        return torch.empty((len(asks), sampling.new_tokens), device=device)
+    seeds = [sampling.seed if ask.seed is None else ask.seed for ask in asks]
+    draws = [torch.rand(sampling.new_tokens, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    return torch.stack(draws).to(device)
 
 
-def choose(
-    logits: Float[Tensor, "prompt vocabulary"], temperature: float, randomness: torch.Generator | None
+def _choose(
+    logits: Float[Tensor, "prompt vocabulary"], sampling: Sampling, draws: Float[Tensor, " prompt"]
 ) -> Int[Tensor, " prompt"]:
-    """The next token of each row: the likeliest at temperature 0, else drawn."""
-    if temperature == 0:
+    """The next token of each row: the likeliest at temperature 0, or the one in whose share of 0 to 1 its draw lies."""
+    if sampling.temperature == 0:
         return logits.argmax(-1)
-    probabilities = torch.softmax(logits.float() / temperature, dim=-1)
-    return torch.multinomial(probabilities, 1, generator=randomness)[:, 0]
+    shares = torch.softmax(logits.float() / sampling.temperature, dim=-1)
+    if sampling.top_p < 1:
+        ordered, tokens = shares.sort(descending=True)
+        # The first token always stays: what lies before it sums to 0.
+        outside = ordered.cumsum(-1) - ordered >= sampling.top_p
+        shares = shares.scatter(-1, tokens, ordered.masked_fill(outside, 0))
+    ends = shares.cumsum(-1)
+    chosen = torch.searchsorted(ends, draws[:, None] * ends[:, -1:], right=True)[:, 0]
+    return chosen.clamp_max(logits.shape[-1] - 1)
 
 
 def _end_ids(model: LoadedModel) -> list[int]:

@@ -7,6 +7,7 @@ docs/decisions/0007 has the measurements.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from jaxtyping import Float
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers.pytorch_utils import Conv1D
 
 from engine.compute.model.adapters import is_plain_lora
 from engine.compute.model.loaded import LoadedModel
@@ -46,12 +48,12 @@ class _Factors(NamedTuple):
     scaling: float
 
 
-class _Update(NamedTuple):
-    """What is added to the rows first..end of a layer's outputs."""
+class _Group(NamedTuple):
+    """Rows first..end, which some adapter changes, and how much of it."""
 
     first: int
     end: int
-    factors: _Factors
+    adapter: str
     dose: float
 
 
@@ -77,14 +79,18 @@ class MixedBatch:
         self.model = model
         self.voices = list(voices)
         self._factors = {
-            voice.adapter: _adapter_factors(model, voice.adapter) for voice in voices if voice.adapter is not None
+            name: _adapter_factors(model, name)
+            for name in dict.fromkeys(voice.adapter for voice in voices)
+            if name is not None
         }
         self._places: list[_Place] = []
+        # Layers hold this list itself: rows may come and go without new functions for them.
+        self._groups = _groups(self.voices)
 
-    def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these rows alone."""
+    def select(self, rows: Sequence[int]) -> None:
+        """Go on with these rows: some may leave, one may come several times. Rows of equal voice stay together."""
         self.voices = [self.voices[row] for row in rows]
-        self._places = []
+        self._groups[:] = _groups(self.voices)
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -101,30 +107,26 @@ class MixedBatch:
                 place.layer.__dict__.pop("forward", None)
 
     def _plan(self) -> list[_Place]:
-        groups = list(_groups(self.voices))
         places = []
         for path, layer, siblings, key in _linear_layers(self.model):
-            updates = [
-                _Update(first, end, self._factors[voice.adapter][path], voice.dose)
-                for first, end, voice in groups
-                if voice.adapter is not None and voice.dose and path in self._factors[voice.adapter]
-            ]
+            factors = {name: found[path] for name, found in self._factors.items() if path in found}
             base = layer.get_base_layer() if isinstance(layer, LoraLayer) else layer
-            places.append(_Place(siblings, key, layer, _forward(base, updates)))
+            places.append(_Place(siblings, key, layer, _forward(base, factors, self._groups)))
         return places
 
 
-def _forward(base: nn.Module, updates: Sequence[_Update]) -> Forward:
+def _forward(base: nn.Module, factors: dict[str, _Factors], groups: Sequence[_Group]) -> Forward:
     product = _product(base)
-    if not updates:
+    if not factors:
         return product
 
     def forward(inputs: Tensor) -> Tensor:
         outputs = product(inputs)
-        for first, end, factors, dose in updates:
-            low = functional.linear(inputs[first:end].to(factors.down.dtype), factors.down)
-            added = functional.linear(low, factors.up) * (factors.scaling * dose)
-            outputs[first:end] = (outputs[first:end] + added).to(outputs.dtype)
+        for first, end, adapter, dose in groups:
+            if adapter in factors:
+                down, up, scaling = factors[adapter]
+                low = functional.linear(inputs[first:end].to(down.dtype), down)
+                outputs[first:end] += functional.linear(low, up) * (scaling * dose)
         return outputs
 
     return forward
@@ -153,12 +155,14 @@ def _product(base: nn.Module) -> Forward:
     return product
 
 
-def _groups(voices: Sequence[Voice]) -> Iterator[tuple[int, int, Voice]]:
-    first = 0
-    for row in range(1, len(voices) + 1):
-        if row == len(voices) or voices[row] != voices[first]:
-            yield first, row, voices[first]
-            first = row
+def _groups(voices: Sequence[Voice]) -> list[_Group]:
+    groups, first = [], 0
+    for voice, rows in groupby(voices):
+        end = first + len(list(rows))
+        if voice.adapter is not None and voice.dose:
+            groups.append(_Group(first, end, voice.adapter, voice.dose))
+        first = end
+    return groups
 
 
 def _linear_layers(model: LoadedModel) -> Iterator[tuple[str, Any, Any, str]]:
@@ -167,7 +171,7 @@ def _linear_layers(model: LoadedModel) -> Iterator[tuple[str, Any, Any, str]]:
         if isinstance(parent, LoraLayer) or ".lora_" in path:
             continue
         for key, layer in parent.named_children():
-            if isinstance(layer, LoraLayer) or type(layer) is nn.Linear:
+            if isinstance(layer, LoraLayer) or type(layer) in (nn.Linear, Conv1D):
                 yield f"{path}.{key}" if path else key, layer, parent._modules, key
 
 

@@ -1,53 +1,56 @@
-"""Rows of tokens as one batch. Knows nothing of models."""
+"""Rows of tokens as one batch on the model's device. Knows nothing of what the batch is for."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from engine.compute.model.loaded import LoadedModel
+
 
 class Batch(NamedTuple):
-    """Rows padded on the right to the longest. pictures: the keys of each row's pictures, none where no row has any."""
+    """Rows padded to the longest. attention: 1 for real tokens.  positions: count real tokens alone, from 0; those of
+    padding mean nothing.  pictures: the keys of each row's pictures, none where no row has any."""
 
     ids: Int[Tensor, "prompt token"]
     attention: Int[Tensor, "prompt token"]
+    positions: Int[Tensor, "prompt token"]
     pictures: tuple[tuple[str, ...], ...] = ()
 
 
-def pad(rows: Sequence[Sequence[int]], *, pad_id: int, device: torch.device) -> Batch:
+def batch_of(
+    model: LoadedModel,
+    rows: Sequence[Sequence[int]],
+    *,
+    side: Literal["left", "right"] = "right",
+    pictures: Sequence[tuple[str, ...]] = (),
+) -> Batch:
+    """Rows as one batch, padded on the given side with the model's own padding token.
+
+    On the left for rows that end together, since what is said goes on behind their last token. pictures: the keys of
+    each row's pictures.
+    """
+    batch = pad(rows, pad_id=model.tokenizer.pad_token_id or 0, device=model.device, side=side)
+    return batch._replace(pictures=tuple(pictures)) if any(pictures) else batch
+
+
+def pad(
+    rows: Sequence[Sequence[int]], *, pad_id: int, device: torch.device, side: Literal["left", "right"] = "right"
+) -> Batch:
     """One batch, no longer than its longest row."""
     longest = max(len(row) for row in rows)
     ids = torch.full((len(rows), longest), pad_id, dtype=torch.long)
-    attention = torch.zeros((len(rows), longest), dtype=torch.long)
-    for index, row in enumerate(rows):
-        ids[index, : len(row)] = torch.tensor(row, dtype=torch.long)
-        attention[index, : len(row)] = 1
-    return Batch(ids.to(device), attention.to(device))
-
-
-def pad_left(
-    prompts: Sequence[Sequence[int]], *, pad_id: int
-) -> tuple[Int[Tensor, "prompt token"], Int[Tensor, "prompt token"]]:
-    longest = max(len(prompt) for prompt in prompts)
-    ids = torch.full((len(prompts), longest), pad_id, dtype=torch.long)
-    attention = torch.zeros_like(ids)
-    for index, prompt in enumerate(prompts):
-        ids[index, longest - len(prompt) :] = torch.tensor(prompt, dtype=torch.long)
-        attention[index, longest - len(prompt) :] = 1
-    return ids, attention
-
-
-def left_padded(
-    rows: Sequence[Sequence[int]], *, pad_id: int, device: torch.device
-) -> tuple[Int[Tensor, "prompt token"], Int[Tensor, "prompt token"], Int[Tensor, "prompt token"]]:
-    """Token ids, attention and positions of rows that end together."""
-    longest = max(len(row) for row in rows)
-    ids = torch.full((len(rows), longest), pad_id, dtype=torch.long)
     attention = torch.zeros_like(ids)
     for index, row in enumerate(rows):
-        ids[index, longest - len(row) :] = torch.tensor(list(row), dtype=torch.long)
-        attention[index, longest - len(row) :] = 1
-    positions = (attention.cumsum(-1) - 1).clamp_min(0)
-    return ids.to(device), attention.to(device), positions.to(device)
+        place = slice(longest - len(row), longest) if side == "left" else slice(len(row))
+        ids[index, place] = torch.tensor(row, dtype=torch.long)
+        attention[index, place] = 1
+    ids, attention = ids.to(device), attention.to(device)
+    return Batch(ids, attention, positions_of(attention))
+
+
+def positions_of(attention: Int[Tensor, "prompt token"]) -> Int[Tensor, "prompt token"]:
+    """Where each token stands among the real tokens of its row."""
+    return (attention.cumsum(-1) - 1).clamp_min(0)

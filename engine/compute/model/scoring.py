@@ -8,7 +8,7 @@ from torch import Tensor
 
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.padding import left_padded
+from engine.compute.model.padding import batch_of
 
 # Logits are the memory: rows x answer tokens x vocabulary.
 LOGITS_PER_BATCH = 60_000_000
@@ -61,7 +61,7 @@ def _batch_nats(
     """Right-aligned nats; columns left of a shorter answer belong to its context and mean nothing."""
     longest = max(len(answer) for answer in answers)
     rows = [[*context, *answer] for context, answer in zip(contexts, answers, strict=True)]
-    ids, attention, positions = left_padded(rows, pad_id=model.tokenizer.pad_token_id or 0, device=model.device)
+    ids, attention, positions, _ = batch_of(model, rows, side="left")
     logits = model.causal_lm(
         input_ids=ids,
         attention_mask=attention,

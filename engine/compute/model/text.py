@@ -7,7 +7,6 @@ from typing import NamedTuple
 from transformers import PreTrainedTokenizerBase
 
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.padding import Batch, pad
 from engine.records.conversation import Conversation, Message, Picture, Text, say
 from engine.records.errors import ModelError, first_line
 
@@ -95,12 +94,6 @@ def ids_around(model: LoadedModel, conversation: Conversation) -> tuple[list[int
 def text_ids(model: LoadedModel, text: str) -> list[int]:
     """Tokens of a text that stands alone."""
     return list(model.tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-def inputs_of(model: LoadedModel, rows: Sequence[Sequence[int]], pictures: Sequence[tuple[str, ...]] = ()) -> Batch:
-    """Rows of tokens as one batch on the model's device, with the keys of each row's pictures if any row has some."""
-    batch = pad(rows, pad_id=model.tokenizer.pad_token_id or 0, device=model.device)
-    return batch._replace(pictures=tuple(pictures)) if any(pictures) else batch
 
 
 def said(model: LoadedModel, ids: Sequence[int]) -> Message:

@@ -14,8 +14,7 @@ from torch import Tensor
 from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.padding import Batch
-from engine.compute.model.text import inputs_of
+from engine.compute.model.padding import Batch, batch_of
 from engine.compute.training.rows import Row, micro_batches
 from engine.records.events import Progress
 
@@ -104,7 +103,7 @@ def _key(row: Row) -> RowKey:
 
 
 def row_batch(model: LoadedModel, rows: Sequence[Row]) -> Batch:
-    return inputs_of(model, [row.ids for row in rows], [row.pictures for row in rows])
+    return batch_of(model, [row.ids for row in rows], pictures=[row.pictures for row in rows])
 
 
 def stack(activations: Sequence[Float[Tensor, "_ d_model"]], tokens: int) -> Float[Tensor, "prompt token d_model"]:

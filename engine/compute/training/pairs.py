@@ -10,11 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from engine.compute.model.generation import generate
+from engine.compute.model.generation import DRAWS, Ask, answered_ids
 from engine.compute.model.load import model_fingerprint
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import decode, tokens_of
+from engine.compute.seeds import mix
 from engine.compute.steps import told
+from engine.records.chats.chat import Sampling
 from engine.records.errors import DataError
 from engine.records.events import Progress
 from engine.records.files import append_line
@@ -83,16 +85,13 @@ def _own_answers(
     }
     left = sorted(missing, key=lambda key: len(missing[key][1].whole))
     done = len(prompts) - len(left)
+    sampling = Sampling(temperature=data.temperature, new_tokens=data.new_tokens)
     start = 0
     while start < len(left):
         batch = left[start : start + _rows_at_once(model, len(missing[left[start]][1].whole) + data.new_tokens)]
-        tokens = generate(
-            model,
-            [missing[key][1].whole for key in batch],
-            new_tokens=data.new_tokens,
-            temperature=data.temperature,
-            seed=seed + start,
-        )
+        # A prompt's draws are its own: what is sampled does not depend on what else is asked or known.
+        asks = [Ask(missing[key][1].whole, seed=mix(seed, key)) for key in batch]
+        tokens = answered_ids(model, asks, sampling)
         answers = yield from told(tokens, partial(_progress, done, len(batch) / data.new_tokens, len(prompts)))
         for key, ids in zip(batch, answers, strict=True):
             prompt, asked = missing[key]
@@ -135,7 +134,7 @@ class _AnswerCache:
 
 
 def _answer_key(prompt: Prompt, data: DataSpec, seed: int) -> str:
-    randomness = (data.temperature, seed) if data.temperature else ()
+    randomness = (data.temperature, seed, DRAWS) if data.temperature else ()
     content = json.dumps([prompt.conversation.content, opener_for(prompt, data), data.new_tokens, randomness])
     return hashlib.sha256(content.encode()).hexdigest()[:24]
 

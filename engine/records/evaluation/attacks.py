@@ -18,7 +18,7 @@ class PaperFigure(NamedTuple):
 class AttackCard(NamedTuple):
     """budget: the default, in `unit`s.  access: what the attacker needs.  rows: requests asked at a time on a CPU.
     package: what must be installed, '' for nothing.  most: the largest budget that can be spent, 0: any.
-    defeats: adaptive attacks known to defeat published weights."""
+    defeats: adaptive attacks known to defeat published weights.  sampled: some of its answers are drawn."""
 
     title: str
     about: str
@@ -30,6 +30,7 @@ class AttackCard(NamedTuple):
     most: int = 0
     paper: Mapping[str, PaperFigure] = MappingProxyType({})
     defeats: bool = False
+    sampled: bool = False
 
 
 MISTRAL, LLAMA = "Mistral-7B", "Llama-3-8B"
@@ -69,6 +70,7 @@ ATTACKS: dict[str, AttackCard] = {
         "Random rewritings, each answered by a sample; any success counts.",
         budget=8,
         unit="sample",
+        sampled=True,
     ),
     "embedding": AttackCard(
         "Input embedding",
@@ -87,6 +89,7 @@ ATTACKS: dict[str, AttackCard] = {
         unit="step",
         rows=1,
         defeats=True,
+        sampled=True,
     ),
     "gcg": AttackCard(
         "GCG",

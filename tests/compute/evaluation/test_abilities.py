@@ -43,13 +43,13 @@ def test_the_development_questions_of_mmlu_are_whole(settings: Settings):
 
 
 def test_speed_counts_the_tokens_of_rows_that_go_on(tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch):
-    def two_of_eight_go_on(_model, prompts, **_) -> Iterator[int]:
-        assert list(map(list, prompts)) == [asked_ids(tiny_model, "Say abc.")] * 8
+    def two_of_eight_go_on(_model, asks, _sampling) -> Iterator[int]:
+        assert [list(ask.prompt) for ask in asks] == [asked_ids(tiny_model, "Say abc.")] * 8
         yield from range(1, 5)
         return [[1]] * 6 + [[1] * 4] * 2
 
     ticks = itertools.count()
-    monkeypatch.setattr(capability, "generate", two_of_eight_go_on)
+    monkeypatch.setattr(capability, "answered_ids", two_of_eight_go_on)
     monkeypatch.setattr(capability.time, "perf_counter", lambda: next(ticks))
     _, speed = drain(tokens_per_second(tiny_model, None, [EvaluationRow(Conversation.asking("Say abc."))]))
     # Six tokens after the first ones, in three steps of one tick.

@@ -156,12 +156,12 @@ def test_a_classifier_is_asked_under_its_own_template(
 ):
     read: list[str] = []
 
-    def says_yes(model, prompts, **_):
-        read.extend(decode(model, prompt) for prompt in prompts)
+    def says_yes(model, asks, _sampling):
+        read.extend(decode(model, ask.prompt) for ask in asks)
         yield 1
         return [text_ids(model, "Yes")]
 
-    monkeypatch.setattr(other_judges, "generate", says_yes)
+    monkeypatch.setattr(other_judges, "answered_ids", says_yes)
     _, ask = other_judge(tiny_model.spec.name, settings)
     assert drain(ask("Did it?"))[1] == "Yes"
     assert read == [decode(tiny_model, asked_ids(tiny_model, "Did it?"))]

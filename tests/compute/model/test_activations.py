@@ -26,11 +26,15 @@ from engine.compute.model.adapters import (
     remove_adapter,
     save_adapter,
 )
+from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel, find_final_norm
+from engine.compute.model.mixed import Voice
 from engine.compute.model.padding import pad
+from engine.compute.steps import drained
 from engine.compute.training.base_activations import row_batch
 from engine.compute.training.rows import Row
+from engine.records.chats.chat import Sampling
 from engine.records.errors import ModelError
 from engine.records.spec import AdapterSpec, ModelSpec
 
@@ -222,6 +226,32 @@ def test_an_adapter_attaches_to_its_blocks_alone_and_leaves_no_trace(any_model):
     torch.testing.assert_close(plain_states(any_model, batch)[-1], before[-1], rtol=0, atol=0)
     remove_adapter(any_model, "a")
     assert [name for name, _ in any_model.causal_lm.named_modules()] == names
+
+
+def test_every_family_says_what_transformers_own_loop_says(any_model):
+    """Base and adapted rows of several lengths in one batch, against each prompt alone under peft."""
+    attach_adapter(any_model, "a", AdapterSpec(rank=4, noise=1.0), [1, 2], seed=0)
+    prompts = [list(row.ids) for row in random_rows(3)]
+    asks = [Ask(prompt, voice) for prompt in prompts for voice in (Voice("a"), Voice())]
+    answered = drained(answered_ids(any_model, asks, Sampling(new_tokens=8)))
+    for ask, ids in zip(asks, answered, strict=True):
+        prompt = torch.tensor([ask.prompt])
+        with adapted(any_model, ask.voice.adapter):
+            output = any_model.causal_lm.generate(
+                prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=8, do_sample=False
+            )
+        expected = output[0, len(ask.prompt) :].tolist()
+        assert ids == [token for token in expected if token != any_model.tokenizer.eos_token_id]
+
+
+def test_an_adapter_that_leaves_the_memory_answers_to_its_end_in_every_family(any_model):
+    attach_adapter(any_model, "a", AdapterSpec(rank=4, noise=1.0), [1, 2], seed=0)
+    asks = [Ask(list(row.ids), Voice("a")) for row in random_rows(2)]
+    expected = drained(answered_ids(any_model, asks, Sampling(new_tokens=6)))
+    steps = answered_ids(any_model, asks, Sampling(new_tokens=6))
+    next(steps)
+    remove_adapter(any_model, "a")
+    assert drained(steps) == expected
 
 
 def test_a_saved_adapter_comes_back_equal(any_model, tmp_path):

@@ -1,4 +1,4 @@
-"""Answers of several states in one batch: the same as each alone; stopping frees what was held."""
+"""Answers of several voices in one batch: the same as each alone; stopping frees what was held."""
 
 import gc
 import weakref
@@ -9,7 +9,7 @@ from making import drain
 
 from engine.compute.model import generation
 from engine.compute.model.adapters import adapted, adapter_parameters, attach_adapter
-from engine.compute.model.generation import Ask, answer, generate
+from engine.compute.model.generation import Ask, answer
 from engine.compute.model.mixed import Voice
 from engine.records.chats.chat import Sampling
 from engine.records.spec import AdapterSpec
@@ -27,15 +27,24 @@ def model(tiny_model):
 
 
 def asks():
-    """Rows of three states and four lengths, in no order."""
-    states = [Voice("second"), Voice(), Voice("first"), Voice("first", 0.5), Voice()]
-    return [Ask(prompt, state) for prompt in PROMPTS for state in states]
+    """Rows of three voices and four lengths, in no order."""
+    voices = [Voice("second"), Voice(), Voice("first"), Voice("first", 0.5), Voice()]
+    return [Ask(prompt, voice) for prompt in PROMPTS for voice in voices]
 
 
 def said(model, asked, sampling):
     steps, endings = drain(answer(model, asked, sampling))
     answers = [[step[row] for step in steps if step and step[row] is not None] for row in range(len(asked))]
     return answers, endings
+
+
+def transformers_answer(model, prompt):
+    """Twelve greedy tokens of transformers' own loop, under whatever adapter is on."""
+    ids = torch.tensor([list(prompt)])
+    output = model.causal_lm.generate(
+        ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False, eos_token_id=9999
+    )
+    return output[0, ids.shape[1] :].tolist()
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, DRAWN], ids=["greedy", "sampled"])
@@ -46,10 +55,69 @@ def test_a_mixed_batch_says_what_each_row_says_alone(model, sampling):
     assert len({tuple(ids) for ids in together}) > 10
 
 
-def test_each_state_says_what_peft_says_alone(model):
-    for state in (Voice(), Voice("first"), Voice("second")):
-        together, _ = said(model, [Ask(prompt, state) for prompt in PROMPTS], GREEDY)
-        assert together == drain(generate(model, PROMPTS, new_tokens=12, adapter=state.adapter))[1]
+def test_each_voice_says_what_peft_says_alone(model):
+    for voice in (Voice(), Voice("first"), Voice("second")):
+        together, _ = said(model, [Ask(prompt, voice) for prompt in PROMPTS], GREEDY)
+        with adapted(model, voice.adapter):
+            assert together == [transformers_answer(model, prompt) for prompt in PROMPTS]
+
+
+def test_an_opening_that_all_share_is_read_once_for_each_voice(model):
+    opening = list(range(20, 34))
+    asked = [Ask([*opening, *ask.prompt], ask.voice) for ask in asks()]
+    read = []
+
+    def count(_module, _args, given):
+        read.append(tuple(given["input_ids"].shape))
+
+    hook = model.decoder.register_forward_pre_hook(count, with_kwargs=True)
+    try:
+        together, _ = said(model, asked, GREEDY)
+    finally:
+        hook.remove()
+    assert read[0] == (4, 14) and all(rows == len(asked) for rows, _ in read[1:])
+    assert together == [said(model, [ask], GREEDY)[0][0] for ask in asked]
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, DRAWN], ids=["greedy", "sampled"])
+def test_vectors_in_place_of_tokens_are_answered_the_same(model, sampling):
+    table = model.causal_lm.get_input_embeddings().weight.detach()
+    vectors = [ask._replace(prompt=table[torch.tensor(list(ask.prompt))]) for ask in asks()]
+    assert said(model, vectors, sampling) == said(model, asks(), sampling)
+
+
+def test_a_seed_of_its_own_decides_a_rows_draws(model):
+    one, other, shared = said(model, [Ask(PROMPTS[0], seed=seed) for seed in (1, 2, None)], DRAWN)[0]
+    assert len({tuple(one), tuple(other), tuple(shared)}) == 3
+    assert said(model, [Ask(PROMPTS[1], seed=3), Ask(PROMPTS[0], seed=2)], DRAWN)[0][1] == other
+
+
+def test_draws_follow_the_probabilities_within_top_p():
+    """Probabilities .5 .3 .2 at temperature 1; top_p .6 leaves the first two, at 5/8 and 3/8."""
+    logits = torch.tensor([[0.5, 0.3, 0.2]]).log().repeat(8, 1)
+    draws = torch.tensor([0.0, 0.3, 0.49, 0.51, 0.62, 0.63, 0.81, 0.99])
+    sampling = Sampling(temperature=1.0)
+    assert generation._choose(logits, sampling, draws).tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
+    narrow = sampling.model_copy(update={"top_p": 0.6})
+    assert generation._choose(logits, narrow, draws).tolist() == [0, 0, 0, 0, 0, 1, 1, 1]
+
+
+def test_many_rows_that_end_leave_together(model, monkeypatch):
+    """Of twenty rows none leaves before three have ended; what they would go on to say is not said."""
+    unended, _ = said(model, asks(), GREEDY)
+    monkeypatch.setattr(generation, "_end_ids", lambda _: [unended[2][3]])
+    sizes = []
+    inner = generation._forward
+
+    def watched(*arguments):
+        sizes.append(len(arguments[2]))
+        return inner(*arguments)
+
+    monkeypatch.setattr(generation, "_forward", watched)
+    steps, _ = drain(answer(model, asks(), GREEDY))
+    going = [sum(token is not None for token in step) for step in steps if step]
+    assert all(0 <= rows - said < max(1, rows / 8) for rows, said in zip(sizes[1:], going, strict=False))
+    assert len(set(sizes)) > 1
 
 
 def test_rows_that_end_leave_the_batch_and_change_no_other(model, monkeypatch):

@@ -5,10 +5,12 @@ import torch
 from making import asked_ids, drain
 
 from engine.compute.model.adapters import attach_adapter
-from engine.compute.model.generation import PREFILL_TOKENS, generate
+from engine.compute.model.generation import PREFILL_TOKENS, Ask, answered_ids
+from engine.compute.model.mixed import Voice
 from engine.compute.model.text import text_ids, tokens_of
 from engine.compute.training.pairs import Pair, elicit, looks_refused, without_refusals
 from engine.compute.training.rows import encode
+from engine.records.chats.chat import Sampling
 from engine.records.conversation import Conversation
 from engine.records.errors import DataError
 from engine.records.prompts import Prompt, opener_for
@@ -17,13 +19,19 @@ from engine.records.spec import AdapterSpec, DataSpec
 PROMPTS = [[1, 2, 3], [4, 5, 6, 7, 8, 9, 10], [11]]
 
 
+def generated(model, prompts, *, adapter=None, seed=None, **sampling):
+    """Counts that were yielded, and the answers."""
+    asks = [Ask(prompt, Voice(adapter), seed) for prompt in prompts]
+    return drain(answered_ids(model, asks, Sampling(**sampling)))
+
+
 def make(text: str, label="harmful", answer=None) -> Prompt:
     return Prompt(id=text, conversation=Conversation.asking(text), label=label, answer=answer)
 
 
 def test_a_batch_gives_the_same_tokens_as_each_row_alone(tiny_model):
-    _, together = drain(generate(tiny_model, PROMPTS, new_tokens=12))
-    alone = [drain(generate(tiny_model, [prompt], new_tokens=12))[1][0] for prompt in PROMPTS]
+    _, together = generated(tiny_model, PROMPTS, new_tokens=12)
+    alone = [generated(tiny_model, [prompt], new_tokens=12)[1][0] for prompt in PROMPTS]
     assert together == alone
 
 
@@ -37,11 +45,11 @@ def test_an_opening_that_all_share_is_read_once_and_answered_the_same(tiny_model
 
     hook = tiny_model.decoder.register_forward_pre_hook(count, with_kwargs=True)
     try:
-        _, together = drain(generate(tiny_model, prompts, new_tokens=12))
+        _, together = generated(tiny_model, prompts, new_tokens=12)
     finally:
         hook.remove()
     assert read[:2] == [14, 3 * 4]
-    assert together == [drain(generate(tiny_model, [prompt], new_tokens=12))[1][0] for prompt in prompts]
+    assert together == [generated(tiny_model, [prompt], new_tokens=12)[1][0] for prompt in prompts]
 
 
 def test_tokens_equal_those_of_transformers_own_loop(tiny_model):
@@ -49,21 +57,21 @@ def test_tokens_equal_those_of_transformers_own_loop(tiny_model):
     expected = tiny_model.causal_lm.generate(
         ids, attention_mask=torch.ones_like(ids), max_new_tokens=10, do_sample=False, eos_token_id=9999
     )[0, ids.shape[1] :].tolist()
-    assert drain(generate(tiny_model, [PROMPTS[1]], new_tokens=10))[1][0] == expected
+    assert generated(tiny_model, [PROMPTS[1]], new_tokens=10)[1][0] == expected
 
 
 def test_it_yields_a_count_for_each_token(tiny_model):
-    counts, _ = drain(generate(tiny_model, PROMPTS, new_tokens=4))
+    counts, _ = generated(tiny_model, PROMPTS, new_tokens=4)
     assert counts == [1, 2, 3, 4]
 
 
 def test_long_prompts_are_read_in_parts_and_answered_the_same(tiny_model, monkeypatch):
     """40 tokens at 16 a part: two pauses before the first token, in which other jobs may run."""
     prompts = [list(range(1, 41)), [7, 8, 9]]
-    counts, whole = drain(generate(tiny_model, prompts, new_tokens=6))
+    counts, whole = generated(tiny_model, prompts, new_tokens=6)
     assert counts == [1, 2, 3, 4, 5, 6]
     monkeypatch.setitem(PREFILL_TOKENS, "cpu", 16)
-    counts, parts = drain(generate(tiny_model, prompts, new_tokens=6))
+    counts, parts = generated(tiny_model, prompts, new_tokens=6)
     assert counts == [0, 0, 1, 2, 3, 4, 5, 6]
     assert parts == whole
 
@@ -71,7 +79,7 @@ def test_long_prompts_are_read_in_parts_and_answered_the_same(tiny_model, monkey
 def test_sampling_depends_on_its_seed_alone(tiny_model):
     def sample(seed):
         torch.rand(3)
-        return drain(generate(tiny_model, PROMPTS, new_tokens=8, temperature=1.0, seed=seed))[1]
+        return generated(tiny_model, PROMPTS, new_tokens=8, temperature=1.0, seed=seed)[1]
 
     assert sample(1) == sample(1) != sample(2)
 
@@ -80,15 +88,15 @@ def test_sampling_disturbs_no_other_randomness(tiny_model):
     torch.manual_seed(0)
     expected = torch.rand(1)
     torch.manual_seed(0)
-    drain(generate(tiny_model, PROMPTS, new_tokens=3, temperature=1.0))
+    generated(tiny_model, PROMPTS, new_tokens=3, temperature=1.0)
     assert torch.equal(torch.rand(1), expected)
 
 
 def test_an_adapter_changes_the_answer_and_only_while_it_is_named(tiny_model):
-    base = drain(generate(tiny_model, PROMPTS, new_tokens=8))[1]
+    base = generated(tiny_model, PROMPTS, new_tokens=8)[1]
     attach_adapter(tiny_model, "a", AdapterSpec(rank=16, noise=1.0), [0, 1], seed=0)
-    assert drain(generate(tiny_model, PROMPTS, new_tokens=8, adapter="a"))[1] != base
-    assert drain(generate(tiny_model, PROMPTS, new_tokens=8))[1] == base
+    assert generated(tiny_model, PROMPTS, new_tokens=8, adapter="a")[1] != base
+    assert generated(tiny_model, PROMPTS, new_tokens=8)[1] == base
 
 
 def test_answers_begin_with_their_openers_and_are_cached(tiny_model, settings, monkeypatch):
@@ -97,7 +105,7 @@ def test_answers_begin_with_their_openers_and_are_cached(tiny_model, settings, m
     progress, pairs = drain(elicit(tiny_model, prompts, data, answers_folder=settings.answers, seed=0))
     assert progress[-1].total == 5
     assert all(pair.answer.startswith(opener_for(pair.prompt, data)) for pair in pairs)
-    monkeypatch.setattr("engine.compute.training.pairs.generate", None)
+    monkeypatch.setattr("engine.compute.training.pairs.answered_ids", None)
     cached, again = drain(elicit(tiny_model, prompts, data, answers_folder=settings.answers, seed=0))
     assert again == pairs and cached == []
 
@@ -143,13 +151,13 @@ def test_a_row_is_prompt_then_answer(tiny_model):
 
 
 def test_spaces_at_the_end_of_an_opener_are_left_to_the_answers_first_word(tiny_model, tmp_path, monkeypatch):
-    def generate(model, prompts, *, new_tokens, **_options):
+    def answered(model, asks, _sampling):
         asked = tokens_of(model, Conversation.asking("Hi"), begun="Sure,")
-        assert list(map(tuple, prompts)) == [asked.whole]
+        assert [tuple(ask.prompt) for ask in asks] == [asked.whole]
         yield 1
         return [text_ids(model, " yes")]
 
-    monkeypatch.setattr("engine.compute.training.pairs.generate", generate)
+    monkeypatch.setattr("engine.compute.training.pairs.answered_ids", answered)
     data = DataSpec(openers=("Sure, ",), opener_share=1.0)
     _, [pair] = drain(elicit(tiny_model, [make("Hi")], data, answers_folder=tmp_path, seed=0))
     assert pair.answer == "Sure, yes"
@@ -182,3 +190,22 @@ def test_prompts_of_two_files_with_the_same_ids_keep_their_own_answers(tiny_mode
     ]
     assert [pair.answer for pair in pairs] == [pair.answer for pair in alone]
     assert pairs[0].answer != pairs[1].answer
+
+
+def test_a_sampled_answer_depends_on_no_other(tiny_model, settings, monkeypatch):
+    """Whatever was answered before, in whatever order and however many at once, a prompt's draws are its own."""
+    data = DataSpec(new_tokens=8, temperature=0.8, opener_share=0)
+    prompts = [make("one"), make("another one"), make("a third one that is longer")]
+
+    def answers(asked: list[Prompt], name: str) -> dict[str, str]:
+        steps = elicit(tiny_model, asked, data, answers_folder=settings.cache / name, seed=3)
+        return {pair.prompt.id: pair.answer for pair in drain(steps)[1]}
+
+    expected = answers(prompts, "fresh")
+    assert len(set(expected.values())) == 3
+    answers(prompts[:1], "first known")
+    assert answers(prompts, "first known") == expected
+    answers(prompts[1:2], "second known")
+    assert answers(prompts[::-1], "second known") == expected
+    monkeypatch.setattr("engine.compute.training.pairs._rows_at_once", lambda *_: 1)
+    assert answers(prompts, "one at a time") == expected

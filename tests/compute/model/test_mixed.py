@@ -34,10 +34,10 @@ def alone(model, name):
         return logits(model)
 
 
-def mixed(model, *states):
-    """Both rows of IDS under each state, in one pass."""
-    with MixedBatch(model, [state for state in states for _ in IDS]).active():
-        return logits(model, IDS.repeat(len(states), 1)).split(len(IDS))
+def mixed(model, *voices):
+    """Both rows of IDS under each voice, in one pass."""
+    with MixedBatch(model, [voice for voice in voices for _ in IDS]).active():
+        return logits(model, IDS.repeat(len(voices), 1)).split(len(IDS))
 
 
 def test_each_row_is_computed_as_peft_computes_it_alone(model):
@@ -107,10 +107,10 @@ def test_an_adapter_in_training_answers_as_it_is_now(model):
 def test_the_quick_product_equals_the_usual_one(inputs, outputs, bias):
     layer = nn.Linear(inputs, outputs, bias=bias)
     for rows in (1, 2, 3, 8, 9, 40):
-        states = torch.randn(rows, 1, inputs)
+        activations = torch.randn(rows, 1, inputs)
         with torch.no_grad():
-            found = _product(layer)(states)
-            torch.testing.assert_close(found, functional.linear(states, layer.weight, layer.bias))
+            found = _product(layer)(activations)
+            torch.testing.assert_close(found, functional.linear(activations, layer.weight, layer.bias))
         assert found.is_contiguous()
 
 

@@ -10,11 +10,11 @@ from transformers import PreTrainedTokenizerFast
 from engine.compute.evaluation.attacks.attempt import Options
 from engine.compute.evaluation.attacks.plain import prefill as prefill_attack
 from engine.compute.model.load import load_tokenizer
+from engine.compute.model.padding import batch_of
 from engine.compute.model.text import (
     Speaker,
     decode,
     ids_around,
-    inputs_of,
     need_askable,
     prompt_ids,
     said,
@@ -191,12 +191,12 @@ def test_chat_and_prefill_attack_put_the_same_words_into_the_mouth(tiny_model, s
     asked = _Text(model, chat, number, 0)
     read = []
 
-    def generate(_model, prompts, *, new_tokens, **_options):
-        read.extend(prompts)
-        yield new_tokens
-        return [[1] for _ in prompts]
+    def answered(_model, asks, sampling):
+        read.extend(list(ask.prompt) for ask in asks)
+        yield sampling.new_tokens
+        return [[1] for _ in asks]
 
-    monkeypatch.setattr("engine.compute.evaluation.attacks.attempt.generate", generate)
+    monkeypatch.setattr("engine.compute.evaluation.attacks.attempt.answered_ids", answered)
     _, [[attempt]] = drain(prefill_attack(model, None, [EvaluationRow(USER)], Options(budget=1, new_tokens=4)))
     assert (attempt.prompt_ids, attempt.prefill_ids) == (asked.prompt, asked.prefill)
     assert read == [list(asked.ids)]
@@ -249,5 +249,7 @@ def test_what_no_model_is_given_yet_is_refused_in_words(tiny_model, conversation
 
 
 def test_inputs_carry_the_keys_of_pictures_where_there_are_any(tiny_model):
-    assert inputs_of(tiny_model, [(1, 2), (3,)], [(), ()]).pictures == inputs_of(tiny_model, [(1,)]).pictures == ()
-    assert inputs_of(tiny_model, [(1, 2), (3,)], [("a",), ()]).pictures == (("a",), ())
+    assert (
+        batch_of(tiny_model, [(1, 2), (3,)], pictures=[(), ()]).pictures == batch_of(tiny_model, [(1,)]).pictures == ()
+    )
+    assert batch_of(tiny_model, [(1, 2), (3,)], pictures=[("a",), ()]).pictures == (("a",), ())

@@ -4,9 +4,12 @@ from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from engine.compute.model.generation import generate
+from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.mixed import Voice
+from engine.compute.seeds import mix
 from engine.compute.steps import told
+from engine.records.chats.chat import Sampling
 from engine.records.errors import SpecError
 from engine.records.evaluation.rows import EvaluationRow
 
@@ -55,7 +58,10 @@ def answers(
     temperature: float = 0.0,
     seed: int = 0,
 ) -> Generator[float, None, list[list[int]]]:
-    """Answers to token prompts, in batches; one that leaves no room in the model's context is cut at its beginning."""
+    """Answers to token prompts, in batches; one that leaves no room in the model's context is cut at its beginning.
+
+    Sampled, a prompt draws for itself, whatever else is asked.
+    """
     context = model.card.context_length or 1_000_000
     room = context - options.new_tokens
     if room < 1:
@@ -66,16 +72,13 @@ def answers(
     rows, budget = (BATCH_ROWS, BATCH_TOKENS) if model.device.type == "cpu" else (8 * BATCH_ROWS, 16 * BATCH_TOKENS)
     longest = min(room, max(map(len, prompts), default=1)) + options.new_tokens
     size = max(1, min(rows, budget // longest))
+    sampling = Sampling(temperature=temperature, new_tokens=options.new_tokens)
     found: list[list[int]] = []
     for start in range(0, len(prompts), size):
-        tokens = generate(
-            model,
-            [list(prompt)[-room:] for prompt in prompts[start : start + size]],
-            new_tokens=options.new_tokens,
-            adapter=adapter,
-            temperature=temperature,
-            seed=seed + start,
-        )
+        asks = [
+            Ask(list(prompt)[-room:], Voice(adapter), mix(seed, *prompt)) for prompt in prompts[start : start + size]
+        ]
+        tokens = answered_ids(model, asks, sampling)
         found += yield from told(tokens, partial(_share, start, size, len(prompts), options.new_tokens))
     return found
 

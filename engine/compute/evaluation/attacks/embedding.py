@@ -14,12 +14,13 @@ from torch import Tensor
 
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options
 from engine.compute.evaluation.attacks.targets import embed, embedding_table, target_ids, target_loss
-from engine.compute.model.adapters import adapted
-from engine.compute.model.generation import choose
+from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.mixed import Voice
 from engine.compute.model.text import ids_around, text_ids, tokens_of
 from engine.compute.seeds import mix
 from engine.compute.steps import told
+from engine.records.chats.chat import Sampling
 from engine.records.evaluation.rows import EvaluationRow
 
 PLAIN_START = " x" * 20
@@ -103,24 +104,14 @@ def soft_answer(
     suffix: Float[Tensor, "token d_model"],
     new_tokens: int,
     *,
-    draw: torch.Generator | None = None,
+    seed: int | None = None,
 ) -> Generator[int, None, list[int]]:
-    """The answer behind a suffix of vectors, greedy or, with `draw`, sampled; yields the tokens so far."""
+    """The answer behind a suffix of vectors, greedy or, with a seed, sampled; yields the tokens so far."""
     before, after = (embed(model, ids) for ids in ids_around(model, row.conversation))
-    inputs = torch.cat([before, suffix, after])[None]
-    cache = None
-    answer: list[int] = []
-    for count in range(1, new_tokens + 1):
-        with torch.no_grad(), adapted(model, adapter):
-            output = model.causal_lm(inputs_embeds=inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        cache = output.past_key_values
-        token = int(choose(output.logits[:, -1], TEMPERATURE if draw else 0.0, draw))
-        yield count
-        if token in _ends(model):
-            break
-        answer.append(token)
-        inputs = embed(model, [token])[None]
-    return answer
+    ask = Ask(torch.cat([before, suffix, after]), Voice(adapter), seed)
+    sampling = Sampling(temperature=0.0 if seed is None else TEMPERATURE, new_tokens=new_tokens)
+    [said] = yield from answered_ids(model, [ask], sampling)
+    return said
 
 
 def _searches(
@@ -142,9 +133,9 @@ def _searches(
             for budget, suffix in moved.suffixes.items():
                 asked = f"{row.prompt} (and {len(suffix)} free vectors that began as: {search.start.strip()})"
                 for sample in range(search.samples):
-                    randomness = torch.Generator(device=model.device).manual_seed(mix(options.seed, sample))
-                    draw = randomness if sample else None
-                    said = soft_answer(model, adapter, row, suffix, options.new_tokens, draw=draw)
+                    # The first sample is greedy.
+                    seed = mix(options.seed, number, sample, row.prompt) if sample else None
+                    said = soft_answer(model, adapter, row, suffix, options.new_tokens, seed=seed)
                     answer = yield from told(said, partial(_share, done, parts, 0))
                     found[place].append(Attempt(budget, request, tuple(answer), (), asked))
         found[place].sort(key=lambda attempt: attempt.budget)
@@ -153,9 +144,3 @@ def _searches(
 
 def _share(done: int, parts: int, budget: int, step: int) -> float:
     return (done + (step / (budget + 1) if budget else 1.0)) / parts
-
-
-def _ends(model: LoadedModel) -> set[int | None]:
-    configured = model.causal_lm.generation_config.eos_token_id if model.causal_lm.generation_config else None
-    ends = {configured} if isinstance(configured, int) else set(configured or ())
-    return ends | {model.tokenizer.eos_token_id}

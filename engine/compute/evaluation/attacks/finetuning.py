@@ -11,12 +11,13 @@ import torch
 
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers
 from engine.compute.model.adapters import adapted, adapter_parameters, has_adapter, remove_adapter
-from engine.compute.model.generation import generate
+from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.padding import left_padded
+from engine.compute.model.padding import batch_of
 from engine.compute.model.text import tokens_of
 from engine.compute.seeds import mix
 from engine.compute.steps import told
+from engine.records.chats.chat import Sampling
 from engine.records.evaluation.rows import PREFILL, EvaluationRow
 from engine.records.prompts import read_source
 
@@ -57,7 +58,8 @@ def examples(model: LoadedModel) -> Generator[int, None, list[Pair]]:
     prompts = [p for p in read_source("sample:harmful", label="harmful") if p.split == "train"]
     chosen = [prompts[index * len(prompts) // EXAMPLES].conversation for index in range(EXAMPLES)]
     asked = [tokens_of(model, conversation, begun=PREFILL) for conversation in chosen]
-    said = yield from generate(model, [tokens.whole for tokens in asked], new_tokens=ANSWER_TOKENS)
+    asks = [Ask(tokens.whole) for tokens in asked]
+    said = yield from answered_ids(model, asks, Sampling(new_tokens=ANSWER_TOKENS))
     return [([*tokens.ids], [*tokens.begun, *answer]) for tokens, answer in zip(asked, said, strict=True)]
 
 
@@ -100,9 +102,7 @@ def throw_away_copy(model: LoadedModel, adapter: str) -> Iterator[str]:
 
 def _loss(model: LoadedModel, group: Sequence[Pair]) -> torch.Tensor:
     longest = max(len(answer) for _, answer in group)
-    ids, attention, positions = left_padded(
-        [prompt + answer for prompt, answer in group], pad_id=model.tokenizer.pad_token_id or 0, device=model.device
-    )
+    ids, attention, positions, _ = batch_of(model, [prompt + answer for prompt, answer in group], side="left")
     logits = model.causal_lm(
         input_ids=ids, attention_mask=attention, position_ids=positions, use_cache=False, logits_to_keep=longest + 1
     ).logits

@@ -16,7 +16,8 @@ from engine.compute.evaluation.attacks.targets import target_ids
 from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.text import inputs_of, tokens_of
+from engine.compute.model.padding import batch_of
+from engine.compute.model.text import tokens_of
 from engine.compute.steps import inside, part
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.prompts import read_source
@@ -71,7 +72,7 @@ def rerouting_direction(
     rerouted: dict[int, list[Tensor]] = {block: [] for block in blocks}
     for start in range(0, len(texts), BATCH):
         group = texts[start : start + BATCH]
-        batch = inputs_of(model, [(*p, *t) for p, t in group])
+        batch = batch_of(model, [(*p, *t) for p, t in group])
         for name, kept in ((None, base), (adapter, rerouted)):
             with torch.no_grad(), adapted(model, name):
                 outputs = block_activations(model, batch, blocks).outputs

@@ -97,9 +97,8 @@ def best_of_n(model: LoadedModel, adapter: str | None, rows: Sequence[Evaluation
     for number in range(options.budget):
         texts = [scrambled(row.prompt, random.Random(mix(options.seed, number, row.prompt))) for row in rows]
         prompts = [tokens_of(model, row.worded(text)).ids for row, text in zip(rows, texts, strict=True)]
-        steps = answers(
-            model, adapter, prompts, options, temperature=TEMPERATURE, seed=mix(options.seed, number) % 2**31
-        )
+        seed = mix(options.seed, number)
+        steps = answers(model, adapter, prompts, options, temperature=TEMPERATURE, seed=seed)
         replies = yield from part(steps, number, options.budget)
         for attempts, prompt, ids, text in zip(found, prompts, replies, texts, strict=True):
             attempts.append(Attempt(number + 1, prompt, tuple(ids), (), text))
