@@ -18,7 +18,7 @@ from engine.desk.launch import end_worker
 from engine.desk.queue import Queue
 from engine.records.runs import Run, create_run
 from engine.records.settings import ROOT, read_settings
-from engine.records.spec import build_spec
+from engine.records.spec_text import build_spec
 
 PORT = 8677
 SHORT = 100

@@ -15,9 +15,10 @@ from engine.compute.model.adapters import attach_adapter, remove_adapter
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.training.base_activations import row_batch
+from engine.records.blocks import resolve_blocks
 from engine.records.captures.capture import BASE
 from engine.records.settings import read_settings
-from engine.records.spec import build_spec, resolve_blocks
+from engine.records.spec_text import build_spec
 
 BLOCKS = (10, 19)
 

@@ -18,7 +18,8 @@ from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.padding import pad
 from engine.compute.training.rows import Row
 from engine.compute.training.train import Losses
-from engine.records.spec import RunSpec, resolve_blocks
+from engine.records.blocks import resolve_blocks
+from engine.records.spec import RunSpec
 
 
 class PublishedStep:

@@ -28,11 +28,13 @@ from engine.compute.training.rows import Row as TrainingRow
 from engine.compute.training.train import Losses, train
 from engine.compute.training.trainer import Rows
 from engine.machine import matrix_speed
+from engine.records.blocks import resolve_blocks
 from engine.records.cards import ModelCard
 from engine.records.conversation import Label
 from engine.records.events import StepResult
 from engine.records.settings import read_settings
-from engine.records.spec import ModelSpec, RunSpec, build_spec, resolve_blocks
+from engine.records.spec import ModelSpec, RunSpec
+from engine.records.spec_text import build_spec
 
 SIDE_ROWS, TOKENS = 8, 96
 REAL_TOKENS, PADDED_TOKENS = 15_485, 1024

@@ -20,7 +20,8 @@ from engine.records.errors import WorkbenchError
 from engine.records.events import Event, HeldoutResult, Progress, StatusEvent, StepResult
 from engine.records.runs import ACTIVE, Run, create_run, list_runs, open_run
 from engine.records.settings import SAMPLE_DATA, Settings, read_settings
-from engine.records.spec import RunSpec, read_spec
+from engine.records.spec import RunSpec
+from engine.records.spec_text import read_spec
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -20,12 +20,13 @@ from engine.compute.model.bundled import bundled_folder
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.training.checkpoints import read_adapter_weights
+from engine.records.blocks import resolve_blocks
 from engine.records.checkpoints import Checkpoint
 from engine.records.errors import ModelError, RunError
 from engine.records.events import Event, Progress
 from engine.records.runs import Run, open_run
 from engine.records.settings import ROOT, Settings
-from engine.records.spec import BUNDLED_MODEL, ModelSpec, resolve_blocks
+from engine.records.spec import BUNDLED_MODEL, ModelSpec
 
 IDLE_ADAPTERS = 4
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from engine.records.blocks import format_blocks
 from engine.records.captures.capture import TRAINING, Capture, capture_folder, read_capture, run_captures
 from engine.records.errors import RunError
 from engine.records.runs import ACTIVE, Run, list_runs, open_run
-from engine.records.spec import format_blocks
 from workbench.kit.frame import catching, page_frame, places
 from workbench.kit.state import CAPTURE, PLAYING, RUN, SELECTED, WARMED, queue, settings, show_in_url
 from workbench.kit.words import plain

@@ -17,6 +17,7 @@ from making_captures import write_capture, write_map
 
 from engine.commands.sweep import read_grid
 from engine.desk.queue import Queue
+from engine.records.blocks import resolve_blocks
 from engine.records.captures.capture import BASE, TRAINING, read_capture, run_captures
 from engine.records.captures.projections import MapFigures, ProjectionRequest, projection_file, read_projection
 from engine.records.cards import DataCard, ModelCard, card_file, read_data_card, read_model_card, write_card
@@ -45,7 +46,8 @@ from engine.records.events import (
 from engine.records.prompts import opener_for, read_source, select
 from engine.records.runs import create_run, effective
 from engine.records.settings import SAMPLE_DATA, Settings
-from engine.records.spec import DataSpec, ModelSpec, build_spec, parse_spec, read_spec, resolve_blocks
+from engine.records.spec import DataSpec, ModelSpec
+from engine.records.spec_text import build_spec, parse_spec, read_spec
 from engine.records.tables import run_tables
 
 ODD: list[Any] = [

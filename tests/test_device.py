@@ -11,11 +11,12 @@ from engine.compute.training.base_activations import row_batch
 from engine.compute.training.train import train
 from engine.device import IDLE_ADAPTERS, Device, adapter_name
 from engine.jobs.training import _keep_adapter
+from engine.records.blocks import resolve_blocks
 from engine.records.checkpoints import BASE_MODEL, Checkpoint, parse_checkpoint, run_checkpoints
 from engine.records.errors import ModelError, RunError
 from engine.records.events import CheckpointResult
 from engine.records.runs import create_run
-from engine.records.spec import AdapterSpec, resolve_blocks
+from engine.records.spec import AdapterSpec
 
 
 @pytest.fixture

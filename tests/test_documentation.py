@@ -8,8 +8,8 @@ from streamlit.testing.v1 import AppTest
 
 from engine.__main__ import _parser
 from engine.records.settings import ROOT
-from engine.records.spec import RunSpec
-from workbench.train.draft import flat, widget_key
+from engine.records.spec import RunSpec, flat
+from workbench.train.draft import widget_key
 
 README = (ROOT / "README.md").read_text()
 FOLDERS = {"workbench", "pages", "engine", "sample_data", "tests", "benchmarks", "docs"}

@@ -15,7 +15,8 @@ from engine.records.events import StepResult
 from engine.records.prompts import read_source
 from engine.records.runs import create_run
 from engine.records.settings import Settings, given_path
-from engine.records.spec import RunSpec, build_spec, parse_spec
+from engine.records.spec import RunSpec
+from engine.records.spec_text import build_spec, parse_spec
 
 ANY = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

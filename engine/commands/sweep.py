@@ -31,9 +31,11 @@ from engine.records.evaluation.plan import EvaluationPlan, parse_attack
 from engine.records.evaluation.rows import read_rows
 from engine.records.events import VALUE_CONTROLS
 from engine.records.files import write_whole
+from engine.records.prompts import source_hashes
 from engine.records.runs import ACTIVE, Run, create_run, list_runs
 from engine.records.settings import SAMPLE_DATA, Settings
-from engine.records.spec import RunSpec, build_spec, read_spec
+from engine.records.spec import SPEC_VERSION, RunSpec
+from engine.records.spec_text import build_spec, read_spec
 
 POLL_SECONDS = 0.5
 
@@ -150,13 +152,16 @@ def _plan(checkpoint: str, asked: dict[str, Any]) -> EvaluationPlan:
 
 def _run(settings: Settings, queue: Queue, spec: RunSpec, point: dict[str, Any]) -> Run:
     """The run of this spec: a finished or living one that kept to it, else a new one in the queue."""
+    current = spec.model_copy(update={"version": SPEC_VERSION})
+    # Runs that an older version trained keep the digest that it made.
+    digests = {current.digest_with(source_hashes(spec.data)), spec.model_copy(update={"version": 1}).digest}
     for run in list_runs(settings.runs):
         try:
             record = run.record()
         except RunError:
             continue
         usable = record.status == "finished" or record.status in ACTIVE
-        if usable and record.digest == spec.digest and not _changed_by_hand(run):
+        if usable and record.digest in digests and not _changed_by_hand(run):
             return run
     name = ", ".join(f"{field.rpartition('.')[2]} {value}" for field, value in point.items()) or "sweep"
     run = create_run(settings.runs, spec, name=name[:120])

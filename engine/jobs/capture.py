@@ -15,6 +15,7 @@ from engine.compute.training.pairs import Pair, elicit, without_refusals
 from engine.compute.training.rows import Row, encode
 from engine.compute.training.sources import read_prompts
 from engine.device import Tools
+from engine.records.blocks import parse_blocks, resolve_blocks
 from engine.records.captures.capture import (
     BASE,
     Capture,
@@ -34,7 +35,7 @@ from engine.records.errors import DataError, RunError
 from engine.records.events import Event
 from engine.records.prompts import Prompt, Split, select
 from engine.records.runs import Run, open_run
-from engine.records.spec import DataSpec, parse_blocks, resolve_blocks
+from engine.records.spec import DataSpec
 
 Job = Generator[Event | None, None, None]
 

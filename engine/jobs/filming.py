@@ -8,6 +8,7 @@ from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import decode
 from engine.compute.training.rows import Row
 from engine.jobs.capture import described, fitting, in_order
+from engine.records.blocks import ResolvedBlocks
 from engine.records.captures.capture import (
     BASE,
     TRAINING,
@@ -23,7 +24,7 @@ from engine.records.captures.capture import (
 from engine.records.events import CapturedResult, Event
 from engine.records.prompts import Prompt
 from engine.records.runs import Run
-from engine.records.spec import ResolvedBlocks, RunSpec
+from engine.records.spec import RunSpec
 
 TOKENS: tuple[TokenChoice, ...] = ("last_prompt", "response_mean")
 

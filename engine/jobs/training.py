@@ -20,6 +20,7 @@ from engine.compute.training.trainer import Rows
 from engine.device import Tools, adapter_name
 from engine.jobs.capture import sides
 from engine.jobs.filming import filming
+from engine.records.blocks import resolve_blocks
 from engine.records.chats.chat import Sampling
 from engine.records.conversation import Label
 from engine.records.estimate import micro_batch_tokens
@@ -27,7 +28,7 @@ from engine.records.events import ControlEvent, Event, ProbeAnswer, ProbeResult,
 from engine.records.prompts import Prompt, Split, select
 from engine.records.runs import Run
 from engine.records.settings import Settings
-from engine.records.spec import RunSpec, resolve_blocks
+from engine.records.spec import RunSpec
 
 Job = Generator[Event | None, None, None]
 

@@ -1,6 +1,5 @@
 """Cards: what the screen needs to know of a model or a data set, found out once by the worker and written down."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,7 +7,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from engine.records.files import write_whole
+from engine.records.versions import key_of
 
+# Of how cards are made: another number, and they are made anew.
+CARDS = 1
 Card = TypeVar("Card", bound=BaseModel)
 
 
@@ -48,7 +50,7 @@ class DataCard(BaseModel):
 
 def card_file(cards: Path, kind: str, payload: dict[str, Any]) -> Path:
     """Where the card for this request is or will be."""
-    key = hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()[:16]
+    key = key_of(json.dumps(payload, sort_keys=True), version=CARDS, length=16)
     return cards / f"{kind}-{key}.json"
 
 

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 import psutil
 
+from engine.records.blocks import resolve_blocks
 from engine.records.cards import ModelCard
-from engine.records.spec import RunSpec, resolve_blocks
+from engine.records.spec import RunSpec
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # Of base activations of rows that come back. A function of the machine's whole memory, not of what is free: a resumed

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from engine.records.conversation import Label
+from engine.records.versions import FORMAT, FormatVersion
 
 # What counts something in an event; beyond it a table's numbers end.
 Whole = Annotated[int, Field(ge=0, le=2**53)]
@@ -146,6 +147,7 @@ class StatusEvent(Event):
     status: str
     step: Whole = 0
     message: str = ""
+    version: FormatVersion = Field(FORMAT, description="Of the events that follow.")
 
 
 AnyEvent = Annotated[

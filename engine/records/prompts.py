@@ -45,16 +45,19 @@ def read_source(source: str, *, label: Label, answer_field: str = "") -> list[Pr
     `messages` (each content a text or a list of parts, see engine.records.conversation) and perhaps `tools`, and the
     JSON list of the published circuit_breakers_train.json (`prompt`, `output`, `category`).
     """
-    if source.startswith("hub:"):
-        raise DataError(f"{source} is a Hugging Face dataset: only the worker can read it.")
-    if source.startswith("sample:"):
-        path = SAMPLE_DATA / "prompts" / f"{source.removeprefix('sample:')}.jsonl"
-        if not path.is_file() or path.parent != SAMPLE_DATA / "prompts":
-            names = sorted(file.stem for file in (SAMPLE_DATA / "prompts").glob("*.jsonl"))
-            raise DataError(f"There is no sample set '{source}': choose sample:{' or sample:'.join(names)}.")
-    else:
-        path = given_path(source, error=DataError)
+    path = _file(source)
     return prompts_from_rows(_read_rows(path), name=path.name, label=label, answer_field=answer_field)
+
+
+def source_hashes(data: DataSpec) -> dict[str, str]:
+    """The content hash of each prompt file that a spec names, by source; a source that is no file here has none."""
+    found = {}
+    for source in dict.fromkeys((data.circuit_breaker, data.retain)):
+        try:
+            found[source] = hashlib.sha256(_file(source).read_bytes()).hexdigest()[:16]
+        except (OSError, DataError):
+            continue
+    return found
 
 
 def prompts_from_rows(
@@ -99,6 +102,20 @@ def select(
     training_limit = data.circuit_breaker_rows if label == "harmful" else data.retain_rows
     limit = training_limit if split == "train" else data.heldout_rows
     return kept[:limit] if limit else kept
+
+
+def _file(source: str) -> Path:
+    """Where `sample:NAME` or a file path leads. Raises DataError for a sample set that does not exist."""
+    if source.startswith("hub:"):
+        raise DataError(f"{source} is a Hugging Face dataset: only the worker can read it.")
+    if source.startswith("sample:"):
+        path = SAMPLE_DATA / "prompts" / f"{source.removeprefix('sample:')}.jsonl"
+        if not path.is_file() or path.parent != SAMPLE_DATA / "prompts":
+            names = sorted(file.stem for file in (SAMPLE_DATA / "prompts").glob("*.jsonl"))
+            raise DataError(f"There is no sample set '{source}': choose sample:{' or sample:'.join(names)}.")
+    else:
+        path = given_path(source, error=DataError)
+    return path
 
 
 def opener_for(prompt: Prompt, data: DataSpec) -> str:

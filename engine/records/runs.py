@@ -21,8 +21,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from engine.records.errors import RunError, SpecError
 from engine.records.events import AnyEvent, ControlEvent, Event, parse_event
 from engine.records.files import append_line, storage_error, write_whole
+from engine.records.prompts import source_hashes
 from engine.records.settings import SAMPLE_DATA
-from engine.records.spec import RunSpec, read_spec
+from engine.records.spec import SPEC_VERSION, RunSpec
+from engine.records.spec_text import read_spec
+from engine.records.versions import FORMAT, FormatVersion
 
 Status = Literal["queued", "running", "paused", "stopping", "stopped", "finished", "failed", "interrupted"]
 ACTIVE: frozenset[str] = frozenset({"queued", "running", "paused", "stopping"})
@@ -37,6 +40,7 @@ class Record(BaseModel):
     id: str
     status: Status
     digest: str
+    sources: dict[str, str] = {}
     preset: str = ""
     created: float = Field(default_factory=time.time)
     started: float | None = None
@@ -54,6 +58,7 @@ class Record(BaseModel):
     host: str = ""
     versions: dict[str, str] = {}
     error: str = ""
+    version: FormatVersion = FORMAT
 
 
 class RunLabel(BaseModel):
@@ -166,13 +171,22 @@ def create_run(runs: Path, spec: RunSpec, *, preset: str = "", name: str = "") -
     """A new queued run. record.json is written last, so its existence means that the folder is whole."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     run = Run(runs / f"{stamp}-{secrets.token_hex(3)}")
+    spec = spec.model_copy(update={"version": SPEC_VERSION})
+    sources = source_hashes(spec.data)
     try:
         run.folder.mkdir(parents=True)
         write_whole(run.folder / "spec.json", spec.to_json())
         run.events_file.touch()
         if name:
             run.set_label(name=name, note="")
-        record = Record(id=run.id, status="queued", digest=spec.digest, preset=preset, steps=spec.optimizer.steps)
+        record = Record(
+            id=run.id,
+            status="queued",
+            digest=spec.digest_with(sources),
+            sources=sources,
+            preset=preset,
+            steps=spec.optimizer.steps,
+        )
         write_whole(run.folder / "record.json", record.model_dump_json(indent=2))
     except OSError as error:
         raise storage_error(run.folder, error) from error

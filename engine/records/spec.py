@@ -1,15 +1,18 @@
 """RunSpec: all that decides a training result and nothing else. Validation is pure: no files, no model, no clock."""
 
-import hashlib
 import json
-import re
-from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from engine.records.errors import SpecError
+from engine.records.versions import key_of, since, stable
 
+SPEC_VERSION = 2
+# Fields that change no training result.
+WITHOUT_RESULT = {
+    "model.device", "captures.trackers", "captures.probe_every", "captures.probe_prompts", "captures.probe_tokens",
+}  # fmt: skip
 BUNDLED_MODEL = "bundled/SmolLM2-135M-Instruct"
 
 
@@ -115,11 +118,13 @@ class LossSpec(Part):
         "tokens",
         description="Retain mean over held tokens; or, as published, over max_tokens positions a row and the unmoved "
         "embeddings too.",
+        json_schema_extra=since(2),
     )
     final_norm: bool = Field(
         False,
         description="Compare the last retain block's output behind the model's final norm, as published: its code cuts "
         "the model off there.",
+        json_schema_extra=since(2),
     )
 
     @model_validator(mode="after")
@@ -145,7 +150,11 @@ class ScheduleSpec(Part):
     alpha: float = Field(5.0, gt=0, description="Height of both weights.")
     horizon: int = Field(0, ge=0, description="Steps over which the curve runs to its end; 0: twice the steps (paper).")
     first_step: int = Field(
-        0, ge=0, le=1, description="What progress counts the first step as: 0, or 1 as in the published code."
+        0,
+        ge=0,
+        le=1,
+        description="What progress counts the first step as: 0, or 1 as in the published code.",
+        json_schema_extra=since(2),
     )
     switch_at: float = Field(0.5, ge=0, le=1, description="Kind 'step': progress at which the weights swap.")
     points: tuple[KeyPoint, ...] = Field((), description="Kind 'custom': the curve, straight between key points.")
@@ -199,122 +208,54 @@ class RunSpec(Part):
     optimizer: OptimizerSpec = Field(OptimizerSpec(), description="AdamW, batch sizes and length.")
     captures: CaptureSpec = Field(CaptureSpec(), description="What is measured while training.")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Source of all randomness of the run.")
+    version: int = Field(
+        2, ge=1, description="Of the spec's form: decides how its digest is made.", json_schema_extra=since(2)
+    )
+
+    @field_validator("version")
+    @classmethod
+    def _is_known(cls, version: int) -> int:
+        if version > SPEC_VERSION:
+            raise ValueError(
+                "the spec was written by a newer version of the workbench (this one reads forms up to "
+                f"{SPEC_VERSION}): update the workbench."
+            )
+        return version
 
     @property
     def digest(self) -> str:
-        """Twelve hexadecimal digits that two specs share only when they are equal."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+        """Twelve hexadecimal digits that two specs share only when they train the same on the same files."""
+        return self.digest_with({})
+
+    def digest_with(self, sources: Mapping[str, str]) -> str:
+        """As `digest`, with the content hashes of the files that the spec names.
+
+        Fields at their defaults are left out, so that a new one changes no old digest, and so is what changes no
+        result: device, trackers, probe answers. A spec of version 1 keeps the digest that it had then: of all fields of
+        that time.
+        """
+        content: dict[str, Any] = stable(self)
+        if self.version == 1:
+            return key_of(_canonical({name: value for name, value in content.items() if name != "version"}), length=12)
+        standard = flat(RunSpec())
+        chosen = {
+            name: value for name, value in flat(self).items() if value != standard[name] and name not in WITHOUT_RESULT
+        }
+        return key_of(_canonical(chosen | {"sources": dict(sources)}), version=self.version, length=12)
 
     def to_json(self) -> str:
         return self.model_dump_json(indent=2) + "\n"
 
 
-class ResolvedBlocks(NamedTuple):
-    """The spec's block lists as numbers for one model, each sorted and from 0."""
-
-    targets: tuple[int, ...]
-    adapted: tuple[int, ...]
-    retain: tuple[int, ...]
-
-    @property
-    def last(self) -> int:
-        """The last block that any loss or adapter needs; blocks beyond it are never run."""
-        return max(*self.targets, *self.adapted, *self.retain)
-
-    @property
-    def first_adapted(self) -> int:
-        return min(self.adapted)
-
-
-def parse_spec(text: str, *, name: str = "the spec") -> RunSpec:
-    """A spec from JSON text. Raises SpecError with the field, the value and what is allowed."""
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise SpecError(f"{name} is not JSON: {error}. Load a file that this workbench wrote.") from error
-    return build_spec(content, name=name)
-
-
-def build_spec(content: Any, *, name: str = "the spec") -> RunSpec:
-    """A spec from nested dicts. Raises SpecError with the field, the value and what is allowed."""
-    try:
-        return RunSpec.model_validate(content)
-    except ValidationError as error:
-        raise SpecError(f"{name}: " + " ".join(_sentence(problem) for problem in error.errors())) from error
-
-
-def read_spec(path: Path) -> RunSpec:
-    """Read a spec file. Raises SpecError when it is missing, unreadable or wrong."""
-    try:
-        return parse_spec(path.read_text(), name=path.name)
-    except (OSError, ValueError) as error:
-        raise SpecError(f"The spec file {path} cannot be read: {error}. Give the path of a JSON file.") from error
-
-
-def resolve_blocks(spec: RunSpec, block_count: int) -> ResolvedBlocks:
-    """Numbers for the spec's block lists in a model of `block_count` blocks.
-
-    Raises SpecError for a block that does not exist, a target that no adapter can move, or an adapted block that no
-    loss sees (its starting noise would damage the model: see docs/decisions/0002).
-    """
-    targets = parse_blocks(spec.blocks.targets, block_count)
-    adapted = parse_blocks(spec.blocks.adapted, block_count)
-    wanted = spec.loss.retain_blocks.strip()
-    retain = adapted if wanted == "adapted" else parse_blocks(wanted, block_count)
-    for block in targets:
-        if block < adapted[0]:
-            raise SpecError(
-                f"Target block {block} lies below the first adapted block {adapted[0]}, so nothing can move it: "
-                f"adapt block {block} or one below it, or choose a target from {adapted[0]} on."
-            )
-    seen = max(*targets, *retain)
-    if adapted[-1] > seen:
-        raise SpecError(
-            f"Adapted block {adapted[-1]} lies above block {seen}, the last one that a loss sees: "
-            f"adapt blocks up to {seen} only, or add {adapted[-1]} to the targets or the retain blocks."
-        )
-    return ResolvedBlocks(targets, adapted, retain)
-
-
-def parse_blocks(text: str, block_count: int) -> tuple[int, ...]:
-    """Block numbers from text such as '9, 19', '0-19' or '33%, 60%-66%' (0% is block 0, 100 % the last one).
-
-    Raises SpecError for text of another form and for a block that does not exist.
-    """
-    blocks: set[int] = set()
-    for piece in filter(None, re.split(r"[,\s]+", re.sub(r"\s*-\s*", "-", text.strip()))):
-        match = re.fullmatch(r"(\d{1,9}%?)(?:-(\d{1,9}%?))?", piece)
-        if match is None:
-            raise SpecError(
-                f"'{piece:.40}' is not a block list: write numbers, ranges or depths, such as 9, 0-19 or 66%."
-            )
-        first = _block_number(match[1], block_count)
-        last = _block_number(match[2], block_count) if match[2] else first
-        if last < first:
-            raise SpecError(f"The range {piece} runs backwards: write {match[2]}-{match[1]}.")
-        blocks.update(range(first, last + 1))
-    if not blocks:
-        raise SpecError("No block is chosen: choose at least one.")
-    return tuple(sorted(blocks))
-
-
-def format_blocks(blocks: tuple[int, ...] | list[int]) -> str:
-    """The shortest block list that parses back to these blocks: '0-19' for twenty neighbours."""
-    pieces: list[str] = []
-    ordered = sorted(set(blocks))
-    start = 0
-    for index in range(1, len(ordered) + 1):
-        if index == len(ordered) or ordered[index] != ordered[index - 1] + 1:
-            first, last = ordered[start], ordered[index - 1]
-            pieces.append(str(first) if first == last else f"{first}-{last}")
-            start = index
-    return ", ".join(pieces)
-
-
-def paper_layer(block: int) -> int:
-    """The paper's layer number (an index into hidden_states) of a block's output: block 9 is its layer 10."""
-    return block + 1
+def flat(spec: RunSpec) -> dict[str, Any]:
+    """All fields of a spec but its version under dotted names, as JSON values: {'loss.space': 'standardised', ...}."""
+    found: dict[str, Any] = {}
+    for part, content in spec.model_dump(mode="json", exclude={"version"}).items():
+        if isinstance(content, dict):
+            found |= {f"{part}.{name}": value for name, value in content.items()}
+        else:
+            found[part] = content
+    return found
 
 
 def field_description(path: str) -> str:
@@ -326,24 +267,5 @@ def field_description(path: str) -> str:
     return part.model_fields[last].description
 
 
-def _block_number(text: str, block_count: int) -> int:
-    number = int(text.rstrip("%"))
-    if text.endswith("%"):
-        if number > 100:
-            raise SpecError(f"Depth {text} does not exist: choose 0% to 100%.")
-        return round(number / 100 * (block_count - 1))
-    if number >= block_count:
-        raise SpecError(f"Block {number} does not exist: choose 0 to {block_count - 1}.")
-    return number
-
-
-def _sentence(problem: Any) -> str:
-    """One problem that pydantic found, as a sentence."""
-    where = ".".join(str(part) for part in problem["loc"]) or "the whole"
-    if problem["type"] == "extra_forbidden":
-        return f"The key '{where}' is unknown: remove it or correct its spelling."
-    message = problem["msg"].removeprefix("Value error, ").rstrip(".")
-    value = problem["input"]
-    if isinstance(value, str | int | float | None):
-        return f"{where} = {value!r}: {message}."
-    return f"{where}: {message}."
+def _canonical(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"))

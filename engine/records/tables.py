@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from engine.records.events import AnyEvent, HeldoutResult, ProbeResult, StepResult
-from engine.records.spec import RunSpec
+from engine.records.spec import RunSpec, flat
 
 
 class RunTables(NamedTuple):
@@ -40,23 +40,16 @@ def run_tables(events: Iterable[AnyEvent]) -> RunTables:
 
 def spec_differences(specs: Sequence[RunSpec]) -> pd.DataFrame:
     """One row for each field whose value is not the same in all specs; one column a spec, numbered from 0."""
-    flat = [flatten(spec) for spec in specs]
-    names = [name for name in flat[0] if len({repr(one[name]) for one in flat}) > 1]
+    fields = [flat(spec) for spec in specs]
+    names = [name for name in fields[0] if len({repr(one[name]) for one in fields}) > 1]
     return pd.DataFrame(
-        {index: [one[name] for name in names] for index, one in enumerate(flat)}, index=pd.Index(names, name="field")
+        {
+            # A cell holds no list.
+            index: [str(one[name]) if isinstance(one[name], list) else one[name] for name in names]
+            for index, one in enumerate(fields)
+        },
+        index=pd.Index(names, name="field"),
     )
-
-
-def flatten(spec: RunSpec) -> dict[str, str | int | float | bool]:
-    """All fields of a spec under dotted names: {'loss.space': 'standardised', ...}."""
-    flat: dict[str, str | int | float | bool] = {}
-    for part, content in spec.model_dump(mode="json").items():
-        if isinstance(content, dict):
-            for name, value in content.items():
-                flat[f"{part}.{name}"] = str(value) if isinstance(value, list) else value
-        else:
-            flat[part] = content
-    return flat
 
 
 def _heldout_rows(event: HeldoutResult) -> list[dict]:

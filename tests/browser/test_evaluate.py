@@ -12,7 +12,7 @@ from server import Server
 from engine.desk.queue import Queue
 from engine.records.evaluation.findings import read_evaluations, read_samples
 from engine.records.runs import Run, create_run
-from engine.records.spec import build_spec
+from engine.records.spec_text import build_spec
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
 

@@ -11,7 +11,7 @@ from server import Server
 
 from engine.records.events import Alert, ProbeAnswer, ProbeResult, StatusEvent
 from engine.records.runs import create_run
-from engine.records.spec import build_spec
+from engine.records.spec_text import build_spec
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 

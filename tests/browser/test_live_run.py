@@ -18,7 +18,7 @@ from server import Server
 from engine.desk.queue import Queue
 from engine.records.events import StepResult
 from engine.records.runs import Run, create_run, effective, list_runs
-from engine.records.spec import build_spec
+from engine.records.spec_text import build_spec
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
 

@@ -15,7 +15,7 @@ from server import Server, served
 from engine.desk.queue import Queue
 from engine.records.captures.capture import TRAINING, Capture, run_captures
 from engine.records.runs import Run, create_run
-from engine.records.spec import build_spec
+from engine.records.spec_text import build_spec
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
 

@@ -12,7 +12,7 @@ from test_live_run import started_run, steps
 from engine.desk.queue import Queue
 from engine.records.events import StepResult
 from engine.records.runs import create_run, list_runs
-from engine.records.spec import build_spec, read_spec
+from engine.records.spec_text import build_spec, read_spec
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 

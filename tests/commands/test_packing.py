@@ -57,7 +57,7 @@ def test_of_a_long_film_as_many_steps_are_packed_as_fit(run, settings, tmp_path,
     each = (film.folder / "base.000.safetensors").stat().st_size
     others = run.folder / "adapter", run.folder / "spec.json", run.folder / "events.jsonl"
     size = sum(path.stat().st_size for one in others for path in ([one] if one.is_file() else one.iterdir()))
-    monkeypatch.setattr("engine.commands.pack.MOST_BYTES", size + 2 * each)
+    monkeypatch.setattr("engine.commands.pack.MOST_BYTES", size + each)
     pack_run(run, tmp_path / run.id)
     packed = read_capture(tmp_path / run.id / "representations" / "training")
     assert packed is not None and 2 <= len(packed.index.checkpoints) < 4

@@ -13,7 +13,8 @@ from engine.records.cards import ModelCard, read_model_card, write_card
 from engine.records.errors import RunError, SpecError, WorkerError
 from engine.records.estimate import estimate
 from engine.records.events import Progress
-from engine.records.spec import RunSpec, build_spec
+from engine.records.spec import RunSpec
+from engine.records.spec_text import build_spec
 
 
 def test_jobs_are_claimed_once_and_urgent_ones_first(tmp_path):

@@ -38,9 +38,9 @@ from engine.records.conversation import Conversation, say
 from engine.records.evaluation.findings import read_evaluations, read_samples
 from engine.records.evaluation.rows import read_rows
 from engine.records.prompts import read_source
-from engine.records.runs import open_run
+from engine.records.runs import Run, open_run
 from engine.records.settings import ROOT, read_settings
-from engine.records.spec import RunSpec, read_spec
+from engine.records.spec_text import read_spec
 from engine.worker import Worker
 
 HERE = Path(__file__).parent / "version_0_1"
@@ -58,11 +58,16 @@ def earlier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return read_settings()
 
 
-def test_digests_of_specs_and_presets_are_the_same(earlier):
-    assert open_run(earlier.runs, WRITTEN["finished"]).spec().digest == WRITTEN["spec_digest"]
-    assert RunSpec().digest == WRITTEN["default_digest"]
-    presets = {name: read_spec(ROOT / "sample_data" / "presets" / f"{name}.json").digest for name in ("default",)}
-    assert presets["default"] == WRITTEN["presets"]["default"]
+def test_digests_of_specs_are_the_same(earlier):
+    for name in ("finished", "stopped"):
+        run = open_run(earlier.runs, WRITTEN[name])
+        assert run.spec().version == 1 and run.spec().digest == WRITTEN["spec_digest"] == run.record().digest
+    presets = {
+        name: read_spec(ROOT / "sample_data" / "presets" / f"{name}.json").digest for name in ("default", "quick")
+    }
+    assert presets == {name: WRITTEN["presets"][name] for name in presets}
+    shipped = Run(ROOT / "sample_data" / "runs" / "20261125-115818-e1d17f")
+    assert shipped.spec().digest == shipped.record().digest
 
 
 def test_chats_and_sets_open_with_all_that_was_said(earlier):
@@ -117,7 +122,7 @@ def test_text_has_the_same_token_ids_and_the_model_the_same_fingerprint(earlier)
 
 def test_no_answer_of_the_base_model_is_asked_for_again(earlier, monkeypatch):
     """All 24 prompts are in the cache under the key that version 0.1 wrote."""
-    monkeypatch.setattr("engine.compute.training.pairs.generate", None)
+    monkeypatch.setattr("engine.compute.training.pairs.answered_ids", None)
     spec = open_run(earlier.runs, WRITTEN["finished"]).spec()
     model = load_model(spec.model, earlier)
     prompts = [

@@ -23,9 +23,11 @@ from engine.compute.training.checkpoints import Position, list_checkpoints, save
 from engine.compute.training.rows import Row
 from engine.compute.training.train import train
 from engine.compute.training.trainer import Rows
+from engine.records.blocks import resolve_blocks
 from engine.records.events import StepResult
 from engine.records.settings import SAMPLE_DATA
-from engine.records.spec import ModelSpec, RunSpec, build_spec, read_spec, resolve_blocks
+from engine.records.spec import ModelSpec, RunSpec
+from engine.records.spec_text import build_spec, read_spec
 
 HERE = Path(__file__).parent
 PUBLISHED = json.loads((HERE / "published_steps.json").read_text())

@@ -23,7 +23,8 @@ from engine.records.conversation import Call, Message, Picture, Result, Text, To
 from engine.records.errors import RunError
 from engine.records.runs import create_run
 from engine.records.settings import SAMPLE_DATA
-from engine.records.spec import ModelSpec, build_spec
+from engine.records.spec import ModelSpec
+from engine.records.spec_text import build_spec
 from workbench.chat.export import chat_json, chat_markdown
 from workbench.chat.parts import part_markdown
 

@@ -11,8 +11,8 @@ from engine.records.events import ControlEvent, Progress, StatusEvent, StepResul
 from engine.records.files import append_line, write_whole
 from engine.records.runs import Record, Run, create_run, delete_run, effective, list_runs, open_run
 from engine.records.settings import SAMPLE_DATA, read_settings
-from engine.records.spec import RunSpec
-from engine.records.tables import flatten, run_tables, spec_differences
+from engine.records.spec import RunSpec, flat
+from engine.records.tables import run_tables, spec_differences
 
 
 def step(number: int, **changes) -> StepResult:
@@ -148,7 +148,7 @@ def test_spec_differences_show_only_what_differs():
     differences = spec_differences([first, second])
     assert list(differences.index) == ["seed"]
     assert list(differences.loc["seed"]) == [0, 9]
-    assert "loss.space" in flatten(first)
+    assert "loss.space" in flat(first)
 
 
 def test_a_record_ignores_what_a_later_version_added():

@@ -2,20 +2,11 @@
 
 import pytest
 
+from engine.records.blocks import format_blocks, paper_layer, parse_blocks, resolve_blocks
 from engine.records.errors import SpecError
 from engine.records.settings import SAMPLE_DATA
-from engine.records.spec import (
-    Part,
-    RunSpec,
-    build_spec,
-    field_description,
-    format_blocks,
-    paper_layer,
-    parse_blocks,
-    parse_spec,
-    read_spec,
-    resolve_blocks,
-)
+from engine.records.spec import Part, RunSpec, field_description
+from engine.records.spec_text import build_spec, parse_spec, read_spec
 
 
 def parts(model: type[Part], prefix: str = ""):

@@ -2,9 +2,9 @@
 
 import streamlit as st
 
+from engine.records.blocks import parse_blocks
 from engine.records.chats.chat import Exchange, Reply
 from engine.records.errors import WorkbenchError
-from engine.records.spec import parse_blocks
 from workbench.chat.columns import first_target
 
 TINT, BLOCK, THRESHOLD = "chat_tint", "chat_block", "chat_threshold"

@@ -5,11 +5,12 @@ import json
 import streamlit as st
 from pydantic import ValidationError
 
+from engine.records.blocks import parse_blocks
 from engine.records.captures.capture import BASE, CaptureRequest, capture_folder, checkpoint_name, read_capture
 from engine.records.cards import read_model_card
 from engine.records.errors import RunError, SpecError
 from engine.records.runs import Run
-from engine.records.spec import ModelSpec, field_description, parse_blocks
+from engine.records.spec import ModelSpec, field_description
 from workbench.kit.cards import model_payload
 from workbench.kit.state import CAPTURE, CAPTURING, DRAFT, RUN, settings
 from workbench.kit.waiting import awaited

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 import pandas as pd
 import streamlit as st
 
+from engine.records.blocks import format_blocks
 from engine.records.captures.capture import Capture, CapturedPrompt, checkpoint_step
 from engine.records.captures.tables import prompt_movements, prompt_table
 from engine.records.events import ProbeResult
 from engine.records.runs import Run, effective
-from engine.records.spec import format_blocks
 from workbench.kit.blur import blurred, reveal_button
 from workbench.kit.downloads import file_buttons
 from workbench.kit.frame import catching

@@ -2,11 +2,11 @@
 
 import streamlit as st
 
+from engine.records.blocks import parse_blocks
 from engine.records.captures.capture import BASE, Capture
 from engine.records.captures.projections import Examination, ExaminationRequest, examination_file, read_examination
 from engine.records.captures.tables import examination_table
 from engine.records.errors import SpecError
-from engine.records.spec import parse_blocks
 from workbench.kit.downloads import file_buttons, picture_config
 from workbench.kit.frame import catching, places
 from workbench.kit.state import TAKE

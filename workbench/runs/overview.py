@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import streamlit as st
 
+from engine.records.blocks import format_blocks
 from engine.records.errors import WorkbenchError
 from engine.records.runs import ACTIVE, Record, Run, RunLabel, delete_run, list_runs
-from engine.records.spec import format_blocks
 from workbench.kit.frame import catching, caught, places
 from workbench.kit.state import COMPARE, LIKE, RUN, queue, settings
 from workbench.kit.status import BADGES, shown_status

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from engine.records.blocks import ResolvedBlocks, parse_blocks, resolve_blocks
 from engine.records.cards import ModelCard
 from engine.records.conversation import Label
 from engine.records.errors import DataError, SpecError
 from engine.records.prompts import Prompt, Split, select
-from engine.records.spec import DataSpec, ResolvedBlocks, RunSpec, parse_blocks, resolve_blocks
+from engine.records.spec import DataSpec, RunSpec
 
 SIDES: dict[Label, str] = {"harmful": "data.circuit_breaker", "benign": "data.retain"}
 

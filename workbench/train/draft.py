@@ -14,7 +14,8 @@ import streamlit as st
 from engine.records.errors import SpecError, WorkbenchError
 from engine.records.runs import open_run
 from engine.records.settings import SAMPLE_DATA
-from engine.records.spec import RunSpec, build_spec, parse_spec, read_spec
+from engine.records.spec import RunSpec, flat
+from engine.records.spec_text import build_spec, parse_spec, read_spec
 from workbench.kit.state import DRAFT, DRAFT_ERROR, LIKE, PRESET, TAKE, settings
 
 Fields = dict[str, Any]
@@ -106,16 +107,6 @@ def forget_widgets(paths: list[str]) -> None:
         st.session_state.pop(widget_key(path), None)
     for key in [key for key in st.session_state if str(key).startswith(("strip_", "source_", "points_"))]:
         del st.session_state[key]
-
-
-def flat(spec: RunSpec) -> Fields:
-    fields: Fields = {}
-    for part, content in spec.model_dump(mode="json").items():
-        if isinstance(content, dict):
-            fields |= {f"{part}.{name}": value for name, value in content.items()}
-        else:
-            fields[part] = content
-    return fields
 
 
 def nested(content: Fields) -> dict[str, Any]:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import streamlit as st
 
+from engine.records.blocks import format_blocks, paper_layer, parse_blocks
 from engine.records.conversation import Label
 from engine.records.errors import SpecError, WorkbenchError
 from engine.records.files import write_whole
 from engine.records.prompts import REFUSED_SUFFIXES
 from engine.records.settings import SAMPLE_DATA
-from engine.records.spec import format_blocks, paper_layer, parse_blocks
 from workbench.kit.state import settings
 from workbench.kit.words import plain
 from workbench.train.checks import SIDES

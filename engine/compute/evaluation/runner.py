@@ -14,7 +14,6 @@ from engine.compute.evaluation.attacks.attempt import Attempt, Options
 from engine.compute.evaluation.attacks.table import ATTACK_FUNCTIONS
 from engine.compute.evaluation.judges import Verdict, judge_answers, rules_identity
 from engine.compute.model.adapters import adapter_parameters
-from engine.compute.model.generation import DRAWS
 from engine.compute.model.load import model_fingerprint
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import tokens_of
@@ -24,6 +23,7 @@ from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.findings import CurvePoint, Word
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.files import append_line
+from engine.records.versions import key_of
 
 Found = TypeVar("Found")
 
@@ -163,9 +163,8 @@ def attempt_key(name: str, options: Options, row: EvaluationRow) -> str:
     # A request of one text is keyed by it, as in version 0.1.
     plain = row.conversation == Conversation.asking(row.prompt)
     asked = row.prompt if plain else row.conversation.content
-    draws = [DRAWS] if ATTACKS[name].sampled else []
-    content = json.dumps([name, options.budget, options.seed, options.new_tokens, asked, row.target, *draws])
-    return hashlib.sha256(content.encode()).hexdigest()[:24]
+    content = json.dumps([name, options.budget, options.seed, options.new_tokens, asked, row.target])
+    return key_of(content, version=ATTACKS[name].version, length=24)
 
 
 def _judge(

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 from engine.compute.geometry.projection import project
 from engine.compute.geometry.separation import Groups, Mask, Vectors, centroid_distance, probe_auc, top_energy
+from engine.records.blocks import format_blocks
 from engine.records.captures.capture import BASE, Capture, TokenChoice, read_capture
 from engine.records.captures.projections import (
     BlockExamination,
@@ -23,7 +24,6 @@ from engine.records.captures.projections import (
 )
 from engine.records.errors import ComputeError
 from engine.records.files import write_whole
-from engine.records.spec import format_blocks
 
 NEARLY = 0.01
 SINK_NOTE = "The first token of each prompt, an attention sink far from all others, has no place on the map."

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from engine.compute.model.adapters import load_adapter
 from engine.compute.model.load import load_model
+from engine.records.blocks import paper_layer
 from engine.records.errors import RunError
 from engine.records.files import storage_error, write_whole
 from engine.records.runs import Run
 from engine.records.settings import Settings
-from engine.records.spec import paper_layer
 
 
 def export_run(run: Run, folder: Path, settings: Settings, *, merged: bool = False) -> Path:

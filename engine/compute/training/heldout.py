@@ -12,8 +12,8 @@ from engine.compute.model.loaded import LoadedModel
 from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations, row_batch, stack
 from engine.compute.training.reroute import BlockSpace, BlockStatistics, token_cosine, token_drift
 from engine.compute.training.rows import Row, micro_batches
+from engine.records.blocks import ResolvedBlocks
 from engine.records.events import HeldoutResult
-from engine.records.spec import ResolvedBlocks
 
 STATISTICS_ROWS = 256
 

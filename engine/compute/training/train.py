@@ -13,9 +13,10 @@ from engine.compute.training.rates import learning_rate_at
 from engine.compute.training.rows import Row
 from engine.compute.training.step import Losses, one_step
 from engine.compute.training.trainer import Rows, Trainer, prepared
+from engine.records.blocks import ResolvedBlocks
 from engine.records.errors import TrainingError
 from engine.records.events import Alert, ControlEvent, Event, Progress
-from engine.records.spec import ResolvedBlocks, RunSpec
+from engine.records.spec import RunSpec
 
 PLATEAU_STEPS = 30
 PLATEAU_COSINE = 0.95

@@ -17,10 +17,11 @@ from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivatio
 from engine.compute.training.checkpoints import Position, list_checkpoints, load_checkpoint, save_checkpoint
 from engine.compute.training.reroute import BlockSpace
 from engine.compute.training.rows import Row, step_rows
+from engine.records.blocks import ResolvedBlocks
 from engine.records.errors import TrainingError
 from engine.records.estimate import KEPT_BYTES
 from engine.records.events import CheckpointResult, ControlEvent, Event, StatusEvent
-from engine.records.spec import ResolvedBlocks, RunSpec
+from engine.records.spec import RunSpec
 
 
 class Rows(NamedTuple):

@@ -10,7 +10,6 @@
 Knows nothing of models. Screen and worker read through here.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -31,6 +30,7 @@ from engine.records.prompts import Split
 from engine.records.runs import open_run
 from engine.records.settings import SAMPLE_DATA, Settings, read_settings
 from engine.records.spec import BlockText, DataSpec, ModelSpec, Part
+from engine.records.versions import FORMAT, FormatVersion, key_of, stable
 
 TokenChoice = Literal["last_prompt", "response_mean", "position", "every"]
 Measure = Literal["cosine", "raw_cosine", "drift", "norm_ratio"]
@@ -38,6 +38,8 @@ MEASURES: tuple[Measure, ...] = ("cosine", "raw_cosine", "drift", "norm_ratio")
 BASE = "base"
 TRAINING = "training"
 SHARD_BYTES = 64 * 2**20
+# Of how vectors are captured: another number, and they are captured anew.
+CAPTURES = 1
 
 
 class CaptureRequest(Part):
@@ -58,8 +60,8 @@ class CaptureRequest(Part):
 
     @property
     def key(self) -> str:
-        content = self.model_dump(mode="json", exclude={"steps"})
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+        content = {name: value for name, value in stable(self).items() if name != "steps"}
+        return key_of(json.dumps(content, sort_keys=True), version=CAPTURES, length=12)
 
 
 class CapturedPrompt(BaseModel):
@@ -103,6 +105,7 @@ class CaptureIndex(BaseModel):
     prompts: tuple[CapturedPrompt, ...]
     checkpoints: tuple[str, ...] = Field(alias="states")
     digest: str = Field("", description="Changes when vectors were written anew.")
+    version: FormatVersion = FORMAT
 
 
 @dataclass(frozen=True)

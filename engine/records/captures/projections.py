@@ -3,7 +3,6 @@
 Each lies in a file named by its content key beside the capture, so that the screen finds what is already there.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -15,7 +14,10 @@ from safetensors import SafetensorError, safe_open
 
 from engine.records.captures.capture import Capture, TokenChoice
 from engine.records.spec import Part
+from engine.records.versions import key_of, stable_json
 
+# Of how maps, examinations and token views are made: another number, and they are made anew.
+MAPS = 1
 Method = Literal["pca", "umap", "difference", "probe"]
 
 
@@ -184,4 +186,4 @@ def _read(file: Path, kind: type[BaseModel]) -> Any:
 
 
 def _digest(request: BaseModel) -> str:
-    return hashlib.sha256(request.model_dump_json().encode()).hexdigest()[:16]
+    return key_of(stable_json(request), version=MAPS, length=16)

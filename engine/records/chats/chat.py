@@ -24,6 +24,7 @@ from engine.records.files import append_line, write_new, write_whole
 from engine.records.runs import list_runs, open_run
 from engine.records.settings import Settings
 from engine.records.spec import ModelSpec
+from engine.records.versions import FORMAT, FormatVersion
 
 MOST_COLUMNS = 4
 MOST_DOSE = 1.5
@@ -70,6 +71,7 @@ class Exchange(_Frozen):
     prompt_id: str = ""
     sampling: Sampling = Sampling()
     created: float = Field(default_factory=time.time)
+    version: FormatVersion = FORMAT
 
     @property
     def message(self) -> Message:

@@ -19,6 +19,7 @@ from engine.records.errors import RunError
 from engine.records.files import append_line, write_whole
 from engine.records.settings import Settings
 from engine.records.spec import ModelSpec
+from engine.records.versions import FORMAT, FormatVersion
 
 # The word of a prompt that no model could be asked; the reason says why.
 NOT_ASKED = "not asked"
@@ -38,6 +39,7 @@ class SetRequest(BaseModel):
     prefill: str = ""
     sampling: Sampling = Sampling()
     created: float = Field(default_factory=time.time)
+    version: FormatVersion = FORMAT
 
 
 class SetRow(BaseModel):

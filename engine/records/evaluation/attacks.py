@@ -18,7 +18,8 @@ class PaperFigure(NamedTuple):
 class AttackCard(NamedTuple):
     """budget: the default, in `unit`s.  access: what the attacker needs.  rows: requests asked at a time on a CPU.
     package: what must be installed, '' for nothing.  most: the largest budget that can be spent, 0: any.
-    defeats: adaptive attacks known to defeat published weights.  sampled: some of its answers are drawn."""
+    defeats: adaptive attacks known to defeat published weights.  version: of what it does: another
+    number, and what was answered before is asked again."""
 
     title: str
     about: str
@@ -30,7 +31,7 @@ class AttackCard(NamedTuple):
     most: int = 0
     paper: Mapping[str, PaperFigure] = MappingProxyType({})
     defeats: bool = False
-    sampled: bool = False
+    version: int = 1
 
 
 MISTRAL, LLAMA = "Mistral-7B", "Llama-3-8B"
@@ -70,7 +71,7 @@ ATTACKS: dict[str, AttackCard] = {
         "Random rewritings, each answered by a sample; any success counts.",
         budget=8,
         unit="sample",
-        sampled=True,
+        version=2,
     ),
     "embedding": AttackCard(
         "Input embedding",
@@ -89,7 +90,7 @@ ATTACKS: dict[str, AttackCard] = {
         unit="step",
         rows=1,
         defeats=True,
-        sampled=True,
+        version=2,
     ),
     "gcg": AttackCard(
         "GCG",

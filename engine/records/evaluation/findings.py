@@ -13,9 +13,11 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from engine.records.errors import RunError
 from engine.records.files import write_whole
 from engine.records.runs import Run
 from engine.records.settings import Settings
+from engine.records.versions import FORMAT, FormatVersion
 
 Word = Literal["complied", "refused", "incoherent", "unparseable"]
 Side = Literal["base", "rerouted"]
@@ -134,6 +136,7 @@ class Evaluation(BaseModel):
     loss: dict[Literal["harmful", "benign"], Losses] = {}
     abilities: tuple[Ability, ...] = ()
     seconds: float = 0.0
+    version: FormatVersion = FORMAT
 
     def report(self) -> dict:
         """The figures under the names that the command line documents."""
@@ -222,7 +225,7 @@ def read_samples(run: Run, settings: Settings, key: str) -> list[Sample]:
 def _read(file: Path) -> Evaluation | None:
     try:
         return Evaluation.model_validate_json(file.read_bytes())
-    except (OSError, ValidationError):
+    except (OSError, ValidationError, RunError):
         return None
 
 

@@ -1,11 +1,10 @@
 """What is to be evaluated and how: the request that the page and the command line make. Knows nothing of models."""
 
-import hashlib
-
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from engine.records.errors import SpecError
 from engine.records.evaluation.attacks import ATTACKS
+from engine.records.versions import key_of, stable_json
 
 ABILITIES = {
     "borderline": "Borderline requests of the sample set's test split",
@@ -72,7 +71,7 @@ class EvaluationPlan(BaseModel):
     @property
     def key(self) -> str:
         """Twelve hexadecimal digits that two plans share only when they are equal."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        return key_of(stable_json(self), length=12)
 
 
 def parse_attack(text: str) -> AttackChoice:

@@ -75,7 +75,7 @@ def test_captured_states_are_those_of_transformers_for_every_choice_and_block(br
         for block in (0, 1):
             expected = hidden_states(broken, row, block, adapter)
             for choice in CHOICES:
-                found = capture.vectors(state, choice, block)
+                found = capture.vectors(checkpoint, choice, block)
                 part = found[offsets[index] : offsets[index + 1]] if choice == "every" else found[index : index + 1]
                 wanted = {
                     "last_prompt": expected[row.response_start - 1][None],
@@ -157,7 +157,8 @@ def test_shards_cover_all_prompts_once_within_their_bytes(monkeypatch):
     parts = shards(sizes)
     assert [index for part in parts for index in range(*part.indices(len(sizes)))] == list(range(len(sizes)))
     assert [sum(sizes[part]) for part in parts] == [90, 30, 250, 100, 10]
-    assert len(shards([100] * 5000)) <= 401
+    # Their number in a file's name has three digits.
+    assert len(shards([100] * 5000)) < 1000
 
 
 def test_a_capture_of_fewer_prompts_leaves_no_shard_of_an_earlier_one(broken, rows, tmp_path, monkeypatch):

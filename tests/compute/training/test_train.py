@@ -15,9 +15,10 @@ from engine.compute.training.rates import learning_rate_at, weights_at
 from engine.compute.training.rows import Row, micro_batches, step_rows
 from engine.compute.training.train import train
 from engine.compute.training.trainer import Rows
+from engine.records.blocks import resolve_blocks
 from engine.records.errors import RunError, TrainingError
 from engine.records.events import Alert, ControlEvent, HeldoutResult, StepResult
-from engine.records.spec import BlocksSpec, resolve_blocks
+from engine.records.spec import BlocksSpec
 
 
 def run(model, spec, rows, folder, *, name="run", controls=(), stop_after=None):
