@@ -1,5 +1,6 @@
 """The README is true: its commands parse, its targets and files exist; and every spec field has a place in the form."""
 
+import argparse
 import re
 import shlex
 
@@ -70,3 +71,23 @@ def test_the_form_draws_a_widget_for_a_field_and_no_exception(settings, monkeypa
     page = AppTest.from_file(str(ROOT / "workbench" / "app.py"), default_timeout=60).run()
     assert not page.exception
     assert page.number_input(key=widget_key("optimizer.steps")).value > 0
+
+
+def test_every_command_and_option_of_the_command_line_is_in_the_documents():
+    text = README + (ROOT / "docs" / "command-line.md").read_text()
+    commands = next(action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction)).choices
+    assert len(commands) >= 10
+    for name, command in commands.items():
+        assert re.search(rf"`{name}\b", text), name
+        section = re.search(rf"^\| `{name}\b.*?(?=^\| `|\Z)", text, re.M | re.S)
+        assert section, name
+        for action in command._actions:
+            for option in action.option_strings:
+                if option.startswith("--") and option not in ("--help", "--runs"):
+                    assert f"`{option}`" in section[0], f"{name} {option}"
+
+
+def test_every_link_of_the_documents_leads_somewhere():
+    for file in (ROOT / "docs").rglob("*.md"):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", file.read_text()):
+            assert (file.parent / target).exists(), f"{file.name}: {target}"

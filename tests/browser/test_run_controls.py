@@ -78,3 +78,37 @@ def test_a_dead_worker_is_shown_and_its_button_starts_a_new_one(server: Server, 
     button.click()
     wait_for(lambda: queue.worker().alive and queue.worker().pid != first, what="a new worker")
     expect(button).to_have_count(0, timeout=15_000)
+
+
+def test_a_run_that_waits_says_for_which_and_can_be_put_first(server: Server, page: Page):
+    """Two runs at once: the second page names the first with its step, and its button lets the first give way."""
+    first = started_run(server, page, **{"optimizer.steps": 20000})
+    wait_for(lambda: len(steps(first)) > 5, seconds=120, what="some steps")
+    first.set_label(name="the long one", note="")
+    second = create_run(server.settings.runs, first.spec(), name="the other one")
+    Queue(server.settings.desk).submit("train", run_id=second.id)
+    page.goto(f"{server.url}/runs?run={second.id}")
+    expect(page.get_by_text("Waits for the long one (step")).to_be_visible(timeout=20_000)
+    page.get_by_role("button", name="Train this first").click()
+    wait_for(lambda: len(steps(second)) > 2, seconds=60, what="steps of the other run")
+    assert first.record().status == "queued"
+    page.goto(f"{server.url}/runs?run={first.id}")
+    expect(page.get_by_text("Waits for the other one (step")).to_be_visible(timeout=20_000)
+    page.goto(f"{server.url}/runs?run={second.id}")
+    page.get_by_role("button", name="Stop and keep").click()
+    before = len(steps(first))
+    wait_for(lambda: second.record().status == "stopped" and len(steps(first)) > before, seconds=60, what="the first")
+
+
+def test_the_worker_can_be_restarted_at_any_time_and_the_run_resumes(server: Server, page: Page):
+    run = started_run(server, page, **{"optimizer.steps": 20000})
+    wait_for(lambda: len(steps(run)) > 5, seconds=120, what="some steps")
+    queue = Queue(server.settings.desk)
+    before = queue.worker().pid
+    page.get_by_test_id("stPopover").filter(has_text="Restart").get_by_role("button").first.click()
+    page.get_by_role("button", name="Restart the worker").click()
+    wait_for(lambda: queue.worker().alive and queue.worker().pid not in (0, before), seconds=60, what="a new worker")
+    wait_for(lambda: run.record().status == "interrupted", what="the run being interrupted")
+    page.get_by_role("button", name="Resume", exact=True).click()
+    reached = len(steps(run))
+    wait_for(lambda: len(steps(run)) > reached, seconds=60, what="the resumed run's steps")

@@ -25,7 +25,9 @@ def step(number: int, **changes) -> StepResult:
 
 def test_a_new_run_is_queued_and_listed(tmp_path):
     run = create_run(tmp_path, RunSpec(seed=4), preset="quick", name="first")
-    assert run.record().status == "queued" and run.record().digest == RunSpec(seed=4).digest
+    record = run.record()
+    assert record.status == "queued" and record.digest == RunSpec(seed=4).digest_with(record.sources)
+    assert set(record.sources) == {"sample:harmful", "sample:benign"}
     assert run.spec() == RunSpec(seed=4)
     assert run.label().name == "first"
     assert run.id in [one.id for one in list_runs(tmp_path)]

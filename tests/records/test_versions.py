@@ -158,8 +158,7 @@ def test_fields_added_later_are_left_out_of_keys_within_parts_and_lists():
 
 
 def test_plans_share_a_key_only_when_they_are_equal():
-    assert (
-        EvaluationPlan(checkpoint="a").key == EvaluationPlan(checkpoint="a").key != EvaluationPlan(checkpoint="b").key
-    )
+    first, again, other = (EvaluationPlan(checkpoint=name).key for name in ("a", "a", "b"))
+    assert first == again != other
     with pytest.raises(SpecError, match=NEWER):
         build_spec({"version": SPEC_VERSION + 1})

@@ -8,14 +8,13 @@ import pytest
 import torch
 from making import asked_ids, drain
 
-from engine.compute.evaluation import runner
 from engine.compute.evaluation.attacks import embedding, finetuning, gcg, steering, wording
 from engine.compute.evaluation.attacks.attempt import Options
 from engine.compute.evaluation.attacks.embedding import Search
 from engine.compute.evaluation.attacks.plain import direct, prefill
 from engine.compute.evaluation.attacks.table import ATTACK_FUNCTIONS
 from engine.compute.evaluation.attacks.targets import embed, target_ids, target_loss
-from engine.compute.evaluation.runner import attempt_key, memory_file
+from engine.compute.evaluation.runner import memory_file
 from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted, adapter_parameters, attach_adapter, has_adapter
 from engine.compute.model.load import load_model
@@ -257,13 +256,6 @@ def test_what_an_attack_draws_for_a_row_depends_on_no_other_row(name: str, tiny_
     _, together = drain(ATTACK_FUNCTIONS[name](tiny_model, None, ROWS, OPTIONS))
     _, alone = drain(ATTACK_FUNCTIONS[name](tiny_model, None, ROWS[1:], OPTIONS))
     assert together[1] == alone[0]
-
-
-def test_answers_that_were_drawn_are_kept_under_how_they_were_drawn(monkeypatch: pytest.MonkeyPatch):
-    before = {name: attempt_key(name, OPTIONS, ROWS[0]) for name in ATTACKS}
-    monkeypatch.setattr(runner, "DRAWS", 3)
-    moved = {name for name in ATTACKS if attempt_key(name, OPTIONS, ROWS[0]) != before[name]}
-    assert moved == {"best-of-n", "embedding-adaptive"}
 
 
 def test_best_of_n_gives_the_same_samples_for_the_same_seed_and_others_for_another(tiny_model: LoadedModel):
