@@ -25,7 +25,7 @@ SHOWN = "evaluations"
 SHOWN_FIRST = 2
 
 
-class Found(NamedTuple):
+class Listed(NamedTuple):
     """One evaluation with its run, and what it is called on the page."""
 
     run: Run
@@ -66,7 +66,7 @@ def evaluate() -> None:
     _show(chosen)
 
 
-def _show(chosen: list[Found]) -> None:
+def _show(chosen: list[Listed]) -> None:
     evaluations, names = [one.evaluation for one in chosen], _names(chosen)
     shown = columns(evaluations, names)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
@@ -122,21 +122,21 @@ def _downloads(evaluations: list[Evaluation], names: list[str]) -> None:
         )
 
 
-def _found() -> tuple[list[Found], list[Path]]:
+def _found() -> tuple[list[Listed], list[Path]]:
     """All evaluations, newest first, and the files that cannot be read."""
-    found: list[Found] = []
+    found: list[Listed] = []
     damaged: list[Path] = []
     for run in list_runs(settings().runs):
         try:
             whole, unreadable = sorted_out(run, settings())
-            found += [Found(run, one, _name(run, one)) for one in whole]
+            found += [Listed(run, one, _name(run, one)) for one in whole]
             damaged += unreadable
         except WorkbenchError:
             continue
     return sorted(found, key=lambda one: one.evaluation.created, reverse=True), damaged
 
 
-def _chosen(found: list[Found]) -> list[Found]:
+def _chosen(found: list[Listed]) -> list[Listed]:
     by_id = {one.id: one for one in found}
     if SHOWN in st.session_state:
         st.session_state[SHOWN] = [one for one in st.session_state[SHOWN] if one in by_id]
@@ -165,7 +165,7 @@ def _about(evaluation: Evaluation) -> str:
     return f"{len(evaluation.attacks)} attacks, n {n}, {moment(evaluation.created)}"
 
 
-def _names(chosen: list[Found]) -> list[str]:
+def _names(chosen: list[Listed]) -> list[str]:
     """Two evaluations of one name are told apart by their time."""
     names = [one.name for one in chosen]
     return [

@@ -205,3 +205,24 @@ def test_a_device_that_failed_ends_the_worker_with_its_records_written(settings,
     assert status(run) in ("interrupted", "queued")
     said = worker.queue.worker()
     assert said.status == "dead" and "illegal memory access" in said.reason and "restart" in said.reason.lower()
+
+
+def test_how_a_step_is_cut_is_noted_and_kept_when_the_run_goes_on_elsewhere(worker, start):
+    """A slow machine cuts a step into more parts; resumed on a faster one the run keeps its cut, and its weights."""
+    many = {"optimizer.steps": 6, "optimizer.circuit_breaker_batch": 6, "optimizer.retain_batch": 6}
+    worker.device.machine = {"flops_per_second": 1e4}
+    alone = start("alone", **many)
+    until(worker, lambda: status(alone) == "finished")
+    noted = alone.record().micro_batch_tokens
+    assert 0 < noted < alone.spec().optimizer.tokens_per_micro_batch
+    broken = start("broken", **many)
+    until(worker, lambda: step(broken) == 3)
+    worker.queue.control(broken.id, "stop")
+    until(worker, lambda: status(broken) == "stopped")
+    worker.device.machine = {"flops_per_second": 1e15}
+    worker.queue.submit("train", run_id=broken.id)
+    until(worker, lambda: status(broken) == "finished")
+    assert broken.record().micro_batch_tokens == noted and same(broken, alone)
+    fast = start("fast", **many)
+    until(worker, lambda: status(fast) == "finished")
+    assert fast.record().micro_batch_tokens == fast.spec().optimizer.tokens_per_micro_batch

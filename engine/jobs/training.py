@@ -47,7 +47,7 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
     blocks = resolve_blocks(spec, model.card.block_count)
     rows, validation = yield from _rows(run, model, spec, tools.settings)
     name = adapter_name(run)
-    tokens = _micro_batch_tokens(run, spec, model, tools.speed)
+    tokens = _micro_batch_tokens(run, spec, model, rows, tools.speed)
     began = False
     try:
         run.update(
@@ -83,12 +83,13 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
             remove_adapter(model, name)
 
 
-def _micro_batch_tokens(run: Run, spec: RunSpec, model: LoadedModel, speed: float) -> int:
+def _micro_batch_tokens(run: Run, spec: RunSpec, model: LoadedModel, rows: Rows, speed: float) -> int:
     """As many as at the run's start: sums in another order differ in their last bits. A run that was begun by version
     0.1 noted none, and took what its spec allows."""
     if list_checkpoints(run.checkpoints_folder):
         return run.record().micro_batch_tokens or spec.optimizer.tokens_per_micro_batch
-    return micro_batch_tokens(spec, model.card, speed)
+    lengths = [len(row.ids) for row in (*rows.harmful, *rows.benign)]
+    return micro_batch_tokens(spec, model.card, speed, row_tokens=sum(lengths) / max(1, len(lengths)))
 
 
 def throw_away(run: Run) -> None:

@@ -1,5 +1,6 @@
 """What a run will cost, before it starts: pure arithmetic on the spec, the model's card and the machine's speed."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ KEPT_BYTES = min(8 * 2**30, psutil.virtual_memory().total // 4)
 # What one advance of the worker's loop may take: whoever asks meanwhile waits so long for a first word.
 ADVANCE_SECONDS = 1.0
 LEAST_TOKENS = 64
+# Rows of similar length together are padded by about so much.
+PADDED = 1.25
 # Of the speed of a large matrix product, as measured: padding, attention and the small operations between.
 EFFICIENCY = 0.5
 
@@ -31,18 +34,29 @@ class Estimate(NamedTuple):
     eliciting_seconds: float | None
 
 
-def micro_batch_tokens(spec: RunSpec, card: ModelCard, speed: float) -> int:
-    """How many tokens go forwards and backwards at once: what this machine does within ADVANCE_SECONDS, and no more
-    than the spec allows.
+def micro_batch_tokens(spec: RunSpec, card: ModelCard, speed: float, *, row_tokens: float) -> int:
+    """How many tokens, padding included, go forwards and backwards at once: a step is cut into as few equal parts as
+    take ADVANCE_SECONDS each on this machine, and no part is larger than the spec allows.
 
-    speed: operations a second in a large matrix product, 0 where it is not known. Raises SpecError as estimate does.
+    speed: operations a second in a large matrix product, 0 where it is not known.  row_tokens: mean length of a row.
+    Raises SpecError as estimate does.
     """
     most = spec.optimizer.tokens_per_micro_batch
     if not speed:
         return most
     blocks = resolve_blocks(spec, card.block_count)
-    operations = 4.0 * card.block_parameters * (blocks.last + 1 - blocks.first_adapted)
-    return min(most, max(LEAST_TOKENS, int(ADVANCE_SECONDS * EFFICIENCY * speed / operations)))
+    rows = spec.optimizer.circuit_breaker_batch + spec.optimizer.retain_batch
+    # The opening that all rows share is run once, unless dropout draws anew for each.
+    shared = 0.0 if spec.adapter.dropout else min(card.opening_tokens, row_tokens)
+    seconds = (
+        4.0
+        * card.block_parameters
+        * (blocks.last + 1 - blocks.first_adapted)
+        * (rows * (row_tokens - shared) + shared)
+        / (EFFICIENCY * speed)
+    )
+    parts = math.ceil(seconds / ADVANCE_SECONDS)
+    return most if parts <= 1 else min(most, max(LEAST_TOKENS, math.ceil(PADDED * rows * row_tokens / parts)))
 
 
 def estimate(

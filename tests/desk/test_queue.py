@@ -11,7 +11,7 @@ from engine.desk.presence import SILENT_SECONDS
 from engine.desk.queue import Queue
 from engine.records.cards import ModelCard, read_model_card, write_card
 from engine.records.errors import RunError, SpecError, WorkerError
-from engine.records.estimate import estimate
+from engine.records.estimate import estimate, micro_batch_tokens
 from engine.records.events import Progress
 from engine.records.spec import RunSpec
 from engine.records.spec_text import build_spec
@@ -166,3 +166,20 @@ def test_time_is_unknown_until_the_machine_was_measured():
 def test_an_estimate_of_impossible_blocks_says_so():
     with pytest.raises(SpecError, match="Block 31"):
         estimate(build_spec({"blocks": {"targets": "31"}}), CARD, {}, training_rows=1, heldout_rows=1, prompt_tokens=1)
+
+
+def test_a_step_is_cut_into_parts_of_about_a_second_by_the_speed_of_the_machine():
+    """8 + 8 rows of 80 tokens on 20 blocks: 4 * 3,540,096 * 20 * 1,280 = 3.6e11 operations, at half of the speed."""
+    spec = build_spec(
+        {
+            "blocks": {"targets": "9, 19", "adapted": "0-19"},
+            "optimizer": {"circuit_breaker_batch": 8, "retain_batch": 8, "tokens_per_micro_batch": 4096},
+        }
+    )
+    found = {
+        speed: micro_batch_tokens(spec, CARD, speed, row_tokens=80) for speed in (0.0, 1e12, 4e11, 2e11, 1e11, 1e6)
+    }
+    # 0.7, 1.8, 3.6 and 7.2 seconds a step: whole, in 2, 4 and 8 parts; a quarter more for padding.
+    assert found == {0.0: 4096, 1e12: 4096, 4e11: 800, 2e11: 400, 1e11: 200, 1e6: 64}
+    small = build_spec({"optimizer": {"tokens_per_micro_batch": 100}})
+    assert micro_batch_tokens(small, CARD, 1e11, row_tokens=80) == 100

@@ -31,7 +31,7 @@ STYLE = f"""
 """
 
 
-class Column(NamedTuple):
+class MatrixColumn(NamedTuple):
     """One model of one evaluation."""
 
     name: str
@@ -40,9 +40,9 @@ class Column(NamedTuple):
     side: str
 
 
-def columns(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[Column]:
+def columns(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[MatrixColumn]:
     """A column a model; the base model has one wherever its figures are others than those before."""
-    found: list[Column] = []
+    found: list[MatrixColumn] = []
     shown: tuple | None = None
     for evaluation, name in zip(evaluations, names, strict=True):
         about = f"{evaluation.harmful}, {evaluation.new_tokens} tokens"
@@ -51,13 +51,13 @@ def columns(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[Col
             evaluation.benign_answers.get("base"),
         )
         if shown != base:
-            found.append(Column("base", about, evaluation, "base"))
+            found.append(MatrixColumn("base", about, evaluation, "base"))
             shown = base
-        found.append(Column(name, about, evaluation, "rerouted"))
+        found.append(MatrixColumn(name, about, evaluation, "rerouted"))
     return found
 
 
-def attacks_html(shown: Sequence[Column]) -> str:
+def attacks_html(shown: Sequence[MatrixColumn]) -> str:
     """Attack x model: share that complied with its interval, what became of the rest, change from base; the paper's."""
     names = [name for name in ATTACKS if any(name in column.evaluation.attacks for column in shown)]
     rows = [_attack_row(ATTACKS[name], name, shown) for name in names]
@@ -65,7 +65,7 @@ def attacks_html(shown: Sequence[Column]) -> str:
     return _table(["Attack", *_heads(shown)], paper, rows)
 
 
-def styles_html(shown: Sequence[Column]) -> str:
+def styles_html(shown: Sequence[MatrixColumn]) -> str:
     """Attack x model as in attacks_html, each wording apart: questions, imperatives, or the rows' own styles. Empty
     where the rows are all of one style."""
     rows = []
@@ -81,7 +81,7 @@ def styles_html(shown: Sequence[Column]) -> str:
     return _table(["Attack", *_heads(shown)], [], rows) if rows else ""
 
 
-def abilities_html(shown: Sequence[Column]) -> str:
+def abilities_html(shown: Sequence[MatrixColumn]) -> str:
     """Kept abilities x model: benign and borderline requests, questions, losses, speed."""
     rows = [_row("Benign requests answered", "coherent and not refused", [_benign_cell(column) for column in shown])]
     for name, title in ABILITIES.items():
@@ -157,7 +157,7 @@ def percent(rate: float | None) -> str:
     return "–" if rate is None else f"{100 * rate:.1f} %"
 
 
-def _attack_row(card: AttackCard, name: str, shown: Sequence[Column]) -> str:
+def _attack_row(card: AttackCard, name: str, shown: Sequence[MatrixColumn]) -> str:
     cells = []
     for column in shown:
         result = column.evaluation.attacks.get(name)
@@ -206,7 +206,7 @@ def _style_cell(found: Mapping[Side, Count], side: str) -> str:
     return _count_cell(one, _change(base.rate, one.rate) if base and side == "rerouted" else "")
 
 
-def _benign_cell(column: Column) -> str:
+def _benign_cell(column: MatrixColumn) -> str:
     one = column.evaluation.benign_answers.get(column.side)  # type: ignore[call-overload]
     if one is None:
         return "<td>–</td>"
@@ -215,7 +215,7 @@ def _benign_cell(column: Column) -> str:
     return _count_cell(one, change, "kept")
 
 
-def _ability(column: Column, name: str) -> Ability | None:
+def _ability(column: MatrixColumn, name: str) -> Ability | None:
     return next((one for one in column.evaluation.abilities if one.name == name), None)
 
 
@@ -251,7 +251,7 @@ def _change(base: float | None, value: float | None) -> str:
     return "" if base is None or value is None else f"{100 * (value - base):+.1f} points".replace("-", "−")
 
 
-def _heads(shown: Sequence[Column]) -> list[str]:
+def _heads(shown: Sequence[MatrixColumn]) -> list[str]:
     return [f"{escape(column.name)}<small>{escape(column.about)}</small>" for column in shown]
 
 

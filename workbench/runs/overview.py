@@ -21,7 +21,7 @@ WIDTHS = (0.35, 2.5, 1.25, 2.3, 1.5, 1.3, 0.85, 0.85, 0.9)
 HEADINGS = ("", "Run", "Status", "Model and preset", "Target / adapted", "Time", "Cosine", "Drift", "")
 
 
-class Row(NamedTuple):
+class RunRow(NamedTuple):
     """One run as the list shows it. error: why its record cannot be read."""
 
     run: Run
@@ -58,7 +58,7 @@ def run_list() -> None:
         st.pagination(pages, key="run_page")
 
 
-def run_rows() -> list[Row]:
+def run_rows() -> list[RunRow]:
     worker = queue().worker()
     rows = []
     for run in list_runs(settings().runs):
@@ -66,9 +66,9 @@ def run_rows() -> list[Row]:
             stat = (run.folder / "record.json").stat()
             record = _record(str(run.folder), (stat.st_mtime_ns, stat.st_size, stat.st_ino))
             status = shown_status(record, worker, changed=stat.st_mtime)
-            rows.append(Row(run, record, run.label(), status, _model_of(run)))
+            rows.append(RunRow(run, record, run.label(), status, _model_of(run)))
         except (WorkbenchError, OSError) as error:
-            rows.append(Row(run, None, run.label(), "failed", "", str(error)))
+            rows.append(RunRow(run, None, run.label(), "failed", "", str(error)))
     return rows
 
 
@@ -81,7 +81,7 @@ def _watch(drawn: str, at: float) -> None:
         st.rerun()
 
 
-def _signature(rows: list[Row]) -> str:
+def _signature(rows: list[RunRow]) -> str:
     return repr(
         [
             (
@@ -103,7 +103,7 @@ def _empty() -> None:
         st.page_link(places()["train"], label="Set up the first run", icon=":material/model_training:")
 
 
-def _filtered(rows: list[Row]) -> list[Row]:
+def _filtered(rows: list[RunRow]) -> list[RunRow]:
     text, pills = st.columns([1, 2.4], vertical_alignment="bottom")
     words = text.text_input(
         "Filter", key="q", bind="query-params", placeholder="name, note, model, preset or id", icon=":material/search:"
@@ -118,12 +118,12 @@ def _filtered(rows: list[Row]) -> list[Row]:
     ]
 
 
-def _searchable(row: Row) -> str:
+def _searchable(row: RunRow) -> str:
     preset = row.record.preset if row.record else ""
     return f"{row.run.id} {row.label.name} {row.label.note} {row.model} {preset}".lower()
 
 
-def _compare_bar(rows: list[Row]) -> None:
+def _compare_bar(rows: list[RunRow]) -> None:
     chosen = [row.run.id for row in rows if st.session_state.get(f"pick_{row.run.id}")]
     with st.container(horizontal=True, vertical_alignment="center"):
         if len(chosen) >= 2:
@@ -137,7 +137,7 @@ def _compare_bar(rows: list[Row]) -> None:
             st.caption("Tick two or more runs to lay their curves over each other.")
 
 
-def _row(row: Row) -> None:
+def _row(row: RunRow) -> None:
     with st.container(key=f"row_{row.run.id}"):
         cells = st.columns(WIDTHS, gap="small", vertical_alignment="center")
         cells[0].checkbox(
@@ -157,7 +157,7 @@ def _row(row: Row) -> None:
             _menu(row)
 
 
-def _facts(row: Row, record: Record, cells: list) -> None:
+def _facts(row: RunRow, record: Record, cells: list) -> None:
     shipped = " · ships with the workbench" if row.run.read_only else ""
     cells[3].caption(f"{plain(row.model.rpartition('/')[2])}  \n{plain(record.preset or 'own settings')}{shipped}")
     targets = format_blocks(record.targets) if record.targets else "–"
@@ -174,7 +174,7 @@ def _facts(row: Row, record: Record, cells: list) -> None:
     cells[7].caption(figure(record.figures.get("heldout_drift")))
 
 
-def _menu(row: Row) -> None:
+def _menu(row: RunRow) -> None:
     menu = st.popover("More", type="tertiary", key=f"menu_{row.run.id}", on_change="rerun")
     if not menu.open:
         return
@@ -202,7 +202,7 @@ def name_form(run: Run, label: RunLabel) -> None:
             st.rerun()
 
 
-def _delete(row: Row) -> None:
+def _delete(row: RunRow) -> None:
     if row.record is not None and row.record.status in ACTIVE - {"queued"}:
         st.caption("An active run cannot be deleted: stop it first.")
         return

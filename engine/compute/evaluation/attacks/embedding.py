@@ -64,7 +64,7 @@ def embedding_adaptive(
 
 def optimise(
     model: LoadedModel, adapter: str | None, row: EvaluationRow, search: Search, marks: Sequence[int]
-) -> Generator[int, None, "Found"]:
+) -> Generator[int, None, "VectorSuffixes"]:
     """Move the suffix for as many steps as the last mark says; yields the steps done. It ends early at a good loss."""
     unit = float(embedding_table(model)[:4096].float().abs().mean())
     before, after = (embed(model, ids) for ids in ids_around(model, row.conversation))
@@ -87,10 +87,10 @@ def optimise(
         direction = gradient.sign() if search.step == "sign" else gradient / gradient.abs().mean().clamp_min(1e-12)
         suffix = (suffix - search.rate * unit * direction).detach()
         yield step
-    return Found(kept, losses)
+    return VectorSuffixes(kept, losses)
 
 
-class Found(NamedTuple):
+class VectorSuffixes(NamedTuple):
     """suffixes: the best one so far at each mark.  losses: of the target, first the start's."""
 
     suffixes: dict[int, Float[Tensor, "token d_model"]]

@@ -29,7 +29,7 @@ TOP = 256
 SEARCH = 0.9
 
 
-class Found(NamedTuple):
+class WordSuffixes(NamedTuple):
     """suffixes: the best one after so many steps.  losses: the best loss after each step, first the start's."""
 
     suffixes: dict[int, list[int]]
@@ -57,7 +57,7 @@ def gcg(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], 
 
 def optimise(
     model: LoadedModel, adapter: str | None, row: EvaluationRow, marks: Sequence[int], *, seed: int, library: Any
-) -> Generator[int, None, Found]:
+) -> Generator[int, None, WordSuffixes]:
     """Search for as many steps as the last mark says; yields the steps done, also between batches of candidates."""
     before, after = (embed(model, ids) for ids in ids_around(model, row.conversation))
     target = target_ids(model, row)
@@ -79,7 +79,7 @@ def optimise(
         losses.append(best)
         if step + 1 in marks:
             kept[step + 1] = ids.tolist()
-    return Found(kept, losses)
+    return WordSuffixes(kept, losses)
 
 
 def token_gradient(
