@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 from engine.compute.training.checkpoints import list_checkpoints
 from engine.desk.lock import owned
 from engine.desk.queue import Queue
+from engine.records.captures.capture import CaptureRequest
 from engine.records.errors import RunError
 from engine.records.events import StepResult
 from engine.records.runs import Run, create_run, effective
@@ -108,22 +109,27 @@ def test_a_run_that_gave_way_can_be_stopped_and_kept_or_thrown_away(worker, star
     assert not gone.checkpoints_folder.exists() and not gone.adapter_folder.exists() and gone.record().step == 0
 
 
-def test_a_paused_run_gives_its_model_up_when_a_job_needs_another(worker, start, tiny_spec):
-    run = start("paused", **{"optimizer.steps": 10})
+def test_a_job_for_another_model_is_told_who_holds_this_one_and_gets_it_when_that_run_is_paused(worker, start):
+    run = start("paused", **{"optimizer.steps": 60})
     until(worker, lambda: step(run) == 2)
+    spec = run.spec()
+    other = spec.model.model_copy(update={"dtype": "bfloat16"})
+    request = CaptureRequest(model=other, data=spec.data, prompts_per_side=2, splits=("test",))
+    job = worker.queue.submit("capture", payload=request.model_dump(mode="json"))
+
+    def said() -> str:
+        progress = worker.queue.progress(job)
+        return progress.message if progress else ""
+
+    until(worker, lambda: "holds" in said())
+    assert f"the training of run {run.id}" in said() and other.name in said()
     worker.queue.control(run.id, "pause")
-    until(worker, lambda: status(run) == "paused")
-    other = tiny_spec().model.model_copy(update={"dtype": "bfloat16"})
-    job = worker.queue.submit("train", run_id=create(worker, tiny_spec(**{"model.dtype": "bfloat16"})).id)
     until(worker, lambda: (found := worker.queue.job(job)) is not None and found.status == "done")
-    assert worker.device.model is not None and worker.device.model.spec.dtype == other.dtype
+    assert status(run) == "paused"
+    assert worker.device.model is not None and worker.device.model.spec == other
     worker.queue.control(run.id, "resume")
     until(worker, lambda: status(run) == "finished")
-    assert step(run) == 10
-
-
-def create(worker: Worker, spec) -> Run:
-    return create_run(worker.settings.runs, spec)
+    assert step(run) == 60
 
 
 def test_a_worker_that_ends_leaves_a_run_that_gave_way_to_the_next_worker(settings, start, worker):
