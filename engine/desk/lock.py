@@ -14,7 +14,7 @@ from engine.records.settings import Settings
 
 LOCK = "worker.lock"
 # Whoever asks whether the lock is held has it for a moment: the one who wants to keep it waits that long.
-PATIENCE_SECONDS = 2.0
+PATIENCE_SECONDS = 0.5
 
 
 @contextmanager
