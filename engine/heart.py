@@ -14,22 +14,35 @@ log = logging.getLogger("workbench.worker")
 BEAT_SECONDS = 1.0
 
 
+class Complaint:
+    """A lasting problem, logged once and not at every look: the log may lie on the disk that is full."""
+
+    def __init__(self) -> None:
+        self.last = ""
+
+    def say(self, message: str) -> None:
+        if message != self.last:
+            log.error("%s", message)
+        self.last = message
+
+    def is_over(self) -> None:
+        """Should it come back, it is logged again."""
+        self.last = ""
+
+
 @contextmanager
 def beating(queue: Queue, about: Callable[[], dict[str, Any]], last: Callable[[], str]) -> Iterator[None]:
     """Inside, what `about` tells is written down every second; on leaving, that the worker ended, and why (`last`)."""
     ending = threading.Event()
 
     def beat() -> None:
-        complaint = ""
+        complaint = Complaint()
         while not ending.is_set():
             try:
                 queue.beat(**about())
-                complaint = ""
+                complaint.is_over()
             except RunError as error:
-                # Once, not every second: the log may lie on the disk that is full.
-                if str(error) != complaint:
-                    complaint = str(error)
-                    log.error("%s", error)
+                complaint.say(str(error))
             ending.wait(BEAT_SECONDS)
 
     thread = threading.Thread(target=beat, daemon=True)

@@ -21,7 +21,7 @@ from engine.compute.model.memory import device_failed, failure_words
 from engine.desk.lock import owned
 from engine.desk.queue import ControlRequest, Job, Queue
 from engine.device import Device
-from engine.heart import beating
+from engine.heart import Complaint, beating
 from engine.jobs.table import JOBS, UNREPEATED
 from engine.jobs.training import Intent, throw_away, train_run
 from engine.machine import measure_machine
@@ -55,7 +55,7 @@ class Worker:
         self.unsaved: list[RunBook] = []
         self.done: set[int] = set()
         self.reason = ""
-        self.complaint = ""
+        self.complaint = Complaint()
 
     def serve(self, *, until: Callable[[], bool] | None = None) -> None:
         """Work until told to end (or `until` says so). Jobs under way are then closed and become interrupted."""
@@ -86,7 +86,7 @@ class Worker:
                 self._cancel(job_id)
         except RunError as error:
             # Without a queue nothing new comes in, but what is under way goes on, or fails with a message of its own.
-            self._complain(str(error))
+            self.complaint.say(str(error))
         for blocking in in_the_way(self.tasks, model_wanted=bool(self.device.waiting)):
             self._give_way(blocking)
         task = next_task(self.tasks)
@@ -260,12 +260,6 @@ class Worker:
         for task in self.tasks:
             if task.book:
                 task.book.save()
-
-    def _complain(self, message: str) -> None:
-        """Log a lasting problem once, not five times a second: the log may lie on the disk that is full."""
-        if message != self.complaint:
-            log.error("%s", message)
-        self.complaint = message
 
     def _about(self) -> dict[str, Any]:
         """What the worker says of itself with each beat."""
