@@ -51,9 +51,7 @@ class RunBook:
                 self.run.update(step=self.step, seconds=self.seconds)
         elif isinstance(event, HeldoutResult):
             prefix = "heldout" if event.split == "test" else "validation"
-            self.figures |= {f"{prefix}_cosine": event.mean_cosine, f"{prefix}_drift": event.mean_drift}
-            if event.borderline_drift is not None:
-                self.figures[f"{prefix}_borderline_drift"] = event.borderline_drift
+            self.figures |= {f"{prefix}_{name}": value for name, value in event.figures.items()}
             self.run.update(figures=self.figures, step=self.step, seconds=self.seconds)
         self._tell(event)
 

@@ -45,7 +45,10 @@ class HeldoutResult(Event):
 
     cosine: mean over response tokens of harmful rows, base against rerouted activations; 1 = nothing moved, 0 = turned
     away.
-    drift: mean over tokens of benign rows of the distance, divided by the block's mean centred norm.
+    benign_answer_cosine, borderline_answer_cosine: the same over the response tokens of the benign rows that are not
+    borderline, and of the borderline rows: what stands beside `cosine`. Empty in what versions before 0.2 wrote.
+    benign_cosine: over all tokens of all benign rows, borderline ones too, prompt tokens too.
+    drift: mean over these tokens of the distance, divided by the block's mean centred norm.
     """
 
     kind: Literal["heldout"] = "heldout"
@@ -54,10 +57,13 @@ class HeldoutResult(Event):
     cosine: PerBlock
     raw_cosine: PerBlock
     benign_cosine: PerBlock
+    benign_answer_cosine: PerBlock = Field(default_factory=dict)
+    borderline_answer_cosine: PerBlock = Field(default_factory=dict)
     drift: PerBlock
     borderline_drift: float | None = None
     harmful_rows: int
     benign_rows: int
+    borderline_rows: int = 0
 
     @property
     def mean_cosine(self) -> float:
@@ -66,6 +72,18 @@ class HeldoutResult(Event):
     @property
     def mean_drift(self) -> float:
         return _mean(self.drift)
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """What a run's record says of this measurement, means over target blocks; what was not measured is left out."""
+        figures = {"cosine": self.mean_cosine, "drift": self.mean_drift}
+        if self.benign_answer_cosine:
+            figures["benign_cosine"] = _mean(self.benign_answer_cosine)
+        if self.borderline_answer_cosine:
+            figures["borderline_cosine"] = _mean(self.borderline_answer_cosine)
+        if self.borderline_drift is not None:
+            figures["borderline_drift"] = self.borderline_drift
+        return figures
 
 
 class ProbeAnswer(BaseModel):

@@ -54,7 +54,8 @@ def measure_heldout(
     split: Literal["validation", "test"],
     tokens_per_batch: int,
 ) -> Generator[None, None, HeldoutResult]:
-    """Cosine on harmful response tokens, drift and cosine on benign tokens; means over tokens, per block."""
+    """Cosine on answer tokens of harmful, benign and borderline rows; drift and cosine on all benign tokens. Means over
+    tokens, per block."""
     sums: dict[tuple[str, int], float] = {}
     counts: dict[str, float] = {}
     for group in micro_batches(rows, tokens_per_batch):
@@ -85,10 +86,13 @@ def measure_heldout(
         cosine=means("cosine"),
         raw_cosine=means("raw_cosine"),
         benign_cosine=means("benign_cosine"),
+        benign_answer_cosine=means("benign_answer_cosine"),
+        borderline_answer_cosine=means("borderline_answer_cosine"),
         drift=means("drift"),
         borderline_drift=sum(borderline.values()) / len(borderline) if borderline else None,
         harmful_rows=sum(row.label == "harmful" for row in rows),
         benign_rows=sum(row.label == "benign" for row in rows),
+        borderline_rows=sum(row.borderline for row in rows),
     )
 
 
@@ -110,10 +114,17 @@ def _row_measures(
     def pair(block: int) -> tuple[Tensor, Tensor]:
         return rerouted[block][index : index + 1, start:length], base[block][None, start:]
 
-    cosine = {b: float(token_cosine(*pair(b), spaces[b], "standardised").sum()) for b in blocks.targets}
+    cosines = {b: token_cosine(*pair(b), spaces[b], "standardised") for b in blocks.targets}
+    cosine = {b: float(values.sum()) for b, values in cosines.items()}
     if row.label == "harmful":
         raw = {b: float(token_cosine(*pair(b), spaces[b], "raw").sum()) for b in blocks.targets}
         return [("cosine", tokens, cosine), ("raw_cosine", tokens, raw)]
     drift = {b: float(token_drift(*pair(b)).sum()) / max(spaces[b].centred_norm, 1e-12) for b in blocks.retain}
     measures = [("benign_cosine", tokens, cosine), ("drift", tokens, drift)]
-    return [*measures, ("borderline_drift", tokens, drift)] if row.borderline else measures
+    if row.borderline:
+        measures.append(("borderline_drift", tokens, drift))
+    if length > row.response_start:
+        answer = {b: float(values[:, row.response_start - start :].sum()) for b, values in cosines.items()}
+        kind = "borderline_answer_cosine" if row.borderline else "benign_answer_cosine"
+        measures.append((kind, float(length - row.response_start), answer))
+    return measures
