@@ -21,8 +21,11 @@ ROWS = 16
 HELD_OUT: tuple[Split, ...] = ("test", "validation")
 
 
-def own_plan(run_id: str, step: int, rows: int) -> EvaluationPlan:
-    """Of the checkpoint after so many steps, so that weights that a resume trains on are never taken for these."""
+def own_plan(run_id: str, step: int | None, rows: int) -> EvaluationPlan:
+    """Of the checkpoint after so many steps, so that weights that a resume trains on are never taken for these.
+
+    step: None for the finished adapter, where its checkpoint was deleted.
+    """
     return EvaluationPlan(
         checkpoint=str(Checkpoint(run_id, step)),
         harmful=OWN,
