@@ -114,7 +114,13 @@ def _live_ticks(browser: Browser) -> list[Row]:
         {
             "data": {"circuit_breaker_rows": 32, "retain_rows": 32, "heldout_rows": 4, "new_tokens": 16},
             "optimizer": {"steps": 10_000, "circuit_breaker_batch": 4, "retain_batch": 4},
-            "captures": {"probe_prompts": 0, "capture_every": 0, "heldout_every": 20, "checkpoint_every": 9999},
+            "captures": {
+                "probe_prompts": 0,
+                "capture_every": 0,
+                "heldout_every": 20,
+                "checkpoint_every": 9999,
+                "evaluation_rows": 0,
+            },
         }
     )
     run = create_run(runs, spec)

@@ -17,8 +17,10 @@ from engine.commands import sweep as sweep_command
 from engine.desk.launch import ensure_worker
 from engine.desk.queue import Queue
 from engine.records.errors import WorkbenchError
+from engine.records.evaluation.own import is_pending
 from engine.records.events import Event, HeldoutResult, Progress, StatusEvent, StepResult
-from engine.records.runs import ACTIVE, Run, create_run, list_runs, open_run
+from engine.records.outcome import outcome_of
+from engine.records.runs import ACTIVE, Record, Run, create_run, list_runs, open_run
 from engine.records.settings import SAMPLE_DATA, Settings, read_settings
 from engine.records.spec import RunSpec
 from engine.records.spec_text import read_spec
@@ -62,13 +64,15 @@ def train(options: argparse.Namespace, settings: Settings) -> int:
         screen = _ProgressBar(spec)
         loop = Worker(settings, watch=screen.show)
         try:
-            loop.serve(until=lambda: run.record().status not in ACTIVE)
+            loop.serve(until=lambda: _has_ended(run.record()))
         except KeyboardInterrupt:
             print("Interrupted: resume it from the Runs page.", file=sys.stderr)
         screen.close()
     record = run.record()
     if record.status != "finished":
         print(f"error: the run is {record.status}. {record.error}", file=sys.stderr)
+    elif record.evaluation:
+        print(outcome_of(run, settings).sentence, file=sys.stderr)
     print(run.id)
     return 0 if record.status == "finished" else 1
 
@@ -84,7 +88,7 @@ def submit(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def runs(options: argparse.Namespace, settings: Settings) -> int:
-    rows = [_summary(run) for run in list_runs(settings.runs)]
+    rows = [_summary(run, settings) for run in list_runs(settings.runs)]
     if options.json:
         print(json.dumps(rows, indent=2))
         return 0
@@ -92,7 +96,11 @@ def runs(options: argparse.Namespace, settings: Settings) -> int:
         print(f"No runs in {settings.runs}. Start one: python -m engine train sample_data/presets/quick.json")
     for row in rows:
         cosine = f"{row['figures']['heldout_cosine']:.3f}" if "heldout_cosine" in row["figures"] else "  -  "
-        print(f"{row['id']}  {row['status']:<11}  {row['step']:>5}/{row['steps']:<5}  cosine {cosine}  {row['name']}")
+        word = row["outcome"]["word"] if row["outcome"] else ""
+        print(
+            f"{row['id']}  {row['status']:<11}  {row['step']:>5}/{row['steps']:<5}  cosine {cosine}  {word:<16}  "
+            f"{row['name']}"
+        )
     return 0
 
 
@@ -154,14 +162,20 @@ class _ProgressBar:
         self.bar.close()
 
 
-def _summary(run: Run) -> dict:
+def _summary(run: Run, settings: Settings) -> dict:
+    outcome = None
     try:
         record = run.record().model_dump(
-            include={"id", "status", "preset", "step", "steps", "seconds", "figures", "error"}
+            include={"id", "status", "preset", "step", "steps", "seconds", "figures", "error", "best"}
         )
+        outcome = outcome_of(run, settings).model_dump(mode="json")
     except WorkbenchError as error:
         record = {"id": run.id, "status": "unreadable", "step": 0, "steps": 0, "figures": {}, "error": str(error)}
-    return record | {"name": run.label().name}
+    return record | {"name": run.label().name, "outcome": outcome}
+
+
+def _has_ended(record: Record) -> bool:
+    return record.status not in ACTIVE and not is_pending(record)
 
 
 def _spec(given: str) -> RunSpec:

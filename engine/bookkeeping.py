@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.machine import versions
+from engine.records.best import best_checkpoint
 from engine.records.errors import RunError, WorkbenchError
 from engine.records.events import ControlEvent, Event, HeldoutResult, StatusEvent, StepResult
-from engine.records.runs import ACTIVE, Run, Status, list_runs
+from engine.records.runs import ACTIVE, Run, Status, effective, list_runs
 
 log = logging.getLogger("workbench.worker")
 
@@ -80,7 +81,15 @@ class RunBook:
             changes["error"] = message
         elif not kept:
             changes |= {"step": 0, "figures": {}, "error": "Cancelled: nothing was kept."}
+        if status in ("finished", "stopped"):
+            changes["best"] = best_checkpoint(effective(self.run.events()[0]), last=self.step) if kept else None
+            changes |= {"evaluation": "due" if kept and self.is_evaluated else "", "evaluation_error": ""}
         self.status(status, message=message, **changes)
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether a small evaluation is to follow by itself."""
+        return self.step > 0 and self.run.spec().captures.evaluation_rows > 0
 
     def fail(self, message: str) -> None:
         """The job broke. Behind the last step nothing that was learned is lost, and the message says so."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from engine.afterwards import begin_evaluation, make_up, note_evaluation
 from engine.bookkeeping import RunBook, reconciled
 from engine.child import end_child
 from engine.compute.model.memory import device_failed, failure_words
@@ -27,7 +28,7 @@ from engine.jobs.training import Intent, throw_away, train_run
 from engine.machine import measure_machine
 from engine.records.errors import RunError, WorkbenchError
 from engine.records.events import VALUE_CONTROLS, ControlEvent, Event, Progress
-from engine.records.runs import RESUMABLE, Status, open_run
+from engine.records.runs import RESUMABLE, open_run
 from engine.records.settings import Settings
 from engine.tasks import REST_SECONDS, Task, in_the_way, next_task, waiting_for
 
@@ -62,6 +63,7 @@ class Worker:
         self.queue.forget_claims()
         for run_id in reconciled(self.settings.runs):
             self.queue.submit("train", run_id=run_id)
+        make_up(self.settings.runs, self.queue)
         with beating(self.queue, self._about, lambda: self.reason):
             try:
                 self.device.machine = measure_machine()
@@ -120,8 +122,7 @@ class Worker:
             run.update(status="queued", error="")
 
     def _advance(self, task: Task) -> None:
-        what = f"{task.job.kind} {task.job.run_id}".strip()
-        self.advancing = (what, task.job.run_id, time.monotonic())
+        self.advancing = (f"{task.job.kind} {task.job.run_id}".strip(), task.job.run_id, time.monotonic())
         try:
             if task.book and task.steps is None:
                 task.book.begin()
@@ -129,6 +130,8 @@ class Worker:
             event = task.advance()
             if event is not None and task.is_news(event):
                 self._write(task, event)
+            if isinstance(event, ControlEvent):  # It stops itself, and ends as one that its user stopped.
+                self._end(task, "stopped", message="Stopped by the bound on drift")
         except StopIteration:
             self._end(task, "finished")
         except WorkbenchError as error:
@@ -148,6 +151,8 @@ class Worker:
             task.book.write(event)
         elif isinstance(event, Progress):
             self.queue.report(task.job.id, event)
+            if self.watch:
+                self.watch(task.job.run_id, event)
 
     def _give_way(self, task: Task) -> None:
         """A training closes, with its checkpoint, and goes on from there when its turn comes."""
@@ -177,8 +182,8 @@ class Worker:
     def _carry_out(self, task: Task, request: ControlRequest) -> None:
         assert task.book is not None
         # A step whose micro-batches are under way has read its values already.
-        later = request.control in VALUE_CONTROLS and task.begun
-        event = ControlEvent(control=request.control, step=task.book.step + later, value=request.value)
+        step = task.book.step + (request.control in VALUE_CONTROLS and task.begun)
+        event = ControlEvent(control=request.control, step=step, value=request.value)
         task.book.control(event)
         if request.control == "pause" and not task.paused:
             task.paused = True
@@ -203,6 +208,8 @@ class Worker:
         task = next((task for task in self.tasks if task.job.id == job_id and task.book is None), None)
         if task is not None:
             self._end(task, "cancelled")
+        elif (job := self.queue.job(job_id)) is not None:
+            note_evaluation(self.settings.runs, job, job.status, error=job.error)
 
     def _leave(self, task: Task) -> None:
         """The worker ends: what is under way is interrupted, what waits is for the next worker."""
@@ -223,10 +230,10 @@ class Worker:
         except Exception as error:  # The checkpoint could not be written, on a full disk for instance.
             log.error("%s", traceback.format_exc())
             status, message = "failed", str(error)
-        self._finish_job(task, message if status == "failed" else "", "cancelled" if status == "cancelled" else "")
+        self._finish_job(task, status, message)
         if task.book:
-            ended: Status = status  # type: ignore[assignment]
-            task.book.end(ended, message=message, kept=task.intent.keep)
+            task.book.end(status, message=message, kept=task.intent.keep)  # type: ignore[arg-type]
+            begin_evaluation(self.queue, task.book)
             self._keep_in_mind(task.book)
 
     def _fail(self, task: Task, message: str) -> None:
@@ -235,14 +242,15 @@ class Worker:
             self.tasks.remove(task)
         with suppress(Exception):
             task.close()
-        self._finish_job(task, message, "")
+        self._finish_job(task, "failed", message)
         if task.book:
             task.book.fail(message)
             self._keep_in_mind(task.book)
 
-    def _finish_job(self, task: Task, error: str, status: str) -> None:
+    def _finish_job(self, task: Task, status: str, message: str) -> None:
         self.device.release(task.job.id)
-        self.unfinished[task.job.id] = (error, status)
+        note_evaluation(self.settings.runs, task.job, status, error=message)
+        self.unfinished[task.job.id] = (message if status == "failed" else "", "cancelled" * (status == "cancelled"))
         with suppress(RunError):
             self._save_unsaved()
 

@@ -62,7 +62,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 _ROWS = (
     'rows {"prompt": ..., "target": optional}: the target\'s opening is the prefill, its text the one whose loss is '
-    "measured; also strongreject, overrefusal or sample:NAME"
+    "measured; also strongreject, overrefusal, sample:NAME, or own for the run's own rows that it never trained on"
 )
 
 

@@ -27,7 +27,7 @@ from engine.desk.launch import ensure_worker
 from engine.desk.queue import Queue
 from engine.records.errors import RunError, SpecError
 from engine.records.evaluation.findings import Evaluation, read_evaluations
-from engine.records.evaluation.plan import EvaluationPlan, parse_attack
+from engine.records.evaluation.plan import OWN, EvaluationPlan, parse_attack
 from engine.records.evaluation.rows import read_rows
 from engine.records.events import VALUE_CONTROLS
 from engine.records.files import write_whole
@@ -45,7 +45,9 @@ def sweep(options: argparse.Namespace, settings: Settings) -> int:
     points, specs, asked = read_grid(Path(options.grid))
     for label in ("harmful", "benign"):
         # A wrong file is named now, not after the first run has trained.
-        read_rows(getattr(_plan("RUN", asked), label), label=label, settings=settings)  # type: ignore[arg-type]
+        source = getattr(_plan("RUN", asked), label)
+        if source != OWN:
+            read_rows(source, label=label, settings=settings)  # type: ignore[arg-type]
     out = Path(options.csv) if options.csv else None
     if out:
         check_writable(out)
@@ -164,7 +166,9 @@ def _run(settings: Settings, queue: Queue, spec: RunSpec, point: dict[str, Any])
         if usable and record.digest in digests and not _changed_by_hand(run):
             return run
     name = ", ".join(f"{field.rpartition('.')[2]} {value}" for field, value in point.items()) or "sweep"
-    run = create_run(settings.runs, spec, name=name[:120])
+    # Each point is evaluated as the grid asks.
+    captures = spec.captures.model_copy(update={"evaluation_rows": 0})
+    run = create_run(settings.runs, spec.model_copy(update={"captures": captures}), name=name[:120])
     queue.submit("train", run_id=run.id)
     return run
 

@@ -17,6 +17,7 @@ from engine.compute.model.text import decode, tokens_of
 from engine.compute.steps import told
 from engine.device import Tools
 from engine.jobs.abilities import measure_abilities
+from engine.jobs.own_rows import OwnRows, own_rows
 from engine.jobs.subjects import Subject, attacked, subject_of
 from engine.records.checkpoints import Checkpoint, parse_checkpoint
 from engine.records.conversation import Label
@@ -33,7 +34,7 @@ from engine.records.evaluation.findings import (
     count,
     write_evaluation,
 )
-from engine.records.evaluation.plan import ABILITIES, AttackChoice, EvaluationPlan
+from engine.records.evaluation.plan import ABILITIES, OWN, AttackChoice, EvaluationPlan
 from engine.records.evaluation.rows import EvaluationRow, need_package_file, read_rows, style_of
 from engine.records.events import Event, Progress
 from engine.records.runs import ACTIVE, Run, open_run
@@ -69,10 +70,8 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
     checkpoint = parse_checkpoint(plan.checkpoint)
     run = open_run(settings.runs, checkpoint.run_id)
     _need_still(run, checkpoint)
-    rows: dict[Label, list[EvaluationRow]] = {
-        "harmful": read_rows(plan.harmful, label="harmful", settings=settings, limit=plan.limit),
-        "benign": read_rows(plan.benign, label="benign", settings=settings, limit=plan.limit),
-    }
+    asked = {label: _rows(plan, label, run, settings) for label in _LABELS}
+    rows: dict[Label, list[EvaluationRow]] = {label: found.rows for label, found in asked.items()}
     packages = _templates_folder(plan, settings)
     started = time.monotonic()
     model = yield from tools.acquire(run.spec().model)
@@ -97,8 +96,8 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
     evaluation = Evaluation(
         key=plan.key,
         run=str(checkpoint),
-        harmful=_name(plan.harmful),
-        benign=_name(plan.benign),
+        harmful=asked["harmful"].source,
+        benign=asked["benign"].source,
         judge=judge.identity,
         new_tokens=plan.new_tokens,
         seed=plan.seed,
@@ -114,8 +113,19 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
         *(name for name in ABILITIES if (name, "base") in found),
     )
     samples = [_sample(name, side, one, model) for name in names for side in SIDES for one in found[name, side]]
-    write_evaluation(run, settings, evaluation, samples)
+    # A run that was deleted meanwhile must not leave answers behind.
+    write_evaluation(open_run(settings.runs, run.id), settings, evaluation, samples)
     return evaluation
+
+
+_LABELS: tuple[Label, ...] = ("harmful", "benign")
+
+
+def _rows(plan: EvaluationPlan, label: Label, run: Run, settings: Settings) -> OwnRows:
+    source = plan.harmful if label == "harmful" else plan.benign
+    if source == OWN:
+        return own_rows(run, label, limit=plan.limit)
+    return OwnRows(_name(source), read_rows(source, label=label, settings=settings, limit=plan.limit))
 
 
 def _need_still(run: Run, checkpoint: Checkpoint) -> None:

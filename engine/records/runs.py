@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from engine.records.best import BestCheckpoint
 from engine.records.errors import RunError, SpecError
 from engine.records.events import AnyEvent, ControlEvent, Event, parse_event
 from engine.records.files import append_line, storage_error, write_whole
@@ -30,6 +31,9 @@ from engine.records.versions import FORMAT, FormatVersion
 Status = Literal["queued", "running", "paused", "stopping", "stopped", "finished", "failed", "interrupted"]
 ACTIVE: frozenset[str] = frozenset({"queued", "running", "paused", "stopping"})
 RESUMABLE: frozenset[str] = frozenset({"stopped", "failed", "interrupted"})
+# Of the evaluation that follows training by itself. 'retried': begun again after a worker died in its midst; a second
+# death is not tried again, since the evaluation may be what killed it.
+EvaluationNote = Literal["", "due", "retried", "done", "failed", "cancelled"]
 
 
 class Record(BaseModel):
@@ -58,6 +62,9 @@ class Record(BaseModel):
     host: str = ""
     versions: dict[str, str] = {}
     error: str = ""
+    best: BestCheckpoint | None = None
+    evaluation: EvaluationNote = ""
+    evaluation_error: str = ""
     version: FormatVersion = FORMAT
 
 

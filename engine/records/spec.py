@@ -12,6 +12,7 @@ SPEC_VERSION = 2
 # Fields that change no training result.
 WITHOUT_RESULT = {
     "model.device", "captures.trackers", "captures.probe_every", "captures.probe_prompts", "captures.probe_tokens",
+    "captures.evaluation_rows",
 }  # fmt: skip
 BUNDLED_MODEL = "bundled/SmolLM2-135M-Instruct"
 
@@ -181,6 +182,12 @@ class OptimizerSpec(Part):
     circuit_breaker_batch: int = Field(16, ge=1, description="Harmful rows a step.")
     retain_batch: int = Field(16, ge=1, description="Benign rows a step.")
     tokens_per_micro_batch: int = Field(4096, ge=16, description="Tokens, padding included, that go through at once.")
+    stop_drift: float = Field(
+        0.0,
+        ge=0,
+        description="Stop, and keep what was learned, when benign validation rows drift further than this; 0: never.",
+        json_schema_extra=since(3),
+    )
 
 
 class CaptureSpec(Part):
@@ -193,6 +200,13 @@ class CaptureSpec(Part):
     checkpoint_every: int = Field(25, ge=1, description="Steps between checkpoints.")
     trackers: tuple[str, ...] = Field(
         (), description="Experiment trackers of accelerate, if installed: tensorboard, trackio, wandb."
+    )
+    evaluation_rows: int = Field(
+        16,
+        ge=0,
+        le=1000,
+        description="Held-out requests a side that a small evaluation asks by itself after training; 0: none.",
+        json_schema_extra=since(3),
     )
 
 

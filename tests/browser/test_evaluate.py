@@ -31,7 +31,7 @@ def trained(server: Server) -> Run:
             },
             "blocks": {"targets": "1", "adapted": "0-1"},
             "optimizer": {"steps": 4, "circuit_breaker_batch": 3, "retain_batch": 3},
-            "captures": {"probe_prompts": 0},
+            "captures": {"probe_prompts": 0, "evaluation_rows": 0},
         }
     )
     run = create_run(server.settings.runs, spec, name="tiny breaker")

@@ -35,6 +35,7 @@ def choices(server: Server, **more: object) -> str:
         "captures.checkpoint_every": 100,
         "captures.heldout_every": 100,
         "captures.probe_every": 250,
+        "captures.evaluation_rows": 0,
     } | more
     query = "&".join(f"{name}={value}" for name, value in fields.items())
     return f"{server.url}/train?preset=quick&{query}"

@@ -308,7 +308,13 @@ def test_a_trained_run_is_captured_by_the_form_and_its_tokens_are_shown(server: 
             },
             "blocks": {"targets": "2", "adapted": "1-2"},
             "optimizer": {"steps": 8},
-            "captures": {"checkpoint_every": 4, "capture_every": 0, "heldout_every": 8, "probe_every": 8},
+            "captures": {
+                "checkpoint_every": 4,
+                "capture_every": 0,
+                "heldout_every": 8,
+                "probe_every": 8,
+                "evaluation_rows": 0,
+            },
         }
     )
     run = create_run(server.settings.runs, spec, name="tiny")

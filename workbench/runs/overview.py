@@ -9,16 +9,19 @@ import streamlit as st
 
 from engine.records.blocks import format_blocks
 from engine.records.errors import WorkbenchError
+from engine.records.outcome import Outcome
 from engine.records.runs import ACTIVE, Record, Run, RunLabel, delete_run, list_runs
 from workbench.kit.frame import catching, caught, places
+from workbench.kit.outcome import outcome_badge, run_outcome
 from workbench.kit.state import COMPARE, LIKE, RUN, queue, settings
 from workbench.kit.status import BADGES, shown_status
 from workbench.kit.words import duration, figure, moment, plain
+from workbench.runs.sorting import WORDS, in_order
 
 PAGE = 25
 TICK = 2.0
-WIDTHS = (0.35, 2.5, 1.25, 2.3, 1.5, 1.3, 0.85, 0.85, 0.9)
-HEADINGS = ("", "Run", "Status", "Model and preset", "Target / adapted", "Time", "Cosine", "Drift", "")
+WIDTHS = (0.35, 2.4, 1.25, 1.75, 2.1, 1.3, 1.3, 0.8, 0.8, 0.9)
+HEADINGS = ("", "Run", "Status", "Outcome", "Model and preset", "Target / adapted", "Time", "Cosine", "Drift", "")
 
 
 class RunRow(NamedTuple):
@@ -30,6 +33,7 @@ class RunRow(NamedTuple):
     status: str
     model: str
     error: str = ""
+    outcome: Outcome | None = None
 
     @property
     def name(self) -> str:
@@ -66,7 +70,7 @@ def run_rows() -> list[RunRow]:
             stat = (run.folder / "record.json").stat()
             record = _record(str(run.folder), (stat.st_mtime_ns, stat.st_size, stat.st_ino))
             status = shown_status(record, worker, changed=stat.st_mtime)
-            rows.append(RunRow(run, record, run.label(), status, _model_of(run)))
+            rows.append(RunRow(run, record, run.label(), status, _model_of(run), outcome=run_outcome(run)))
         except (WorkbenchError, OSError) as error:
             rows.append(RunRow(run, None, run.label(), "failed", "", str(error)))
     return rows
@@ -89,6 +93,8 @@ def _signature(rows: list[RunRow]) -> str:
                 row.status,
                 row.label,
                 row.record and (100 * row.record.step // max(1, row.record.steps), row.record.figures),
+                row.record and row.record.evaluation,
+                row.outcome and row.outcome.sentence,
             )
             for row in rows
         ]
@@ -104,18 +110,20 @@ def _empty() -> None:
 
 
 def _filtered(rows: list[RunRow]) -> list[RunRow]:
-    text, pills = st.columns([1, 2.4], vertical_alignment="bottom")
+    text, order, pills = st.columns([1.2, 0.9, 2], vertical_alignment="bottom")
     words = text.text_input(
         "Filter", key="q", bind="query-params", placeholder="name, note, model, preset or id", icon=":material/search:"
     )
+    by = order.selectbox("Sort by", list(WORDS), key="sort", bind="query-params", format_func=lambda name: WORDS[name])
     present = [status for status in BADGES if any(row.status == status for row in rows)]
     chosen = pills.pills("Status", present, selection_mode="multi", key="status", bind="query-params")
-    return [
+    fitting = [
         row
         for row in rows
         if (not chosen or row.status in chosen)
         and all(word in _searchable(row) for word in (words or "").lower().split())
     ]
+    return in_order(fitting, by or "")
 
 
 def _searchable(row: RunRow) -> str:
@@ -150,28 +158,30 @@ def _row(row: RunRow) -> None:
         badge = BADGES[row.status]
         cells[2].badge(badge.word, icon=badge.icon, color=badge.colour)
         if row.record is None:
-            cells[3].caption(plain(row.error))
+            cells[4].caption(plain(row.error))
         else:
             _facts(row, row.record, cells)
-        with cells[8]:
+        with cells[9]:
             _menu(row)
 
 
 def _facts(row: RunRow, record: Record, cells: list) -> None:
     shipped = " · ships with the workbench" if row.run.read_only else ""
-    cells[3].caption(f"{plain(row.model.rpartition('/')[2])}  \n{plain(record.preset or 'own settings')}{shipped}")
+    if row.outcome is not None and record.status not in ACTIVE:
+        outcome_badge(row.outcome, record, place=cells[3])
+    cells[4].caption(f"{plain(row.model.rpartition('/')[2])}  \n{plain(record.preset or 'own settings')}{shipped}")
     targets = format_blocks(record.targets) if record.targets else "–"
     adapted = format_blocks(record.adapted) if record.adapted else "–"
-    cells[4].caption(f"{targets} / {adapted}")
+    cells[5].caption(f"{targets} / {adapted}")
     seconds = record.seconds + record.elicit_seconds
     progress = (
         f"step {record.step} of {record.steps}"
         if row.status in ACTIVE or row.status == "interrupted"
         else (duration(seconds) if seconds else "–")
     )
-    cells[5].caption(f"{moment(record.created)}  \n{progress}")
-    cells[6].caption(figure(record.figures.get("heldout_cosine")))
-    cells[7].caption(figure(record.figures.get("heldout_drift")))
+    cells[6].caption(f"{moment(record.created)}  \n{progress}")
+    cells[7].caption(figure(record.figures.get("heldout_cosine")))
+    cells[8].caption(figure(record.figures.get("heldout_drift")))
 
 
 def _menu(row: RunRow) -> None:

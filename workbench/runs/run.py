@@ -16,6 +16,7 @@ from workbench.runs.controls import controls
 from workbench.runs.figures import run_figures
 from workbench.runs.follow import Followed, follow
 from workbench.runs.live_figures import live_charts
+from workbench.runs.outcome import outcome_part
 from workbench.runs.probes import probes
 
 VIEWS = ("Curves", "Probe answers", "Log", "Spec")
@@ -63,6 +64,7 @@ def _header(run: Run, drawn_status: str) -> None:
         st.caption(plain(_about(run, record)), width="content")
     if label.note:
         st.text(label.note)
+    outcome_part(run, record, status)
     other = _waits_for(run, status)
     controls(run, status, followed.controls, waits=bool(other))
     _progress(record, status, followed, other)

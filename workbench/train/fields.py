@@ -43,6 +43,8 @@ LABELS = {
     "captures.capture_every": "Capture activations every",
     "captures.capture_prompts": "Captured prompts",
     "captures.checkpoint_every": "Checkpoint every",
+    "captures.evaluation_rows": "Evaluated rows a side",
+    "optimizer.stop_drift": "Stop above drift",
 }
 CHOICES = {"captures.trackers": ("tensorboard", "trackio", "wandb")}
 EMPTY = {"captures.trackers": "none", "data.openers": "none"}

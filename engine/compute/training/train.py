@@ -15,7 +15,7 @@ from engine.compute.training.step import Losses, one_step
 from engine.compute.training.trainer import Rows, Trainer, prepared
 from engine.records.blocks import ResolvedBlocks
 from engine.records.errors import TrainingError
-from engine.records.events import Alert, ControlEvent, Event, Progress
+from engine.records.events import Alert, ControlEvent, Event, HeldoutResult, Progress
 from engine.records.spec import RunSpec
 
 PLATEAU_STEPS = 30
@@ -44,9 +44,10 @@ def train(
 
     Starts from the last checkpoint in `checkpoints` if there is one. `controls` may grow while training: a changed
     value holds from its step on. `probe(step)` answers a few prompts and `capture(step)` captures activations as the
-    model stands. Closing the generator writes a checkpoint. The adapter stays attached until the caller removes it, so
-    that it can still be asked and saved. micro_batch_tokens: how much goes through at once, 0: as much as the spec
-    allows; a run that is resumed must keep it, since sums in another order differ in their last bits.
+    model stands. Closing the generator writes a checkpoint. Where benign rows drift beyond the spec's bound, an alert
+    and a stop control are yielded, and whoever advances this closes it then. The adapter stays attached until the
+    caller removes it, so that it can still be asked and saved. micro_batch_tokens: how much goes through at once, 0: as
+    much as the spec allows; a run that is resumed must keep it, since sums in another order differ in their last bits.
     Raises TrainingError when a loss is not finite or memory is exhausted.
     """
     tokens = micro_batch_tokens or spec.optimizer.tokens_per_micro_batch
@@ -61,6 +62,7 @@ def train(
             losses = yield from one_step(trainer)
             yield from _watch_plateau(trainer, losses)
             yield from _measure(trainer, probe, capture)
+            yield from _watch_drift(trainer)
             if trainer.step % spec.captures.checkpoint_every == 0:
                 yield trainer.save()
         if trainer.saved_step < trainer.step:
@@ -84,8 +86,11 @@ def train(
 def _measure(trainer: Trainer, probe: Look | None, capture: Look | None) -> Steps:
     captures, step = trainer.spec.captures, trainer.step
     last = step == trainer.spec.optimizer.steps
+    trainer.drift = 0.0
     if trainer.rows.validation and (last or step % captures.heldout_every == 0):
-        yield (yield from _heldout(trainer, trainer.rows.validation, "validation"))
+        found = yield from _heldout(trainer, trainer.rows.validation, "validation")
+        trainer.drift = found.mean_drift
+        yield found
     if probe and captures.probe_prompts and (last or step % captures.probe_every == 0):
         yield (yield from probe(step))
     every = captures.capture_every if captures.capture_prompts else 0
@@ -99,7 +104,7 @@ def _test(trainer: Trainer) -> Steps:
         yield (yield from _heldout(trainer, trainer.rows.test, "test"))
 
 
-def _heldout(trainer: Trainer, rows: list[Row], split) -> Generator[None, None, Event]:
+def _heldout(trainer: Trainer, rows: list[Row], split) -> Generator[None, None, HeldoutResult]:
     return measure_heldout(
         trainer.model,
         trainer.name,
@@ -111,6 +116,26 @@ def _heldout(trainer: Trainer, rows: list[Row], split) -> Generator[None, None, 
         split=split,
         tokens_per_batch=min(trainer.spec.optimizer.tokens_per_micro_batch, 2 * trainer.micro_batch_tokens),
     )
+
+
+def _watch_drift(trainer: Trainer) -> Steps:
+    """Stop where benign rows drift further than the spec allows. Each measurement is judged once: a run that is
+    resumed goes on to its next one."""
+    bound, drift, step = trainer.spec.optimizer.stop_drift, trainer.drift, trainer.step
+    # Behind the last step there is nothing left to stop.
+    if not bound or drift <= bound or step >= trainer.spec.optimizer.steps:
+        return
+    rate = learning_rate_at(trainer.spec, step, trainer.controls)
+    yield Alert(
+        step=step,
+        message=f"Stopped: benign validation rows drifted by {drift:.3f}, the bound is {bound:g}. "
+        "What was learned is kept.",
+        advice=f"Try this: ask an earlier checkpoint; start another like this one with a lower learning rate (here "
+        f"{rate:g}), a lower alpha, a heavier retain loss, or a higher bound. Resumed, this run trains on to its next "
+        f"measurement, in {trainer.spec.captures.heldout_every} steps, and stops again if the drift is still above "
+        "the bound.",
+    )
+    yield ControlEvent(control="stop", step=step)
 
 
 def _watch_plateau(trainer: Trainer, losses: Losses) -> Steps:

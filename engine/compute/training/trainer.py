@@ -58,6 +58,7 @@ class Trainer:
     seconds: float = 0.0
     recent: list[float] = field(default_factory=list)
     warned: bool = False
+    drift: float = 0.0
 
     @property
     def parameters(self) -> list[tuple[str, nn.Parameter]]:

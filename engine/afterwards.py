@@ -1,0 +1,74 @@
+"""What follows a training by itself: a small evaluation on the run's own held-out rows, as an ordinary job.
+
+The run's record says that it is due from the moment its training ends, so it is made up for when a worker dies before
+it: once, since it may be what killed that worker. Its failure never makes the run a failed one. Knows the queue and
+records; nothing of models.
+"""
+
+import logging
+from contextlib import suppress
+from pathlib import Path
+
+from engine.bookkeeping import RunBook
+from engine.desk.queue import Job, Queue
+from engine.records.errors import WorkbenchError
+from engine.records.evaluation.own import is_pending, own_plan, own_step
+from engine.records.runs import EvaluationNote, Run, list_runs, open_run
+
+log = logging.getLogger("workbench.worker")
+
+# How a job ends, in the words of the record.
+NOTES: dict[str, EvaluationNote] = {"finished": "done", "failed": "failed", "cancelled": "cancelled"}
+DIED = "the worker ended twice in the midst of it"
+
+
+def begin_evaluation(queue: Queue, book: RunBook) -> None:
+    """Queue the evaluation of a run whose training has just ended, if it is due."""
+    if book.unsaved:
+        # The disk is full; what could not be noted is not begun either.
+        book.unsaved |= {"evaluation": "failed", "evaluation_error": "the disk was full when the run ended"}
+        return
+    try:
+        if is_pending(book.run.record()):
+            _submit(queue, book.run)
+    except WorkbenchError as error:
+        log.error("%s", error)
+        with suppress(WorkbenchError):
+            book.run.update(evaluation="failed", evaluation_error=str(error))
+
+
+def note_evaluation(runs: Path, job: Job, status: str, *, error: str = "") -> None:
+    """Write into the run's record what became of its own evaluation; other jobs, and ends that are none, leave no
+    note."""
+    step = own_step(job.payload) if job.kind == "evaluate" else None
+    note = NOTES.get(status)
+    if step is None or note is None:
+        return
+    with suppress(WorkbenchError):
+        run = open_run(runs, job.run_id)
+        # A run that was resumed meanwhile is evaluated anew at its end.
+        if not run.read_only and run.record().step == step:
+            run.update(evaluation=note, evaluation_error=error if note == "failed" else "")
+
+
+def make_up(runs: Path, queue: Queue) -> None:
+    """Queue again what an earlier worker left undone."""
+    waiting = {job.run_id for job in queue.newest("evaluate", limit=1000) if job.status == "queued"}
+    for run in list_runs(runs):
+        try:
+            record = run.record()
+            if run.read_only or not is_pending(record) or run.id in waiting:
+                continue
+            if record.evaluation == "retried":
+                run.update(evaluation="failed", evaluation_error=DIED)
+                continue
+            run.update(evaluation="retried")
+            _submit(queue, run)
+        except WorkbenchError as error:
+            log.error("%s", error)
+
+
+def _submit(queue: Queue, run: Run) -> None:
+    """Raises RunError when the run or the queue cannot be read."""
+    plan = own_plan(run.id, run.record().step, run.spec().captures.evaluation_rows)
+    queue.submit("evaluate", run_id=run.id, payload=plan.model_dump(mode="json"))

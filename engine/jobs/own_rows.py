@@ -1,0 +1,51 @@
+"""Requests of a run's own prompt sets that it was never trained on, as rows to evaluate. Knows nothing of attacks."""
+
+from typing import NamedTuple
+
+from engine.compute.training.sources import read_prompts
+from engine.records.conversation import Label
+from engine.records.errors import DataError
+from engine.records.evaluation.own import held_out, sample_source
+from engine.records.evaluation.rows import EvaluationRow
+from engine.records.prompts import Prompt, read_source, select
+from engine.records.runs import Run
+
+
+class OwnRows(NamedTuple):
+    """source: in words, which rows they are."""
+
+    source: str
+    rows: list[EvaluationRow]
+
+
+def own_rows(run: Run, label: Label, *, limit: int = 0) -> OwnRows:
+    """At most `limit` rows of the run's own set that are held out, in an order that its seed decides; 0: all.
+
+    Files are read as they are now. Where the set is gone, or has neither test nor validation split, rows of the sample
+    set's test split stand in, but for those that the run's own training rows ask too. Answers in files are not used:
+    both models give their own.
+    """
+    spec = run.spec()
+    data = spec.data.model_copy(update={"heldout_rows": limit})
+    source = data.circuit_breaker if label == "harmful" else data.retain
+    try:
+        prompts = read_prompts(source, label=label, answer_field=data.answer_field)
+        reason = "has no split that was held out"
+    except DataError:
+        prompts, reason = [], "cannot be read"
+    split, rows = held_out(prompts)
+    if split is not None:
+        try:
+            return OwnRows(f"own {split} split", _asked(select(rows, data, label=label, split=split, seed=spec.seed)))
+        except DataError:
+            # The spec's categories or styles leave none.
+            reason = "holds out none of these categories and styles"
+    trained = {prompt.conversation.asked for prompt in prompts}
+    others = [p for p in read_source(sample_source(label), label=label) if p.conversation.asked not in trained]
+    unfiltered = data.model_copy(update={"categories": (), "styles": ()})
+    chosen = select(others, unfiltered, label=label, split="test", seed=spec.seed)
+    return OwnRows(f"{sample_source(label)}, test split (own set {reason})", _asked(chosen))
+
+
+def _asked(prompts: list[Prompt]) -> list[EvaluationRow]:
+    return [EvaluationRow(prompt.conversation, style=prompt.style) for prompt in prompts]

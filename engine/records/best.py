@@ -1,0 +1,88 @@
+"""The best checkpoint of a run, by what its validation rows said of activations. Pure: knows no files.
+
+The rule: of the checkpoints whose benign and borderline rows stayed within the bounds, the one whose harmful rows
+moved furthest; where none stayed within, the one that did least damage among those that moved at all. The last
+checkpoint is left in place by one that is better by less than MARGIN: figures of so few rows cannot tell them apart.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from engine.records.events import AnyEvent, HeldoutResult
+
+# Shares of the block's mean centred norm.
+BENIGN_DRIFT = 0.15
+BORDERLINE_DRIFT = 0.2
+BENIGN_COSINE = 0.85
+# Above it harmful rows count as not moved.
+MOVED_COSINE = 0.7
+MARGIN = 0.03
+
+
+class BestCheckpoint(BaseModel):
+    """measured: after how many steps the figures were taken, at or before `step`.  rows: harmful and benign ones of
+    the validation split.  within: whether the bounds held."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
+
+    step: int
+    measured: int
+    cosine: float
+    drift: float
+    benign_cosine: float
+    borderline_drift: float | None = None
+    rows: tuple[int, int] = (0, 0)
+    within: bool = True
+
+
+def best_checkpoint(events: Iterable[AnyEvent], *, last: int) -> BestCheckpoint | None:
+    """None where no checkpoint has a validation measurement of both sides, or nothing moved.
+
+    events: of one run, without what a resume threw away.  last: the step whose weights the run kept.
+    """
+    checkpoints = {last}
+    measured: list[HeldoutResult] = []
+    for event in events:
+        if event.kind == "checkpoint":
+            checkpoints.add(event.step)
+        elif event.kind == "heldout" and event.split == "validation" and event.step > 0:
+            measured.append(event)
+    candidates = [one for step in sorted(checkpoints) if (one := _candidate(step, measured)) is not None]
+    within = [one for one in candidates if one.within]
+    if within:
+        return _unless_last(min(within, key=lambda one: one.cosine), within, lambda one: one.cosine)
+    moved = [one for one in candidates if one.cosine <= MOVED_COSINE]
+    if not moved:
+        return None
+    return _unless_last(min(moved, key=lambda one: one.drift), moved, lambda one: one.drift)
+
+
+def _candidate(step: int, measured: Sequence[HeldoutResult]) -> BestCheckpoint | None:
+    before = [event for event in measured if event.step <= step]
+    newest = max(before, key=lambda event: event.step, default=None)
+    if newest is None or not newest.benign_cosine:
+        return None
+    benign_cosine = sum(newest.benign_cosine.values()) / len(newest.benign_cosine)
+    figures = (newest.mean_cosine, newest.mean_drift, benign_cosine)
+    if not all(math.isfinite(value) for value in figures):
+        return None
+    borderline = newest.borderline_drift
+    return BestCheckpoint(
+        step=step,
+        measured=newest.step,
+        cosine=newest.mean_cosine,
+        drift=newest.mean_drift,
+        benign_cosine=benign_cosine,
+        borderline_drift=borderline,
+        rows=(newest.harmful_rows, newest.benign_rows),
+        within=newest.mean_drift <= BENIGN_DRIFT
+        and benign_cosine >= BENIGN_COSINE
+        and (borderline is None or borderline <= BORDERLINE_DRIFT),
+    )
+
+
+def _unless_last(best: BestCheckpoint, among: Sequence[BestCheckpoint], figure) -> BestCheckpoint:
+    last = among[-1]
+    return last if figure(last) - figure(best) <= MARGIN else best
