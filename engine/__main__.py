@@ -161,7 +161,7 @@ def _summary(run: Run) -> dict:
         )
     except WorkbenchError as error:
         record = {"id": run.id, "status": "unreadable", "step": 0, "steps": 0, "figures": {}, "error": str(error)}
-    return record | {"name": run.label().name}
+    return record | {"name": run.name}
 
 
 def _spec(given: str) -> RunSpec:
