@@ -9,20 +9,32 @@ import streamlit as st
 
 from engine.records.blocks import format_blocks
 from engine.records.errors import WorkbenchError
+from engine.records.names import derived_name
 from engine.records.runs import ACTIVE, Record, Run, RunLabel, delete_run, list_runs
 from workbench.kit.frame import catching, caught, places
 from workbench.kit.state import COMPARE, LIKE, RUN, queue, settings
 from workbench.kit.status import BADGES, shown_status
 from workbench.kit.words import duration, figure, moment, plain
+from workbench.runs.header import SPLITS
+from workbench.runs.line import Waiting, waiting_line
+from workbench.runs.records import known_record
+from workbench.runs.times import MEANING, meaning, run_times
 
 PAGE = 25
 TICK = 2.0
 WIDTHS = (0.35, 2.5, 1.25, 2.3, 1.5, 1.3, 0.85, 0.85, 0.9)
 HEADINGS = ("", "Run", "Status", "Model and preset", "Target / adapted", "Time", "Cosine", "Drift", "")
+_WHICH = f"Of the test split, or of the validation split where it says so. {SPLITS}"
+HELP = {
+    "Time": f"When the run was created, and its whole time. {MEANING}",
+    "Cosine": f"Harmful prompts, mean over target blocks; 1: nothing moved. {_WHICH}",
+    "Drift": f"Benign prompts, as a share of the mean norm. {_WHICH}",
+}
 
 
 class RunRow(NamedTuple):
-    """One run as the list shows it. error: why its record cannot be read."""
+    """One run as the list shows it. error: why its record cannot be read.  waiting: its place in the line.  changed:
+    when its record was last written."""
 
     run: Run
     record: Record | None
@@ -30,10 +42,14 @@ class RunRow(NamedTuple):
     status: str
     model: str
     error: str = ""
+    waiting: Waiting | None = None
+    changed: float = 0.0
 
     @property
     def name(self) -> str:
-        return self.label.name or self.run.id
+        if self.label.name or self.record is None:
+            return self.label.name or self.run.id
+        return derived_name(self.record.preset, self.record.created)
 
 
 def run_list() -> None:
@@ -47,7 +63,7 @@ def run_list() -> None:
     _compare_bar(rows)
     with st.container(gap="xsmall", key="run_table"):
         for column, heading in zip(st.columns(WIDTHS, gap="small"), HEADINGS, strict=True):
-            column.caption(heading or " ")
+            column.caption(heading or " ", help=HELP.get(heading))
         pages = max(1, -(-len(shown) // PAGE))
         page = min(st.session_state.get("run_page", 1), pages)
         for row in shown[(page - 1) * PAGE : page * PAGE]:
@@ -63,12 +79,14 @@ def run_rows() -> list[RunRow]:
     rows = []
     for run in list_runs(settings().runs):
         try:
-            stat = (run.folder / "record.json").stat()
-            record = _record(str(run.folder), (stat.st_mtime_ns, stat.st_size, stat.st_ino))
-            status = shown_status(record, worker, changed=stat.st_mtime)
-            rows.append(RunRow(run, record, run.label(), status, _model_of(run)))
+            record, changed = known_record(run), (run.folder / "record.json").stat().st_mtime
+            status = shown_status(record, worker, changed=changed)
+            rows.append(RunRow(run, record, run.label(), status, _model_of(run), changed=changed))
         except (WorkbenchError, OSError) as error:
             rows.append(RunRow(run, None, run.label(), "failed", "", str(error)))
+    if any(row.status == "queued" for row in rows):
+        line = waiting_line(worker)
+        rows = [row._replace(waiting=line.get(row.run.id)) for row in rows]
     return rows
 
 
@@ -88,6 +106,7 @@ def _signature(rows: list[RunRow]) -> str:
                 row.run.id,
                 row.status,
                 row.label,
+                row.waiting and row.waiting.short,
                 row.record and (100 * row.record.step // max(1, row.record.steps), row.record.figures),
             )
             for row in rows
@@ -120,7 +139,7 @@ def _filtered(rows: list[RunRow]) -> list[RunRow]:
 
 def _searchable(row: RunRow) -> str:
     preset = row.record.preset if row.record else ""
-    return f"{row.run.id} {row.label.name} {row.label.note} {row.model} {preset}".lower()
+    return f"{row.run.id} {row.name} {row.label.note} {row.model} {preset}".lower()
 
 
 def _compare_bar(rows: list[RunRow]) -> None:
@@ -163,15 +182,25 @@ def _facts(row: RunRow, record: Record, cells: list) -> None:
     targets = format_blocks(record.targets) if record.targets else "–"
     adapted = format_blocks(record.adapted) if record.adapted else "–"
     cells[4].caption(f"{targets} / {adapted}")
-    seconds = record.seconds + record.elicit_seconds
-    progress = (
-        f"step {record.step} of {record.steps}"
-        if row.status in ACTIVE or row.status == "interrupted"
-        else (duration(seconds) if seconds else "–")
-    )
-    cells[5].caption(f"{moment(record.created)}  \n{progress}")
-    cells[6].caption(figure(record.figures.get("heldout_cosine")))
-    cells[7].caption(figure(record.figures.get("heldout_drift")))
+    times = run_times(record, row.status, changed=row.changed)
+    help_text = meaning(times)
+    if row.waiting:
+        progress, help_text = row.waiting.short, plain(row.waiting.sentence)
+    elif row.status in ACTIVE or row.status == "interrupted":
+        progress = f"step {record.step} of {record.steps}"
+    else:
+        progress = duration(times.whole)
+    cells[5].caption(f"{moment(record.created)}  \n{progress}", help=help_text)
+    cells[6].caption(_split_figure(record, "cosine"))
+    cells[7].caption(_split_figure(record, "drift"))
+
+
+def _split_figure(record: Record, name: str) -> str:
+    """The test split's figure; before there is one that of the validation split, which says so."""
+    test, validation = record.figures.get(f"heldout_{name}"), record.figures.get(f"validation_{name}")
+    if test is None and validation is not None:
+        return f"{figure(validation)}  \nvalidation"
+    return figure(test)
 
 
 def _menu(row: RunRow) -> None:
@@ -195,7 +224,7 @@ def _menu(row: RunRow) -> None:
 
 def name_form(run: Run, label: RunLabel) -> None:
     with st.form(f"label_{run.id}", border=False):
-        name = st.text_input("Name", label.name, placeholder=run.id, max_chars=80, key=f"name_{run.id}")
+        name = st.text_input("Name", label.name, placeholder=run.name, max_chars=80, key=f"name_{run.id}")
         note = st.text_area("Note", label.note, height=90, max_chars=2000, key=f"note_{run.id}")
         if st.form_submit_button("Save", key=f"save_{run.id}"):
             run.set_label(name=name, note=note)
@@ -215,12 +244,6 @@ def _delete(row: RunRow) -> None:
 
 def _model_of(run: Run) -> str:
     return _model_name(str(run.folder), (run.folder / "spec.json").stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=2000)
-def _record(folder: str, stamp: tuple[int, ...]) -> Record:
-    """A record is replaced whole, by a new file: a thousand finished ones are not read every two seconds."""
-    return Run(Path(folder)).record()
 
 
 @lru_cache(maxsize=2000)
