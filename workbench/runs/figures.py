@@ -145,7 +145,9 @@ def _blocks(title: str, heldout: pd.DataFrame, column: str, y_title: str) -> go.
 
 
 def _means(heldout: pd.DataFrame) -> pd.DataFrame:
-    return heldout.groupby("step", as_index=False)[["cosine", "drift"]].mean(numeric_only=True)
+    # Without rows the columns have no type yet, and a mean of numbers alone would leave them out.
+    figures = heldout.astype({"cosine": float, "drift": float})
+    return figures.groupby("step", as_index=False)[["cosine", "drift"]].mean()
 
 
 def _mark_controls(figure: go.Figure, controls: Sequence[ControlEvent]) -> None:
