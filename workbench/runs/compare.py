@@ -22,8 +22,8 @@ from workbench.runs.missing import missing_words
 from workbench.runs.records import exists
 from workbench.runs.times import MEANING, WHOLE, run_times
 
-STEP, SHARE = "step", "share"
-AXES = {STEP: "step", SHARE: "share of the run"}
+# As the address says them.
+STEP, SHARE = "step", "share of the run"
 
 
 class View(NamedTuple):
@@ -82,10 +82,9 @@ def _view() -> View:
         )
         axis = st.segmented_control(
             "Across",
-            list(AXES),
+            [STEP, SHARE],
             default=STEP,
             required=True,
-            format_func=AXES.__getitem__,
             key="across",
             bind="query-params",
             help="By the share of the run, runs of different lengths lie over each other.",
@@ -133,7 +132,7 @@ def _figures(runs: list[Run]) -> None:
                 "n test": f"{test.harmful_rows} + {test.benign_rows}" if test else "–",
                 "n validation": f"{validation.harmful_rows} + {validation.benign_rows}" if validation else "–",
                 WHOLE.lower(): duration(times.whole),
-                "of it training": duration(times.training) if times.training else "–",
+                "training steps alone": duration(times.training) if times.training else "–",
             }
         )
     three = st.column_config.NumberColumn(format="%.3f", help=SPLITS)
@@ -146,7 +145,9 @@ def _figures(runs: list[Run]) -> None:
             **dict.fromkeys(figures, three),
             **dict.fromkeys(("n test", "n validation"), counted),
             WHOLE.lower(): st.column_config.TextColumn(help=MEANING),
-            "of it training": st.column_config.TextColumn(help="The training steps alone."),
+            "training steps alone": st.column_config.TextColumn(
+                help="Without answers, measuring, the test and pauses."
+            ),
         },
     )
 

@@ -53,9 +53,8 @@ def header_figures(run: Run, record: Record, status: str, followed: Followed) ->
                     help="Of the last step." if "loss" in label else "Tokens a second, mean of the last ten steps.",
                 )
         times = run_times(record, status, changed=(run.folder / "record.json").stat().st_mtime)
-        with st.container(width=132, gap=None):
+        with st.container(width=132):
             st.metric(WHOLE, duration(times.whole), help=meaning(times))
-            st.caption(times.parts or " ")
 
 
 def _heldout(

@@ -38,7 +38,7 @@ class Waiting(NamedTuple):
         if not self.other:
             return f"{place(self.number)} in line: begins when the worker takes it up."
         when = f"begins {self._when}" if self._when else "when it begins is known once that run takes steps"
-        return f"{place(self.number)} in line: waits for {self.other}, one run trains at a time; {when}."
+        return f"{place(self.number)} in line: waits for {self.other}; {when}."
 
     @property
     def _when(self) -> str:

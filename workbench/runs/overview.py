@@ -18,13 +18,15 @@ from workbench.kit.words import duration, figure, moment, plain
 from workbench.runs.header import SPLITS
 from workbench.runs.line import Waiting, waiting_line
 from workbench.runs.records import known_record
-from workbench.runs.times import MEANING, meaning, run_times
+from workbench.runs.times import MEANING, run_times
 
 PAGE = 25
 TICK = 2.0
 WIDTHS = (0.35, 2.5, 1.25, 2.3, 1.5, 1.3, 0.85, 0.85, 0.9)
 HEADINGS = ("", "Run", "Status", "Model and preset", "Target / adapted", "Time", "Cosine", "Drift", "")
-_WHICH = f"Of the test split, or of the validation split where it says so. {SPLITS}"
+# Left out of a narrow window: the run's page has them.
+WIDE = ("Model and preset", "Target / adapted")
+_WHICH = f"Of the test split, or of the validation split (val.) while there is no other. {SPLITS}"
 HELP = {
     "Time": f"When the run was created, and its whole time. {MEANING}",
     "Cosine": f"Harmful prompts, mean over target blocks; 1: nothing moved. {_WHICH}",
@@ -62,8 +64,9 @@ def run_list() -> None:
     shown = _filtered(rows)
     _compare_bar(rows)
     with st.container(gap="xsmall", key="run_table"):
-        for column, heading in zip(st.columns(WIDTHS, gap="small"), HEADINGS, strict=True):
-            column.caption(heading or " ", help=HELP.get(heading))
+        for number, (column, heading) in enumerate(zip(st.columns(WIDTHS, gap="small"), HEADINGS, strict=True)):
+            with column, st.container(key=f"{'wide' if heading in WIDE else 'head'}_{number}"):
+                st.caption(heading or " ", help=HELP.get(heading))
         pages = max(1, -(-len(shown) // PAGE))
         page = min(st.session_state.get("run_page", 1), pages)
         for row in shown[(page - 1) * PAGE : page * PAGE]:
@@ -166,6 +169,8 @@ def _row(row: RunRow) -> None:
             st.page_link(places()["runs"], label=f"**{plain(row.name)}**", query_params={RUN: row.run.id})
             if row.label.note:
                 st.caption(plain(row.label.note))
+            if row.waiting:
+                st.caption(plain(row.waiting.sentence))
         badge = BADGES[row.status]
         cells[2].badge(badge.word, icon=badge.icon, color=badge.colour)
         if row.record is None:
@@ -178,19 +183,19 @@ def _row(row: RunRow) -> None:
 
 def _facts(row: RunRow, record: Record, cells: list) -> None:
     shipped = " · ships with the workbench" if row.run.read_only else ""
-    cells[3].caption(f"{plain(row.model.rpartition('/')[2])}  \n{plain(record.preset or 'own settings')}{shipped}")
+    with cells[3], st.container(key=f"wide_model_{row.run.id}"):
+        st.caption(f"{plain(row.model.rpartition('/')[2])}  \n{plain(record.preset or 'own settings')}{shipped}")
     targets = format_blocks(record.targets) if record.targets else "–"
     adapted = format_blocks(record.adapted) if record.adapted else "–"
-    cells[4].caption(f"{targets} / {adapted}")
-    times = run_times(record, row.status, changed=row.changed)
-    help_text = meaning(times)
+    with cells[4], st.container(key=f"wide_blocks_{row.run.id}"):
+        st.caption(f"{targets} / {adapted}")
     if row.waiting:
-        progress, help_text = row.waiting.short, plain(row.waiting.sentence)
+        progress = row.waiting.short
     elif row.status in ACTIVE or row.status == "interrupted":
         progress = f"step {record.step} of {record.steps}"
     else:
-        progress = duration(times.whole)
-    cells[5].caption(f"{moment(record.created)}  \n{progress}", help=help_text)
+        progress = duration(run_times(record, row.status, changed=row.changed).whole)
+    cells[5].caption(f"{moment(record.created)}  \n{progress}")
     cells[6].caption(_split_figure(record, "cosine"))
     cells[7].caption(_split_figure(record, "drift"))
 
@@ -199,7 +204,7 @@ def _split_figure(record: Record, name: str) -> str:
     """The test split's figure; before there is one that of the validation split, which says so."""
     test, validation = record.figures.get(f"heldout_{name}"), record.figures.get(f"validation_{name}")
     if test is None and validation is not None:
-        return f"{figure(validation)}  \nvalidation"
+        return f"{figure(validation)}  \nval."
     return figure(test)
 
 

@@ -73,7 +73,7 @@ def _header(run: Run, drawn_status: str) -> None:
     next_steps(run, status)
     controls(run, status, followed.controls, waits=bool(waiting and waiting.other))
     if waiting:
-        st.info(plain(waiting.sentence), icon=":material/hourglass_empty:")
+        st.info(plain(f"{waiting.sentence} One run trains at a time."), icon=":material/hourglass_empty:")
     progress(run, record, status, followed)
     header_figures(run, record, status, followed)
     messages(record, status, followed)

@@ -87,7 +87,8 @@ def progress(run: Run, record: Record, status: str, followed: Followed) -> None:
         return
     line = times_line(followed)
     if evaluation:
-        line += f"{' · ' if line else ''}{evaluation.chip}" + ("" if evaluation.status == "done" else " …")
+        said = "Evaluated" if evaluation.status == "done" else f"Evaluating {evaluation.counted}".rstrip()
+        line += f"{' · ' if line else ''}{said}"
     reached = "" if status == "finished" else f"Ended at step {record.step} of {record.steps}. "
     if reached or line:
         st.caption(plain(reached + line))

@@ -14,17 +14,12 @@ MEANING = (
 
 
 class Times(NamedTuple):
-    """Seconds; None where the run has not begun. whole: by the clock.  answers, training: parts of it."""
+    """Seconds; None where the run has not begun. whole: by the clock.  answers, training: of it
+    generating answers, and the training steps alone."""
 
     whole: float | None
     answers: float
     training: float
-
-    @property
-    def parts(self) -> str:
-        """'training 19 min, answers 2 min 4 s'; '' where nothing is known of them."""
-        said = [("training", self.training), ("answers", self.answers)]
-        return ", ".join(f"{name} {duration(seconds)}" for name, seconds in said if seconds)
 
 
 def run_times(record: Record, status: str, *, changed: float = 0.0, now: float | None = None) -> Times:
