@@ -171,7 +171,7 @@ def _summary(run: Run, settings: Settings) -> dict:
         outcome = outcome_of(run, settings).model_dump(mode="json")
     except WorkbenchError as error:
         record = {"id": run.id, "status": "unreadable", "step": 0, "steps": 0, "figures": {}, "error": str(error)}
-    return record | {"name": run.label().name, "outcome": outcome}
+    return record | {"name": run.name, "outcome": outcome}
 
 
 def _has_ended(record: Record) -> bool:

@@ -96,10 +96,11 @@ def in_the_way(tasks: Sequence[Task], *, model_wanted: bool) -> list[Task]:
 
 
 def waiting_for(tasks: Sequence[Task]) -> dict[str, str]:
-    """For each run that waits in line, the run it waits for."""
+    """For each run that waits, the run it waits for; in the order in which they will train."""
     at_work = training_at_work(tasks)
     if at_work is None or at_work.book is None:
         return {}
+    line = sorted(tasks, key=lambda task: task.place)
     return {
-        task.book.run.id: at_work.book.run.id for task in tasks if task.book and task is not at_work and not task.paused
+        task.book.run.id: at_work.book.run.id for task in line if task.book and task is not at_work and not task.paused
     }

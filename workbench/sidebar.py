@@ -80,7 +80,7 @@ def _doing(worker: WorkerStatus) -> str:
         "evaluate": "attacks the circuit breaker",
     }
     try:
-        name = open_run(settings().runs, worker.run_id).label().name if worker.run_id else ""
+        name = open_run(settings().runs, worker.run_id).name if worker.run_id else ""
     except RunError:
         name = ""
     text = words.get(worker.doing, worker.doing)

@@ -27,8 +27,8 @@ SILENT_SECONDS = 60.0
 class WorkerStatus(NamedTuple):
     """What the screen knows of the worker. status: dead, starting, idle, busy, or hung (alive, but without a step).
 
-    waiting: for each run that waits for another one to end its training, that other run.  reason: why it ended, where
-    it said so.
+    waiting: for each run that waits for another one to end its training, that other run, in the order in which they
+    will train.  reason: why it ended, where it said so.
     """
 
     status: Literal["dead", "starting", "idle", "busy", "hung"]

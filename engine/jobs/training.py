@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from engine.compute.model.adapters import adapter_parameters, remove_adapter, save_adapter
 from engine.compute.model.generation import Ask, answered_ids
@@ -23,12 +24,15 @@ from engine.jobs.filming import filming
 from engine.records.blocks import resolve_blocks
 from engine.records.chats.chat import Sampling
 from engine.records.conversation import Label
-from engine.records.estimate import micro_batch_tokens
+from engine.records.estimate import estimate, micro_batch_tokens
 from engine.records.events import ControlEvent, Event, ProbeAnswer, ProbeResult, Progress
 from engine.records.prompts import Prompt, Split, select
 from engine.records.runs import Run
-from engine.records.settings import Settings
+from engine.records.sample_answers import SampleAnswer, SampleAnswers
 from engine.records.spec import RunSpec
+
+# Of which the mean length of a prompt is taken, for the expected time.
+COUNTED_PROMPTS = 48
 
 Job = Generator[Event | None, None, None]
 
@@ -45,7 +49,8 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
     spec = run.spec()
     model = yield from tools.acquire(spec.model)
     blocks = resolve_blocks(spec, model.card.block_count)
-    rows, validation = yield from _rows(run, model, spec, tools.settings)
+    samples = SampleAnswers(run)
+    rows, validation = yield from _rows(run, model, spec, tools, samples)
     name = adapter_name(run)
     tokens = _micro_batch_tokens(run, spec, model, rows, tools.speed)
     began = False
@@ -73,8 +78,11 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
                 began = True
                 trained = sum(parameter.numel() for _, parameter in adapter_parameters(model, name))
                 run.update(trained_parameters=trained)
+            if samples.kept and not isinstance(event, Progress):
+                samples.forget()
             yield event
     finally:
+        samples.forget()
         try:
             if began and intent.keep:
                 _keep_adapter(model, name, run)
@@ -99,7 +107,7 @@ def throw_away(run: Run) -> None:
 
 
 def _rows(
-    run: Run, model: LoadedModel, spec: RunSpec, settings: Settings
+    run: Run, model: LoadedModel, spec: RunSpec, tools: Tools, samples: SampleAnswers
 ) -> Generator[Event, None, tuple[Rows, list[Prompt]]]:
     """Training, validation and test rows of both sides, elicited in one go."""
     chosen: dict[tuple[Split, Label], list[Prompt]] = {}
@@ -110,9 +118,14 @@ def _rows(
             if split == "train" or has_split:
                 chosen[split, label] = select(prompts, spec.data, label=label, split=split, seed=spec.seed)
     everything = [prompt for prompts in chosen.values() for prompt in prompts]
-    pairs = yield from _timed(
-        run, elicit(model, everything, spec.data, answers_folder=settings.answers, seed=spec.seed)
-    )
+    _expect(run, model, spec, chosen, tools.speed)
+    folder, heard = tools.settings.answers, partial(_keep_samples, samples)
+    try:
+        answers = elicit(model, everything, spec.data, answers_folder=folder, seed=spec.seed, heard=heard)
+        pairs = yield from _timed(run, answers)
+    except BaseException:
+        samples.forget()
+        raise
     by_prompt = {id(pair.prompt): pair for pair in pairs}
 
     def rows(split: Split, label: Label) -> list[Row]:
@@ -126,6 +139,30 @@ def _rows(
     }  # type: ignore[arg-type]
     validation = [p for (split, _), prompts in chosen.items() if split == "validation" for p in prompts]
     return Rows(rows("train", "harmful"), rows("train", "benign"), heldout["validation"], heldout["test"]), validation
+
+
+def _expect(
+    run: Run, model: LoadedModel, spec: RunSpec, chosen: dict[tuple[Split, Label], list[Prompt]], speed: float
+) -> None:
+    """Note how long answers and training will take, as far as the machine's speed tells."""
+    everything = [prompt for prompts in chosen.values() for prompt in prompts]
+    if not speed or not everything:
+        return
+    few = everything[:: -(-len(everything) // COUNTED_PROMPTS)]
+    training = sum(len(prompts) for (split, _), prompts in chosen.items() if split == "train")
+    cost = estimate(
+        spec,
+        model.card,
+        {"flops_per_second": speed},
+        training_rows=training,
+        heldout_rows=len(everything) - training,
+        prompt_tokens=sum(len(tokens_of(model, prompt.conversation).ids) for prompt in few) / len(few),
+    )
+    run.update(expected={"answer": cost.eliciting_seconds or 0.0, "train": cost.training_seconds or 0.0})
+
+
+def _keep_samples(samples: SampleAnswers, pairs: Sequence[Pair]) -> None:
+    samples.take([SampleAnswer(label=p.prompt.label, prompt=p.prompt.text, answer=p.answer) for p in pairs])
 
 
 def _timed(run: Run, answers: Generator[Progress, None, list[Pair]]) -> Generator[Event, None, list[Pair]]:

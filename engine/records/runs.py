@@ -22,6 +22,7 @@ from engine.records.best import BestCheckpoint
 from engine.records.errors import RunError, SpecError
 from engine.records.events import AnyEvent, ControlEvent, Event, parse_event
 from engine.records.files import append_line, storage_error, write_whole
+from engine.records.names import derived_name, fresh_name
 from engine.records.prompts import source_hashes
 from engine.records.settings import SAMPLE_DATA
 from engine.records.spec import SPEC_VERSION, RunSpec
@@ -53,6 +54,7 @@ class Record(BaseModel):
     steps: int = 0
     seconds: float = 0.0
     elicit_seconds: float = 0.0
+    expected: dict[str, float] = Field({}, description="Seconds for 'answer' and 'train', as estimated at the start.")
     targets: tuple[int, ...] = ()
     adapted: tuple[int, ...] = ()
     trained_parameters: int = 0
@@ -133,6 +135,17 @@ class Run:
         write_whole(self.folder / "record.json", record.model_dump_json(indent=2))
         return record
 
+    @property
+    def name(self) -> str:
+        """What people call it: its user's name for it, else preset and time; its id where the record is damaged."""
+        if given := self.label().name:
+            return given
+        try:
+            record = self.record()
+        except RunError:
+            return self.id
+        return derived_name(record.preset, record.created)
+
     def label(self) -> RunLabel:
         try:
             return RunLabel.model_validate_json((self.folder / "label.json").read_bytes())
@@ -143,6 +156,8 @@ class Run:
         """Raises RunError for a run that ships with the workbench."""
         if self.read_only:
             raise RunError(f"Run {self.id} ships with the workbench and is read-only: start another like it instead.")
+        if not self.folder.is_dir():
+            raise RunError(f"Run {self.id} was deleted: its name and note cannot be kept.")
         write_whole(self.folder / "label.json", RunLabel(name=name.strip(), note=note.strip()).model_dump_json())
 
     def append(self, event: Event) -> None:
@@ -175,8 +190,12 @@ class Run:
 
 
 def create_run(runs: Path, spec: RunSpec, *, preset: str = "", name: str = "") -> Run:
-    """A new queued run. record.json is written last, so its existence means that the folder is whole."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
+    """A new queued run. record.json is written last, so its existence means that the folder is whole.
+
+    name: without one, the run gets a name from its preset and the time that no other run has.
+    """
+    created = time.time()
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
     run = Run(runs / f"{stamp}-{secrets.token_hex(3)}")
     spec = spec.model_copy(update={"version": SPEC_VERSION})
     sources = source_hashes(spec.data)
@@ -184,14 +203,17 @@ def create_run(runs: Path, spec: RunSpec, *, preset: str = "", name: str = "") -
         run.folder.mkdir(parents=True)
         write_whole(run.folder / "spec.json", spec.to_json())
         run.events_file.touch()
-        if name:
-            run.set_label(name=name, note="")
+        # Of whole runs alone: this one has no record yet.
+        taken = set() if name.strip() else {other.name for other in list_runs(runs)}
+        label = RunLabel(name=name.strip() or fresh_name(preset, created, taken=taken))
+        write_whole(run.folder / "label.json", label.model_dump_json())
         record = Record(
             id=run.id,
             status="queued",
             digest=spec.digest_with(sources),
             sources=sources,
             preset=preset,
+            created=created,
             steps=spec.optimizer.steps,
         )
         write_whole(run.folder / "record.json", record.model_dump_json(indent=2))

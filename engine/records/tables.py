@@ -34,7 +34,17 @@ def run_tables(events: Iterable[AnyEvent]) -> RunTables:
     fields = [vars(step) for step in steps]
     table = pd.DataFrame({name: np.array([field[name] for field in fields]) for name in names}, columns=names)
     table["tokens_per_second"] = table["tokens"] / table["seconds"].clip(lower=1e-9)
-    columns = ["step", "split", "block", "cosine", "raw_cosine", "benign_cosine", "drift"]
+    columns = [
+        "step",
+        "split",
+        "block",
+        "cosine",
+        "raw_cosine",
+        "benign_cosine",
+        "drift",
+        "harmful_rows",
+        "benign_rows",
+    ]
     return RunTables(table, pd.DataFrame(heldout, columns=columns), probes)
 
 
@@ -63,6 +73,8 @@ def _heldout_rows(event: HeldoutResult) -> list[dict]:
             "raw_cosine": event.raw_cosine.get(block),
             "benign_cosine": event.benign_cosine.get(block),
             "drift": event.drift.get(block),
+            "harmful_rows": event.harmful_rows,
+            "benign_rows": event.benign_rows,
         }
         for block in blocks
     ]

@@ -44,7 +44,7 @@ def model_choices() -> list[Choice]:
     named = {name.partition("@")[0] for name in named}
     for run in [*runs[:SHOWN_RUNS], *(run for run in runs[SHOWN_RUNS:] if run.read_only or run.id in named)]:
         try:
-            checkpoints, record, name = run_checkpoints(run), run.record(), run.label().name or run.id
+            checkpoints, record, name = run_checkpoints(run), run.record(), run.name
         except WorkbenchError:
             continue
         for checkpoint in reversed(checkpoints):
@@ -61,7 +61,7 @@ def model_name(checkpoint: Checkpoint) -> str:
     if checkpoint.is_base:
         return "Base"
     try:
-        name = open_run(settings().runs, checkpoint.run_id).label().name or checkpoint.run_id
+        name = open_run(settings().runs, checkpoint.run_id).name
     except RunError:
         name = f"{checkpoint.run_id} (deleted)"
     return name if checkpoint.step is None else f"{name}, step {checkpoint.step}"

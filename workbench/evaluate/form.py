@@ -77,7 +77,7 @@ def _checkpoints() -> dict[str, str]:
     finished, checkpoints = {}, {}
     for run in list_runs(settings().runs):
         try:
-            name = run.label().name or run.id
+            name = run.name
             for checkpoint in run_checkpoints(run):
                 if checkpoint.step is None and (run.adapter_folder / "adapter_config.json").is_file():
                     finished[str(checkpoint)] = name

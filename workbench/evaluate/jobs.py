@@ -72,7 +72,7 @@ def _name(job: Job) -> str:
         return f"Fetching {job.payload.get('package', '')}"
     checkpoint = str(job.payload.get("state", ""))
     try:
-        name = open_run(settings().runs, job.run_id).label().name
+        name = open_run(settings().runs, job.run_id).name
     except RunError:
         name = ""
     return f"Evaluating {checkpoint.replace(job.run_id, name) if name else checkpoint}"

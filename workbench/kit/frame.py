@@ -91,10 +91,15 @@ _CSS = """
 .st-key-strip_blocks_adapted button[aria-pressed="true"] {
   background: #0072B2 !important; border-color: #0072B2 !important; color: #ffffff !important;
 }
+.st-key-next_steps [data-testid="stPageLink"] a,
 .st-key-suggestion [data-testid="stPageLink"] a { border: 1px solid #0072B2; padding: 0.3rem 0.7rem; }
 [class*="st-key-row_"] { border-top: 1px solid rgba(128, 140, 150, 0.22); padding-top: 0.35rem; }
 [class*="st-key-row_"] [data-testid="stPageLink"] a { background: transparent; padding-left: 0; }
 [class*="st-key-row_"] [data-testid="stPageLink"] a > span:has([data-testid="stIconMaterial"]) { display: none; }
+[class*="st-key-row_"] [data-testid="stPageLink"] p { white-space: normal; }
+@media (max-width: 1150px) {
+  .st-key-run_table [data-testid="stColumn"]:has([class*="st-key-wide_"]) { display: none; }
+}
 [data-testid="stMainBlockContainer"] { padding-left: 2.4rem; padding-right: 2.4rem; padding-bottom: 3rem; }
 [data-testid="stMetric"] { padding: 0.1rem 0; }
 """

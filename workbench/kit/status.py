@@ -1,10 +1,8 @@
 """What a run's status and the worker's look like. Pure: knows nothing of Streamlit or files."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from engine.desk.presence import WorkerStatus
-from engine.records.events import AnyEvent
 from engine.records.runs import Record
 
 if TYPE_CHECKING:
@@ -55,19 +53,6 @@ def shown_status(record: Record, worker: WorkerStatus, *, changed: float = 0.0) 
     return "interrupted"
 
 
-def phase_text(record: Record, status: str, last: AnyEvent | None, *, other: str = "") -> str:
-    """What the run does at this moment: 'eliciting 120 of 720', 'step 40 of 150', or where it ended.
-
-    other: in words, the run that a queued one waits for.
-    """
-    if status == "queued":
-        return f"waits for {other}: one run trains at a time" if other else "waits for the worker"
-    if status in MOVING and last is not None and last.kind == "progress":
-        share = last.counted or (f" {last.done}" if last.done else "")
-        return f"{last.phase}{share}" + (f": {last.message}" if last.message else "")
-    return f"step {record.step} of {record.steps}"
-
-
 def remaining_seconds(steps: "pd.DataFrame", left: int) -> float | None:
     """Time for the steps that are left at the pace of the last twenty; pauses do not count, held-out measurements do.
 
@@ -80,18 +65,3 @@ def remaining_seconds(steps: "pd.DataFrame", left: int) -> float | None:
     usual = float(gaps.median())
     pace = float(gaps[gaps <= max(10 * usual, 60.0)].mean())
     return max(0, left) * pace
-
-
-def remaining_in_phase(events: Sequence[AnyEvent]) -> float | None:
-    """Time to the end of the counted phase the run is in, at its pace so far; None where nothing is counted."""
-    last = events[-1] if events else None
-    if last is None or last.kind != "progress" or not last.total:
-        return None
-    first = last
-    for event in reversed(events):
-        if event.kind != "progress" or event.phase != last.phase or event.done > first.done:
-            break
-        first = event
-    if last.done <= first.done:
-        return None
-    return (last.total - last.done) * (last.time - first.time) / (last.done - first.done)

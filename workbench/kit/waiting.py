@@ -11,7 +11,7 @@ from engine.desk.queue import JobKind
 from engine.records.events import Progress
 from workbench.kit.frame import catching
 from workbench.kit.state import AWAITED, queue
-from workbench.kit.words import plain
+from workbench.kit.words import phase_words, plain
 
 POLL = 0.3
 
@@ -112,7 +112,7 @@ def _progress(progress: Progress | None, doing: str) -> tuple[str, float]:
     """What is being done, in words, and which share of it is done."""
     if progress is None:
         return "waits for its turn" + (f"; the worker does: {doing}" if doing else ""), 0.0
-    said = f"{progress.phase}{progress.counted}" + (f": {progress.message}" if progress.message else "")
+    said = f"{phase_words(progress.phase)}{progress.counted}" + (f": {progress.message}" if progress.message else "")
     return said, progress.share
 
 

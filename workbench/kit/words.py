@@ -4,7 +4,10 @@ import re
 import time
 
 from engine.records.events import AnyEvent
+from engine.records.names import spoken_time
 
+# What events call by a name that a reader of the screen need not know.
+_PHASES = {"eliciting": "generating training answers"}
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:^=&])")
 
 
@@ -51,7 +54,23 @@ def memory(number: float) -> str:
 
 def moment(seconds: float | None) -> str:
     """A local date and time: '23 Nov 22:10'."""
-    return time.strftime("%d %b %H:%M", time.localtime(seconds)) if seconds else "–"
+    return spoken_time(seconds) if seconds else "–"
+
+
+def clock(seconds: float) -> str:
+    """A local time of day: '06:45'."""
+    return time.strftime("%H:%M", time.localtime(seconds))
+
+
+def place(number: int) -> str:
+    """'1st', '2nd', '13th'."""
+    ending = "th" if number // 10 % 10 == 1 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
+def phase_words(phase: str) -> str:
+    """A phase of a job in the words of the screen."""
+    return _PHASES.get(phase, phase)
 
 
 def figure(value: float | None, digits: int = 3) -> str:
@@ -82,7 +101,7 @@ def _event_text(event: AnyEvent) -> str:
             return f"step {event.step}: {event.name}"
         case "progress":
             share = event.counted or (f" {event.done}" if event.done else "")
-            return f"{event.phase}{share}" + (f" ({event.message})" if event.message else "")
+            return f"{phase_words(event.phase)}{share}" + (f" ({event.message})" if event.message else "")
         case "alert":
             return f"step {event.step}: {event.message} {event.advice}"
         case "control":

@@ -1,4 +1,7 @@
-"""Several runs over each other: curves, figures, and where their specs differ."""
+"""Several runs over each other: where their specs differ, curves, and figures with the split that made them."""
+
+import time
+from typing import NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -8,12 +11,26 @@ from engine.records.errors import RunError
 from engine.records.runs import Run, open_run
 from engine.records.tables import spec_differences
 from workbench.kit.frame import catching, places
-from workbench.kit.state import FIGURES, queue, settings
+from workbench.kit.state import FIGURES, RUN, queue, settings
 from workbench.kit.status import MOVING, shown_status
-from workbench.kit.words import plain
+from workbench.kit.words import duration, plain
 from workbench.runs.figures import RunCurves, compare_figures
 from workbench.runs.follow import follow
+from workbench.runs.header import SPLITS
 from workbench.runs.live_figures import live_charts
+from workbench.runs.missing import missing_words
+from workbench.runs.records import exists
+from workbench.runs.times import MEANING, WHOLE, run_times
+
+# As the address says them.
+STEP, SHARE = "step", "share of the run"
+
+
+class View(NamedTuple):
+    """How the curves are drawn; it is in the address."""
+
+    smoothing: float
+    axis: str
 
 
 def compare_view(run_ids: list[str]) -> None:
@@ -23,56 +40,114 @@ def compare_view(run_ids: list[str]) -> None:
     for run_id in dict.fromkeys(run_ids):
         try:
             runs.append(open_run(settings().runs, run_id))
-        except RunError as error:
-            st.warning(plain(str(error)))
+        except RunError:
+            st.warning(missing_words(run_id), icon=":material/search_off:")
     if len(runs) < 2:
-        st.info("Choose two or more runs in the list.", icon=":material/compare_arrows:")
+        _too_few(runs)
         return
     st.session_state.pop(FIGURES, None)
-    moving = any(run.record().status in MOVING for run in runs)
-    st.fragment(_curves, run_every=3 if moving else None)(runs)
-    _figures(runs)
     _differences(runs)
+    view = _view()
+    moving = any(run.record().status in MOVING for run in runs)
+    st.fragment(_curves, run_every=3 if moving else None)(runs, view)
+    _figures(runs)
+
+
+def _too_few(runs: list[Run]) -> None:
+    st.info(
+        "A comparison needs two runs or more: tick them in the list, then press Compare.",
+        icon=":material/compare_arrows:",
+    )
+    for run in runs:
+        st.page_link(
+            places()["runs"], label=f"Open {plain(run.name)} alone", icon=":material/monitoring:",
+            query_params={RUN: run.id},
+        )  # fmt: skip
+    st.page_link(places()["runs"], label="To the list of runs", icon=":material/list:")
+
+
+def _view() -> View:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
+        smoothing = st.slider(
+            "Smoothing of the losses",
+            0.0,
+            0.95,
+            0.0,
+            0.05,
+            key="smooth",
+            bind="query-params",
+            width=260,
+            help="Weight of what was before in an exponential moving average; the measured curve stays faint behind "
+            "it. Held-out figures are means over many prompts and stay as they are.",
+        )
+        axis = st.segmented_control(
+            "Across",
+            [STEP, SHARE],
+            default=STEP,
+            required=True,
+            key="across",
+            bind="query-params",
+            help="By the share of the run, runs of different lengths lie over each other.",
+        )
+    return View(float(smoothing), str(axis or STEP))
 
 
 @catching
-def _curves(runs: list[Run]) -> None:
+def _curves(runs: list[Run], view: View) -> None:
+    if not all(exists(run) for run in runs):
+        # One was deleted while this page is open: the page says so when it is drawn anew.
+        st.rerun()
     followed = [follow(run) for run in runs]
 
     def figures() -> dict[str, go.Figure]:
-        curves = [RunCurves(name, one.tables) for name, one in zip(_names(runs), followed, strict=True)]
-        return compare_figures(curves)
+        curves = [
+            RunCurves(name, one.tables, run.record().steps)
+            for run, name, one in zip(runs, _names(runs), followed, strict=True)
+        ]
+        return compare_figures(curves, smoothing=view.smoothing, share=view.axis == SHARE)
 
-    live_charts("compare_" + "_".join(run.id for run in runs), tuple(one.version for one in followed), figures)
+    version = (tuple(one.version for one in followed), view)
+    live_charts(f"compare_{view.axis}_" + "_".join(run.id for run in runs), version, figures)
 
 
 def _figures(runs: list[Run]) -> None:
-    st.subheader("Held-out figures", anchor=False)
+    st.subheader("Held-out figures", anchor=False, help=SPLITS)
     worker = queue().worker()
-    records = [run.record() for run in runs]
-    table = pd.DataFrame(
-        [
+    rows = []
+    for run, name in zip(runs, _names(runs), strict=True):
+        record, changed = run.record(), (run.folder / "record.json").stat().st_mtime
+        status = shown_status(record, worker, changed=changed)
+        times = run_times(record, status, changed=changed, now=time.time())
+        test, validation = follow(run).heldout("test"), follow(run).heldout("validation")
+        rows.append(
             {
                 "run": name,
-                "status": shown_status(record, worker, changed=(run.folder / "record.json").stat().st_mtime),
-                "step": record.step,
-                "cosine": record.figures.get("heldout_cosine"),
-                "drift": record.figures.get("heldout_drift"),
-                "borderline drift": record.figures.get("heldout_borderline_drift"),
-                "seconds": record.seconds,
+                "status": status,
+                "step": f"{record.step} of {record.steps}",
+                "cosine, test": record.figures.get("heldout_cosine"),
+                "cosine, validation": record.figures.get("validation_cosine"),
+                "drift, test": record.figures.get("heldout_drift"),
+                "drift, validation": record.figures.get("validation_drift"),
+                "borderline drift, test": record.figures.get("heldout_borderline_drift"),
+                "n test": f"{test.harmful_rows} + {test.benign_rows}" if test else "–",
+                "n validation": f"{validation.harmful_rows} + {validation.benign_rows}" if validation else "–",
+                WHOLE.lower(): duration(times.whole),
+                "training steps alone": duration(times.training) if times.training else "–",
             }
-            for run, name, record in zip(runs, _names(runs), records, strict=True)
-        ]
-    )
-    three = st.column_config.NumberColumn(format="%.3f")
+        )
+    three = st.column_config.NumberColumn(format="%.3f", help=SPLITS)
+    counted = st.column_config.TextColumn(help="Harmful + benign rows.")
+    figures = ("cosine, test", "cosine, validation", "drift, test", "drift, validation", "borderline drift, test")
     st.dataframe(
-        table,
+        pd.DataFrame(rows),
         hide_index=True,
         column_config={
-            "cosine": three,
-            "drift": three,
-            "borderline drift": three,
-            "seconds": st.column_config.NumberColumn("training, s", format="%.0f"),
+            **dict.fromkeys(figures, three),
+            **dict.fromkeys(("n test", "n validation"), counted),
+            WHOLE.lower(): st.column_config.TextColumn(help=MEANING),
+            "training steps alone": st.column_config.TextColumn(
+                help="Without answers, measuring, the test and pauses."
+            ),
         },
     )
 
@@ -89,5 +164,5 @@ def _differences(runs: list[Run]) -> None:
 
 def _names(runs: list[Run]) -> list[str]:
     """Names for legends and columns; two runs of one name are told apart by their id."""
-    names = [run.label().name or run.id for run in runs]
+    names = [run.name for run in runs]
     return [name if names.count(name) == 1 else f"{name} ({run.id})" for name, run in zip(names, runs, strict=True)]

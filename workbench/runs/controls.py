@@ -10,7 +10,7 @@ from engine.records.errors import WorkbenchError
 from engine.records.events import Control, ControlEvent
 from engine.records.runs import RESUMABLE, Run
 from workbench.kit.frame import caught, places
-from workbench.kit.state import LIKE, RUN, SAID, queue, settings
+from workbench.kit.state import LIKE, SAID, queue, settings
 from workbench.kit.words import plain
 from workbench.runs.overview import name_form
 
@@ -40,9 +40,13 @@ def controls(run: Run, status: str, given: Sequence[ControlEvent], *, waits: boo
                 "had been.",
             )
         if status == "running":
-            _button(run, "pause", ":material/pause:", "Halts after the step it is taking; nothing is lost.")
+            _button(
+                run, "pause", ":material/pause:", "Halts after the step it is taking; nothing is lost. Key: p.", key="p"
+            )
         if status == "paused":
-            _button(run, "resume", ":material/play_arrow:", "Goes on with the next step.", primary=True)
+            _button(
+                run, "resume", ":material/play_arrow:", "Goes on with the next step. Key: p.", primary=True, key="p"
+            )
         if status in ("running", "paused"):
             _button(run, "stop", ":material/stop:", "Ends now, writes the adapter and a checkpoint; can be resumed.")
             _adjust(run, given)
@@ -66,18 +70,15 @@ def controls(run: Run, status: str, given: Sequence[ControlEvent], *, waits: boo
             icon=":material/content_copy:",
             query_params={LIKE: run.id},
         )
-        st.page_link(
-            places()["representations"],
-            label="Representations",
-            icon=":material/scatter_plot:",
-            query_params={RUN: run.id},
-        )
         if not run.read_only:
             with st.popover("Name and note", icon=":material/edit:", key="edit_label"), caught():
                 name_form(run, run.label())
 
 
-def _button(run: Run, control: Control, icon: str, help_text: str, *, primary: bool = False) -> None:
+def _button(
+    run: Run, control: Control, icon: str, help_text: str, *, primary: bool = False, key: str | None = None
+) -> None:
+    """key: the one that presses the button."""
     st.button(
         WORDS[control],
         key=f"control_{control}",
@@ -86,6 +87,7 @@ def _button(run: Run, control: Control, icon: str, help_text: str, *, primary: b
         type="primary" if primary else "secondary",
         on_click=_send,
         args=(run.id, control),
+        shortcut=key,
     )
 
 

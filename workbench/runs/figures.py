@@ -10,13 +10,15 @@ from engine.records.events import VALUE_CONTROLS, ControlEvent
 from engine.records.tables import RunTables
 from workbench.kit.colours import BASE, MEAN, NEUTRAL, REROUTE, RETAIN, depth_colours, run_colour
 from workbench.kit.drawing import add_line, blank_figure
+from workbench.kit.words import escaped
 
 
 class RunCurves(NamedTuple):
-    """One run in a comparison."""
+    """One run in a comparison. steps: in all, of the whole run."""
 
     name: str
     tables: RunTables
+    steps: int = 0
 
 
 def run_figures(tables: RunTables, controls: Sequence[ControlEvent] = ()) -> dict[str, go.Figure]:
@@ -26,8 +28,18 @@ def run_figures(tables: RunTables, controls: Sequence[ControlEvent] = ()) -> dic
     figures = {
         "losses": blank_figure("Losses, before their weights", "loss"),
         "weights": blank_figure("Weights of the losses", "weight"),
-        "cosine": _blocks("Held-out cosine, harmful prompts", validation, "cosine", "cosine (1: nothing moved)"),
-        "drift": _blocks("Held-out drift, benign prompts", validation, "drift", "drift (share of mean norm)"),
+        "cosine": _blocks(
+            f"Held-out cosine, harmful prompts: {validation_words([tables], 'harmful')}",
+            validation,
+            "cosine",
+            "cosine (1: nothing moved)",
+        ),
+        "drift": _blocks(
+            f"Held-out drift, benign prompts: {validation_words([tables], 'benign')}",
+            validation,
+            "drift",
+            "drift (share of mean norm)",
+        ),
         "gradient": blank_figure("Gradient norm", "norm, before clipping"),
         "speed": blank_figure("Speed", "tokens per second"),
     }
@@ -47,17 +59,31 @@ def run_figures(tables: RunTables, controls: Sequence[ControlEvent] = ()) -> dic
     return figures
 
 
-def compare_figures(runs: Sequence[RunCurves]) -> dict[str, go.Figure]:
-    """Curves of several runs over each other, by chart key."""
+def compare_figures(runs: Sequence[RunCurves], *, smoothing: float = 0.0, share: bool = False) -> dict[str, go.Figure]:
+    """Curves of several runs over each other, by chart key.
+
+    smoothing: of the losses, 0 (none) to below 1: the weight that a moving average gives to what was before; the
+    measured curve then stays faint behind it.  share: across, the share of the run in percent instead of its steps.
+    """
+    across = "share of the run (%)" if share else "step"
+    tables = [run.tables for run in runs]
+    smoothed = f", smoothed {smoothing:g}" if smoothing else ""
     figures = {
-        "compare_reroute": blank_figure("Rerouting loss", "loss"),
-        "compare_retain": blank_figure("Retain loss", "loss"),
-        "compare_cosine": blank_figure("Held-out cosine, mean over target blocks", "cosine (1: nothing moved)"),
-        "compare_drift": blank_figure("Held-out drift, mean over retain blocks", "drift (share of mean norm)"),
+        "compare_reroute": blank_figure(f"Rerouting loss{smoothed}", "loss", x_title=across),
+        "compare_retain": blank_figure(f"Retain loss{smoothed}", "loss", x_title=across),
+        "compare_cosine": blank_figure(
+            f"Held-out cosine, mean over target blocks: {validation_words(tables, 'harmful')}",
+            "cosine (1: nothing moved)",
+            x_title=across,
+        ),
+        "compare_drift": blank_figure(
+            f"Held-out drift, mean over retain blocks: {validation_words(tables, 'benign')}",
+            "drift (share of mean norm)",
+            x_title=across,
+        ),
     }
     dashes = ("solid", "dash", "dot", "dashdot")
     for index, run in enumerate(runs):
-        name = run.name.replace("&", "&amp;").replace("<", "&lt;")  # plotly reads tags in names
         colour, dash = run_colour(index), dashes[index // 7 % 4]
         means = _means(run.tables.heldout[run.tables.heldout["split"] == "validation"])
         for key, table, column in (
@@ -66,8 +92,36 @@ def compare_figures(runs: Sequence[RunCurves]) -> dict[str, go.Figure]:
             ("compare_cosine", means, "cosine"),
             ("compare_drift", means, "drift"),
         ):
-            add_line(figures[key], table["step"], table[column], name, colour, dash=dash, markers=table is means)
+            x, values, name = _across(table["step"], run.steps, share=share), table[column], escaped(run.name)
+            if smoothing and table is not means:
+                add_line(figures[key], x, values, name, colour, width=1, legend=False)
+                figures[key].data[-1].update(opacity=0.25, hoverinfo="skip", hovertemplate=None)
+                values = smooth(values, smoothing)
+            add_line(figures[key], x, values, name, colour, dash=dash, markers=table is means)
+    if share:
+        for figure in figures.values():
+            figure.update_xaxes(autorangeoptions={"minallowed": 0, "include": [0, 100]})
     return figures
+
+
+def smooth(values: pd.Series, smoothing: float) -> pd.Series:
+    """An exponential moving average whose first values are not drawn towards nought."""
+    return values.astype(float).ewm(alpha=1 - smoothing).mean()
+
+
+def validation_words(tables: Sequence[RunTables], side: str) -> str:
+    """'validation split, n = 85', with the least and the greatest n of several runs."""
+    counts = set()
+    for one in tables:
+        rows = one.heldout[one.heldout["split"] == "validation"][f"{side}_rows"]
+        counts |= set(rows.dropna().astype(int))
+    if not counts:
+        return "validation split"
+    return f"validation split, n = {min(counts)}" + (f" to {max(counts)}" if len(counts) > 1 else "")
+
+
+def _across(steps: pd.Series, all_steps: int, *, share: bool) -> pd.Series:
+    return 100 * steps / max(1, all_steps) if share else steps
 
 
 def _blocks(title: str, heldout: pd.DataFrame, column: str, y_title: str) -> go.Figure:
@@ -91,7 +145,9 @@ def _blocks(title: str, heldout: pd.DataFrame, column: str, y_title: str) -> go.
 
 
 def _means(heldout: pd.DataFrame) -> pd.DataFrame:
-    return heldout.groupby("step", as_index=False)[["cosine", "drift"]].mean(numeric_only=True)
+    # Without rows the columns have no type yet, and a mean of numbers alone would leave them out.
+    figures = heldout.astype({"cosine": float, "drift": float})
+    return figures.groupby("step", as_index=False)[["cosine", "drift"]].mean()
 
 
 def _mark_controls(figure: go.Figure, controls: Sequence[ControlEvent]) -> None:

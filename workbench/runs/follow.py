@@ -9,6 +9,7 @@ import streamlit as st
 
 from engine.records.events import Alert, AnyEvent, ControlEvent, HeldoutResult
 from engine.records.runs import Run, effective
+from engine.records.stages import StageClock
 from engine.records.tables import RunTables, run_tables
 from workbench.kit.state import FOLLOWED
 
@@ -23,15 +24,16 @@ class Followed:
     version: int = 0
     events: list[AnyEvent] = field(default_factory=list)
     tables: RunTables = field(default_factory=lambda: run_tables([]))
+    clock: StageClock = field(default_factory=StageClock)
 
     @property
     def last(self) -> AnyEvent | None:
         return self.events[-1] if self.events else None
 
-    @property
-    def heldout(self) -> HeldoutResult | None:
-        """The newest held-out measurement."""
-        return next((event for event in reversed(self.events) if isinstance(event, HeldoutResult)), None)
+    def heldout(self, split: str = "") -> HeldoutResult | None:
+        """The newest held-out measurement, of one split where it is given."""
+        events = (event for event in reversed(self.events) if isinstance(event, HeldoutResult))
+        return next((event for event in events if split in ("", event.split)), None)
 
     @property
     def alerts(self) -> list[Alert]:
@@ -61,6 +63,9 @@ def follow(run: Run) -> Followed:
 def extend(followed: Followed, events: list[AnyEvent]) -> None:
     """Add events. A resume throws away later steps, so the tables are then made anew; else they only grow."""
     followed.events += events
+    for event in events:
+        # Also what a resume threw away took its time.
+        followed.clock.take(event)
     followed.version += 1
     if any(event.kind == "status" and event.status == "resumed" for event in events):
         followed.events = effective(followed.events)

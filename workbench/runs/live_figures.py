@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from workbench.kit.drawing import CONFIG, with_ranges
-from workbench.kit.state import FIGURES
+from workbench.kit.state import FIGURES, FROZEN
 from workbench.kit.zoom import mouse_on_chart, zoom_memory
 
 
@@ -16,7 +16,7 @@ def live_charts(view: str, version: object, make: Callable[[], dict[str, go.Figu
     Call it in the fragment that ticks. `view` names what is looked at: zoom and figures are remembered by it.
     """
     with st.container(horizontal=True, vertical_alignment="center"):
-        frozen = st.toggle("Freeze charts", key="freeze", help="Keep the charts as they are while the run goes on.")
+        frozen = _freeze()
         st.caption(
             "Drag to zoom, double-click to see everything again. Zoom stays while new steps arrive, "
             "and charts wait while the mouse moves over one."
@@ -33,3 +33,22 @@ def live_charts(view: str, version: object, make: Callable[[], dict[str, go.Figu
     for index, (name, chart) in enumerate(figures.items()):
         with columns[index % 2]:
             st.plotly_chart(chart, key=f"chart_{name}", config=CONFIG, alt=chart.layout.title.text)
+
+
+def _freeze() -> bool:
+    """A button, since a switch has no key of its own."""
+    frozen = bool(st.session_state.get(FROZEN))
+    st.button(
+        "Let charts go on" if frozen else "Freeze charts",
+        key="freeze_charts",
+        icon=":material/play_circle:" if frozen else ":material/pause_circle:",
+        type="primary" if frozen else "secondary",
+        help="Keeps the charts as they are while the run goes on. Key: f.",
+        on_click=_turn,
+        shortcut="f",
+    )
+    return frozen
+
+
+def _turn() -> None:
+    st.session_state[FROZEN] = not st.session_state.get(FROZEN)

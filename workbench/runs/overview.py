@@ -9,6 +9,7 @@ import streamlit as st
 
 from engine.records.blocks import format_blocks
 from engine.records.errors import WorkbenchError
+from engine.records.names import derived_name
 from engine.records.outcome import Outcome
 from engine.records.runs import ACTIVE, Record, Run, RunLabel, delete_run, list_runs
 from workbench.kit.frame import catching, caught, places
@@ -16,16 +17,29 @@ from workbench.kit.outcome import outcome_badge, run_outcome
 from workbench.kit.state import COMPARE, LIKE, RUN, queue, settings
 from workbench.kit.status import BADGES, shown_status
 from workbench.kit.words import duration, figure, moment, plain
+from workbench.runs.header import SPLITS
+from workbench.runs.line import Waiting, waiting_line
+from workbench.runs.records import known_record
 from workbench.runs.sorting import WORDS, in_order
+from workbench.runs.times import MEANING, run_times
 
 PAGE = 25
 TICK = 2.0
 WIDTHS = (0.35, 2.4, 1.25, 1.75, 2.1, 1.3, 1.3, 0.8, 0.8, 0.9)
 HEADINGS = ("", "Run", "Status", "Outcome", "Model and preset", "Target / adapted", "Time", "Cosine", "Drift", "")
+# Left out of a narrow window: the run's page has them.
+WIDE = ("Model and preset", "Target / adapted")
+_WHICH = f"Of the test split, or of the validation split (val.) while there is no other. {SPLITS}"
+HELP = {
+    "Time": f"When the run was created, and its whole time. {MEANING}",
+    "Cosine": f"Harmful prompts, mean over target blocks; 1: nothing moved. {_WHICH}",
+    "Drift": f"Benign prompts, as a share of the mean norm. {_WHICH}",
+}
 
 
 class RunRow(NamedTuple):
-    """One run as the list shows it. error: why its record cannot be read."""
+    """One run as the list shows it. error: why its record cannot be read.  waiting: its place in the line.  changed:
+    when its record was last written."""
 
     run: Run
     record: Record | None
@@ -34,10 +48,14 @@ class RunRow(NamedTuple):
     model: str
     error: str = ""
     outcome: Outcome | None = None
+    waiting: Waiting | None = None
+    changed: float = 0.0
 
     @property
     def name(self) -> str:
-        return self.label.name or self.run.id
+        if self.label.name or self.record is None:
+            return self.label.name or self.run.id
+        return derived_name(self.record.preset, self.record.created)
 
 
 def run_list() -> None:
@@ -50,8 +68,9 @@ def run_list() -> None:
     shown = _filtered(rows)
     _compare_bar(rows)
     with st.container(gap="xsmall", key="run_table"):
-        for column, heading in zip(st.columns(WIDTHS, gap="small"), HEADINGS, strict=True):
-            column.caption(heading or " ")
+        for number, (column, heading) in enumerate(zip(st.columns(WIDTHS, gap="small"), HEADINGS, strict=True)):
+            with column, st.container(key=f"{'wide' if heading in WIDE else 'head'}_{number}"):
+                st.caption(heading or " ", help=HELP.get(heading))
         pages = max(1, -(-len(shown) // PAGE))
         page = min(st.session_state.get("run_page", 1), pages)
         for row in shown[(page - 1) * PAGE : page * PAGE]:
@@ -67,12 +86,15 @@ def run_rows() -> list[RunRow]:
     rows = []
     for run in list_runs(settings().runs):
         try:
-            stat = (run.folder / "record.json").stat()
-            record = _record(str(run.folder), (stat.st_mtime_ns, stat.st_size, stat.st_ino))
-            status = shown_status(record, worker, changed=stat.st_mtime)
-            rows.append(RunRow(run, record, run.label(), status, _model_of(run), outcome=run_outcome(run)))
+            record, changed = known_record(run), (run.folder / "record.json").stat().st_mtime
+            status = shown_status(record, worker, changed=changed)
+            row = RunRow(run, record, run.label(), status, _model_of(run), outcome=run_outcome(run), changed=changed)
+            rows.append(row)
         except (WorkbenchError, OSError) as error:
             rows.append(RunRow(run, None, run.label(), "failed", "", str(error)))
+    if any(row.status == "queued" for row in rows):
+        line = waiting_line(worker)
+        rows = [row._replace(waiting=line.get(row.run.id)) for row in rows]
     return rows
 
 
@@ -92,6 +114,7 @@ def _signature(rows: list[RunRow]) -> str:
                 row.run.id,
                 row.status,
                 row.label,
+                row.waiting and row.waiting.short,
                 row.record and (100 * row.record.step // max(1, row.record.steps), row.record.figures),
                 row.record and row.record.evaluation,
                 row.outcome and row.outcome.sentence,
@@ -128,7 +151,7 @@ def _filtered(rows: list[RunRow]) -> list[RunRow]:
 
 def _searchable(row: RunRow) -> str:
     preset = row.record.preset if row.record else ""
-    return f"{row.run.id} {row.label.name} {row.label.note} {row.model} {preset}".lower()
+    return f"{row.run.id} {row.name} {row.label.note} {row.model} {preset}".lower()
 
 
 def _compare_bar(rows: list[RunRow]) -> None:
@@ -155,6 +178,8 @@ def _row(row: RunRow) -> None:
             st.page_link(places()["runs"], label=f"**{plain(row.name)}**", query_params={RUN: row.run.id})
             if row.label.note:
                 st.caption(plain(row.label.note))
+            if row.waiting:
+                st.caption(plain(row.waiting.sentence))
         badge = BADGES[row.status]
         cells[2].badge(badge.word, icon=badge.icon, color=badge.colour)
         if row.record is None:
@@ -169,19 +194,29 @@ def _facts(row: RunRow, record: Record, cells: list) -> None:
     shipped = " · ships with the workbench" if row.run.read_only else ""
     if row.outcome is not None and record.status not in ACTIVE:
         outcome_badge(row.outcome, record, place=cells[3])
-    cells[4].caption(f"{plain(row.model.rpartition('/')[2])}  \n{plain(record.preset or 'own settings')}{shipped}")
+    with cells[4], st.container(key=f"wide_model_{row.run.id}"):
+        st.caption(f"{plain(row.model.rpartition('/')[2])}  \n{plain(record.preset or 'own settings')}{shipped}")
     targets = format_blocks(record.targets) if record.targets else "–"
     adapted = format_blocks(record.adapted) if record.adapted else "–"
-    cells[5].caption(f"{targets} / {adapted}")
-    seconds = record.seconds + record.elicit_seconds
-    progress = (
-        f"step {record.step} of {record.steps}"
-        if row.status in ACTIVE or row.status == "interrupted"
-        else (duration(seconds) if seconds else "–")
-    )
+    with cells[5], st.container(key=f"wide_blocks_{row.run.id}"):
+        st.caption(f"{targets} / {adapted}")
+    if row.waiting:
+        progress = row.waiting.short
+    elif row.status in ACTIVE or row.status == "interrupted":
+        progress = f"step {record.step} of {record.steps}"
+    else:
+        progress = duration(run_times(record, row.status, changed=row.changed).whole)
     cells[6].caption(f"{moment(record.created)}  \n{progress}")
-    cells[7].caption(figure(record.figures.get("heldout_cosine")))
-    cells[8].caption(figure(record.figures.get("heldout_drift")))
+    cells[7].caption(_split_figure(record, "cosine"))
+    cells[8].caption(_split_figure(record, "drift"))
+
+
+def _split_figure(record: Record, name: str) -> str:
+    """The test split's figure; before there is one that of the validation split, which says so."""
+    test, validation = record.figures.get(f"heldout_{name}"), record.figures.get(f"validation_{name}")
+    if test is None and validation is not None:
+        return f"{figure(validation)}  \nval."
+    return figure(test)
 
 
 def _menu(row: RunRow) -> None:
@@ -205,7 +240,7 @@ def _menu(row: RunRow) -> None:
 
 def name_form(run: Run, label: RunLabel) -> None:
     with st.form(f"label_{run.id}", border=False):
-        name = st.text_input("Name", label.name, placeholder=run.id, max_chars=80, key=f"name_{run.id}")
+        name = st.text_input("Name", label.name, placeholder=run.name, max_chars=80, key=f"name_{run.id}")
         note = st.text_area("Note", label.note, height=90, max_chars=2000, key=f"note_{run.id}")
         if st.form_submit_button("Save", key=f"save_{run.id}"):
             run.set_label(name=name, note=note)
@@ -225,12 +260,6 @@ def _delete(row: RunRow) -> None:
 
 def _model_of(run: Run) -> str:
     return _model_name(str(run.folder), (run.folder / "spec.json").stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=2000)
-def _record(folder: str, stamp: tuple[int, ...]) -> Record:
-    """A record is replaced whole, by a new file: a thousand finished ones are not read every two seconds."""
-    return Run(Path(folder)).record()
 
 
 @lru_cache(maxsize=2000)

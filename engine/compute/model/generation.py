@@ -2,7 +2,7 @@
 collects what it says. The caller advances it, and other jobs may use the model between two tokens.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -87,9 +87,15 @@ def answer(
     return endings
 
 
-def answered_ids(model: LoadedModel, asks: Sequence[Ask], sampling: Sampling) -> Generator[int, None, list[list[int]]]:
+def answered_ids(
+    model: LoadedModel,
+    asks: Sequence[Ask],
+    sampling: Sampling,
+    *,
+    look: Callable[[list[list[int]]], object] = lambda _: None,
+) -> Generator[int, None, list[list[int]]]:
     """As `answer`, but yields how many tokens each row could have said so far (0 while prompts are read), and returns
-    the tokens that each row said."""
+    the tokens that each row said. `look` is shown them as they grow."""
     said: list[list[int]] = [[] for _ in asks]
     steps = 0
 
@@ -99,6 +105,7 @@ def answered_ids(model: LoadedModel, asks: Sequence[Ask], sampling: Sampling) ->
         for ids, token in zip(said, tokens or (), strict=False):
             if token is not None:
                 ids.append(token)
+        look(said)
         return steps
 
     yield from told(answer(model, asks, sampling), collect)

@@ -4,7 +4,7 @@ Answers are kept on this machine by content key: model, prompt, opener, length, 
 """
 
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +29,9 @@ _REFUSALS = (
     "i must decline", "i'm afraid", "it is not appropriate", "it's not appropriate", "i do not have the ability",
 )  # fmt: skip
 
+# How many answers of each label are shown as they come, and how often.
+SHOWN_EACH_SIDE = 2
+TOKENS_BETWEEN_LOOKS = 4
 # Of how answers are elicited: another number, and they are elicited anew.
 ANSWERS = 1
 
@@ -41,16 +44,23 @@ class Pair(NamedTuple):
 
 
 def elicit(
-    model: LoadedModel, prompts: Sequence[Prompt], data: DataSpec, *, answers_folder: Path, seed: int
+    model: LoadedModel,
+    prompts: Sequence[Prompt],
+    data: DataSpec,
+    *,
+    answers_folder: Path,
+    seed: int,
+    heard: Callable[[Sequence[Pair]], None] | None = None,
 ) -> Generator[Progress, None, list[Pair]]:
     """The base model's answers to all prompts, from the cache where they are known; refusals may be dropped.
 
+    heard: is shown a few of the model's own answers, of both labels, as they grow; those that are known first.
     Raises DataError when the spec wants given answers and a row has none, or when nothing is left.
     """
     if data.answers == "given":
         pairs = [Pair(prompt, _given(prompt)) for prompt in prompts]
     else:
-        pairs = yield from _own_answers(model, prompts, data, answers_folder, seed)
+        pairs = yield from _own_answers(model, prompts, data, answers_folder, seed, heard or (lambda _: None))
     return [pair for pair in pairs if pair.answer.strip()]
 
 
@@ -76,7 +86,12 @@ def looks_refused(answer: str) -> bool:
 
 
 def _own_answers(
-    model: LoadedModel, prompts: Sequence[Prompt], data: DataSpec, folder: Path, seed: int
+    model: LoadedModel,
+    prompts: Sequence[Prompt],
+    data: DataSpec,
+    folder: Path,
+    seed: int,
+    heard: Callable[[Sequence[Pair]], None],
 ) -> Generator[Progress, None, list[Pair]]:
     cache = _AnswerCache(folder / f"{model_fingerprint(model)}.jsonl")
     # By what is asked, never by id: two files may both number their prompts from 1.
@@ -89,20 +104,42 @@ def _own_answers(
     left = sorted(missing, key=lambda key: len(missing[key][1].whole))
     done = len(prompts) - len(left)
     sampling = Sampling(temperature=data.temperature, new_tokens=data.new_tokens)
+    known = [Pair(prompt, cache.answers[key]) for key, prompt in zip(keys, prompts, strict=True) if key not in missing]
+    heard([known[place] for place in _few([pair.prompt for pair in known])])
+
+    def worded(key: str, ids: list[int]) -> str:
+        prompt, asked = missing[key]
+        # Spaces at the end of an opener were not said: the answer's first word brings its own.
+        return opener_for(prompt, data).rstrip(" ") + decode(model, ids, begun=asked.begun)
+
     start = 0
     while start < len(left):
         batch = left[start : start + _rows_at_once(model, len(missing[left[start]][1].whole) + data.new_tokens)]
         # A prompt's draws are its own: what is sampled does not depend on what else is asked or known.
         asks = [Ask(missing[key][1].whole, seed=mix(seed, key)) for key in batch]
-        tokens = answered_ids(model, asks, sampling)
+        shown = _few([missing[key][0] for key in batch])
+
+        def look(said: list[list[int]], batch: list[str] = batch, shown: list[int] = shown) -> None:
+            if shown and len(said[shown[0]]) % TOKENS_BETWEEN_LOOKS == 0:
+                heard([Pair(missing[batch[place]][0], worded(batch[place], said[place])) for place in shown])
+
+        tokens = answered_ids(model, asks, sampling, look=look)
         answers = yield from told(tokens, partial(_progress, done, len(batch) / data.new_tokens, len(prompts)))
         for key, ids in zip(batch, answers, strict=True):
-            prompt, asked = missing[key]
-            # Spaces at the end of an opener were not said: the answer's first word brings its own.
-            cache.add(key, opener_for(prompt, data).rstrip(" ") + decode(model, ids, begun=asked.begun))
+            cache.add(key, worded(key, ids))
+        heard([Pair(missing[batch[place]][0], cache.answers[batch[place]]) for place in shown])
         done += len(batch)
         start += len(batch)
     return [Pair(prompt, cache.answers[key]) for key, prompt in zip(keys, prompts, strict=True)]
+
+
+def _few(prompts: Sequence[Prompt]) -> list[int]:
+    """Places of the first prompts of both labels."""
+    return [
+        place
+        for label in ("harmful", "benign")
+        for place in [place for place, prompt in enumerate(prompts) if prompt.label == label][:SHOWN_EACH_SIDE]
+    ]
 
 
 def _rows_at_once(model: LoadedModel, tokens: int) -> int:

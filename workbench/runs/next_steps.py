@@ -1,0 +1,89 @@
+"""What to do with a run that has something to look at: look, ask, evaluate, share."""
+
+from urllib.parse import urlsplit
+
+import streamlit as st
+
+from engine.records.runs import ACTIVE, Run
+from workbench.kit.frame import caught, places
+from workbench.kit.state import RUN
+
+
+def next_steps(run: Run, status: str) -> None:
+    """Nothing where the run has kept nothing."""
+    kept = (run.adapter_folder / "adapter_config.json").is_file()
+    if status in ACTIVE:
+        if any(run.checkpoints_folder.glob("step-*")):
+            with st.container(horizontal=True, vertical_alignment="center", key="next_steps"):
+                _look(run, "As it stands at the steps captured so far.")
+                _ask(run, "Asks the model as it stands at its last checkpoint, while it trains on.")
+        return
+    if not kept:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", key="next_steps"):
+        _look(run, "How harmful and benign activations moved: maps, arrows, tokens.")
+        _ask(run, "Prompt the base and the circuit-broken model side by side.")
+        st.page_link(
+            places()["evaluate"],
+            label="Evaluate",
+            icon=":material/shield_question:",
+            query_params={RUN: run.id},
+            help="Attack it, and measure what it still answers.",
+        )
+        with st.popover("Share", icon=":material/share:", key="share"), caught():
+            _share(run, status)
+
+
+def _look(run: Run, help_text: str) -> None:
+    st.page_link(
+        places()["representations"],
+        label="Look",
+        icon=":material/scatter_plot:",
+        query_params={RUN: run.id},
+        help=help_text,
+    )
+
+
+def _ask(run: Run, help_text: str) -> None:
+    st.page_link(
+        places()["side_by_side"],
+        label="Ask",
+        icon=":material/compare_arrows:",
+        query_params={RUN: run.id},
+        help=help_text,
+    )
+
+
+def _share(run: Run, status: str) -> None:
+    st.markdown("**Copy link**")
+    st.caption("For whoever can open this workbench.")
+    st.code(link_to(run), language=None, wrap_lines=True)
+    st.markdown("**A copy of the run**")
+    if status == "finished":
+        st.caption(
+            "Curves, adapter, activations and evaluations in FOLDER, without answers to harmful prompts; "
+            "it opens in any workbench."
+        )
+        st.code(f"python -m engine pack {run.id} FOLDER", language="bash", wrap_lines=True)
+    else:
+        st.caption("A run that was stopped cannot be packed: resume it and let it finish.")
+    st.markdown("**The adapter alone**")
+    st.caption("A plain PEFT folder; with `--merged` also the whole model.")
+    st.code(f"python -m engine export {run.id} FOLDER", language="bash", wrap_lines=True)
+    spec = run.spec()
+    st.download_button(
+        "Download the spec",
+        spec.to_json(),
+        file_name=f"spec-{spec.digest}.json",
+        mime="application/json",
+        key="share_spec",
+        icon=":material/download:",
+        on_click="ignore",
+        help="Trains the same run elsewhere: python -m engine train SPEC.json",
+    )
+
+
+def link_to(run: Run) -> str:
+    """The address of the run's page, as this browser reaches the workbench."""
+    here = urlsplit(st.context.url or "")
+    return f"{here.scheme}://{here.netloc}{here.path}?{RUN}={run.id}" if here.netloc else f"/runs?{RUN}={run.id}"
