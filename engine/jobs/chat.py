@@ -148,6 +148,7 @@ def _measure(
         [text.prompt for text in texts],
         answered.ids,
         prefills=[text.prefill for text in texts],
+        requests=[exchange.user] * len(texts),
     )
     for index, verdict in enumerate(verdicts):
         chat.append(number, Judged(column=index, **verdict._asdict()))
