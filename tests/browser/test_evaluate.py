@@ -75,7 +75,7 @@ def test_evaluate_a_run_watch_it_read_the_matrix_and_the_samples(server: Server,
 
     sample = page.locator('[class*="st-key-blurred_sample_"]').first
     expect(sample).to_be_visible()
-    page.get_by_text("Reveal", exact=True).first.click()
+    page.get_by_role("button", name="Reveal requests and answers").click()
     expect(page.locator('[class*="st-key-shown_sample_"]').first).to_be_visible()
 
     with page.expect_download() as download:
