@@ -81,7 +81,14 @@ def exported(figure: go.Figure, *, title: str = "") -> go.Figure:
     text = shown.layout.title.text or title
     if text:
         shown.update_layout(
-            title={"text": _in_lines(text, EXPORT_WIDTH), "x": 0.01, "y": 0.98, "yref": "container", "yanchor": "top", "pad": {"t": 12}}
+            title={
+                "text": _in_lines(text, EXPORT_WIDTH),
+                "x": 0.01,
+                "y": 0.98,
+                "yref": "container",
+                "yanchor": "top",
+                "pad": {"t": 12},
+            }
         )
     inside = height - 84 - 72
     for axes, pixels in ((shown.select_xaxes(), EXPORT_WIDTH), (shown.select_yaxes(), inside)):
