@@ -22,6 +22,7 @@ from workbench.kit.state import RUN, settings, show_in_url
 from workbench.kit.words import moment, plain
 
 SHOWN = "evaluations"
+GONE = "gone_evaluations"
 # A quick look at many attacks and a long one at few belong side by side; more columns would not fit.
 SHOWN_FIRST = 2
 
@@ -145,6 +146,15 @@ def _found() -> tuple[list[Listed], list[Path]]:
 
 def _chosen(found: list[Listed]) -> list[Listed]:
     by_id = {one.id: one for one in found}
+    # The widget drops what it does not know from the address: remembered until another choice is made.
+    if gone := [one for one in st.query_params.get_all(SHOWN) if one not in by_id]:
+        st.session_state[GONE] = gone
+    if st.session_state.get(GONE):
+        names = ", ".join(st.session_state[GONE])
+        st.warning(
+            plain(f"The link names an evaluation that is gone, maybe with its run: {names}. Choose from those below."),
+            icon=":material/link_off:",
+        )
     if SHOWN in st.session_state:
         st.session_state[SHOWN] = [one for one in st.session_state[SHOWN] if one in by_id]
     ids = st.multiselect(
@@ -155,6 +165,7 @@ def _chosen(found: list[Listed]) -> list[Listed]:
         bind="query-params",
         format_func=lambda one: f"{by_id[one].name} · {_about(by_id[one].evaluation)}",
         help="Choose several to compare runs.",
+        on_change=lambda: st.session_state.pop(GONE, None),
     )
     return [by_id[one] for one in ids]
 
