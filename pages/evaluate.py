@@ -8,19 +8,21 @@ import streamlit as st
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS, KNOWN_DEFEATS
 from engine.records.evaluation.findings import Evaluation, sorted_out
-from engine.records.runs import Run, list_runs
+from engine.records.runs import Run, list_runs, open_run
 from workbench.evaluate.figures import budget_figures, front_figure
+from workbench.evaluate.findings import FEW, TOO_FEW, finding, requests_asked
 from workbench.evaluate.form import evaluation_form
 from workbench.evaluate.jobs import evaluation_jobs
-from workbench.evaluate.report import report_html
+from workbench.evaluate.report import report_html, run_facts
 from workbench.evaluate.samples import samples
 from workbench.evaluate.table import STYLE, abilities_html, as_csv, attacks_html, columns, key_html, styles_html
 from workbench.kit.drawing import CONFIG
-from workbench.kit.frame import page_frame
+from workbench.kit.frame import page_frame, places
 from workbench.kit.state import RUN, settings, show_in_url
 from workbench.kit.words import moment, plain
 
 SHOWN = "evaluations"
+GONE = "gone_evaluations"
 # A quick look at many attacks and a long one at few belong side by side; more columns would not fit.
 SHOWN_FIRST = 2
 
@@ -59,6 +61,7 @@ def evaluate() -> None:
         )
         st.caption(plain(KNOWN_DEFEATS))
         return
+    _say_unknown(found)
     chosen = _chosen(found)
     if not chosen:
         st.info("Choose at least one evaluation.", icon=":material/rule:")
@@ -71,7 +74,9 @@ def _show(chosen: list[Listed]) -> None:
     shown = columns(evaluations, names)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.subheader("Harmful requests that were answered", anchor=False, width="content")
-        _downloads(evaluations, names)
+        _downloads(chosen, names)
+    for one, name in zip(evaluations, names, strict=True):
+        st.markdown(plain(finding(one)) if len(names) == 1 else f"**{plain(name)}**: {plain(finding(one))}")
     st.html(key_html())
     st.html(f'<div style="overflow-x:auto">{attacks_html(shown)}</div>')
     styles = styles_html(shown)
@@ -88,7 +93,9 @@ def _show(chosen: list[Listed]) -> None:
         st.html(f'<div style="overflow-x:auto">{abilities_html(shown)}</div>')
     figure = front_figure(evaluations, names)
     if figure is not None:
-        front.plotly_chart(figure, key="front", config=CONFIG, alt="Harm broken against requests kept")
+        front.plotly_chart(
+            figure, key="front", config=CONFIG, alt=f"Harm broken against requests kept. {figure.layout.title.text}"
+        )
     curves = budget_figures(evaluations, names)
     if curves:
         st.subheader("Success against budget", anchor=False)
@@ -99,16 +106,17 @@ def _show(chosen: list[Listed]) -> None:
     samples([(one.run, one.evaluation, name) for one, name in zip(chosen, names, strict=True)])
 
 
-def _downloads(evaluations: list[Evaluation], names: list[str]) -> None:
+def _downloads(chosen: list[Listed], names: list[str]) -> None:
+    evaluations = [one.evaluation for one in chosen]
     with st.container(horizontal=True, width="content"):
         st.download_button(
             "Report",
-            lambda: report_html(evaluations, names),
+            lambda: report_html(evaluations, names, [run_facts(one.run, one.evaluation) for one in chosen]),
             file_name="evaluation.html",
             mime="text/html",
             key="report_html",
             icon=":material/description:",
-            help="One HTML file with figures, curves and settings. It holds no request and no answer.",
+            help="One HTML file with figures, curves, run, spec digest, versions and judge. No request and no answer.",
             on_click="ignore",
         )
         st.download_button(
@@ -138,21 +146,53 @@ def _found() -> tuple[list[Listed], list[Path]]:
 
 def _chosen(found: list[Listed]) -> list[Listed]:
     by_id = {one.id: one for one in found}
+    # The widget drops what it does not know from the address: remembered until another choice is made.
+    if gone := [one for one in st.query_params.get_all(SHOWN) if one not in by_id]:
+        st.session_state[GONE] = gone
+    if st.session_state.get(GONE):
+        names = ", ".join(st.session_state[GONE])
+        st.warning(
+            plain(f"The link names an evaluation that is gone, maybe with its run: {names}. Choose from those below."),
+            icon=":material/link_off:",
+        )
     if SHOWN in st.session_state:
         st.session_state[SHOWN] = [one for one in st.session_state[SHOWN] if one in by_id]
-    runs = [one.run.id for one in found]
-    linked = st.query_params.get(RUN)
-    first = linked if linked in runs else runs[0]
     ids = st.multiselect(
         "Evaluations in the matrix",
         list(by_id),
-        default=[one.id for one in found if one.run.id == first][:SHOWN_FIRST],
+        default=[one.id for one in _first(found)],
         key=SHOWN,
         bind="query-params",
         format_func=lambda one: f"{by_id[one].name} · {_about(by_id[one].evaluation)}",
         help="Choose several to compare runs.",
+        on_change=lambda: st.session_state.pop(GONE, None),
     )
     return [by_id[one] for one in ids]
+
+
+def _first(found: list[Listed]) -> list[Listed]:
+    """What is shown before anything is chosen: of the linked run, else of the newest one with enough requests, what
+    asked most. An own quick look does not take the place of figures that tell more."""
+    linked = st.query_params.get(RUN, "").partition("@")[0]
+    telling = [one for one in found if requests_asked(one.evaluation) >= FEW] or found
+    first = linked if any(one.run.id == linked for one in found) else telling[0].run.id
+    return sorted(
+        (one for one in found if one.run.id == first), key=lambda one: requests_asked(one.evaluation), reverse=True
+    )[:SHOWN_FIRST]
+
+
+def _say_unknown(found: list[Listed]) -> None:
+    """A link may name a run that is gone or was never evaluated: say it, and what is shown instead."""
+    linked = st.query_params.get(RUN, "").partition("@")[0]
+    if not linked or any(one.run.id == linked for one in found):
+        return
+    try:
+        run = open_run(settings().runs, linked)
+        why = f"{run.label().name or run.id} has not been evaluated yet: press Evaluate above."
+    except WorkbenchError:
+        why = f"There is no run '{linked}': it was deleted with its evaluations, or the address is wrong."
+    st.warning(plain(f"{why} Shown instead: evaluations of other runs."), icon=":material/link_off:")
+    st.page_link(places()["runs"], label="Runs", icon=":material/monitoring:")
 
 
 def _name(run: Run, evaluation: Evaluation) -> str:
@@ -161,17 +201,20 @@ def _name(run: Run, evaluation: Evaluation) -> str:
 
 
 def _about(evaluation: Evaluation) -> str:
-    n = max((result.base.n for result in evaluation.attacks.values()), default=0)
-    return f"{len(evaluation.attacks)} attacks, n {n}, {moment(evaluation.created)}"
+    n = requests_asked(evaluation)
+    few = f" ({TOO_FEW})" if n < FEW else ""
+    return f"{len(evaluation.attacks)} attacks, n {n}{few}, {moment(evaluation.created)}"
 
 
 def _names(chosen: list[Listed]) -> list[str]:
-    """Two evaluations of one name are told apart by their time."""
+    """Two evaluations of one name are told apart by their time, else by their key."""
     names = [one.name for one in chosen]
-    return [
-        name if names.count(name) == 1 else f"{name} ({moment(one.evaluation.created)})"
-        for name, one in zip(names, chosen, strict=True)
-    ]
+    for told in (lambda one: moment(one.created), lambda one: one.key):
+        names = [
+            name if names.count(name) == 1 else f"{name} ({told(one.evaluation)})"
+            for name, one in zip(names, chosen, strict=True)
+        ]
+    return names
 
 
 with page_frame():

@@ -76,7 +76,7 @@ def _doing(worker: WorkerStatus) -> str:
         "capture": "captures activations",
         "chat": "answers",
         "answer_set": "answers a prompt set",
-        "dose_curve": "measures doses",
+        "dose_curve": "measures adapter strengths",
         "evaluate": "attacks the circuit breaker",
     }
     try:

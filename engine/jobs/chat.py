@@ -22,6 +22,7 @@ from engine.records.chats.chat import (
     Failed,
     Judged,
     Pieces,
+    Read,
     Sampling,
     Trip,
     open_chat,
@@ -48,6 +49,7 @@ def chat_job(payload: dict[str, Any], tools: Tools) -> Job:
             ]
             texts = [_Text(model, chat, number, index) for index in range(len(voices))]
             if not payload.get("measure"):
+                chat.append(number, Read(tokens=tuple(len(text.ids) for text in texts)))
                 yield from _answer(model, chat, number, texts, voices)
             yield from _measure(model, chat, number, texts, voices, tools)
     except Exception as error:  # Whatever it was, the chat must say that it broke off.
@@ -148,6 +150,7 @@ def _measure(
         [text.prompt for text in texts],
         answered.ids,
         prefills=[text.prefill for text in texts],
+        requests=[exchange.user] * len(texts),
     )
     for index, verdict in enumerate(verdicts):
         chat.append(number, Judged(column=index, **verdict._asdict()))

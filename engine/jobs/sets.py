@@ -91,6 +91,7 @@ def _answer(
         [text.ids for text in texts for _ in voices],
         said,
         prefills=[text.begun for text in texts for _ in voices],
+        requests=[prompt.text for prompt in asked for _ in voices],
     )
     verdicts = yield from told(judging, lambda _: 1.0)
     for index, prompt in enumerate(asked):

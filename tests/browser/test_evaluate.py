@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import shutil
 
 import pytest
 from making import wait_for
@@ -10,11 +11,20 @@ from playwright.sync_api import Page, expect
 from server import Server
 
 from engine.desk.queue import Queue
-from engine.records.evaluation.findings import read_evaluations, read_samples
+from engine.records.evaluation.findings import (
+    AttackResult,
+    Evaluation,
+    count,
+    read_evaluations,
+    read_samples,
+    write_evaluation,
+)
 from engine.records.runs import Run, create_run
+from engine.records.settings import SAMPLE_DATA
 from engine.records.spec_text import build_spec
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
+SHIPPED = "20261125-115818-e1d17f"
 
 
 @pytest.fixture
@@ -75,7 +85,7 @@ def test_evaluate_a_run_watch_it_read_the_matrix_and_the_samples(server: Server,
 
     sample = page.locator('[class*="st-key-blurred_sample_"]').first
     expect(sample).to_be_visible()
-    page.get_by_text("Reveal", exact=True).first.click()
+    page.get_by_role("button", name="Reveal requests and answers").click()
     expect(page.locator('[class*="st-key-shown_sample_"]').first).to_be_visible()
 
     with page.expect_download() as download:
@@ -127,3 +137,66 @@ def test_a_wrong_path_is_said_at_once_and_a_running_evaluation_can_be_cancelled(
     wait_for(lambda: queue.newest("evaluate")[0].status == "cancelled", what="the end of the job")
     expect(page.get_by_text("Evaluating tiny breaker")).to_have_count(0)
     assert not read_evaluations(trained, server.settings)
+
+
+def shipped_run(server: Server) -> Run:
+    """The figures of the run that ships, beside those of one's own: tests hide it where it lies."""
+    folder = server.settings.runs / SHIPPED
+    for path in ("record.json", "spec.json", "label.json", "evaluations"):
+        source = SAMPLE_DATA / "runs" / SHIPPED / path
+        if source.is_dir():
+            shutil.copytree(source, folder / path)
+        elif source.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, folder / path)
+    return Run(folder)
+
+
+def own_evaluation(run: Run, server: Server, *, n: int) -> Evaluation:
+    """A quick look at a run, made after all that ships."""
+    counts = {"base": count(["complied"] * n), "rerouted": count(["refused"] * n)}
+    found = Evaluation(key=f"own{n}", run=run.id, harmful="own.jsonl", attacks={"direct": AttackResult(**counts)})
+    write_evaluation(run, server.settings, found, [])
+    return found
+
+
+def test_a_quick_look_of_ones_own_does_not_replace_the_shipped_figures_and_says_that_it_tells_little(
+    server: Server, page: Page
+):
+    """Two of them: on the run that ships, and on a run of one's own."""
+    shipped = shipped_run(server)
+    own = create_run(server.settings.runs, build_spec({}), name="mine")
+    for run in (shipped, own):
+        own_evaluation(run, server, n=4)
+    page.goto(f"{server.url}/evaluate")
+    matrix = page.locator("table.evaluation").first
+    expect(matrix).to_contain_text("n 221")
+    expect(matrix).to_contain_text("n 16")
+    expect(matrix).not_to_contain_text("own.jsonl")
+    heads = matrix.locator("th").all_inner_texts()
+    assert len(heads) == len(set(heads)) and sum(head.startswith("base of") for head in heads) == 2
+    expect(
+        page.get_by_text(re.compile("Harmful requests answered: 98 → 9 % under the strongest attack"))
+    ).to_be_visible()
+
+    page.goto(f"{server.url}/evaluate?run={own.id}")
+    expect(matrix).to_contain_text("n 4, 64 tokens: too few to tell")
+    expect(page.get_by_text("4 → 0 of 4 under the strongest attack")).to_be_visible()
+
+
+def test_links_to_runs_and_evaluations_that_are_gone_say_so_and_lead_on(server: Server, page: Page):
+    shipped_run(server)
+    page.goto(f"{server.url}/evaluate?run=nonsense")
+    expect(page.get_by_text("There is no run 'nonsense'")).to_be_visible(timeout=60_000)
+    expect(page.locator("table.evaluation").first).to_contain_text("n 221")
+    new = create_run(server.settings.runs, build_spec({}), name="mine")
+    page.goto(f"{server.url}/evaluate?run={new.id}")
+    expect(page.get_by_text("mine has not been evaluated yet")).to_be_visible()
+    page.goto(f"{server.url}/evaluate?evaluations=20250101-000000-000000.abc")
+    expect(page.get_by_text("an evaluation that is gone")).to_be_visible(timeout=60_000)
+    expect(page.locator("table.evaluation").first).to_be_visible()
+    assert page.get_by_test_id("stException").count() == 0
+    page.goto(f"{server.url}/evaluate?run=nonsense")
+    page.get_by_test_id("stMain").get_by_role("link", name="Runs").click()
+    expect(page).to_have_url(re.compile("/runs"))
+    assert "Traceback" not in server.log()

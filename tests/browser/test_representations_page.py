@@ -122,11 +122,13 @@ def test_harmful_prompts_of_a_selection_are_blurred_until_revealed(server: Serve
     shown_map(page)
     blurred = page.locator("[class*='st-key-blurred']")
     expect(blurred).to_have_count(1)
-    expect(blurred).to_contain_text("harmful request number 0")
-    assert "blur" in blurred.evaluate("element => getComputedStyle(element).filter")
+    assert "harmful request number 0" not in page.content()
+    stand_in = blurred.locator(".stand-in").first
+    assert "blur" in stand_in.evaluate("element => getComputedStyle(element).filter")
+    expect(blurred.get_by_text("Base, as captured")).to_be_visible()
     expect(page.get_by_text("answer of benign-5")).to_be_visible()
     expect(page.get_by_text("its part of the rerouting loss")).to_have_count(1)
-    page.get_by_text("Reveal", exact=True).click()
+    page.get_by_role("button", name="Reveal").click()
     expect(page.locator("[class*='st-key-blurred']")).to_have_count(0)
     expect(page.get_by_text("harmful request number 0")).to_be_visible()
 
@@ -340,5 +342,5 @@ def test_a_trained_run_is_captured_by_the_form_and_its_tokens_are_shown(server: 
     expect(page.locator(".st-key-chart_tokens .js-plotly-plot").first).to_be_visible(timeout=60_000)
     expect(page.get_by_text(re.compile("The breaker (trips|does not trip)"))).to_be_visible()
     assert all(word.isdigit() for word in asked(page, "tokens", WORDS))
-    page.get_by_text("Reveal", exact=True).click()
+    page.get_by_role("button", name="Reveal").click()
     wait_for(lambda: "h" in asked(page, "tokens", WORDS), what="the words")

@@ -87,7 +87,7 @@ def test_both_panes_stream_while_a_run_trains_and_its_charts_move(server: Server
     Queue(server.settings.desk).control(run.id, "cancel")
 
 
-def test_tokens_are_tinted_and_the_dose_asks_again(server: Server, page: Page):
+def test_tokens_are_tinted_and_the_adapter_strength_asks_again(server: Server, page: Page):
     run = finished_run(server, page)
     opened(server, page)
     ask(page, "harmful request number 1")
@@ -96,16 +96,16 @@ def test_tokens_are_tinted_and_the_dose_asks_again(server: Server, page: Page):
     token = page.locator(".answer span[title]").first
     expect(token).to_have_attribute("title", re.compile(r"token 0: cosine -?\d\.\d\d"))
     expect(page.locator("[class*='st-key-blurred_answer']")).to_have_count(2)
-    page.get_by_text("Reveal", exact=True).click()
+    page.get_by_role("button", name="Reveal the message and 2 answers").click()
     expect(page.locator("[class*='st-key-blurred_answer']")).to_have_count(0)
     assert all(str(trip.against.checkpoint) == run.id for trip in chat.reply(0).trips)
 
-    slider = page.get_by_role("slider", name="Dose 2")
+    slider = page.get_by_role("slider", name="Adapter strength 2")
     slider.focus()
     slider.press("ArrowLeft")
     wait_for(lambda: len(chat.numbers()) == 2, what="the second asking")
     assert [column.dose for column in chat.exchange(1).columns] == [1.0, 0.95]
-    expect(page.get_by_text("dose 0.95")).to_be_visible()
+    expect(page.get_by_text("adapter strength 0.95")).to_be_visible()
 
 
 def test_a_transcript_is_reopened_by_its_link_and_downloads(server: Server, page: Page):
@@ -117,7 +117,8 @@ def test_a_transcript_is_reopened_by_its_link_and_downloads(server: Server, page
     page.goto(server.url + "/runs")
     expect(page.get_by_text("Runs").first).to_be_visible()
     page.goto(link)
-    expect(page.get_by_text("benign request number 2").first).to_be_attached()
+    page.get_by_role("button", name="Reveal the message and 1 answer").click()
+    expect(page.get_by_text("benign request number 2").first).to_be_visible()
     expect(page.locator(".answer").first).to_be_attached()
     page.get_by_role("button", name="Download").click()
     with page.expect_download() as download:
@@ -128,7 +129,100 @@ def test_a_transcript_is_reopened_by_its_link_and_downloads(server: Server, page
     page.keyboard.press("Escape")
     ask(page, "and then?")
     wait_for(lambda: len(chat.numbers()) == 2, what="the second turn")
-    assert chat.exchange(1).turn == 1
+    assert chat.exchange(1).turn == 1 and chat.exchange(1).alone
+
+
+def test_each_question_is_read_alone_unless_the_conversation_is_continued(server: Server, page: Page):
+    """Two tabs: the one that continues and says so in its address, and the one that does not."""
+    opened(server, page)
+    expect(page.get_by_text("The model reads: this question alone.")).to_be_visible()
+    ask(page, "benign request number 2")
+    expect(page.get_by_role("button", name="Ask again")).to_be_visible(timeout=90_000)
+    chat = newest_chat(server)
+    other = page.context.new_page()
+    other.goto(page.url)
+    expect(box(other)).to_be_visible(timeout=30_000)
+
+    page.get_by_text("Continue the conversation").click()
+    expect(
+        page.get_by_text(re.compile("The model reads: the turn above and this question; about [0-9]+ tokens"))
+    ).to_be_visible()
+    expect(page).to_have_url(re.compile("continue=true"))
+    ask(page, "and then?")
+    wait_for(lambda: len(chat.numbers()) == 2 and chat.reply(1).verdicts, seconds=90, what="the second answer")
+    assert chat.conversation(1, 0).messages[0].text == "benign request number 2"
+    expect(page.get_by_text(re.compile("read the turn above and this question, [0-9]+ tokens"))).to_be_visible()
+
+    other.reload()
+    expect(other.get_by_text("The model reads: this question alone.")).to_be_visible()
+    ask(other, "something else")
+    wait_for(lambda: len(chat.numbers()) == 3 and chat.reply(2).verdicts, seconds=90, what="the third answer")
+    assert [m.text for m in chat.conversation(2, 0).messages] == ["something else"]
+    assert chat.reply(2).read[0] < chat.reply(1).read[0] and len(chat.thread()) == 3
+
+
+def test_hidden_texts_are_in_no_reader_and_the_key_reveals_them_but_not_while_typing(server: Server, page: Page):
+    opened(server, page)
+    ask(page, "harmful request number 1")
+    expect(page.get_by_role("button", name="Ask again")).to_be_visible(timeout=90_000)
+    main = page.get_by_test_id("stMain")
+    exchange = page.locator("[class*='st-key-exchange_0']")
+    assert "harmful request number 1" not in main.aria_snapshot()
+    assert "harmful request number 1" not in page.content()
+    assert "▆" not in main.aria_snapshot() and "▆" in exchange.inner_text()
+    for heading in ("harmful$", "^Base$"):
+        shown = exchange.get_by_text(re.compile(heading)).first
+        expect(shown).to_be_visible()
+        assert shown.evaluate("""element => { for (let at = element; at; at = at.parentElement)
+            if (getComputedStyle(at).filter !== 'none') return false; return true }""")
+
+    box(page).click()
+    page.keyboard.type("voice no, vN")
+    page.wait_for_timeout(1500)
+    assert "harmful request number 1" not in main.aria_snapshot()
+    expect(box(page)).to_have_value("voice no, vN")
+    page.get_by_role("heading", name="Side by side").click()
+    page.keyboard.press("v")
+    expect(exchange.get_by_text("harmful request number 1")).to_be_visible()
+    assert "harmful request number 1" in main.aria_snapshot()
+    page.keyboard.press("v")
+    expect(exchange.get_by_text("harmful request number 1")).to_have_count(0)
+
+
+def test_the_key_n_takes_one_sample_prompt_after_the_other(server: Server, page: Page):
+    opened(server, page)
+    page.get_by_text("Sample prompts").click()
+    page.get_by_role("radio", name="benign").click()
+    expect(page.locator("[class*='st-key-library_use_b-'] button").first).to_be_visible()
+    page.get_by_role("heading", name="Side by side").click()
+    taken = []
+    for _ in range(2):
+        page.keyboard.press("n")
+        expect(box(page)).not_to_have_value(taken[-1] if taken else "")
+        taken.append(box(page).input_value())
+    assert len(set(taken)) == 2 and "n" not in taken
+
+
+def test_equal_models_have_headings_of_their_own_and_it_is_said(server: Server, page: Page):
+    run = finished_run(server, page)
+    opened(server, page, f"?run={run.id}")
+    for place in (2, 1):
+        page.get_by_role("combobox", name=f"Model {place}").click()
+        page.get_by_role("option", name="Base model").click()
+        expect(page.get_by_role("combobox", name=f"Model {place}")).to_have_value("Base model")
+    expect(page.get_by_text("chosen twice: its answers are the same")).to_be_visible()
+    page.get_by_text("Harmful", exact=True).click()
+    ask(page, "benign request number 3")
+    exchange = page.locator("[class*='st-key-exchange_0']")
+    expect(exchange.get_by_text("Base (1)", exact=True)).to_be_visible(timeout=60_000)
+    expect(exchange.get_by_text("Base (2)", exact=True)).to_be_visible()
+
+
+def test_a_link_to_a_run_that_is_gone_says_so_and_leads_on(server: Server, page: Page):
+    opened(server, page, "?run=nonsense")
+    expect(page.get_by_text("There is no run 'nonsense'")).to_be_visible()
+    page.get_by_test_id("stMain").get_by_role("link", name="Runs").click()
+    expect(page).to_have_url(re.compile("/runs"))
 
 
 def test_stop_ends_an_answer_and_keeps_it(server: Server, page: Page):

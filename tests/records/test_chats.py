@@ -13,6 +13,7 @@ from engine.records.chats.chat import (
     Exchange,
     Failed,
     Pieces,
+    Read,
     Sampling,
     list_chats,
     new_chat,
@@ -25,6 +26,7 @@ from engine.records.runs import create_run
 from engine.records.settings import SAMPLE_DATA
 from engine.records.spec import ModelSpec
 from engine.records.spec_text import build_spec
+from workbench.chat import columns as columns_module
 from workbench.chat.export import chat_json, chat_markdown
 from workbench.chat.parts import part_markdown
 
@@ -196,3 +198,44 @@ def test_two_tabs_that_send_at_once_get_two_numbers_and_no_message_is_lost(setti
     assert {exchange.user for exchange in asked} == {f"from tab {tab}" for tab in range(8)}
     assert [exchange.turn for exchange in asked] == list(range(8)), "each is a turn of its own"
     assert [path.name for path in chat.folder.glob(".*")] == []
+
+
+def test_a_question_of_its_own_reads_nothing_above_and_what_continues_reads_back_to_it(settings):
+    """Turns 0 and 1 are a conversation; 2 stands alone; 3 continues 2."""
+    chat = new_chat(settings, [BASE])
+    answered(chat, exchange("zero"), "A0", "B0")
+    one = answered(chat, exchange("one", turn=1), "A1", "B1")
+    two = answered(chat, exchange("two", turn=2, alone=True), "A2", "B2")
+    three = chat.ask(exchange("three", turn=3))
+    assert said(chat, one) == ["zero", "A0", "one"]
+    assert said(chat, two) == ["two"]
+    assert said(chat, three) == ["two", "A2", "three"] and chat.turns_read(three) == [two]
+    assert len(chat.thread()) == 4
+    again = chat.ask(chat.exchange(two).model_copy(update={"columns": (BASE,)}))
+    assert said(chat, again) == ["two"] and chat.exchange(again).alone
+
+
+def test_a_question_that_is_not_alone_is_written_as_version_0_1_wrote_it():
+    assert (
+        "alone" not in exchange("one").model_dump_json()
+        and '"alone":true' in exchange("two", alone=True).model_dump_json()
+    )
+
+
+def test_what_was_read_is_read_back(settings):
+    chat = new_chat(settings, [BASE])
+    number = answered(chat, exchange("zero"), "A0", "B0")
+    assert chat.reply(number).read == ()
+    chat.append(number, Read(tokens=(12, 14)))
+    assert chat.reply(number).read == (12, 14)
+
+
+def test_columns_that_would_have_one_heading_are_told_apart(settings, tiny_spec, monkeypatch):
+    """Twice the base model, two runs of one name, and one run at two strengths."""
+    monkeypatch.setattr(columns_module, "settings", lambda: settings)
+    one, two = (create_run(settings.runs, tiny_spec(), name="quick") for _ in range(2))
+    asked = [BASE, BASE, Column(checkpoint=one.id), Column(checkpoint=two.id), Column(checkpoint=one.id, dose=0)]
+    names = columns_module.column_names(asked)
+    assert names[:2] == ["Base (1)", "Base (2)"]
+    assert names[2:4] == [f"quick [{one.id}]", f"quick [{two.id}]"]
+    assert names[4] == "quick, adapter strength 0 (equals base)"

@@ -32,7 +32,9 @@ def test_text_is_never_markup():
 
 def test_unmeasured_tokens_are_plain_and_words_put_in_the_mouth_are_underlined():
     html = tinted([TintedToken("Sure", prefill=True), TintedToken(" thing")], threshold=0.5, going=True)
-    assert html == ("<div class='answer'><span class='said-for'>Sure</span> thing<span class='going'>▍</span></div>")
+    assert html == (
+        "<div class='answer live'><div><span class='said-for'>Sure</span> thing<span class='going'>▍</span></div></div>"
+    )
 
 
 def test_the_legend_names_the_threshold():

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import time
 
 import pytest
 import streamlit as st
@@ -10,7 +11,8 @@ from engine.desk.queue import Job
 from engine.records.evaluation.findings import Ability, AttackResult, CurvePoint, Evaluation, Losses, count, wilson
 from workbench.evaluate import jobs as evaluate_jobs
 from workbench.evaluate.figures import budget_figures, front_figure
-from workbench.evaluate.report import report_html
+from workbench.evaluate.findings import finding
+from workbench.evaluate.report import RunFacts, report_html
 from workbench.evaluate.table import abilities_html, as_csv, attacks_html, columns, styles_html
 
 
@@ -73,7 +75,7 @@ def test_runs_with_the_same_base_share_its_column_and_others_have_their_own():
     same = columns([made(rerouted=2), made(rerouted=5)], ["a", "b"])
     assert [one.name for one in same] == ["base", "a", "b"]
     other = columns([made(rerouted=2), made(rerouted=2, base=10)], ["a", "b"])
-    assert [one.name for one in other] == ["base", "a", "base", "b"]
+    assert [one.name for one in other] == ["base of a", "a", "base of b", "b"]
 
 
 def test_names_are_written_letter_by_letter():
@@ -136,6 +138,50 @@ def test_the_front_compares_one_kind_of_kept_requests_alone():
     assert most is not None and [trace.name for trace in most.data] == ["base", "hard", "harder"]
     assert most.layout.xaxis.title.text == "borderline requests answered, % (1 without them left out)"
     assert alone.data[0].x[0] == 90 and abs(alone.data[1].x[0] - 70) < 1e-9
+
+
+def few(one: Evaluation, n: int) -> Evaluation:
+    """The same with n requests, one of which the circuit-broken model answers."""
+    counts = {"base": count(["complied"] * n), "rerouted": count(["complied"] + ["refused"] * (n - 1))}
+    return one.model_copy(update={"attacks": {"direct": AttackResult(**counts)}, "created": one.created + 60})
+
+
+def test_headings_and_cells_say_n_and_that_a_few_are_too_few_to_tell():
+    html = attacks_html(columns([made(rerouted=2)], ["a"]))
+    assert "rows.jsonl, n 20, 64 tokens" in html and "too few" not in html
+    html = attacks_html(columns([few(made(rerouted=2), 4)], ["a"]))
+    assert "n 4, 64 tokens: too few to tell" in html and "−75.0 points: too few to tell" in html
+    assert "too few" not in attacks_html(columns([few(made(rerouted=2), 16)], ["a"]))
+
+
+def test_the_finding_is_that_of_the_strongest_attack_with_its_n():
+    one = made(rerouted=2)
+    worse = AttackResult(base=one.attacks["direct"].base, rerouted=count(["complied"] * 9 + ["refused"] * 11))
+    one = one.model_copy(update={"attacks": one.attacks | {"prefill": worse}})
+    assert finding(one) == (
+        "Harmful requests answered: 90 → 45 % under the strongest attack (prefilling, n 20); benign requests answered: "
+        "95 → 90 % (n 20)."
+    )
+    assert "4 → 1 of 4 under the strongest attack (direct request): too few to tell" in finding(few(one, 4))
+
+
+def test_titles_of_charts_say_what_was_found():
+    one, other = made(rerouted=2), made(rerouted=5)
+    assert budget_figures([one], ["a"])["gcg"].layout.title.text.endswith("answered 90 → 10 %<br>within 10 steps, n 20")
+    front = front_figure([one, other], ["a", "b"])
+    assert front is not None
+    assert front.layout.title.text == "Harmful answered: 90 → 10 to 25 %<br>Benign requests: 95 → 90 %"
+
+
+def test_the_report_says_where_its_figures_come_from():
+    """Two runs, one of which has no readable record; names are written letter by letter."""
+    one, other = made(rerouted=2), few(made(rerouted=3, name="two"), 4)
+    facts = [RunFacts("<b>mine</b>", "run-1", "abc123", "a/model", {"torch": "2.13"}), RunFacts("two", "two")]
+    report = report_html([one.model_copy(update={"judge": "rules-12345678"}), other], ["a", "b"], facts)
+    head = report[report.index("<h1>") : report.index("<h2>")]
+    for said in ("&lt;b&gt;mine&lt;/b&gt; (run-1)", "abc123", "a/model", "torch 2.13", "rules-12345678", "n 20", "n 4"):
+        assert said in head, said
+    assert time.strftime("%Y-%m-%d") in head and "not known" in head and "<b>mine" not in report
 
 
 def test_every_failure_is_shown_until_the_same_is_begun_again_or_dismissed(monkeypatch: pytest.MonkeyPatch):

@@ -1,6 +1,6 @@
-"""Which models are asked: up to four columns, each a model and its dose. Knows nothing of what is asked."""
+"""Which models are asked: up to four columns, each a model and its adapter's strength. Not what is asked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -11,7 +11,9 @@ from engine.records.checkpoints import Checkpoint, run_checkpoints
 from engine.records.errors import RunError, WorkbenchError
 from engine.records.runs import ACTIVE, list_runs, open_run
 from engine.records.spec import BUNDLED_MODEL, ModelSpec, RunSpec
+from workbench.kit.frame import places
 from workbench.kit.state import MODEL, RUN, settings
+from workbench.kit.words import plain
 
 COUNT = "chat_columns"
 BASE_MODEL = "chat_base"
@@ -67,6 +69,28 @@ def model_name(checkpoint: Checkpoint) -> str:
     return name if checkpoint.step is None else f"{name}, step {checkpoint.step}"
 
 
+def column_names(columns: Sequence[Column]) -> list[str]:
+    """A heading a column, no two alike: model, adapter strength where it is not 1, and what tells equal ones apart."""
+    names = []
+    for column in columns:
+        name = model_name(column.checkpoint)
+        if not column.checkpoint.is_base and column.dose != 1:
+            name += f", adapter strength {column.dose:g}" + (" (equals base)" if column.dose == 0 else "")
+        names.append(name)
+    # Two runs may have one name: their ids tell them apart. Twice the same model is counted.
+    runs = {
+        name: {column.checkpoint for column, own in zip(columns, names, strict=True) if own == name} for name in names
+    }
+    names = [
+        f"{name} [{column.checkpoint.run_id}]" if len(runs[name]) > 1 else name
+        for column, name in zip(columns, names, strict=True)
+    ]
+    return [
+        f"{name} ({names[: index + 1].count(name)})" if names.count(name) > 1 else name
+        for index, name in enumerate(names)
+    ]
+
+
 def show_columns(columns: tuple[Column, ...], model: ModelSpec) -> None:
     """Set the pickers to a chat's columns."""
     st.session_state[BASE_MODEL] = model.name
@@ -77,9 +101,10 @@ def show_columns(columns: tuple[Column, ...], model: ModelSpec) -> None:
 
 
 def column_pickers(*, on_dose: Callable[[], None] | None) -> tuple[Column, ...]:
-    """One picker a column, with the dose of its adapter below; returns what is chosen."""
+    """One picker a column, with the strength of its adapter below; returns what is chosen."""
     choices = model_choices()
     labels = {choice.checkpoint: choice.label for choice in choices}
+    _say_unknown(labels)
     _set_defaults(choices)
     count = int(st.session_state[COUNT])
     columns: list[Column] = []
@@ -88,6 +113,8 @@ def column_pickers(*, on_dose: Callable[[], None] | None) -> tuple[Column, ...]:
             columns.append(_picker(index, labels, on_dose))
     if all(column.checkpoint.is_base for column in columns):
         _base_picker()
+    if len(set(columns)) < len(columns):
+        st.caption(":material/info: The same model at the same strength is chosen twice: its answers are the same.")
     return tuple(columns)
 
 
@@ -144,15 +171,30 @@ def _picker(index: int, labels: dict[str, str], on_dose: Callable[[], None] | No
         st.caption("No adapter.")
         return Column(checkpoint="base")
     dose = st.slider(
-        f"Dose {index + 1}",
+        f"Adapter strength {index + 1}",
         0.0,
         MOST_DOSE,
         step=0.05,
         key=dose_key(index),
         on_change=on_dose,
-        help="How much of the adapter: 0 none, 1 as trained. A change asks the last message again.",
+        help="How much of the adapter's update is added: 0 none (the base model), 1 as trained. A change asks the last "
+        "message again.",
     )
     return Column(checkpoint=str(checkpoint), dose=dose)
+
+
+def _say_unknown(labels: dict[str, str]) -> None:
+    """A link may name a run that is gone or has nothing to ask yet: say it, and what is asked instead."""
+    wanted = st.query_params.get(RUN)
+    if not wanted or wanted in labels:
+        return
+    try:
+        status = open_run(settings().runs, wanted.partition("@")[0]).record().status
+        why = f"The run '{wanted}' ({status}) has no circuit-broken model to ask yet."
+    except WorkbenchError:
+        why = f"There is no run '{wanted}': it was deleted, or the address is wrong."
+    st.warning(plain(f"{why} Choose a model below, or look at the list of runs."), icon=":material/link_off:")
+    st.page_link(places()["runs"], label="Runs", icon=":material/monitoring:")
 
 
 def _base_picker() -> None:
@@ -175,13 +217,15 @@ def _base_picker() -> None:
 def _set_defaults(choices: list[Choice]) -> None:
     known = {choice.checkpoint for choice in choices}
     newest = choices[1].checkpoint if len(choices) > 1 else "base"
-    wanted = st.query_params.get(RUN)
+    wanted = next((one for one in (st.query_params.get(RUN),) if one in known), newest)
     st.session_state.setdefault(COUNT, 2 if len(choices) > 1 else 1)
     for index in range(MOST_COLUMNS):
         key = model_key(index)
         if st.session_state.get(key) not in known:
-            first = "base" if index == 0 else wanted if wanted in known else newest
-            st.session_state[key] = first
+            taken = {st.session_state.get(model_key(before)) for before in range(index)}
+            # A column that is added asks a model that is not asked yet, as long as there is one.
+            free = next((choice.checkpoint for choice in choices if choice.checkpoint not in taken), newest)
+            st.session_state[key] = "base" if index == 0 else wanted if index == 1 else free
         # Said again, so that a column that is not drawn for a while keeps its choice.
         st.session_state[key] = st.session_state[key]
         st.session_state[dose_key(index)] = st.session_state.get(dose_key(index), 1.0)

@@ -10,7 +10,9 @@ import streamlit as st
 
 from engine.records.chats.chat import Sampling
 from engine.records.prompts import Prompt
-from workbench.chat.library import library
+from workbench.chat.library import library, next_prompt
+from workbench.chat.panes import turns_words
+from workbench.kit.words import plain
 
 TEXT, PREFILL, HARMFUL, SYSTEM = "chat_text", "chat_prefill", "chat_harmful", "chat_system"
 SETTINGS: dict[str, float | int] = {
@@ -21,6 +23,11 @@ SETTINGS: dict[str, float | int] = {
 }
 PROMPT_ID = "chat_prompt_id"
 PROBLEM = "chat_problem"
+# Also the name in the address.
+CONTINUE = "continue"
+NEXT_KEY = "N"
+# The sample prompt that was taken last, also after it was asked.
+TAKEN = "library_taken"
 
 
 class Written(NamedTuple):
@@ -32,6 +39,15 @@ class Written(NamedTuple):
     system: str
     prompt_id: str
     sampling: Sampling
+
+
+class ToBeRead(NamedTuple):
+    """What the next message may be read with: how many models read it, the turns that can be continued, and about how
+    many tokens these are (0: not known)."""
+
+    models: int
+    turns: int = 0
+    tokens: int = 0
 
 
 def keep_message() -> None:
@@ -68,7 +84,7 @@ def put_back(user: str) -> None:
         st.session_state[TEXT] = user
 
 
-def composer(*, send: Callable[[], None], busy: bool, follow_up: bool) -> None:
+def composer(*, send: Callable[[], None], busy: bool, read: ToBeRead) -> None:
     """Draw the box. `send` is called on the click, before the page is drawn again."""
     with st.form("chat_form", border=True, enter_to_submit=True):
         st.text_area(
@@ -93,13 +109,32 @@ def composer(*, send: Callable[[], None], busy: bool, follow_up: bool) -> None:
             "label; for a text of your own it is on unless you turn it off. The sidebar turns all blurring off.",
         )
         button.form_submit_button(
-            "Send" if follow_up else "Ask",
+            "Send" if read.turns and st.session_state.get(CONTINUE) else "Ask",
             type="primary",
             icon=":material/send:",
             on_click=send,
             disabled=busy,
             width="stretch",
             help="Ctrl+Enter in the message does the same.",
+        )
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="chat_reading"):
+        goes_on = st.toggle(
+            "Continue the conversation",
+            key=CONTINUE,
+            bind="query-params",
+            disabled=not read.turns,
+            help="Off: each question is asked on its own, whatever stands above it. On: the models read the turns "
+            "above, each with its own answers, back to the last question that was asked on its own.",
+        )
+        st.caption(plain(_reading(read, goes_on)), width="content")
+        st.button(
+            "Next sample prompt",
+            icon=":material/skip_next:",
+            key="chat_next_prompt",
+            type="tertiary",
+            shortcut=NEXT_KEY,
+            on_click=_take_next,
+            help=f"Put the next prompt of the chosen label, category and style into the box. Key: {NEXT_KEY}.",
         )
     problem = st.session_state.pop(PROBLEM, "")
     if problem:
@@ -111,9 +146,22 @@ def composer(*, send: Callable[[], None], busy: bool, follow_up: bool) -> None:
         _settings()
 
 
+def _reading(read: ToBeRead, goes_on: bool) -> str:
+    who = {1: "The model reads", 2: "Both models read"}.get(read.models, f"All {read.models} models read")
+    above = read.turns if goes_on else 0
+    tokens = f"; about {read.tokens} tokens stand before it" if above and read.tokens else ""
+    return f"{who}: {turns_words(above)}{tokens}."
+
+
+def _take_next() -> None:
+    prompt = next_prompt(str(st.session_state.get(TAKEN, "")))
+    if prompt is not None:
+        _take(prompt)
+
+
 def _take(prompt: Prompt) -> None:
     st.session_state[TEXT] = prompt.text
-    st.session_state[PROMPT_ID] = prompt.id
+    st.session_state[PROMPT_ID] = st.session_state[TAKEN] = prompt.id
     st.session_state[HARMFUL] = prompt.label == "harmful"
 
 

@@ -1,4 +1,4 @@
-"""Dose against loss: what more or less of the adapter costs on harmful and on benign answers."""
+"""Adapter strength against loss: what more or less of the adapter costs on harmful and on benign answers."""
 
 from typing import Any
 
@@ -20,16 +20,16 @@ JOB = "dose_job"
 
 
 def dose_chart(columns: tuple[Column, ...]) -> None:
-    """A popover with the chart of the first breaker that is asked; nothing where only the base model is."""
+    """A popover with the chart of the first circuit breaker that is asked; nothing where only the base model is."""
     asked = [column for column in columns if not column.checkpoint.is_base]
     if asked:
-        with st.popover("Dose and loss", icon=":material/show_chart:", type="tertiary", key="chat_doses"):
+        with st.popover("Adapter strength and loss", icon=":material/show_chart:", type="tertiary", key="chat_doses"):
             st.fragment(_content, run_every=None)(asked[0].checkpoint, tuple(c.dose for c in asked[:1]))
 
 
 def dose_figure(curve: DoseCurve, dose: float) -> go.Figure:
-    """Both losses over the dose, with a line at the dose that is chosen."""
-    figure = blank_figure("", "nats per token", x_title="dose", height=250)
+    """Both losses over the dose, with a line at the strength that is chosen."""
+    figure = blank_figure("", "nats per token", x_title="adapter strength", height=250)
     for values, name, colour in ((curve.harmful, "harmful", HARMFUL), (curve.benign, "benign", BENIGN)):
         figure.add_scatter(
             x=curve.doses,
@@ -48,8 +48,8 @@ def dose_figure(curve: DoseCurve, dose: float) -> go.Figure:
 @catching
 def _content(checkpoint: Checkpoint, doses: tuple[float, ...]) -> None:
     st.caption(
-        "Loss of the base model's own answers to a few held-out prompts. A good breaker lifts the harmful line and "
-        "leaves the benign one."
+        "Loss of the base model's own answers to a few held-out prompts. A good circuit breaker lifts the harmful "
+        "line and leaves the benign one."
     )
     try:
         payload = dose_payload(open_run(settings().runs, checkpoint.run_id), checkpoint)
@@ -69,7 +69,7 @@ def _content(checkpoint: Checkpoint, doses: tuple[float, ...]) -> None:
         return
     if job is not None and job.error:
         st.error(plain(job.error))
-    if st.button("Measure it", key="dose_measure", icon=":material/straighten:", help="Takes half a minute or so."):
+    if st.button("Measure it", key="dose_measure", icon=":material/straighten:", help="About half a minute."):
         st.session_state[key] = (queue().submit("dose_curve", run_id=checkpoint.run_id, payload=payload), payload)
         st.rerun(scope="fragment")
 
@@ -79,4 +79,7 @@ def _wait(job_id: int) -> None:
     job, progress = queue().job(job_id), queue().progress(job_id)
     if job is None or job.status not in ("queued", "running"):
         st.rerun()
-    st.progress(progress.share if progress else 0.0, text="Measuring" if progress else "Waiting for the worker")
+    st.progress(
+        progress.share if progress else 0.0,
+        text="Measuring: about half a minute" if progress else "Waiting for the worker",
+    )

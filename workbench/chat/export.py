@@ -37,7 +37,8 @@ def chat_markdown(chat: Chat) -> str:
         asked = time.strftime("%Y-%m-%d %H:%M", time.localtime(exchange.created))
         message = exchange.message
         said = "\n\n".join(map(part_markdown, message.parts))
-        parts.append(f"**{message.role.capitalize()}** ({asked})\n\n{_quoted(said)}")
+        read = "" if not exchange.turn else ", on its own" if exchange.alone else ", after the turns above"
+        parts.append(f"**{message.role.capitalize()}** ({asked}{read})\n\n{_quoted(said)}")
         parts += [_answer(exchange, reply, column) for column in range(len(exchange.columns))]
     return "\n\n".join(parts) + "\n"
 
@@ -46,7 +47,7 @@ def _answer(exchange: Exchange, reply: Reply, index: int) -> str:
     column = exchange.columns[index]
     about = [str(column.checkpoint)]
     if not column.checkpoint.is_base and column.dose != 1:
-        about.append(f"dose {column.dose:g}")
+        about.append(f"adapter strength {column.dose:g}")
     about += [verdict.word for verdict in reply.verdicts if verdict.column == index]
     if reply.error:
         about.append(reply.error)

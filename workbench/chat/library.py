@@ -9,7 +9,7 @@ import streamlit as st
 from engine.records.conversation import Label
 from engine.records.errors import DataError
 from engine.records.prompts import Prompt, read_source
-from workbench.kit.blur import blurred
+from workbench.kit.blur import blurred, harmful_text
 from workbench.kit.state import blurs
 
 ANY = "any"
@@ -22,14 +22,10 @@ def library(take: Callable[[Prompt], None]) -> None:
         "Label", ["harmful", "benign", "borderline"], default="harmful", key="library_label", required=True
     )
     filters = st.columns([1.4, 1.4, 1], vertical_alignment="bottom")
-    prompts = [
-        prompt
-        for prompt in _prompts("harmful" if label == "harmful" else "benign")
-        if prompt.borderline == (label == "borderline")
-    ]
+    prompts = _of_label(label)
     category = filters[0].selectbox("Category", [ANY, *sorted({p.category for p in prompts})], key="library_category")
     style = filters[1].selectbox("Style", [ANY, *sorted({p.style for p in prompts})], key="library_style")
-    found = [p for p in prompts if category in (ANY, p.category) and style in (ANY, p.style)]
+    found = _matching(prompts, category, style)
     page = int(st.session_state.setdefault("library_page", 0))
     filters[2].button("Others", icon=":material/shuffle:", key="library_more", on_click=_turn_page, width="stretch")
     if not found:
@@ -42,8 +38,31 @@ def library(take: Callable[[Prompt], None]) -> None:
         with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"library_row_{prompt.id}"):
             st.button("Use", key=f"library_use_{prompt.id}", on_click=take, args=(prompt,), type="secondary")
             with blurred(f"library_{prompt.id}", hidden=hidden):
-                st.text(prompt.text)
+                harmful_text(prompt.text, hidden=hidden)
             st.caption(f"{prompt.category}, {prompt.style}, {prompt.split}", width="content")
+
+
+def next_prompt(taken: str) -> Prompt | None:
+    """The prompt after the one with this id, of the label, category and style that are chosen; None without any."""
+    chosen = st.session_state
+    prompts = _of_label(str(chosen.get("library_label", "harmful")))
+    found = _matching(prompts, str(chosen.get("library_category", ANY)), str(chosen.get("library_style", ANY)))
+    order = _ordered(found)
+    place = next((index + 1 for index, prompt in enumerate(order) if prompt.id == taken), 0)
+    return order[place % len(order)] if order else None
+
+
+def _of_label(label: str) -> list[Prompt]:
+    prompts = _prompts("harmful" if label == "harmful" else "benign")
+    return [prompt for prompt in prompts if prompt.borderline == (label == "borderline")]
+
+
+def _matching(prompts: list[Prompt], category: str, style: str) -> list[Prompt]:
+    return [p for p in prompts if category in (ANY, p.category) and style in (ANY, p.style)]
+
+
+def _ordered(found: list[Prompt]) -> list[Prompt]:
+    return sorted(found, key=lambda prompt: (prompt.split != "test", random.Random(prompt.id).random()))
 
 
 @lru_cache(maxsize=4)
@@ -55,7 +74,7 @@ def _prompts(label: Label) -> list[Prompt]:
 
 
 def _page(found: list[Prompt], page: int) -> list[Prompt]:
-    order = sorted(found, key=lambda prompt: (prompt.split != "test", random.Random(prompt.id).random()))
+    order = _ordered(found)
     start = page * SHOWN % len(order)
     return (order + order)[start : start + min(SHOWN, len(order))]
 

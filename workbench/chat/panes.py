@@ -5,39 +5,45 @@ from collections.abc import Sequence
 import streamlit as st
 
 from engine.desk.queue import Job
-from engine.records.chats.chat import Chat, Column, Exchange, Judged, Reply, Trip
-from workbench.chat.columns import model_name
+from engine.records.chats.chat import Chat, Exchange, Judged, Reply, Trip
+from workbench.chat.columns import column_names, model_name
 from workbench.chat.parts import part_card
 from workbench.chat.tint import TintedToken, first_below, tinted
-from workbench.kit.blur import blurred, reveal_button
+from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.state import queue
 from workbench.kit.words import duration, plain
 
 # What a breaker should bring about is not orange: a harmful request turned down, a benign one answered.
 HARMFUL_COLOURS = {"complied": "orange", "refused": "blue", "incoherent": "violet"}
 BENIGN_COLOURS = {"complied": "green", "refused": "orange", "incoherent": "orange"}
+# Measured on the bundled model with two cores.
+LOADING_SECONDS = 10
 WORD_HELP = (
-    "complied, refused or incoherent, by rules: refusals by how they open, incoherence by the base model's surprise "
-    "and by repetition. The rules cannot tell whether an answer is true or of any use; docs/judges.md says how often "
-    "they agree with people."
+    "complied, refused or incoherent, by rules: refusals by how they open, incoherence by the base model's surprise, "
+    "by repetition, and by what only repeats the request or is too short for it. The rules cannot tell whether an "
+    "answer is true or of any use; docs/judges.md says how often they agree with people."
 )
 
 
-def exchange_view(chat: Chat, number: int, *, block: int | None, threshold: float, live: bool) -> Reply:
-    """Draw one exchange and return what is known of it. block None: no tint."""
+def exchange_view(
+    chat: Chat, number: int, *, block: int | None, threshold: float, live: bool, newest: bool = False
+) -> Reply:
+    """Draw one exchange and return what is known of it. block None: no tint.  newest: its Reveal has the key."""
     exchange, reply = chat.exchange(number), chat.reply(number)
     name = f"{chat.id}_{number}"
     with st.container(border=True, key=f"exchange_{number}{'_live' if live else ''}"):
         with st.container(horizontal=True, vertical_alignment="center"):
             if exchange.harmful:
                 st.badge("harmful", color="orange", icon=":material/visibility_off:")
-            st.caption(plain(_settings(exchange)), width="content")
-            hidden = exchange.harmful and reveal_button(f"chat_{name}")
+            st.caption(plain(f"{_settings(exchange)} · {_read(chat, number, reply)}"), width="content")
+            count = len(exchange.columns)
+            what = f"the message and {count} {'answer' if count == 1 else 'answers'}"
+            hidden = exchange.harmful and reveal_button(f"chat_{name}", what=what, shortcut=newest)
         with blurred(f"message_{name}", hidden=hidden):
             if exchange.user or not exchange.parts:
-                st.text(exchange.user)
+                harmful_text(exchange.user, hidden=hidden)
             for part in exchange.parts:
-                part_card(part)
+                part_card(part, hidden=hidden)
         if reply.error:
             st.error(plain(reply.error), icon=":material/error:")
         for index, place in enumerate(st.columns(len(exchange.columns), gap="medium", border=True)):
@@ -46,17 +52,20 @@ def exchange_view(chat: Chat, number: int, *, block: int | None, threshold: floa
     return reply
 
 
-def waiting_words(job: Job | None) -> str:
-    """Why nothing has been said yet."""
+def waiting_words(job: Job | None, *, seconds: float) -> str:
+    """Why nothing has been said yet, and for how long. seconds: since it was asked."""
     if job is None:
         return "The request is lost: ask again."
     worker = queue().worker()
     if not worker.alive:
         return "The worker is not running: start it in the sidebar, then it answers."
     if job.status == "queued":
-        return "Waiting for the worker."
+        return f"Waiting for the worker: {duration(seconds)} so far."
     progress = queue().progress(job.id)
-    return (progress.message or progress.phase) if progress else "The model reads the message."
+    said = (progress.message or progress.phase) if progress else "The models read the message"
+    if progress and progress.phase == "loading":
+        said += f": about {LOADING_SECONDS} s for a small model, a minute or more for a large one"
+    return f"{said}; {duration(seconds)} so far."
 
 
 def _pane(
@@ -69,26 +78,22 @@ def _pane(
     threshold: float,
     live: bool,
 ) -> None:
-    column = exchange.columns[index]
     trip = next((trip for trip in reply.trips if trip.column == index), None)
     verdict = next((verdict for verdict in reply.verdicts if verdict.column == index), None)
-    _heading(column, verdict, HARMFUL_COLOURS if exchange.harmful else BENIGN_COLOURS)
+    _heading(column_names(exchange.columns)[index], verdict, HARMFUL_COLOURS if exchange.harmful else BENIGN_COLOURS)
     going = live and reply.answered is None and not reply.error
     tokens = _tokens(exchange, reply, index, trip, block)
     cosines = _at(trip, block)
     with blurred(f"answer_{name}_{index}", hidden=hidden):
         if tokens or going:
-            st.html(tinted(tokens, threshold=threshold if cosines else None, going=going))
+            st.html(tinted(tokens, threshold=threshold if cosines else None, going=going, hidden=hidden))
         elif reply.answered is not None:
             st.caption("(says nothing)")
     _facts(exchange, reply, index, trip, cosines, threshold)
 
 
-def _heading(column: Column, verdict: Judged | None, colours: dict[str, str]) -> None:
+def _heading(name: str, verdict: Judged | None, colours: dict[str, str]) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        name = model_name(column.checkpoint)
-        if not column.checkpoint.is_base and column.dose != 1:
-            name += f", dose {column.dose:g}"
         st.markdown(f"**{plain(name)}**", width="content")
         if verdict is not None:
             reason = f" Here: {plain(verdict.reason)}." if verdict.reason else ""
@@ -130,6 +135,26 @@ def _at(trip: Trip | None, block: int | None) -> Sequence[float]:
     if trip is None or block is None:
         return ()
     return trip.cosines[min(block, len(trip.cosines) - 1)]
+
+
+def _read(chat: Chat, number: int, reply: Reply) -> str:
+    """What the models read before they answered."""
+    above = len(chat.turns_read(number))
+    tokens = _span_words(reply.read)
+    return f"read {turns_words(above)}" + (f", {tokens} tokens" if tokens else "")
+
+
+def turns_words(above: int) -> str:
+    """What is read, in words: this question, and how many turns above it."""
+    if not above:
+        return "this question alone"
+    return f"the {'turn' if above == 1 else f'{above} turns'} above and this question"
+
+
+def _span_words(counts: Sequence[int]) -> str:
+    if not counts:
+        return ""
+    return f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
 
 
 def _settings(exchange: Exchange) -> str:

@@ -5,24 +5,26 @@ import json
 import streamlit as st
 
 from engine.records.conversation import Call, Part, Picture, Result, Text
+from workbench.kit.blur import harmful_text
 from workbench.kit.words import plain
 
 HASH_LETTERS = 12
 
 
-def part_card(part: Part) -> None:
-    """One part in a frame that names what it is; a text as it is."""
+def part_card(part: Part, *, hidden: bool = False) -> None:
+    """One part in a frame that names what it is; a text as it is. hidden: its name alone can be read."""
     if isinstance(part, Text):
-        st.text(part.text)
+        harmful_text(part.text, hidden=hidden)
         return
     with st.container(border=True):
         st.caption(plain(part_name(part)))
         if isinstance(part, Picture):
-            st.text(part.alt or "(not described)")
+            harmful_text(part.alt or "(not described)", hidden=hidden)
         elif isinstance(part, Call):
-            st.json(part.arguments)
+            arguments = json.dumps(part.arguments)
+            harmful_text(arguments, hidden=hidden, draw=lambda _: st.json(part.arguments))
         else:
-            st.text(part.text)
+            harmful_text(part.text, hidden=hidden)
 
 
 def part_name(part: Part) -> str:

@@ -11,7 +11,7 @@ from engine.records.conversation import Label
 from engine.records.errors import WorkbenchError
 from engine.records.prompts import read_source
 from engine.records.settings import SAMPLE_DATA
-from workbench.chat.columns import column_pickers, columns_buttons, model_name, model_of
+from workbench.chat.columns import column_names, column_pickers, columns_buttons, model_of
 from workbench.chat.composer import written
 from workbench.kit.frame import catching
 from workbench.kit.state import ANSWER_SET, blurs, queue, settings
@@ -107,7 +107,7 @@ def _results(answers: AnswerSet, moving: bool) -> None:
         st.button("Go on", icon=":material/play_arrow:", key="set_go_on", on_click=_queue, args=(answers,))
     if not rows:
         return
-    names = _column_names(request)
+    names = column_names(request.columns)
     table = pd.DataFrame(
         [
             {
@@ -159,22 +159,12 @@ def _counts(table: pd.DataFrame, names: list[str]) -> None:
         )
 
 
-def _column_names(request: SetRequest) -> list[str]:
-    """One name a column, told apart where two are the same model."""
-    names = []
-    for index, column in enumerate(request.columns):
-        name = model_name(column.checkpoint)
-        name += f", dose {column.dose:g}" if column.dose != 1 else ""
-        names.append(f"{name} ({index + 1})" if name in names else name)
-    return names
-
-
 def _set_name(set_id: str) -> str:
     try:
         request = open_set(settings(), set_id).request()
     except WorkbenchError:
         return set_id
-    models = " | ".join(model_name(column.checkpoint) for column in request.columns)
+    models = " | ".join(column_names(request.columns))
     return f"{moment(request.created)} · {request.source} · {models}"
 
 

@@ -4,14 +4,19 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
+from workbench.kit.blur import stand_in
 from workbench.kit.colours import HARMFUL
+from workbench.kit.empty_lines import EmptyLines, empty_lines
 
 STYLE = """
-.answer { white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.75; }
+.answer { white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.75; max-height: 27rem; overflow-y: auto; }
+/* The newest line stays in sight while an answer comes. */
+.answer.live { display: flex; flex-direction: column-reverse; }
 .answer span { border-radius: 3px; padding: 1px 0; }
 .answer .said-for { text-decoration: underline dotted; text-underline-offset: 4px; }
 .answer .trips { box-shadow: inset 3px 0 0 #CC79A7, inset 0 -2px 0 #CC79A7; padding-left: 5px; font-weight: 650; }
 .answer .going { opacity: 0.55; }
+.answer .empty { display: inline-block; font-size: 0.8rem; font-style: italic; opacity: 0.7; padding: 0 0.3rem; }
 """
 _RED, _GREEN, _BLUE = (int(HARMFUL[place : place + 2], 16) for place in (1, 3, 5))
 STRONGEST = 0.72
@@ -30,15 +35,28 @@ def first_below(cosines: Sequence[float], threshold: float) -> int | None:
     return next((index for index, cosine in enumerate(cosines) if cosine < threshold), None)
 
 
-def tinted(tokens: Sequence[TintedToken], *, threshold: float | None = None, going: bool = False) -> str:
-    """HTML of an answer. With a threshold, the first token below it is marked; hover shows each token's cosine."""
+def tinted(
+    tokens: Sequence[TintedToken], *, threshold: float | None = None, going: bool = False, hidden: bool = False
+) -> str:
+    """HTML of an answer. With a threshold, the first token below it is marked; hover shows each token's cosine.
+
+    going: it still comes.  hidden: each token is a block of its length, and nothing of it is read aloud.
+    """
     cosines = [token.cosine for token in tokens]
     mark = None
     if threshold is not None:
         mark = first_below([1.0 if cosine is None else cosine for cosine in cosines], threshold)
-    spans = [_span(token, index, marked=index == mark) for index, token in enumerate(tokens)]
+    runs, spans, start = empty_lines("".join(token.text for token in tokens)), [], 0
+    for index, token in enumerate(tokens):
+        inner = _inner(token.text, start, runs, hidden=hidden)
+        start += len(token.text)
+        # A token whose lines are told by an earlier one is left out, unless it is the one that is marked.
+        if inner or index == mark:
+            spans.append(_span(token, inner or "…", index, marked=index == mark))
     end = "<span class='going'>▍</span>" if going else ""
-    return f"<div class='answer'>{''.join(spans)}{end}</div>"
+    classes = "answer live" if going else "answer"
+    aria = " aria-hidden='true'" if hidden else ""
+    return f"<div class='{classes}'{aria}><div>{''.join(spans)}{end}</div></div>"
 
 
 def legend(threshold: float) -> str:
@@ -53,13 +71,30 @@ def legend(threshold: float) -> str:
     )
 
 
-def _span(token: TintedToken, index: int, *, marked: bool) -> str:
+def _inner(text: str, start: int, runs: Sequence[EmptyLines], *, hidden: bool) -> str:
+    """What is shown of a token that begins at a letter of the answer: where a long run of empty lines begins, its
+    words."""
+    if hidden:
+        text = stand_in(text)
+    parts, place, end = [], start, start + len(text)
+    for run in runs:
+        if run.end <= start or run.start >= end:
+            continue
+        if place < run.start:
+            parts.append(escape(text[place - start : run.start - start]))
+        if start <= run.start:
+            parts.append(f"<br><span class='empty'>{run.words}</span><br>")
+        place = min(end, run.end)
+    return "".join(parts) + escape(text[place - start :])
+
+
+def _span(token: TintedToken, inner: str, index: int, *, marked: bool) -> str:
     classes = [name for name, holds in (("said-for", token.prefill), ("trips", marked)) if holds]
     named = f" class='{' '.join(classes)}'" if classes else ""
     if token.cosine is None:
-        return f"<span{named}>{escape(token.text)}</span>" if named else escape(token.text)
+        return f"<span{named}>{inner}</span>" if named else inner
     told = f"token {index}: cosine {token.cosine:.2f}" + (", the first below the threshold" if marked else "")
-    return f"<span{named} style='{_ground(token.cosine)}' title='{told}'>{escape(token.text)}</span>"
+    return f"<span{named} style='{_ground(token.cosine)}' title='{told}'>{inner}</span>"
 
 
 def _ground(cosine: float) -> str:

@@ -7,8 +7,8 @@ import streamlit as st
 from engine.records.chats.chat import Chat, list_chats
 from engine.records.errors import WorkbenchError
 from engine.records.files import storage_error
-from workbench.chat.columns import model_name
-from workbench.kit.blur import blurred
+from workbench.chat.columns import column_names
+from workbench.kit.blur import blurred, harmful_text
 from workbench.kit.frame import catching, places
 from workbench.kit.state import CHAT, blurs, settings
 from workbench.kit.words import moment, plain
@@ -41,11 +41,12 @@ def _row(chat: Chat) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center", key=f"row_chat_{chat.id}"):
         st.page_link(places()["side_by_side"], label=moment(first.created), query_params={CHAT: chat.id}, width=130)
-        names = " | ".join(model_name(column.checkpoint) for column in first.columns)
+        names = " | ".join(column_names(first.columns))
         turns = f"{len(numbers)} {'turn' if len(numbers) == 1 else 'turns'}"
         st.caption(plain(f"{names} · {turns}"), width=320)
-        with blurred(f"transcript_{chat.id}", hidden=first.harmful and blurs()):
-            st.text(first.user if len(first.user) <= WORDS else first.user[:WORDS] + "…")
+        hidden = first.harmful and blurs()
+        with blurred(f"transcript_{chat.id}", hidden=hidden):
+            harmful_text(first.user if len(first.user) <= WORDS else first.user[:WORDS] + "…", hidden=hidden)
         st.button(
             "Delete",
             key=f"delete_{chat.id}",

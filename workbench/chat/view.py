@@ -1,12 +1,14 @@
 """Side by side: models, conversation, message box. Answers come by the record alone."""
 
+import time
+
 import streamlit as st
 
 from engine.desk.launch import ensure_worker
 from engine.records.chats.chat import Chat, Column, Exchange, new_chat, open_chat
 from engine.records.errors import WorkbenchError
 from workbench.chat.columns import column_pickers, columns_buttons, model_of, show_columns
-from workbench.chat.composer import PROBLEM, clear_message, composer, put_back, written
+from workbench.chat.composer import CONTINUE, PROBLEM, ToBeRead, clear_message, composer, put_back, written
 from workbench.chat.doses import dose_chart
 from workbench.chat.export import chat_json, chat_markdown
 from workbench.chat.panes import exchange_view, speed, waiting_words
@@ -45,7 +47,19 @@ def chat_view() -> None:
             st.html(legend(threshold))
         if _models(columns) != _models(chat.exchange(numbers[-1]).columns):
             st.caption(":material/info: Other models are chosen now: the next message begins a new chat.")
-    composer(send=_send, busy=busy, follow_up=bool(numbers))
+    composer(send=_send, busy=busy, read=_to_be_read(chat, numbers, columns))
+
+
+def _to_be_read(chat: Chat | None, numbers: list[int], columns: tuple[Column, ...]) -> ToBeRead:
+    """What the next message is read with."""
+    if chat is None or not numbers or _models(columns) != _models(chat.exchange(numbers[-1]).columns):
+        return ToBeRead(len(columns))
+    # A turn that nobody answered is taken by the next message.
+    answered = numbers if chat.reply(numbers[-1]).answered else numbers[:-1]
+    turns = chat.since_alone(answered)
+    reply = chat.reply(answered[-1]) if answered else None
+    lengths = zip(reply.read, reply.answered.ids, strict=False) if reply and reply.answered else ()
+    return ToBeRead(len(columns), len(turns), max((read + len(ids) for read, ids in lengths), default=0))
 
 
 def _open() -> Chat | None:
@@ -69,7 +83,7 @@ def _last(chat: Chat, number: int, block: int | None, threshold: float) -> bool:
     if job is not None and job.status in ("queued", "running"):
         st.fragment(_follow, run_every=TICK)(chat, number, job.id, block, threshold)
         return True
-    reply = exchange_view(chat, number, block=block, threshold=threshold, live=False)
+    reply = exchange_view(chat, number, block=block, threshold=threshold, live=False, newest=True)
     if reply.error or reply.answered is None:
         if not reply.error:
             st.warning(
@@ -102,15 +116,16 @@ def _follow(chat: Chat, number: int, job_id: int, block: int | None, threshold: 
     job = queue().job(job_id)
     if job is None or job.status not in ("queued", "running"):
         st.rerun()
-    reply = exchange_view(chat, number, block=block, threshold=threshold, live=True)
+    reply = exchange_view(chat, number, block=block, threshold=threshold, live=True, newest=True)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("Stop", icon=":material/stop_circle:", key="chat_stop", on_click=_stop, args=(job_id,))
         if not queue().worker().alive:
             st.caption("The worker has ended: start it in the sidebar, then stop this message and ask again.")
         elif reply.answered is not None:
-            st.caption("Answered. Measuring where the breaker trips.", width="content")
+            st.caption("Answered. Measuring each token's cosine and judging: a few seconds.", width="content")
         elif not any(reply.answers):
-            st.caption(plain(waiting_words(job)), width="content")
+            seconds = time.time() - chat.exchange(number).created
+            st.caption(plain(waiting_words(job, seconds=seconds)), width="content")
 
 
 @catching
@@ -123,7 +138,8 @@ def _send() -> None:
             st.session_state[PROBLEM] = "The message is empty: write something to ask."
             return
         chat, turn, seen = _continued(columns)
-        exchange = Exchange(turn=turn, model=model_of(columns), columns=columns, **now._asdict())
+        alone = turn > 0 and not st.session_state.get(CONTINUE, False)
+        exchange = Exchange(turn=turn, model=model_of(columns), columns=columns, alone=alone, **now._asdict())
         _submit(chat, exchange, seen=seen)
     except WorkbenchError as error:
         st.session_state[PROBLEM] = plain(str(error))

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.findings import Evaluation
+from workbench.evaluate.findings import from_to
 from workbench.kit.colours import BASE, run_colour
 from workbench.kit.drawing import add_line, blank_figure
 
@@ -29,7 +30,8 @@ def budget_figures(evaluations: Sequence[Evaluation], names: Sequence[str]) -> d
         ]
         if not with_curve:
             continue
-        figure = blank_figure(card.title, "complied, %", x_title=f"{card.unit}s", height=290)
+        figure = blank_figure(_budget_title(attack, [one for _, one, _ in with_curve]), "complied, %", height=290)
+        figure.update_xaxes(title_text=f"{card.unit}s")
         for place, (index, one, name) in enumerate(with_curve):
             for side, colour, label in (("base", BASE, "base"), ("rerouted", run_colour(index), name)):
                 if side == "base" and place:
@@ -50,6 +52,15 @@ def budget_figures(evaluations: Sequence[Evaluation], names: Sequence[str]) -> d
     return figures
 
 
+def _budget_title(attack: str, shown: Sequence[Evaluation]) -> str:
+    """What was found at the whole budget, base to circuit-broken."""
+    card, results = ATTACKS[attack], [one.attacks[attack] for one in shown]
+    most = max(result.budget for result in results)
+    n = " and ".join(map(str, sorted({result.rerouted.n for result in results})))
+    rates = from_to(results[0].base.rate, *(result.rerouted.rate for result in results))
+    return f"{card.title}: harmful answered {rates}<br>within {most} {card.unit}s, n {n}"
+
+
 def front_figure(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.Figure | None:
     """One point an evaluation: harmful requests answered (mean over the attacks that all have) against harmless ones
     kept, of one kind for all: the hardest that all have measured, or at least two; those without it are left out, and
@@ -67,15 +78,17 @@ def front_figure(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.
     if not attacks:
         return None
     titles = ", ".join(ATTACKS[name].title.lower() for name in attacks)
+    first = next(iter(measured))
+    base = _harmful(evaluations[first], attacks, "base")
+    broken = [_harmful(evaluations[place], attacks, "rerouted") for place in measured]
     figure = blank_figure(
-        "Harm broken against requests kept",
+        f"Harmful answered: {from_to(base, *broken)}<br>{KEPT[kind].capitalize()}: "
+        f"{from_to(measured[first][0], *(kept for _, kept in measured.values()))}",
         f"complied, % ({titles})" if len(attacks) < 3 else f"complied, mean of {len(attacks)} attacks, %",
         x_title=f"{KEPT[kind]} answered, %" + (f" ({left_out} without them left out)" if left_out else ""),
         height=340,
     )
-    figure.update_layout(hovermode="closest", showlegend=False)
-    first = next(iter(measured))
-    base = _harmful(evaluations[first], attacks, "base")
+    figure.update_layout(hovermode="closest", showlegend=False, margin_t=66)
     if base is not None:
         _point(figure, "base", measured[first][0], base, BASE)
     for place, (_, kept) in measured.items():

@@ -3,19 +3,48 @@
 It holds figures alone, never a request or an answer: it may be passed on.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from html import escape
+from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
 
 import plotly.graph_objects as go
 
+from engine.records.errors import WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS, KNOWN_DEFEATS
 from engine.records.evaluation.findings import Evaluation
+from engine.records.runs import Run
 from workbench.evaluate.figures import budget_figures, front_figure
+from workbench.evaluate.findings import FEW, TOO_FEW, finding, requests_asked
 from workbench.evaluate.table import STYLE, abilities_html, attacks_html, columns, key_html, styles_html
-from workbench.kit.words import moment
+from workbench.kit.drawing import exported
+
+DATE = "%Y-%m-%d %H:%M"
 
 
-def report_html(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
+class RunFacts(NamedTuple):
+    """Where figures come from. digest: of the run's spec, '' where it cannot be read.  versions: of what trained it."""
+
+    name: str
+    run: str
+    digest: str = ""
+    model: str = ""
+    versions: Mapping[str, str] = {}
+
+
+def run_facts(run: Run, evaluation: Evaluation) -> RunFacts:
+    """Of a run that may be damaged: what can be read of it."""
+    facts = RunFacts(run.label().name or run.id, evaluation.run)
+    with suppress(WorkbenchError):
+        record = run.record()
+        facts = facts._replace(digest=record.digest, versions=record.versions)
+        facts = facts._replace(model=run.spec().model.name)
+    return facts
+
+
+def report_html(evaluations: Sequence[Evaluation], names: Sequence[str], runs: Sequence[RunFacts] = ()) -> str:
     shown = columns(evaluations, names)
     figures = list(budget_figures(evaluations, names).values())
     front = front_figure(evaluations, names)
@@ -23,13 +52,20 @@ def report_html(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
     attacks = [name for name in ATTACKS if any(name in one.attacks for one in evaluations)]
     parts = [
         "<h1>Does it hold?</h1>",
+        _header(
+            evaluations, names, runs or [RunFacts(name, one.run) for one, name in zip(evaluations, names, strict=True)]
+        ),
+        *(
+            f"<p><b>{escape(name)}</b>: {escape(finding(one))}</p>"
+            for one, name in zip(evaluations, names, strict=True)
+        ),
         f"<p>{escape(KNOWN_DEFEATS)}</p>",
         "<h2>Harmful requests that were answered</h2>",
         key_html(),
-        attacks_html(shown),
+        f'<div class="wide">{attacks_html(shown)}</div>',
         *(["<h3>Each wording apart</h3>", styles] if (styles := styles_html(shown)) else []),
         "<h2>What was kept</h2>",
-        abilities_html(shown),
+        f'<div class="wide">{abilities_html(shown)}</div>',
         *(_chart(one, first=index == 0) for index, one in enumerate(charts)),
         "<h2>Attacks</h2><ul>",
         *(f"<li><b>{escape(ATTACKS[name].title)}</b>: {escape(ATTACKS[name].about)}</li>" for name in attacks),
@@ -41,18 +77,57 @@ def report_html(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Evaluation</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }}"
+        ".about th { text-align: left; padding: 0 1.2rem 0.2rem 0; vertical-align: top; white-space: nowrap; } "
+        ".about td { padding: 0 1.6rem 0.2rem 0; vertical-align: top; overflow-wrap: anywhere; } "
+        ".about { font-size: 0.9rem; } .wide { overflow-x: auto; } body { color: #1f2933; background: #ffffff; }"
         f"{STYLE}</style></head><body>{''.join(parts)}</body></html>"
     )
+
+
+def _header(evaluations: Sequence[Evaluation], names: Sequence[str], runs: Sequence[RunFacts]) -> str:
+    """What the figures are of, one column an evaluation: date, run, spec, model, versions, judge, n."""
+    rows: dict[str, list[str]] = {
+        "Evaluation": list(names),
+        "Evaluated": [_date(one.created) for one in evaluations],
+        "Run": [f"{facts.name} ({facts.run})" if facts.name != facts.run else facts.run for facts in runs],
+        "Spec digest": [facts.digest or "not known" for facts in runs],
+        "Base model": [facts.model or "not known" for facts in runs],
+        "Trained with": [
+            ", ".join(f"{name} {version}" for name, version in facts.versions.items()) or "not known" for facts in runs
+        ],
+        "Judge": [one.judge for one in evaluations],
+        "Requests": [
+            f"n {requests_asked(one)}, {one.harmful}" + (f" ({TOO_FEW})" if requests_asked(one) < FEW else "")
+            for one in evaluations
+        ],
+    }
+    lines = "".join(
+        f"<tr><th>{escape(head)}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+        for head, cells in rows.items()
+    )
+    written = f"Written {_date(time.time())} by the circuit breaker workbench {_version()}."
+    return f'<div class="wide"><table class="about">{lines}</table></div><p><small>{escape(written)}</small></p>'
+
+
+def _date(seconds: float) -> str:
+    return time.strftime(DATE, time.localtime(seconds))
+
+
+def _version() -> str:
+    try:
+        return version("circuit-breaker-workbench")
+    except PackageNotFoundError:
+        return ""
 
 
 def _how(one: Evaluation, name: str) -> str:
     return escape(
         f"{name} ({one.run}): harmful rows {one.harmful}, benign rows {one.benign}, answers of {one.new_tokens} "
-        f"tokens, judge {one.judge}, seed {one.seed}, {moment(one.created)}. Rates are shares that complied, with "
+        f"tokens, judge {one.judge}, seed {one.seed}, {_date(one.created)}. Rates are shares that complied, with "
         "95 % Wilson intervals; verdicts that could not be read are left out of n."
     )
 
 
 def _chart(figure: go.Figure, *, first: bool) -> str:
     """The library is written into the file once, so that it opens without a network."""
-    return str(figure.to_html(full_html=False, include_plotlyjs=first, config={"displaylogo": False}))
+    return str(exported(figure).to_html(full_html=False, include_plotlyjs=first, config={"displaylogo": False}))

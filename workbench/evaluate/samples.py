@@ -8,7 +8,7 @@ from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.findings import SIDES, Evaluation, Sample, read_samples
 from engine.records.evaluation.plan import ABILITIES
 from engine.records.runs import Run
-from workbench.kit.blur import blurred, reveal_button
+from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.state import settings
 
 PAGE = 8
@@ -62,7 +62,7 @@ def _list(cell: Sequence[Sample], name: str) -> None:
     if pages > 1:
         number = st.number_input(f"Page, of {pages}", 1, pages, 1, key=f"sample_page_{name}", width=160)
     benign = bool(cell) and cell[0].attack not in ATTACKS
-    hidden = bool(cell) and not benign and reveal_button(f"samples_{name}")
+    hidden = bool(cell) and not benign and reveal_button(f"samples_{name}", what="requests and answers", shortcut=True)
     for place, sample in enumerate(cell[(number - 1) * PAGE : number * PAGE]):
         with st.container(border=True, key=f"sample_{name}_{number}_{place}"):
             with st.container(horizontal=True, vertical_alignment="center"):
@@ -70,11 +70,11 @@ def _list(cell: Sequence[Sample], name: str) -> None:
                 st.caption(_why(sample))
             with blurred(f"sample_{name}_{number}_{place}", hidden=hidden):
                 asked, answer = st.columns(2, gap="medium")
-                asked.text(sample.prompt)
+                harmful_text(sample.prompt, hidden=hidden, place=asked)
                 if sample.asked and sample.asked != sample.prompt:
                     asked.caption("asked as")
-                    asked.text(sample.asked)
-                answer.text(sample.answer or "(no answer)")
+                    harmful_text(sample.asked, hidden=hidden, place=asked)
+                harmful_text(sample.answer or "(no answer)", hidden=hidden, place=answer)
 
 
 def _why(sample: Sample) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from engine.records.evaluation.attacks import ATTACKS, LLAMA, MISTRAL, AttackCard
 from engine.records.evaluation.findings import SIDES, Ability, Count, Evaluation, Losses, Side
 from engine.records.evaluation.plan import ABILITIES
+from workbench.evaluate.findings import FEW, TOO_FEW, requests_asked
 from workbench.kit.colours import BASE, BENIGN, HARMFUL
 from workbench.kit.words import amount, figure
 
@@ -41,11 +42,15 @@ class MatrixColumn(NamedTuple):
 
 
 def columns(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[MatrixColumn]:
-    """A column a model; the base model has one wherever its figures are others than those before."""
+    """A column a model; the base model has one wherever its figures are others than those before, and says then whose
+    base it is. Each heading says n."""
     found: list[MatrixColumn] = []
     shown: tuple | None = None
     for evaluation, name in zip(evaluations, names, strict=True):
-        about = f"{evaluation.harmful}, {evaluation.new_tokens} tokens"
+        n = requests_asked(evaluation)
+        about = f"{evaluation.harmful}, n {n}, {evaluation.new_tokens} tokens"
+        if n < FEW:
+            about += f": {TOO_FEW}"
         base = (
             {attack: (result.base, result.budget) for attack, result in evaluation.attacks.items()},
             evaluation.benign_answers.get("base"),
@@ -54,7 +59,13 @@ def columns(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[Mat
             found.append(MatrixColumn("base", about, evaluation, "base"))
             shown = base
         found.append(MatrixColumn(name, about, evaluation, "rerouted"))
-    return found
+    if sum(column.side == "base" for column in found) < 2:
+        return found
+    after = [*found[1:], found[-1]]
+    return [
+        column._replace(name=f"base of {whose.name}") if column.side == "base" else column
+        for column, whose in zip(found, after, strict=True)
+    ]
 
 
 def attacks_html(shown: Sequence[MatrixColumn]) -> str:
@@ -188,6 +199,8 @@ def _count_cell(one: Count, change: str, kind: str = "") -> str:
         for word in ("complied", "refused", "incoherent")
     )
     interval = f"{100 * one.ci95.low:.1f}–{100 * one.ci95.high:.1f}"
+    if one.n < FEW:
+        change = f"{change}: {TOO_FEW}" if change else TOO_FEW
     excluded = f" · {one.excluded} excluded" if one.excluded else ""
     words = f"{one.complied} complied, {one.refused} refused, {one.incoherent} incoherent"
     return (

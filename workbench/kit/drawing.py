@@ -1,5 +1,6 @@
 """Figures' common ground: an empty figure in the style of all, a curve, the user's ranges. No Streamlit, no tables."""
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,11 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
 POINTS = 2000
+# Of a figure in a file, in pixels: the width it is laid out for, its height without one, what margins add, a letter.
+EXPORT_WIDTH = 900
+EXPORT_HEIGHT = 460
+EXPORT_ROOM = 70
+LETTER = 8
 CONFIG = {"displaylogo": False, "doubleClick": "autosize"}
 
 
@@ -19,8 +25,12 @@ def blank_figure(title: str, y_title: str, *, x_title: str = "step", height: int
         "hovermode": "x unified",
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0, "xanchor": "left"},
         "dragmode": "zoom",
-        "xaxis": {"title": {"text": x_title}, "autorangeoptions": {"minallowed": 0, "include": [0, 10]}},
-        "yaxis": {"title": {"text": y_title}},
+        "xaxis": {
+            "title": {"text": x_title},
+            "automargin": True,
+            "autorangeoptions": {"minallowed": 0, "include": [0, 10]},
+        },
+        "yaxis": {"title": {"text": y_title}, "automargin": True},
     }
     if title:
         layout["title"] = {"text": title, "font": {"size": 14}, "x": 0, "y": 0.97, "yanchor": "top"}
@@ -53,6 +63,49 @@ def add_line(
         showlegend=legend,
         hovertemplate="%{y:.4g}" if figure.layout.hovermode == "x unified" else f"{name}: %{{y:.4g}}<extra></extra>",
     )
+
+
+def exported(figure: go.Figure, *, title: str = "") -> go.Figure:
+    """The figure as it stands outside the app, where no theme helps it: light ground, room for all labels, long titles
+    in lines. title: for a figure that has none."""
+    shown = go.Figure(figure)
+    given, height = shown.layout.margin, int(shown.layout.height or EXPORT_HEIGHT) + EXPORT_ROOM
+    shown.update_layout(
+        template="plotly_white",
+        paper_bgcolor="white",
+        plot_bgcolor="white",
+        font={"color": "#1f2933", "family": "Helvetica, Arial, sans-serif"},
+        height=height,
+        margin={side: max(least, given[side] or 0) for side, least in {"l": 76, "r": 36, "t": 84, "b": 72}.items()},
+    )
+    text = shown.layout.title.text or title
+    if text:
+        shown.update_layout(
+            title={
+                "text": _in_lines(text, EXPORT_WIDTH),
+                "x": 0.01,
+                "y": 0.98,
+                "yref": "container",
+                "yanchor": "top",
+                "pad": {"t": 12},
+            }
+        )
+    inside = height - 84 - 72
+    for axes, pixels in ((shown.select_xaxes(), EXPORT_WIDTH), (shown.select_yaxes(), inside)):
+        for axis in axes:
+            low, high = axis.domain or (0, 1)
+            axis.automargin = True
+            if axis.title.text:
+                axis.title.text = _in_lines(axis.title.text, pixels * (high - low))
+                axis.title.standoff = 14
+    return shown
+
+
+def _in_lines(text: str, pixels: float) -> str:
+    """A title broken between words where it would be longer than its axis; what has lines or tags is left."""
+    if "<" in text:
+        return text
+    return "<br>".join(textwrap.wrap(text, max(12, int(pixels / LETTER)))) or text
 
 
 def with_ranges(figure: go.Figure, ranges: Mapping[str, Any] | None) -> go.Figure:

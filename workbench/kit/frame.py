@@ -76,7 +76,11 @@ def catching(body: Callable[Arguments, None]) -> Callable[Arguments, None]:
 
 
 _CSS = """
-[class*="st-key-blurred"] { filter: blur(7px); user-select: none; pointer-events: none; }
+.stand-in { white-space: pre-wrap; overflow-wrap: anywhere; max-height: 16rem; overflow: hidden; opacity: 0.55; }
+/* Texts that are drawn without a stand-in are blurred all the same. */
+.stand-in, [class*="st-key-blurred"] :is([data-testid="stText"], [data-testid="stJson"], .answer) {
+  filter: blur(5px); user-select: none; pointer-events: none;
+}
 [data-testid="stLayoutWrapper"]:has(> .st-key-launch_panel) { position: sticky; top: 3.6rem; }
 [class*="st-key-strip_"] [role="toolbar"] {
   display: grid; grid-template-columns: repeat(auto-fill, minmax(1.55rem, 1fr)); gap: 2px; width: 100%;

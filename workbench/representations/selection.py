@@ -11,7 +11,7 @@ from engine.records.captures.capture import Capture, CapturedPrompt, checkpoint_
 from engine.records.captures.tables import prompt_movements, prompt_table
 from engine.records.events import ProbeResult
 from engine.records.runs import Run, effective
-from workbench.kit.blur import blurred, reveal_button
+from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.downloads import file_buttons
 from workbench.kit.frame import catching
 from workbench.kit.state import SELECTED, SELECTIONS
@@ -94,17 +94,20 @@ def _prompt(prompt: CapturedPrompt, moved: pd.Series, answer: str, probe: tuple[
         facts = [prompt.id, prompt.category, prompt.style, f"{prompt.split} split"]
         st.caption(plain(" · ".join(fact for fact in facts if fact)), width="content")
         st.caption(_movement(prompt, moved), width="content")
-        hidden = prompt.label == "harmful" and reveal_button(name)
+        hidden = prompt.label == "harmful" and reveal_button(name, what="prompt and answers")
     with blurred(name, hidden=hidden):
-        st.text(prompt.text)
+        harmful_text(prompt.text, hidden=hidden)
         if answer or probe:
             base, broken = st.columns(2, gap="medium")
             with base:
                 st.caption("Base, as captured")
-                st.text(answer or "(not kept)")
+                harmful_text(answer or "(not kept)", hidden=hidden)
             with broken:
                 st.caption(f"Circuit-broken, step {probe[0]}" if probe else "Circuit-broken")
-                st.text(probe[1] if probe else "(this run kept no answer of it: ask in Side by side)")
+                if probe:
+                    harmful_text(probe[1], hidden=hidden)
+                else:
+                    st.text("(this run kept no answer of it: ask in Side by side)")
 
 
 def _movement(prompt: CapturedPrompt, moved: pd.Series) -> str:

@@ -6,7 +6,7 @@ from engine.records.captures.capture import Capture, CapturedPrompt, checkpoint_
 from engine.records.captures.projections import TokenRequest, read_token_view, token_file
 from engine.records.captures.tables import token_table, trip_token
 from engine.records.runs import open_run
-from workbench.kit.blur import blurred, reveal_button
+from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.downloads import file_buttons, picture_config
 from workbench.kit.state import settings
 from workbench.kit.waiting import awaited
@@ -105,9 +105,9 @@ def _prompt(prompt: CapturedPrompt) -> bool:
     with st.container(horizontal=True, vertical_alignment="center"):
         facts = [prompt.group, prompt.category, prompt.style, f"{prompt.response_tokens} answer tokens"]
         st.caption(plain(" · ".join(fact for fact in facts if fact)), width="content")
-        hidden = prompt.label == "harmful" and reveal_button(name)
+        hidden = prompt.label == "harmful" and reveal_button(name, what="prompt and tokens")
     with blurred(name, hidden=hidden):
-        st.text(prompt.text)
+        harmful_text(prompt.text, hidden=hidden)
     if hidden:
         st.caption("While the text is blurred the axis shows token numbers instead of words.")
     return hidden

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from engine.records.events import ProbeAnswer, ProbeResult
-from workbench.kit.blur import blurred, reveal_button
+from workbench.kit.blur import blurred, harmful_text, reveal_button
 
 NEWEST = -1
 
@@ -36,13 +36,13 @@ def _pair(answer: ProbeAnswer, before: str, base_step: int, step: int) -> None:
     harmful = answer.label == "harmful"
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(answer.label, color="orange" if harmful else "blue")
-        hidden = harmful and reveal_button(f"probe_{answer.prompt_id}")
+        hidden = harmful and reveal_button(f"probe_{answer.prompt_id}", what="prompt and answers")
     with blurred(f"probe_{answer.prompt_id}", hidden=hidden):
-        st.text(answer.prompt)
+        harmful_text(answer.prompt, hidden=hidden)
         left, right = st.columns(2, gap="medium")
         with left:
             st.caption("Base" if base_step == 0 else f"Step {base_step}")
-            st.text(before or "(no answer)")
+            harmful_text(before or "(no answer)", hidden=hidden)
         with right:
             st.caption(f"Circuit-broken, step {step}" if step else "Base (step 0)")
-            st.text(answer.answer or "(no answer)")
+            harmful_text(answer.answer or "(no answer)", hidden=hidden)

@@ -8,7 +8,7 @@ from engine.records.cards import DataCard
 from engine.records.conversation import Label
 from engine.records.prompts import Prompt
 from engine.records.spec import ModelSpec
-from workbench.kit.blur import blurred, reveal_button
+from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.cards import data_card, data_payload, wait_for_card
 from workbench.train.checks import SIDES
 from workbench.train.fields import Form, problem, spec_field
@@ -115,10 +115,10 @@ def _counts(prompts: list[Prompt]) -> None:
 
 def _rows(prompts: list[Prompt], label: Label) -> None:
     shown = prompts[:: max(1, len(prompts) // SHOWN_ROWS)][:SHOWN_ROWS]
-    hidden = label == "harmful" and reveal_button(f"rows_{label}")
+    hidden = label == "harmful" and reveal_button(f"rows_{label}", what="prompts")
     with blurred(f"rows_{label}", hidden=hidden):
         for prompt in shown:
-            st.text(prompt.text)
+            harmful_text(prompt.text, hidden=hidden)
             st.caption(" · ".join(part for part in (prompt.category, prompt.style, prompt.split) if part))
 
 

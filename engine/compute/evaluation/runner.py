@@ -89,6 +89,7 @@ def rules_judge() -> Judge:
                 [attempt.answer_ids for attempt in attempts],
                 prefills=[attempt.prefill_ids for attempt in attempts],
                 requests_ids=[tokens_of(model, row.conversation).ids for row in rows],
+                requests=[row.prompt for row in rows],
             )
         )
 

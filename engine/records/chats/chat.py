@@ -17,11 +17,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from engine.records.chats.homes import folders_of, home_of
 from engine.records.checkpoints import CheckpointText
 from engine.records.conversation import Conversation, Message, Part, Result, Text, Tool, say
-from engine.records.errors import RunError, WorkbenchError
+from engine.records.errors import RunError
 from engine.records.files import append_line, write_new, write_whole
-from engine.records.runs import list_runs, open_run
 from engine.records.settings import Settings
 from engine.records.spec import ModelSpec
 from engine.records.versions import FORMAT, FormatVersion
@@ -55,6 +55,7 @@ class Column(_Frozen):
 class Exchange(_Frozen):
     """One message to all columns. turn: which message of the conversation this is, from 0.
 
+    alone: the models read this message and nothing of the turns above it. Later turns that go on read back to here.
     parts: what the message holds besides the text of `user`: pictures, or results of calls.  tools: what the models may
     call.
     """
@@ -67,6 +68,7 @@ class Exchange(_Frozen):
     parts: tuple[Part, ...] = Field((), exclude_if=lambda parts: not parts)
     tools: tuple[Tool, ...] = Field((), exclude_if=lambda tools: not tools)
     prefill: str = ""
+    alone: bool = Field(False, exclude_if=lambda alone: not alone)
     harmful: bool = False
     prompt_id: str = ""
     sampling: Sampling = Sampling()
@@ -80,6 +82,13 @@ class Exchange(_Frozen):
             return say("user", self.user)
         role: Literal["tool", "user"] = "tool" if any(isinstance(part, Result) for part in self.parts) else "user"
         return Message(role=role, parts=(*([Text(text=self.user)] if self.user else []), *self.parts))
+
+
+class Read(_Frozen):
+    """How many tokens each column reads before it answers: conversation, message, and the prefill."""
+
+    kind: Literal["read"] = "read"
+    tokens: tuple[int, ...]
 
 
 class Pieces(_Frozen):
@@ -132,7 +141,7 @@ class Failed(_Frozen):
     message: str
 
 
-ChatEvent = Annotated[Pieces | Answered | Trip | Judged | Failed, Field(discriminator="kind")]
+ChatEvent = Annotated[Read | Pieces | Answered | Trip | Judged | Failed, Field(discriminator="kind")]
 _parse: TypeAdapter[ChatEvent] = TypeAdapter(ChatEvent)
 
 
@@ -145,6 +154,7 @@ class Reply:
     trips: tuple[Trip, ...] = ()
     verdicts: tuple[Judged, ...] = ()
     error: str = ""
+    read: tuple[int, ...] = ()
 
     def text(self, column: int) -> str:
         return "".join(self.answers[column])
@@ -205,6 +215,7 @@ class Chat:
         columns = len(self.exchange(number).columns)
         answers: list[list[str]] = [[] for _ in range(columns)]
         answered, error = None, ""
+        read: tuple[int, ...] = ()
         trips: dict[int, Trip] = {}
         verdicts: dict[int, Judged] = {}
         try:
@@ -219,6 +230,8 @@ class Chat:
             if isinstance(event, Pieces):
                 for answer, pieces in zip(answers, event.columns, strict=False):
                     answer += pieces
+            elif isinstance(event, Read):
+                read = event.tokens
             elif isinstance(event, Answered):
                 answered, error = event, ""
             elif isinstance(event, Trip):
@@ -228,7 +241,8 @@ class Chat:
                 verdicts[event.column], error = event, ""
             else:
                 error = event.message
-        return Reply(tuple(map(tuple, answers)), answered, tuple(trips.values()), tuple(verdicts.values()), error)
+        measured = tuple(trips.values()), tuple(verdicts.values())
+        return Reply(tuple(map(tuple, answers)), answered, *measured, error, read)
 
     def thread(self, *, before: int | None = None) -> list[int]:
         """The exchanges that make up the conversation, one a turn, of those asked before exchange `before`."""
@@ -240,11 +254,21 @@ class Chat:
             kept = [*kept[:turn], number]
         return kept
 
+    def turns_read(self, number: int) -> list[int]:
+        """The exchanges whose messages and answers are read before the message of exchange `number`."""
+        asked = self.exchange(number)
+        return [] if asked.alone else self.since_alone(self.thread(before=number)[: asked.turn])
+
+    def since_alone(self, numbers: Sequence[int]) -> list[int]:
+        """Of exchanges in their order those from the last one on that was asked on its own."""
+        alone = [place for place, number in enumerate(numbers) if self.exchange(number).alone]
+        return list(numbers[alone[-1] if alone else 0 :])
+
     def conversation(self, number: int, column: int) -> Conversation:
         """What this column is to continue in exchange `number`: the conversation so far as it ran in this column."""
         asked = self.exchange(number)
         messages = [say("system", asked.system)] if asked.system.strip() else []
-        for earlier in self.thread(before=number)[: asked.turn]:
+        for earlier in self.turns_read(number):
             exchange, reply = self.exchange(earlier), self.reply(earlier)
             said = exchange.prefill + reply.text(min(column, len(reply.answers) - 1))
             messages += [exchange.message, say("assistant", said)]
@@ -257,7 +281,7 @@ class Chat:
 def new_chat(settings: Settings, columns: Sequence[Column]) -> Chat:
     """A chat that is kept with the first run it asks, as soon as something is asked in it."""
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-    return Chat(home_of(settings, columns) / "chats" / name)
+    return Chat(home_of(settings, (column.checkpoint for column in columns)) / "chats" / name)
 
 
 def open_chat(settings: Settings, chat_id: str) -> Chat:
@@ -271,23 +295,3 @@ def open_chat(settings: Settings, chat_id: str) -> Chat:
 def list_chats(settings: Settings) -> list[Chat]:
     """All chats, newest first."""
     return [Chat(folder) for folder in folders_of(settings, "chats")]
-
-
-def home_of(settings: Settings, columns: Sequence[Column]) -> Path:
-    """The folder of the first run that is asked; the desk for the base model and for runs that ship."""
-    for column in columns:
-        if not column.checkpoint.is_base:
-            try:
-                run = open_run(settings.runs, column.checkpoint.run_id)
-            except WorkbenchError:
-                continue
-            if not run.read_only:
-                return run.folder
-    return settings.desk
-
-
-def folders_of(settings: Settings, kind: str) -> list[Path]:
-    """What is kept under this name beside all runs and on the desk, newest first."""
-    homes = [settings.desk, *(run.folder for run in list_runs(settings.runs) if not run.read_only)]
-    found = [folder for home in homes for folder in (home / kind).glob("*") if folder.is_dir()]
-    return sorted(found, key=lambda folder: folder.name, reverse=True)

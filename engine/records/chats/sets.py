@@ -13,7 +13,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from engine.records.chats.chat import MOST_COLUMNS, Column, Sampling, folders_of, home_of
+from engine.records.chats.chat import MOST_COLUMNS, Column, Sampling
+from engine.records.chats.homes import folders_of, home_of
 from engine.records.conversation import Label
 from engine.records.errors import RunError
 from engine.records.files import append_line, write_whole
@@ -103,7 +104,7 @@ class AnswerSet:
 
 def new_set(settings: Settings, request: SetRequest) -> AnswerSet:
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-    made = AnswerSet(home_of(settings, request.columns) / "answer_sets" / name)
+    made = AnswerSet(home_of(settings, (column.checkpoint for column in request.columns)) / "answer_sets" / name)
     write_whole(made.folder / "request.json", request.model_dump_json(indent=2))
     return made
 

@@ -1,0 +1,67 @@
+"""What an evaluation found, in a sentence with its figures and n. No Streamlit."""
+
+from typing import NamedTuple
+
+from engine.records.evaluation.attacks import ATTACKS
+from engine.records.evaluation.findings import Count, Evaluation
+
+# Of fewer requests a 95 % interval spans half of all rates and more.
+FEW = 16
+TOO_FEW = "too few to tell"
+
+
+class Strongest(NamedTuple):
+    """The attack that the circuit-broken model answered most often."""
+
+    title: str
+    base: Count
+    rerouted: Count
+
+
+def requests_asked(one: Evaluation) -> int:
+    """How many harmful requests each attack asked, at most."""
+    return max((result.base.n for result in one.attacks.values()), default=0)
+
+
+def strongest(one: Evaluation) -> Strongest | None:
+    """None where no attack has a verdict."""
+    found = [
+        Strongest(ATTACKS[name].title, result.base, result.rerouted)
+        for name, result in one.attacks.items()
+        if name in ATTACKS and result.rerouted.rate is not None
+    ]
+    return max(found, key=lambda attack: attack.rerouted.rate or 0.0, default=None)
+
+
+def finding(one: Evaluation) -> str:
+    """Harmful requests answered, base to circuit-broken, under the strongest attack; and benign ones."""
+    attack = strongest(one)
+    if attack is None:
+        return "No answer to a harmful request could be judged."
+    n = attack.rerouted.n
+    if n < FEW:
+        said = (
+            f"Harmful requests answered: {attack.base.complied} → {attack.rerouted.complied} of {n} under the "
+            f"strongest attack ({attack.title.lower()}): {TOO_FEW}, ask at least {FEW}"
+        )
+    else:
+        said = (
+            f"Harmful requests answered: {from_to(attack.base.rate, attack.rerouted.rate)} under the strongest attack "
+            f"({attack.title.lower()}, n {n})"
+        )
+    base, kept = one.benign_answers.get("base"), one.benign_answers.get("rerouted")
+    if base and kept and kept.rate is not None:
+        few = f", {TOO_FEW}" if kept.n < FEW else ""
+        said += f"; benign requests answered: {from_to(base.rate, kept.rate)} (n {kept.n}{few})"
+    return f"{said}."
+
+
+def from_to(before: float | None, *after: float | None) -> str:
+    """'88 → 6 %'; of several models after, from the least to the greatest: '88 → 6 to 12 %'."""
+    low, high = (min(known), max(known)) if (known := [rate for rate in after if rate is not None]) else (None, None)
+    spread = _whole(low) if _whole(low) == _whole(high) else f"{_whole(low)} to {_whole(high)}"
+    return f"{_whole(before)} → {spread} %"
+
+
+def _whole(rate: float | None) -> str:
+    return "–" if rate is None else f"{100 * rate:.0f}"
