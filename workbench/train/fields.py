@@ -42,6 +42,8 @@ LABELS = {
     "captures.probe_every": "Probe every",
     "captures.capture_every": "Capture activations every",
     "captures.capture_prompts": "Captured prompts",
+    "captures.final_prompts": "Captured at the end",
+    "captures.final_answers": "Answers at the end",
     "captures.checkpoint_every": "Checkpoint every",
 }
 CHOICES = {"captures.trackers": ("tensorboard", "trackio", "wandb")}

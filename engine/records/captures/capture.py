@@ -5,6 +5,7 @@
              spaces.safetensors       mean and deviation of the base activations per block
              base.000.safetensors     vectors of the base model, at most 64 MiB a file
              step-000040.000.safetensors   vectors after 40 steps, and how far each prompt moved
+             random.000.safetensors   the same under a random adapter of the same size: what nothing looks like
              projections/  examinations/  tokens/      what was made of it
 
 Knows nothing of models. Screen and worker read through here.
@@ -37,6 +38,10 @@ Measure = Literal["cosine", "raw_cosine", "drift", "norm_ratio"]
 MEASURES: tuple[Measure, ...] = ("cosine", "raw_cosine", "drift", "norm_ratio")
 BASE = "base"
 TRAINING = "training"
+# Made once when a run has finished: more prompts at fewer blocks.
+FINAL = "final"
+# No step of a run, and never among the checkpoints.
+RANDOM = "random"
 SHARD_BYTES = 64 * 2**20
 # Of how vectors are captured: another number, and they are captured anew.
 CAPTURES = 1
@@ -104,6 +109,11 @@ class CaptureIndex(BaseModel):
     position: int = 0
     prompts: tuple[CapturedPrompt, ...]
     checkpoints: tuple[str, ...] = Field(alias="states")
+    random: int = Field(
+        0,
+        description="The step whose adapter the random one is as large as; 0: there is none.",
+        exclude_if=lambda step: not step,
+    )
     digest: str = Field("", description="Changes when vectors were written anew.")
     version: FormatVersion = FORMAT
 
@@ -125,6 +135,11 @@ class Capture:
     @property
     def steps(self) -> list[int]:
         return sorted(checkpoint_step(checkpoint) for checkpoint in self.index.checkpoints if checkpoint != BASE)
+
+    @property
+    def has_random(self) -> bool:
+        """Whether a random adapter was captured beside the steps, which can be read."""
+        return bool(self.index.random) and self.holds(RANDOM)
 
     def vectors(self, checkpoint: str, choice: TokenChoice, block: int) -> Float[np.ndarray, "prompt d_model"]:
         """One vector a prompt (choice 'every': one a token, see `token_offsets`). Raises RunError when damaged."""
