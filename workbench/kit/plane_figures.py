@@ -88,10 +88,10 @@ def strip_figure(
     """A dot a prompt: cosine between base and circuit-broken. Before it is 1 for all."""
     table = pd.DataFrame({"group": groups, "cosine": cosines, "name": names}).dropna()
     shown = [group for group in COLOURS if (table["group"] == group).any()]
-    figure = go.Figure()
+    figure, means = go.Figure(), []
     figure.add_hline(y=1, line={"color": BASE, "dash": "dash", "width": 1.5})
     figure.add_annotation(
-        x=len(shown) - 0.28, y=1.08, text="before: 1", showarrow=False, xanchor="right", font={"size": 12}
+        x=len(shown) - 0.5, y=1.08, text="before: 1", showarrow=False, xanchor="right", font={"size": 12}
     )
     for place, group in enumerate(shown):
         rows = table[table["group"] == group]
@@ -111,12 +111,10 @@ def strip_figure(
             line={"color": COLOURS[group], "width": 4},
             hoverinfo="skip",
         )
-        figure.add_annotation(
-            x=place + 0.36, y=mean, text=f"<b>{mean:.2f}</b>", showarrow=False, xanchor="left", font={"size": 13}
-        )
+        means.append(f"{group}<br><b>{mean:.2f}</b>")
     low = min(-0.1, float(table["cosine"].min()) - 0.05) if len(table) else -0.1
     places = list(range(len(shown)))
-    figure.update_xaxes(tickvals=places, ticktext=shown, range=[-0.5, len(shown) - 0.2], showgrid=False, zeroline=False)
+    figure.update_xaxes(tickvals=places, ticktext=means, range=[-0.5, len(shown) - 0.5], showgrid=False, zeroline=False)
     figure.update_yaxes(title_text="cosine with base", range=[low, 1.16], autorange=False, automargin=True)
     return figure.update_layout(
         height=height, margin={"l": 8, "r": 8, "t": 8, "b": 8}, showlegend=False, hovermode="closest", dragmode="pan"
@@ -308,6 +306,7 @@ def _styled(figure: go.Figure, *, height: int) -> go.Figure:
         margin={"l": 8, "r": 10, "t": 64, "b": 8},
         hovermode="closest",
         dragmode="lasso",
+        modebar={"orientation": "v"},
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.03, "x": 0, "xanchor": "left", "font": {"size": 13}},
         title={"text": ""},
     )

@@ -16,9 +16,10 @@ from workbench.runs.controls import controls
 from workbench.runs.figures import run_figures
 from workbench.runs.follow import Followed, follow
 from workbench.runs.live_figures import live_charts
+from workbench.runs.live_map import live_map
 from workbench.runs.probes import probes
 
-VIEWS = ("Curves", "Probe answers", "Log", "Spec")
+VIEWS = ("Curves", "Map", "Probe answers", "Log", "Spec")
 LOG_LINES = 400
 TICK = 2.0
 
@@ -38,10 +39,11 @@ def run_view(run_id: str) -> None:
     _header(run, status)
     tabs = st.tabs(VIEWS, key="view", bind="query-params", on_change="rerun")
     tick = TICK if status in ACTIVE else None
-    for tab, draw in zip(tabs, (_curves, _probes, _log, _spec), strict=True):
+    for tab, draw in zip(tabs, (_curves, live_map, _probes, _log, _spec), strict=True):
         if tab.open:
             with tab:
-                st.fragment(draw, run_every=tick)(run) if draw is not _spec else draw(run)
+                # A map is drawn at each capture, not at each tick.
+                draw(run) if draw in (live_map, _spec) else st.fragment(draw, run_every=tick)(run)
 
 
 def _status(run: Run, record: Record) -> str:

@@ -255,6 +255,14 @@ def run_captures(settings: Settings, run_id: str) -> list[Capture]:
     return captures
 
 
+def fullest(captures: Sequence[Capture]) -> Capture | None:
+    """What shows a run's end best: of the captures that reach its last captured step, the one of most prompts. Every
+    token of few prompts is for other questions."""
+    last = max((step for capture in captures for step in capture.steps), default=0)
+    reaching = [one for one in captures if last == max(one.steps, default=0) and "response_mean" in one.index.tokens]
+    return max(reaching, key=lambda one: len(one.index.prompts), default=captures[0] if captures else None)
+
+
 def write_index(folder: Path, index: CaptureIndex) -> None:
     write_whole(folder / "capture.json", index.model_dump_json(indent=1))
 
