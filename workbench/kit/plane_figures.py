@@ -197,7 +197,7 @@ def _ways(plane: Plane, selected: Collection[int]) -> list[go.Scatter]:
                 y=np.column_stack([start[mine, 1], end[mine, 1], gap]).ravel(),
                 mode="lines",
                 line={"color": COLOURS[group], "width": 1},
-                opacity=0.28,
+                opacity=0.38,
                 legendgroup=group,
                 showlegend=False,
                 hoverinfo="skip",

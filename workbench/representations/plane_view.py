@@ -36,7 +36,9 @@ def plane_view(
     plane = plane_of(capture, projection, step, request.tokens)
     title = finding(plane)
     st.markdown(f"#### {plain(title)}")
-    left, right = st.columns([2.3, 1], gap="medium")
+    # In a narrow window its companions go below the picture: see the frame's style.
+    with st.container(key="plane"):
+        left, right = st.columns([2.3, 1], gap="medium")
     selected = selected_rows(capture)
     with left:
         figure = _picture(capture, request, plane, layout, selected)
