@@ -7,7 +7,15 @@ from collections.abc import Callable
 import streamlit as st
 
 from engine.records.blocks import format_blocks
-from engine.records.captures.capture import TRAINING, Capture, capture_folder, read_capture, run_captures
+from engine.records.captures.capture import (
+    FINAL,
+    TRAINING,
+    Capture,
+    capture_folder,
+    fullest,
+    read_capture,
+    run_captures,
+)
 from engine.records.errors import RunError
 from engine.records.runs import ACTIVE, Run, list_runs, open_run
 from workbench.kit.frame import catching, page_frame, places
@@ -118,14 +126,15 @@ def _choose_capture(run: Run | None, captures: list[Capture]) -> Capture | None:
     if not captures and CAPTURE not in st.query_params:
         return None
     by_key = {capture.index.key: capture for capture in captures}
-    wanted = st.query_params.get(CAPTURE) or next(iter(by_key))
+    first = fullest(captures)
+    wanted = st.query_params.get(CAPTURE) or (first.index.key if first else "")
     if wanted not in by_key:
         # Says what is wrong with it, if it is there at all.
         read_capture(capture_folder(settings(), run.id if run else "", wanted))
         st.warning(f"There is no capture '{plain(wanted)}' here: choose another one.")
         if not by_key:
             return None
-        wanted = next(iter(by_key))
+        wanted = first.index.key if first else next(iter(by_key))
     key = f"pick_capture_{run.id if run else ALONE}_{wanted}"
     options = list(by_key)
     chosen = st.selectbox(
@@ -153,7 +162,7 @@ def _run_name(run: Run) -> str:
 
 def _capture_name(capture: Capture) -> str:
     index = capture.index
-    origin = "while training" if index.key == TRAINING else index.key
+    origin = {TRAINING: "while training", FINAL: "at the end"}.get(index.key, index.key)
     steps = f"steps {', '.join(map(str, capture.steps))}" if len(capture.steps) <= 4 else f"{len(capture.steps)} steps"
     model = "" if index.run_id else f" · {index.model.rpartition('/')[2]}"
     return (

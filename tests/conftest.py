@@ -64,6 +64,7 @@ def tiny_spec(tiny_model_folder: Path, tmp_path: Path) -> Callable[..., RunSpec]
                 "probe_tokens": 4,
                 "checkpoint_every": 2,
                 "evaluation_rows": 0,
+                "final_prompts": 0,
             },
         }
         for name, value in changes.items():

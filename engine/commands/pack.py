@@ -9,11 +9,12 @@ import hashlib
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from engine.records.captures.capture import Capture, read_capture, write_index
+from engine.records.captures.capture import Capture, read_capture, run_captures, write_index
 from engine.records.errors import RunError
 from engine.records.events import AnyEvent, ProbeResult, StatusEvent
 from engine.records.files import storage_error, write_whole
@@ -23,7 +24,7 @@ from engine.records.settings import Settings
 DIGEST = "digest.json"
 HIDDEN = "(left out)"
 # With room for the evaluations, which are small.
-MOST_BYTES = 18_000_000
+MOST_BYTES = 23_000_000
 
 
 def pack(options: argparse.Namespace, settings: Settings) -> int:
@@ -36,7 +37,7 @@ def pack(options: argparse.Namespace, settings: Settings) -> int:
     if target.exists():
         raise RunError(f"{target} already exists: delete it, or choose another folder.")
     try:
-        pack_run(run, target)
+        pack_run(run, target, [capture.folder for capture in run_captures(settings, run.id)])
     except OSError as error:
         raise storage_error(target, error) from error
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
@@ -45,8 +46,8 @@ def pack(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def pack_run(run: Run, target: Path) -> None:
-    """record.json, which makes a folder a run, is written last."""
+def pack_run(run: Run, target: Path, captures: Sequence[Path] | None = None) -> None:
+    """record.json, which makes a folder a run, is written last. captures: their folders; None: those in the run."""
     target.mkdir(parents=True)
     shutil.copy(run.folder / "spec.json", target)
     events = [_without_answers(event) for event in effective(run.events()[0]) if event.kind != "progress"]
@@ -54,10 +55,17 @@ def pack_run(run: Run, target: Path) -> None:
     if (run.folder / "label.json").is_file():
         shutil.copy(run.folder / "label.json", target)
     shutil.copytree(run.adapter_folder, target / "adapter")
-    captures = sorted(run.representations_folder.glob("*/capture.json"))
+    if captures is None:
+        captures = [file.parent for file in run.representations_folder.glob("*/capture.json")]
+    # Of the smallest first, so that a large one gets what they leave.
+    captures = sorted(captures, key=lambda folder: (_size(folder), folder.name))
     left = MOST_BYTES - sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
-    for capture in captures:
-        _pack_capture(capture.parent, target / "representations" / capture.parent.name, left // len(captures))
+    for number, capture in enumerate(captures):
+        key = read_capture(capture)
+        assert key is not None
+        packed = target / "representations" / key.index.key
+        _pack_capture(capture, packed, left // (len(captures) - number))
+        left -= _size(packed)
     for evaluation in (run.folder / "evaluations").glob("*.json"):
         (target / "evaluations").mkdir(exist_ok=True)
         shutil.copy(evaluation, target / "evaluations")
@@ -70,6 +78,10 @@ def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a packed run but the record and the digests themselves."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in (DIGEST, "record.json")]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*.*") if path.is_file())
 
 
 def _pack_capture(source: Path, target: Path, most_bytes: int) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.compute.geometry.film import Film
+from engine.compute.model.adapters import random_twin
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.training.pairs import Pair, elicit, without_refusals
 from engine.compute.training.rows import Row, encode
@@ -18,6 +19,7 @@ from engine.device import Tools
 from engine.records.blocks import parse_blocks, resolve_blocks
 from engine.records.captures.capture import (
     BASE,
+    RANDOM,
     Capture,
     CapturedPrompt,
     CaptureIndex,
@@ -69,6 +71,10 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
         known, there = None, set()
     missing = [] if BASE in there else [BASE]
     missing += [name for name in map(checkpoint_name, request.steps) if run and name not in there]
+    # Whose size a random adapter has that is captured beside the steps: the last one's.
+    last = max(request.steps, default=0) if run else 0
+    random = known.index.random if known and known.has_random else 0
+    missing += [RANDOM] if last > random else []
     if not missing:
         return
     yield from film.prepare()
@@ -76,11 +82,16 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
         film.write_spaces(folder)
         write_answers(folder, answers)
     for name in missing:
-        checkpoint = BASE_MODEL if run is None or name == BASE else checkpoint_of(run, checkpoint_step(name))
+        step = last if name == RANDOM else checkpoint_step(name)
+        checkpoint = BASE_MODEL if run is None or name == BASE else checkpoint_of(run, step)
         # One at a time: a run may have a hundred checkpoints, and an adapter of an 8B model takes 100 MB.
         with tools.attached(model, checkpoint) as adapter:
-            yield from film.take(folder, name, adapter)
-        there.add(name)
+            if name == RANDOM:
+                yield from take_random(film, folder, model, adapter, seed=request.seed)
+                random = last
+            else:
+                yield from film.take(folder, name, adapter)
+                there.add(name)
         # After each, so that a capture that breaks off keeps what it has.
         write_index(
             folder,
@@ -98,9 +109,20 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
                 position=request.position,
                 prompts=prompts,
                 checkpoints=in_order(there),
-                digest=f"{len(there)}-{max(map(checkpoint_step, there))}-{_contents(prompts, answers)}",
+                random=random,
+                digest=f"{len(there)}-{max(map(checkpoint_step, there))}-{_contents(prompts, answers)}"
+                + (f"-{RANDOM}-{random}" if random else ""),
             ),
         )
+
+
+def take_random(
+    film: Film, folder: Path, model: LoadedModel, adapter: str | None, *, seed: int
+) -> Generator[Event, None, None]:
+    """The film's rows under a random adapter of the size of this one: what nothing looks like."""
+    assert adapter is not None
+    with random_twin(model, adapter, seed=seed) as twin:
+        yield from film.take(folder, RANDOM, twin)
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:

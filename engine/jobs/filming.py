@@ -1,16 +1,23 @@
-"""Captures of the probe set while a run trains: the film that the Representations page plays."""
+"""Captures that a run makes by itself: of a few prompts while it trains, the film that the Representations page plays,
+and of many at its end, beside a random adapter.
+"""
 
 import time
 from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
 
 from engine.compute.geometry.film import Film
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import decode
-from engine.compute.training.rows import Row
-from engine.jobs.capture import described, fitting, in_order
-from engine.records.blocks import ResolvedBlocks
+from engine.compute.training.pairs import Pair, elicit, without_refusals
+from engine.compute.training.rows import Row, encode
+from engine.compute.training.sources import read_prompts
+from engine.jobs.capture import described, fitting, in_order, sides, take_random
+from engine.records.blocks import ResolvedBlocks, format_blocks, picture_blocks
 from engine.records.captures.capture import (
     BASE,
+    FINAL,
+    RANDOM,
     TRAINING,
     CaptureIndex,
     CaptureRequest,
@@ -22,9 +29,9 @@ from engine.records.captures.capture import (
     write_index,
 )
 from engine.records.events import CapturedResult, Event
-from engine.records.prompts import Prompt
+from engine.records.prompts import Prompt, Split, select
 from engine.records.runs import Run
-from engine.records.spec import RunSpec
+from engine.records.spec import DataSpec, RunSpec
 
 TOKENS: tuple[TokenChoice, ...] = ("last_prompt", "response_mean")
 
@@ -51,7 +58,7 @@ def filming(
     film = Film(model, chosen, blocks=wanted, entry_block=blocks.first_adapted, tokens=TOKENS)
     folder = run.representations_folder / TRAINING
 
-    def index(checkpoints: set[str]) -> CaptureIndex:
+    def index(checkpoints: set[str], random: int = 0) -> CaptureIndex:
         return CaptureIndex(
             run_id=run.id,
             key=TRAINING,
@@ -67,7 +74,9 @@ def filming(
             tokens=TOKENS,
             prompts=described([known[row.label, row.prompt_id] for row in chosen], chosen),
             checkpoints=in_order(checkpoints),
-            digest=f"{len(checkpoints)}-{max(map(checkpoint_step, checkpoints))}",
+            random=random,
+            digest=f"{len(checkpoints)}-{max(map(checkpoint_step, checkpoints))}"
+            + (f"-{RANDOM}-{random}" if random else ""),
         )
 
     def capture(step: int) -> Generator[Event | None, None, Event]:
@@ -85,10 +94,95 @@ def filming(
             yield from film.take(folder, BASE, None)
         if step:
             yield from film.take(folder, checkpoint_name(step), name)
-        write_index(folder, index({*there, BASE, checkpoint_name(step) if step else BASE}))
+        random = step if step == spec.optimizer.steps else 0
+        if random:
+            yield from take_random(film, folder, model, name, seed=spec.seed)
+        write_index(folder, index({*there, BASE, checkpoint_name(step) if step else BASE}, random))
         return CapturedResult(step=step, key=TRAINING, seconds=time.monotonic() - started)
 
     return capture
+
+
+def final_capture(
+    run: Run, model: LoadedModel, name: str, spec: RunSpec, blocks: ResolvedBlocks, answers: Path
+) -> Generator[Event | None, None, None]:
+    """Capture many held-out prompts of the finished adapter and of a random one at three blocks, once."""
+    started, step, folder = time.monotonic(), spec.optimizer.steps, run.representations_folder / FINAL
+    count = spec.captures.final_prompts
+    known = read_capture(folder)
+    if not count or (known is not None and known.steps == [step] and known.has_random):
+        return
+    pairs = yield from elicit(model, _final_prompts(spec), spec.data, answers_folder=answers, seed=spec.seed)
+    answered = [(pair, encode(model, pair, spec.data)) for pair in without_refusals(pairs, spec.data)]
+    limit = model.card.context_length
+    rows = [(pair, row) for pair, row in answered if row.response_start < len(row.ids) <= (limit or len(row.ids))]
+    place = {id(row): pair for pair, row in rows}
+    chosen = probe_rows([row for _, row in rows], count)
+    if not chosen:
+        return
+    wanted = picture_blocks(blocks, model.card.block_count)
+    film = Film(model, chosen, blocks=wanted, entry_block=blocks.first_adapted, tokens=TOKENS)
+    yield from film.prepare()
+    film.write_spaces(folder)
+    kept: list[Pair] = [place[id(row)] for row in chosen]
+    prompts = described([pair.prompt for pair in kept], chosen)
+    write_answers(folder, dict(zip((one.id for one in prompts), (pair.answer for pair in kept), strict=True)))
+    yield from film.take(folder, BASE, None)
+    yield from film.take(folder, checkpoint_name(step), name)
+    yield from take_random(film, folder, model, name, seed=spec.seed)
+    request = CaptureRequest(
+        run_id=run.id,
+        steps=(step,),
+        model=spec.model,
+        data=spec.data,
+        splits=("test", "validation"),
+        prompts_per_side=count,
+        blocks=format_blocks(wanted),
+        tokens=TOKENS,
+        seed=spec.seed,
+    )
+    index = CaptureIndex(
+        run_id=run.id,
+        key=FINAL,
+        request=request,
+        model=spec.model.name,
+        d_model=model.d_model,
+        block_count=model.card.block_count,
+        blocks=wanted,
+        targets=blocks.targets,
+        adapted=blocks.adapted,
+        tokens=TOKENS,
+        prompts=prompts,
+        checkpoints=(BASE, checkpoint_name(step)),
+        random=step,
+        digest=f"{step}-{len(prompts)}-{started:.0f}",
+    )
+    write_index(folder, index)
+    yield CapturedResult(step=step, key=FINAL, seconds=time.monotonic() - started)
+
+
+def _final_prompts(spec: RunSpec) -> list[Prompt]:
+    """The run's held-out prompts, whose answers are known; then, if the spec asks, others of the held-out splits until
+    there are enough. The test split goes first: nothing was chosen by it."""
+    found: list[Prompt] = []
+    more = spec.data.model_copy(update={"heldout_rows": 0})
+    for label, source in sides(spec.data):
+        everything = read_prompts(source, label=label, answer_field=spec.data.answer_field)
+
+        def held_out(data: DataSpec, everything=everything, label=label) -> list[Prompt]:
+            splits: tuple[Split, ...] = ("test", "validation")
+            there = [split for split in splits if any(prompt.split == split for prompt in everything)]
+            return [
+                one for split in there for one in select(everything, data, label=label, split=split, seed=spec.seed)
+            ]
+
+        side = held_out(spec.data)
+        if spec.captures.final_answers == "elicit":
+            taken = {id(prompt) for prompt in side}
+            others = [prompt for prompt in held_out(more) if id(prompt) not in taken]
+            side += others[: max(0, spec.captures.final_prompts - len(side))]
+        found += side
+    return found
 
 
 def probe_rows(rows: Sequence[Row], count: int) -> list[Row]:

@@ -20,7 +20,7 @@ from engine.compute.training.train import train
 from engine.compute.training.trainer import Rows
 from engine.device import Tools, adapter_name
 from engine.jobs.capture import sides
-from engine.jobs.filming import filming
+from engine.jobs.filming import filming, final_capture
 from engine.records.blocks import resolve_blocks
 from engine.records.chats.chat import Sampling
 from engine.records.conversation import Label
@@ -81,6 +81,7 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
             if samples.kept and not isinstance(event, Progress):
                 samples.forget()
             yield event
+        yield from final_capture(run, model, name, spec, blocks, tools.settings.answers)
     finally:
         samples.forget()
         try:

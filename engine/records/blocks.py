@@ -49,6 +49,15 @@ def resolve_blocks(spec: RunSpec, block_count: int) -> ResolvedBlocks:
     return ResolvedBlocks(targets, adapted, retain)
 
 
+def picture_blocks(blocks: ResolvedBlocks, block_count: int) -> tuple[int, ...]:
+    """Three blocks that tell what a run did where prompts are many: its targets, and if they leave room the block half
+    way up to them from the first adapted one, and that half way from them to the last."""
+    low, high = blocks.targets[0], blocks.targets[-1]
+    others = ((blocks.first_adapted + low) // 2, (high + block_count) // 2)
+    chosen = list(dict.fromkeys((low, high, *(block for block in others if block < block_count))))
+    return tuple(sorted(chosen[:3]))
+
+
 def parse_blocks(text: str, block_count: int) -> tuple[int, ...]:
     """Block numbers from text such as '9, 19', '0-19' or '33%, 60%-66%' (0% is block 0, 100 % the last one).
 

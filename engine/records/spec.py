@@ -12,7 +12,7 @@ SPEC_VERSION = 2
 # Fields that change no training result.
 WITHOUT_RESULT = {
     "model.device", "captures.trackers", "captures.probe_every", "captures.probe_prompts", "captures.probe_tokens",
-    "captures.evaluation_rows",
+    "captures.evaluation_rows", "captures.final_prompts", "captures.final_answers",
 }  # fmt: skip
 BUNDLED_MODEL = "bundled/SmolLM2-135M-Instruct"
 
@@ -197,6 +197,20 @@ class CaptureSpec(Part):
     probe_tokens: int = Field(32, ge=1, le=512, description="Length of a probe answer, in tokens.")
     capture_every: int = Field(20, ge=0, description="Steps between captures of the probe set's activations; 0: never.")
     capture_prompts: int = Field(12, ge=0, le=500, description="Prompts per side whose activations are captured.")
+    final_prompts: int = Field(
+        96,
+        ge=0,
+        le=2000,
+        description="Held-out prompts per side whose activations are captured at the end, at three blocks and beside a "
+        "random adapter of the same size; 0: none.",
+        json_schema_extra=since(2),
+    )
+    final_answers: Literal["known", "elicit"] = Field(
+        "known",
+        description="Where the run has fewer held-out rows: make do with those, or let the base model answer more "
+        "prompts of the held-out splits.",
+        json_schema_extra=since(2),
+    )
     checkpoint_every: int = Field(25, ge=1, description="Steps between checkpoints.")
     trackers: tuple[str, ...] = Field(
         (), description="Experiment trackers of accelerate, if installed: tensorboard, trackio, wandb."

@@ -63,7 +63,8 @@ def captured_run(server: Server, **more) -> tuple[Run, Capture]:
 
 
 def link(server: Server, run: Run, **more: object) -> str:
-    query = "".join(f"&{name}={value}" for name, value in more.items())
+    """A capture's view; two PCA maps where nothing else is asked for."""
+    query = "".join(f"&{name}={value}" for name, value in ({"method": "PCA"} | more).items())
     return f"{server.url}/representations?run={run.id}&capture={TRAINING}{query}"
 
 
@@ -313,6 +314,7 @@ def test_a_trained_run_is_captured_by_the_form_and_its_tokens_are_shown(server: 
             "captures": {
                 "checkpoint_every": 4,
                 "capture_every": 0,
+                "final_prompts": 0,
                 "heldout_every": 8,
                 "probe_every": 8,
                 "evaluation_rows": 0,
@@ -321,7 +323,7 @@ def test_a_trained_run_is_captured_by_the_form_and_its_tokens_are_shown(server: 
     )
     run = create_run(server.settings.runs, spec, name="tiny")
     Queue(server.settings.desk).submit("train", run_id=run.id)
-    page.goto(f"{server.url}/representations?run={run.id}")
+    page.goto(f"{server.url}/representations?run={run.id}&method=PCA")
     wait_for(lambda: run.record().status == "finished", seconds=180, what="the end of the run")
     page.reload()
     expect(page.get_by_text("This run has no capture.")).to_be_visible()

@@ -35,6 +35,7 @@ CAPTURING = "asked_capture"
 PLAYING = "film_plays"
 SELECTIONS = "selections_made"
 CHOICES = "choices_made"
+LIVE_MAP = "live_maps_drawn"
 
 # Widget keys that more than one module reads.
 BLUR = "blur_harmful"

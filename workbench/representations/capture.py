@@ -167,4 +167,6 @@ def _is_there(request: CaptureRequest) -> bool:
     except RunError:
         return False
     wanted = {BASE, *map(checkpoint_name, request.steps)}
-    return capture is not None and wanted <= set(capture.index.checkpoints) and all(map(capture.holds, wanted))
+    if capture is None or not wanted <= set(capture.index.checkpoints) or not all(map(capture.holds, wanted)):
+        return False
+    return not request.steps or (capture.has_random and capture.index.random >= max(request.steps))

@@ -30,6 +30,8 @@ from workbench.kit.zoom import zoom_memory
 from workbench.representations.choices import STEP, choose_block, choose_step, choose_tokens, lasting
 from workbench.representations.map_figures import ARROWS, axis_titles, one_map, two_maps
 from workbench.representations.map_words import is_chance, map_sentences
+from workbench.representations.plane_view import LAYOUTS as PLANE_LAYOUTS
+from workbench.representations.plane_view import plane_view
 from workbench.representations.selection import (
     CHART,
     remember_selection,
@@ -38,7 +40,13 @@ from workbench.representations.selection import (
     selections_made,
 )
 
-METHODS = {"pca": "PCA", "umap": "UMAP", "difference": "Mean difference", "probe": "Linear probe"}
+METHODS = {
+    "movement": "Where harmful answers went",
+    "pca": "PCA",
+    "umap": "UMAP",
+    "difference": "Mean difference",
+    "probe": "Linear probe",
+}
 SPACES = {"standardised": "Standardised", "raw": "Raw"}
 LAYOUTS = ("Two maps", "Arrows")
 FRAME_SECONDS = 0.9
@@ -57,7 +65,7 @@ def _view(capture: Capture, run: Run | None) -> None:
     with where:
         block = choose_block(capture)
     step = _scrubber(capture, *when) if capture.steps else 0
-    request, arrows = _choices(capture, block)
+    request, layout = _choices(capture, block)
     file = projection_file(capture, request)
     if awaited(
         "project",
@@ -66,7 +74,11 @@ def _view(capture: Capture, run: Run | None) -> None:
         ready=lambda: read_projection(file) is not None,
         place="map",
     ):
-        _map(capture, run, request, _read_once(file, file.stat().st_mtime_ns), step, arrows)
+        projection = _read_once(file, file.stat().st_mtime_ns)
+        if request.method == "movement":
+            plane_view(capture, run, request, projection, step, layout)
+        else:
+            _map(capture, run, request, projection, step, layout == LAYOUTS[1])
 
 
 def _scrubber(capture: Capture, button: DeltaGenerator, slider: DeltaGenerator) -> int:
@@ -98,18 +110,24 @@ def _advance(steps: list[int]) -> None:
     st.session_state[STEP] = following[0]
 
 
-def _choices(capture: Capture, block: int) -> tuple[ProjectionRequest, bool]:
-    layout = LAYOUTS[0]
+def _choices(capture: Capture, block: int) -> tuple[ProjectionRequest, str]:
+    """What is asked for, and in which layout it is drawn."""
+    layout, dimensions = LAYOUTS[0], 2
+    # The base model alone went nowhere.
+    methods = {name: words for name, words in METHODS.items() if capture.steps or name != "movement"}
     with st.container(horizontal=True, gap="small"):
         tokens = choose_tokens(capture)
         method = _choose(
             "Method",
-            METHODS,
+            methods,
             "method",
-            "PCA and directions are fitted on base activations and applied to all; UMAP is fitted on both together. "
+            "Where harmful answers went: across, the way in which they moved, fitted on half of the prompts and shown "
+            "for the others. PCA and directions are fitted on base activations and applied to all; UMAP is fitted on "
+            "both together. "
             "Directions: the x axis separates harmful from benign, y is the first component orthogonal to it.",
         )
-        dimensions = _choose("Axes", {2: "2D", 3: "3D"}, "dimensions")
+        if method != "movement":
+            dimensions = _choose("Axes", {2: "2D", 3: "3D"}, "dimensions")
         space = _choose(
             "Space",
             SPACES,
@@ -117,7 +135,9 @@ def _choices(capture: Capture, block: int) -> tuple[ProjectionRequest, bool]:
             "Standardised: each dimension by the base model's mean and deviation, so that a few huge ones do not hide "
             "the others.",
         )
-        if capture.steps:
+        if method == "movement":
+            layout = _choose("Shown as", {layout: layout for layout in PLANE_LAYOUTS}, "plane")
+        elif capture.steps:
             layout = _choose("Shown as", {layout: layout for layout in LAYOUTS}, "layout")
     index = capture.index
     return ProjectionRequest(
@@ -130,7 +150,7 @@ def _choices(capture: Capture, block: int) -> tuple[ProjectionRequest, bool]:
         method=method,
         dimensions=dimensions,
         space=space,
-    ), layout == LAYOUTS[1]
+    ), layout
 
 
 def _choose(label: str, words: dict[Any, str], key: str, help_text: str | None = None) -> Any:

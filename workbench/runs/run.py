@@ -18,6 +18,7 @@ from workbench.runs.follow import follow
 from workbench.runs.header import about, header_figures, messages
 from workbench.runs.line import waiting_line
 from workbench.runs.live_figures import live_charts
+from workbench.runs.live_map import live_map
 from workbench.runs.missing import missing_run
 from workbench.runs.next_steps import next_steps
 from workbench.runs.outcome import outcome_part
@@ -25,7 +26,7 @@ from workbench.runs.probes import probes
 from workbench.runs.records import exists
 from workbench.runs.stages import progress, samples
 
-VIEWS = ("Curves", "Probe answers", "Log", "Spec")
+VIEWS = ("Curves", "Map", "Probe answers", "Log", "Spec")
 LOG_LINES = 400
 TICK = 2.0
 
@@ -42,10 +43,11 @@ def run_view(run_id: str) -> None:
     _header(run, status)
     tabs = st.tabs(VIEWS, key="view", bind="query-params", on_change="rerun")
     tick = TICK if status in ACTIVE else None
-    for tab, draw in zip(tabs, (_curves, _probes, _log, _spec), strict=True):
+    for tab, draw in zip(tabs, (_curves, live_map, _probes, _log, _spec), strict=True):
         if tab.open:
             with tab:
-                st.fragment(draw, run_every=tick)(run) if draw is not _spec else draw(run)
+                # A map is drawn at each capture, not at each tick.
+                draw(run) if draw in (live_map, _spec) else st.fragment(draw, run_every=tick)(run)
 
 
 def _status(run: Run, record: Record) -> str:

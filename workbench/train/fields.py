@@ -42,6 +42,8 @@ LABELS = {
     "captures.probe_every": "Probe every",
     "captures.capture_every": "Capture activations every",
     "captures.capture_prompts": "Captured prompts",
+    "captures.final_prompts": "Captured at the end",
+    "captures.final_answers": "Answers at the end",
     "captures.checkpoint_every": "Checkpoint every",
     "captures.evaluation_rows": "Evaluated rows a side",
     "optimizer.stop_drift": "Stop above drift",

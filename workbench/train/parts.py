@@ -145,7 +145,8 @@ def capture_part(form: Form) -> None:
     st.subheader("Measured while training", anchor=False)
     _row(form, "captures.heldout_every", "captures.checkpoint_every", "captures.trackers", "seed")
     _row(form, "captures.probe_every", "captures.probe_prompts", "captures.probe_tokens")
-    _row(form, "captures.capture_every", "captures.capture_prompts", "captures.evaluation_rows", "optimizer.stop_drift")
+    _row(form, "captures.capture_every", "captures.capture_prompts", "captures.final_prompts", "captures.final_answers")
+    _row(form, "captures.evaluation_rows", "optimizer.stop_drift")
 
 
 def _model_name(form: Form) -> None:

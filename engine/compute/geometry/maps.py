@@ -10,11 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from safetensors.numpy import save_file
 
-from engine.compute.geometry.projection import project
+from engine.compute.geometry.projection import movement_plane, project
 from engine.compute.geometry.separation import Groups, Mask, Vectors, centroid_distance, probe_auc, top_energy
 from engine.records.blocks import format_blocks
-from engine.records.captures.capture import BASE, Capture, TokenChoice, read_capture
+from engine.records.captures.capture import BASE, RANDOM, Capture, TokenChoice, read_capture
 from engine.records.captures.projections import (
+    RANDOM_BASE,
     BlockExamination,
     Examination,
     ExaminationRequest,
@@ -42,10 +43,12 @@ def make_map(folder: Path, request: ProjectionRequest, progress: Path | None = N
     capture = _capture(folder)
     block = _block(capture, request.block)
     groups, kept = _groups(capture, request.tokens), _kept(capture, request.tokens)
-    vectors = {
-        checkpoint: _in_space(capture, capture.vectors(checkpoint, request.tokens, block)[kept], block, request.space)
-        for checkpoint in capture.index.checkpoints
-    }
+    wanted = set(request.checkpoints) or set(capture.index.checkpoints)
+
+    def read(checkpoint: str) -> Vectors:
+        return _in_space(capture, capture.vectors(checkpoint, request.tokens, block)[kept], block, request.space)
+
+    vectors = {checkpoint: read(checkpoint) for checkpoint in capture.index.checkpoints if checkpoint in wanted}
     try:
         made = project(
             vectors,
@@ -59,22 +62,32 @@ def make_map(folder: Path, request: ProjectionRequest, progress: Path | None = N
         raise ComputeError(
             f"This map cannot be drawn: {error}. Capture other prompts or choose another block."
         ) from error
+    found_points = dict(made.points)
+    if request.method == "movement" and capture.has_random:
+        # The same making for the random adapter: a plane of its own, on the same prompts.
+        own = {BASE: vectors[BASE], RANDOM: read(RANDOM)}
+        plane, _, _ = movement_plane(own, groups, dimensions=request.dimensions, seed=request.seed)
+        found_points |= {RANDOM: plane[RANDOM], RANDOM_BASE: plane[BASE]}
     about = {
-        "states": list(made.points),
+        "states": list(found_points),
         "figures": {checkpoint: figures.model_dump(mode="json") for checkpoint, figures in made.figures.items()},
         "explained": made.explained,
         "axes": made.axes,
         "notes": [*made.notes, *([SINK_NOTE] if not kept.all() else [])],
+        "fitted": made.fitted is not None,
     }
     file = projection_file(capture, request)
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(".part")
     points = {
         checkpoint: np.full((len(kept), found.shape[1]), np.nan, found.dtype)
-        for checkpoint, found in made.points.items()
+        for checkpoint, found in found_points.items()
     }
-    for checkpoint, found in made.points.items():
+    for checkpoint, found in found_points.items():
         points[checkpoint][kept] = found
+    if made.fitted is not None:
+        points["fitted"] = np.zeros(len(kept), np.uint8)
+        points["fitted"][kept] = made.fitted
     save_file(points, temporary, metadata={"about": json.dumps(about)})
     temporary.replace(file)
     return file

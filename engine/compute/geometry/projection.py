@@ -1,7 +1,8 @@
 """Maps of captured vectors. Arrays in, arrays out: knows nothing of models or torch.
 
 One frame for all checkpoints: PCA and directions are fitted on base vectors and applied to the others; UMAP is fitted
-on base and rerouted vectors together. Two independent fits are never compared.
+on base and rerouted vectors together; the plane of movement on half of the prompts of each label, at the last
+checkpoint. Two independent fits are never compared.
 """
 
 from collections.abc import Callable, Mapping
@@ -53,6 +54,8 @@ def project(
         points = {checkpoint: _wide(fit.transform(found), dimensions) for checkpoint, found in vectors.items()}
         explained = tuple(float(share) for share in np.nan_to_num(fit.explained_variance_ratio_))
         axes = tuple(f"component {number + 1}" for number in range(dimensions))
+    elif method == "movement":
+        return _movement(vectors, groups, dimensions=dimensions, seed=seed, notes=notes, say=say)
     else:
         fitted = _half(groups, seed)
         direction = _direction(base, groups.harmful, fitted, method)
@@ -79,6 +82,75 @@ def project(
     if smallest < SMALLEST_CLASS:
         notes.append(f"One side has {smallest} prompts: an AUC needs at least {SMALLEST_CLASS} of each. Capture more.")
     return Projection(points, figures, explained, axes, tuple(notes))
+
+
+def movement_plane(
+    vectors: Mapping[str, Vectors], groups: Groups, *, dimensions: int, seed: int
+) -> tuple[dict[str, Points], Mask, bool]:
+    """All checkpoints in the plane made for the last of them, which prompts it was fitted on, and whether they moved.
+
+    Across: the mean way of the fitted harmful prompts from base to the last checkpoint. Up: the first component of the
+    fitted base vectors that is orthogonal to it. Units: the fitted base vectors' deviation along each axis; the origin
+    is their mean.
+    """
+    base, last = vectors[BASE], vectors[list(vectors)[-1]]
+    fitted = _half_of_each(groups, seed)
+    direction = _way(last - base, groups.harmful & fitted)
+    half = base[fitted] if fitted.sum() >= 3 else base
+    centre = half.mean(axis=0)
+    axis = PCA(1, random_state=seed).fit(half).components_[0] if direction is None else direction
+    rest = (half - centre) - np.outer((half - centre) @ axis, axis)
+    fit = PCA(min(dimensions - 1, len(half) - 1, half.shape[1]), random_state=seed).fit(rest)
+    axes = np.vstack([axis, fit.components_])
+    deviation = ((half - centre) @ axes.T).std(axis=0)
+    axes = axes / np.where(deviation > 1e-9, deviation, 1.0)[:, None]
+    points = {checkpoint: _wide((found - centre) @ axes.T, dimensions) for checkpoint, found in vectors.items()}
+    return points, fitted, direction is not None
+
+
+def _movement(
+    vectors: Mapping[str, Vectors], groups: Groups, *, dimensions: int, seed: int, notes: list[str], say: Say
+) -> Projection:
+    if len(vectors) < 2:
+        raise ValueError("where answers went needs a step of a run, and this capture holds the base model alone")
+    points, fitted, moved = movement_plane(vectors, groups, dimensions=dimensions, seed=seed)
+    if not moved:
+        notes.append("No harmful prompt has moved: the first component stands in for the direction.")
+    notes.append("The plane is fitted on half of the prompts of each label, at the last step; the others are shown.")
+    say("figures")
+    ways = vectors[list(vectors)[-1]] - vectors[BASE]
+
+    def relabelled(found: Vectors) -> Relabelled:
+        def axis(harmful: Mask) -> np.ndarray:
+            direction = _way(ways, harmful & fitted)
+            return np.zeros(len(found)) if direction is None else found @ direction
+
+        return axis
+
+    figures = {
+        checkpoint: map_figures(
+            found, points[checkpoint], groups, judged=~fitted, relabelled=relabelled(found), seed=seed
+        )
+        for checkpoint, found in vectors.items()
+    }
+    rest = ["first component orthogonal to it", "second component orthogonal to it"][: dimensions - 1]
+    return Projection(points, figures, (), ("direction in which harmful answers moved", *rest), tuple(notes), fitted)
+
+
+def _way(ways: Vectors, harmful: Mask) -> Float[np.ndarray, " d_model"] | None:
+    """The mean way of the chosen prompts, length 1; None where there is none."""
+    if not harmful.any():
+        return None
+    mean = ways[harmful].mean(axis=0)
+    length = float(np.linalg.norm(mean))
+    return mean / length if length > 1e-6 else None
+
+
+def _half_of_each(groups: Groups, seed: int) -> Mask:
+    """Every second prompt of each label, in a seeded order; of an odd number the smaller half."""
+    sides = (groups.harmful, groups.benign & ~groups.borderline, groups.borderline)
+    chosen = [np.random.default_rng(seed).permutation(np.unique(groups.owners[side]))[1::2] for side in sides]
+    return np.isin(groups.owners, np.concatenate(chosen))
 
 
 def _umap(vectors: Mapping[str, Vectors], *, dimensions: int, seed: int, say: Say) -> dict[str, Points]:

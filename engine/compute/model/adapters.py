@@ -4,6 +4,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 
 import torch
@@ -48,6 +49,35 @@ def attach_adapter(model: LoadedModel, name: str, spec: AdapterSpec, blocks: Seq
         parameter.data.copy_(noise.to(parameter))
     _silence(model)
     return sum(parameter.numel() for _, parameter in adapter_parameters(model, name))
+
+
+@contextmanager
+def random_twin(model: LoadedModel, like: str, *, seed: int) -> Iterator[str]:
+    """A second adapter of the same shape as `like`: Gaussian A and B, scaled so that each module's update B A has the
+    Frobenius norm that it has in `like`. It is gone on leaving."""
+    assert model.peft_model is not None
+    name = f"random-{like}"
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.peft_model.add_adapter(name, copy(model.peft_model.peft_config[like]))
+    try:
+        generator = torch.Generator().manual_seed(seed)
+        downs, ups = (adapter_parameters(model, name, part=part) for part in ("lora_A", "lora_B"))
+        trained = [[one for _, one in adapter_parameters(model, like, part=part)] for part in ("lora_A", "lora_B")]
+        for (_, down), (_, up), like_down, like_up in zip(downs, ups, *trained, strict=True):
+            for parameter in (down, up):
+                parameter.data.copy_(torch.randn(parameter.shape, generator=generator).to(parameter))
+            up.data.mul_(_update_norm(like_down, like_up) / _update_norm(down, up))
+        _silence(model)
+        yield name
+    finally:
+        remove_adapter(model, name)
+
+
+def _update_norm(down: torch.Tensor, up: torch.Tensor) -> float:
+    """The Frobenius norm of up down, without making that matrix."""
+    down, up = down.detach().cpu().double(), up.detach().cpu().double()
+    return float(((up.T @ up) * (down @ down.T)).sum().clamp_min(0).sqrt())
 
 
 def load_adapter(model: LoadedModel, name: str, folder: Path) -> None:

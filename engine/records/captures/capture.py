@@ -5,6 +5,7 @@
              spaces.safetensors       mean and deviation of the base activations per block
              base.000.safetensors     vectors of the base model, at most 64 MiB a file
              step-000040.000.safetensors   vectors after 40 steps, and how far each prompt moved
+             random.000.safetensors   the same under a random adapter of the same size: what nothing looks like
              projections/  examinations/  tokens/      what was made of it
 
 Knows nothing of models. Screen and worker read through here.
@@ -37,6 +38,10 @@ Measure = Literal["cosine", "raw_cosine", "drift", "norm_ratio"]
 MEASURES: tuple[Measure, ...] = ("cosine", "raw_cosine", "drift", "norm_ratio")
 BASE = "base"
 TRAINING = "training"
+# Made once when a run has finished: more prompts at fewer blocks.
+FINAL = "final"
+# No step of a run, and never among the checkpoints.
+RANDOM = "random"
 SHARD_BYTES = 64 * 2**20
 # Of how vectors are captured: another number, and they are captured anew.
 CAPTURES = 1
@@ -104,6 +109,11 @@ class CaptureIndex(BaseModel):
     position: int = 0
     prompts: tuple[CapturedPrompt, ...]
     checkpoints: tuple[str, ...] = Field(alias="states")
+    random: int = Field(
+        0,
+        description="The step whose adapter the random one is as large as; 0: there is none.",
+        exclude_if=lambda step: not step,
+    )
     digest: str = Field("", description="Changes when vectors were written anew.")
     version: FormatVersion = FORMAT
 
@@ -125,6 +135,11 @@ class Capture:
     @property
     def steps(self) -> list[int]:
         return sorted(checkpoint_step(checkpoint) for checkpoint in self.index.checkpoints if checkpoint != BASE)
+
+    @property
+    def has_random(self) -> bool:
+        """Whether a random adapter was captured beside the steps, which can be read."""
+        return bool(self.index.random) and self.holds(RANDOM)
 
     def vectors(self, checkpoint: str, choice: TokenChoice, block: int) -> Float[np.ndarray, "prompt d_model"]:
         """One vector a prompt (choice 'every': one a token, see `token_offsets`). Raises RunError when damaged."""
@@ -238,6 +253,14 @@ def run_captures(settings: Settings, run_id: str) -> list[Capture]:
         if capture is not None:
             captures.append(capture)
     return captures
+
+
+def fullest(captures: Sequence[Capture]) -> Capture | None:
+    """What shows a run's end best: of the captures that reach its last captured step, the one of most prompts. Every
+    token of few prompts is for other questions."""
+    last = max((step for capture in captures for step in capture.steps), default=0)
+    reaching = [one for one in captures if last == max(one.steps, default=0) and "response_mean" in one.index.tokens]
+    return max(reaching, key=lambda one: len(one.index.prompts), default=captures[0] if captures else None)
 
 
 def write_index(folder: Path, index: CaptureIndex) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 
@@ -18,7 +18,9 @@ from engine.records.versions import key_of, stable_json
 
 # Of how maps, examinations and token views are made: another number, and they are made anew.
 MAPS = 1
-Method = Literal["pca", "umap", "difference", "probe"]
+Method = Literal["pca", "umap", "difference", "probe", "movement"]
+# In a map of movement: the base model in the plane that is fitted to the random adapter.
+RANDOM_BASE = "random-base"
 
 
 class ProjectionRequest(Part):
@@ -59,7 +61,7 @@ class MapFigures(BaseModel):
 
 class Projection(NamedTuple):
     """points[checkpoint]: coordinates, one row a prompt.  figures[checkpoint].  explained: share of variance per axis
-    (PCA).
+    (PCA).  fitted: which rows the axes were fitted on, where the others are to be looked at (movement).
     """
 
     points: dict[str, Float[np.ndarray, "prompt axis"]]
@@ -67,6 +69,7 @@ class Projection(NamedTuple):
     explained: tuple[float, ...]
     axes: tuple[str, ...]
     notes: tuple[str, ...]
+    fitted: Bool[np.ndarray, " prompt"] | None = None
 
 
 class ExaminationRequest(Part):
@@ -165,6 +168,7 @@ def read_projection(file: Path) -> Projection | None:
                 tuple(about["explained"]),
                 tuple(about["axes"]),
                 tuple(about["notes"]),
+                opened.get_tensor("fitted").astype(bool) if about.get("fitted") else None,
             )
     except (OSError, SafetensorError, KeyError, ValueError, TypeError):
         return None

@@ -5,13 +5,25 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from engine.records.captures.capture import BASE, Capture, Measure, TokenChoice, checkpoint_name, checkpoint_step
-from engine.records.captures.projections import Examination, Projection, TokenView
+from engine.records.captures.capture import (
+    BASE,
+    RANDOM,
+    Capture,
+    Measure,
+    TokenChoice,
+    checkpoint_name,
+    checkpoint_step,
+)
+from engine.records.captures.projections import RANDOM_BASE, Examination, Projection, TokenView
 from engine.records.errors import RunError
 
 GROUPS = ("harmful", "benign", "borderline")
 POINTS = 20_000
 AXES = ("x", "y", "z")
+MEASURED_TOKENS = (
+    "Between base and circuit-broken activations, standardised: 1, nothing moved; 0, turned away. A mean over answer "
+    "tokens for harmful prompts, over all tokens but the first for benign and borderline ones."
+)
 
 
 def prompt_table(capture: Capture) -> pd.DataFrame:
@@ -36,14 +48,18 @@ def prompt_table(capture: Capture) -> pd.DataFrame:
 def map_table(capture: Capture, projection: Projection, checkpoint: str, choice: TokenChoice) -> pd.DataFrame:
     """One row a point: its prompt ('row' is the prompt's place), base coordinates and those of the checkpoint.
 
-    Columns base_x, base_y, x, y (and base_z, z), token for choice 'every'. Points that have no place are left out.
+    Columns base_x, base_y, x, y (and base_z, z), token for choice 'every', and fitted where a map was fitted on some of
+    the prompts that are not to be shown. Points that have no place are left out.
     """
     owners, tokens = _owners(capture, choice, len(projection.points[BASE]))
     table = prompt_table(capture).iloc[owners].reset_index(drop=True)
     table.insert(0, "row", owners)
     if choice == "every":
         table.insert(1, "token", tokens)
-    for prefix, points in (("base_", projection.points[BASE]), ("", projection.points[checkpoint])):
+    if projection.fitted is not None:
+        table["fitted"] = projection.fitted
+    base = RANDOM_BASE if checkpoint == RANDOM else BASE
+    for prefix, points in (("base_", projection.points[base]), ("", projection.points[checkpoint])):
         for axis, values in zip(AXES, points.T, strict=False):
             table[prefix + axis] = values
     places = [name for name in table.columns if name.removeprefix("base_") in AXES]
