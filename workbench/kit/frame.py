@@ -20,6 +20,7 @@ def places() -> dict[str, st.Page]:
     """The pages by name, for navigation and for links between them."""
     folder = ROOT / "pages"
     return {
+        "home": st.Page(folder / "home.py", title="Home", icon=":material/home:", default=True),
         "train": st.Page(folder / "train.py", title="Train", icon=":material/model_training:", url_path="train"),
         "runs": st.Page(folder / "runs.py", title="Runs", icon=":material/monitoring:", url_path="runs"),
         "representations": st.Page(
@@ -95,6 +96,12 @@ _CSS = """
 [class*="st-key-row_"] { border-top: 1px solid rgba(128, 140, 150, 0.22); padding-top: 0.35rem; }
 [class*="st-key-row_"] [data-testid="stPageLink"] a { background: transparent; padding-left: 0; }
 [class*="st-key-row_"] [data-testid="stPageLink"] a > span:has([data-testid="stIconMaterial"]) { display: none; }
+.st-key-doors [data-testid="stPageLink"] a { border: 1px solid rgba(128, 140, 150, 0.55); padding: 0.32rem 0.8rem; }
+@media (max-width: 1000px) {
+  [data-testid="stSidebar"][aria-expanded="true"] { width: 13.5rem !important; min-width: 13.5rem !important; }
+  .st-key-home_top > div > [data-testid="stHorizontalBlock"] { flex-wrap: wrap; }
+  .st-key-home_top [data-testid="stColumn"] { min-width: 100%; }
+}
 [data-testid="stMainBlockContainer"] { padding-left: 2.4rem; padding-right: 2.4rem; padding-bottom: 3rem; }
 [data-testid="stMetric"] { padding: 0.1rem 0; }
 """

@@ -37,6 +37,8 @@ CHOICES = "choices_made"
 
 # Widget keys that more than one module reads.
 BLUR = "blur_harmful"
+PROJECTOR = "projector"
+CHAT_TEXT, CHAT_HARMFUL, CHAT_PROMPT = "chat_text", "chat_harmful", "chat_prompt_id"
 
 
 @lru_cache(maxsize=1)
