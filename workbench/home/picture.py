@@ -10,6 +10,7 @@ import streamlit as st
 
 from workbench.home.film import Film
 from workbench.kit.colours import BENIGN, BORDERLINE, HARMFUL
+from workbench.kit.state import projects
 
 WIDTH, HEIGHT = 660, 400
 LEFT, RIGHT, TOP, BOTTOM = 62, 18, 12, 52
@@ -27,7 +28,7 @@ def film_picture(film: Film) -> None:
             "legend": legend_html(film),
             "places": places,
             "steps": list(film.steps),
-            "label": finding(film),
+            "projector": projects(),
         },
     )
 
@@ -93,7 +94,7 @@ def _mark(group: str, x: float, y: float) -> str:
         "benign": '<rect x="-5.5" y="-5.5" width="11" height="11" rx="1.5"/>',
         "borderline": '<rect x="-5" y="-5" width="10" height="10" transform="rotate(45)"/>',
     }[group]
-    return f'<g class="is" transform="translate({x} {y})">{shape}</g>'
+    return f'<g class="is" transform="translate({x} {y})"><g class="size">{shape}</g></g>'
 
 
 def _frame(film: Film) -> str:
@@ -142,6 +143,9 @@ _STYLE = """
 .arrow line { stroke-width: 1.6; stroke-opacity: 0.45; }
 .arrow .was { fill-opacity: 0.35; stroke: none; }
 .arrow .is { stroke: var(--st-background-color); stroke-width: 1; }
+.projector .size { transform: scale(1.5); }
+.projector .arrow line { stroke-width: 2.6; }
+.projector :is(.tick, .title) { font-size: 19px; }
 .legend { display: flex; flex-wrap: wrap; gap: 0.2rem 1.1rem; font-size: 0.88rem; padding-left: 0.2rem; }
 .legend span { display: inline-flex; align-items: center; gap: 0.4rem; white-space: nowrap; }
 .legend svg { width: 14px; height: 14px; }
@@ -163,6 +167,7 @@ _SCRIPT = """
 const BEFORE = 900, MOVES = 9000, REST = 3500;
 export default function ({ data, parentElement }) {
   const root = parentElement.querySelector(".film");
+  root.classList.toggle("projector", data.projector);
   root.querySelector(".plot").innerHTML = data.svg;
   root.querySelector(".legend").innerHTML = data.legend;
   const arrows = [...root.querySelectorAll(".arrow")].map((group) => ({

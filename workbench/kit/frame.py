@@ -10,6 +10,7 @@ import streamlit as st
 
 from engine.records.errors import WorkbenchError
 from engine.records.settings import ROOT
+from workbench.kit.state import projects
 from workbench.kit.words import plain
 
 Arguments = ParamSpec("Arguments")
@@ -44,7 +45,7 @@ def places() -> dict[str, st.Page]:
 @contextmanager
 def page_frame() -> Iterator[None]:
     """Every page body runs in here."""
-    st.html(f"<style>{_CSS}</style>")
+    st.html(f"<style>{_CSS}{_PROJECTOR if projects() else ''}</style>")
     with caught():
         yield
 
@@ -104,4 +105,15 @@ _CSS = """
 }
 [data-testid="stMainBlockContainer"] { padding-left: 2.4rem; padding-right: 2.4rem; padding-bottom: 3rem; }
 [data-testid="stMetric"] { padding: 0.1rem 0; }
+/* Where the keyboard is: a ring that stands out from both grounds. */
+:is(a, button, summary, [role="tab"], [role="slider"], [role="radio"], [tabindex="0"]):focus-visible {
+  outline: 3px solid #2E8BC0 !important; outline-offset: 2px;
+}
+:is(input, textarea):focus-visible { outline: 3px solid #2E8BC0 !important; outline-offset: -1px; border-radius: 3px; }
+:is([data-testid="stCheckbox"], [data-testid="stRadio"]) label:has(input:focus-visible) {
+  outline: 3px solid #2E8BC0; outline-offset: 2px; border-radius: 3px;
+}
+.st-key-keyboard { position: absolute; }
 """
+# Streamlit measures everything in the root's font size.
+_PROJECTOR = "html { font-size: 20px !important; }"

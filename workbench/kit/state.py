@@ -55,6 +55,11 @@ def blurs() -> bool:
     return bool(st.session_state.get(BLUR, True))
 
 
+def projects() -> bool:
+    """Whether text and figures are larger, for a room that looks at a projector."""
+    return bool(st.session_state.get(PROJECTOR, False))
+
+
 def show_in_url(*names: str) -> None:
     """Say the view again: a link from a page to itself reaches the server, but not the browser's address."""
     for name in names:
