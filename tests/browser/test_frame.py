@@ -75,5 +75,6 @@ def test_a_narrow_window_scrolls_no_page_sideways(server: Server, page: Page, pa
     page.goto(server.url + path)
     expect(page.get_by_test_id("stMainBlockContainer").get_by_role("heading").first).to_be_visible()
     page.wait_for_timeout(1500)
+    assert page.get_by_test_id("stSidebar").evaluate("one => one.clientWidth") < 250
     wide = page.get_by_test_id("stMain").evaluate("one => one.scrollWidth - one.clientWidth")
     assert wide <= 1

@@ -143,7 +143,7 @@ _STYLE = """
 .arrow line { stroke-width: 1.6; stroke-opacity: 0.45; }
 .arrow .was { fill-opacity: 0.35; stroke: none; }
 .arrow .is { stroke: var(--st-background-color); stroke-width: 1; }
-.projector .size { transform: scale(1.5); }
+.projector .arrow .size { transform: scale(1.5); }
 .projector .arrow line { stroke-width: 2.6; }
 .projector :is(.tick, .title) { font-size: 19px; }
 .legend { display: flex; flex-wrap: wrap; gap: 0.2rem 1.1rem; font-size: 0.88rem; padding-left: 0.2rem; }

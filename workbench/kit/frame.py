@@ -99,7 +99,7 @@ _CSS = """
 [class*="st-key-row_"] [data-testid="stPageLink"] a > span:has([data-testid="stIconMaterial"]) { display: none; }
 .st-key-doors [data-testid="stPageLink"] a { border: 1px solid rgba(128, 140, 150, 0.55); padding: 0.32rem 0.8rem; }
 @media (max-width: 1000px) {
-  [data-testid="stSidebar"][aria-expanded="true"] { width: 13.5rem !important; min-width: 13.5rem !important; }
+  [data-testid="stSidebar"] { max-width: 13.5rem !important; }
   .st-key-home_top > div > [data-testid="stHorizontalBlock"] { flex-wrap: wrap; }
   .st-key-home_top [data-testid="stColumn"] { min-width: 100%; }
 }
