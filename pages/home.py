@@ -15,8 +15,8 @@ from workbench.kit.words import plain
 
 WHAT_IT_DOES = (
     "A circuit breaker is a small adapter that turns a language model's activations away as soon as they head for a "
-    "harmful answer. The activations of everything else are held where they were. So a harmful answer falls apart, "
-    "however the request was worded, and everyday answers stay as good as before."
+    "harmful answer. The activations of everything else are held where they were. So most harmful answers fall "
+    "apart, whatever the wording of the request, and everyday answers stay close to what they were."
 )
 
 
