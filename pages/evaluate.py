@@ -16,6 +16,7 @@ from workbench.evaluate.jobs import evaluation_jobs
 from workbench.evaluate.report import report_html, run_facts
 from workbench.evaluate.samples import samples
 from workbench.evaluate.table import STYLE, abilities_html, as_csv, attacks_html, columns, key_html, styles_html
+from workbench.kit.charts import on_screen
 from workbench.kit.drawing import CONFIG
 from workbench.kit.frame import page_frame, places
 from workbench.kit.state import RUN, settings, show_in_url
@@ -94,14 +95,19 @@ def _show(chosen: list[Listed]) -> None:
     figure = front_figure(evaluations, names)
     if figure is not None:
         front.plotly_chart(
-            figure, key="front", config=CONFIG, alt=f"Harm broken against requests kept. {figure.layout.title.text}"
+            on_screen(figure),
+            key="front",
+            config=CONFIG,
+            alt=f"Harm broken against requests kept. {figure.layout.title.text}",
         )
     curves = budget_figures(evaluations, names)
     if curves:
         st.subheader("Success against budget", anchor=False)
         places = st.columns(2, gap="medium")
         for index, (name, curve) in enumerate(curves.items()):
-            places[index % 2].plotly_chart(curve, key=f"curve_{name}", config=CONFIG, alt=ATTACKS[name].title)
+            places[index % 2].plotly_chart(
+                on_screen(curve), key=f"curve_{name}", config=CONFIG, alt=ATTACKS[name].title
+            )
     st.subheader("Samples", anchor=False)
     samples([(one.run, one.evaluation, name) for one, name in zip(chosen, names, strict=True)])
 

@@ -68,7 +68,7 @@ def test_every_spec_field_has_a_place_in_the_form():
 
 def test_the_form_draws_a_widget_for_a_field_and_no_exception(settings, monkeypatch):
     monkeypatch.setattr("engine.desk.launch.ensure_worker", lambda _: None)
-    page = AppTest.from_file(str(ROOT / "workbench" / "app.py"), default_timeout=60).run()
+    page = AppTest.from_file(str(ROOT / "pages" / "train.py"), default_timeout=60).run()
     assert not page.exception
     assert page.number_input(key=widget_key("optimizer.steps")).value > 0
 

@@ -11,17 +11,11 @@ from workbench.ending import end_in_time
 from workbench.kit.frame import caught, places
 from workbench.sidebar import sidebar
 
-
-def start() -> None:
-    """The bare address leads to Train, so that every page, the first one too, has a link of its own."""
-    st.switch_page(places()["train"])
-
-
 # An icon by name would be fetched from a font server at each start: this one is drawn here.
 st.set_page_config(
     page_title="Circuit breaker workbench", page_icon=Path(__file__).with_name("icon.svg"), layout="wide"
 )
-page = st.navigation([st.Page(start, default=True, visibility="hidden"), *places().values()])
+page = st.navigation(list(places().values()))
 with st.sidebar, caught():
     end_in_time()
     sidebar()

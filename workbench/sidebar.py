@@ -8,7 +8,8 @@ from engine.records.errors import RunError
 from engine.records.files import read_tail
 from engine.records.runs import open_run
 from workbench.kit.frame import catching
-from workbench.kit.state import BLUR, queue, settings
+from workbench.kit.keyboard import pass_by_question_marks
+from workbench.kit.state import BLUR, PROJECTOR, queue, settings
 from workbench.kit.status import WORKER_BADGES
 from workbench.kit.words import plain
 
@@ -23,6 +24,13 @@ def sidebar() -> None:
         persist_state="session",
         help="Harmful prompts and their answers stay blurred until you reveal them.",
     )
+    st.toggle(
+        "Projector",
+        key=PROJECTOR,
+        persist_state="session",
+        help="Larger text, and larger dots and lines in figures, for a room. F1 in a field opens its help.",
+    )
+    pass_by_question_marks()
 
 
 @st.cache_resource(show_spinner=False)

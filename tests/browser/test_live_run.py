@@ -207,7 +207,7 @@ def test_no_page_throws_in_the_browser_and_no_trace_is_in_the_log(server: Server
 
 
 def test_the_server_process_never_imports_torch_and_listens_on_localhost_alone(server: Server, page: Page):
-    for path in ("/train", "/runs"):
+    for path in ("", "/train", "/runs"):
         page.goto(server.url + path)
         expect(page.get_by_text("Worker", exact=True)).to_be_visible()
         page.wait_for_timeout(2500)

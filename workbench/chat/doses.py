@@ -10,6 +10,7 @@ from engine.records.chats.doses import DoseCurve, dose_payload, read_dose_curve
 from engine.records.checkpoints import Checkpoint
 from engine.records.errors import WorkbenchError
 from engine.records.runs import open_run
+from workbench.kit.charts import on_screen
 from workbench.kit.colours import BASE, BENIGN, HARMFUL
 from workbench.kit.drawing import CONFIG, blank_figure
 from workbench.kit.frame import catching
@@ -61,7 +62,7 @@ def _content(checkpoint: Checkpoint, doses: tuple[float, ...]) -> None:
     asked: tuple[int, dict[str, Any]] | None = st.session_state.get(key)
     curve = read_dose_curve(settings().cards, asked[1] if asked else payload)
     if curve is not None:
-        st.plotly_chart(dose_figure(curve, doses[0]), key="dose_figure", config=CONFIG)
+        st.plotly_chart(on_screen(dose_figure(curve, doses[0])), key="dose_figure", config=CONFIG)
         return
     job = queue().job(asked[0]) if asked else None
     if job is not None and job.status in ("queued", "running"):

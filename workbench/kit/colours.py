@@ -1,4 +1,6 @@
-"""The colours of the workbench, once. From Okabe and Ito's palette, which colour-blind people can tell apart.
+"""The colours of the workbench, once. Near Okabe and Ito's palette, which colour-blind people can tell apart.
+
+Each stands out from both grounds, white and dark, by a contrast of at least 3 to 1: one figure serves both themes.
 
 Warm is what is broken (harmful, rerouting), cool is what is kept (benign, retain). Knows nothing of figures.
 """
@@ -7,18 +9,18 @@ from collections.abc import Sequence
 
 HARMFUL = "#D55E00"
 BENIGN = "#0072B2"
-# Not of the palette: lighter than both, so that it stays apart from them for every kind of colour blindness.
-BORDERLINE = "#1FBF8F"
-REROUTE = "#E69F00"
-RETAIN = "#56B4E9"
+# Not of the palette: of what both grounds allow, among the farthest from the two for every kind of colour blindness.
+BORDERLINE = "#7E8F64"
+REROUTE = "#C07F00"
+RETAIN = "#2E8BC0"
 BASE = "#8A8F98"
 NEUTRAL = "#009E73"
 MEAN = "#8A8F98"
 
-RUNS: Sequence[str] = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8A8F98")
+RUNS: Sequence[str] = ("#0072B2", "#D55E00", "#29A68D", "#5340FF", "#998E63", "#D90041", "#8A8F98")
 
 # Stops of a lightness ramp that stays readable on a white and on a dark ground: low blocks blue, high blocks orange.
-_DEPTH: Sequence[tuple[int, int, int]] = ((0, 114, 178), (86, 180, 233), (0, 158, 115), (230, 159, 0), (213, 94, 0))
+_DEPTH: Sequence[tuple[int, int, int]] = ((0, 114, 178), (46, 139, 192), (0, 158, 115), (184, 121, 0), (213, 94, 0))
 
 
 def depth_colours(count: int) -> list[str]:

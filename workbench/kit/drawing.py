@@ -14,6 +14,10 @@ EXPORT_WIDTH = 900
 EXPORT_HEIGHT = 460
 EXPORT_ROOM = 70
 LETTER = 8
+PROJECTED = 1.5
+"""How much larger text and dots of figures are on a projector."""
+HEIGHT_GROWTH = 1.25
+FONT = 12
 CONFIG = {"displaylogo": False, "doubleClick": "autosize"}
 
 
@@ -122,6 +126,28 @@ def with_ranges(figure: go.Figure, ranges: Mapping[str, Any] | None) -> go.Figur
     return figure
 
 
+def enlarged(figure: go.Figure, scale: float = PROJECTED) -> go.Figure:
+    """A copy that is read from the last row: text, markers, lines and height grow; the one that is given stays."""
+    large = go.Figure(figure)
+    text = round(FONT * scale)
+    large.update_layout(
+        font={"size": text},
+        title={"font": {"size": text + 2}},
+        legend={"font": {"size": text}, "itemsizing": "constant"},
+        hoverlabel={"font": {"size": text}},
+        height=round((figure.layout.height or 450) * HEIGHT_GROWTH),
+    )
+    for update in (large.update_xaxes, large.update_yaxes):
+        update(tickfont={"size": text}, title={"font": {"size": text}}, automargin=True)
+    large.update_coloraxes(colorbar={"tickfont": {"size": text}, "title": {"font": {"size": text}}})
+    large.for_each_annotation(lambda note: note.update(font={"size": round((note.font.size or FONT) * scale)}))
+    for trace in large.data:
+        for part, name, usual in (("marker", "size", 6), ("line", "width", 2)):
+            if part in trace and trace[part] is not None and name in trace[part]:
+                trace[part][name] = _grown(trace[part][name], scale, usual)
+    return large
+
+
 def thin(values: np.ndarray, limit: int = POINTS) -> np.ndarray:
     """Positions of at most about `limit` values that keep every peak and dip: each bucket's least and greatest, and
     both ends."""
@@ -133,3 +159,10 @@ def thin(values: np.ndarray, limit: int = POINTS) -> np.ndarray:
     starts = np.arange(len(filled)) * width
     kept = np.concatenate([starts + filled.argmin(axis=1), starts + filled.argmax(axis=1), [0, count - 1]])
     return np.unique(kept.clip(max=count - 1))
+
+
+def _grown(size: Any, scale: float, usual: float) -> Any:
+    """One size, or a size a point."""
+    if size is None:
+        return usual * scale
+    return size * scale if isinstance(size, int | float) else np.asarray(size, dtype=float) * scale

@@ -10,6 +10,7 @@ import streamlit as st
 
 from engine.records.errors import WorkbenchError
 from engine.records.settings import ROOT
+from workbench.kit.state import projects
 from workbench.kit.words import plain
 
 Arguments = ParamSpec("Arguments")
@@ -20,6 +21,7 @@ def places() -> dict[str, st.Page]:
     """The pages by name, for navigation and for links between them."""
     folder = ROOT / "pages"
     return {
+        "home": st.Page(folder / "home.py", title="Home", icon=":material/home:", default=True),
         "train": st.Page(folder / "train.py", title="Train", icon=":material/model_training:", url_path="train"),
         "runs": st.Page(folder / "runs.py", title="Runs", icon=":material/monitoring:", url_path="runs"),
         "representations": st.Page(
@@ -43,7 +45,7 @@ def places() -> dict[str, st.Page]:
 @contextmanager
 def page_frame() -> Iterator[None]:
     """Every page body runs in here."""
-    st.html(f"<style>{_CSS}</style>")
+    st.html(f"<style>{_CSS}{_PROJECTOR if projects() else ''}</style>")
     with caught():
         yield
 
@@ -110,4 +112,21 @@ _CSS = """
   .st-key-plane [data-testid="stHorizontalBlock"] { flex-wrap: wrap; }
   .st-key-plane [data-testid="stColumn"] { flex: 1 1 100%; min-width: 100%; }
 }
+.st-key-doors [data-testid="stPageLink"] a { border: 1px solid rgba(128, 140, 150, 0.55); padding: 0.32rem 0.8rem; }
+@media (max-width: 1000px) {
+  [data-testid="stSidebar"] { max-width: 13.5rem !important; }
+  .st-key-home_top > div > [data-testid="stHorizontalBlock"] { flex-wrap: wrap; }
+  .st-key-home_top [data-testid="stColumn"] { min-width: 100%; }
+}
+/* Where the keyboard is: a ring that stands out from both grounds. */
+:is(a, button, summary, [role="tab"], [role="slider"], [role="radio"], [tabindex="0"]):focus-visible {
+  outline: 3px solid #2E8BC0 !important; outline-offset: 2px;
+}
+:is(input, textarea):focus-visible { outline: 3px solid #2E8BC0 !important; outline-offset: -1px; border-radius: 3px; }
+:is([data-testid="stCheckbox"], [data-testid="stRadio"]) label:has(input:focus-visible) {
+  outline: 3px solid #2E8BC0; outline-offset: 2px; border-radius: 3px;
+}
+.st-key-keyboard { position: absolute; }
 """
+# Streamlit measures everything in the root's font size.
+_PROJECTOR = "html { font-size: 20px !important; }"

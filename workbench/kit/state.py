@@ -39,6 +39,8 @@ LIVE_MAP = "live_maps_drawn"
 
 # Widget keys that more than one module reads.
 BLUR = "blur_harmful"
+PROJECTOR = "projector"
+CHAT_TEXT, CHAT_HARMFUL, CHAT_PROMPT = "chat_text", "chat_harmful", "chat_prompt_id"
 
 
 @lru_cache(maxsize=1)
@@ -53,6 +55,11 @@ def queue() -> Queue:
 def blurs() -> bool:
     """Whether harmful text is blurred until it is revealed."""
     return bool(st.session_state.get(BLUR, True))
+
+
+def projects() -> bool:
+    """Whether text and figures are larger, for a room that looks at a projector."""
+    return bool(st.session_state.get(PROJECTOR, False))
 
 
 def show_in_url(*names: str) -> None:

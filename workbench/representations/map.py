@@ -19,6 +19,7 @@ from engine.records.captures.projections import (
 )
 from engine.records.captures.tables import POINTS, map_ranges, map_table, sampled
 from engine.records.runs import Run
+from workbench.kit.charts import on_screen
 from workbench.kit.downloads import file_buttons, picture_config
 from workbench.kit.drawing import with_ranges
 from workbench.kit.frame import catching
@@ -182,7 +183,7 @@ def _map(
     ranges = zoom_memory(view)
     if request.dimensions == 2:
         st.plotly_chart(
-            with_ranges(figure, ranges.get("map")),
+            on_screen(with_ranges(figure, ranges.get("map"))),
             key=CHART,
             config=picture_config(name),
             on_select=lambda: remember_selection(capture, drawn=made),
@@ -191,7 +192,7 @@ def _map(
         )
     else:
         st.plotly_chart(
-            with_ranges(figure, ranges.get("map_3d")),
+            on_screen(with_ranges(figure, ranges.get("map_3d"))),
             key="chart_map_3d",
             config=picture_config(name),
             alt=f"Map of block {request.block} in 3D",

@@ -11,6 +11,7 @@ import streamlit as st
 from engine.records.captures.capture import Capture, checkpoint_name, read_capture
 from engine.records.captures.projections import ExaminationRequest, examination_file, read_examination
 from engine.records.captures.tables import block_table, movement_table
+from workbench.kit.charts import on_screen
 from workbench.kit.downloads import file_buttons, picture_config
 from workbench.kit.frame import catching
 from workbench.kit.waiting import awaited
@@ -57,7 +58,7 @@ def movement_view(capture: Capture) -> None:
         "Harmful prompts over the tokens of their answers, benign ones over all tokens. Click a cell to see its map."
     )
     st.plotly_chart(
-        figure,
+        on_screen(figure),
         key=CHART,
         config=picture_config("movement"),
         on_select=_open_clicked,

@@ -7,6 +7,7 @@ from engine.records.captures.capture import BASE, Capture
 from engine.records.captures.projections import Examination, ExaminationRequest, examination_file, read_examination
 from engine.records.captures.tables import examination_table
 from engine.records.errors import SpecError
+from workbench.kit.charts import on_screen
 from workbench.kit.downloads import file_buttons, picture_config
 from workbench.kit.frame import catching, places
 from workbench.kit.state import TAKE
@@ -39,7 +40,7 @@ def separation_view(capture: Capture) -> None:
     figure = separation_figure(table, _numbers(examination.targets, capture.index.block_count))
     st.caption("The base model, before any training. Click a point to see the map of its block.")
     st.plotly_chart(
-        figure,
+        on_screen(figure),
         key=CHART,
         config=picture_config("separation-by-block"),
         on_select=_open_clicked,

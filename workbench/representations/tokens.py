@@ -7,6 +7,7 @@ from engine.records.captures.projections import TokenRequest, read_token_view, t
 from engine.records.captures.tables import token_table, trip_token
 from engine.records.runs import open_run
 from workbench.kit.blur import blurred, harmful_text, reveal_button
+from workbench.kit.charts import on_screen
 from workbench.kit.downloads import file_buttons, picture_config
 from workbench.kit.state import settings
 from workbench.kit.waiting import awaited
@@ -67,7 +68,9 @@ def tokens_view(capture: Capture) -> None:
         )
     figure = token_figure(view, trip=trip, hidden=hidden, targets=targets)
     name = f"tokens-{prompt.id}-step-{step}"
-    st.plotly_chart(figure, key="chart_tokens", config=picture_config(name), alt="Cosine and norm by token and block")
+    st.plotly_chart(
+        on_screen(figure), key="chart_tokens", config=picture_config(name), alt="Cosine and norm by token and block"
+    )
     file_buttons(figure, token_table(view), file=name)
 
 

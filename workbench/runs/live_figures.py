@@ -5,6 +5,7 @@ from collections.abc import Callable
 import plotly.graph_objects as go
 import streamlit as st
 
+from workbench.kit.charts import on_screen
 from workbench.kit.drawing import CONFIG, with_ranges
 from workbench.kit.state import FIGURES, FROZEN
 from workbench.kit.zoom import mouse_on_chart, zoom_memory
@@ -32,7 +33,7 @@ def live_charts(view: str, version: object, make: Callable[[], dict[str, go.Figu
     columns = st.columns(2, gap="medium")
     for index, (name, chart) in enumerate(figures.items()):
         with columns[index % 2]:
-            st.plotly_chart(chart, key=f"chart_{name}", config=CONFIG, alt=chart.layout.title.text)
+            st.plotly_chart(on_screen(chart), key=f"chart_{name}", config=CONFIG, alt=chart.layout.title.text)
 
 
 def _freeze() -> bool:

@@ -10,6 +10,7 @@ from engine.records.prompts import Prompt
 from engine.records.spec import ModelSpec
 from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.cards import data_card, data_payload, wait_for_card
+from workbench.kit.charts import on_screen
 from workbench.train.checks import SIDES
 from workbench.train.fields import Form, problem, spec_field
 from workbench.train.figures import token_figure
@@ -85,7 +86,7 @@ def _side(form: Form, label: Label) -> None:
 def _contents(prompts: list[Prompt], card: DataCard | None, label: Label) -> None:
     if card is not None:
         st.plotly_chart(
-            token_figure(card, harmful=label == "harmful"),
+            on_screen(token_figure(card, harmful=label == "harmful")),
             key=f"token_plot_{label}",
             config={"displayModeBar": False},
             alt=f"Token lengths of {label} prompts",

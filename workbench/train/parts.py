@@ -6,6 +6,7 @@ from engine.records.errors import SpecError
 from engine.records.schedules import weights
 from engine.records.spec import BUNDLED_MODEL, ModelSpec, field_description
 from workbench.kit.cards import model_payload, wait_for_card
+from workbench.kit.charts import on_screen
 from workbench.kit.state import DRAFT_ERROR
 from workbench.kit.words import amount, plain
 from workbench.train.draft import Draft, load, load_text, preset_names, widget_key
@@ -121,7 +122,7 @@ def schedule_part(form: Form) -> None:
             return
         steps, schedule = form.spec.optimizer.steps, form.spec.schedule
         st.plotly_chart(
-            schedule_figure(lambda step: weights(schedule, step, steps), steps),
+            on_screen(schedule_figure(lambda step: weights(schedule, step, steps), steps)),
             key="schedule_plot",
             config={"displayModeBar": False},
             alt="Weights of both losses over the steps",

@@ -1,0 +1,156 @@
+"""What trains at this moment, and the latest runs. Reads records and the ends of event files, never whole ones."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import streamlit as st
+from pydantic import ValidationError
+
+from engine.records.errors import WorkbenchError
+from engine.records.events import AnyEvent, parse_event
+from engine.records.files import read_tail
+from engine.records.runs import ACTIVE, Record, Run, list_runs, open_run
+from workbench.kit.frame import catching, places
+from workbench.kit.state import RUN, queue, settings
+from workbench.kit.status import BADGES, phase_text, remaining_in_phase, shown_status
+from workbench.kit.words import duration, figure, moment, plain
+
+LATEST = 5
+TICK = 2.0
+TAIL = 40_000
+WIDTHS = (2.6, 1.2, 1.4, 0.9, 1.5)
+HEADINGS = ("Run", "Status", "Outcome", "Cosine, test", "Begun")
+
+
+class Row(NamedTuple):
+    """One run of the list. record: None where it cannot be read, and then what is wrong in `error`."""
+
+    run: Run
+    name: str
+    status: str
+    record: Record | None
+    error: str = ""
+
+
+def training_now() -> str:
+    """The name of the run that trains, or of the first that waits to; '' where there is none."""
+    active = [row for row in _rows(_active_runs()) if row.status in ACTIVE]
+    active.sort(key=lambda row: row.status == "queued")
+    return active[0].name if active else ""
+
+
+@st.fragment(run_every=TICK)
+@catching
+def now_and_latest() -> None:
+    runs = list_runs(settings().runs)
+    latest = _rows(runs[:LATEST])
+    active = [row for row in _rows(_active_runs()) if row.status in ACTIVE]
+    with st.container(key="runs_now", gap="small"):
+        st.subheader("Running now", anchor=False)
+        for row in active:
+            _active(row)
+        if not active:
+            st.caption("Nothing trains at this moment. What does is shown here, with its stage and the time left.")
+    with st.container(key="runs_latest", gap="xsmall"):
+        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+            st.subheader("Latest runs", anchor=False, width="content")
+            if len(runs) > LATEST:
+                st.page_link(places()["runs"], label=f"All {len(runs)} runs", icon=":material/monitoring:")
+        if latest:
+            for column, heading in zip(st.columns(WIDTHS, gap="small"), HEADINGS, strict=True):
+                column.caption(heading)
+        for row in latest:
+            _row(row)
+        if all(row.run.read_only for row in latest):
+            st.caption("Your own runs will be listed here, the newest first.")
+
+
+def last_events(run: Run) -> list[AnyEvent]:
+    """The newest events, the last one last: enough for the stage and its pace. A torn line is left out."""
+    events: list[AnyEvent] = []
+    for line in reversed(read_tail(run.events_file, size=TAIL).splitlines()):
+        try:
+            events.insert(0, parse_event.validate_json(line))
+        except ValidationError:
+            continue
+    return events
+
+
+def _active(row: Row) -> None:
+    assert row.record is not None
+    events = last_events(row.run)
+    phase = phase_text(row.record, row.status, events[-1] if events else None, other=_waits_for(row.run))
+    left = remaining_in_phase(events) if row.status == "running" else None
+    eta = f", about {duration(left)} left of this stage" if left is not None else ""
+    with st.container(key=f"row_now_{row.run.id}", gap="xsmall"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.page_link(places()["runs"], label=f"**{plain(row.name)}**", query_params={RUN: row.run.id})
+            badge = BADGES[row.status]
+            st.badge(badge.word, icon=badge.icon, color=badge.colour)
+        share = row.record.step / max(1, row.record.steps)
+        st.progress(min(1.0, share), text=plain(f"{phase[:1].upper()}{phase[1:]}{eta}"))
+
+
+def _row(row: Row) -> None:
+    with st.container(key=f"row_home_{row.run.id}"):
+        cells = st.columns(WIDTHS, gap="small", vertical_alignment="center")
+        cells[0].page_link(places()["runs"], label=f"**{plain(row.name)}**", query_params={RUN: row.run.id})
+        badge = BADGES[row.status]
+        cells[1].badge(badge.word, icon=badge.icon, color=badge.colour)
+        if row.record is None:
+            cells[2].caption(plain(row.error))
+            return
+        cells[2].caption(_outcome(row.record))
+        cells[3].caption(figure(row.record.figures.get("heldout_cosine")))
+        shipped = "  \nships with the workbench" if row.run.read_only else ""
+        cells[4].caption(f"{moment(row.record.created)}{shipped}")
+
+
+def _outcome(record: Record) -> str:
+    """The one place where a run's outcome (broken, kept, damaged) enters Home; where it is not known, a dash."""
+    return "–"
+
+
+def _rows(runs: list[Run]) -> list[Row]:
+    worker = queue().worker()
+    rows = []
+    for run in runs:
+        name = run.label().name or run.id
+        try:
+            stat = (run.folder / "record.json").stat()
+            record = _record(str(run.folder), (stat.st_mtime_ns, stat.st_size, stat.st_ino))
+            rows.append(Row(run, name, shown_status(record, worker, changed=stat.st_mtime), record))
+        except (WorkbenchError, OSError) as error:
+            rows.append(Row(run, name, "failed", None, str(error)))
+    return rows
+
+
+def _active_runs() -> list[Run]:
+    """Runs that claim to be active, of all there are: a long one may be older than the latest."""
+    active = []
+    for run in list_runs(settings().runs):
+        try:
+            stat = (run.folder / "record.json").stat()
+            if _record(str(run.folder), (stat.st_mtime_ns, stat.st_size, stat.st_ino)).status in ACTIVE:
+                active.append(run)
+        except (WorkbenchError, OSError):
+            continue
+    return active
+
+
+def _waits_for(run: Run) -> str:
+    """The run that a queued one waits for, in words; '' where it waits for none."""
+    other = queue().worker().waiting.get(run.id, "")
+    if not other:
+        return ""
+    try:
+        return open_run(settings().runs, other).label().name or f"run {other}"
+    except WorkbenchError:
+        return f"run {other}"
+
+
+@lru_cache(maxsize=2000)
+def _record(folder: str, stamp: tuple[int, ...]) -> Record:
+    """A record is replaced whole, by a new file: finished ones are not read every two seconds."""
+    return Run(Path(folder)).record()
