@@ -16,7 +16,7 @@ from workbench.kit.outcome import outcome_badge, run_outcome
 from workbench.kit.state import COMPARE, LIKE, RUN, queue, settings
 from workbench.kit.status import BADGES, shown_status
 from workbench.kit.words import duration, figure, moment, plain
-from workbench.runs.sorting import WORDS, in_order
+from workbench.runs.sorting import ORDER_HELP, ORDERS, in_order
 
 PAGE = 25
 TICK = 2.0
@@ -114,7 +114,8 @@ def _filtered(rows: list[RunRow]) -> list[RunRow]:
     words = text.text_input(
         "Filter", key="q", bind="query-params", placeholder="name, note, model, preset or id", icon=":material/search:"
     )
-    by = order.selectbox("Sort by", list(WORDS), key="sort", bind="query-params", format_func=lambda name: WORDS[name])
+    # Without words of its own for each option: those would stand in the address.
+    by = order.selectbox("Sort by", ORDERS, key="sort", bind="query-params", help=ORDER_HELP)
     present = [status for status in BADGES if any(row.status == status for row in rows)]
     chosen = pills.pills("Status", present, selection_mode="multi", key="status", bind="query-params")
     fitting = [
