@@ -232,7 +232,7 @@ def _damaged(benign: Rates | None, loss: float | None, drift: float | None) -> b
 def _sentence(told: Outcome, found: Evaluation) -> str:
     assert told.harmful is not None
     title = ATTACKS[told.attack].title
-    which = title[:1].lower() + title[1:] if title[1:2].islower() else title
+    which = "direct requests" if told.attack == "direct" else title.lower() if title[1:2].islower() else title
     rank = {1: "", 2: ", the stronger of 2 attacks"}.get(told.attacks, f", the strongest of {told.attacks} attacks")
     parts = [f"Harmful requests answered {_change(told.harmful)} under {which}{rank} (n = {told.harmful.rerouted.n})"]
     if told.benign is None:

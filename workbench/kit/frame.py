@@ -106,6 +106,7 @@ _CSS = """
 @media (max-width: 1150px) {
   .st-key-run_table [data-testid="stColumn"]:has([class*="st-key-wide_"]) { display: none; }
 }
+[class*="st-key-row_"] .stMarkdownBadge { white-space: normal; }
 [data-testid="stMainBlockContainer"] { padding-left: 2.4rem; padding-right: 2.4rem; padding-bottom: 3rem; }
 [data-testid="stMetric"] { padding: 0.1rem 0; }
 @media (max-width: 1100px) {

@@ -41,9 +41,10 @@ def shown_outcome(outcome: Outcome, record: Record) -> Badge:
     return MEASURING if not outcome.is_measured and is_pending(record) else OUTCOMES[outcome.word]
 
 
-def outcome_sentence(outcome: Outcome) -> str:
-    """As Markdown, letter by letter."""
-    return plain(outcome.sentence)
+def outcome_sentence(outcome: Outcome, record: Record) -> str:
+    """Badge and sentence as Markdown, in one flow of words."""
+    badge = shown_outcome(outcome, record)
+    return f":{badge.colour}-badge[{badge.icon} {badge.word}] {plain(outcome.sentence)}"
 
 
 @lru_cache(maxsize=2000)

@@ -10,7 +10,7 @@ from engine.records.evaluation.plan import EvaluationPlan
 from engine.records.outcome import Outcome
 from engine.records.runs import Record, Run
 from workbench.kit.frame import places
-from workbench.kit.outcome import outcome_badge, outcome_sentence, run_outcome
+from workbench.kit.outcome import outcome_sentence, run_outcome
 from workbench.kit.state import RUN, SAID, queue, settings
 from workbench.kit.words import plain
 
@@ -22,11 +22,10 @@ def outcome_part(run: Run, record: Record, status: str) -> None:
     if status not in ENDED or not record.step:
         return
     outcome = run_outcome(run)
-    with st.container(horizontal=True, vertical_alignment="center", key="run_outcome"):
-        outcome_badge(outcome, record)
-        st.markdown(outcome_sentence(outcome), width="stretch")
-    if outcome.source:
-        st.caption(plain(outcome.source))
+    with st.container(key="run_outcome", gap="xsmall"):
+        st.markdown(outcome_sentence(outcome, record))
+        if outcome.source:
+            st.caption(plain(outcome.source))
     if outcome.better is not None:
         _better(run, outcome.better.step)
     if not outcome.is_measured:

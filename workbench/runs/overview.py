@@ -20,7 +20,7 @@ from workbench.kit.words import duration, figure, moment, plain
 from workbench.runs.header import SPLITS
 from workbench.runs.line import Waiting, waiting_line
 from workbench.runs.records import known_record
-from workbench.runs.sorting import WORDS, in_order
+from workbench.runs.sorting import ORDER_HELP, ORDERS, in_order
 from workbench.runs.times import MEANING, run_times
 
 PAGE = 25
@@ -137,7 +137,8 @@ def _filtered(rows: list[RunRow]) -> list[RunRow]:
     words = text.text_input(
         "Filter", key="q", bind="query-params", placeholder="name, note, model, preset or id", icon=":material/search:"
     )
-    by = order.selectbox("Sort by", list(WORDS), key="sort", bind="query-params", format_func=lambda name: WORDS[name])
+    # Without words of its own for each option: those would stand in the address.
+    by = order.selectbox("Sort by", ORDERS, key="sort", bind="query-params", help=ORDER_HELP)
     present = [status for status in BADGES if any(row.status == status for row in rows)]
     chosen = pills.pills("Status", present, selection_mode="multi", key="status", bind="query-params")
     fitting = [

@@ -31,14 +31,11 @@ SORTS: dict[str, Key] = {
     "drift": _figure("drift"),
     "duration": _seconds,
 }
-WORDS = {
-    "newest": "newest first",
-    "name": "name, A to Z",
-    "outcome": "outcome, best first",
-    "cosine": "cosine, lowest first",
-    "drift": "drift, lowest first",
-    "duration": "duration, shortest first",
-}
+ORDERS = ("newest", *SORTS)
+ORDER_HELP = (
+    "Best outcome, lowest cosine, lowest drift and shortest duration first. Of equals the newest comes first; runs "
+    "without the figure come last."
+)
 
 
 def in_order(rows: Sequence[Any], by: str) -> list[Any]:
