@@ -49,8 +49,8 @@ def test_a_finished_run_offers_what_to_do_next_and_says_which_split_made_its_fig
     expect(header.get_by_test_id("stMetric").filter(has_text="Whole time")).to_contain_text("42 s")
     expect(page.get_by_text("The cosine did not fall at first")).to_be_visible()
     expect(page.locator("[data-testid=stAlertContentWarning]")).to_have_count(0)
-    title = asked(page, "cosine", "graph => graph._fullLayout.title?.text")
-    assert "validation split, n = 85" in title
+    said = asked(page, "cosine", "graph => graph._fullLayout.title?.subtitle?.text")
+    assert "validation split, n = 85" in said
 
     nexts = page.locator(".st-key-next_steps")
     for label, address in (("Look", "representations"), ("Ask", "side-by-side"), ("Evaluate", "evaluate")):
@@ -147,8 +147,9 @@ def test_the_line_says_places_reasons_and_times_in_the_list_and_on_a_runs_page(s
     for number, run in enumerate(waiting):
         row = page.locator(f".st-key-row_{run.id}")
         expect(row.get_by_role("link", name=run.name, exact=True)).to_be_visible()
-        expect(row).to_contain_text(f"{('1st', '2nd')[number]} in line: waits for {first.name} (step", timeout=20_000)
-    expect(page.locator(f".st-key-row_{waiting[0].id}")).to_contain_text(re.compile(r"begins at about \d\d:\d\d"))
+        expect(row).to_contain_text(f"Waits for {first.name} (step", timeout=20_000)
+        expect(row).to_contain_text(f"{('1st', '2nd')[number]} in line")
+    expect(page.locator(f".st-key-row_{waiting[0].id}")).to_contain_text(re.compile(r"at about \d\d:\d\d"))
     page.goto(f"{server.url}/runs?run={waiting[1].id}")
     expect(page.get_by_text(f"2nd in line: waits for {first.name} (step")).to_be_visible(timeout=20_000)
     page.get_by_role("button", name="Train this first").click()

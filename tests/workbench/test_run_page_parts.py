@@ -143,11 +143,11 @@ def test_a_figure_says_the_split_that_made_it_and_the_other_beside_it():
 def test_curves_name_their_split_and_its_rows():
     one = followed(step(0, 1.0), heldout("validation", 0, 1.0, 85), heldout("test", 1, 0.2, 88))
     figures = run_figures(one.tables)
-    assert figures["cosine"].layout.title.text.endswith("validation split, n = 85")
-    assert figures["drift"].layout.title.text.endswith("validation split, n = 86")
+    assert figures["cosine"].layout.title.subtitle.text == "validation split, n = 85"
+    assert figures["drift"].layout.title.subtitle.text == "validation split, n = 86"
     other = followed(heldout("validation", 0, 1.0, 100))
     both = compare_figures([RunCurves("a", one.tables, 10), RunCurves("b", other.tables, 10)])
-    assert both["compare_cosine"].layout.title.text.endswith("validation split, n = 85 to 100")
+    assert both["compare_cosine"].layout.title.subtitle.text == "validation split, n = 85 to 100"
 
 
 def test_smoothing_keeps_the_measured_curve_faint_behind_and_leaves_held_out_figures_alone():

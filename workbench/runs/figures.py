@@ -12,6 +12,9 @@ from workbench.kit.colours import BASE, MEAN, NEUTRAL, REROUTE, RETAIN, depth_co
 from workbench.kit.drawing import add_line, blank_figure
 from workbench.kit.words import escaped
 
+# Pixels that a line below the title takes.
+SUBTITLE = 26
+
 
 class RunCurves(NamedTuple):
     """One run in a comparison. steps: in all, of the whole run."""
@@ -29,13 +32,13 @@ def run_figures(tables: RunTables, controls: Sequence[ControlEvent] = ()) -> dic
         "losses": blank_figure("Losses, before their weights", "loss"),
         "weights": blank_figure("Weights of the losses", "weight"),
         "cosine": _blocks(
-            f"Held-out cosine, harmful prompts: {validation_words([tables], 'harmful')}",
+            "Held-out cosine, harmful prompts",
             validation,
             "cosine",
             "cosine (1: nothing moved)",
         ),
         "drift": _blocks(
-            f"Held-out drift, benign prompts: {validation_words([tables], 'benign')}",
+            "Held-out drift, benign prompts",
             validation,
             "drift",
             "drift (share of mean norm)",
@@ -56,6 +59,8 @@ def run_figures(tables: RunTables, controls: Sequence[ControlEvent] = ()) -> dic
     figures["losses"].update_yaxes(rangemode="tozero")
     for figure in figures.values():
         _mark_controls(figure, controls)
+    _say_split(figures["cosine"], [tables], "harmful")
+    _say_split(figures["drift"], [tables], "benign")
     return figures
 
 
@@ -72,12 +77,12 @@ def compare_figures(runs: Sequence[RunCurves], *, smoothing: float = 0.0, share:
         "compare_reroute": blank_figure(f"Rerouting loss{smoothed}", "loss", x_title=across),
         "compare_retain": blank_figure(f"Retain loss{smoothed}", "loss", x_title=across),
         "compare_cosine": blank_figure(
-            f"Held-out cosine, mean over target blocks: {validation_words(tables, 'harmful')}",
+            "Held-out cosine, mean over target blocks",
             "cosine (1: nothing moved)",
             x_title=across,
         ),
         "compare_drift": blank_figure(
-            f"Held-out drift, mean over retain blocks: {validation_words(tables, 'benign')}",
+            "Held-out drift, mean over retain blocks",
             "drift (share of mean norm)",
             x_title=across,
         ),
@@ -98,6 +103,12 @@ def compare_figures(runs: Sequence[RunCurves], *, smoothing: float = 0.0, share:
                 figures[key].data[-1].update(opacity=0.25, hoverinfo="skip", hovertemplate=None)
                 values = smooth(values, smoothing)
             add_line(figures[key], x, values, name, colour, dash=dash, markers=table is means)
+    # In a narrow window the legend has a line for each run.
+    more = 16 * max(0, len(runs) - 1)
+    for figure in figures.values():
+        figure.update_layout(height=270 + more, margin_t=58 + more)
+    _say_split(figures["compare_cosine"], tables, "harmful")
+    _say_split(figures["compare_drift"], tables, "benign")
     if share:
         for figure in figures.values():
             figure.update_xaxes(autorangeoptions={"minallowed": 0, "include": [0, 100]})
@@ -118,6 +129,15 @@ def validation_words(tables: Sequence[RunTables], side: str) -> str:
     if not counts:
         return "validation split"
     return f"validation split, n = {min(counts)}" + (f" to {max(counts)}" if len(counts) > 1 else "")
+
+
+def _say_split(figure: go.Figure, tables: Sequence[RunTables], side: str) -> None:
+    """Which rows made the curve, on a line below the title: behind it a narrow window would cut it off."""
+    figure.update_layout(
+        title_subtitle={"text": validation_words(tables, side), "font": {"size": 12}},
+        height=figure.layout.height + SUBTITLE,
+        margin_t=figure.layout.margin.t + SUBTITLE,
+    )
 
 
 def _across(steps: pd.Series, all_steps: int, *, share: bool) -> pd.Series:

@@ -31,6 +31,13 @@ class Waiting(NamedTuple):
         return f"{place(self.number)} in line" + (f", {self._when}" if self._when else "")
 
     @property
+    def reason(self) -> str:
+        """'Waits for quick, 26 Nov 06:20 (step 12 of 40)'."""
+        if not self.worker:
+            return "Waits for the worker, which does not run"
+        return f"Waits for {self.other}" if self.other else "Waits to be taken up by the worker"
+
+    @property
     def sentence(self) -> str:
         """'2nd in line: waits for quick, 26 Nov 06:20 (step 12 of 40); begins at about 06:45.'"""
         if not self.worker:

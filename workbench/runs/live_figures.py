@@ -33,7 +33,12 @@ def live_charts(view: str, version: object, make: Callable[[], dict[str, go.Figu
     columns = st.columns(2, gap="medium")
     for index, (name, chart) in enumerate(figures.items()):
         with columns[index % 2]:
-            st.plotly_chart(on_screen(chart), key=f"chart_{name}", config=CONFIG, alt=chart.layout.title.text)
+            st.plotly_chart(on_screen(chart), key=f"chart_{name}", config=CONFIG, alt=_words(chart))
+
+
+def _words(chart: go.Figure) -> str:
+    title = chart.layout.title
+    return ", ".join(text for text in (title.text, title.subtitle.text) if text)
 
 
 def _freeze() -> bool:

@@ -180,7 +180,7 @@ def _row(row: RunRow) -> None:
             if row.label.note:
                 st.caption(plain(row.label.note))
             if row.waiting:
-                st.caption(plain(row.waiting.sentence))
+                st.caption(plain(row.waiting.reason))
         badge = BADGES[row.status]
         cells[2].badge(badge.word, icon=badge.icon, color=badge.colour)
         if row.record is None:

@@ -141,7 +141,7 @@ def samples(run: Run) -> None:
                     with blurred(name, hidden=hidden):
                         st.text(one.prompt)
                         st.caption("Base model")
-                        st.text(one.answer or "(no answer)")
+                        st.text(one.answer or "…")
 
 
 def _spent(followed: Followed, stage: Stage) -> float:

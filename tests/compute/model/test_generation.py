@@ -151,7 +151,7 @@ def test_a_row_is_prompt_then_answer(tiny_model):
 
 
 def test_spaces_at_the_end_of_an_opener_are_left_to_the_answers_first_word(tiny_model, tmp_path, monkeypatch):
-    def answered(model, asks, _sampling):
+    def answered(model, asks, _sampling, **_options):
         asked = tokens_of(model, Conversation.asking("Hi"), begun="Sure,")
         assert [tuple(ask.prompt) for ask in asks] == [asked.whole]
         yield 1
