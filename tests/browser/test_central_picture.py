@@ -1,4 +1,4 @@
-"""The central picture in a real browser: it opens first and says what it shows; its slide and film are files that open,
+"""The central picture in a real browser: it opens first, says what it shows, its slide and film are files that open,
 and a run's own page draws it anew as the run goes on."""
 
 import io

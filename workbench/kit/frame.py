@@ -110,8 +110,8 @@ _CSS = """
 [data-testid="stMainBlockContainer"] { padding-left: 2.4rem; padding-right: 2.4rem; padding-bottom: 3rem; }
 [data-testid="stMetric"] { padding: 0.1rem 0; }
 @media (max-width: 1100px) {
-  .st-key-plane [data-testid="stHorizontalBlock"] { flex-wrap: wrap; }
-  .st-key-plane [data-testid="stColumn"] { flex: 1 1 100%; min-width: 100%; }
+  .st-key-plane_panels [data-testid="stHorizontalBlock"] { flex-wrap: wrap; }
+  .st-key-plane_panels [data-testid="stColumn"] { flex: 1 1 100%; min-width: 100%; }
 }
 .st-key-doors [data-testid="stPageLink"] a { border: 1px solid rgba(128, 140, 150, 0.55); padding: 0.32rem 0.8rem; }
 @media (max-width: 1000px) {

@@ -35,9 +35,9 @@ def plane_view(
     """The picture of one step, its companions, and what was selected in it."""
     plane = plane_of(capture, projection, step, request.tokens)
     title = finding(plane)
-    st.markdown(f"#### {plain(title)}")
+    st.subheader(plain(title), anchor=False)
     # In a narrow window its companions go below the picture: see the frame's style.
-    with st.container(key="plane"):
+    with st.container(key="plane_panels"):
         left, right = st.columns([2.3, 1], gap="medium")
     selected = selected_rows(capture)
     with left:

@@ -92,7 +92,7 @@ def _picture(run: Run, capture: Capture, request: ProjectionRequest, step: int) 
     if projection is None:
         return
     plane = plane_of(capture, projection, step, request.tokens)
-    st.markdown(f"#### {plain(finding(plane))}")
+    st.subheader(plain(finding(plane)), anchor=False)
     ranges = zoom_memory(f"live_map_{run.id}")
     st.plotly_chart(
         with_ranges(arrows_figure(plane).update_layout(dragmode="zoom"), ranges.get("live_map")),
