@@ -10,8 +10,10 @@ from engine.compute.training.rows import Row
 from engine.jobs.capture import described, fitting, in_order
 from engine.records.blocks import ResolvedBlocks
 from engine.records.captures.capture import (
+    AVERAGED,
     BASE,
     TRAINING,
+    Averaged,
     CaptureIndex,
     CaptureRequest,
     TokenChoice,
@@ -51,7 +53,7 @@ def filming(
     film = Film(model, chosen, blocks=wanted, entry_block=blocks.first_adapted, tokens=TOKENS)
     folder = run.representations_folder / TRAINING
 
-    def index(checkpoints: set[str]) -> CaptureIndex:
+    def index(checkpoints: set[str], averaged: tuple[Averaged, ...] = AVERAGED) -> CaptureIndex:
         return CaptureIndex(
             run_id=run.id,
             key=TRAINING,
@@ -65,6 +67,7 @@ def filming(
             targets=blocks.targets,
             adapted=blocks.adapted,
             tokens=TOKENS,
+            averaged=averaged,
             prompts=described([known[row.label, row.prompt_id] for row in chosen], chosen),
             checkpoints=in_order(checkpoints),
             digest=f"{len(checkpoints)}-{max(map(checkpoint_step, checkpoints))}",
@@ -85,7 +88,9 @@ def filming(
             yield from film.take(folder, BASE, None)
         if step:
             yield from film.take(folder, checkpoint_name(step), name)
-        write_index(folder, index({*there, BASE, checkpoint_name(step) if step else BASE}))
+        # Steps that version 0.1 captured before this run was resumed hold what it measured, and so does the film.
+        averaged = before.index.averaged if before and there - {BASE} else AVERAGED
+        write_index(folder, index({*there, BASE, checkpoint_name(step) if step else BASE}, averaged))
         return CapturedResult(step=step, key=TRAINING, seconds=time.monotonic() - started)
 
     return capture
