@@ -59,6 +59,7 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
         entry_block=resolved.first_adapted if resolved else 0,
         tokens=request.tokens,
         position=request.position,
+        averaged=request.averaged,
     )
     prompts = described([pair.prompt for pair in pairs], rows)
     answers = dict(zip((prompt.id for prompt in prompts), (pair.answer for pair in pairs), strict=True))
@@ -107,6 +108,7 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
                 adapted=resolved.adapted if resolved else (),
                 tokens=request.tokens,
                 position=request.position,
+                averaged=request.averaged,
                 prompts=prompts,
                 checkpoints=in_order(there),
                 random=random,

@@ -15,10 +15,12 @@ from engine.compute.training.sources import read_prompts
 from engine.jobs.capture import described, fitting, in_order, sides, take_random
 from engine.records.blocks import ResolvedBlocks, format_blocks, picture_blocks
 from engine.records.captures.capture import (
+    AVERAGED,
     BASE,
     FINAL,
     RANDOM,
     TRAINING,
+    Averaged,
     CaptureIndex,
     CaptureRequest,
     TokenChoice,
@@ -58,7 +60,7 @@ def filming(
     film = Film(model, chosen, blocks=wanted, entry_block=blocks.first_adapted, tokens=TOKENS)
     folder = run.representations_folder / TRAINING
 
-    def index(checkpoints: set[str], random: int = 0) -> CaptureIndex:
+    def index(checkpoints: set[str], averaged: tuple[Averaged, ...] = AVERAGED, random: int = 0) -> CaptureIndex:
         return CaptureIndex(
             run_id=run.id,
             key=TRAINING,
@@ -72,6 +74,7 @@ def filming(
             targets=blocks.targets,
             adapted=blocks.adapted,
             tokens=TOKENS,
+            averaged=averaged,
             prompts=described([known[row.label, row.prompt_id] for row in chosen], chosen),
             checkpoints=in_order(checkpoints),
             random=random,
@@ -97,7 +100,9 @@ def filming(
         random = step if step == spec.optimizer.steps else 0
         if random:
             yield from take_random(film, folder, model, name, seed=spec.seed)
-        write_index(folder, index({*there, BASE, checkpoint_name(step) if step else BASE}, random))
+        # Steps that version 0.1 captured before this run was resumed hold what it measured, and so does the film.
+        averaged = before.index.averaged if before and there - {BASE} else AVERAGED
+        write_index(folder, index({*there, BASE, checkpoint_name(step) if step else BASE}, averaged, random))
         return CapturedResult(step=step, key=TRAINING, seconds=time.monotonic() - started)
 
     return capture

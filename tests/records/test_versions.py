@@ -9,8 +9,8 @@ from engine.compute.evaluation import runner
 from engine.compute.evaluation.attacks.attempt import Options
 from engine.records import cards
 from engine.records.captures import capture, projections
-from engine.records.captures.capture import CaptureRequest, read_capture
-from engine.records.captures.projections import ProjectionRequest
+from engine.records.captures.capture import Capture, CaptureRequest, read_capture
+from engine.records.captures.projections import ExaminationRequest, ProjectionRequest, examination_file
 from engine.records.chats.chat import Column, Exchange, new_chat
 from engine.records.chats.sets import SetRequest, new_set
 from engine.records.conversation import Conversation
@@ -130,6 +130,7 @@ def test_a_changed_attack_gets_no_old_answers_back(monkeypatch):
     [
         (capture, "CAPTURES", lambda path: CaptureRequest().key),
         (projections, "MAPS", lambda path: projections._digest(ProjectionRequest(key="k", block=1))),
+        (projections, "EXAMINATIONS", lambda path: examination_file(Capture(path, None), ExaminationRequest(key="k"))),
         (cards, "CARDS", lambda path: cards.card_file(path, "describe_model", {"name": "m"}).name),
     ],
 )

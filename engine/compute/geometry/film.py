@@ -19,7 +19,7 @@ from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivatio
 from engine.compute.training.heldout import measure_spaces, statistics_rows
 from engine.compute.training.reroute import BlockSpace, token_cosine, token_drift
 from engine.compute.training.rows import Row, micro_batches
-from engine.records.captures.capture import TokenChoice, shards
+from engine.records.captures.capture import AVERAGED, Averaged, TokenChoice, shards
 from engine.records.errors import RunError
 from engine.records.events import Progress
 
@@ -43,12 +43,14 @@ class Film:
         entry_block: int,
         tokens: Sequence[TokenChoice],
         position: int = 0,
+        averaged: Sequence[Averaged] = AVERAGED,
     ) -> None:
         self.model = model
         self.rows = list(rows)
         self.blocks = tuple(sorted(blocks))
         self.tokens = tuple(tokens)
         self.position = position
+        self.averaged = tuple(averaged)
         self.spaces: dict[int, BlockSpace] = {}
         self.base = BaseActivations(
             model,
@@ -143,14 +145,21 @@ class Film:
     def _movement(
         self, row: Row, base: dict[int, TokenActivations], rerouted: dict[int, TokenActivations]
     ) -> dict[str, Tensor]:
-        start = row.response_start if row.label == "harmful" else 1
+        answer, everything = slice(row.response_start, None), slice(1, None)
+        places: dict[str, slice] = {"": answer if row.label == "harmful" else everything}
+        known = {"answer": answer, "all": everything, "last_prompt": slice(row.response_start - 1, row.response_start)}
+        places |= {f"{name}/": known[name] for name in self.averaged}
         column: dict[str, Tensor] = {}
         for block in self.blocks:
-            old, new, space = base[block][start:][None], rerouted[block][start:][None], self.spaces[block]
-            column[f"cosine/{block}"] = token_cosine(new, old, space, "standardised").mean()[None]
-            column[f"raw_cosine/{block}"] = token_cosine(new, old, space, "raw").mean()[None]
-            column[f"drift/{block}"] = (token_drift(new, old).mean() / max(space.centred_norm, 1e-12))[None]
-            column[f"norm_ratio/{block}"] = (_norm(new, space) / _norm(old, space).clamp_min(1e-12)).mean()[None]
+            old, new, space = base[block][None], rerouted[block][None], self.spaces[block]
+            values = {
+                "cosine": token_cosine(new, old, space, "standardised")[0],
+                "raw_cosine": token_cosine(new, old, space, "raw")[0],
+                "drift": token_drift(new, old)[0] / max(space.centred_norm, 1e-12),
+                "norm_ratio": (_norm(new, space) / _norm(old, space).clamp_min(1e-12))[0],
+            }
+            for prefix, part in places.items():
+                column |= {f"{prefix}{name}/{block}": value[part].mean()[None] for name, value in values.items()}
         return column
 
 

@@ -5,13 +5,23 @@ Runs in a process without torch. Knows captures on disk; nothing of models or qu
 
 import json
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from safetensors.numpy import save_file
 
+from engine.compute.geometry.certainty import auc_interval, chance_level
 from engine.compute.geometry.projection import movement_plane, project
-from engine.compute.geometry.separation import Groups, Mask, Vectors, centroid_distance, probe_auc, top_energy
+from engine.compute.geometry.separation import (
+    PROBE_ROWS,
+    Groups,
+    Mask,
+    Vectors,
+    centroid_distance,
+    probe_auc,
+    probe_folds,
+    top_energy,
+)
+from engine.compute.geometry.suggestion import Counts, suggest
 from engine.records.blocks import format_blocks
 from engine.records.captures.capture import BASE, RANDOM, Capture, TokenChoice, read_capture
 from engine.records.captures.projections import (
@@ -26,16 +36,7 @@ from engine.records.captures.projections import (
 from engine.records.errors import ComputeError
 from engine.records.files import write_whole
 
-NEARLY = 0.01
 SINK_NOTE = "The first token of each prompt, an attention sink far from all others, has no place on the map."
-
-
-class Suggestion(NamedTuple):
-    """Where to intervene, as block lists, and why."""
-
-    targets: str
-    adapted: str
-    reason: str
 
 
 def make_map(folder: Path, request: ProjectionRequest, progress: Path | None = None) -> Path:
@@ -104,68 +105,40 @@ def examine(folder: Path, request: ExaminationRequest, progress: Path | None = N
         base = capture.vectors(BASE, request.tokens, block)[kept]
         after = capture.vectors(request.checkpoint, request.tokens, block)[kept] if request.checkpoint != BASE else None
         found.append(_examined(block, base, after, groups, request.seed))
-    suggestion = suggest(found, capture.index.block_count)
+    counts = _counts(groups)
+    suggestion = suggest(found, capture.index.block_count, counts)
     file = examination_file(capture, request)
-    write_whole(file, Examination(blocks=tuple(found), **suggestion._asdict()).model_dump_json(indent=1))
+    examination = Examination(blocks=tuple(found), **suggestion._asdict(), **counts._asdict())
+    write_whole(file, examination.model_dump_json(indent=1))
     return file
 
 
-def suggest(found: list[BlockExamination], block_count: int) -> Suggestion:
-    """The lowest block beyond 40 % of the depth that tells harmful from borderline prompts nearly as well as any, with
-    adapters on it and the quarter of the depth below it.
-
-    Deeper targets broke harm at less cost here (docs/decisions/0005); beyond three quarters of the depth too few blocks
-    are left for the change to act on.
-    """
-    depth = [(one, one.block / max(1, block_count - 1)) for one in found]
-    inside = [one for one, share in depth if 0.4 <= share <= 0.76] or found
-    scored = [(one, _score(one)) for one in inside]
-    known = [(one, score) for one, score in scored if score is not None and np.isfinite(score)]
-    if not known:
-        middle = round(0.64 * (block_count - 1))
-        first = max(0, middle - round(0.25 * block_count))
-        return Suggestion(
-            str(middle),
-            format_blocks(range_of(first, middle)),
-            f"Too few prompts to compare blocks: block {middle}, at two thirds of the depth, is only a rule of thumb.",
-        )
-    best, top = max(known, key=lambda pair: pair[1])
-    chosen, score = next((one, score) for one, score in known if score >= top - NEARLY)
-    first = max(0, chosen.block - round(0.25 * block_count))
-    what = "borderline" if chosen.auc_borderline is not None else "benign"
-    compared = "the best there is" if chosen.block == best.block else f"the best is {top:.2f} at block {best.block}"
-    return Suggestion(
-        str(chosen.block),
-        format_blocks(range_of(first, chosen.block)),
-        f"A linear probe tells harmful from {what} prompts at block {chosen.block} with a held-out AUC of {score:.2f} "
-        f"({compared}). It is the lowest such block between 40 and 76 % of the depth; adapters on the "
-        f"{chosen.block - first + 1} blocks up to it can turn it away.",
-    )
-
-
-def range_of(first: int, last: int) -> list[int]:
-    return list(range(first, last + 1))
-
-
-def _score(one: BlockExamination) -> float | None:
-    return one.auc if one.auc_borderline is None else one.auc_borderline
-
-
 def _examined(block: int, base: Vectors, after: Vectors | None, groups: Groups, seed: int) -> BlockExamination:
-    aucs = {"auc": groups.plain, "auc_borderline": groups.borderline}
-
-    def probed(vectors: Vectors, others: Mask) -> float | None:
-        return probe_auc(vectors, groups.harmful, others, seed=seed, prompt=groups.prompt)
-
-    found = {name: probed(base, others) for name, others in aucs.items()}
-    if after is not None:
-        found |= {f"{name}_after": probed(after, others) for name, others in aucs.items()}
+    harmful, prompt = groups.harmful, groups.prompt
+    found: dict[str, float | None] = {}
+    for name, others in (("auc", groups.plain), ("auc_borderline", groups.borderline)):
+        found[name] = auc = probe_auc(base, harmful, others, seed=seed, prompt=prompt)
+        folds = probe_folds(harmful, others, seed=seed, prompt=prompt)
+        if auc is not None and folds is not None:
+            found[f"{name}_low"], found[f"{name}_high"] = auc_interval(auc, *folds.sides)
+            found[f"{name}_chance"] = chance_level(base, harmful, others, seed=seed, prompt=prompt)
+        if after is not None:
+            found[f"{name}_after"] = probe_auc(after, harmful, others, seed=seed, prompt=prompt)
     return BlockExamination(
         block=block,
         distance=centroid_distance(base, groups.harmful, groups.plain),
         top_energy=top_energy(base),
         **found,
     )
+
+
+def _counts(groups: Groups) -> Counts:
+    """How many prompts of each group a probe is made of."""
+
+    def prompts(mask: Mask) -> int:
+        return min(PROBE_ROWS, len(np.unique(groups.owners[mask])))
+
+    return Counts(prompts(groups.harmful), prompts(groups.benign & ~groups.borderline), prompts(groups.borderline))
 
 
 def _capture(folder: Path) -> Capture:

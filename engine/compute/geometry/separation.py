@@ -21,6 +21,8 @@ SMALLEST_CLASS = 8
 PROBE_ROWS = 200
 TRUST_ROWS = 1000
 SHUFFLES = 100
+# The inverse of the penalty on a linear probe's weights.
+PROBE_STRENGTH = 0.01
 
 Vectors = Float[np.ndarray, "prompt d_model"]
 Points = Float[np.ndarray, "prompt axis"]
@@ -52,6 +54,20 @@ class Groups(NamedTuple):
         return plain if plain.any() else self.benign
 
 
+class Folds(NamedTuple):
+    """The rows of a probe with their labels and prompts, and five parts (fitted, held out) as places among them."""
+
+    rows: Int[np.ndarray, " row"]
+    labels: Bool[np.ndarray, " row"]
+    owners: Int[np.ndarray, " row"]
+    parts: list[tuple[np.ndarray, np.ndarray]]
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """How many prompts each side has, positive first."""
+        return len(np.unique(self.owners[self.labels])), len(np.unique(self.owners[~self.labels]))
+
+
 def map_figures(
     found: Vectors, points: Points, groups: Groups, *, judged: Mask, relabelled: Relabelled | None, seed: int
 ) -> MapFigures:
@@ -79,17 +95,27 @@ def probe_auc(
 
     At most PROBE_ROWS a side are used. prompt: as in Groups; no fold holds out a part of a prompt.
     """
+    folds = probe_folds(positive, negative, seed=seed, prompt=prompt)
+    if folds is None:
+        return None
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=PROBE_STRENGTH, max_iter=200))
+    return float(cross_val_score(probe, found[folds.rows], folds.labels, cv=folds.parts, scoring="roc_auc").mean())
+
+
+def probe_folds(
+    positive: Mask, negative: Mask, *, seed: int, prompt: Int[np.ndarray, " prompt"] | None = None
+) -> Folds | None:
+    """What a probe is fitted and judged on; None with fewer than SMALLEST_CLASS prompts on a side."""
     chosen = np.concatenate([_some(positive, seed), _some(negative, seed)])
     labels = positive[chosen]
     owners = chosen if prompt is None else prompt[chosen]
     if _fewest(owners, labels) < SMALLEST_CLASS:
         return None
-    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=200))
     if prompt is None:
-        folds = list(StratifiedKFold(5, shuffle=True, random_state=seed).split(chosen, labels))
+        parts = list(StratifiedKFold(5, shuffle=True, random_state=seed).split(chosen, labels))
     else:
-        folds = list(StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(chosen, labels, owners))
-    return float(cross_val_score(probe, found[chosen], labels, cv=folds, scoring="roc_auc").mean())
+        parts = list(StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(chosen, labels, owners))
+    return Folds(chosen, labels, owners, parts)
 
 
 def centroid_distance(found: Vectors, positive: Mask, negative: Mask) -> float:

@@ -31,11 +31,14 @@ from engine.records.prompts import Split
 from engine.records.runs import open_run
 from engine.records.settings import SAMPLE_DATA, Settings, read_settings
 from engine.records.spec import BlockText, DataSpec, ModelSpec, Part
-from engine.records.versions import FORMAT, FormatVersion, key_of, stable
+from engine.records.versions import FORMAT, FormatVersion, key_of, since, stable
 
 TokenChoice = Literal["last_prompt", "response_mean", "position", "every"]
 Measure = Literal["cosine", "raw_cosine", "drift", "norm_ratio"]
 MEASURES: tuple[Measure, ...] = ("cosine", "raw_cosine", "drift", "norm_ratio")
+# Which tokens of a prompt a measure is a mean over; all: all but the first, an attention sink.
+Averaged = Literal["answer", "all", "last_prompt"]
+AVERAGED: tuple[Averaged, ...] = ("answer", "all", "last_prompt")
 BASE = "base"
 TRAINING = "training"
 # Made once when a run has finished: more prompts at fewer blocks.
@@ -62,6 +65,12 @@ class CaptureRequest(Part):
     )
     position: int = Field(0, ge=0, description="Choice 'position': this response token, from 0.")
     seed: int = Field(0, ge=0, description="Decides which prompts are taken.")
+    averaged: tuple[Averaged, ...] = Field(
+        (),
+        description="Which tokens movement is averaged over, for harmful and benign prompts alike; none: harmful ones "
+        "over their answers and benign ones over all tokens, as version 0.1 did.",
+        json_schema_extra=since(2),
+    )
 
     @property
     def key(self) -> str:
@@ -107,6 +116,7 @@ class CaptureIndex(BaseModel):
     adapted: tuple[int, ...] = ()
     tokens: tuple[TokenChoice, ...]
     position: int = 0
+    averaged: tuple[Averaged, ...] = Field((), description="As in the request; all checkpoints hold these.")
     prompts: tuple[CapturedPrompt, ...]
     checkpoints: tuple[str, ...] = Field(alias="states")
     random: int = Field(
@@ -150,10 +160,13 @@ class Capture:
         lengths = self._column(checkpoint, "lengths").astype(int)
         return np.concatenate([[0], np.cumsum(lengths)])
 
-    def measure(self, checkpoint: str, name: Measure, block: int) -> Float[np.ndarray, " prompt"]:
-        """How far each prompt's activations moved from the base model's: means over response tokens of harmful
-        prompts, and over all tokens but the first of benign ones. Not a number where a prompt has no such token."""
-        return self._column(checkpoint, f"{name}/{block}")
+    def measure(
+        self, checkpoint: str, name: Measure, block: int, averaged: Averaged | None = None
+    ) -> Float[np.ndarray, " prompt"]:
+        """How far each prompt's activations moved from the base model's, a mean over tokens. None: over the tokens that
+        the losses are over, which are the answer's of harmful prompts and all but the first of benign ones. Not a
+        number where a prompt has no such token."""
+        return self._column(checkpoint, f"{averaged}/{name}/{block}" if averaged else f"{name}/{block}")
 
     def space(self, block: int) -> tuple[Float[np.ndarray, " d_model"], Float[np.ndarray, " d_model"]]:
         """Mean and deviation per dimension of the base activations at a block."""

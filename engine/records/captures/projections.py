@@ -16,8 +16,9 @@ from engine.records.captures.capture import Capture, TokenChoice
 from engine.records.spec import Part
 from engine.records.versions import key_of, stable_json
 
-# Of how maps, examinations and token views are made: another number, and they are made anew.
+# Of how maps and token views are made, and how examinations are: another number, and they are made anew.
 MAPS = 1
+EXAMINATIONS = 2
 Method = Literal["pca", "umap", "difference", "probe", "movement"]
 # In a map of movement: the base model in the plane that is fitted to the random adapter.
 RANDOM_BASE = "random-base"
@@ -88,6 +89,8 @@ class ExaminationRequest(Part):
 class BlockExamination(BaseModel):
     """One block. AUCs are held out (cross-validated), None with too few prompts; *_after: of the compared checkpoint.
 
+    *_low, *_high: the 95 % interval of the base model's AUC over prompts; *_chance: the 95th percentile of that AUC
+    when labels are shuffled.
     distance: between the harmful and benign centroids, in deviations averaged over dimensions.
     top_energy: share of the mean squared activation that the three largest dimensions hold (rogue dimensions: near 1).
     """
@@ -97,6 +100,12 @@ class BlockExamination(BaseModel):
     block: int
     auc: float | None
     auc_borderline: float | None
+    auc_low: float | None = None
+    auc_high: float | None = None
+    auc_chance: float | None = None
+    auc_borderline_low: float | None = None
+    auc_borderline_high: float | None = None
+    auc_borderline_chance: float | None = None
     auc_after: float | None = None
     auc_borderline_after: float | None = None
     distance: float
@@ -104,7 +113,9 @@ class BlockExamination(BaseModel):
 
 
 class Examination(BaseModel):
-    """All blocks, and where to intervene: suggested blocks as block lists, with the reason in words."""
+    """All blocks, and where to intervene: suggested blocks as block lists ('': it cannot be told), with the reason in
+    words. How many prompts of each group the AUCs are of: benign without borderline; 0 where version 0.1 did not say.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -112,6 +123,9 @@ class Examination(BaseModel):
     targets: str
     adapted: str
     reason: str
+    harmful: int = 0
+    benign: int = 0
+    borderline: int = 0
 
 
 class TokenRequest(Part):
@@ -150,7 +164,7 @@ def projection_file(capture: Capture, request: ProjectionRequest) -> Path:
 
 
 def examination_file(capture: Capture, request: ExaminationRequest) -> Path:
-    return capture.results_folder / "examinations" / f"{_digest(request)}.json"
+    return capture.results_folder / "examinations" / f"{_digest(request, version=EXAMINATIONS)}.json"
 
 
 def token_file(capture: Capture, request: TokenRequest) -> Path:
@@ -189,5 +203,5 @@ def _read(file: Path, kind: type[BaseModel]) -> Any:
         return None
 
 
-def _digest(request: BaseModel) -> str:
-    return key_of(stable_json(request), version=MAPS, length=16)
+def _digest(request: BaseModel, *, version: int | None = None) -> str:
+    return key_of(stable_json(request), version=MAPS if version is None else version, length=16)

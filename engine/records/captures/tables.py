@@ -8,6 +8,7 @@ import pandas as pd
 from engine.records.captures.capture import (
     BASE,
     RANDOM,
+    Averaged,
     Capture,
     Measure,
     TokenChoice,
@@ -90,13 +91,18 @@ def sampled(groups: Sequence[str] | pd.Series, *, limit: int = POINTS, seed: int
     return np.sort(np.concatenate(kept))
 
 
-def movement_table(capture: Capture, measures: Sequence[Measure] = ("cosine",)) -> pd.DataFrame:
-    """Mean of each measure per block, step and group; 'prompts' counts those that have one. Empty for base alone."""
+def movement_table(
+    capture: Capture, measures: Sequence[Measure] = ("cosine",), *, averaged: Averaged | None = None
+) -> pd.DataFrame:
+    """Mean of each measure per block, step and group; 'prompts' counts those that have one. Empty for base alone.
+
+    averaged: as in `Capture.measure`.
+    """
     groups = np.array([prompt.group for prompt in capture.index.prompts])
     rows: list[dict[str, str | float]] = []
     for step in capture.steps:
         for block in capture.index.blocks:
-            values = {name: _known(capture, step, name, block) for name in measures}
+            values = {name: _known(capture, step, name, block, averaged) for name in measures}
             for group in GROUPS:
                 chosen = groups == group
                 if chosen.any():
@@ -126,16 +132,18 @@ def prompt_movements(capture: Capture, checkpoint: str) -> pd.DataFrame:
     )
 
 
-def block_table(capture: Capture, checkpoint: str, examination: Examination | None) -> pd.DataFrame:
+def block_table(
+    capture: Capture, checkpoint: str, examination: Examination | None, *, averaged: Averaged | None = None
+) -> pd.DataFrame:
     """One row a block: what rerouting did to harmful and to benign prompts, and how well a probe tells them apart
-    before and after. Borderline prompts count as benign here."""
+    before and after. Borderline prompts count as benign here. averaged: as in `Capture.measure`."""
     harmful = np.array([prompt.label == "harmful" for prompt in capture.index.prompts])
     step = checkpoint_step(checkpoint)
     rows = []
     for block in capture.index.blocks:
-        cosine = _known(capture, step, "cosine", block)
-        ratio = _known(capture, step, "norm_ratio", block)
-        drift = _known(capture, step, "drift", block)
+        cosine = _known(capture, step, "cosine", block, averaged)
+        ratio = _known(capture, step, "norm_ratio", block, averaged)
+        drift = _known(capture, step, "drift", block, averaged)
         rows.append(
             {
                 "block": block,
@@ -206,14 +214,14 @@ def _owners(capture: Capture, choice: TokenChoice, points: int) -> tuple[np.ndar
     return owners, tokens
 
 
-def _known(capture: Capture, step: int, name: Measure, block: int) -> np.ndarray:
+def _known(capture: Capture, step: int, name: Measure, block: int, averaged: Averaged | None = None) -> np.ndarray:
     """A measure of all prompts; the base model itself has not moved, and what was not captured is not a number."""
     if step == 0:
         same = {"cosine": 1.0, "raw_cosine": 1.0, "drift": 0.0, "norm_ratio": 1.0}[name]
         return np.full(len(capture.index.prompts), same)
     if block not in capture.index.blocks:
         return np.full(len(capture.index.prompts), np.nan)
-    return np.asarray(capture.measure(checkpoint_name(step), name, block), dtype=float)
+    return np.asarray(capture.measure(checkpoint_name(step), name, block, averaged), dtype=float)
 
 
 def _mean(values: np.ndarray) -> float:

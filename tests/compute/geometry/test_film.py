@@ -138,6 +138,19 @@ def test_movement_is_that_of_the_tokens_worked_out_by_hand(broken, rows, tmp_pat
     assert float(cosines[row.response_start :, 1].mean()) == pytest.approx(float(cosine), abs=1e-4)
 
 
+@pytest.mark.parametrize("averaged", ["answer", "all", "last_prompt"])
+def test_movement_over_the_same_tokens_is_known_for_both_sides(broken, rows, tmp_path, averaged):
+    """The first harmful and the first benign prompt: the mean cosine over the same part of each."""
+    capture, film = take(broken, rows, tmp_path, {BASE: None, "step-000001": "broken"})
+    for index in (0, 9):
+        row = rows[index]
+        cosines, _, _ = compare_tokens(broken, row, "broken", (0, 1), film.spaces)
+        start = row.response_start
+        part = {"answer": slice(start, None), "all": slice(1, None), "last_prompt": slice(start - 1, start)}[averaged]
+        found = capture.measure("step-000001", "cosine", 1, averaged)[index]
+        assert found == pytest.approx(float(cosines[part, 1].mean()), abs=1e-4)
+
+
 def test_states_that_are_not_finite_are_refused_with_the_prompt_and_the_block(tiny_model, rows, tmp_path):
     with torch.no_grad():
         tiny_model.blocks[1].mlp.down_proj.weight[0, 0] = float("nan")
