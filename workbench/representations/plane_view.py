@@ -11,6 +11,7 @@ from engine.records.captures.capture import Capture, checkpoint_name
 from engine.records.captures.projections import Projection, ProjectionRequest
 from engine.records.captures.tables import MEASURED_TOKENS
 from engine.records.runs import Run
+from workbench.kit.charts import on_screen
 from workbench.kit.downloads import file_buttons, picture_config
 from workbench.kit.drawing import CONFIG, with_ranges
 from workbench.kit.plane import Plane, deviations, finding, plane_of, random_plane
@@ -65,7 +66,7 @@ def _picture(
     draw = arrows_figure if layout == LAYOUTS[0] else panels_figure
     figure = draw(plane, selected=selected).update_layout(meta=made)
     st.plotly_chart(
-        with_ranges(figure, ranges.get("map")),
+        on_screen(with_ranges(figure, ranges.get("map"))),
         key=CHART,
         config=picture_config(f"movement-block-{request.block}-step-{plane.step}"),
         on_select=lambda: remember_selection(capture, drawn=made),
@@ -84,7 +85,7 @@ def _cosines(capture: Capture, request: ProjectionRequest, plane: Plane) -> None
         cosines = capture.measure(checkpoint_name(plane.step), "cosine", request.block).astype(float)
     st.markdown(f"**Cosine of each prompt, block {request.block}**", help=MEASURED_TOKENS)
     st.plotly_chart(
-        strip_figure(rows["group"].tolist(), cosines[places].tolist(), rows["prompt"].tolist()),
+        on_screen(strip_figure(rows["group"].tolist(), cosines[places].tolist(), rows["prompt"].tolist())),
         key="chart_strip",
         config=CONFIG | {"displayModeBar": False},
         alt="Cosine between base and circuit-broken activations, a dot a prompt, by label",
@@ -107,7 +108,7 @@ def _random(capture: Capture, projection: Projection, request: ProjectionRequest
     moved = ", ".join(f"{group} {deviations(way)}" for group, way in plane.moved.items())
     st.caption(plain(f"It moved {moved} deviations."))
     st.plotly_chart(
-        small_figure(plane),
+        on_screen(small_figure(plane)),
         key="chart_random",
         config=CONFIG | {"displayModeBar": False},
         alt=f"Random adapter: moved {moved} deviations",

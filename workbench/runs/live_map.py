@@ -11,6 +11,7 @@ from engine.records.captures.capture import BASE, FINAL, TRAINING, Capture, chec
 from engine.records.captures.projections import ProjectionRequest, projection_file, read_projection
 from engine.records.errors import RunError
 from engine.records.runs import ACTIVE, Run
+from workbench.kit.charts import on_screen
 from workbench.kit.downloads import picture_config
 from workbench.kit.drawing import with_ranges
 from workbench.kit.frame import catching, places
@@ -95,7 +96,7 @@ def _picture(run: Run, capture: Capture, request: ProjectionRequest, step: int) 
     st.subheader(plain(finding(plane)), anchor=False)
     ranges = zoom_memory(f"live_map_{run.id}")
     st.plotly_chart(
-        with_ranges(arrows_figure(plane).update_layout(dragmode="zoom"), ranges.get("live_map")),
+        on_screen(with_ranges(arrows_figure(plane).update_layout(dragmode="zoom"), ranges.get("live_map"))),
         key="chart_live_map",
         config=picture_config(f"{run.id}-block-{request.block}-step-{step}"),
         alt=finding(plane),
