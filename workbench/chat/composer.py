@@ -94,7 +94,7 @@ def composer(*, send: Callable[[], None], busy: bool, read: ToBeRead) -> None:
             placeholder="Ask all models at once",
             label_visibility="collapsed",
         )
-        prefill, harmful, button = st.columns([3.2, 1.1, 1.1], vertical_alignment="bottom", gap="medium")
+        prefill, harmful, button = st.columns([2.5, 1.5, 1.2], vertical_alignment="bottom", gap="medium")
         prefill.text_input(
             "The answer begins with",
             key=PREFILL,
