@@ -73,7 +73,8 @@ def served(folder: Path) -> Iterator[Server]:
         "WORKBENCH_RUNS": str(folder / "runs"),
         "WORKBENCH_CACHE": str(folder / "cache"),
         "WORKBENCH_PROBE": str(folder / "modules.txt"),
-        "PYTHONPATH": str(Path(__file__).parent / "probe"),
+        # The checkout whose tests these are, wherever the installed package lies.
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "probe"), str(ROOT)]),
     }
     write_tiny_model(folder / "tiny" / "model", blocks=4)
     for kind in ("harmful", "benign"):
