@@ -72,7 +72,7 @@ def _plain(model: LoadedModel, rows: list) -> float:
 
 def _share_of_training(model: LoadedModel, repeats: int) -> Row:
     """Seconds of one capture of the default preset's probe set against the steps between two captures."""
-    from engine.__main__ import _spec as named
+    from engine.records.presets import named_spec as named
 
     preset = named("default")
     spec = small_spec(preset.blocks.adapted)

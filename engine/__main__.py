@@ -20,10 +20,11 @@ from engine.records.errors import WorkbenchError
 from engine.records.evaluation.own import is_pending
 from engine.records.events import Event, HeldoutResult, Progress, StatusEvent, StepResult
 from engine.records.outcome import outcome_of
+from engine.records.presets import named_spec, preset_names
 from engine.records.runs import ACTIVE, Record, Run, create_run, list_runs, open_run
-from engine.records.settings import SAMPLE_DATA, Settings, read_settings
+from engine.records.settings import Settings, read_settings
 from engine.records.spec import RunSpec
-from engine.records.spec_text import read_spec
+from engine.records.spec_text import read_assignments, with_fields
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,14 +51,14 @@ def worker(_options: argparse.Namespace, settings: Settings) -> int:
 
 def train(options: argparse.Namespace, settings: Settings) -> int:
     """Train in the foreground, with the worker's own loop; the last line printed is the run id."""
-    spec = _spec(options.spec)
+    spec = _spec(options)
     _prepare_threads()
     _quiet()
     from engine.desk.lock import owned
     from engine.worker import Worker
 
     with owned(settings):
-        run = create_run(settings.runs, spec, preset=_preset(options.spec), name=options.name)
+        run = create_run(settings.runs, spec, preset=_preset(options), name=options.name)
         queue = Queue(settings.desk)
         queue.submit("train", run_id=run.id)
         print(f"Run {run.id}: {spec.model.name}, {spec.optimizer.steps} steps", file=sys.stderr)
@@ -79,8 +80,8 @@ def train(options: argparse.Namespace, settings: Settings) -> int:
 
 def submit(options: argparse.Namespace, settings: Settings) -> int:
     """Queue a run for the worker, which is started if none is alive; prints the run id."""
-    spec = _spec(options.spec)
-    run = create_run(settings.runs, spec, preset=_preset(options.spec), name=options.name)
+    spec = _spec(options)
+    run = create_run(settings.runs, spec, preset=_preset(options), name=options.name)
     Queue(settings.desk).submit("train", run_id=run.id)
     ensure_worker(settings)
     print(run.id)
@@ -178,16 +179,17 @@ def _has_ended(record: Record) -> bool:
     return record.status not in ACTIVE and not is_pending(record)
 
 
-def _spec(given: str) -> RunSpec:
-    """A spec file, or the name of a preset that ships with the workbench."""
-    path = Path(given)
-    preset = SAMPLE_DATA / "presets" / f"{given}.json"
-    return read_spec(preset if not path.exists() and preset.is_file() else path)
+def _spec(options: argparse.Namespace) -> RunSpec:
+    """A spec file or a preset, with the fields that --set changes."""
+    return with_fields(named_spec(options.spec), read_assignments(options.set), name="--set")
 
 
-def _preset(given: str) -> str:
-    stem = Path(given).stem
-    return stem if (SAMPLE_DATA / "presets" / f"{stem}.json").is_file() else ""
+def _preset(options: argparse.Namespace) -> str:
+    """What the record calls the preset; as on the screen, one with changed fields is '(edited)'."""
+    stem = Path(options.spec).stem
+    if stem not in preset_names():
+        return ""
+    return f"{stem} (edited)" if options.set else stem
 
 
 def _prepare_threads() -> None:
@@ -223,6 +225,13 @@ def _parser() -> argparse.ArgumentParser:
         command = add(name, function, text)
         command.add_argument("spec", metavar="SPEC.json", help="a spec file, or a preset's name such as quick")
         command.add_argument("--name", default="", help="a name for the run")
+        command.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="FIELD=VALUE",
+            help="change a field, such as optimizer.steps=80; may be given several times",
+        )
     add("runs", runs, "list the runs").add_argument("--json", action="store_true", help="as JSON")
     capture_command.add_arguments(add("capture", capture, "capture a run's activations beside the base model's"))
     evaluate_command.add_arguments(add("evaluate", evaluate, "attack a run's circuit breaker and judge the answers"))

@@ -1,4 +1,4 @@
-"""Train: choose model, data, blocks and schedule, see what it will cost, start."""
+"""Train: choose a preset, change what matters, see what it will cost, start."""
 
 import streamlit as st
 
@@ -6,6 +6,7 @@ from workbench.kit.frame import page_frame
 from workbench.train.data import data_part
 from workbench.train.fields import open_form
 from workbench.train.launch import launch_panel
+from workbench.train.origin import origin_part
 from workbench.train.parts import (
     adapter_part,
     blocks_part,
@@ -13,27 +14,39 @@ from workbench.train.parts import (
     loss_part,
     model_part,
     optimizer_part,
-    origin_part,
     schedule_part,
+)
+from workbench.train.simple import hidden_problems, simple_part
+
+ADVANCED = (
+    model_part,
+    data_part,
+    blocks_part,
+    adapter_part,
+    loss_part,
+    schedule_part,
+    optimizer_part,
+    capture_part,
 )
 
 with page_frame():
     st.title("Train a circuit breaker", anchor=False)
     form = open_form()
-    origin_part(form.draft)
-    settings_column, launch_column = st.columns([3.4, 1], gap="large")
+    with st.container(key="train_columns"):
+        settings_column, launch_column = st.columns([3, 1.15], gap="large")
     with settings_column:
-        for part in (
-            model_part,
-            data_part,
-            blocks_part,
-            adapter_part,
-            loss_part,
-            schedule_part,
-            optimizer_part,
-            capture_part,
-        ):
-            with st.container(border=True, key=part.__name__):
-                part(form)
+        origin_part(form.draft)
+        with st.container(border=True, key="simple_form"):
+            simple_part(form)
+        advanced = st.expander(
+            "Advanced: every field of the spec", key="advanced", icon=":material/tune:", on_change="rerun"
+        )
+        with advanced:
+            if advanced.open:
+                for part in ADVANCED:
+                    with st.container(border=True, key=part.__name__):
+                        part(form)
+        if not advanced.open:
+            hidden_problems(form)
     with launch_column, st.container(key="launch_panel"):
         launch_panel(form)

@@ -61,7 +61,7 @@ def test_the_top_level_folders_are_the_agreed_ones():
 
 
 def test_every_spec_field_has_a_place_in_the_form():
-    parts = (ROOT / "workbench" / "train" / name for name in ("parts.py", "data.py", "checks.py"))
+    parts = (ROOT / "workbench" / "train" / name for name in ("parts.py", "data.py", "checks.py", "simple.py"))
     text = "".join(path.read_text() for path in parts)
     assert {path for path in flat(RunSpec()) if f'"{path}"' not in text} == set()
 
@@ -70,7 +70,7 @@ def test_the_form_draws_a_widget_for_a_field_and_no_exception(settings, monkeypa
     monkeypatch.setattr("engine.desk.launch.ensure_worker", lambda _: None)
     page = AppTest.from_file(str(ROOT / "pages" / "train.py"), default_timeout=60).run()
     assert not page.exception
-    assert page.number_input(key=widget_key("optimizer.steps")).value > 0
+    assert page.selectbox(key=widget_key("model.name")).value == RunSpec().model.name
 
 
 def test_every_command_and_option_of_the_command_line_is_in_the_documents():

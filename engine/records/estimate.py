@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from engine.records.blocks import resolve_blocks
+from engine.records.blocks import ResolvedBlocks, resolve_blocks
 from engine.records.cards import ModelCard
 from engine.records.spec import RunSpec
 
@@ -25,13 +25,54 @@ PADDED = 1.25
 EFFICIENCY = 0.5
 
 
+# Of the speed of a large matrix product, reading rows without gradients: 5,789 rows of the default preset, measured.
+READING = 0.85
+# 96 rows answered together, 48 new tokens each, as a multiple of their arithmetic: a decoding step reads all weights
+# for a few products. Fewer rows share that reading among fewer.
+ANSWERING = 1.8
+MOST_TOGETHER = 96
+SHARED_READING = 30
+# From disk into memory, what loads the libraries included.
+LOADED_BYTES_PER_SECOND = 2e8
+# The small evaluation after training: two attacks on the harmful requests and one question for each benign one, asked
+# of both models, each answer of so many tokens.
+EVALUATED_ANSWERS = 6
+EVALUATED_TOKENS = 48
+
+
+class Part(NamedTuple):
+    """One stretch of a run, in the words of the screen, and how long it will take."""
+
+    name: str
+    seconds: float
+
+
 class Estimate(NamedTuple):
-    """Seconds are None where the machine's speed is not known yet."""
+    """parts: in the order in which they begin, without those that take no time; none where the machine's speed is not
+    known yet, so that seconds are None."""
 
     trained_parameters: int
     memory_bytes: int
-    training_seconds: float | None
-    eliciting_seconds: float | None
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def seconds(self) -> float | None:
+        """From the click to the end, if nothing else runs and no answer is known yet."""
+        return sum(part.seconds for part in self.parts) if self.parts else None
+
+    @property
+    def eliciting_seconds(self) -> float | None:
+        """Of generating answers, before training."""
+        return sum(part.seconds for part in self.parts if part.name == ANSWERS) if self.parts else None
+
+    @property
+    def training_seconds(self) -> float | None:
+        """From the first activations of the base model to the last measurement."""
+        return sum(part.seconds for part in self.parts if part.name in TRAINING) if self.parts else None
+
+
+LOADING, ANSWERS, EVALUATION = "loading the model", "generating answers", "evaluating"
+TRAINING = ("reading the base model's activations", "training", "measuring", "probe answers", "capturing activations")
 
 
 def micro_batch_tokens(spec: RunSpec, card: ModelCard, speed: float, *, row_tokens: float) -> int:
@@ -71,8 +112,7 @@ def estimate(
     """Parameters, memory and time of a run.
 
     machine: {"flops_per_second": float} as the worker measured it. Rows: both sides together. prompt_tokens: mean
-    length of a prompt. Time: 2 operations a parameter and token forwards and 2 backwards, since the weights stay as
-    they are; base activations once a row; the opening that all prompts share not at all.
+    length of a prompt. Time: as if the machine did nothing else, and had no answers to the prompts yet.
     Raises SpecError when the block lists do not fit the model.
     """
     blocks = resolve_blocks(spec, card.block_count)
@@ -81,20 +121,9 @@ def estimate(
     }
     trained = len(blocks.adapted) * sum(spec.adapter.rank * (inputs + outputs) for inputs, outputs in modules.values())
 
-    answer_tokens = spec.data.new_tokens
-    row_tokens = min(spec.data.max_tokens, prompt_tokens + answer_tokens)
-    step_rows = spec.optimizer.circuit_breaker_batch + spec.optimizer.retain_batch
-    step_tokens = step_rows * row_tokens
-    depth = blocks.last + 1 - blocks.first_adapted
-    read = row_tokens - card.opening_tokens
-    # Dropout draws anew for every row, so that each reads its own opening.
-    trained_tokens = step_rows * (row_tokens if spec.adapter.dropout else read)
-    step_operations = 4.0 * card.block_parameters * depth * trained_tokens
-    rows = training_rows + heldout_rows
-    base_operations = 2.0 * card.block_parameters * (blocks.last + 1) * rows * read
-    measures = spec.optimizer.steps // spec.captures.heldout_every + 2
-    measure_operations = 2.0 * card.block_parameters * depth * heldout_rows * read * measures
-
+    row_tokens = min(spec.data.max_tokens, prompt_tokens + spec.data.new_tokens)
+    step_tokens = (spec.optimizer.circuit_breaker_batch + spec.optimizer.retain_batch) * row_tokens
+    rows, depth = training_rows + heldout_rows, blocks.last + 1 - blocks.first_adapted
     width = BYTES.get(card.dtype, 4)
     micro_tokens = min(step_tokens, spec.optimizer.tokens_per_micro_batch)
     activations = micro_tokens * depth * card.d_model * width * 34
@@ -102,12 +131,80 @@ def estimate(
     memory = card.parameters * width + trained * 16 + activations + min(kept, KEPT_BYTES)
 
     speed = machine.get("flops_per_second")
-    training = eliciting = None
-    if speed:
-        training = (spec.optimizer.steps * step_operations + base_operations + measure_operations) / (
-            EFFICIENCY * speed
-        )
-        # Measured for 96 rows together, 48 new tokens each: a decoding step reads all weights for a few products.
-        elicited = rows if spec.data.answers == "elicit" else 0
-        eliciting = 1.8 * 2.0 * card.parameters * elicited * read / speed
-    return Estimate(trained, int(memory), training, eliciting)
+    if not speed:
+        return Estimate(trained, int(memory))
+    work = _Work(spec, card, blocks, speed, prompt_tokens=prompt_tokens, row_tokens=row_tokens)
+    seconds = {
+        LOADING: card.parameters * width / LOADED_BYTES_PER_SECOND,
+        ANSWERS: work.answering(rows) if spec.data.answers == "elicit" else 0.0,
+        "reading the base model's activations": work.reading(rows, blocks.last + 1),
+        "training": spec.optimizer.steps * work.step(),
+        "measuring": work.measuring(heldout_rows),
+        "probe answers": work.probing(),
+        "capturing activations": work.capturing(),
+        EVALUATION: work.evaluating(),
+    }
+    return Estimate(trained, int(memory), tuple(Part(name, value) for name, value in seconds.items() if value > 0))
+
+
+class _Work(NamedTuple):
+    """Seconds of each kind of work on this machine.
+
+    2 operations a parameter and token forwards and 2 backwards, since the weights stay as they are; the opening that
+    all prompts share not at all.
+    """
+
+    spec: RunSpec
+    card: ModelCard
+    blocks: ResolvedBlocks
+    speed: float
+    prompt_tokens: float
+    row_tokens: float
+
+    def step(self) -> float:
+        # Dropout draws anew for every row, so that each reads its own opening.
+        shared = 0 if self.spec.adapter.dropout else self.card.opening_tokens
+        rows = self.spec.optimizer.circuit_breaker_batch + self.spec.optimizer.retain_batch
+        tokens = rows * max(0.0, self.row_tokens - shared)
+        return 4.0 * self.card.block_parameters * self._depth * tokens / (EFFICIENCY * self.speed)
+
+    def reading(self, rows: float, block_count: int, *, efficiency: float = READING) -> float:
+        tokens = rows * max(0.0, self.row_tokens - self.card.opening_tokens)
+        return 2.0 * self.card.block_parameters * block_count * tokens / (efficiency * self.speed)
+
+    def answering(self, rows: int, *, new_tokens: int = 0, together: int = MOST_TOGETHER) -> float:
+        """new_tokens: of an answer, 0: as many as the spec says.  together: rows that are answered at once."""
+        together = max(1, min(together, rows, MOST_TOGETHER))
+        read = self.prompt_tokens - self.card.opening_tokens + (new_tokens or self.spec.data.new_tokens)
+        fewer = (1 + SHARED_READING / together) / (1 + SHARED_READING / MOST_TOGETHER)
+        return ANSWERING * 2.0 * self.card.parameters * rows * max(0.0, read) * fewer / self.speed
+
+    def measuring(self, heldout_rows: int) -> float:
+        """Half of the held-out rows are validation rows, measured again and again; the others are tested once."""
+        times = 1 + math.ceil(self.spec.optimizer.steps / self.spec.captures.heldout_every)
+        return self.reading(heldout_rows / 2 * (times + 1), self._depth, efficiency=EFFICIENCY)
+
+    def probing(self) -> float:
+        captures = self.spec.captures
+        times = 1 + math.ceil(self.spec.optimizer.steps / captures.probe_every)
+        rows = 2 * captures.probe_prompts
+        return times * self.answering(rows, new_tokens=captures.probe_tokens, together=rows)
+
+    def capturing(self) -> float:
+        """The film: the base model once, then every so many steps, from the first adapted block to the last one."""
+        captures, upper = self.spec.captures, self.card.block_count - self.blocks.first_adapted
+        every = captures.capture_every if captures.capture_prompts else 0
+        times = 2 + math.ceil(self.spec.optimizer.steps / every) if every else 0
+        return self.reading(times * 2 * captures.capture_prompts + 3 * 2 * self._later("final_prompts"), upper)
+
+    def evaluating(self) -> float:
+        rows = self._later("evaluation_rows")
+        return self.answering(EVALUATED_ANSWERS * rows, new_tokens=EVALUATED_TOKENS, together=rows)
+
+    def _later(self, name: str) -> int:
+        """A field of a stage behind training; 0 in a workbench whose specs have no such stage."""
+        return int(getattr(self.spec.captures, name, 0))
+
+    @property
+    def _depth(self) -> int:
+        return self.blocks.last + 1 - self.blocks.first_adapted

@@ -84,6 +84,18 @@ _CSS = """
   filter: blur(5px); user-select: none; pointer-events: none;
 }
 [data-testid="stLayoutWrapper"]:has(> .st-key-launch_panel) { position: sticky; top: 3.6rem; }
+.st-key-launch_panel { max-height: calc(100vh - 4.4rem); overflow-y: auto; padding-right: 2px; }
+.st-key-launch_panel [data-testid="stCaptionContainer"] ul { margin: 0; padding-left: 1.1rem; }
+.st-key-launch_panel [data-testid="stCaptionContainer"] li { margin: 0; font-size: inherit; }
+.st-key-changes button { min-height: 1.7rem; padding: 0 0.5rem; }
+.st-key-changes button p { font-size: 0.82rem; }
+@media (max-width: 1100px) {
+  .st-key-train_columns > div > [data-testid="stHorizontalBlock"] { flex-wrap: wrap; }
+  .st-key-train_columns > div > [data-testid="stHorizontalBlock"] > [data-testid="stColumn"] { min-width: 100%; }
+  .st-key-launch_panel { max-height: none; }
+  .st-key-advanced [data-testid="stHorizontalBlock"] { flex-wrap: wrap; }
+  .st-key-advanced [data-testid="stColumn"] { min-width: 9rem; }
+}
 [class*="st-key-strip_"] [role="toolbar"] {
   display: grid; grid-template-columns: repeat(auto-fill, minmax(1.55rem, 1fr)); gap: 2px; width: 100%;
 }

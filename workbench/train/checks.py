@@ -1,10 +1,10 @@
 """What is wrong with a draft, field by field, so that each page part can say it beside its widget.
 
-Pure: knows drafts, cards and prompts, nothing of widgets.
+Pure: knows fields, cards and prompts, nothing of widgets.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -14,12 +14,15 @@ from engine.records.conversation import Label
 from engine.records.errors import DataError, SpecError
 from engine.records.prompts import Prompt, Split, select
 from engine.records.spec import DataSpec, RunSpec
+from workbench.train.draft import Fields, nested
+from workbench.train.numbers import is_number, number_problem, written
 
 SIDES: dict[Label, str] = {"harmful": "data.circuit_breaker", "benign": "data.retain"}
 
 
 class Checked(NamedTuple):
-    """problems: what to mend, by dotted field name; a run can start when there are none and the spec is there."""
+    """problems: what to mend, by dotted field name; a run can start when there are none and the spec is there. spec:
+    with the last valid value in place of each that cannot be used, so that the rest of the page goes on."""
 
     spec: RunSpec | None
     blocks: ResolvedBlocks | None
@@ -33,15 +36,27 @@ class RowCounts(NamedTuple):
     heldout: int
 
 
-def check_spec(content: Mapping[str, Any], card: ModelCard | None) -> Checked:
-    """Check the values alone, and the blocks and modules against the model's card."""
-    problems: dict[str, str] = {}
+def check_spec(content: Fields, card: ModelCard | None, *, valid: Fields | None = None) -> Checked:
+    """Check the values alone, and the blocks and modules against the model's card.
+
+    content: all fields under dotted names.  valid: a content that made a spec.
+    """
+    problems = {
+        path: wrong for path, value in content.items() if is_number(path) and (wrong := number_problem(path, value))
+    }
     try:
-        spec = RunSpec.model_validate(content)
+        spec = RunSpec.model_validate(nested(content))
     except ValidationError as error:
         for problem in error.errors():
             where = ".".join(str(part) for part in problem["loc"][:2])
             problems.setdefault(where, _sentence(where, problem["type"], problem["msg"]))
+        spec = None
+    if problems and valid is not None:
+        spec = _spec_with(content, valid, problems)
+        for path in problems:
+            if is_number(path):
+                problems[path] += f" It is not applied; {written(valid[path])} holds until then."
+    if spec is None:
         return Checked(None, None, problems)
     if card is None:
         return Checked(spec, None, problems)
@@ -82,6 +97,15 @@ def count_rows(
                 f"{missing} {label} rows have no answer of their own: choose 'elicit', or give a file with answers."
             )
     return counts, problems
+
+
+def _spec_with(content: Fields, valid: Fields, problems: Mapping[str, str]) -> RunSpec | None:
+    """The content with the last valid values where it has problems; None where these do not fit together."""
+    mended = {path: valid[path] for path in problems if path in valid}
+    try:
+        return RunSpec.model_validate(nested(dict(content) | mended))
+    except ValidationError:
+        return None
 
 
 def _sentence(where: str, kind: str, message: str) -> str:

@@ -1,4 +1,4 @@
-"""The data part of the training form: both sets, what is in them, and how answers are made."""
+"""What is in both prompt sets, which rows are used, and how answers are made."""
 
 from collections import Counter
 
@@ -14,17 +14,16 @@ from workbench.kit.charts import on_screen
 from workbench.train.checks import SIDES
 from workbench.train.fields import Form, problem, spec_field
 from workbench.train.figures import token_figure
-from workbench.train.pickers import source_picker
 
 SHOWN_ROWS = 5
 SPLITS = {"train": "train", "validation": "valid.", "test": "test"}
 
 
 def data_part(form: Form) -> None:
-    st.subheader("Data", anchor=False)
+    st.subheader("Data, more", anchor=False)
     for column, label in zip(st.columns(2, gap="large"), SIDES, strict=True):
         with column:
-            _side(form, label)
+            _inside(form, label)
     harmful = form.prompts["harmful"] or []
     known = [*harmful, *(form.prompts["benign"] or [])]
     categories, styles = st.columns(2, gap="large")
@@ -53,30 +52,19 @@ def _answer_fields(form: Form) -> None:
     _row(form, "data.circuit_breaker_rows", "data.retain_rows", "data.heldout_rows", "data.drop_refusals")
 
 
-def _side(form: Form, label: Label) -> None:
-    st.markdown(f"**{'Circuit-breaker set: harmful' if label == 'harmful' else 'Retain set: benign'}**")
-    source_picker(form, label)
-    prompts = form.prompts[label]
-    if prompts is None and SIDES[label] in form.problems:
-        return
-    if prompts is None:
-        st.caption("The worker reads this dataset; its rows are not shown here.")
-    else:
-        splits = Counter(prompt.split for prompt in prompts)
-        borderline = sum(prompt.borderline for prompt in prompts)
-        st.caption(
-            f"{splits['train']} training, {splits['validation']} validation, {splits['test']} test rows"
-            + (f"; {borderline} borderline" if borderline else "")
-            + (f". Selected: {form.rows[label].training} training rows." if label in form.rows else ".")
-        )
-    card = side_card(form, label)
+def wait_for_lengths(form: Form, label: Label) -> None:
+    """What times rest on: it says that the worker counts the tokens, and draws the page again when it has."""
+    if side_card(form, label) is None and form.card is not None and form.spec is not None:
+        wait_for_card("describe_data", _payload(form, label, form.spec.model), "the prompt lengths")
+
+
+def _inside(form: Form, label: Label) -> None:
+    card, prompts = side_card(form, label), form.prompts[label]
     if card is not None:
         st.caption(
-            f"Prompt length: {card.tokens_mean:.0f} tokens on average, 95 % up to {card.tokens_95:.0f}, "
+            f"{label.capitalize()} prompts: {card.tokens_mean:.0f} tokens on average, 95 % up to {card.tokens_95:.0f}, "
             f"longest {card.tokens_max}."
         )
-    elif form.card is not None and form.spec is not None:
-        wait_for_card("describe_data", _payload(form, label, form.spec.model), "the prompt lengths")
     inside = st.expander(f"Look inside the {label} set", key=f"inside_{label}", on_change="rerun")
     with inside:
         if inside.open:

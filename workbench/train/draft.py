@@ -6,17 +6,17 @@ their keys.
 
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from engine.records.errors import SpecError, WorkbenchError
+from engine.records.presets import preset_names, read_preset
 from engine.records.runs import open_run
-from engine.records.settings import SAMPLE_DATA
 from engine.records.spec import RunSpec, flat
-from engine.records.spec_text import build_spec, parse_spec, read_spec
+from engine.records.spec_text import build_spec, parse_spec
 from workbench.kit.state import DRAFT, DRAFT_ERROR, LIKE, PRESET, TAKE, settings
+from workbench.train.numbers import is_number, number_problem, read_number, written
 
 Fields = dict[str, Any]
 LOADED = "loaded"
@@ -25,11 +25,13 @@ PLAIN_DEFAULTS = "defaults"
 
 @dataclass
 class Draft:
-    """origin: 'preset:NAME', 'run:ID' or 'loaded'. content and base: all fields under dotted names."""
+    """origin: 'preset:NAME', 'run:ID' or 'loaded'. content and base: all fields under dotted names. valid: the content
+    when it last made a spec: what stays in force while a field holds something else."""
 
     origin: str
     base: Fields
     content: Fields = field(default_factory=dict)
+    valid: Fields = field(default_factory=dict)
 
     @property
     def changes(self) -> Fields:
@@ -50,14 +52,15 @@ def current_draft() -> Draft:
     draft: Draft | None = st.session_state.get(DRAFT)
     wanted = _origin_in_url()
     if draft is None or (wanted and wanted != draft.origin):
-        draft = load(wanted or f"preset:{_first_choice()}", overrides=st.query_params.to_dict())
+        draft = load(wanted or f"preset:{first_choice()}", overrides=st.query_params.to_dict())
     elif TAKE in st.query_params:
         # A link from another page that changes some fields of the draft as it is.
         for path, value in _valid_overrides(draft.content, st.query_params.to_dict()).items():
             set_field(path, value)
     for path in draft.content:
         if widget_key(path) in st.session_state:
-            draft.content[path] = st.session_state[widget_key(path)]
+            held = st.session_state[widget_key(path)]
+            draft.content[path] = read_number(path, str(held or "")) if is_number(path) else held
     _write_url(draft)
     return draft
 
@@ -71,7 +74,8 @@ def load(origin: str, *, content: Fields | None = None, overrides: dict[str, str
     except WorkbenchError as error:
         st.session_state[DRAFT_ERROR] = str(error)
         origin, base = f"preset:{PLAIN_DEFAULTS}", flat(RunSpec())
-    draft = Draft(origin, base, content or base | _valid_overrides(base, overrides or {}))
+    content = content or base | _valid_overrides(base, overrides or {})
+    draft = Draft(origin, base, content, valid=dict(content))
     forget_widgets(list(base))
     st.session_state[DRAFT] = draft
     _write_url(draft)
@@ -83,11 +87,9 @@ def load_text(text: str) -> None:
     load(LOADED, content=flat(parse_spec(text)))
 
 
-def preset_names() -> list[str]:
-    """The presets that ship, the quick one first."""
-    names = sorted(path.stem for path in _preset_folder().glob("*.json"))
-    first = [name for name in ("quick", "default") if name in names]
-    return first + [name for name in names if name not in first] or [PLAIN_DEFAULTS]
+def first_choice() -> str:
+    """The preset that the page opens with."""
+    return next(iter(preset_names()), PLAIN_DEFAULTS)
 
 
 def widget_key(path: str) -> str:
@@ -99,7 +101,19 @@ def set_field(path: str, value: Any) -> None:
     """Change a field from code (a click on the strip, an upload), before its widget is drawn."""
     draft: Draft = st.session_state[DRAFT]
     draft.content[path] = value
-    st.session_state[widget_key(path)] = value
+    st.session_state[widget_key(path)] = shown(path, value)
+
+
+def set_fields(values: Fields) -> None:
+    """As set_field, for several fields; for a callback. What strips, pickers and tables show follows."""
+    for path, value in values.items():
+        set_field(path, value)
+    forget_widgets([])
+
+
+def shown(path: str, value: Any) -> Any:
+    """What a field's widget holds: a number as text."""
+    return written(value) if is_number(path) else value
 
 
 def forget_widgets(paths: list[str]) -> None:
@@ -127,9 +141,7 @@ def _spec_of(origin: str) -> RunSpec:
         return open_run(settings().runs, name).spec()
     if kind != "preset" or name == PLAIN_DEFAULTS:
         return RunSpec()
-    if name not in preset_names():
-        raise SpecError(f"There is no preset '{name}': choose {', '.join(preset_names())}.")
-    return read_spec(_preset_folder() / f"{name}.json")
+    return read_preset(name)
 
 
 def _valid_overrides(base: Fields, overrides: dict[str, str]) -> Fields:
@@ -141,7 +153,8 @@ def _valid_overrides(base: Fields, overrides: dict[str, str]) -> Fields:
         except ValueError:
             continue
     if _is_valid(base | given):
-        return {path: flat(build_spec(nested(base | given)))[path] for path in given}
+        whole = flat(build_spec(nested(base | given)))
+        return {path: whole[path] for path in given}
     return {path: value for path, value in given.items() if _is_valid(base | {path: value})}
 
 
@@ -156,7 +169,12 @@ def _is_valid(content: Fields) -> bool:
 def _write_url(draft: Draft) -> None:
     kind, _, name = draft.origin.partition(":")
     wanted = {PRESET: name} if kind == "preset" else {LIKE: name} if kind == "run" else {PRESET: LOADED}
-    wanted |= {path: _to_url(value) for path, value in draft.changes.items()}
+    # A number that cannot be used is for this screen to mend: a link to it would lead to nothing.
+    wanted |= {
+        path: _to_url(value)
+        for path, value in draft.changes.items()
+        if not (is_number(path) and number_problem(path, value))
+    }
     if st.query_params.to_dict() != wanted:
         st.query_params.from_dict(wanted)
 
@@ -170,12 +188,3 @@ def _origin_in_url() -> str:
         return f"run:{st.query_params[LIKE]}"
     name = st.query_params.get(PRESET, "")
     return LOADED if name == LOADED else f"preset:{name}" if name else ""
-
-
-def _first_choice() -> str:
-    names = preset_names()
-    return "default" if "default" in names else names[0]
-
-
-def _preset_folder() -> Path:
-    return SAMPLE_DATA / "presets"

@@ -12,14 +12,16 @@ from pydantic.fields import FieldInfo
 
 from engine.records.cards import ModelCard
 from engine.records.conversation import Label
-from engine.records.errors import DataError
+from engine.records.errors import DataError, ModelError
+from engine.records.model_place import need_model
 from engine.records.prompts import Prompt, read_source
 from engine.records.settings import SAMPLE_DATA
 from engine.records.spec import ModelSpec, RunSpec, field_description
 from workbench.kit.cards import model_card, model_payload
 from workbench.kit.words import plain
 from workbench.train.checks import SIDES, RowCounts, check_spec, count_rows
-from workbench.train.draft import Draft, current_draft, nested, widget_key
+from workbench.train.draft import Draft, current_draft, nested, shown, widget_key
+from workbench.train.numbers import field_info, is_number, read_number
 
 LABELS = {
     "model.dtype": "Number format",
@@ -71,15 +73,21 @@ class Form:
 def open_form() -> Form:
     """Read the draft, the model's card and the prompt sets, and check them together, before any widget is drawn."""
     draft = current_draft()
-    content = nested(draft.content)
-    checked = check_spec(content, _card(content["model"]))
-    form = Form(draft, _card(content["model"]), checked.spec, {}, problems=dict(checked.problems))
+    card = _card(draft)
+    checked = check_spec(draft.content, card, valid=draft.valid)
+    if not checked.problems:
+        draft.valid = dict(draft.content)
+    form = Form(draft, card, checked.spec, {}, problems=dict(checked.problems))
+    try:
+        need_model(str(draft.content["model.name"]))
+    except ModelError as error:
+        form.problems.setdefault("model.name", str(error))
     for label, path in SIDES.items():
         form.prompts[label] = None
         source = str(draft.content[path])
         if not source.startswith("hub:"):
             try:
-                form.prompts[label] = _read(source, label, str(draft.content["data.answer_field"]))
+                form.prompts[label] = read_prompts(source, label, str(draft.content["data.answer_field"]))
             except DataError as error:
                 form.problems[path] = str(error)
     if form.spec is not None:
@@ -92,8 +100,8 @@ def spec_field(form: Form, path: str, *, label: str = "", options: tuple[str, ..
     """The widget of one field, with its description as help and its problem below. Returns its value."""
     key = widget_key(path)
     if key not in st.session_state:
-        st.session_state[key] = form.content[path]
-    info = _info(path)
+        st.session_state[key] = shown(path, form.content[path])
+    info = field_info(path)
     shared: dict[str, Any] = {
         "label": label or LABELS.get(path, path.rpartition(".")[2].replace("_", " ").capitalize()),
         "key": key,
@@ -101,9 +109,9 @@ def spec_field(form: Form, path: str, *, label: str = "", options: tuple[str, ..
         "disabled": disabled,
     }
     value = _widget(path, info, shared, options)
-    form.content[path] = value
+    form.content[path] = read_number(path, value) if is_number(path) else value
     problem(form, path)
-    return value
+    return form.content[path]
 
 
 def problem(form: Form, path: str) -> None:
@@ -118,11 +126,7 @@ def _widget(path: str, info: FieldInfo, shared: dict[str, Any], options: tuple[s
         return st.selectbox(options=get_args(kind), **shared)
     if kind is bool:
         return st.toggle(**shared)
-    if kind is int:
-        return st.number_input(**shared, **_bounds(info, int))
-    if kind is float:
-        return st.number_input(**shared, **_bounds(info, float))
-    if kind is str:
+    if kind in (int, float, str):
         return st.text_input(**shared)
     known = dict.fromkeys((*(options or CHOICES.get(path, ())), *info.get_default(), *st.session_state[shared["key"]]))
     return st.multiselect(
@@ -130,35 +134,17 @@ def _widget(path: str, info: FieldInfo, shared: dict[str, Any], options: tuple[s
     )
 
 
-def _bounds(info: FieldInfo, kind: type[int] | type[float]) -> dict[str, Any]:
-    """Limits of a number field. An open lower limit is left to the check, which says why 0 is refused."""
-    low = next((getattr(one, name) for one in info.metadata for name in ("ge", "gt") if hasattr(one, name)), 0)
-    high = next((one.le for one in info.metadata if hasattr(one, "le")), None)
-    bounds: dict[str, Any] = {"min_value": kind(low)}
-    if high is not None:
-        bounds["max_value"] = kind(high)
-    if kind is int:
-        return bounds | {"step": 1}
-    default = float(info.default)
-    return bounds | {"step": default / 10 if 0 < default < 0.05 else 0.05 if default < 1 else 1.0, "format": "%g"}
-
-
-def _info(path: str) -> FieldInfo:
-    part: Any = RunSpec
-    *outer, last = path.split(".")
-    for name in outer:
-        part = part.model_fields[name].annotation
-    return part.model_fields[last]
-
-
-def _card(model: dict[str, Any]) -> ModelCard | None:
+def _card(draft: Draft) -> ModelCard | None:
+    """None while the worker finds out, and where the name leads to no model: that is said at once, by the form."""
     try:
-        return model_card(model_payload(ModelSpec.model_validate(model)))
-    except ValidationError:
+        model = ModelSpec.model_validate(nested(draft.content)["model"])
+        need_model(model.name)
+        return model_card(model_payload(model))
+    except (ValidationError, ModelError):
         return None
 
 
-def _read(source: str, label: Label, answer_field: str) -> list[Prompt]:
+def read_prompts(source: str, label: Label, answer_field: str) -> list[Prompt]:
     """Prompt sets are kept between reruns; a changed file is read anew."""
     path = SAMPLE_DATA / "prompts" / f"{source.removeprefix('sample:')}.jsonl"
     file = path if source.startswith("sample:") else Path(os.path.expanduser(source))

@@ -1,109 +1,95 @@
-"""What a run will cost, why it cannot start yet, and the button that starts it."""
+"""What a run will cost, what it differs in, why it cannot start yet, and the button that starts it."""
+
+import time
 
 import streamlit as st
 
-from engine.desk.launch import ensure_worker
-from engine.records.estimate import Estimate, estimate
-from engine.records.runs import create_run
+from engine.records.errors import RunError
+from engine.records.estimate import ANSWERS, Estimate
+from engine.records.runs import ACTIVE, open_run
 from workbench.kit.frame import catching, places
+from workbench.kit.starting import start_run
 from workbench.kit.state import RUN, queue, settings
-from workbench.kit.words import amount, duration, memory, plain
-from workbench.train.data import side_card
+from workbench.kit.words import amount, memory, moment, plain
+from workbench.train.command import command_of
+from workbench.train.costs import about, form_estimate
 from workbench.train.fields import Form
-
-GUESSED_PROMPT_TOKENS = 30.0
+from workbench.train.origin import changes_part
 
 
 def launch_panel(form: Form) -> None:
     st.subheader("Before it starts", anchor=False)
     _costs(form)
+    changes_part(form.draft)
     reason = _reason(form)
-    name = st.text_input("Run name", key="run_name", placeholder="optional", max_chars=80)
-    if st.button(
+    name = st.text_input(
+        "Run name",
+        key="run_name",
+        placeholder=f"{form.draft.preset or 'own settings'}, {moment(time.time())}",
+        max_chars=80,
+        help="Optional: without one it is called as shown.",
+    )
+    clicked = st.button(
         "Start training",
         key="start",
         type="primary",
         icon=":material/play_arrow:",
         width="stretch",
-        disabled=bool(reason) or form.spec is None,
-    ):
-        _start(form, name)
+        disabled=bool(reason),
+    )
     if reason:
+        # A click may have been on its way when the reason came up.
         st.markdown(f":orange[:material/block: {plain(reason)}]")
+    elif clicked:
+        _start(form, name)
     elif not queue().worker().alive:
         st.caption("The worker is not running: it is started with the run.")
     if form.spec is not None:
-        text = form.spec.to_json()
-        view = st.expander("The spec", key="spec_view", on_change="rerun")
-        if not view.open:
-            return
-        with view:
-            st.caption(f"Digest {form.spec.digest}. Copy it, or keep the file.")
-            st.download_button(
-                "Download",
-                text,
-                file_name=f"spec-{form.spec.digest}.json",
-                mime="application/json",
-                key="spec_download",
-                icon=":material/download:",
-                on_click="ignore",
-            )
-            st.code(text, language="json", height=320)
+        _to_copy(form)
 
 
 def _costs(form: Form) -> None:
-    cost = _estimate(form)
-    share = f", {100 * cost.trained_parameters / form.card.parameters:.1f} % of the model" if cost and form.card else ""
-    figures = (
-        ("Trained", amount(cost.trained_parameters) if cost else "–", f"Parameters that learn{share}."),
-        ("Memory", memory(cost.memory_bytes) if cost else "–", "Estimated peak on the device."),
-        (
-            "Eliciting",
-            duration(cost.eliciting_seconds) if cost else "–",
-            "The model answers all selected prompts once; answers it gave before are kept and cost nothing.",
-        ),
-        (
-            "Training",
-            duration(cost.training_seconds) if cost else "–",
-            "Estimated for this machine, held-out measurements included.",
-        ),
-    )
-    with st.container(horizontal=True, gap="small", key="costs"):
-        for label, value, help_text in figures:
-            st.metric(label, value, help=help_text, width=106)
-    if cost and cost.training_seconds is None:
-        st.caption("Times appear when the worker has measured this machine.")
-    elif cost is None:
-        st.caption("Costs appear when the model's facts and the data are known.")
+    cost = form_estimate(form)
+    if cost is None:
+        st.caption("Time and memory appear when the model's facts and the data are known.")
+        return
+    if cost.seconds is None:
+        st.caption("The time appears when the worker has measured this machine.")
+    else:
+        st.markdown(f"About **{about(cost.seconds)}** from the click", help=_TIME_HELP)
+        st.caption("\n".join(f"- {line}" for line in _parts(form, cost)))
+        if waits_for := _training_now():
+            st.caption(f":material/hourglass_top: It waits until {plain(waits_for)} has ended: one trains at a time.")
+    share = f" ({100 * cost.trained_parameters / form.card.parameters:.1f} % of the model)" if form.card else ""
+    st.caption(f"Trains {amount(cost.trained_parameters)} parameters{share}. Memory about {memory(cost.memory_bytes)}.")
 
 
-def _estimate(form: Form) -> Estimate | None:
-    if (
-        form.spec is None
-        or form.card is None
-        or {"blocks.targets", "blocks.adapted", "loss.retain_blocks"} & form.problems.keys()
-    ):
-        return None
-    training = heldout = 0
-    tokens: list[tuple[int, float]] = []
-    for label in form.prompts:
-        card = side_card(form, label)
-        counted = form.rows.get(label)
-        rows = (counted.training + counted.heldout) if counted else card.rows if card else 0
-        training += counted.training if counted else rows
-        heldout += counted.heldout if counted else 0
-        tokens.append((rows, card.tokens_mean if card else GUESSED_PROMPT_TOKENS))
-    total = sum(rows for rows, _ in tokens)
-    if not total:
-        return None
-    return estimate(
-        form.spec,
-        form.card,
-        queue().worker().machine,
-        training_rows=training,
-        heldout_rows=heldout,
-        prompt_tokens=sum(rows * mean for rows, mean in tokens) / total,
+def _parts(form: Form, cost: Estimate) -> list[str]:
+    """The whole time in its parts, the long ones; the short ones together."""
+    assert cost.seconds is not None
+    long = [part for part in cost.parts if part.seconds >= 0.08 * cost.seconds]
+    prompts = sum(sum(rows) for rows in form.rows.values())
+    lines = [
+        f"{part.name}{f' to {prompts} prompts' if part.name == ANSWERS and len(form.rows) == 2 else ''}: "
+        f"{about(part.seconds)}"
+        for part in long
+    ]
+    rest = [part for part in cost.parts if part not in long]
+    return (
+        [*lines, f"{', '.join(part.name for part in rest)}: {about(sum(part.seconds for part in rest))}"]
+        if rest
+        else lines
     )
+
+
+def _training_now() -> str:
+    """The name of the run that trains at this moment, '' where none does."""
+    worker = queue().worker()
+    try:
+        run = open_run(settings().runs, worker.run_id) if worker.alive and worker.run_id else None
+        return (run.label().name or run.id) if run is not None and run.record().status in ACTIVE else ""
+    except RunError:
+        return ""
 
 
 def _reason(form: Form) -> str:
@@ -114,13 +100,42 @@ def _reason(form: Form) -> str:
         return f"{path}: {text}{more}"
     if form.card is None:
         return "The model's facts are not known yet: wait for the worker, or mend the model's name."
-    return ""
+    return "" if form.spec is not None else "Some values do not fit together: see the form."
+
+
+def _to_copy(form: Form) -> None:
+    """The command that does the same, and the spec."""
+    assert form.spec is not None
+    text = form.spec.to_json()
+    file_name = f"spec-{form.spec.digest}.json"
+    st.caption("The command that does the same:")
+    st.code(command_of(form.draft, form.spec, file_name), language="bash", wrap_lines=True)
+    if form.problems:
+        st.caption("With the values that hold until the form is mended.")
+    view = st.expander("The spec", key="spec_view", on_change="rerun")
+    if not view.open:
+        return
+    with view:
+        st.caption(f"Digest {form.spec.digest}. Copy it, or keep the file.")
+        st.download_button(
+            "Download",
+            text,
+            file_name=file_name,
+            mime="application/json",
+            key="spec_download",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+        st.code(text, language="json", height=320)
 
 
 @catching
 def _start(form: Form, name: str) -> None:
     assert form.spec is not None
-    run = create_run(settings().runs, form.spec, preset=form.draft.preset, name=name.strip())
-    queue().submit("train", run_id=run.id)
-    ensure_worker(settings())
+    run = start_run(form.spec, preset=form.draft.preset, name=name)
     st.switch_page(places()["runs"], query_params={RUN: run.id})
+
+
+_TIME_HELP = (
+    "For this machine, with nothing else to do. Answers that the model gave before are kept and cost no time again."
+)

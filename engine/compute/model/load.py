@@ -5,8 +5,6 @@ One base model in memory carries every adapter on the same weights. Knows nothin
 
 import hashlib
 import os
-import re
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +17,8 @@ from engine.compute.model.text import common_opening, prompt_ids
 from engine.records.cards import ModelCard
 from engine.records.conversation import Conversation
 from engine.records.errors import ModelError, first_line
-from engine.records.settings import Settings, given_path
+from engine.records.model_place import is_folder, need_model
+from engine.records.settings import Settings
 from engine.records.spec import BUNDLED_MODEL, ModelSpec
 
 PLAIN_TEMPLATE = (
@@ -128,17 +127,8 @@ def _place(spec: ModelSpec, settings: Settings) -> str:
     """Where transformers should look: the converted bundle, a folder, or a Hugging Face id."""
     if spec.name == BUNDLED_MODEL:
         return str(convert_bundled(settings.models))
-    folder = Path(os.path.expanduser(spec.name))
-    if folder.is_dir():
-        given_path(spec.name, error=ModelError)
-        if not any(folder.glob("*.safetensors")):
-            raise ModelError(f"The folder {folder} holds no .safetensors weights: convert the model to safetensors.")
-        return str(folder)
-    if folder.is_absolute() or spec.name.startswith((".", "~")) or spec.name.count("/") != 1:
-        if spec.name.count("/") == 0 and re.fullmatch(r"[\w.-]+", spec.name):
-            return spec.name
-        raise ModelError(f"The model folder {spec.name} does not exist: check the path, or give a Hugging Face id.")
-    return spec.name
+    need_model(spec.name)
+    return os.path.expanduser(spec.name) if is_folder(spec.name) else spec.name
 
 
 # Of each weight; all of an 8B model's would take a minute.

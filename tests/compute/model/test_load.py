@@ -35,7 +35,7 @@ def test_a_missing_folder_is_named(name, words, settings):
 
 def test_a_folder_without_safetensors_is_refused(tmp_path, settings):
     (tmp_path / "pytorch_model.bin").touch()
-    with pytest.raises(ModelError, match=r"no \.safetensors"):
+    with pytest.raises(ModelError, match="opening such a file may run code"):
         load_model(ModelSpec(name=str(tmp_path)), settings)
 
 

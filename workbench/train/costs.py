@@ -1,0 +1,78 @@
+"""What the form's run will cost, and what it would cost with other values. Knows the form, draws nothing."""
+
+import re
+from collections.abc import Mapping
+
+from engine.records.cards import ModelCard, read_data_card, read_model_card
+from engine.records.conversation import Label
+from engine.records.errors import SpecError
+from engine.records.estimate import Estimate, estimate
+from engine.records.spec import RunSpec
+from workbench.kit.cards import data_payload, model_payload
+from workbench.kit.state import queue, settings
+from workbench.kit.words import duration
+from workbench.train.checks import RowCounts
+from workbench.train.data import side_card
+from workbench.train.fields import Form
+
+GUESSED_PROMPT_TOKENS = 30.0
+BLOCK_FIELDS = frozenset({"blocks.targets", "blocks.adapted", "loss.retain_blocks"})
+
+
+def form_estimate(form: Form, spec: RunSpec | None = None) -> Estimate | None:
+    """Of the form's spec, or of another one on the same model and data; None while facts are missing."""
+    spec = spec or form.spec
+    if spec is None or form.card is None or BLOCK_FIELDS & form.problems.keys():
+        return None
+    training = heldout = 0
+    tokens: list[tuple[int, float]] = []
+    for label in form.prompts:
+        card = side_card(form, label)
+        counted = form.rows.get(label) or RowCounts(card.rows if card else 0, 0)
+        training += counted.training
+        heldout += counted.heldout
+        tokens.append((sum(counted), card.tokens_mean if card else GUESSED_PROMPT_TOKENS))
+    return _estimate(spec, form.card, training, heldout, tokens)
+
+
+def preset_estimate(spec: RunSpec, rows: Mapping[Label, RowCounts]) -> Estimate | None:
+    """Of a spec that is not in the form: by what is known already of its model and data; nothing is asked for."""
+    card = read_model_card(settings().cards, model_payload(spec.model))
+    if card is None:
+        return None
+    tokens = []
+    sources: dict[Label, str] = {"harmful": spec.data.circuit_breaker, "benign": spec.data.retain}
+    for label, source in sources.items():
+        payload = data_payload(spec.model, source=source, label=label, answer_field=spec.data.answer_field)
+        known = read_data_card(settings().cards, payload)
+        tokens.append((sum(rows[label]), known.tokens_mean if known else GUESSED_PROMPT_TOKENS))
+    training, heldout = (sum(numbers) for numbers in zip(*rows.values(), strict=True))
+    return _estimate(spec, card, training, heldout, tokens)
+
+
+def _estimate(
+    spec: RunSpec, card: ModelCard, training: int, heldout: int, tokens: list[tuple[int, float]]
+) -> Estimate | None:
+    """tokens: of each side, its rows and the mean length of its prompts."""
+    total = sum(rows for rows, _ in tokens)
+    if not total:
+        return None
+    try:
+        return estimate(
+            spec,
+            card,
+            queue().worker().machine,
+            training_rows=training,
+            heldout_rows=heldout,
+            prompt_tokens=sum(rows * mean for rows, mean in tokens) / total,
+        )
+    except SpecError:
+        return None
+
+
+def about(seconds: float | None) -> str:
+    """A time that is an estimate, without digits that it does not have: '40 s', '3 min 40 s', '1 h 50 min'."""
+    if seconds is None:
+        return "–"
+    step = 5 if seconds < 60 else 10 if seconds < 600 else 60 if seconds < 3600 else 600
+    return re.sub(r"\.0\b| 0 (s|min)$", "", duration(max(step, step * round(seconds / step))))

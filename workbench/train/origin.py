@@ -1,0 +1,112 @@
+"""Where the form starts from: the list of presets, a spec that is loaded, and what differs from the start."""
+
+from contextlib import suppress
+
+import streamlit as st
+
+from engine.records.errors import RunError, SpecError
+from engine.records.presets import preset_names
+from engine.records.runs import open_run
+from workbench.kit.state import DRAFT_ERROR, settings
+from workbench.kit.words import plain
+from workbench.train.draft import LOADED, PLAIN_DEFAULTS, Draft, Fields, load, load_text, set_fields
+from workbench.train.presets import preset_caption
+
+SHOWN_CHANGES = 6
+
+
+def origin_part(draft: Draft) -> None:
+    """The presets with what each is for, and the way to load a spec from elsewhere."""
+    names = [f"preset:{name}" for name in preset_names()]
+    options = names if draft.origin in names else [*names, draft.origin]
+    st.session_state["origin"] = draft.origin
+    with st.container(border=True, key="presets"):
+        head, loader = st.columns([3, 1], vertical_alignment="center")
+        head.markdown("**Start from**")
+        with loader.popover("Load a spec", icon=":material/upload_file:", width="stretch", key="load_spec"):
+            st.file_uploader("Spec file (JSON)", type=["json"], key="spec_file")
+            st.text_area("or paste it", key="spec_text", height=140, placeholder='{"model": {"name": ...}, ...}')
+            st.button("Load", key="spec_load", on_click=_load_given, type="primary")
+        st.radio(
+            "Start from",
+            options,
+            key="origin",
+            format_func=_origin_name,
+            captions=[_caption(option) for option in options],
+            on_change=_load_origin,
+            label_visibility="collapsed",
+            width="stretch",
+        )
+        if DRAFT_ERROR in st.session_state:
+            st.error(plain(st.session_state[DRAFT_ERROR]), icon=":material/error:")
+
+
+def changes_part(draft: Draft) -> None:
+    """What differs from where the form started, each with its way back. Always on the screen."""
+    changes = draft.changes
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="changes"):
+        if not changes:
+            st.caption(f"As {plain(origin_words(draft.origin))}: nothing differs.", width="content")
+            return
+        st.markdown(f"**Differs from {plain(origin_words(draft.origin))}:**", width="content")
+        for path, value in list(changes.items())[:SHOWN_CHANGES]:
+            st.button(
+                f"{plain(path)} {plain(_short(draft.base[path]))} → {plain(_short(value))}",
+                key=f"reset_{path.replace('.', '_')}",
+                icon=":material/undo:",
+                help=f"Set {path} back to {_short(draft.base[path])}.",
+                on_click=set_fields,
+                args=({path: draft.base[path]},),
+            )
+        if more := list(changes)[SHOWN_CHANGES:]:
+            st.caption(f"and {len(more)} more: {plain(', '.join(more))}", width="content")
+        st.button("Reset all", key="undo_changes", type="tertiary", on_click=_reset_all, args=(dict(draft.base),))
+
+
+def origin_words(origin: str) -> str:
+    """'quick', 'run the long one', 'the default values'."""
+    kind, _, name = origin.partition(":")
+    if kind == "run":
+        with suppress(RunError):
+            name = open_run(settings().runs, name).label().name or name
+        return f"run {name}"
+    return name if kind == "preset" and name != PLAIN_DEFAULTS else "the default values"
+
+
+def _caption(origin: str) -> str:
+    kind, _, name = origin.partition(":")
+    if origin == LOADED:
+        return "A spec that was loaded from a file or pasted."
+    if kind == "run":
+        return "The settings of that run."
+    return preset_caption(name) if name in preset_names() else "Every field at its default value."
+
+
+def _short(value: object) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return f"{len(value)} points"
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = text or "empty"
+    return text if len(text) <= 24 else text[:23] + "…"
+
+
+def _origin_name(origin: str) -> str:
+    kind, _, name = origin.partition(":")
+    return plain(name if kind == "preset" else origin_words(origin) if kind == "run" else "loaded spec")
+
+
+def _reset_all(base: Fields) -> None:
+    set_fields(base)
+
+
+def _load_origin() -> None:
+    load(st.session_state["origin"])
+
+
+def _load_given() -> None:
+    file = st.session_state.get("spec_file")
+    text = file.getvalue().decode(errors="replace") if file else st.session_state.get("spec_text", "")
+    try:
+        load_text(text)
+    except SpecError as error:
+        st.session_state[DRAFT_ERROR] = str(error)

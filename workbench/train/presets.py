@@ -1,0 +1,124 @@
+"""What each preset is for, needs, takes and has reached: facts of the list on the Train page. Draws nothing."""
+
+import time
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from engine.records.conversation import Label
+from engine.records.errors import DataError, WorkbenchError
+from engine.records.model_place import need_model
+from engine.records.presets import PRESETS, read_preset
+from engine.records.prompts import Prompt
+from engine.records.runs import Run, list_runs
+from engine.records.spec import BUNDLED_MODEL, RunSpec
+from workbench.kit.state import settings
+from workbench.kit.words import duration, plain
+from workbench.train.checks import RowCounts, count_rows
+from workbench.train.costs import about, preset_estimate
+from workbench.train.fields import read_prompts
+
+PURPOSES = {
+    "quick": "See a circuit breaker form, from the click to its answers.",
+    "default": "Train the bundled model's circuit breaker on all sample rows: the run that ships was made so.",
+    "paper-llama-3-8b": "Repeat the paper's run on Llama 3, with its own data.",
+    "paper-mistral-7b": "Repeat the paper's run on Mistral, with its own data.",
+}
+OWN_PURPOSE = "A spec of your own."
+# A list of runs is looked through again after so many seconds.
+KEPT_SECONDS = 10
+# And what a preset needs, prompt files with it.
+LOOKED_AGAIN = 60
+
+
+class Reached(NamedTuple):
+    """What the newest finished run of a preset came to. seconds: from its start to its end."""
+
+    name: str
+    seconds: float | None
+    ships: bool
+    text: str
+
+
+def preset_caption(name: str) -> str:
+    """Markdown, one line of facts under a preset's name: purpose, model, time, what it reached, what is missing."""
+    try:
+        spec = read_preset(name)
+    except WorkbenchError as error:
+        return f":orange[{plain(str(error))}]"
+    reached = _reached(settings().runs, int(time.monotonic() / KEPT_SECONDS)).get(name)
+    stamp = (PRESETS / f"{name}.json").stat().st_mtime_ns
+    missing, rows = _facts(name, stamp, int(time.monotonic() / LOOKED_AGAIN))
+    facts = [
+        PURPOSES.get(name, OWN_PURPOSE),
+        "Bundled SmolLM2, 135 M." if spec.model.name == BUNDLED_MODEL else f"Model {plain(spec.model.name)}.",
+        "" if missing else _time(spec, rows, reached),
+        plain(reached.text) if reached else "",
+    ]
+    text = " ".join(fact for fact in facts if fact)
+    return f"{text} :orange[Needs {plain(missing)}.]" if missing else text
+
+
+class _Facts(NamedTuple):
+    """missing: what a spec needs that is not here, in words, '' where all is; rows: None then."""
+
+    missing: str
+    rows: dict[Label, RowCounts] | None
+
+
+@lru_cache(maxsize=32)
+def _facts(name: str, stamp: int, when: int) -> _Facts:
+    spec = read_preset(name)
+    found, prompts = [], dict[Label, list[Prompt] | None]()
+    try:
+        need_model(spec.model.name)
+    except WorkbenchError:
+        found.append(f"the model {spec.model.name}")
+    sources: dict[Label, str] = {"harmful": spec.data.circuit_breaker, "benign": spec.data.retain}
+    for label, source in sources.items():
+        try:
+            if not source.startswith("hub:"):
+                prompts[label] = read_prompts(source, label, spec.data.answer_field)
+        except DataError:
+            found.append(source)
+    if found:
+        return _Facts(f"{' and '.join(found)}, which {'is' if len(found) == 1 else 'are'} not here", None)
+    rows, problems = count_rows(spec, prompts)
+    return _Facts("", rows if len(rows) == len(sources) and not problems else None)
+
+
+def _time(spec: RunSpec, rows: dict[Label, RowCounts] | None, reached: Reached | None) -> str:
+    if reached is not None and reached.seconds and not reached.ships:
+        return f"Took {duration(reached.seconds)} here."
+    cost = preset_estimate(spec, rows) if rows else None
+    return f"About {about(cost.seconds)} here." if cost and cost.seconds else ""
+
+
+@lru_cache(maxsize=2)
+def _reached(runs: Path, when: int) -> dict[str, Reached]:
+    """Of each preset the newest finished run that nobody edited; the runs that ship come last."""
+    found: dict[str, Reached] = {}
+    for run in list_runs(runs):
+        try:
+            record = run.record()
+        except WorkbenchError:
+            continue
+        if record.status != "finished" or not record.preset or record.preset in found:
+            continue
+        cosine = record.figures.get("heldout_cosine")
+        drift = record.figures.get("heldout_drift")
+        if cosine is None or drift is None:
+            continue
+        # Generating answers is in it only where the answers were not known before.
+        seconds = record.ended - record.started if record.ended and record.started else None
+        whose = "The run that ships" if run.read_only else "Its newest run"
+        figures = f"a harmful cosine of {cosine:.2f} and a benign drift of {drift:.2f}"
+        text = f"{whose} reached {figures} (test split{_rows(run)})."
+        found[record.preset] = Reached(run.id, seconds, run.read_only, text)
+    return found
+
+
+@lru_cache(maxsize=32)
+def _rows(run: Run) -> str:
+    tested = [event for event in run.events()[0] if event.kind == "heldout" and event.split == "test"]
+    return f", {tested[-1].harmful_rows} + {tested[-1].benign_rows} rows" if tested else ""
