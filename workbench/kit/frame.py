@@ -95,7 +95,7 @@ _CSS = """
 [class*="st-key-row_"] { border-top: 1px solid rgba(128, 140, 150, 0.22); padding-top: 0.35rem; }
 [class*="st-key-row_"] [data-testid="stPageLink"] a { background: transparent; padding-left: 0; }
 [class*="st-key-row_"] [data-testid="stPageLink"] a > span:has([data-testid="stIconMaterial"]) { display: none; }
-[class*="st-key-row_"] .stMarkdownBadge { white-space: normal; }
+[class*="st-key-row_"] .stMarkdownBadge { white-space: normal !important; }
 [data-testid="stMainBlockContainer"] { padding-left: 2.4rem; padding-right: 2.4rem; padding-bottom: 3rem; }
 [data-testid="stMetric"] { padding: 0.1rem 0; }
 """
