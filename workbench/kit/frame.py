@@ -118,7 +118,7 @@ _CSS = """
 @media (max-width: 1150px) {
   .st-key-run_table [data-testid="stColumn"]:has([class*="st-key-wide_"]) { display: none; }
 }
-[class*="st-key-row_"] .stMarkdownBadge { white-space: normal; }
+[class*="st-key-row_"] .stMarkdownBadge { white-space: normal !important; }
 [data-testid="stMainBlockContainer"] { padding-left: 2.4rem; padding-right: 2.4rem; padding-bottom: 3rem; }
 [data-testid="stMetric"] { padding: 0.1rem 0; }
 @media (max-width: 1100px) {
