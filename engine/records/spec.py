@@ -201,14 +201,12 @@ class CaptureSpec(Part):
         96,
         ge=0,
         le=2000,
-        description="Held-out prompts per side whose activations are captured at the end, at three blocks and beside a "
-        "random adapter of the same size; 0: none.",
+        description="Held-out prompts per side that are captured at the end, at three blocks; 0: none.",
         json_schema_extra=since(2),
     )
     final_answers: Literal["known", "elicit"] = Field(
         "known",
-        description="Where the run has fewer held-out rows: make do with those, or let the base model answer more "
-        "prompts of the held-out splits.",
+        description="Fewer held-out rows than that: make do with them, or let the base model answer more prompts.",
         json_schema_extra=since(2),
     )
     checkpoint_every: int = Field(25, ge=1, description="Steps between checkpoints.")
