@@ -5,6 +5,7 @@ from html import escape
 from typing import NamedTuple
 
 from workbench.kit.colours import HARMFUL
+from workbench.kit.words import token_name
 
 STYLE = """
 .answer { white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.75; }
@@ -58,7 +59,7 @@ def _span(token: TintedToken, index: int, *, marked: bool) -> str:
     named = f" class='{' '.join(classes)}'" if classes else ""
     if token.cosine is None:
         return f"<span{named}>{escape(token.text)}</span>" if named else escape(token.text)
-    told = f"token {index}: cosine {token.cosine:.2f}" + (", the first below the threshold" if marked else "")
+    told = f"{token_name(index)}: cosine {token.cosine:.2f}" + (", the first below the threshold" if marked else "")
     return f"<span{named} style='{_ground(token.cosine)}' title='{told}'>{escape(token.text)}</span>"
 
 

@@ -34,6 +34,8 @@ CAPTURING = "asked_capture"
 PLAYING = "film_plays"
 SELECTIONS = "selections_made"
 CHOICES = "choices_made"
+BLOCKS = "blocks_of_runs"
+LEFT = "left_run"
 
 # Widget keys that more than one module reads.
 BLUR = "blur_harmful"
