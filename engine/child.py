@@ -23,6 +23,7 @@ import psutil
 
 from engine.records.errors import ComputeError
 from engine.records.events import Progress
+from engine.records.progress import loading, said
 
 _pool: ProcessPoolExecutor | None = None
 
@@ -34,14 +35,19 @@ def in_child(
 
     By name, so that the worker itself never loads that module and its libraries.
 
-    progress: a file into which the function writes what it is at, in a word. Raises ComputeError when the child dies.
+    progress: a file into which the function writes how far it is; until it does, the child is loading its
+    libraries, and how far it is with these is an estimate by time.  Raises ComputeError when the child dies.
     """
     pool = _executor()
     future: Future[Any] = pool.submit(_call, function, arguments)
+    started = time.monotonic()
+    last: Progress | None = None
     try:
         while True:
             while not future.done():
-                yield Progress(phase=phase, message=_said(progress) or message, elsewhere=True)
+                last = said(progress) or last
+                shown = last or loading(message, time.monotonic() - started)
+                yield shown.model_copy(update={"phase": phase, "elsewhere": True})
             try:
                 return future.result()
             except (BrokenProcessPool, CancelledError) as error:
@@ -127,10 +133,3 @@ def _begin(parent: int) -> None:
 
     threading.Thread(target=watch, daemon=True).start()
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-
-
-def _said(progress: Path | None) -> str:
-    try:
-        return progress.read_text() if progress else ""
-    except OSError:
-        return ""

@@ -19,7 +19,7 @@ from engine.records.captures.capture import (
 from engine.records.errors import RunError
 from engine.records.runs import ACTIVE, Run, list_runs, open_run
 from workbench.kit.frame import catching, page_frame, places
-from workbench.kit.state import CAPTURE, PLAYING, RUN, SELECTED, WARMED, queue, settings, show_in_url
+from workbench.kit.state import CAPTURE, LEFT, PLAYING, RUN, SELECTED, WARMED, queue, settings, show_in_url
 from workbench.kit.words import plain
 from workbench.representations.capture import capture_form, captured_steps
 from workbench.representations.choices import MAPS, TAB
@@ -97,7 +97,7 @@ def _choose_run() -> Run | None:
 
 
 def _take_run(key: str) -> None:
-    st.query_params[RUN] = st.session_state[key]
+    st.query_params[RUN] = st.session_state[LEFT] = st.session_state[key]
     for name in (CAPTURE, SELECTED):
         st.query_params.pop(name, None)
     st.session_state[PLAYING] = ""

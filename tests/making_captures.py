@@ -8,6 +8,8 @@ from safetensors.numpy import save_file
 
 from engine.records.captures.capture import (
     BASE,
+    MEASURES,
+    Averaged,
     Capture,
     CapturedPrompt,
     CaptureIndex,
@@ -33,11 +35,14 @@ def write_capture(
     run_id: str = "",
     key: str = "made",
     seed: int = 0,
+    averaged: tuple[Averaged, ...] = (),
 ) -> Capture:
     """A capture whose harmful prompts turn away from step to step and whose benign ones stay.
 
     The cosine of a harmful prompt at a block is 1 - step / 100, of a benign one 1. Every third benign prompt is
     borderline. Choice 'every' has two tokens a prompt.
+
+    averaged: over other tokens than answers, prompts moved half as far.
     """
     folder.mkdir(parents=True, exist_ok=True)
     prompts = [_prompt("harmful", index) for index in range(harmful)]
@@ -63,6 +68,9 @@ def write_capture(
                     f"drift/{block}": np.where(is_harmful, step / 50, 0.05),
                     f"norm_ratio/{block}": np.where(is_harmful, 0.8, 1.0),
                 }
+                for name in averaged:
+                    moved_by = cosine if name == "answer" else (1 + cosine) / 2
+                    columns |= {f"{name}/{measure}/{block}": moved_by for measure in MEASURES}
         if "every" in tokens:
             columns["lengths"] = np.full(count, 2)
         for number, part in enumerate(shards([2**17] * count)):
@@ -91,6 +99,7 @@ def write_capture(
             targets=blocks[1:2],
             adapted=blocks[:2],
             tokens=tokens,
+            averaged=averaged,
             prompts=tuple(prompts),
             states=tuple(states),
             digest=str(len(states)),

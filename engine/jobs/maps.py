@@ -30,10 +30,12 @@ from engine.records.events import Event
 from engine.records.files import write_whole
 from engine.records.runs import open_run
 
+LOADING = "loading the map libraries (about 8 s the first time)"
+
 
 def warm_projection_job(_payload: dict[str, Any], _tools: Tools) -> Job:
     """Start the process that fits maps, so that the first map does not wait for its libraries."""
-    yield from in_child("engine.child.warm", phase="warming", message="Loading the libraries for maps")
+    yield from in_child("engine.child.warm", phase="warming", message=LOADING)
 
 
 def project_job(payload: dict[str, Any], tools: Tools) -> Job:
@@ -117,7 +119,7 @@ def _in_child(
     function: str, folder: Path, request: ProjectionRequest | ExaminationRequest, progress: Path, *, phase: str
 ) -> Job:
     name = f"engine.compute.geometry.maps.{function}"
-    yield from in_child(name, folder, request, progress, phase=phase, message="Reading activations", progress=progress)
+    yield from in_child(name, folder, request, progress, phase=phase, message=LOADING, progress=progress)
 
 
 def _progress_file(tools: Tools, result: Path) -> Path:

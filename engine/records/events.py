@@ -138,7 +138,9 @@ class Progress(Event):
 
     @property
     def counted(self) -> str:
-        """' 3 of 10 kB', with its space; '' where the end is not known."""
+        """' 3 of 10 kB' or ' 30 %', with its space; '' where the end is not known."""
+        if self.unit == "%":
+            return f" {100 * self.share:.0f} %"
         return f" {self.done} of {self.total} {self.unit}".rstrip() if self.total else ""
 
 

@@ -10,7 +10,7 @@ from workbench.chat.tint import TintedToken, first_below, legend, tinted
 def test_the_first_token_below_the_threshold_is_marked_and_no_other():
     html = tinted([TintedToken(t, c) for t, c in (("a", 0.9), ("b", 0.4), ("c", 0.1))], threshold=0.5)
     assert re.findall(r"class='trips'[^>]*>(.)<", html) == ["b"]
-    assert "token 1: cosine 0.40, the first below the threshold" in html
+    assert "answer token 2: cosine 0.40, the first below the threshold" in html
 
 
 @pytest.mark.parametrize(("cosines", "expected"), [([0.9, 0.8], None), ([0.4], 0), ([0.5, 0.49], 1), ([], None)])

@@ -11,7 +11,7 @@ from workbench.chat.parts import part_card
 from workbench.chat.tint import TintedToken, first_below, tinted
 from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.state import queue
-from workbench.kit.words import duration, plain
+from workbench.kit.words import duration, plain, token_name
 
 # What a breaker should bring about is not orange: a harmful request turned down, a benign one answered.
 HARMFUL_COLOURS = {"complied": "orange", "refused": "blue", "incoherent": "violet"}
@@ -123,7 +123,7 @@ def _facts(
     parts = [f"{count} {'token' if count == 1 else 'tokens'}{ending}"]
     if cosines and trip is not None:
         mark = first_below(cosines, threshold)
-        where = "never trips" if mark is None else f"trips at token {mark}"
+        where = "never trips" if mark is None else f"trips at {token_name(mark)}"
         mean = sum(cosines) / len(cosines)
         parts.append(f"{where}, mean cosine {mean:.2f}")
         if trip.against != exchange.columns[index]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from workbench.kit.blur import stand_in
 from workbench.kit.colours import HARMFUL
 from workbench.kit.empty_lines import EmptyLines, empty_lines
+from workbench.kit.words import token_name
 
 STYLE = """
 .answer { white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.75; max-height: 27rem; overflow-y: auto; }
@@ -93,7 +94,7 @@ def _span(token: TintedToken, inner: str, index: int, *, marked: bool) -> str:
     named = f" class='{' '.join(classes)}'" if classes else ""
     if token.cosine is None:
         return f"<span{named}>{inner}</span>" if named else inner
-    told = f"token {index}: cosine {token.cosine:.2f}" + (", the first below the threshold" if marked else "")
+    told = f"{token_name(index)}: cosine {token.cosine:.2f}" + (", the first below the threshold" if marked else "")
     return f"<span{named} style='{_ground(token.cosine)}' title='{told}'>{inner}</span>"
 
 

@@ -1,9 +1,10 @@
 """Wait for what the worker makes: ask for it, show how far it is, cancel it, say why it failed. Knows the queue."""
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import streamlit as st
 
@@ -14,6 +15,8 @@ from workbench.kit.state import AWAITED, queue
 from workbench.kit.words import phase_words, plain
 
 POLL = 0.3
+# A wait that is longer says how long it has been.
+SHORT = 2.0
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,14 @@ class _Wish:
     payload: str
     what: str
     place: str
+
+
+class _Asked(NamedTuple):
+    """A wish, the number of its job, and when it was asked for."""
+
+    wish: _Wish
+    job: int
+    since: float
 
 
 def awaited(
@@ -44,9 +55,9 @@ def awaited(
     """
     jobs = _jobs()
     wish = _Wish(kind, json.dumps(payload, sort_keys=True), what, place)
-    known, job_id = jobs.get(place, (wish, 0))
-    if known != wish:
-        queue().cancel(job_id)
+    known = jobs.get(place)
+    if known is not None and known.wish != wish:
+        queue().cancel(known.job)
         del jobs[place]
     if ready():
         jobs.pop(place, None)
@@ -59,25 +70,28 @@ def awaited(
 
 @catching
 def _wait(wish: _Wish, ready: Callable[[], bool], leave: Callable[[], None] | None) -> None:
-    job_id = _jobs().get(wish.place, (wish, 0))[1]
-    job = queue().job(job_id)
+    asked = _jobs().get(wish.place, _Asked(wish, 0, time.time()))
+    job = queue().job(asked.job)
     # A result is written before its job is done: looking in the other order could miss both.
     if ready():
         st.rerun()
     if job is not None and job.status in ("queued", "running"):
-        _under_way(wish, job_id)
+        _under_way(asked)
     elif job is not None and job.status == "cancelled":
         _ended(wish, "it was cancelled.", leave)
     else:
         _ended(wish, job.error if job is not None and job.error else "the worker gave no answer.", leave)
 
 
-def _under_way(wish: _Wish, job_id: int) -> None:
+def _under_way(asked: _Asked) -> None:
+    wish, job_id, since = asked
     worker = queue().worker()
     bar, button = st.columns([7, 1], vertical_alignment="center")
     if worker.alive:
         text, share = _progress(queue().progress(job_id), worker.doing)
-        bar.progress(share, text=plain(f"{wish.what}: {text}"))
+        waited = time.time() - since
+        spent = f" · {waited:.0f} s" if waited >= SHORT else ""
+        bar.progress(share, text=plain(f"{wish.what}: {text}{spent}"))
     else:
         bar.info(
             plain(f"{wish.what}: the worker is not running. Start it in the sidebar."), icon=":material/power_off:"
@@ -112,14 +126,17 @@ def _progress(progress: Progress | None, doing: str) -> tuple[str, float]:
     """What is being done, in words, and which share of it is done."""
     if progress is None:
         return "waits for its turn" + (f"; the worker does: {doing}" if doing else ""), 0.0
+    if progress.unit == "%":
+        return f"{progress.message} ({100 * progress.share:.0f} %)", progress.share
     said = f"{phase_words(progress.phase)}{progress.counted}" + (f": {progress.message}" if progress.message else "")
     return said, progress.share
 
 
 def _submit(wish: _Wish) -> None:
-    _jobs()[wish.place] = (wish, queue().submit(wish.kind, payload=json.loads(wish.payload)))
+    job = queue().submit(wish.kind, payload=json.loads(wish.payload))
+    _jobs()[wish.place] = _Asked(wish, job, time.time())
 
 
-def _jobs() -> dict[str, tuple[_Wish, int]]:
-    """What each place of this session waits for, and under which job number."""
+def _jobs() -> dict[str, _Asked]:
+    """What each place of this session waits for."""
     return st.session_state.setdefault(AWAITED, {})

@@ -77,6 +77,16 @@ def figure(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
+def token_name(place: int, *, answer_start: int = 0) -> str:
+    """'answer token 1', 'prompt token 12': how a token is called everywhere. Each part is counted from 1.
+
+    place, answer_start: counted from 0 over prompt and answer, as the engine does.
+    """
+    if place < answer_start:
+        return f"prompt token {place + 1}"
+    return f"answer token {place - answer_start + 1}"
+
+
 def event_line(event: AnyEvent) -> str:
     """One event as one line of the log."""
     clock = time.strftime("%H:%M:%S", time.localtime(event.time))

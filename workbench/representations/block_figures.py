@@ -4,6 +4,7 @@ What a point carries is given as lists: arrays of numbers travel packed, and a c
 """
 
 from collections.abc import Sequence
+from textwrap import wrap
 
 import numpy as np
 import pandas as pd
@@ -12,15 +13,24 @@ from plotly.subplots import make_subplots
 
 from engine.records.captures.projections import TokenView
 from workbench.kit.colours import BASE, BENIGN, BORDERLINE, HARMFUL, MEAN, NEUTRAL
-from workbench.kit.words import escaped
+from workbench.kit.words import escaped, token_name
 
 # Cool is what stayed where it was (cosine 1), warm what was turned away.
 SCALE = ((0, HARMFUL), (0.5, "#E6E2DA"), (1, BENIGN))
 BAND = "rgba(213, 94, 0, 0.14)"
 
 
-def separation_figure(table: pd.DataFrame, targets: Sequence[int]) -> go.Figure:
-    """Three charts over the blocks of the base model; the suggested targets are marked. Every point can be clicked."""
+# Violet: a norm that fell. Orange: one that grew. White: one that stayed.
+RATIO_SCALE = ((0, "#5E3C99"), (0.25, "#B2ABD2"), (0.5, "#FFFFFF"), (0.75, "#FDB863"), (1, "#B35806"))
+LINE_LETTERS = 80
+LINE_PIXELS = 20
+
+
+def separation_figure(table: pd.DataFrame, targets: Sequence[int], *, finding: str = "") -> go.Figure:
+    """Three charts over the blocks of the base model; the suggested targets are marked. Every point can be clicked.
+
+    AUCs have a band, their interval, and a dotted line, what shuffled labels reach; those of version 0.1 have none.
+    """
     figure = make_subplots(
         rows=3,
         cols=1,
@@ -28,7 +38,7 @@ def separation_figure(table: pd.DataFrame, targets: Sequence[int]) -> go.Figure:
         vertical_spacing=0.09,
         row_heights=[0.42, 0.29, 0.29],
         subplot_titles=(
-            "Held-out AUC of a linear probe (0.5: chance)",
+            "Held-out AUC of a linear probe; band: 95 % interval, dotted: shuffled labels reach it in 1 of 20",
             "Distance of the centroids, harmful and benign",
             "Share of energy in the three largest dimensions",
         ),
@@ -40,6 +50,8 @@ def separation_figure(table: pd.DataFrame, targets: Sequence[int]) -> go.Figure:
         (2, "distance", "distance", NEUTRAL, "circle"),
         (3, "top_energy", "share of energy", MEAN, "circle"),
     )
+    for column, colour in (("auc", HARMFUL), ("auc_borderline", BORDERLINE)):
+        _add_certainty(figure, table, column, colour)
     for row, column, name, colour, symbol in lines:
         figure.add_scatter(
             x=table["block"],
@@ -65,15 +77,33 @@ def separation_figure(table: pd.DataFrame, targets: Sequence[int]) -> go.Figure:
     ends = [float(table["block"].min()) - 0.6, float(table["block"].max()) + 0.6]
     figure.update_xaxes(range=ends, autorange=False, dtick=_every(len(table), 40))
     figure.update_xaxes(title_text="block", row=3, col=1)
-    return _styled(figure, height=640)
+    return _titled(_styled(figure, height=640), finding)
 
 
-def movement_figure(table: pd.DataFrame) -> go.Figure:
+def _add_certainty(figure: go.Figure, table: pd.DataFrame, column: str, colour: str) -> None:
+    """The interval as a band and the level of chance as a dotted line, where they are known."""
+    names = [f"{column}_low", f"{column}_high", f"{column}_chance"]
+    if any(name not in table or table[name].isna().all() for name in names):
+        return
+    low, high, chance = (table[name] for name in names)
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    common = {"x": table["block"], "showlegend": False, "hoverinfo": "skip", "mode": "lines"}
+    figure.add_scatter(**common, y=high, line={"width": 0}, row=1, col=1)
+    fill = f"rgba({red}, {green}, {blue}, 0.16)"
+    figure.add_scatter(**common, y=low, line={"width": 0}, fill="tonexty", fillcolor=fill, row=1, col=1)
+    figure.add_scatter(**common, y=chance, line={"width": 1.5, "dash": "dot", "color": colour}, row=1, col=1)
+
+
+def movement_figure(table: pd.DataFrame, *, finding: str = "") -> go.Figure:
     """Block x step: mean cosine between base and rerouted activations, harmful left, benign right. Cells can be
     clicked: a heat map cannot report a click, so that an unseen marker lies on each cell."""
     groups = [group for group in ("harmful", "benign", "borderline") if (table["group"] == group).any()]
     figure = make_subplots(
-        rows=1, cols=len(groups), shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=[*groups]
+        rows=1,
+        cols=len(groups),
+        shared_yaxes=True,
+        horizontal_spacing=0.03,
+        subplot_titles=[_with_count(table, group) for group in groups],
     )
     low = min(0.0, float(np.nanmin(table["cosine"])) if table["cosine"].notna().any() else 0.0)
     for column, group in enumerate(groups, start=1):
@@ -102,7 +132,11 @@ def movement_figure(table: pd.DataFrame) -> go.Figure:
     figure.update_yaxes(type="category", tickvals=named[:: _every(len(named), 16)], ticks="")
     figure.update_yaxes(title_text="block", col=1)
     figure.update_layout(coloraxis={"colorscale": SCALE, "cmin": low, "cmax": 1, "colorbar": _bar("cosine")})
-    return _styled(figure, height=500).update_layout(hoverdistance=-1)
+    return _titled(_styled(figure, height=500), finding).update_layout(hoverdistance=-1)
+
+
+def _with_count(table: pd.DataFrame, group: str) -> str:
+    return f"{group} (n = {int(table.loc[table['group'] == group, 'prompts'].max())})"
 
 
 def token_figure(view: TokenView, *, trip: int | None, hidden: bool, targets: Sequence[int]) -> go.Figure:
@@ -113,7 +147,10 @@ def token_figure(view: TokenView, *, trip: int | None, hidden: bool, targets: Se
         cols=1,
         shared_xaxes=True,
         vertical_spacing=0.17,
-        subplot_titles=("Cosine between base and circuit-broken activations", "Norm, circuit-broken divided by base"),
+        subplot_titles=(
+            "Cosine between base and circuit-broken activations",
+            "Norm, circuit-broken divided by base (white: unchanged)",
+        ),
     )
     _titles_left(figure, shift=18)
     count = len(view.tokens)
@@ -123,38 +160,56 @@ def token_figure(view: TokenView, *, trip: int | None, hidden: bool, targets: Se
     after = np.asarray(view.rerouted_norm, dtype=float).reshape(count, -1).T
     ratio = after / np.maximum(before, 1e-9)
     blocks = [f"{block} (target)" if block in targets else str(block) for block in view.blocks]
-    texts = [str(place) if hidden else escaped(_visible(text)) for place, text in enumerate(view.tokens)]
-    for row, values, axis, unit in ((1, cosine, "coloraxis", "cosine"), (2, ratio, "coloraxis2", "norm ratio")):
+    start = view.response_start
+    # Of a hidden answer the numbers: those of the prompt, then those of the answer, each from 1.
+    numbers = [str(place + 1 if place < start else place - start + 1) for place in places]
+    texts = numbers if hidden else [escaped(_visible(text)) for text in view.tokens]
+    named = [token_name(place, answer_start=start) for place in places]
+    named = named if hidden else [f"{name} '{text}'" for name, text in zip(named, texts, strict=True)]
+    logarithm = np.log2(np.maximum(ratio, 1e-3))
+    for row, values, axis, unit in ((1, cosine, "coloraxis", "cosine"), (2, ratio, "coloraxis2", "norm")):
         figure.add_heatmap(
             x=places,
             y=blocks,
-            z=values,
+            z=values if row == 1 else logarithm,
             coloraxis=axis,
-            customdata=np.tile(np.array(texts, dtype=object), (len(blocks), 1)),
-            hovertemplate=f"token %{{x}} '%{{customdata}}', block %{{y}}: {unit} %{{z:.3f}}<extra></extra>"
-            if not hidden
-            else f"token %{{x}}, block %{{y}}: {unit} %{{z:.3f}}<extra></extra>",
+            customdata=np.dstack([np.tile(np.array(named, dtype=object), (len(blocks), 1)), values]),
+            hovertemplate=f"%{{customdata[0]}}, block %{{y}}: {unit} %{{customdata[1]:.3f}}"
+            + ("<extra></extra>" if row == 1 else "x<extra></extra>"),
             row=row,
             col=1,
         )
-    spread = max(0.1, float(np.nanmax(np.abs(ratio - 1), initial=0.1)))
+    spread = max(1.0, float(np.nanmax(np.abs(logarithm), initial=1.0)))
+    stride = _every(int(spread), 3)
+    powers = range(-int(spread) // stride * stride, int(spread) + 1, stride)
     figure.update_layout(
         coloraxis={"colorscale": SCALE, "cmin": min(0.0, float(np.nanmin(cosine, initial=0))), "cmax": 1}
         | {"colorbar": {**_bar("cosine"), "len": 0.42, "y": 0.79}},
-        coloraxis2={"colorscale": "PuOr", "cmin": max(0.0, 1 - spread), "cmid": 1, "cmax": 1 + spread}
-        | {"colorbar": {**_bar("ratio"), "len": 0.42, "y": 0.21}},
+        coloraxis2={"colorscale": RATIO_SCALE, "cmin": -spread, "cmid": 0, "cmax": spread}
+        | {
+            "colorbar": {
+                **_bar("norm ratio"),
+                "len": 0.42,
+                "y": 0.21,
+                "tickvals": list(powers),
+                "ticktext": [f"{2.0**power:g}x" for power in powers],
+            }
+        },
     )
     stride = _every(count, 40)
     figure.update_xaxes(
         tickvals=places[::stride], ticktext=texts[::stride], tickangle=0 if hidden else -60, showticklabels=True
     )
-    figure.update_xaxes(title_text="token", row=2, col=1)
+    unit = "token; prompt and answer are each counted from 1" if hidden else "token"
+    figure.update_xaxes(title_text=unit, row=2, col=1)
     ticks = [name for name in blocks if "(" in name]
     ticks += [name for name in blocks[:: _every(len(blocks), 8)] if not _beside(name, targets)]
     figure.update_yaxes(title_text="block", type="category", tickvals=ticks, ticks="")
     _mark(figure, view.response_start - 0.5, "answer begins ", BASE, "dash", anchor="right")
     if trip is not None:
-        _mark(figure, trip, f" breaker trips at token {trip}", HARMFUL, "solid", anchor="left")
+        _mark(
+            figure, trip, f" breaker trips at {token_name(trip, answer_start=start)}", HARMFUL, "solid", anchor="left"
+        )
     return _styled(figure, height=620)
 
 
@@ -194,6 +249,22 @@ def _every(count: int, labels: int) -> int:
 
 def _bar(title: str) -> dict:
     return {"title": {"text": title, "side": "right"}, "thickness": 12}
+
+
+def _titled(figure: go.Figure, finding: str) -> go.Figure:
+    """What the chart shows, above it, in lines that a narrow window has room for; exported files say it too."""
+    if not finding:
+        return figure
+    lines = wrap(finding, LINE_LETTERS)
+    height = figure.layout.height + LINE_PIXELS * len(lines)
+    # Of the height: a theme may have no padding.
+    place = {"x": 0, "xanchor": "left", "y": 1 - LINE_PIXELS / height, "yref": "container", "yanchor": "top"}
+    text = "<br>".join(escaped(line) for line in lines)
+    return figure.update_layout(
+        title={"text": text, "font": {"size": 15}, **place},
+        margin={"t": figure.layout.margin.t + LINE_PIXELS * (len(lines) + 0.5)},
+        height=height,
+    )
 
 
 def _styled(figure: go.Figure, *, height: int) -> go.Figure:

@@ -6,7 +6,14 @@ import streamlit as st
 from pydantic import ValidationError
 
 from engine.records.blocks import parse_blocks
-from engine.records.captures.capture import BASE, CaptureRequest, capture_folder, checkpoint_name, read_capture
+from engine.records.captures.capture import (
+    AVERAGED,
+    BASE,
+    CaptureRequest,
+    capture_folder,
+    checkpoint_name,
+    read_capture,
+)
 from engine.records.cards import read_model_card
 from engine.records.errors import RunError, SpecError
 from engine.records.runs import Run
@@ -30,7 +37,7 @@ def capture_form(run: Run | None, *, opened: bool) -> None:
             + (" and of the run at the chosen steps." if run else " alone: it needs no training.")
         )
         with st.form(f"capture_{name}", border=False):
-            fields = _sources(run) | _prompts() | _tokens()
+            fields = _sources(run) | _prompts() | _tokens() | {"averaged": AVERAGED}
             steps = _steps(run) if run else ()
             if st.form_submit_button("Capture", type="primary", icon=":material/add_a_photo:"):
                 _ask(run, fields, steps)
@@ -88,8 +95,9 @@ def _tokens() -> dict:
             "blocks.",
         ),
         "position": position.number_input(
-            "Answer token", 0, key="capture_position", help="For 'chosen position': counted from 0."
-        ),
+            "Answer token", 1, key="capture_position", help="For 'chosen position': 1 is the answer's first token."
+        )
+        - 1,
     }
 
 

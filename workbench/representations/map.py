@@ -30,7 +30,7 @@ from workbench.kit.words import plain
 from workbench.kit.zoom import zoom_memory
 from workbench.representations.choices import STEP, choose_block, choose_step, choose_tokens, lasting
 from workbench.representations.map_figures import ARROWS, axis_titles, one_map, two_maps
-from workbench.representations.map_words import is_chance, map_sentences
+from workbench.representations.map_words import map_sentences
 from workbench.representations.plane_view import LAYOUTS as PLANE_LAYOUTS
 from workbench.representations.plane_view import plane_view
 from workbench.representations.selection import (
@@ -248,9 +248,8 @@ def _honesty(projection: Projection, checkpoint: str, capture: Capture) -> None:
         with column, st.container(border=True):
             st.markdown(f"**How far to trust the {title.lower()} map**")
             _figures(figures, projection)
-            for place, sentence in enumerate(map_sentences(figures)):
-                warns = place > 0 or is_chance(figures) or figures.map_auc is None
-                st.caption((":material/warning: " if warns else ":material/check: ") + plain(sentence))
+            for said in map_sentences(figures, rerouted=name != BASE):
+                st.caption(f":material/{said.sign}: {plain(said.text)}")
 
 
 def _figures(figures: MapFigures, projection: Projection) -> None:

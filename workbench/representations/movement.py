@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from engine.records.captures.capture import Capture, checkpoint_name, read_capture
+from engine.records.captures.capture import Averaged, Capture, checkpoint_name, read_capture
 from engine.records.captures.projections import ExaminationRequest, examination_file, read_examination
 from engine.records.captures.tables import block_table, movement_table
 from workbench.kit.charts import on_screen
@@ -16,7 +16,8 @@ from workbench.kit.downloads import file_buttons, picture_config
 from workbench.kit.frame import catching
 from workbench.kit.waiting import awaited
 from workbench.representations.block_figures import movement_figure
-from workbench.representations.choices import choose_step, choose_tokens, open_map
+from workbench.representations.block_words import movement_finding
+from workbench.representations.choices import choose_averaged, choose_step, choose_tokens, open_map
 
 CHART = "chart_movement"
 COLUMNS = {
@@ -51,25 +52,31 @@ def movement_view(capture: Capture) -> None:
         )
         return
     index = capture.index
-    table = _movement_once(capture.folder, index.digest, index.checkpoints)
-    figure = movement_figure(table)
+    averaged = choose_averaged(capture)
+    table = _movement_once(capture.folder, index.digest, index.checkpoints, averaged)
+    figure = movement_figure(table, finding=movement_finding(table, averaged))
     st.caption(
         "Mean cosine between base and circuit-broken activations, standardised: 1, nothing moved; 0, turned away. "
-        "Harmful prompts over the tokens of their answers, benign ones over all tokens. Click a cell to see its map."
+        "Click a cell to see its map."
     )
+    if averaged is None:
+        st.caption(
+            ":material/info: This capture holds harmful prompts over the tokens of their answers and benign ones over "
+            "all tokens, as version 0.1 did: both columns are not of the same tokens. Capture again to compare those."
+        )
     st.plotly_chart(
         on_screen(figure),
         key=CHART,
         config=picture_config("movement"),
-        on_select=_open_clicked,
+        on_select=lambda: _open_clicked(capture),
         selection_mode="points",
         alt="Cosine between base and circuit-broken activations, by block and step",
     )
     file_buttons(figure, table, file="movement")
-    _blocks(capture)
+    _blocks(capture, averaged)
 
 
-def _blocks(capture: Capture) -> None:
+def _blocks(capture: Capture, averaged: Averaged | None) -> None:
     st.subheader("Block by block", anchor=False)
     left, right = st.columns(2, gap="large", vertical_alignment="bottom")
     with left:
@@ -92,23 +99,23 @@ def _blocks(capture: Capture) -> None:
         ready=lambda: read_examination(file) is not None,
         place="movement",
     )
-    table = block_table(capture, checkpoint, read_examination(file) if there else None)
+    table = block_table(capture, checkpoint, read_examination(file) if there else None, averaged=averaged)
     shown = table[[name for name in COLUMNS if name in table]]
     st.dataframe(shown, hide_index=True, column_config=COLUMNS, height=min(700, 38 + 35 * len(shown)))
     file_buttons(None, table, file=f"blocks-step-{step}")
 
 
 @catching
-def _open_clicked() -> None:
+def _open_clicked(capture: Capture) -> None:
     points = st.session_state[CHART].selection.points
     if points:
         block, step = points[0]["customdata"][:2]
-        open_map(block=int(block), step=int(step))
+        open_map(capture, block=int(block), step=int(step))
 
 
 @lru_cache(maxsize=8)
-def _movement_once(folder: Path, digest: str, checkpoints: tuple[str, ...]) -> pd.DataFrame:
+def _movement_once(folder: Path, digest: str, checkpoints: tuple[str, ...], averaged: Averaged | None) -> pd.DataFrame:
     """A capture changes its digest when it grows, so it is read once."""
     capture = read_capture(folder)
     assert capture is not None
-    return movement_table(capture)
+    return movement_table(capture, averaged=averaged)

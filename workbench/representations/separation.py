@@ -14,6 +14,7 @@ from workbench.kit.state import TAKE
 from workbench.kit.waiting import awaited
 from workbench.kit.words import plain
 from workbench.representations.block_figures import separation_figure
+from workbench.representations.block_words import separation_finding
 from workbench.representations.choices import choose_tokens, open_map
 
 CHART = "chart_separation"
@@ -37,13 +38,14 @@ def separation_view(capture: Capture) -> None:
     assert examination is not None
     _suggestion(capture, examination)
     table = examination_table(examination)
-    figure = separation_figure(table, _numbers(examination.targets, capture.index.block_count))
+    targets = _numbers(examination.targets, capture.index.block_count)
+    figure = separation_figure(table, targets, finding=separation_finding(examination))
     st.caption("The base model, before any training. Click a point to see the map of its block.")
     st.plotly_chart(
         on_screen(figure),
         key=CHART,
         config=picture_config("separation-by-block"),
-        on_select=_open_clicked,
+        on_select=lambda: _open_clicked(capture),
         selection_mode="points",
         alt="Separation of harmful and benign prompts at each block",
     )
@@ -54,7 +56,7 @@ def separation_view(capture: Capture) -> None:
 
 def _suggestion(capture: Capture, examination: Examination) -> None:
     if not examination.targets:
-        st.info(plain(examination.reason or "No block is suggested."), icon=":material/lightbulb:")
+        st.info(plain(examination.reason or "No block is suggested."), icon=":material/help:")
         return
     with st.container(border=True, horizontal=True, vertical_alignment="center", key="suggestion", gap="medium"):
         with st.container():
@@ -77,10 +79,10 @@ def _suggestion(capture: Capture, examination: Examination) -> None:
 
 
 @catching
-def _open_clicked() -> None:
+def _open_clicked(capture: Capture) -> None:
     points = st.session_state[CHART].selection.points
     if points:
-        open_map(block=int(points[0]["customdata"][0]))
+        open_map(capture, block=int(points[0]["customdata"][0]))
 
 
 def _numbers(text: str, block_count: int) -> tuple[int, ...]:

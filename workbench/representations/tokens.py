@@ -11,7 +11,7 @@ from workbench.kit.charts import on_screen
 from workbench.kit.downloads import file_buttons, picture_config
 from workbench.kit.state import settings
 from workbench.kit.waiting import awaited
-from workbench.kit.words import plain
+from workbench.kit.words import plain, token_name
 from workbench.representations.block_figures import token_figure
 from workbench.representations.capture import captured_steps
 from workbench.representations.choices import choose_step, lasting
@@ -61,9 +61,8 @@ def tokens_view(capture: Capture) -> None:
     if trip is None:
         st.markdown(f":material/remove: The breaker does not trip: the cosine at {judged} stays above {threshold:.2f}.")
     else:
-        place = trip - view.response_start + 1
         st.markdown(
-            f":material/bolt: **The breaker trips at token {trip}**, the {_ordinal(place)} of the answer: there the "
+            f":material/bolt: **The breaker trips at {token_name(trip, answer_start=view.response_start)}**: there the "
             f"mean cosine at {judged} falls below {threshold:.2f}."
         )
     figure = token_figure(view, trip=trip, hidden=hidden, targets=targets)
@@ -119,8 +118,3 @@ def _prompt(prompt: CapturedPrompt) -> bool:
 def _sides(capture: Capture) -> str:
     counts = {group: sum(prompt.group == group for prompt in capture.index.prompts) for group in ("harmful", "benign")}
     return ", ".join(f"{count} {group}" for group, count in counts.items()) + "."
-
-
-def _ordinal(number: int) -> str:
-    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{ending}"

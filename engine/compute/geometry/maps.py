@@ -35,12 +35,16 @@ from engine.records.captures.projections import (
 )
 from engine.records.errors import ComputeError
 from engine.records.files import write_whole
+from engine.records.progress import LOADING_SHARE, say
 
+# The share of a map's time until its activations are read.
+READ = 0.2
 SINK_NOTE = "The first token of each prompt, an attention sink far from all others, has no place on the map."
 
 
 def make_map(folder: Path, request: ProjectionRequest, progress: Path | None = None) -> Path:
     """Write the map and return its file. Raises ComputeError when the capture cannot carry it."""
+    say(progress, "reading activations", LOADING_SHARE)
     capture = _capture(folder)
     block = _block(capture, request.block)
     groups, kept = _groups(capture, request.tokens), _kept(capture, request.tokens)
@@ -57,7 +61,7 @@ def make_map(folder: Path, request: ProjectionRequest, progress: Path | None = N
             method=request.method,
             dimensions=request.dimensions,
             seed=request.seed,
-            say=lambda phase: None if progress is None else _say(progress, phase),
+            say=lambda phase, share: say(progress, phase, READ + (1 - READ) * share),
         )
     except ValueError as error:
         raise ComputeError(
@@ -100,8 +104,8 @@ def examine(folder: Path, request: ExaminationRequest, progress: Path | None = N
     groups, kept = _groups(capture, request.tokens), _kept(capture, request.tokens)
     found = []
     for number, block in enumerate(capture.index.blocks):
-        if progress is not None:
-            _say(progress, f"block {number + 1} of {len(capture.index.blocks)}")
+        count = len(capture.index.blocks)
+        say(progress, f"probes of block {block}, {number + 1} of {count}", LOADING_SHARE + 0.9 * number / count)
         base = capture.vectors(BASE, request.tokens, block)[kept]
         after = capture.vectors(request.checkpoint, request.tokens, block)[kept] if request.checkpoint != BASE else None
         found.append(_examined(block, base, after, groups, request.seed))
@@ -185,8 +189,3 @@ def _in_space(capture: Capture, vectors: Vectors, block: int, space: str) -> Vec
     mean, deviation = capture.space(block)
     constant = deviation < 1e-6 * max(float(deviation.max()), 1e-12)
     return (vectors - mean) / np.where(constant, 1.0, deviation)
-
-
-def _say(progress: Path, phase: str) -> None:
-    progress.parent.mkdir(parents=True, exist_ok=True)
-    progress.write_text(phase)

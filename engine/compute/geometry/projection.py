@@ -19,7 +19,10 @@ from engine.records.captures.projections import Method, Projection
 
 JOINT_POINTS = 12_000
 
-Say = Callable[[str], None]
+# What is being done, and which share of the map's time is over, 0 to 1.
+Say = Callable[[str, float], None]
+# Of which fitting takes so much; the rest is judging the map.
+FITTED = 0.7
 
 
 def project(
@@ -29,7 +32,7 @@ def project(
     method: Method,
     dimensions: int,
     seed: int,
-    say: Say = lambda _: None,
+    say: Say = lambda _phase, _share: None,
 ) -> Projection:
     """One map of all checkpoints. `vectors` holds 'base' and any number of others, rows in the same order.
 
@@ -43,7 +46,7 @@ def project(
     notes: list[str] = []
     if np.ptp(base, axis=0).max() == 0:
         notes.append("All base activations are equal here: the map of the base model is a single point.")
-    say("axes")
+    say("fitting the axes", 0.0)
     explained: tuple[float, ...] = ()
     fitted = np.zeros(len(base), dtype=bool)
     if method == "umap":
@@ -65,10 +68,11 @@ def project(
         rest = [f"orthogonal component {number}" for number in range(1, dimensions)]
         axes = ({"difference": "difference of means", "probe": "linear probe"}[method], *rest)
         notes.append("The direction is fitted on half of the prompts; the figures are of the other half.")
-    say("figures")
     directions = _Directions(base, fitted, method) if method in ("difference", "probe") else None
-    figures = {
-        checkpoint: map_figures(
+    figures = {}
+    for number, (checkpoint, found) in enumerate(vectors.items()):
+        say(f"judging map {number + 1} of {len(vectors)}", FITTED + (1 - FITTED) * number / len(vectors))
+        figures[checkpoint] = map_figures(
             found,
             points[checkpoint],
             groups,
@@ -76,8 +80,6 @@ def project(
             relabelled=directions.along(found) if directions else None,
             seed=seed,
         )
-        for checkpoint, found in vectors.items()
-    }
     smallest = min(len(np.unique(groups.owners[side])) for side in (groups.harmful, groups.plain))
     if smallest < SMALLEST_CLASS:
         notes.append(f"One side has {smallest} prompts: an AUC needs at least {SMALLEST_CLASS} of each. Capture more.")
@@ -168,11 +170,11 @@ def _umap(vectors: Mapping[str, Vectors], *, dimensions: int, seed: int, say: Sa
         return {name: np.zeros((len(found), dimensions), dtype=np.float32) for name, found in vectors.items()}
     shrink = PCA(min(50, len(stacked) - 1, stacked.shape[1]), random_state=seed).fit(stacked)
     small = shrink.transform(stacked)
-    say("neighbours")
+    say("looking for neighbours", 0.05)
     count = min(15, len(small) - 1)
     search = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(small)
     distances, neighbours = search.kneighbors(small)
-    say("embedding")
+    say("compiling the layout (about 8 s the first time)", 0.15)
     fit = UMAP(
         n_components=dimensions,
         n_neighbors=count,
@@ -181,6 +183,7 @@ def _umap(vectors: Mapping[str, Vectors], *, dimensions: int, seed: int, say: Sa
         random_state=seed,
         n_jobs=1,
         force_approximation_algorithm=True,
+        tqdm_kwds={"disable": False, "file": _Epochs(say), "bar_format": "{n_fmt}/{total_fmt}", "mininterval": 0.3},
     )
     placed = fit.fit_transform(small)
     points = {name: placed[index * rows : (index + 1) * rows] for index, name in enumerate(joint)}
@@ -190,6 +193,21 @@ def _umap(vectors: Mapping[str, Vectors], *, dimensions: int, seed: int, say: Sa
             weights = 1 / np.maximum(gaps, 1e-9)
             points[name] = (placed[near] * (weights / weights.sum(1, keepdims=True))[..., None]).sum(1)
     return {name: np.asarray(points[name], dtype=np.float32) for name in names}
+
+
+class _Epochs:
+    """Where UMAP writes its bar: each 'n/total' is said."""
+
+    def __init__(self, say: Say) -> None:
+        self.say = say
+
+    def write(self, text: str) -> None:
+        done, slash, total = text.strip().partition("/")
+        if slash and done.isdigit() and total.isdigit():
+            self.say(f"laying out, epoch {done} of {total}", 0.15 + (FITTED - 0.15) * int(done) / max(1, int(total)))
+
+    def flush(self) -> None:
+        """Nothing waits here."""
 
 
 def _along(

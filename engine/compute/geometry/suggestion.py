@@ -18,6 +18,7 @@ NEARLY = 0.01
 LOWEST, HIGHEST = 0.4, 0.76
 # Blocks may be captured in strides: none of the depth's twentieths may go unseen.
 STRIDE = 20
+WORTH_KNOWING = 0.75
 _FEW = 48
 
 
@@ -67,9 +68,9 @@ def suggest(found: Sequence[BlockExamination], block_count: int, counts: Counts)
         )
     elif best.low <= best.chance:
         reasons.append(
-            f"the best block, {best.block}, tells harmful from {what} prompts with a held-out AUC of {best.auc:.2f} "
-            f"(95 % interval {best.low:.2f} to {best.high:.2f}, n = {counts.harmful} + {others}), and shuffled labels "
-            f"reach {best.chance:.2f}"
+            f"the best block between 40 and 76 % of the depth, {best.block}, tells harmful from {what} prompts with a "
+            f"held-out AUC of {best.auc:.2f} (95 % interval {best.low:.2f} to {best.high:.2f}, n = {counts.harmful} + "
+            f"{others}), and shuffled labels reach {best.chance:.2f}"
         )
     missing = _missing([one.block for one in found], block_count)
     if missing:
@@ -115,9 +116,11 @@ def _were(blocks: Sequence[int]) -> str:
 
 
 def _advice(best: _Probed | None, counts: Counts, others: int, block_count: int) -> str:
-    """What to capture: as many a side as would settle an AUC like the best one; of benign prompts as many more as there
-    are of which the borderline ones are a part."""
-    needed = _FEW if best is None else max(prompts_needed(best.auc), min(counts.harmful, others))
+    """What to capture: as many a side as would settle an AUC that is worth knowing, and twice as many as were too few;
+    of benign prompts as many more as there are of which the borderline ones are a part."""
+    needed = _FEW if best is None else prompts_needed(max(best.auc, WORTH_KNOWING))
+    if best is not None and best.low <= best.chance:
+        needed = max(needed, 2 * min(counts.harmful, others))
     benign = counts.benign + counts.borderline
     share = others / benign if others and benign else 1.0
     return f"Capture at least {-(-round(needed / share) // 8) * 8} prompts a side, blocks 0 to {block_count - 1}."
