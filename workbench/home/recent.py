@@ -8,13 +8,14 @@ import streamlit as st
 from pydantic import ValidationError
 
 from engine.records.errors import WorkbenchError
-from engine.records.events import AnyEvent, parse_event
+from engine.records.events import AnyEvent, Progress, parse_event
 from engine.records.files import read_tail
 from engine.records.runs import ACTIVE, Record, Run, list_runs, open_run
 from workbench.kit.frame import catching, places
+from workbench.kit.outcome import outcome_badge, run_outcome
 from workbench.kit.state import RUN, queue, settings
-from workbench.kit.status import BADGES, phase_text, remaining_in_phase, shown_status
-from workbench.kit.words import duration, figure, moment, plain
+from workbench.kit.status import BADGES, shown_status
+from workbench.kit.words import figure, moment, phase_words, plain
 
 LATEST = 5
 TICK = 2.0
@@ -51,7 +52,7 @@ def now_and_latest() -> None:
         for row in active:
             _active(row)
         if not active:
-            st.caption("Nothing trains at this moment. What does is shown here, with its stage and the time left.")
+            st.caption("Nothing trains at this moment. What does is shown here, with its stage.")
     with st.container(key="runs_latest", gap="xsmall"):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             st.subheader("Latest runs", anchor=False, width="content")
@@ -79,17 +80,28 @@ def last_events(run: Run) -> list[AnyEvent]:
 
 def _active(row: Row) -> None:
     assert row.record is not None
-    events = last_events(row.run)
-    phase = phase_text(row.record, row.status, events[-1] if events else None, other=_waits_for(row.run))
-    left = remaining_in_phase(events) if row.status == "running" else None
-    eta = f", about {duration(left)} left of this stage" if left is not None else ""
+    doing = _doing(row.run, row.record, row.status)
     with st.container(key=f"row_now_{row.run.id}", gap="xsmall"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.page_link(places()["runs"], label=f"**{plain(row.name)}**", query_params={RUN: row.run.id})
             badge = BADGES[row.status]
             st.badge(badge.word, icon=badge.icon, color=badge.colour)
         share = row.record.step / max(1, row.record.steps)
-        st.progress(min(1.0, share), text=plain(f"{phase[:1].upper()}{phase[1:]}{eta}"))
+        st.progress(min(1.0, share), text=plain(f"{doing[:1].upper()}{doing[1:]}"))
+
+
+def _doing(run: Run, record: Record, status: str) -> str:
+    """'step 40 of 150', 'generating training answers 120 of 700', 'waits for quick, 26 Nov 06:20'."""
+    if status == "queued":
+        other = _waits_for(run)
+        return f"waits for {other}" if other else "waits for its turn"
+    events = last_events(run)
+    last = events[-1] if events else None
+    words = f"step {record.step} of {record.steps}" if record.step else ""
+    if isinstance(last, Progress):
+        words = ", ".join(part for part in (words, f"{phase_words(last.phase)}{last.counted}") if part)
+    words = words or "beginning"
+    return f"paused: {words}" if status == "paused" else words
 
 
 def _row(row: Row) -> None:
@@ -101,22 +113,18 @@ def _row(row: Row) -> None:
         if row.record is None:
             cells[2].caption(plain(row.error))
             return
-        cells[2].caption(_outcome(row.record))
+        if row.status not in ACTIVE:
+            outcome_badge(run_outcome(row.run), row.record, place=cells[2])
         cells[3].caption(figure(row.record.figures.get("heldout_cosine")))
         shipped = "  \nships with the workbench" if row.run.read_only else ""
         cells[4].caption(f"{moment(row.record.created)}{shipped}")
-
-
-def _outcome(record: Record) -> str:
-    """The one place where a run's outcome (broken, kept, damaged) enters Home; where it is not known, a dash."""
-    return "–"
 
 
 def _rows(runs: list[Run]) -> list[Row]:
     worker = queue().worker()
     rows = []
     for run in runs:
-        name = run.label().name or run.id
+        name = run.name
         try:
             stat = (run.folder / "record.json").stat()
             record = _record(str(run.folder), (stat.st_mtime_ns, stat.st_size, stat.st_ino))
@@ -145,7 +153,7 @@ def _waits_for(run: Run) -> str:
     if not other:
         return ""
     try:
-        return open_run(settings().runs, other).label().name or f"run {other}"
+        return open_run(settings().runs, other).name
     except WorkbenchError:
         return f"run {other}"
 

@@ -119,7 +119,7 @@ def _movement(
     if not moved:
         notes.append("No harmful prompt has moved: the first component stands in for the direction.")
     notes.append("The plane is fitted on half of the prompts of each label, at the last step; the others are shown.")
-    say("figures")
+    say("judging the maps", FITTED)
     ways = vectors[list(vectors)[-1]] - vectors[BASE]
 
     def relabelled(found: Vectors) -> Relabelled:
