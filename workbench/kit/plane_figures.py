@@ -60,7 +60,8 @@ def panels_figure(plane: Plane, *, selected: Collection[int] = ()) -> go.Figure:
     figure.update_xaxes(matches="x")
     figure.update_yaxes(matches="y")
     figure.update_yaxes(title_text="", showticklabels=False, col=2)
-    return _styled(figure, height=HEIGHT)
+    # The panels' titles lie between the legend and the axes.
+    return _styled(figure, height=HEIGHT).update_layout(legend={"y": 1.07}, margin={"t": 84})
 
 
 def small_figure(plane: Plane, *, height: int = 250) -> go.Figure:
