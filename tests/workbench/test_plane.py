@@ -14,8 +14,9 @@ from engine.compute.geometry.maps import make_map
 from engine.records.captures.capture import Capture
 from engine.records.captures.projections import Projection, ProjectionRequest, read_projection
 from workbench.kit.plane import Plane, beyond, ellipse, finding, plane_of, random_plane
-from workbench.kit.plane_figures import RIM, SYMBOLS, arrows_figure, panels_figure, strip_figure
+from workbench.kit.plane_figures import RIM, SYMBOLS, arrows_figure, panels_figure
 from workbench.kit.slides import SlideWords, film, slide
+from workbench.kit.strip_figure import strip_figure
 
 WORDS = SlideWords("Harmful answers moved <3> $5 deviations_", "run $x_1$ · block 1 · step 20 · n = 4")
 

@@ -15,7 +15,8 @@ from workbench.kit.charts import on_screen
 from workbench.kit.downloads import file_buttons, picture_config
 from workbench.kit.drawing import CONFIG, with_ranges
 from workbench.kit.plane import Plane, deviations, finding, plane_of, random_plane
-from workbench.kit.plane_figures import MANY, arrows_figure, panels_figure, small_figure, strip_figure
+from workbench.kit.plane_figures import MANY, arrows_figure, panels_figure, small_figure
+from workbench.kit.strip_figure import strip_figure
 from workbench.kit.words import escaped, plain
 from workbench.kit.zoom import zoom_memory
 from workbench.representations.selection import (
