@@ -71,7 +71,7 @@ def _estimate(
 
 
 def about(seconds: float | None) -> str:
-    """A time that is an estimate, without digits that it does not have: '40 s', '3 min 40 s', '55 min', '1 h 50 min'."""
+    """An estimated time, without digits that it does not have: "40 s", "3 min 40 s", "55 min", "1 h 50 min"."""
     if seconds is None:
         return "–"
     step = 5 if seconds < 60 else 10 if seconds < 600 else 60 if seconds < 3600 else 600
