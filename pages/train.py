@@ -4,6 +4,7 @@ import streamlit as st
 
 from workbench.kit.frame import page_frame
 from workbench.train.data import data_part
+from workbench.train.draft import ADVANCED
 from workbench.train.fields import open_form
 from workbench.train.launch import launch_panel
 from workbench.train.origin import origin_part
@@ -18,7 +19,7 @@ from workbench.train.parts import (
 )
 from workbench.train.simple import hidden_problems, simple_part
 
-ADVANCED = (
+FOLDED = (
     model_part,
     data_part,
     blocks_part,
@@ -39,11 +40,11 @@ with page_frame():
         with st.container(border=True, key="simple_form"):
             simple_part(form)
         advanced = st.expander(
-            "Advanced: every field of the spec", key="advanced", icon=":material/tune:", on_change="rerun"
+            "Advanced: every field of the spec", key=ADVANCED, icon=":material/tune:", on_change="rerun"
         )
         with advanced:
             if advanced.open:
-                for part in ADVANCED:
+                for part in FOLDED:
                     with st.container(border=True, key=part.__name__):
                         part(form)
         if not advanced.open:

@@ -219,7 +219,7 @@ def test_suggested_blocks_go_into_the_train_form_and_leave_its_other_fields(serv
     _, capture = captured_run(server)
     page.goto(f"{server.url}/train?preset=quick&optimizer.steps=77")
     expect(page).to_have_url(re.compile("optimizer.steps=77"))
-    expect(page.get_by_role("textbox", name="Target blocks").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Differs from quick")).to_be_visible(timeout=60_000)
     page.get_by_role("link", name="Representations").click()
     page.get_by_role("tab", name="Where to intervene").click()
     suggestion = page.locator(".st-key-suggestion")

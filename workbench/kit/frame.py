@@ -95,6 +95,7 @@ _CSS = """
   .st-key-launch_panel { max-height: none; }
   .st-key-advanced [data-testid="stHorizontalBlock"] { flex-wrap: wrap; }
   .st-key-advanced [data-testid="stColumn"] { min-width: 9rem; }
+  .st-key-advanced [data-testid="stColumn"]:has(.st-key-points_editor, [data-testid="stCheckbox"]) { min-width: 18rem; }
 }
 [class*="st-key-strip_"] [role="toolbar"] {
   display: grid; grid-template-columns: repeat(auto-fill, minmax(1.55rem, 1fr)); gap: 2px; width: 100%;

@@ -18,4 +18,4 @@ def command_of(draft: Draft, spec: RunSpec, file_name: str) -> str:
         for path, value in flat(spec).items()
         if value != draft.base[path]
     ]
-    return " ".join(["python -m engine submit", shlex.quote(name), *changes])
+    return " \\\n  ".join(["python -m engine submit " + shlex.quote(name), *changes])

@@ -21,6 +21,8 @@ from workbench.train.numbers import is_number, number_problem, read_number, writ
 Fields = dict[str, Any]
 LOADED = "loaded"
 PLAIN_DEFAULTS = "defaults"
+# Widget key: whether the fields that are folded away are open.
+ADVANCED = "advanced"
 
 
 @dataclass
@@ -57,6 +59,7 @@ def current_draft() -> Draft:
         # A link from another page that changes some fields of the draft as it is.
         for path, value in _valid_overrides(draft.content, st.query_params.to_dict()).items():
             set_field(path, value)
+        st.session_state[ADVANCED] = True
     for path in draft.content:
         if widget_key(path) in st.session_state:
             held = st.session_state[widget_key(path)]

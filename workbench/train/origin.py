@@ -7,9 +7,10 @@ import streamlit as st
 from engine.records.errors import RunError, SpecError
 from engine.records.presets import preset_names
 from engine.records.runs import open_run
-from workbench.kit.state import DRAFT_ERROR, settings
+from workbench.kit.state import DRAFT, DRAFT_ERROR, settings
 from workbench.kit.words import plain
 from workbench.train.draft import LOADED, PLAIN_DEFAULTS, Draft, Fields, load, load_text, set_fields
+from workbench.train.numbers import written
 from workbench.train.presets import preset_caption
 
 SHOWN_CHANGES = 6
@@ -21,9 +22,9 @@ def origin_part(draft: Draft) -> None:
     options = names if draft.origin in names else [*names, draft.origin]
     st.session_state["origin"] = draft.origin
     with st.container(border=True, key="presets"):
-        head, loader = st.columns([3, 1], vertical_alignment="center")
-        head.markdown("**Start from**")
-        with loader.popover("Load a spec", icon=":material/upload_file:", width="stretch", key="load_spec"):
+        head = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
+        head.markdown("**Start from**", width="content")
+        with head.popover("Load a spec", icon=":material/upload_file:", key="load_spec"):
             st.file_uploader("Spec file (JSON)", type=["json"], key="spec_file")
             st.text_area("or paste it", key="spec_text", height=140, placeholder='{"model": {"name": ...}, ...}')
             st.button("Load", key="spec_load", on_click=_load_given, type="primary")
@@ -49,18 +50,27 @@ def changes_part(draft: Draft) -> None:
             st.caption(f"As {plain(origin_words(draft.origin))}: nothing differs.", width="content")
             return
         st.markdown(f"**Differs from {plain(origin_words(draft.origin))}:**", width="content")
-        for path, value in list(changes.items())[:SHOWN_CHANGES]:
-            st.button(
-                f"{plain(path)} {plain(_short(draft.base[path]))} → {plain(_short(value))}",
-                key=f"reset_{path.replace('.', '_')}",
-                icon=":material/undo:",
-                help=f"Set {path} back to {_short(draft.base[path])}.",
-                on_click=set_fields,
-                args=({path: draft.base[path]},),
-            )
-        if more := list(changes)[SHOWN_CHANGES:]:
-            st.caption(f"and {len(more)} more: {plain(', '.join(more))}", width="content")
+        paths = list(changes)
+        for path in paths[:SHOWN_CHANGES]:
+            _change(draft, path)
+        if len(paths) > SHOWN_CHANGES:
+            with st.popover(f"and {len(paths) - SHOWN_CHANGES} more", type="tertiary", key="more_changes"):
+                for path in paths[SHOWN_CHANGES:]:
+                    _change(draft, path)
         st.button("Reset all", key="undo_changes", type="tertiary", on_click=_reset_all, args=(dict(draft.base),))
+
+
+def _change(draft: Draft, path: str) -> None:
+    """One field's change, as the button that takes it back."""
+    before, now = _short(draft.base[path]), _short(draft.content[path])
+    st.button(
+        f"{plain(path)} {plain(before)} → {plain(now)}",
+        key=f"reset_{path.replace('.', '_')}",
+        icon=":material/undo:",
+        help=f"Set {path} back to {before}.",
+        on_click=set_fields,
+        args=({path: draft.base[path]},),
+    )
 
 
 def origin_words(origin: str) -> str:
@@ -85,7 +95,7 @@ def _caption(origin: str) -> str:
 def _short(value: object) -> str:
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return f"{len(value)} points"
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, list) else written(value)
     text = text or "empty"
     return text if len(text) <= 24 else text[:23] + "…"
 
@@ -100,7 +110,10 @@ def _reset_all(base: Fields) -> None:
 
 
 def _load_origin() -> None:
-    load(st.session_state["origin"])
+    chosen, draft = st.session_state["origin"], st.session_state.get(DRAFT)
+    # A list that gets another option may report its choice once more: what is in the form stays.
+    if draft is None or chosen != draft.origin:
+        load(chosen)
 
 
 def _load_given() -> None:

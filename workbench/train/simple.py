@@ -164,9 +164,9 @@ def _strength(form: Form) -> None:
     now = _levels("Strength", "strength", choices, form.content, help_text=_STRENGTH_HELP)
     if not choices:
         st.caption(f"Custom: {start} has no retain loss to weigh. Set the retain weight under Advanced.")
-    elif now is None:
+    elif now is None and RETAIN_WEIGHT not in form.problems:
         st.caption(f"Custom: retain weight {plain(written(value))}. The levels stand around that of {start}.")
-    else:
+    elif now is not None:
         st.caption(
             f"Sets the retain weight to {value:g}"
             + (f", as {start}. " if now.name == "Balanced" else f" ({start}: {form.draft.base[RETAIN_WEIGHT]:g}). ")
@@ -181,9 +181,9 @@ def _length(form: Form) -> None:
         "Length", "length", choices, form.content, labels={one.name: _length_label(form, one) for one in choices}
     )
     steps = form.content[STEPS]
-    if now is None:
+    if now is None and STEPS not in form.problems:
         st.caption(f"Custom: {plain(written(steps))} steps.")
-    else:
+    elif now is not None:
         others = " and the schedule's steps with it" if "schedule.horizon" in now.fields else ""
         st.caption(f"Sets {steps} steps{others}. Times are for the whole run, from the click to its last measurement.")
     problem(form, STEPS)

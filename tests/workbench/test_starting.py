@@ -1,0 +1,42 @@
+"""Starting a run from any page: the record and the queue, or a sentence and nothing."""
+
+import pytest
+
+from engine.desk.queue import Queue
+from engine.records.errors import DataError, ModelError, SpecError
+from engine.records.presets import read_preset
+from engine.records.runs import list_runs
+from engine.records.settings import Settings
+from engine.records.spec import flat
+from engine.records.spec_text import with_fields
+from workbench.kit import starting
+
+
+@pytest.fixture(autouse=True)
+def without_worker(settings: Settings, monkeypatch):
+    monkeypatch.setattr(starting, "settings", lambda: settings)
+    monkeypatch.setattr(starting, "queue", lambda: Queue(settings.desk))
+    monkeypatch.setattr(starting, "ensure_worker", lambda _: None)
+
+
+def test_a_preset_becomes_a_queued_run_each_time(settings):
+    first, second = starting.start_preset("quick"), starting.start_preset("quick")
+    assert first.id != second.id and [run.record().preset for run in (first, second)] == ["quick", "quick"]
+    assert flat(first.spec()) == flat(read_preset("quick"))
+    queue = Queue(settings.desk)
+    assert {queue.job(number).run_id for number in (1, 2)} == {first.id, second.id}
+
+
+def test_a_preset_that_is_not_there_makes_no_run(settings):
+    with pytest.raises(SpecError, match="no preset 'slow'"):
+        starting.start_preset("slow")
+    assert list_runs(settings.runs) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "error"), [("model.name", ModelError), ("data.retain", DataError), ("data.circuit_breaker", DataError)]
+)
+def test_what_has_gone_since_it_was_chosen_is_named_and_no_run_is_made(settings, field, error):
+    with pytest.raises(error, match="does not exist"):
+        starting.start_run(with_fields(read_preset("quick"), {field: "/nowhere/file"}))
+    assert list_runs(settings.runs) == []

@@ -1,0 +1,113 @@
+"""The pure parts of the Train form: numbers as they are typed, levels, checks, the command."""
+
+import shlex
+
+import pytest
+
+from engine.__main__ import _parser, _spec
+from engine.records.presets import preset_names, read_preset
+from engine.records.spec import flat
+from workbench.train.checks import check_spec
+from workbench.train.command import command_of
+from workbench.train.costs import about
+from workbench.train.draft import Draft, nested
+from workbench.train.numbers import number_problem, read_number
+from workbench.train.simple import LENGTHS, STRENGTHS, chosen, lengths, strengths
+
+
+def draft_of(name: str, **changes) -> Draft:
+    base = flat(read_preset(name))
+    return Draft(f"preset:{name}", base, base | changes, valid=dict(base))
+
+
+@pytest.mark.parametrize(
+    ("path", "typed", "value"),
+    [
+        ("optimizer.steps", " 40 ", 40),
+        ("optimizer.steps", "1e3", 1000),
+        ("optimizer.steps", "1.5", "1.5"),
+        ("optimizer.learning_rate", "1e-4", 1e-4),
+        ("optimizer.learning_rate", "0,1", "0,1"),
+        ("optimizer.steps", "9" * 5000, "9" * 5000),
+    ],
+)
+def test_a_number_is_read_or_left_as_it_was_typed(path, typed, value):
+    assert read_number(path, typed) == value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("optimizer.steps", 0, "0 is too small: write a whole number from 1 to 1,000,000."),
+        ("adapter.dropout", 1.0, "1 is too large: write a number of at least 0 and below 1."),
+        ("optimizer.learning_rate", 0.0, "0 is too small: write a number above 0 and at most 1."),
+        ("schedule.alpha", float("nan"), "“nan” is no number: write a number above 0."),
+        ("data.max_tokens", 10**12, "is too large: write a whole number from 16 to 2,147,483,647."),
+        ("seed", "", "This field is empty: write a whole number of at least 0."),
+    ],
+)
+def test_what_is_wrong_with_a_number_is_said_with_what_to_write(path, value, words):
+    assert words in number_problem(path, value)
+
+
+def test_every_number_of_every_preset_is_in_range():
+    for name in preset_names():
+        assert check_spec(flat(read_preset(name)), None).problems == {}
+
+
+def test_a_wrong_value_leaves_the_others_in_force_and_the_last_valid_one_in_its_place():
+    draft = draft_of("quick", **{"optimizer.steps": 0, "adapter.rank": 8, "loss.retain_weight": "much"})
+    checked = check_spec(draft.content, None, valid=draft.valid)
+    assert set(checked.problems) == {"optimizer.steps", "loss.retain_weight"}
+    assert checked.spec.adapter.rank == 8
+    assert checked.spec.optimizer.steps == read_preset("quick").optimizer.steps
+    assert f"{draft.base['optimizer.steps']} holds until then" in checked.problems["optimizer.steps"]
+
+
+@pytest.mark.parametrize("name", ["quick", "default"])
+def test_every_level_sets_fields_that_mark_it_again_and_make_a_spec(name):
+    for levels, known in ((strengths, STRENGTHS), (lengths, LENGTHS)):
+        draft = draft_of(name)
+        choices = levels(draft)
+        assert [one.name for one in choices] == list(known)
+        assert chosen(choices, draft.content).name in ("Balanced", "Normal")
+        for choice in choices:
+            content = draft.content | choice.fields
+            assert chosen(choices, content) == choice
+            assert check_spec(content, None).spec is not None
+
+
+def test_a_longer_run_keeps_its_schedules_shape():
+    draft = draft_of("default")
+    fields = lengths(draft)[2].fields
+    assert fields["optimizer.steps"] / fields["schedule.horizon"] == pytest.approx(
+        draft.base["optimizer.steps"] / draft.base["schedule.horizon"]
+    )
+
+
+def test_values_between_the_levels_are_custom():
+    draft = draft_of("quick", **{"loss.retain_weight": 13.0, "optimizer.steps": 41})
+    assert chosen(strengths(draft), draft.content) is None and chosen(lengths(draft), draft.content) is None
+
+
+def test_the_command_starts_the_very_spec():
+    changes = {"optimizer.steps": 7, "data.styles": ["question", "imperative"], "blocks.targets": "3, 5-6"}
+    draft = draft_of("quick", **changes)
+    spec = check_spec(draft.content, None).spec
+    words = shlex.split(command_of(draft, spec, "spec-1.json").replace("\\\n", ""))
+    assert words[:3] == ["python", "-m", "engine"]
+    assert flat(_spec(_parser().parse_args(words[3:]))) == flat(spec)
+    assert nested(draft.content)["optimizer"]["steps"] == 7
+
+
+def test_a_loaded_specs_command_names_the_file():
+    draft = Draft("loaded", flat(read_preset("quick")), flat(read_preset("quick")))
+    assert command_of(draft, read_preset("quick"), "spec-12.json") == "python -m engine submit spec-12.json"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(3.2, "5 s"), (41, "40 s"), (58, "1 min"), (223, "3 min 40 s"), (3300, "55 min"), (6900, "2 h"), (None, "–")],
+)
+def test_an_estimated_time_has_no_digits_that_it_does_not_have(seconds, words):
+    assert about(seconds) == words
