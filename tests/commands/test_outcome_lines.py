@@ -19,10 +19,10 @@ def test_train_in_the_foreground_evaluates_too_and_says_the_outcome(settings, ti
     assert found.benign_answers["base"].n == 2
     assert "Harmful requests answered" in result.stderr
 
-    create_run(settings.runs, RunSpec(), name="another")
-    listed = {row["name"] or row["id"]: row for row in json.loads(_listed(settings, "--json"))}
+    another = create_run(settings.runs, RunSpec(), name="another")
+    listed = {row["id"]: row for row in json.loads(_listed(settings, "--json"))}
     assert listed[run.id]["outcome"]["evaluation"] == found.key
-    assert listed["another"]["outcome"]["word"] == "not measured"
+    assert listed[another.id]["outcome"]["word"] == "not measured"
     assert listed[run.id]["outcome"]["word"] in _listed(settings)
 
 

@@ -62,9 +62,7 @@ def test_digests_of_specs_are_the_same(earlier):
     for name in ("finished", "stopped"):
         run = open_run(earlier.runs, WRITTEN[name])
         assert run.spec().version == 1 and run.spec().digest == WRITTEN["spec_digest"] == run.record().digest
-    presets = {
-        name: read_spec(ROOT / "sample_data" / "presets" / f"{name}.json").digest for name in ("default", "quick")
-    }
+    presets = {name: read_spec(HERE / "presets" / f"{name}.json").digest for name in ("default", "quick")}
     assert presets == {name: WRITTEN["presets"][name] for name in presets}
     shipped = Run(ROOT / "sample_data" / "runs" / "20261125-115818-e1d17f")
     assert shipped.spec().digest == shipped.record().digest
