@@ -31,6 +31,7 @@ fuzz: prepare
 gallery: prepare browser
 	$(PYTHON) docs/gallery/take.py
 	$(PYTHON) docs/gallery/take_pages.py
+	$(PYTHON) docs/gallery/first_minutes.py
 
 install: $(VENV)/installed
 
