@@ -36,6 +36,7 @@ def write_capture(
     key: str = "made",
     seed: int = 0,
     averaged: tuple[Averaged, ...] = (),
+    targets: tuple[int, ...] | None = None,
 ) -> Capture:
     """A capture whose harmful prompts turn away from step to step and whose benign ones stay.
 
@@ -96,7 +97,7 @@ def write_capture(
             d_model=width,
             block_count=len(blocks),
             blocks=blocks,
-            targets=blocks[1:2],
+            targets=blocks[1:2] if targets is None else targets,
             adapted=blocks[:2],
             tokens=tokens,
             averaged=averaged,

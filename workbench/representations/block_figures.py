@@ -22,8 +22,10 @@ BAND = "rgba(213, 94, 0, 0.14)"
 
 # Violet: a norm that fell. Orange: one that grew. White: one that stayed.
 RATIO_SCALE = ((0, "#5E3C99"), (0.25, "#B2ABD2"), (0.5, "#FFFFFF"), (0.75, "#FDB863"), (1, "#B35806"))
-LINE_LETTERS = 80
+LINE_LETTERS = 66
 LINE_PIXELS = 20
+# The camera and its neighbours stand above the title.
+TOOLS_PIXELS = 34
 
 
 def separation_figure(table: pd.DataFrame, targets: Sequence[int], *, finding: str = "") -> go.Figure:
@@ -38,7 +40,7 @@ def separation_figure(table: pd.DataFrame, targets: Sequence[int], *, finding: s
         vertical_spacing=0.09,
         row_heights=[0.42, 0.29, 0.29],
         subplot_titles=(
-            "Held-out AUC of a linear probe; band: 95 % interval, dotted: shuffled labels reach it in 1 of 20",
+            "Held-out AUC of a probe; band: 95 % interval; dotted: shuffled labels",
             "Distance of the centroids, harmful and benign",
             "Share of energy in the three largest dimensions",
         ),
@@ -196,7 +198,7 @@ def token_figure(view: TokenView, *, trip: int | None, hidden: bool, targets: Se
             }
         },
     )
-    stride = _every(count, 40)
+    stride = _every(count, 24 if hidden else 40)
     figure.update_xaxes(
         tickvals=places[::stride], ticktext=texts[::stride], tickangle=0 if hidden else -60, showticklabels=True
     )
@@ -256,13 +258,12 @@ def _titled(figure: go.Figure, finding: str) -> go.Figure:
     if not finding:
         return figure
     lines = wrap(finding, LINE_LETTERS)
-    height = figure.layout.height + LINE_PIXELS * len(lines)
-    # Of the height: a theme may have no padding.
-    place = {"x": 0, "xanchor": "left", "y": 1 - LINE_PIXELS / height, "yref": "container", "yanchor": "top"}
+    height = figure.layout.height + LINE_PIXELS * len(lines) + TOOLS_PIXELS - 8
+    place = {"x": 0, "xanchor": "left", "y": 1 - TOOLS_PIXELS / height, "yref": "container", "yanchor": "top"}
     text = "<br>".join(escaped(line) for line in lines)
     return figure.update_layout(
         title={"text": text, "font": {"size": 15}, **place},
-        margin={"t": figure.layout.margin.t + LINE_PIXELS * (len(lines) + 0.5)},
+        margin={"t": figure.layout.margin.t + LINE_PIXELS * len(lines) + TOOLS_PIXELS - 8},
         height=height,
     )
 

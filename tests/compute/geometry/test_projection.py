@@ -159,6 +159,19 @@ def test_umap_places_states_beyond_its_limit_between_their_neighbours(monkeypatc
     assert np.median(gaps) < 0.5 * np.ptp(found.points["base"])
 
 
+@pytest.mark.parametrize("method", ["pca", "umap", "probe"])
+def test_a_map_says_what_it_is_at_and_how_far_and_umap_its_epochs(method):
+    base, groups = clouds(count=20)
+    said = []
+    vectors = {"base": base, "step-000010": base + 1}
+    project(vectors, groups, method=method, dimensions=2, seed=0, say=lambda *one: said.append(one))
+    phases, shares = zip(*said, strict=True)
+    assert list(shares) == sorted(shares) and 0 <= shares[0] < shares[-1] < 1
+    assert phases[-2:] == ("judging map 1 of 2", "judging map 2 of 2")
+    epochs = [phase for phase in phases if "epoch" in phase]
+    assert bool(epochs) == (method == "umap") and ("looking for neighbours" in phases) == (method == "umap")
+
+
 def test_the_area_counts_pairs_in_order():
     """Positives 3 and 1, negatives 2 and 0: of four pairs, three are in order."""
     assert area(np.array([3.0, 1.0, 2.0, 0.0]), np.array([True, True, False, False])) == 0.75
