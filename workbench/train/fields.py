@@ -121,16 +121,22 @@ def problem(form: Form, path: str) -> None:
 
 
 def _widget(path: str, info: FieldInfo, shared: dict[str, Any], options: tuple[str, ...]) -> Any:
-    kind = info.annotation
+    """Each is given its value as its usual one too: where one run of the page ends before another has begun, a browser
+    misses what the session says, and would send an empty field, or the first option, back as the user's own."""
+    kind, now = info.annotation, st.session_state[shared["key"]]
     if get_origin(kind) is Literal:
-        return st.selectbox(options=get_args(kind), **shared)
+        return st.selectbox(options=get_args(kind), index=get_args(kind).index(now), **shared)
     if kind is bool:
-        return st.toggle(**shared)
+        return st.toggle(value=now, **shared)
     if kind in (int, float, str):
-        return st.text_input(**shared)
-    known = dict.fromkeys((*(options or CHOICES.get(path, ())), *info.get_default(), *st.session_state[shared["key"]]))
+        return st.text_input(value=now, **shared)
+    known = dict.fromkeys((*(options or CHOICES.get(path, ())), *info.get_default(), *now))
     return st.multiselect(
-        options=list(known), accept_new_options=not options, placeholder=EMPTY.get(path, "all"), **shared
+        options=list(known),
+        default=now,
+        accept_new_options=not options,
+        placeholder=EMPTY.get(path, "all"),
+        **shared,
     )
 
 

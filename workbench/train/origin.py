@@ -31,6 +31,7 @@ def origin_part(draft: Draft) -> None:
         st.radio(
             "Start from",
             options,
+            index=options.index(draft.origin),
             key="origin",
             format_func=_origin_name,
             captions=[_caption(option) for option in options],

@@ -102,10 +102,11 @@ def known_models() -> list[str]:
 def _model(form: Form) -> None:
     key = widget_key("model.name")
     current = st.session_state.setdefault(key, form.content["model.name"])
-    names = known_models()
+    names = list(dict.fromkeys((*known_models(), current)))
     form.content["model.name"] = st.selectbox(
         "Model",
-        names if current in names else [*names, current],
+        names,
+        index=names.index(current),
         key=key,
         accept_new_options=True,
         placeholder="Hugging Face id or folder",
@@ -214,6 +215,7 @@ def _levels(
     st.segmented_control(
         label,
         [one.name for one in choices],
+        default=now.name if now else None,
         key=key,
         format_func=lambda name: shown.get(name, name),
         on_change=_take_level,
