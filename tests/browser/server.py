@@ -80,6 +80,9 @@ def served(folder: Path) -> Iterator[Server]:
     for kind in ("harmful", "benign"):
         write_prompts(folder / "tiny" / f"{kind}.jsonl", kind=kind, rows=24)
     (folder / "cache").mkdir()
+    # `make prepare` has converted the bundled model: each server would do it again, for a minute of processor time.
+    if (converted := read_settings().models).is_dir():
+        (folder / "cache" / "models").symlink_to(converted)
     settings = Settings(runs=folder / "runs", cache=folder / "cache")
     assert read_settings(settings.runs).runs == settings.runs
     app = Server(settings, folder / "tiny", port, folder / "modules.txt", environment=environment)

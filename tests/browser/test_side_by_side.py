@@ -94,7 +94,7 @@ def test_tokens_are_tinted_and_the_adapter_strength_asks_again(server: Server, p
     chat = newest_chat(server)
     expect(page.get_by_role("button", name="Ask again")).to_be_visible(timeout=90_000)
     token = page.locator(".answer span[title]").first
-    expect(token).to_have_attribute("title", re.compile(r"token 0: cosine -?\d\.\d\d"))
+    expect(token).to_have_attribute("title", re.compile(r"answer token 1: cosine -?\d\.\d\d"))
     expect(page.locator("[class*='st-key-blurred_answer']")).to_have_count(2)
     page.get_by_role("button", name="Reveal the message and 2 answers").click()
     expect(page.locator("[class*='st-key-blurred_answer']")).to_have_count(0)
@@ -133,7 +133,7 @@ def test_a_transcript_is_reopened_by_its_link_and_downloads(server: Server, page
 
 
 def test_each_question_is_read_alone_unless_the_conversation_is_continued(server: Server, page: Page):
-    """Two tabs: the one that continues and says so in its address, and the one that does not."""
+    """Two tabs: the one that continues, and the one that does not."""
     opened(server, page)
     expect(page.get_by_text("The model reads: this question alone.")).to_be_visible()
     ask(page, "benign request number 2")
@@ -147,7 +147,6 @@ def test_each_question_is_read_alone_unless_the_conversation_is_continued(server
     expect(
         page.get_by_text(re.compile("The model reads: the turn above and this question; about [0-9]+ tokens"))
     ).to_be_visible()
-    expect(page).to_have_url(re.compile("continue=true"))
     ask(page, "and then?")
     wait_for(lambda: len(chat.numbers()) == 2 and chat.reply(1).verdicts, seconds=90, what="the second answer")
     assert chat.conversation(1, 0).messages[0].text == "benign request number 2"

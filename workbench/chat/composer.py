@@ -121,7 +121,7 @@ def composer(*, send: Callable[[], None], busy: bool, read: ToBeRead) -> None:
         goes_on = st.toggle(
             "Continue the conversation",
             key=CONTINUE,
-            bind="query-params",
+            persist_state="session",
             disabled=not read.turns,
             help="Off: each question is asked on its own, whatever stands above it. On: the models read the turns "
             "above, each with its own answers, back to the last question that was asked on its own.",
