@@ -54,6 +54,7 @@ def test_what_runs_files_and_models_say_is_never_html(server: Server, page: Page
         page.wait_for_timeout(700)
         unharmed(page)
     page.goto(f"{server.url}/train?data.circuit_breaker={file}")
+    page.get_by_text("Advanced: every field").click(timeout=60_000)
     page.get_by_text("Look inside the harmful set").click(timeout=60_000)
     expect(shown(page)).to_be_visible(timeout=60_000)
     unharmed(page)

@@ -48,8 +48,8 @@ def link(server: Server, run: Run, **more: object) -> str:
 
 
 def choose(page: Page, run: Run) -> None:
-    page.get_by_role("combobox", name="Model").click()
-    page.get_by_role("option", name=run.id).click()
+    page.get_by_role("combobox", name="Model").first.click()
+    page.get_by_role("option", name=run.name, exact=True).click()
     expect(page).to_have_url(re.compile(f"run={run.id}"))
 
 

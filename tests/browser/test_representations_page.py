@@ -195,7 +195,7 @@ def test_a_clicked_block_opens_its_map_again_and_again_and_choices_last(server: 
     chart = page.locator(".st-key-chart_separation .js-plotly-plot")
     expect(chart).to_be_visible(timeout=120_000)
     expect(page.get_by_text("Reroute block")).to_be_visible()
-    chart.locator(".scatterlayer .trace").first.locator(".point").nth(2).click(force=True)
+    chart.locator(".scatterlayer .trace:has(.point)").first.locator(".point").nth(2).click(force=True)
     shown_map(page)
     expect(page).to_have_url(re.compile("block=2"))
 
@@ -211,7 +211,7 @@ def test_a_clicked_block_opens_its_map_again_and_again_and_choices_last(server: 
 
     page.get_by_role("tab", name="Where to intervene").click()
     expect(chart).to_be_visible()
-    chart.locator(".scatterlayer .trace").first.locator(".point").nth(2).click(force=True)
+    chart.locator(".scatterlayer .trace:has(.point)").first.locator(".point").nth(2).click(force=True)
     shown_map(page)
 
 

@@ -26,12 +26,13 @@ def test_a_learning_rate_set_while_training_holds_from_the_next_step_and_cancel_
     field = page.get_by_role("spinbutton", name="Learning rate")
     field.fill("0.0005")
     field.press("Enter")
+    page.wait_for_timeout(1500)
     page.get_by_role("button", name="Set learning rate").click()
 
     def rates() -> list[float]:
         return [event.learning_rate for event in run.events()[0] if isinstance(event, StepResult)]
 
-    wait_for(lambda: rates()[-1] == 0.0005, what="the new learning rate")
+    wait_for(lambda: rates()[-1] == 0.0005, seconds=180, what="the new learning rate")
     (control,) = run.controls()
     assert control.control == "learning_rate" and control.value == 0.0005
     assert rates()[control.step] == 0.0005 and rates()[control.step - 1] != 0.0005

@@ -130,7 +130,7 @@ def test_harmful_sample_answers_are_blurred_until_they_are_revealed(server: Serv
     page.goto(f"{server.url}/runs?run={run.id}")
     expect(page.locator(".st-key-shown_sample_benign_0")).to_contain_text("A benign question")
     expect(page.locator(".st-key-blurred_sample_harmful_0")).to_be_visible()
-    page.get_by_text("Reveal", exact=True).click()
+    page.get_by_role("button", name=re.compile("^Reveal")).first.click()
     expect(page.locator(".st-key-shown_sample_harmful_0")).to_contain_text("A harmful question")
 
 
