@@ -157,6 +157,7 @@ def final_capture(
         targets=blocks.targets,
         adapted=blocks.adapted,
         tokens=TOKENS,
+        averaged=film.averaged,
         prompts=prompts,
         checkpoints=(BASE, checkpoint_name(step)),
         random=step,

@@ -195,15 +195,11 @@ class _Work(NamedTuple):
         captures, upper = self.spec.captures, self.card.block_count - self.blocks.first_adapted
         every = captures.capture_every if captures.capture_prompts else 0
         times = 2 + math.ceil(self.spec.optimizer.steps / every) if every else 0
-        return self.reading(times * 2 * captures.capture_prompts + 3 * 2 * self._later("final_prompts"), upper)
+        return self.reading(times * 2 * captures.capture_prompts + 3 * 2 * captures.final_prompts, upper)
 
     def evaluating(self) -> float:
-        rows = self._later("evaluation_rows")
+        rows = self.spec.captures.evaluation_rows
         return self.answering(EVALUATED_ANSWERS * rows, new_tokens=EVALUATED_TOKENS, together=rows)
-
-    def _later(self, name: str) -> int:
-        """A field of a stage behind training; 0 in a workbench whose specs have no such stage."""
-        return int(getattr(self.spec.captures, name, 0))
 
     @property
     def _depth(self) -> int:

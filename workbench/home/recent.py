@@ -1,7 +1,5 @@
 """What trains at this moment, and the latest runs. Reads records and the ends of event files, never whole ones."""
 
-from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import streamlit as st
@@ -13,6 +11,7 @@ from engine.records.files import read_tail
 from engine.records.runs import ACTIVE, Record, Run, list_runs, open_run
 from workbench.kit.frame import catching, places
 from workbench.kit.outcome import outcome_badge, run_outcome
+from workbench.kit.records import known_record
 from workbench.kit.state import RUN, queue, settings
 from workbench.kit.status import BADGES, shown_status
 from workbench.kit.words import figure, moment, phase_words, plain
@@ -126,9 +125,8 @@ def _rows(runs: list[Run]) -> list[Row]:
     for run in runs:
         name = run.name
         try:
-            stat = (run.folder / "record.json").stat()
-            record = _record(str(run.folder), (stat.st_mtime_ns, stat.st_size, stat.st_ino))
-            rows.append(Row(run, name, shown_status(record, worker, changed=stat.st_mtime), record))
+            record, changed = known_record(run), (run.folder / "record.json").stat().st_mtime
+            rows.append(Row(run, name, shown_status(record, worker, changed=changed), record))
         except (WorkbenchError, OSError) as error:
             rows.append(Row(run, name, "failed", None, str(error)))
     return rows
@@ -139,8 +137,7 @@ def _active_runs() -> list[Run]:
     active = []
     for run in list_runs(settings().runs):
         try:
-            stat = (run.folder / "record.json").stat()
-            if _record(str(run.folder), (stat.st_mtime_ns, stat.st_size, stat.st_ino)).status in ACTIVE:
+            if known_record(run).status in ACTIVE:
                 active.append(run)
         except (WorkbenchError, OSError):
             continue
@@ -156,9 +153,3 @@ def _waits_for(run: Run) -> str:
         return open_run(settings().runs, other).name
     except WorkbenchError:
         return f"run {other}"
-
-
-@lru_cache(maxsize=2000)
-def _record(folder: str, stamp: tuple[int, ...]) -> Record:
-    """A record is replaced whole, by a new file: finished ones are not read every two seconds."""
-    return Run(Path(folder)).record()

@@ -5,13 +5,15 @@ The HTML has a light ground, room for all labels, and a camera of its own.
 
 import io
 import time
+from collections.abc import Callable
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from engine.records.spec import RunSpec
 from workbench.kit.drawing import CONFIG, exported
 
 
@@ -26,9 +28,9 @@ def file_buttons(figure: go.Figure | None, table: pd.DataFrame, *, file: str) ->
     with st.container(horizontal=True, vertical_alignment="center", key=f"files_{file}", gap="small"):
         if figure is not None:
             st.caption("PNG: the camera above the figure; with a light ground: that in the HTML file.", width="content")
-            _button("HTML", lambda: figure_html(figure, file=file), f"{file}.html", "text/html")
-        _button("CSV", lambda: table.to_csv(index=False), f"{file}.csv", "text/csv")
-        _button("Parquet", lambda: _parquet(table), f"{file}.parquet", "application/vnd.apache.parquet")
+            file_button("HTML", lambda: figure_html(figure, file=file), f"{file}.html", "text/html")
+        file_button("CSV", lambda: table.to_csv(index=False), f"{file}.csv", "text/csv")
+        file_button("Parquet", lambda: _parquet(table), f"{file}.parquet", "application/vnd.apache.parquet")
 
 
 def figure_html(figure: go.Figure, *, file: str) -> str:
@@ -43,7 +45,15 @@ def figure_html(figure: go.Figure, *, file: str) -> str:
     )
 
 
-def _button(label: str, make: Any, file: str, mime: str) -> None:
+def file_button(
+    label: str,
+    make: Callable[[], bytes | str],
+    file: str,
+    mime: str,
+    *,
+    width: Literal["content", "stretch"] = "content",
+) -> None:
+    """A button whose file is made when it is pressed."""
     st.download_button(
         label,
         make,
@@ -53,6 +63,21 @@ def _button(label: str, make: Any, file: str, mime: str) -> None:
         icon=":material/download:",
         on_click="ignore",
         type="tertiary",
+        width=width,
+    )
+
+
+def spec_button(spec: RunSpec, *, key: str, label: str = "Download", help_text: str | None = None) -> None:
+    """A spec as a file that trains the same run elsewhere."""
+    st.download_button(
+        label,
+        spec.to_json(),
+        file_name=f"spec-{spec.digest}.json",
+        mime="application/json",
+        key=key,
+        icon=":material/download:",
+        on_click="ignore",
+        help=help_text,
     )
 
 

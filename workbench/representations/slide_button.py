@@ -7,6 +7,7 @@ import streamlit as st
 from engine.records.captures.capture import Capture
 from engine.records.captures.projections import Projection, ProjectionRequest
 from engine.records.runs import Run
+from workbench.kit.downloads import file_button
 from workbench.kit.plane import Plane, finding, plane_of
 
 THEMES = ("Light", "Dark")
@@ -29,9 +30,9 @@ def slide_button(
 
             return make
 
-        _file("PNG, 1600 x 900", picture("png"), f"{name}.png", "image/png")
-        _file("PNG, 3200 x 1800", picture("png", 3200), f"{name}-large.png", "image/png")
-        _file("SVG", picture("svg"), f"{name}.svg", "image/svg+xml")
+        file_button("PNG, 1600 x 900", picture("png"), f"{name}.png", "image/png", width="stretch")
+        file_button("PNG, 3200 x 1800", picture("png", 3200), f"{name}-large.png", "image/png", width="stretch")
+        file_button("SVG", picture("svg"), f"{name}.svg", "image/svg+xml", width="stretch")
         if len(capture.steps) < 2:
             st.caption("A film needs a capture with at least two steps.")
             return
@@ -43,7 +44,9 @@ def slide_button(
             words = [slides.SlideWords(finding(one), corner(capture, run, request, one)) for one in planes]
             return slides.film(planes, words, theme=theme)  # type: ignore[arg-type]
 
-        _file("Film of the steps (GIF)", film, f"film-block-{request.block}-{theme}.gif", "image/gif")
+        file_button(
+            "Film of the steps (GIF)", film, f"film-block-{request.block}-{theme}.gif", "image/gif", width="stretch"
+        )
         st.caption("A film takes some seconds to draw.")
 
 
@@ -53,17 +56,3 @@ def corner(capture: Capture, run: Run | None, request: ProjectionRequest, plane:
     n = " + ".join(map(str, plane.counts.values()))
     model = capture.index.model.rpartition("/")[2]
     return f"{name} · {model} · block {request.block} · step {plane.step} · n = {n}"
-
-
-def _file(label: str, make: Callable[[], bytes], file: str, mime: str) -> None:
-    st.download_button(
-        label,
-        make,
-        file_name=file,
-        mime=mime,
-        key=f"download_{file}",
-        icon=":material/download:",
-        on_click="ignore",
-        type="tertiary",
-        width="stretch",
-    )

@@ -11,6 +11,7 @@ from engine.records.errors import RunError
 from engine.records.runs import Run, open_run
 from engine.records.tables import spec_differences
 from workbench.kit.frame import catching, places
+from workbench.kit.records import exists
 from workbench.kit.state import FIGURES, RUN, queue, settings
 from workbench.kit.status import MOVING, shown_status
 from workbench.kit.words import duration, plain
@@ -19,7 +20,6 @@ from workbench.runs.follow import follow
 from workbench.runs.header import SPLITS
 from workbench.runs.live_figures import live_charts
 from workbench.runs.missing import missing_words
-from workbench.runs.records import exists
 from workbench.runs.times import MEANING, WHOLE, run_times
 
 # As the address says them.

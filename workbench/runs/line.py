@@ -7,11 +7,11 @@ from typing import NamedTuple
 from engine.desk.presence import WorkerStatus
 from engine.records.errors import WorkbenchError
 from engine.records.runs import Record, Run, list_runs, open_run
+from workbench.kit.records import known_record
 from workbench.kit.state import settings
 from workbench.kit.words import clock, place
 from workbench.runs.expected import left_in_all, whole_expected
 from workbench.runs.follow import follow
-from workbench.runs.records import known_record
 
 
 class Waiting(NamedTuple):

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 import streamlit as st
 
 from engine.records.runs import ACTIVE, Run
+from workbench.kit.downloads import spec_button
 from workbench.kit.frame import caught, places
 from workbench.kit.state import RUN
 
@@ -71,15 +72,11 @@ def _share(run: Run, status: str) -> None:
     st.caption("A plain PEFT folder; with `--merged` also the whole model.")
     st.code(f"python -m engine export {run.id} FOLDER", language="bash", wrap_lines=True)
     spec = run.spec()
-    st.download_button(
-        "Download the spec",
-        spec.to_json(),
-        file_name=f"spec-{spec.digest}.json",
-        mime="application/json",
+    spec_button(
+        spec,
         key="share_spec",
-        icon=":material/download:",
-        on_click="ignore",
-        help="Trains the same run elsewhere: python -m engine train SPEC.json",
+        label="Download the spec",
+        help_text="Trains the same run elsewhere: python -m engine train SPEC.json",
     )
 
 

@@ -14,12 +14,12 @@ from engine.records.outcome import Outcome
 from engine.records.runs import ACTIVE, Record, Run, RunLabel, delete_run, list_runs
 from workbench.kit.frame import catching, caught, places
 from workbench.kit.outcome import outcome_badge, run_outcome
+from workbench.kit.records import known_record
 from workbench.kit.state import COMPARE, LIKE, RUN, queue, settings
 from workbench.kit.status import BADGES, shown_status
 from workbench.kit.words import duration, figure, moment, plain
 from workbench.runs.header import SPLITS
 from workbench.runs.line import Waiting, waiting_line
-from workbench.runs.records import known_record
 from workbench.runs.sorting import ORDER_HELP, ORDERS, in_order
 from workbench.runs.times import MEANING, run_times
 

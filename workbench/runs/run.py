@@ -8,7 +8,9 @@ import streamlit as st
 from engine.records.errors import RunError
 from engine.records.files import read_tail
 from engine.records.runs import ACTIVE, Record, Run, open_run
+from workbench.kit.downloads import spec_button
 from workbench.kit.frame import catching, places
+from workbench.kit.records import exists
 from workbench.kit.state import FIGURES, queue, settings
 from workbench.kit.status import BADGES, shown_status
 from workbench.kit.words import event_line, plain
@@ -23,7 +25,6 @@ from workbench.runs.missing import missing_run
 from workbench.runs.next_steps import next_steps
 from workbench.runs.outcome import outcome_part
 from workbench.runs.probes import probes
-from workbench.runs.records import exists
 from workbench.runs.stages import progress, samples
 
 VIEWS = ("Curves", "Map", "Probe answers", "Log", "Spec")
@@ -130,15 +131,7 @@ def _spec(run: Run) -> None:
             f"What this run was started with; digest {spec.digest}. Later changes of the form do not touch it.",
             width="content",
         )
-        st.download_button(
-            "Download",
-            spec.to_json(),
-            file_name=f"spec-{spec.digest}.json",
-            mime="application/json",
-            key="run_spec_download",
-            icon=":material/download:",
-            on_click="ignore",
-        )
+        spec_button(spec, key="run_spec_download")
     code, facts = st.columns([2, 1], gap="large")
     code.code(spec.to_json(), language="json")
     with facts:

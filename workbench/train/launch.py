@@ -7,6 +7,7 @@ import streamlit as st
 from engine.records.errors import RunError
 from engine.records.estimate import ANSWERS, Estimate
 from engine.records.runs import ACTIVE, open_run
+from workbench.kit.downloads import spec_button
 from workbench.kit.frame import catching, places
 from workbench.kit.starting import start_run
 from workbench.kit.state import RUN, queue, settings
@@ -117,15 +118,7 @@ def _to_copy(form: Form) -> None:
         return
     with view:
         st.caption(f"Digest {form.spec.digest}. Copy it, or keep the file.")
-        st.download_button(
-            "Download",
-            text,
-            file_name=file_name,
-            mime="application/json",
-            key="spec_download",
-            icon=":material/download:",
-            on_click="ignore",
-        )
+        spec_button(form.spec, key="spec_download")
         st.code(text, language="json", height=320)
 
 
