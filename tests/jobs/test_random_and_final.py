@@ -12,6 +12,7 @@ from engine.device import Device
 from engine.jobs.capture import capture_job
 from engine.records.blocks import ResolvedBlocks, picture_blocks
 from engine.records.captures.capture import (
+    AVERAGED,
     BASE,
     FINAL,
     RANDOM,
@@ -114,6 +115,8 @@ def test_a_run_captures_its_known_held_out_prompts_at_the_end_and_more_where_the
         capture = captures[FINAL]
         assert fullest(list(captures.values())) is capture
         assert capture.steps == [6] and capture.has_random and captures[TRAINING].has_random
+        assert capture.index.averaged == captures[TRAINING].index.averaged == AVERAGED
+        assert np.isfinite(capture.measure(checkpoint_name(6), "cosine", 1, "answer")).any()
         labels = [prompt.label for prompt in capture.index.prompts]
         assert labels.count("harmful") == labels.count("benign") == count
         assert {prompt.split for prompt in capture.index.prompts} <= {"test", "validation"}
