@@ -6,7 +6,7 @@ import time
 
 import pytest
 from graphs import asked
-from making import wait_for
+from making import wait_for, write_tiny_model
 from playwright.sync_api import Locator, Page, expect
 from server import Server
 from test_live_run import started_run, steps
@@ -47,7 +47,10 @@ def finished_run(server: Server, page: Page) -> Run:
 
 
 def test_both_panes_stream_while_a_run_trains_and_its_charts_move(server: Server, page: Page):
-    run = started_run(server, page, **{"optimizer.steps": 20000, "captures.probe_every": 100000})
+    # As deep as it takes for an answer to last some looks at it, however fast the machine.
+    deep = write_tiny_model(server.tiny / "deep", blocks=24)
+    more = {"optimizer.steps": 20000, "captures.probe_every": 100000, "model.name": str(deep)}
+    run = started_run(server, page, **more)
     wait_for(lambda: len(steps(run)) > 5, seconds=120, what="some steps")
     expect(page.locator(".js-plotly-plot").first).to_be_visible()
 
