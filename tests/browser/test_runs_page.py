@@ -165,6 +165,8 @@ def test_the_key_f_freezes_the_charts_and_lets_them_go_on(server: Server, page: 
     page.locator("h1").click()
     page.keyboard.press("f")
     expect(page.get_by_role("button", name="Let charts go on")).to_be_visible()
+    # While a page is drawn anew its keys are not heard.
+    page.wait_for_timeout(1500)
     page.keyboard.press("f")
     expect(page.get_by_role("button", name="Freeze charts")).to_be_visible()
 

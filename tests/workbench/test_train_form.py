@@ -3,6 +3,7 @@
 import shlex
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from engine.__main__ import _parser, _spec
 from engine.records.presets import preset_names, read_preset
@@ -111,3 +112,20 @@ def test_a_loaded_specs_command_names_the_file():
 )
 def test_an_estimated_time_has_no_digits_that_it_does_not_have(seconds, words):
     assert about(seconds) == words
+
+
+def test_a_loaded_spec_is_there_when_it_is_chosen_again():
+    """A browser that was late with its address, or a look at a preset in between, must not empty it."""
+
+    def page():
+        import streamlit as st
+
+        from workbench.train.draft import LOADED, load, load_text
+
+        load_text('{"optimizer": {"steps": 33}}')
+        load("preset:quick")
+        st.text(load(LOADED).content["optimizer.steps"])
+        st.text(load(LOADED, overrides={"optimizer.steps": "44"}).content["optimizer.steps"])
+
+    shown = AppTest.from_function(page).run(timeout=30)
+    assert not shown.exception and [text.value for text in shown.text] == ["33", "44"]

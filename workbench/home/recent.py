@@ -125,7 +125,7 @@ def _rows(runs: list[Run]) -> list[Row]:
     for run in runs:
         name = run.name
         try:
-            record, changed = known_record(run), (run.folder / "record.json").stat().st_mtime
+            record, changed = known_record(run)
             rows.append(Row(run, name, shown_status(record, worker, changed=changed), record))
         except (WorkbenchError, OSError) as error:
             rows.append(Row(run, name, "failed", None, str(error)))
@@ -137,7 +137,7 @@ def _active_runs() -> list[Run]:
     active = []
     for run in list_runs(settings().runs):
         try:
-            if known_record(run).status in ACTIVE:
+            if known_record(run).record.status in ACTIVE:
                 active.append(run)
         except (WorkbenchError, OSError):
             continue

@@ -2,17 +2,29 @@
 
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from engine.records.runs import Record, Run
 
 
-def known_record(run: Run) -> Record:
+class Known(NamedTuple):
+    """A record, and when it was written: seconds since the epoch."""
+
+    record: Record
+    changed: float
+
+
+def known_record(run: Run) -> Known:
     """A record is replaced whole, by a new file: a thousand finished ones are not read every two seconds.
 
-    Raises RunError as Run.record does, and OSError where there is no record.
+    Raises RunError as Run.record does, for a run that was deleted too.
     """
-    stat = (run.folder / "record.json").stat()
-    return _record(str(run.folder), (stat.st_mtime_ns, stat.st_size, stat.st_ino))
+    try:
+        stat = (run.folder / "record.json").stat()
+    except OSError:
+        # Says what is wrong; or the record has just come back.
+        return Known(run.record(), 0.0)
+    return Known(_record(str(run.folder), (stat.st_mtime_ns, stat.st_size, stat.st_ino)), stat.st_mtime)
 
 
 def exists(run: Run) -> bool:

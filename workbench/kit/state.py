@@ -22,6 +22,7 @@ ANSWER_SET = "set"
 # Session keys that are no widget's.
 DRAFT = "draft"
 DRAFT_ERROR = "draft_error"
+LOADED_SPEC = "loaded_spec"
 ASKED = "asked_jobs"
 FOLLOWED = "followed_runs"
 RANGES = "chart_ranges"

@@ -11,7 +11,7 @@ from engine.records.errors import RunError
 from engine.records.runs import Run, open_run
 from engine.records.tables import spec_differences
 from workbench.kit.frame import catching, places
-from workbench.kit.records import exists
+from workbench.kit.records import exists, known_record
 from workbench.kit.state import FIGURES, RUN, queue, settings
 from workbench.kit.status import MOVING, shown_status
 from workbench.kit.words import duration, plain
@@ -115,7 +115,7 @@ def _figures(runs: list[Run]) -> None:
     worker = queue().worker()
     rows = []
     for run, name in zip(runs, _names(runs), strict=True):
-        record, changed = run.record(), (run.folder / "record.json").stat().st_mtime
+        record, changed = known_record(run)
         status = shown_status(record, worker, changed=changed)
         times = run_times(record, status, changed=changed, now=time.time())
         test, validation = follow(run).heldout("test"), follow(run).heldout("validation")

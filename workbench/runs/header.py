@@ -6,6 +6,7 @@ import streamlit as st
 
 from engine.records.events import Alert, HeldoutResult
 from engine.records.runs import Record, Run
+from workbench.kit.records import known_record
 from workbench.kit.state import queue
 from workbench.kit.words import amount, duration, figure, moment, plain
 from workbench.runs.follow import Followed
@@ -52,7 +53,7 @@ def header_figures(run: Run, record: Record, status: str, followed: Followed) ->
                     value,
                     help="Of the last step." if "loss" in label else "Tokens a second, mean of the last ten steps.",
                 )
-        times = run_times(record, status, changed=(run.folder / "record.json").stat().st_mtime)
+        times = run_times(record, status, changed=known_record(run).changed)
         with st.container(width=132):
             st.metric(WHOLE, duration(times.whole), help=meaning(times))
 

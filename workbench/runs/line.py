@@ -59,7 +59,7 @@ def waiting_line(worker: WorkerStatus) -> dict[str, Waiting]:
     records: dict[str, Record] = {}
     for run in list_runs(settings().runs):
         try:
-            records[run.id] = known_record(run)
+            records[run.id] = known_record(run).record
         except (WorkbenchError, OSError):
             continue
     order = in_line(records, worker)

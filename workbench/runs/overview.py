@@ -86,7 +86,7 @@ def run_rows() -> list[RunRow]:
     rows = []
     for run in list_runs(settings().runs):
         try:
-            record, changed = known_record(run), (run.folder / "record.json").stat().st_mtime
+            record, changed = known_record(run)
             status = shown_status(record, worker, changed=changed)
             row = RunRow(run, record, run.label(), status, _model_of(run), outcome=run_outcome(run), changed=changed)
             rows.append(row)

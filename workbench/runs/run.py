@@ -7,10 +7,10 @@ import streamlit as st
 
 from engine.records.errors import RunError
 from engine.records.files import read_tail
-from engine.records.runs import ACTIVE, Record, Run, open_run
+from engine.records.runs import ACTIVE, Run, open_run
 from workbench.kit.downloads import spec_button
 from workbench.kit.frame import catching, places
-from workbench.kit.records import exists
+from workbench.kit.records import exists, known_record
 from workbench.kit.state import FIGURES, queue, settings
 from workbench.kit.status import BADGES, shown_status
 from workbench.kit.words import event_line, plain
@@ -40,7 +40,7 @@ def run_view(run_id: str) -> None:
         return
     st.page_link(places()["runs"], label="All runs", icon=":material/arrow_back:")
     st.session_state.pop(FIGURES, None)
-    status = _status(run, run.record())
+    status = _status(run)
     _header(run, status)
     tabs = st.tabs(VIEWS, key="view", bind="query-params", on_change="rerun")
     tick = TICK if status in ACTIVE else None
@@ -51,8 +51,8 @@ def run_view(run_id: str) -> None:
                 draw(run) if draw in (live_map, _spec) else st.fragment(draw, run_every=tick)(run)
 
 
-def _status(run: Run, record: Record) -> str:
-    changed = (run.folder / "record.json").stat().st_mtime
+def _status(run: Run) -> str:
+    record, changed = known_record(run)
     return shown_status(record, queue().worker(), changed=changed)
 
 
@@ -63,7 +63,7 @@ def _header(run: Run, drawn_status: str) -> None:
         # Deleted while this page is open: the page says so when it is drawn anew.
         st.rerun()
     record, followed = run.record(), follow(run)
-    status = _status(run, record)
+    status = _status(run)
     if status != drawn_status:
         st.rerun()
     badge = BADGES[status]

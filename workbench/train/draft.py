@@ -15,7 +15,7 @@ from engine.records.presets import preset_names, read_preset
 from engine.records.runs import open_run
 from engine.records.spec import RunSpec, flat
 from engine.records.spec_text import build_spec, parse_spec
-from workbench.kit.state import DRAFT, DRAFT_ERROR, LIKE, PRESET, TAKE, settings
+from workbench.kit.state import DRAFT, DRAFT_ERROR, LIKE, LOADED_SPEC, PRESET, TAKE, settings
 from workbench.train.numbers import is_number, number_problem, read_number, written
 
 Fields = dict[str, Any]
@@ -68,16 +68,20 @@ def current_draft() -> Draft:
     return draft
 
 
-def load(origin: str, *, content: Fields | None = None, overrides: dict[str, str] | None = None) -> Draft:
-    """Begin a new draft from a preset, a run or given content. An origin that cannot be read leaves its error for the
-    page and begins from the default values."""
+def load(origin: str, *, overrides: dict[str, str] | None = None) -> Draft:
+    """Begin a new draft from a preset, a run or the spec that was loaded. An origin that cannot be read leaves its
+    error for the page and begins from the default values."""
     st.session_state.pop(DRAFT_ERROR, None)
     try:
         base = flat(_spec_of(origin))
     except WorkbenchError as error:
         st.session_state[DRAFT_ERROR] = str(error)
         origin, base = f"preset:{PLAIN_DEFAULTS}", flat(RunSpec())
-    content = content or base | _valid_overrides(base, overrides or {})
+    given = _valid_overrides(base, overrides or {})
+    if origin == LOADED and not given:
+        # Named again by the list of starts, which knows no fields.
+        given = st.session_state.get(LOADED_SPEC, {})
+    content = base | given
     draft = Draft(origin, base, content, valid=dict(content))
     forget_widgets(list(base))
     st.session_state[DRAFT] = draft
@@ -87,7 +91,8 @@ def load(origin: str, *, content: Fields | None = None, overrides: dict[str, str
 
 def load_text(text: str) -> None:
     """Begin a draft from JSON text. Raises SpecError when it is no spec."""
-    load(LOADED, content=flat(parse_spec(text)))
+    st.session_state[LOADED_SPEC] = flat(parse_spec(text))
+    load(LOADED)
 
 
 def first_choice() -> str:
