@@ -19,12 +19,13 @@ from engine.records.captures.capture import (
 from engine.records.errors import RunError
 from engine.records.runs import ACTIVE, Run, list_runs, open_run
 from workbench.kit.frame import catching, page_frame, places
-from workbench.kit.state import CAPTURE, LEFT, PLAYING, RUN, SELECTED, WARMED, queue, settings, show_in_url
+from workbench.kit.state import CAPTURE, PLAYING, RUN, SELECTED, WARMED, queue, settings
 from workbench.kit.words import plain
 from workbench.representations.capture import capture_form, captured_steps
 from workbench.representations.choices import MAPS, TAB
 from workbench.representations.map import map_view
 from workbench.representations.movement import movement_view
+from workbench.representations.opened import BLOCK, PICKED_RUN, arrive, opened, show
 from workbench.representations.separation import separation_view
 from workbench.representations.tokens import tokens_view
 
@@ -33,7 +34,6 @@ TICK = 3.0
 
 
 def representations() -> None:
-    show_in_url(RUN, CAPTURE)
     _warm()
     st.title("Representations", anchor=False)
     run_place, capture_place = st.columns(2, gap="medium", vertical_alignment="bottom")
@@ -75,31 +75,27 @@ def _warm() -> None:
 
 def _choose_run() -> Run | None:
     runs = {run.id: run for run in list_runs(settings().runs)}
-    wanted = st.query_params.get(RUN)
-    if wanted is None:
-        captured = (run.id for run in runs.values() if run_captures(settings(), run.id))
-        wanted = next(captured, next(iter(runs), ALONE))
+    captured = (run.id for run in runs.values() if run_captures(settings(), run.id))
+    arrive(first=next(captured, next(iter(runs), ALONE)))
+    wanted = opened(RUN)
     if wanted != ALONE and wanted not in runs:
         open_run(settings().runs, wanted)
     options = [ALONE, *runs]
-    key = f"pick_run_{wanted}"
     chosen = st.selectbox(
         "Model",
         options,
         index=options.index(wanted),
-        key=key,
+        key=PICKED_RUN,
         format_func=lambda name: "Base model alone" if name == ALONE else _run_name(runs[name]),
         on_change=_take_run,
-        args=(key,),
         help="A run is shown beside its base model. The base model alone shows where to intervene before training.",
     )
     return None if chosen == ALONE else runs[chosen]
 
 
-def _take_run(key: str) -> None:
-    st.query_params[RUN] = st.session_state[LEFT] = st.session_state[key]
-    for name in (CAPTURE, SELECTED):
-        st.query_params.pop(name, None)
+def _take_run() -> None:
+    show(RUN, st.session_state[PICKED_RUN], instead_of=(CAPTURE, BLOCK))
+    st.query_params.pop(SELECTED, None)
     st.session_state[PLAYING] = ""
 
 
@@ -123,11 +119,11 @@ def _captures(run: Run | None) -> tuple[list[Capture], int]:
 
 
 def _choose_capture(run: Run | None, captures: list[Capture]) -> Capture | None:
-    if not captures and CAPTURE not in st.query_params:
+    if not captures and not opened(CAPTURE):
         return None
     by_key = {capture.index.key: capture for capture in captures}
     first = fullest(captures)
-    wanted = st.query_params.get(CAPTURE) or (first.index.key if first else "")
+    wanted = opened(CAPTURE) or (first.index.key if first else "")
     if wanted not in by_key:
         # Says what is wrong with it, if it is there at all.
         read_capture(capture_folder(settings(), run.id if run else "", wanted))
@@ -150,14 +146,13 @@ def _choose_capture(run: Run | None, captures: list[Capture]) -> Capture | None:
 
 
 def _take_capture(key: str) -> None:
-    st.query_params[CAPTURE] = st.session_state[key]
+    show(CAPTURE, st.session_state[key])
     st.query_params.pop(SELECTED, None)
     st.session_state[PLAYING] = ""
 
 
 def _run_name(run: Run) -> str:
-    name = run.label().name
-    return f"{name} ({run.id})" if name else run.id
+    return f"{run.name} ({run.id})"
 
 
 def _capture_name(capture: Capture) -> str:

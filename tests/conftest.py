@@ -1,6 +1,7 @@
 """Fixtures: a random two-block model with a byte tokenizer, small prompt files, specs and folders of a workbench."""
 
 import os
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -9,7 +10,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["WORKBENCH_SHIPPED_RUNS"] = "hide"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,14 @@ from engine.records.spec import ModelSpec, RunSpec
 from engine.records.spec_text import build_spec
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def own_main_module() -> Iterator[None]:
+    """AppTest leaves its script behind as the main module, which a child process that is spawned later would run."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 @pytest.fixture

@@ -38,7 +38,6 @@ SELECTIONS = "selections_made"
 CHOICES = "choices_made"
 LIVE_MAP = "live_maps_drawn"
 BLOCKS = "blocks_of_runs"
-LEFT = "left_run"
 
 # Widget keys that more than one module reads.
 BLUR = "blur_harmful"

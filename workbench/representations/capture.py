@@ -23,6 +23,7 @@ from workbench.kit.state import CAPTURE, CAPTURING, DRAFT, RUN, settings
 from workbench.kit.waiting import awaited
 from workbench.kit.words import plain
 from workbench.representations.choices import TOKEN_WORDS
+from workbench.representations.opened import opened, show
 
 SPLITS = ("train", "validation", "test")
 
@@ -159,9 +160,9 @@ def _follow() -> None:
     if done:
         _forget()
         own = request.run_id or BASE
-        if st.query_params.get(RUN, own) == own:
+        if opened(RUN) == own:
             # Not where another run was chosen meanwhile: the capture is in the list of its own run.
-            st.query_params[CAPTURE] = request.key
+            show(CAPTURE, request.key)
         st.rerun()
 
 

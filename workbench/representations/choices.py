@@ -7,15 +7,14 @@ from typing import Any
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
-from engine.records.captures.capture import BASE, Averaged, Capture, TokenChoice
-from workbench.kit.state import BLOCKS, CHOICES, LEFT
+from engine.records.captures.capture import Averaged, Capture, TokenChoice
+from workbench.kit.state import BLOCKS, CHOICES
 from workbench.kit.words import token_name
+from workbench.representations.opened import BLOCK, opened, show
 from workbench.representations.strip import block_strip, strip_words
 
-BLOCK = "block"
 TOKENS = "tokens"
 STEP = "step"
-BLOCKS_OF = "blocks_shown_of"
 AVERAGED = "averaged"
 TAB = "tab"
 MAPS = "Maps"
@@ -36,29 +35,34 @@ AVERAGED_WORDS: dict[Averaged, str] = {
 
 
 def choose_block(capture: Capture) -> int:
-    """One of the captured blocks: the run's target at first. Another run begins at its own target, or at the block that
-    was chosen in it; a block that a link names is kept."""
+    """One of the captured blocks: one that a link names, or that was chosen in this run before, or the run's target.
+
+    Each run has a slider of its own, with its block as the default. A block set from code on one slider for all runs
+    reaches the browser once, and not at all where a second drawing follows at once: the browser would then show, and
+    report, the block of the run before.
+    """
     index = capture.index
     blocks = list(index.blocks)
-    usual = next((block for block in index.targets if block in blocks), blocks[len(blocks) // 2])
-    _arrive(capture, blocks, usual)
     if len(blocks) == 1:
         st.caption(f"Block {blocks[0]}, the only one captured")
         return blocks[0]
-    with lasting(BLOCK, blocks):
+    key = f"{BLOCK}_{_owner(capture)}"
+    if key in st.session_state and st.session_state[key] not in blocks:
+        del st.session_state[key]
+    with st.container(key=BLOCK):
         block = st.select_slider(
             "Block",
             blocks,
-            value=usual,
-            key=BLOCK,
-            bind="query-params",
+            value=_first_block(capture, blocks),
+            key=key,
             on_change=_remember_block,
-            args=(capture,),
+            args=(key, capture),
             help="Counted from 0: the output of this decoder block. The paper's layer is one more.",
         )
     with st.container(key="block_strip", gap=None):
         st.html(block_strip(blocks, index.targets, index.adapted))
         st.caption(strip_words(blocks, index.targets, index.adapted))
+    show(BLOCK, str(block))
     return block
 
 
@@ -113,9 +117,7 @@ def open_map(capture: Capture, *, block: int, step: int | None = None) -> None:
     """Let the next drawing show the map of this block (and step). For callbacks."""
     st.session_state[TAB] = MAPS
     _blocks()[_owner(capture)] = block
-    st.session_state[BLOCKS_OF] = _owner(capture)
-    st.session_state.pop(LEFT, None)
-    _move(BLOCK, block, str(block))
+    show(BLOCK, str(block))
     if step is not None:
         _move(STEP, step, str(step))
 
@@ -144,22 +146,18 @@ def _move(key: str, value: Any, words: str) -> None:
         st.query_params[key] = words
 
 
-def _arrive(capture: Capture, blocks: list[int], usual: int) -> None:
-    """When another run is looked at than before: forget the block of the run before."""
-    owner, before = _owner(capture), st.session_state.get(BLOCKS_OF)
-    st.session_state[BLOCKS_OF] = owner
-    # The address still says the block of a run that was left by the list of runs; one that a link says is meant.
-    left = st.session_state.pop(LEFT, None) == (capture.index.run_id or BASE)
-    if before in (None, owner):
-        return
-    own = _blocks().get(owner, usual)
-    if left or BLOCK not in st.query_params:
-        own = own if own in blocks else usual
-        _move(BLOCK, own, str(own))
+def _first_block(capture: Capture, blocks: list[int]) -> int:
+    linked = opened(BLOCK)
+    if linked.isdecimal() and int(linked) in blocks:
+        return int(linked)
+    chosen = _blocks().get(_owner(capture))
+    if chosen in blocks:
+        return chosen
+    return next((block for block in capture.index.targets if block in blocks), blocks[len(blocks) // 2])
 
 
-def _remember_block(capture: Capture) -> None:
-    _blocks()[_owner(capture)] = st.session_state[BLOCK]
+def _remember_block(key: str, capture: Capture) -> None:
+    _blocks()[_owner(capture)] = st.session_state[key]
 
 
 def _blocks() -> dict[str, int]:

@@ -52,7 +52,7 @@ def slide_button(
 
 def corner(capture: Capture, run: Run | None, request: ProjectionRequest, plane: Plane) -> str:
     """What a picture must say of itself when it is shown elsewhere."""
-    name = (run.label().name if run else "") or capture.index.run_id or "base model"
+    name = run.name if run else "base model"
     n = " + ".join(map(str, plane.counts.values()))
     model = capture.index.model.rpartition("/")[2]
     return f"{name} · {model} · block {request.block} · step {plane.step} · n = {n}"

@@ -16,6 +16,8 @@ SPLITS = (
     "The test split is measured once, when training has ended. The curve shows the validation split, measured while it "
     "trains. They are different prompts, and neither is trained on: their figures need not agree."
 )
+# What the figures are means over.
+ANSWERS, EVERY = "answer tokens", "all tokens"
 # Below it harmful activations have turned, whatever an alert said before.
 TURNED = 0.9
 
@@ -36,12 +38,15 @@ def header_figures(run: Run, record: Record, status: str, followed: Followed) ->
     steps = followed.tables.steps
     last = steps.iloc[-1] if len(steps) else None
     with st.container(horizontal=True, gap="small", key="header_figures"):
-        _heldout("Held-out cosine", "cosine", "harmful", record, test, validation,
-                 "Harmful prompts, mean over target blocks; 1: nothing moved, 0: turned away.")  # fmt: skip
-        _heldout("Held-out drift", "drift", "benign", record, test, validation,
-                 "Benign prompts, as a share of the block's mean norm; 0: nothing moved.")  # fmt: skip
-        _heldout("Borderline drift", "borderline_drift", "", record, test, validation,
-                 "Benign prompts that sound harmful, as a share of the block's mean norm.")  # fmt: skip
+        _heldout("Held-out cosine", "cosine", "harmful", ANSWERS, record, test, validation,
+                 "Harmful prompts, mean over their answer tokens and over target blocks; 1: nothing moved, 0: turned "
+                 "away.")  # fmt: skip
+        _heldout("Held-out drift", "drift", "benign", EVERY, record, test, validation,
+                 "Benign prompts, over all tokens but the first, as a share of the block's mean norm; 0: nothing "
+                 "moved.")  # fmt: skip
+        _heldout("Borderline drift", "borderline_drift", "", EVERY, record, test, validation,
+                 "Benign prompts that sound harmful, over all tokens but the first, as a share of the block's mean "
+                 "norm.")  # fmt: skip
         for label, value in (
             ("Rerouting loss", figure(last["reroute_loss"] if last is not None else None)),
             ("Retain loss", figure(last["retain_loss"] if last is not None else None)),
@@ -62,6 +67,7 @@ def _heldout(
     label: str,
     name: str,
     side: str,
+    tokens: str,
     record: Record,
     test: HeldoutResult | None,
     validation: HeldoutResult | None,
@@ -71,7 +77,9 @@ def _heldout(
     final, current = record.figures.get(f"heldout_{name}"), record.figures.get(f"validation_{name}")
     with st.container(width=165, gap=None):
         st.metric(label, figure(current if final is None else final), help=f"{help_text} {SPLITS}")
-        st.caption("  \n".join(split_words(final, current, side, test, validation)))
+        said = split_words(final, current, side, test, validation)
+        measured = [f"over {tokens}"] if final is not None or current is not None else []
+        st.caption("  \n".join(said + measured))
 
 
 def split_words(

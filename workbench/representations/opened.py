@@ -1,0 +1,47 @@
+"""Which run, capture and block the page looks at. On arrival the address says it; from then on the session does.
+
+The address is written all the while, and not read again: a browser that is busy sends the one that it had a moment ago,
+and what was just chosen would be undone by it.
+"""
+
+from collections.abc import Collection
+
+import streamlit as st
+
+from workbench.kit.state import CAPTURE, RUN
+
+PICKED_RUN = "pick_run"
+BLOCK = "block"
+_OPENED = "representations_opened"
+NAMES = (RUN, CAPTURE, BLOCK)
+
+
+def arrive(*, first: str) -> None:
+    """Read the address when the page opens: its widgets are not there yet. first: the run where none is named."""
+    if PICKED_RUN not in st.session_state or _OPENED not in st.session_state:
+        found = {name: st.query_params[name] for name in NAMES if name in st.query_params}
+        st.session_state[_OPENED] = {RUN: first} | found
+    _say()
+
+
+def opened(name: str) -> str:
+    """What a link, a choice or a new capture named; '' where nothing did."""
+    return st.session_state.get(_OPENED, {}).get(name, "")
+
+
+def show(name: str, value: str, *, instead_of: Collection[str] = ()) -> None:
+    """Look at this one from now on, and forget what was named of the others."""
+    st.session_state[_OPENED] = {n: v for n, v in st.session_state.get(_OPENED, {}).items() if n not in instead_of}
+    if value:
+        st.session_state[_OPENED][name] = value
+    else:
+        st.session_state[_OPENED].pop(name, None)
+    _say()
+
+
+def _say() -> None:
+    for name in NAMES:
+        if value := opened(name):
+            st.query_params[name] = value
+        else:
+            st.query_params.pop(name, None)
