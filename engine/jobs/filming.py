@@ -97,7 +97,8 @@ def filming(
             yield from film.take(folder, BASE, None)
         if step:
             yield from film.take(folder, checkpoint_name(step), name)
-        random = step if step == spec.optimizer.steps else 0
+        # The capture at the run's end holds one, of more prompts.
+        random = step if step == spec.optimizer.steps and not spec.captures.final_prompts else 0
         if random:
             yield from take_random(film, folder, model, name, seed=spec.seed)
         # Steps that version 0.1 captured before this run was resumed hold what it measured, and so does the film.
