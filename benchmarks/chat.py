@@ -13,7 +13,7 @@ from engine.desk.queue import Queue
 from engine.records.chats.chat import Column, Exchange, Sampling, new_chat
 from engine.records.runs import create_run
 from engine.records.settings import SAMPLE_DATA, Settings, read_settings
-from engine.records.spec import ModelSpec
+from engine.records.spec_parts import ModelSpec
 from engine.records.spec_text import build_spec
 
 TOKENS = 48

@@ -18,9 +18,9 @@ from engine.compute.model.padding import batch_of
 from engine.compute.model.text import tokens_of
 from engine.compute.steps import drained
 from engine.records.chats.chat import Sampling
-from engine.records.prompts import read_source
+from engine.records.prompt_files import read_source
 from engine.records.settings import read_settings
-from engine.records.spec import AdapterSpec, ModelSpec
+from engine.records.spec_parts import AdapterSpec, ModelSpec
 
 TOKENS = 32
 PROMPTS = 4

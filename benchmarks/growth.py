@@ -22,7 +22,7 @@ from engine.records.captures.capture import BASE
 from engine.records.events import StepResult
 from engine.records.runs import Run, create_run, effective, list_runs
 from engine.records.settings import read_settings
-from engine.records.spec import ModelSpec
+from engine.records.spec_parts import ModelSpec
 from engine.records.spec_text import build_spec
 from engine.records.tables import run_tables
 from workbench.runs.figures import run_figures

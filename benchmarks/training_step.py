@@ -33,7 +33,8 @@ from engine.records.cards import ModelCard
 from engine.records.conversation import Label
 from engine.records.events import StepResult
 from engine.records.settings import read_settings
-from engine.records.spec import ModelSpec, RunSpec
+from engine.records.spec import RunSpec
+from engine.records.spec_parts import ModelSpec
 from engine.records.spec_text import build_spec
 
 SIDE_ROWS, TOKENS = 8, 96

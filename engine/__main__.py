@@ -12,6 +12,7 @@ from pathlib import Path
 
 from engine.commands import capture as capture_command
 from engine.commands import evaluate as evaluate_command
+from engine.commands import fetch as fetch_command
 from engine.commands import pack as pack_command
 from engine.commands import sweep as sweep_command
 from engine.desk.launch import ensure_worker
@@ -20,6 +21,7 @@ from engine.records.errors import WorkbenchError
 from engine.records.evaluation.own import is_pending
 from engine.records.events import Event, HeldoutResult, Progress, StatusEvent, StepResult
 from engine.records.outcome import outcome_of
+from engine.records.packaged import packaged
 from engine.records.presets import named_spec, preset_names
 from engine.records.runs import ACTIVE, Record, Run, create_run, list_runs, open_run
 from engine.records.settings import Settings, read_settings
@@ -126,10 +128,13 @@ def export(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def prepare(_options: argparse.Namespace, settings: Settings) -> int:
-    """Convert the bundled model, once."""
+def prepare(options: argparse.Namespace, settings: Settings) -> int:
+    """Convert the bundled model, or a packaged one that was fetched, once."""
     from engine.compute.model.bundled import bundled_folder, convert_bundled
 
+    if options.model:
+        fetch_command.convert(packaged(options.model), settings)
+        return 0
     if bundled_folder(settings.models) is None:
         print("Converting the bundled model (once, 25 to 60 s) ...", file=sys.stderr, flush=True)
         convert_bundled(settings.models)
@@ -245,7 +250,9 @@ def _parser() -> argparse.ArgumentParser:
     command = add("pack", pack_command.pack, "copy a finished run without answers to harmful prompts, for sharing")
     command.add_argument("run", metavar="RUN", help="run id")
     command.add_argument("folder", metavar="FOLDER", help="the copy becomes FOLDER/RUN")
-    add("prepare", prepare, "convert the bundled model, once")
+    command = add("prepare", prepare, "convert the bundled model, once")
+    command.add_argument("model", nargs="?", default="", help="a packaged model that was fetched, in its place")
+    fetch_command.add_arguments(add("fetch", fetch_command.fetch, "fetch a packaged model and convert it, once"))
     return parser
 
 

@@ -26,7 +26,7 @@ from engine.records.errors import ModelError, RunError
 from engine.records.events import Event, Progress
 from engine.records.runs import Run, open_run
 from engine.records.settings import ROOT, Settings
-from engine.records.spec import BUNDLED_MODEL, ModelSpec
+from engine.records.spec_parts import BUNDLED_MODEL, ModelSpec
 
 IDLE_ADAPTERS = 4
 
@@ -157,14 +157,15 @@ def converted(spec: ModelSpec, settings: Settings) -> Generator[Event, None, Non
     code, lines = yield from run_to_end(
         [sys.executable, "-m", "engine", "prepare"],
         lambda: Progress(phase="converting", message="Converting the bundled model, once (25 to 60 s)", elsewhere=True),
-        environment=_environment(settings),
+        environment=environment_of(settings),
         folder=ROOT,
     )
     if code != 0:
         raise ModelError((lines or ["The bundled model could not be converted."])[-1])
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def environment_of(settings: Settings) -> dict[str, str]:
+    """For a command of the engine in a child process."""
     return os.environ | {"WORKBENCH_CACHE": str(settings.cache), "OMP_NUM_THREADS": "1"}
 
 

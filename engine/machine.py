@@ -11,7 +11,7 @@ import psutil
 import torch
 
 from engine.compute.model.load import choose_device
-from engine.records.spec import ModelSpec
+from engine.records.spec_parts import ModelSpec
 
 
 def versions() -> dict[str, str]:

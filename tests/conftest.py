@@ -22,7 +22,8 @@ from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.training.trainer import Rows
 from engine.records.settings import Settings, read_settings
-from engine.records.spec import ModelSpec, RunSpec
+from engine.records.spec import RunSpec
+from engine.records.spec_parts import ModelSpec
 from engine.records.spec_text import build_spec
 
 torch.set_num_threads(1)

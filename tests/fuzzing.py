@@ -43,10 +43,11 @@ from engine.records.events import (
     StatusEvent,
     StepResult,
 )
-from engine.records.prompts import opener_for, read_source, select
+from engine.records.prompt_files import read_source
+from engine.records.prompts import opener_for, select
 from engine.records.runs import create_run, effective
 from engine.records.settings import SAMPLE_DATA, Settings
-from engine.records.spec import DataSpec, ModelSpec
+from engine.records.spec_parts import DataSpec, ModelSpec
 from engine.records.spec_text import build_spec, parse_spec, read_spec
 from engine.records.tables import run_tables
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast
 
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import tokens_of
@@ -21,8 +21,8 @@ CHAT_TEMPLATE = (
 )
 
 
-def byte_tokenizer(*, chat_template: str | None = CHAT_TEMPLATE) -> PreTrainedTokenizerFast:
-    """A token a byte, no training needed: any text round-trips."""
+def byte_tokenizer(*, chat_template: str | None = CHAT_TEMPLATE, opening: str = "") -> PreTrainedTokenizerFast:
+    """A token a byte, no training needed: any text round-trips. opening: a token that opens every text."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     inner = Tokenizer(models.BPE(vocab={letter: index for index, letter in enumerate(alphabet)}, merges=[]))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -31,32 +31,44 @@ def byte_tokenizer(*, chat_template: str | None = CHAT_TEMPLATE) -> PreTrainedTo
         tokenizer_object=inner,
         eos_token="<|im_end|>",
         pad_token="<|pad|>",
-        additional_special_tokens=["<|im_start|>"],
+        additional_special_tokens=["<|im_start|>", *([opening] if opening else [])],
     )
+    if opening:
+        number = tokenizer.convert_tokens_to_ids(opening)
+        tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{opening} $A", special_tokens=[(opening, number)]
+        )
     tokenizer.chat_template = chat_template
     return tokenizer
 
 
 def write_tiny_model(
-    folder: Path, *, blocks: int = 2, chat_template: str | None = CHAT_TEMPLATE, seed: int = 0
+    folder: Path,
+    *,
+    blocks: int = 2,
+    chat_template: str | None = CHAT_TEMPLATE,
+    seed: int = 0,
+    family: str = "llama",
+    opening: str = "",
+    context: int = 512,
 ) -> Path:
-    """A random Llama with d_model 16 as a folder that transformers loads."""
-    tokenizer = byte_tokenizer(chat_template=chat_template)
-    config = LlamaConfig(
+    """A random Llama (or Mistral) with d_model 16 as a folder that transformers loads."""
+    tokenizer = byte_tokenizer(chat_template=chat_template, opening=opening)
+    config = (LlamaConfig if family == "llama" else MistralConfig)(
         vocab_size=len(tokenizer),
         hidden_size=16,
         intermediate_size=32,
         num_hidden_layers=blocks,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=512,
+        max_position_embeddings=context,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = LlamaForCausalLM(config)
+        model = (LlamaForCausalLM if family == "llama" else MistralForCausalLM)(config)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

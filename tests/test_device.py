@@ -16,7 +16,7 @@ from engine.records.checkpoints import BASE_MODEL, Checkpoint, parse_checkpoint,
 from engine.records.errors import ModelError, RunError
 from engine.records.events import CheckpointResult
 from engine.records.runs import create_run
-from engine.records.spec import AdapterSpec
+from engine.records.spec_parts import AdapterSpec
 
 
 @pytest.fixture

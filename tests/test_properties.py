@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from engine.records.errors import DataError, ModelError, SpecError
 from engine.records.evaluation.rows import read_rows
 from engine.records.events import StepResult
-from engine.records.prompts import read_source
+from engine.records.prompt_files import read_source
 from engine.records.runs import create_run
 from engine.records.settings import Settings, given_path
 from engine.records.spec import RunSpec
@@ -111,7 +111,7 @@ def test_a_path_outside_the_named_folders_is_refused_and_one_inside_is_read(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model_folder: Path
 ):
     from engine.compute.model.load import load_model
-    from engine.records.spec import ModelSpec
+    from engine.records.spec_parts import ModelSpec
 
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     for folder in (inside, outside):

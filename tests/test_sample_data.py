@@ -5,7 +5,8 @@ from itertools import combinations
 
 import pytest
 
-from engine.records.prompts import Prompt, read_source
+from engine.records.prompt_files import read_source
+from engine.records.prompts import Prompt
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,8 @@ from engine.records.checkpoints import Checkpoint
 from engine.records.conversation import Label
 from engine.records.evaluation.findings import Word
 from engine.records.files import write_whole
-from engine.records.prompts import Prompt, read_source
+from engine.records.prompt_files import read_source
+from engine.records.prompts import Prompt
 from engine.records.runs import Run
 from engine.records.settings import read_settings
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from take import FOLDER, scheme_page, served, shoot
 
 from engine.records.evaluation.findings import Evaluation, read_evaluations
-from engine.records.prompts import read_source
+from engine.records.prompt_files import read_source
 from engine.records.runs import Run
 from engine.records.settings import SAMPLE_DATA, read_settings
 from workbench.evaluate.report import report_html

@@ -13,7 +13,7 @@ from engine.records.errors import SpecError
 from engine.records.events import Progress
 from engine.records.runs import open_run
 from engine.records.settings import Settings
-from engine.records.spec import ModelSpec
+from engine.records.spec_parts import ModelSpec
 
 
 def capture(options: argparse.Namespace, settings: Settings) -> int:

@@ -31,7 +31,7 @@ from engine.records.evaluation.plan import OWN, EvaluationPlan, parse_attack
 from engine.records.evaluation.rows import read_rows
 from engine.records.events import VALUE_CONTROLS
 from engine.records.files import write_whole
-from engine.records.prompts import source_hashes
+from engine.records.prompt_files import source_hashes
 from engine.records.runs import ACTIVE, Run, create_run, list_runs
 from engine.records.settings import SAMPLE_DATA, Settings
 from engine.records.spec import SPEC_VERSION, RunSpec

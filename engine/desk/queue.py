@@ -24,6 +24,7 @@ JobKind = Literal[
     "dose_curve",
     "evaluate",
     "fetch_package",
+    "fetch_model",
     "warm_projection",
     "project",
     "examine",
@@ -44,6 +45,7 @@ PRIORITY: dict[str, int] = {
     "answer_set": 100,
     "evaluate": 100,
     "fetch_package": 30,
+    "fetch_model": 30,
     "train": 100,
 }
 DIED = "The worker ended in the midst of it. Start the worker and ask again: what it wrote down is not done twice."

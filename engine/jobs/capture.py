@@ -37,7 +37,7 @@ from engine.records.errors import DataError, RunError
 from engine.records.events import Event
 from engine.records.prompts import Prompt, Split, select
 from engine.records.runs import Run, open_run
-from engine.records.spec import DataSpec
+from engine.records.spec_parts import DataSpec
 
 Job = Generator[Event | None, None, None]
 

@@ -7,11 +7,14 @@ import numpy as np
 
 from engine.compute.model.load import describe_model, load_tokenizer
 from engine.compute.model.text import prompt_ids
-from engine.compute.training.sources import read_prompts
+from engine.compute.training.sources import reading
 from engine.device import Tools, converted
 from engine.records.cards import DataCard, write_card
 from engine.records.events import Event
-from engine.records.spec import ModelSpec
+from engine.records.spec_parts import ModelSpec
+
+# Of a larger set, evenly spaced ones.
+COUNTED_PROMPTS = 4000
 
 Job = Generator[Event | None, None, None]
 
@@ -28,8 +31,11 @@ def describe_data_job(payload: dict[str, Any], tools: Tools) -> Job:
     spec = ModelSpec.model_validate(payload["model"])
     yield from converted(spec, tools.settings)
     tokenizer = load_tokenizer(spec, tools.settings)
-    prompts = read_prompts(payload["source"], label=payload["label"], answer_field=payload.get("answer_field", ""))
-    lengths = np.array([len(prompt_ids(tokenizer, prompt.conversation)) for prompt in prompts])
+    prompts = yield from reading(
+        payload["source"], label=payload["label"], answer_field=payload.get("answer_field", "")
+    )
+    counted = prompts[:: 1 + len(prompts) // COUNTED_PROMPTS]
+    lengths = np.array([len(prompt_ids(tokenizer, prompt.conversation)) for prompt in counted])
     counts, edges = np.histogram(lengths, bins=min(24, max(1, int(np.ptp(lengths)))))
     card = DataCard(
         rows=len(prompts),

@@ -33,7 +33,8 @@ from engine.records.captures.capture import (
 from engine.records.events import CapturedResult, Event
 from engine.records.prompts import Prompt, Split, select
 from engine.records.runs import Run
-from engine.records.spec import DataSpec, RunSpec
+from engine.records.spec import RunSpec
+from engine.records.spec_parts import DataSpec
 
 TOKENS: tuple[TokenChoice, ...] = ("last_prompt", "response_mean")
 

@@ -15,7 +15,8 @@ from engine.records.events import Event
 from engine.records.prompts import Prompt, Split, select
 from engine.records.runs import Run
 from engine.records.settings import Settings
-from engine.records.spec import DataSpec, RunSpec
+from engine.records.spec import RunSpec
+from engine.records.spec_parts import DataSpec
 from engine.records.versions import marked
 
 SPACE_PROMPTS = 24

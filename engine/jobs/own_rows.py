@@ -7,7 +7,8 @@ from engine.records.conversation import Label
 from engine.records.errors import DataError
 from engine.records.evaluation.own import held_out, sample_source
 from engine.records.evaluation.rows import EvaluationRow
-from engine.records.prompts import Prompt, read_source, select
+from engine.records.prompt_files import read_source
+from engine.records.prompts import Prompt, select
 from engine.records.runs import Run
 
 

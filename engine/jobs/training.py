@@ -14,8 +14,8 @@ from engine.compute.model.text import decode, tokens_of
 from engine.compute.steps import told
 from engine.compute.training.checkpoints import list_checkpoints
 from engine.compute.training.pairs import Pair, elicit, without_refusals
-from engine.compute.training.rows import Row, encode
-from engine.compute.training.sources import read_prompts
+from engine.compute.training.rows import EncodedWhenDrawn, Row
+from engine.compute.training.sources import reading
 from engine.compute.training.train import train
 from engine.compute.training.trainer import Rows
 from engine.device import Tools, adapter_name
@@ -33,6 +33,10 @@ from engine.records.spec import RunSpec
 
 # Of which the mean length of a prompt is taken, for the expected time.
 COUNTED_PROMPTS = 48
+# Of each side, of which the mean length of a row is taken.
+MEASURED_ROWS = 512
+
+SIDES: tuple[Label, ...] = ("harmful", "benign")
 
 Job = Generator[Event | None, None, None]
 
@@ -97,7 +101,7 @@ def _micro_batch_tokens(run: Run, spec: RunSpec, model: LoadedModel, rows: Rows,
     0.1 noted none, and took what its spec allows."""
     if list_checkpoints(run.checkpoints_folder):
         return run.record().micro_batch_tokens or spec.optimizer.tokens_per_micro_batch
-    lengths = [len(row.ids) for row in (*rows.harmful, *rows.benign)]
+    lengths = [len(row.ids) for side in (rows.harmful, rows.benign) for row in side[:: 1 + len(side) // MEASURED_ROWS]]
     return micro_batch_tokens(spec, model.card, speed, row_tokens=sum(lengths) / max(1, len(lengths)))
 
 
@@ -113,7 +117,7 @@ def _rows(
     """Training, validation and test rows of both sides, elicited in one go."""
     chosen: dict[tuple[Split, Label], list[Prompt]] = {}
     for label, source in sides(spec.data):
-        prompts = read_prompts(source, label=label, answer_field=spec.data.answer_field)
+        prompts = yield from reading(source, label=label, answer_field=spec.data.answer_field)
         for split in ("train", "validation", "test"):
             has_split = any(prompt.split == split for prompt in prompts)
             if split == "train" or has_split:
@@ -129,15 +133,14 @@ def _rows(
         raise
     by_prompt = {id(pair.prompt): pair for pair in pairs}
 
-    def rows(split: Split, label: Label) -> list[Row]:
+    def rows(split: Split, label: Label) -> EncodedWhenDrawn:
         found = [by_prompt[id(prompt)] for prompt in chosen.get((split, label), []) if id(prompt) in by_prompt]
-        kept = without_refusals(found, spec.data) if found else []
-        encoded = [encode(model, pair, spec.data) for pair in kept]
-        return [row for row in encoded if len(row.ids) > row.response_start]
+        return EncodedWhenDrawn(model, without_refusals(found, spec.data) if found else [], spec.data)
 
-    heldout: dict[str, list[Row]] = {
-        split: rows(split, "harmful") + rows(split, "benign") for split in ("validation", "test")
-    }  # type: ignore[arg-type]
+    heldout: dict[Split, list[Row]] = {
+        split: [row for label in SIDES for row in rows(split, label) if len(row.ids) > row.response_start]
+        for split in ("validation", "test")
+    }
     validation = [p for (split, _), prompts in chosen.items() if split == "validation" for p in prompts]
     return Rows(rows("train", "harmful"), rows("train", "benign"), heldout["validation"], heldout["test"]), validation
 

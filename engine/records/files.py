@@ -4,6 +4,7 @@ import errno
 import os
 import secrets
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from engine.records.errors import RunError
@@ -82,6 +83,17 @@ def read_tail(path: Path, *, size: int = 6000) -> str:
             return file.read().decode(errors="replace")
     except OSError:
         return ""
+
+
+def arrived_bytes(folder: Path) -> int:
+    """Bytes of all files in a folder and below it, as far as they are there while another process moves them."""
+    total = 0
+    # os.walk passes over what is moved away meanwhile.
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.path.getsize(os.path.join(place, name))
+    return total
 
 
 def storage_error(path: Path, error: OSError) -> RunError:

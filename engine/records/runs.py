@@ -23,7 +23,7 @@ from engine.records.errors import RunError, SpecError
 from engine.records.events import AnyEvent, ControlEvent, Event, parse_event
 from engine.records.files import append_line, storage_error, write_whole
 from engine.records.names import derived_name, fresh_name
-from engine.records.prompts import source_hashes
+from engine.records.prompt_files import source_hashes
 from engine.records.settings import SAMPLE_DATA
 from engine.records.spec import SPEC_VERSION, RunSpec
 from engine.records.spec_text import read_spec

@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from engine.records.spec import ScheduleSpec
+from engine.records.spec_parts import ScheduleSpec
 
 
 class Weights(NamedTuple):

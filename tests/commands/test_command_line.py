@@ -108,7 +108,7 @@ def test_the_bundled_model_loads_answers_and_ends_its_answers(settings, monkeypa
     monkeypatch.delenv("WORKBENCH_CACHE")
     from engine.compute.model.load import load_model
     from engine.records.settings import read_settings
-    from engine.records.spec import ModelSpec
+    from engine.records.spec_parts import ModelSpec
 
     model = load_model(ModelSpec(), read_settings())
     assert (model.card.block_count, model.d_model, model.card.parameters) == (30, 576, 134_515_008)

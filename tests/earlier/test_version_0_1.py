@@ -37,7 +37,7 @@ from engine.records.chats.sets import open_set
 from engine.records.conversation import Conversation, say
 from engine.records.evaluation.findings import read_evaluations, read_samples
 from engine.records.evaluation.rows import read_rows
-from engine.records.prompts import read_source
+from engine.records.prompt_files import read_source
 from engine.records.runs import Run, open_run
 from engine.records.settings import ROOT, read_settings
 from engine.records.spec_text import read_spec

@@ -22,7 +22,7 @@ from engine.records.chats.sets import NOT_ASKED, SetRequest, new_set
 from engine.records.checkpoints import Checkpoint
 from engine.records.conversation import Picture
 from engine.records.errors import ModelError, RunError
-from engine.records.prompts import read_source
+from engine.records.prompt_files import read_source
 from engine.records.runs import create_run
 
 BASE = Column(checkpoint="base")

@@ -26,7 +26,8 @@ from engine.compute.training.trainer import Rows
 from engine.records.blocks import resolve_blocks
 from engine.records.events import StepResult
 from engine.records.settings import SAMPLE_DATA
-from engine.records.spec import ModelSpec, RunSpec
+from engine.records.spec import RunSpec
+from engine.records.spec_parts import ModelSpec
 from engine.records.spec_text import build_spec, read_spec
 
 HERE = Path(__file__).parent

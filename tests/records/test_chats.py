@@ -24,7 +24,7 @@ from engine.records.conversation import Call, Message, Picture, Result, Text, To
 from engine.records.errors import RunError
 from engine.records.runs import create_run
 from engine.records.settings import SAMPLE_DATA
-from engine.records.spec import ModelSpec
+from engine.records.spec_parts import ModelSpec
 from engine.records.spec_text import build_spec
 from workbench.chat import columns as columns_module
 from workbench.chat.export import chat_json, chat_markdown

@@ -8,7 +8,7 @@ from engine.records.cards import ModelCard
 from engine.records.conversation import Label
 from engine.records.estimate import ANSWERS, Estimate, estimate
 from engine.records.presets import read_preset
-from engine.records.prompts import read_source
+from engine.records.prompt_files import read_source
 from engine.records.settings import ROOT
 from engine.records.spec import RunSpec
 from engine.records.spec_text import with_fields

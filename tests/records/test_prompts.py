@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from engine.records.conversation import Conversation
 from engine.records.errors import DataError
-from engine.records.prompts import Prompt, opener_for, prompts_from_rows, read_source, select
-from engine.records.spec import DataSpec
+from engine.records.prompt_files import read_source
+from engine.records.prompts import Prompt, opener_for, prompts_from_rows, select
+from engine.records.spec_parts import DataSpec
 
 USER = {"role": "user", "content": "x"}
 

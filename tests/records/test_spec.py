@@ -5,7 +5,8 @@ import pytest
 from engine.records.blocks import format_blocks, paper_layer, parse_blocks, resolve_blocks
 from engine.records.errors import SpecError
 from engine.records.settings import SAMPLE_DATA
-from engine.records.spec import Part, RunSpec, field_description
+from engine.records.spec import RunSpec, field_description
+from engine.records.spec_parts import Part
 from engine.records.spec_text import build_spec, parse_spec, read_spec
 
 

@@ -20,7 +20,8 @@ from engine.records.evaluation.findings import Evaluation, sorted_out, write_eva
 from engine.records.evaluation.plan import EvaluationPlan
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.runs import create_run, open_run
-from engine.records.spec import SPEC_VERSION, ModelSpec, RunSpec
+from engine.records.spec import SPEC_VERSION, RunSpec
+from engine.records.spec_parts import ModelSpec
 from engine.records.spec_text import build_spec, parse_spec
 from engine.records.versions import FORMAT, key_of, marked, since, stable
 

@@ -10,7 +10,8 @@ from engine.records.chats.chat import MOST_COLUMNS, MOST_DOSE, Column
 from engine.records.checkpoints import Checkpoint, run_checkpoints
 from engine.records.errors import RunError, WorkbenchError
 from engine.records.runs import ACTIVE, list_runs, open_run
-from engine.records.spec import BUNDLED_MODEL, ModelSpec, RunSpec
+from engine.records.spec import RunSpec
+from engine.records.spec_parts import BUNDLED_MODEL, ModelSpec
 from workbench.kit.frame import places
 from workbench.kit.state import MODEL, RUN, settings
 from workbench.kit.words import plain

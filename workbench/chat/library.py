@@ -8,7 +8,8 @@ import streamlit as st
 
 from engine.records.conversation import Label
 from engine.records.errors import DataError
-from engine.records.prompts import Prompt, read_source
+from engine.records.prompt_files import read_source
+from engine.records.prompts import Prompt
 from workbench.kit.blur import blurred, harmful_text
 from workbench.kit.state import blurs
 

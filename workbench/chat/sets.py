@@ -9,7 +9,7 @@ from engine.records.chats.chat import Column
 from engine.records.chats.sets import AnswerSet, SetRequest, list_sets, new_set, open_set
 from engine.records.conversation import Label
 from engine.records.errors import WorkbenchError
-from engine.records.prompts import read_source
+from engine.records.prompt_files import read_source
 from engine.records.settings import SAMPLE_DATA
 from workbench.chat.columns import column_names, column_pickers, columns_buttons, model_of
 from workbench.chat.composer import written

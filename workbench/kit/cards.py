@@ -7,7 +7,7 @@ import streamlit as st
 
 from engine.records.cards import DataCard, ModelCard, read_data_card, read_model_card
 from engine.records.conversation import Label
-from engine.records.spec import ModelSpec
+from engine.records.spec_parts import ModelSpec
 from workbench.kit.frame import catching
 from workbench.kit.state import ASKED, queue, settings
 from workbench.kit.words import plain

@@ -3,8 +3,9 @@
 from engine.desk.launch import ensure_worker
 from engine.records.model_place import need_model
 from engine.records.presets import read_preset
-from engine.records.prompts import read_source
+from engine.records.prompt_files import read_source
 from engine.records.runs import Run, create_run
+from engine.records.sources import needs_worker
 from engine.records.spec import RunSpec
 from workbench.kit.state import queue, settings
 
@@ -19,7 +20,7 @@ def start_run(spec: RunSpec, *, preset: str = "", name: str = "") -> Run:
     file has gone since it was chosen."""
     need_model(spec.model.name)
     for source, label in ((spec.data.circuit_breaker, "harmful"), (spec.data.retain, "benign")):
-        if not source.startswith("hub:"):
+        if not needs_worker(source):
             read_source(source, label=label, answer_field=spec.data.answer_field)  # type: ignore[arg-type]
     run = create_run(settings().runs, spec, preset=preset, name=name.strip())
     queue().submit("train", run_id=run.id)

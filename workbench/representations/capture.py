@@ -17,7 +17,8 @@ from engine.records.captures.capture import (
 from engine.records.cards import read_model_card
 from engine.records.errors import RunError, SpecError
 from engine.records.runs import Run
-from engine.records.spec import ModelSpec, field_description
+from engine.records.spec import field_description
+from engine.records.spec_parts import ModelSpec
 from workbench.kit.cards import model_payload
 from workbench.kit.state import CAPTURE, CAPTURING, DRAFT, RUN, settings
 from workbench.kit.waiting import awaited

@@ -13,7 +13,8 @@ from engine.records.cards import ModelCard
 from engine.records.conversation import Label
 from engine.records.errors import DataError, SpecError
 from engine.records.prompts import Prompt, Split, select
-from engine.records.spec import DataSpec, RunSpec
+from engine.records.spec import RunSpec
+from engine.records.spec_parts import DataSpec
 from workbench.train.draft import Fields, nested
 from workbench.train.numbers import is_number, number_problem, written
 

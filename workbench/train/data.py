@@ -7,7 +7,7 @@ import streamlit as st
 from engine.records.cards import DataCard
 from engine.records.conversation import Label
 from engine.records.prompts import Prompt
-from engine.records.spec import ModelSpec
+from engine.records.spec_parts import ModelSpec
 from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.cards import data_card, data_payload, wait_for_card
 from workbench.kit.charts import on_screen
@@ -47,7 +47,8 @@ def side_card(form: Form, label: Label) -> DataCard | None:
 
 def _answer_fields(form: Form) -> None:
     _row(form, "data.answers", "data.answer_field", "data.new_tokens", "data.temperature")
-    _row(form, "data.opener_share", "data.empty_prompt_share", "data.borderline_share", "data.max_tokens")
+    _row(form, "data.opener_share", "data.borderline_share", "data.rows_as", "data.max_tokens")
+    _row(form, "data.empty_prompt_share", "data.empty_prompt_sides")
     spec_field(form, "data.openers")
     _row(form, "data.circuit_breaker_rows", "data.retain_rows", "data.heldout_rows", "data.drop_refusals")
 

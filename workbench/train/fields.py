@@ -1,9 +1,7 @@
 """Widgets to RunSpec: one widget a field, made from the field's own type, bounds and description."""
 
-import os
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import streamlit as st
@@ -14,9 +12,11 @@ from engine.records.cards import ModelCard
 from engine.records.conversation import Label
 from engine.records.errors import DataError, ModelError
 from engine.records.model_place import need_model
-from engine.records.prompts import Prompt, read_source
-from engine.records.settings import SAMPLE_DATA
-from engine.records.spec import ModelSpec, RunSpec, field_description
+from engine.records.prompt_files import read_source, source_file
+from engine.records.prompts import Prompt
+from engine.records.sources import needs_worker, parse_sources, source_texts
+from engine.records.spec import RunSpec, field_description
+from engine.records.spec_parts import ModelSpec
 from workbench.kit.cards import model_card, model_payload
 from workbench.kit.words import plain
 from workbench.train.checks import SIDES, RowCounts, check_spec, count_rows
@@ -85,7 +85,7 @@ def open_form() -> Form:
     for label, path in SIDES.items():
         form.prompts[label] = None
         source = str(draft.content[path])
-        if not source.startswith("hub:"):
+        if not needs_worker(source):
             try:
                 form.prompts[label] = read_prompts(source, label, str(draft.content["data.answer_field"]))
             except DataError as error:
@@ -152,15 +152,32 @@ def _card(draft: Draft) -> ModelCard | None:
 
 def read_prompts(source: str, label: Label, answer_field: str) -> list[Prompt]:
     """Prompt sets are kept between reruns; a changed file is read anew."""
-    path = SAMPLE_DATA / "prompts" / f"{source.removeprefix('sample:')}.jsonl"
-    file = path if source.startswith("sample:") else Path(os.path.expanduser(source))
-    try:
-        stamp = file.stat().st_mtime_ns
-    except OSError:
-        stamp = 0
-    return _read_once(source, label, answer_field, stamp)
+    parse_sources(source)
+    return [prompt for text in source_texts(source) for prompt in _read_once(text, label, answer_field, _stamp(text))]
 
 
-@lru_cache(maxsize=8)
-def _read_once(source: str, label: Label, answer_field: str, stamp: int) -> list[Prompt]:
+def share_words(source: str, label: Label, answer_field: str) -> list[str]:
+    """Of several sources, each with its rows and its share of all: 'mine.jsonl: 500 rows, 40 %'."""
+    counted = {
+        text: len(_read_once(text, label, answer_field, _stamp(text))) for text in dict.fromkeys(source_texts(source))
+    }
+    whole = sum(counted.values())
+    if len(counted) < 2:
+        return []
+    return [f"{parse_sources(text)[0].name}: {rows:,} rows, {rows / whole:.0%}" for text, rows in counted.items()]
+
+
+def _stamp(source: str) -> tuple[int, ...]:
+    """When each of the files was written. Raises DataError where the text cannot be parsed."""
+    stamps = []
+    for part in parse_sources(source):
+        try:
+            stamps.append(source_file(part).stat().st_mtime_ns)
+        except (OSError, DataError):
+            stamps.append(0)
+    return tuple(stamps)
+
+
+@lru_cache(maxsize=16)
+def _read_once(source: str, label: Label, answer_field: str, stamp: tuple[int, ...]) -> list[Prompt]:
     return read_source(source, label=label, answer_field=answer_field)

@@ -9,15 +9,16 @@ from engine.records.blocks import format_blocks, paper_layer, parse_blocks
 from engine.records.conversation import Label
 from engine.records.errors import SpecError, WorkbenchError
 from engine.records.files import write_whole
-from engine.records.prompts import REFUSED_SUFFIXES
+from engine.records.prompt_files import REFUSED_SUFFIXES
 from engine.records.settings import SAMPLE_DATA
+from engine.records.sources import source_texts
 from workbench.kit.state import settings
 from workbench.kit.words import plain
 from workbench.train.checks import SIDES
 from workbench.train.draft import set_field
 from workbench.train.fields import Form, problem, spec_field
 
-KINDS = {"sample": "Sample set", "file": "File", "hub": "Hugging Face", "upload": "Upload"}
+KINDS = {"sample": "Sample set", "file": "File or several", "hub": "Hugging Face", "upload": "Upload"}
 
 
 def block_strip(form: Form, path: str, *, label: str) -> None:
@@ -65,7 +66,9 @@ def source_picker(form: Form, label: Label) -> None:
         required=True,
         wrap=True,
         label_visibility="collapsed",
-        help="sample: ships with the workbench. Files: JSONL with 'prompt' or 'messages', or a JSON list.",
+        help="Sample sets ship with the workbench. Files: JSONL with 'prompt' or 'messages', a JSON list, CSV or "
+        "Parquet. Several sources, divided by ';', each with what is taken of it: 'a.jsonl rows=500; sample:benign "
+        "times=2'. docs/data.md lists the options.",
     )
     value = f"source_value_{label}_{kind}"
     if kind == "sample":
@@ -135,6 +138,9 @@ def _blocks_caption(blocks: tuple[int, ...]) -> str:
 
 
 def _kind(source: str) -> str:
-    if source.startswith("sample:"):
-        return "sample"
-    return "hub" if source.startswith("hub:") else "file"
+    sources = source_texts(source)
+    if len(sources) == 1 and " " not in source:
+        for kind in ("sample", "hub"):
+            if source.startswith(f"{kind}:"):
+                return kind
+    return "file"

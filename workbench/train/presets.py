@@ -9,9 +9,12 @@ from engine.records.conversation import Label
 from engine.records.errors import DataError, WorkbenchError
 from engine.records.model_place import need_model
 from engine.records.presets import PRESETS, read_preset
+from engine.records.prompt_files import missing_files
 from engine.records.prompts import Prompt
 from engine.records.runs import Run, list_runs
-from engine.records.spec import BUNDLED_MODEL, RunSpec
+from engine.records.sources import needs_worker
+from engine.records.spec import RunSpec
+from engine.records.spec_parts import BUNDLED_MODEL
 from workbench.kit.state import settings
 from workbench.kit.words import duration, plain
 from workbench.train.checks import RowCounts, count_rows
@@ -21,8 +24,10 @@ from workbench.train.fields import read_prompts
 PURPOSES = {
     "quick": "See a circuit breaker form, from the click to its answers.",
     "default": "Train the bundled model's circuit breaker on all sample rows: the run that ships was made so.",
-    "paper-llama-3-8b": "Repeat the paper's run on Llama 3, with its own data.",
-    "paper-mistral-7b": "Repeat the paper's run on Mistral, with its own data.",
+    "paper-llama-3-8b": "Repeat the paper's run on Llama 3, with the published data.",
+    "paper-mistral-7b": "Repeat the paper's run on Mistral, with the published data.",
+    "paper-llama-3-8b-own-data": "The paper's training of Llama 3 on the sample prompts.",
+    "paper-mistral-7b-own-data": "The paper's training of Mistral on the sample prompts.",
 }
 OWN_PURPOSE = "A spec of your own."
 # A list of runs is looked through again after so many seconds.
@@ -77,10 +82,10 @@ def _facts(name: str, stamp: int, when: int) -> _Facts:
     sources: dict[Label, str] = {"harmful": spec.data.circuit_breaker, "benign": spec.data.retain}
     for label, source in sources.items():
         try:
-            if not source.startswith("hub:"):
+            if not needs_worker(source):
                 prompts[label] = read_prompts(source, label, spec.data.answer_field)
         except DataError:
-            found.append(source)
+            found += missing_files(source)
     if found:
         return _Facts(f"{' and '.join(found)}, which {'is' if len(found) == 1 else 'are'} not here", None)
     rows, problems = count_rows(spec, prompts)

@@ -7,20 +7,23 @@ import streamlit as st
 
 from engine.records.cards import ModelCard
 from engine.records.conversation import Label
-from engine.records.spec import BUNDLED_MODEL, ModelSpec, field_description
+from engine.records.packaged import PACKAGED
+from engine.records.spec import field_description
+from engine.records.spec_parts import BUNDLED_MODEL, ModelSpec
 from workbench.kit.cards import model_payload, wait_for_card
+from workbench.kit.fetching import offer_model
 from workbench.kit.state import settings
 from workbench.kit.words import amount, plain
 from workbench.train.checks import SIDES
 from workbench.train.costs import about, form_estimate
 from workbench.train.data import wait_for_lengths
 from workbench.train.draft import Draft, Fields, set_fields, widget_key
-from workbench.train.fields import Form, problem
+from workbench.train.fields import Form, problem, share_words
 from workbench.train.numbers import written
 from workbench.train.origin import origin_words
 from workbench.train.pickers import source_picker
 
-MODELS = (BUNDLED_MODEL, "meta-llama/Meta-Llama-3-8B-Instruct", "mistralai/Mistral-7B-Instruct-v0.2")
+MODELS = (BUNDLED_MODEL, *PACKAGED, "meta-llama/Meta-Llama-3-8B-Instruct", "mistralai/Mistral-7B-Instruct-v0.2")
 KNOWN_MODELS = 12
 RETAIN_WEIGHT = "loss.retain_weight"
 # Both losses are multiplied by alpha and the optimizer does not see a common factor, so what counts is how heavy the
@@ -115,6 +118,7 @@ def _model(form: Form) -> None:
     )
     st.caption(field_description("model.name") + " Any other id or folder can be written here too.")
     problem(form, "model.name")
+    offer_model(str(form.content["model.name"]))
     card = form.card
     if card is None:
         if "model.name" not in form.problems:
@@ -155,6 +159,8 @@ def _side(form: Form, label: Label) -> None:
         + (f". Used: {used.training} to train on, {used.heldout} held out." if used else ".")
     )
     if SIDES[label] not in form.problems:
+        for words in share_words(str(form.content[SIDES[label]]), label, str(form.content["data.answer_field"])):
+            st.caption(f":material/subdirectory_arrow_right: {plain(words)}")
         wait_for_lengths(form, label)
 
 

@@ -30,7 +30,7 @@ from engine.records.conversation import Conversation
 from engine.records.errors import ModelError
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.settings import Settings
-from engine.records.spec import ModelSpec
+from engine.records.spec_parts import ModelSpec
 
 SECONDS = 60.0
 # How long one look at whether an endpoint has answered may hold up all other jobs.

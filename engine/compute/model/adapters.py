@@ -15,7 +15,7 @@ from transformers.pytorch_utils import Conv1D
 
 from engine.compute.model.loaded import LoadedModel, linear_modules
 from engine.records.errors import ModelError, first_line
-from engine.records.spec import AdapterSpec
+from engine.records.spec_parts import AdapterSpec
 
 
 def attach_adapter(model: LoadedModel, name: str, spec: AdapterSpec, blocks: Sequence[int], *, seed: int) -> int:

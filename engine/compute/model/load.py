@@ -18,8 +18,9 @@ from engine.records.cards import ModelCard
 from engine.records.conversation import Conversation
 from engine.records.errors import ModelError, first_line
 from engine.records.model_place import is_folder, need_model
+from engine.records.packaged import PACKAGED, packaged_folder
 from engine.records.settings import Settings
-from engine.records.spec import BUNDLED_MODEL, ModelSpec
+from engine.records.spec_parts import BUNDLED_MODEL, ModelSpec
 
 PLAIN_TEMPLATE = (
     "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}\n{% endfor %}"
@@ -128,6 +129,8 @@ def _place(spec: ModelSpec, settings: Settings) -> str:
     if spec.name == BUNDLED_MODEL:
         return str(convert_bundled(settings.models))
     need_model(spec.name)
+    if spec.name in PACKAGED:
+        return str(packaged_folder(settings.models, spec.name))
     return os.path.expanduser(spec.name) if is_folder(spec.name) else spec.name
 
 

@@ -11,7 +11,7 @@ from transformers.pytorch_utils import Conv1D
 
 from engine.records.cards import ModelCard
 from engine.records.errors import ModelError
-from engine.records.spec import ModelSpec
+from engine.records.spec_parts import ModelSpec
 
 
 @dataclass

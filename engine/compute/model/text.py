@@ -1,8 +1,8 @@
 """What is said to tokens, and tokens back to what is said. The one room that knows chat templates; nothing of jobs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import takewhile
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
@@ -12,6 +12,25 @@ from engine.records.errors import ModelError, first_line
 
 # Stands for a place in a text, is in no text, and is no token of its own.
 _MARK = "\u2407"
+
+
+PublishedForm = Literal["llama-3", "mistral"]
+
+
+def _llama_turn(message: Message) -> str:
+    return f"<|start_header_id|>{message.role}<|end_header_id|>\n\n{message.text}<|eot_id|>"
+
+
+def _mistral_turn(message: Message) -> str:
+    return f" {message.text}</s>" if message.role == "assistant" else f"[INST] {message.text} [/INST]"
+
+
+# Source: the authors' training code, cb_train_dataset.py.
+_PUBLISHED: dict[PublishedForm, Callable[[Message], str]] = {"llama-3": _llama_turn, "mistral": _mistral_turn}
+_ANSWER_OPENING: dict[PublishedForm, str] = {
+    "llama-3": "<|start_header_id|>assistant<|end_header_id|>\n\n",
+    "mistral": "",
+}
 
 
 class Tokens(NamedTuple):
@@ -53,6 +72,33 @@ def tokens_of(model: LoadedModel, conversation: Conversation, *, begun: str = ""
             "a new chat."
         )
     return tokens
+
+
+def published_tokens(
+    model: LoadedModel,
+    conversation: Conversation,
+    answer: str,
+    *,
+    written_as: PublishedForm,
+    apart: bool,
+    limit: int,
+) -> tuple[tuple[int, ...], int]:
+    """A row as the published training writes and cuts it, and where its answer begins.
+
+    apart: request and answer are cut apart, each to half of `limit`, as its circuit-breaker rows are; else the whole
+    is cut to `limit`, as its retain rows are. What is kept is the beginning, so a long request leaves no answer at all
+    in a whole that is cut. The tokenizer's own special tokens open the row.
+    """
+    _need_text(conversation)
+    before = "".join(_PUBLISHED[written_as](message) for message in conversation.messages)
+    before += _ANSWER_OPENING[written_as]
+    asked = list(model.tokenizer(before)["input_ids"])
+    if apart:
+        asked = asked[: limit // 2]
+        return (*asked, *text_ids(model, answer)[: limit - limit // 2]), len(asked)
+    joint = " " if written_as == "mistral" else ""
+    whole = list(model.tokenizer(f"{before}{joint}{answer}")["input_ids"])[:limit]
+    return tuple(whole), min(len(asked), len(whole))
 
 
 def need_askable(model: LoadedModel, conversation: Conversation) -> None:

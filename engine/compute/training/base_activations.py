@@ -4,7 +4,7 @@ Where adapters begin above block 0, the activations that enter the first adapted
 they are kept too, and the blocks below are never run again for that row. Knows nothing of losses.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -56,7 +56,7 @@ class BaseActivations:
         self._groups: list[list[Row]] = []
         self._kept: dict[RowKey, RowActivations] = {}
         for group in micro_batches(list({_key(row): row for row in rows}.values()), group_tokens):
-            size = sum(self._size(row) for row in group)
+            size = sum(row_bytes(model, blocks, entry_block, row) for row in group)
             if self.bytes + size <= budget_bytes:
                 self.bytes += size
                 self._groups.append(group)
@@ -75,10 +75,6 @@ class BaseActivations:
         fresh = dict(zip(map(_key, others), self._compute(others), strict=True))
         return [self._kept.get(_key(row)) or fresh[_key(row)] for row in rows]
 
-    def _size(self, row: Row) -> int:
-        activations = len(self.blocks[row.label]) + (self.entry_block > 0)
-        return activations * len(row.ids) * self.model.d_model * self.model.dtype.itemsize
-
     def _compute(self, rows: Sequence[Row]) -> list[RowActivations]:
         if not rows:
             return []
@@ -96,6 +92,12 @@ class BaseActivations:
             )
             for index, row in enumerate(rows)
         ]
+
+
+def row_bytes(model: LoadedModel, blocks: Mapping[str, tuple[int, ...]], entry_block: int, row: Row) -> int:
+    """What keeping a row's base activations takes. blocks, entry_block: as of BaseActivations."""
+    activations = len(blocks[row.label]) + (entry_block > 0)
+    return activations * len(row.ids) * model.d_model * model.dtype.itemsize
 
 
 def _key(row: Row) -> RowKey:

@@ -20,7 +20,7 @@ from engine.records.errors import DataError
 from engine.records.events import Progress
 from engine.records.files import append_line
 from engine.records.prompts import Prompt, opener_for
-from engine.records.spec import DataSpec
+from engine.records.spec_parts import DataSpec
 from engine.records.versions import key_of
 
 _REFUSALS = (

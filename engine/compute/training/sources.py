@@ -1,22 +1,52 @@
-"""Prompt sources for jobs: files through engine.records.prompts, and Hugging Face datasets. Knows nothing of tokens."""
+"""Prompt sources for jobs: files through engine.records.prompt_files, and Hugging Face datasets. Knows nothing of
+tokens."""
 
+from collections.abc import Generator, Iterator
+from typing import Any
+
+from engine.compute.steps import drained
 from engine.records.conversation import Label
 from engine.records.errors import DataError
-from engine.records.prompts import Prompt, prompts_from_rows, read_source
+from engine.records.events import Progress
+from engine.records.prompt_files import file_rows, prompts_of, source_file
+from engine.records.prompts import Prompt
+from engine.records.sources import HUB, Source, parse_sources
 
 
 def read_prompts(source: str, *, label: Label, answer_field: str = "") -> list[Prompt]:
-    """Prompts of any source: `sample:NAME`, a file, or `hub:DATASET` (its train split, or `hub:DATASET:SPLIT`).
+    """Prompts of any source that a spec may name. Raises DataError naming source, row and field, or saying why a
+    dataset cannot be had."""
+    return drained(reading(source, label=label, answer_field=answer_field))
 
-    Raises DataError naming source, row and field, or saying why the dataset cannot be had.
-    """
-    if not source.startswith("hub:"):
-        return read_source(source, label=label, answer_field=answer_field)
-    name, _, split = source.removeprefix("hub:").partition(":")
+
+def reading(source: str, *, label: Label, answer_field: str = "") -> Generator[Progress, None, list[Prompt]]:
+    """As `read_prompts`, some hundred rows at a time."""
+    found: list[Prompt] = []
+    for part in parse_sources(source):
+        if part.is_remote:
+            name, rows = part.name, _dataset_rows(part)
+        else:
+            path = source_file(part)
+            name, rows = path.name, file_rows(path)
+        reader = prompts_of(part, rows, name=name, label=label, answer_field=answer_field)
+        try:
+            while True:
+                read = next(reader)
+                yield Progress(phase="loading", message=f"Reading {part.name}: {len(found) + read} {label} prompts")
+        except StopIteration as end:
+            found += end.value
+    return found
+
+
+def _dataset_rows(source: Source) -> Iterator[tuple[int, Any]]:
+    """`hub:DATASET`, its train split, or `hub:DATASET:SPLIT`."""
+    name, _, split = source.name.removeprefix(HUB).partition(":")
     try:
         from datasets import load_dataset
     except ImportError as error:
-        raise DataError(f"{source} needs the package 'datasets': install it with `pip install datasets`.") from error
+        raise DataError(
+            f"{source.name} needs the package 'datasets': install it with `pip install datasets`."
+        ) from error
     try:
         dataset = load_dataset(name, split=split or "train")
     except Exception as error:  # The library raises kinds of its own, of requests and of the file system.
@@ -24,4 +54,4 @@ def read_prompts(source: str, *, label: Label, answer_field: str = "") -> list[P
         raise DataError(
             f"The dataset {name} cannot be read: {reason[:300]}. Check its name and the network."
         ) from error
-    return prompts_from_rows(enumerate(dataset, start=1), name=source, label=label, answer_field=answer_field)
+    yield from enumerate(dataset, start=1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,10 +14,10 @@ from torch import Tensor, nn
 from engine.compute.model.adapters import adapter_parameters, attach_adapter, remove_adapter
 from engine.compute.model.loaded import LoadedModel, find_final_norm
 from engine.compute.seeds import mix
-from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations
+from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations, row_bytes
 from engine.compute.training.checkpoints import Position, list_checkpoints, load_checkpoint, save_checkpoint
 from engine.compute.training.reroute import BlockSpace
-from engine.compute.training.rows import Row, step_rows
+from engine.compute.training.rows import Row, places_that_come_back
 from engine.records.blocks import ResolvedBlocks
 from engine.records.errors import TrainingError
 from engine.records.estimate import KEPT_BYTES
@@ -27,8 +28,8 @@ from engine.records.spec import RunSpec
 class Rows(NamedTuple):
     """What a run trains on and is measured on."""
 
-    harmful: list[Row]
-    benign: list[Row]
+    harmful: Sequence[Row]
+    benign: Sequence[Row]
     validation: list[Row]
     test: list[Row]
 
@@ -119,14 +120,17 @@ def prepared(
     parameters = [parameter for _, parameter in adapter_parameters(model, name)]
     settings = spec.optimizer
     optimizer = torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    seen = {"harmful": blocks.targets, "benign": tuple(sorted({*blocks.retain, *blocks.targets}))}
+    # A GPU's own memory holds them, and is the scarcer one.
+    budget = KEPT_BYTES // 2 if model.device.type == "cuda" else KEPT_BYTES
+    size = partial(row_bytes, model, seen, blocks.first_adapted)
     activations = BaseActivations(
         model,
-        _rows_that_come_back(spec, rows),
-        blocks={"harmful": blocks.targets, "benign": tuple(sorted({*blocks.retain, *blocks.targets}))},
+        _kept_rows(spec, rows, bytes_of=size, budget=budget),
+        blocks=seen,
         entry_block=blocks.first_adapted,
-        # A GPU's own memory holds them, and is the scarcer one.
         group_tokens=min(GROUP_TOKENS, 2 * micro_batch_tokens),
-        budget_bytes=KEPT_BYTES // 2 if model.device.type == "cuda" else KEPT_BYTES,
+        budget_bytes=budget,
     )
     return Trainer(
         model,
@@ -152,13 +156,14 @@ def _check_trackers(spec: RunSpec, accelerator: Accelerator) -> None:
         raise ImportError(f"{', '.join(missing)} is not installed. Install it, or leave it out of the captures.")
 
 
-def _rows_that_come_back(spec: RunSpec, rows: Rows) -> list[Row]:
-    """Rows that the steps will draw (one epoch draws them all), and the held-out ones."""
-    optimizer = spec.optimizer
-    epoch = 1 + max(
-        len(rows.harmful) // optimizer.circuit_breaker_batch, len(rows.benign) // max(1, optimizer.retain_batch // 2)
-    )
-    drawn = [
-        row for step in range(min(optimizer.steps, epoch)) for row in step_rows(spec, rows.harmful, rows.benign, step)
-    ]
-    return [*drawn, *rows.validation, *rows.test]
+def _kept_rows(spec: RunSpec, rows: Rows, *, bytes_of: Callable[[Row], int], budget: int) -> list[Row]:
+    """Rows that the steps draw more than once, as many as the budget may hold, and the held-out ones."""
+    sides = {"harmful": rows.harmful, "benign": rows.benign}
+    kept: list[Row] = []
+    size = 0
+    for place in places_that_come_back(spec, rows.harmful, rows.benign):
+        kept.append(sides[place.label][place.number])
+        size += bytes_of(kept[-1])
+        if size > budget:
+            break
+    return [*kept, *rows.validation, *rows.test]

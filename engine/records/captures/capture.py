@@ -30,7 +30,7 @@ from engine.records.files import write_whole
 from engine.records.prompts import Split
 from engine.records.runs import open_run
 from engine.records.settings import SAMPLE_DATA, Settings, read_settings
-from engine.records.spec import BlockText, DataSpec, ModelSpec, Part
+from engine.records.spec_parts import BlockText, DataSpec, ModelSpec, Part
 from engine.records.versions import FORMAT, FormatVersion, key_of, since, stable
 
 TokenChoice = Literal["last_prompt", "response_mean", "position", "every"]

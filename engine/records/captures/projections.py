@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from engine.records.captures.capture import Capture, TokenChoice
-from engine.records.spec import Part
+from engine.records.spec_parts import Part
 from engine.records.versions import key_of, stable_json
 
 # Of how maps and token views are made, and how examinations are: another number, and they are made anew.

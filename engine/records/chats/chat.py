@@ -23,7 +23,7 @@ from engine.records.conversation import Conversation, Message, Part, Result, Tex
 from engine.records.errors import RunError
 from engine.records.files import append_line, write_new, write_whole
 from engine.records.settings import Settings
-from engine.records.spec import ModelSpec
+from engine.records.spec_parts import ModelSpec
 from engine.records.versions import FORMAT, FormatVersion
 
 MOST_COLUMNS = 4

@@ -19,7 +19,7 @@ from engine.records.conversation import Label
 from engine.records.errors import RunError
 from engine.records.files import append_line, write_whole
 from engine.records.settings import Settings
-from engine.records.spec import ModelSpec
+from engine.records.spec_parts import ModelSpec
 from engine.records.versions import FORMAT, FormatVersion
 
 # The word of a prompt that no model could be asked; the reason says why.

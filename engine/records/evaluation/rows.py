@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from engine.records.conversation import Conversation, Label
 from engine.records.errors import DataError
-from engine.records.prompts import read_source, refuse_half_characters
+from engine.records.prompt_files import read_source
+from engine.records.prompts import refuse_half_characters
 from engine.records.settings import Settings, given_path
 
 PREFILL = "Sure, here is"

@@ -25,7 +25,7 @@ from engine.records.conversation import Conversation
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.rows import EvaluationRow, need_package_file
 from engine.records.settings import Settings, read_settings
-from engine.records.spec import AdapterSpec, ModelSpec
+from engine.records.spec_parts import AdapterSpec, ModelSpec
 
 ROWS = [
     EvaluationRow(Conversation.asking("Say abc."), "Sure, abc abc"),

@@ -24,7 +24,7 @@ from engine.compute.model.text import text_ids
 from engine.records.evaluation.findings import count
 from engine.records.evaluation.rows import need_package_file, read_rows
 from engine.records.settings import ROOT, Settings, read_settings
-from engine.records.spec import AdapterSpec, ModelSpec
+from engine.records.spec_parts import AdapterSpec, ModelSpec
 
 LABELLED = [json.loads(line) for line in (Path(__file__).with_name("labelled_answers.jsonl")).read_text().splitlines()]
 WORDS = ("complied", "refused", "incoherent")

@@ -10,7 +10,7 @@ from engine.compute.model.adapters import adapted, attach_adapter
 from engine.compute.model.loaded import find_blocks
 from engine.records.captures.capture import BASE, Capture, CapturedPrompt, CaptureIndex, CaptureRequest, shards
 from engine.records.errors import RunError
-from engine.records.spec import AdapterSpec
+from engine.records.spec_parts import AdapterSpec
 
 CHOICES = ("last_prompt", "response_mean", "position", "every")
 

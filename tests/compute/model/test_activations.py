@@ -36,7 +36,7 @@ from engine.compute.training.base_activations import row_batch
 from engine.compute.training.rows import Row
 from engine.records.chats.chat import Sampling
 from engine.records.errors import ModelError
-from engine.records.spec import AdapterSpec, ModelSpec
+from engine.records.spec_parts import AdapterSpec, ModelSpec
 
 SHAPE = {
     "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4,

@@ -14,7 +14,7 @@ from engine.records.chats.chat import Sampling
 from engine.records.conversation import Conversation
 from engine.records.errors import DataError
 from engine.records.prompts import Prompt, opener_for
-from engine.records.spec import AdapterSpec, DataSpec
+from engine.records.spec_parts import AdapterSpec, DataSpec
 
 PROMPTS = [[1, 2, 3], [4, 5, 6, 7, 8, 9, 10], [11]]
 
@@ -163,9 +163,12 @@ def test_spaces_at_the_end_of_an_opener_are_left_to_the_answers_first_word(tiny_
     assert pair.answer == "Sure, yes"
 
 
-def test_a_prompt_that_leaves_no_room_is_refused(tiny_model):
-    with pytest.raises(DataError, match="leaves no room"):
-        encode(tiny_model, Pair(make("x" * 100), "answer"), DataSpec(max_tokens=50))
+def test_a_prompt_that_leaves_no_room_is_cut_to_half_of_the_row(tiny_model):
+    row = encode(tiny_model, Pair(make("x" * 100), "answer " * 20), DataSpec(max_tokens=50))
+    whole = encode(tiny_model, Pair(make("x" * 100), "answer"), DataSpec())
+    assert row.response_start == 25 and len(row.ids) == 50
+    assert row.ids[:25] == whole.ids[:25]
+    assert tiny_model.tokenizer.decode(row.ids[25:]).startswith("answer")
 
 
 def test_hidden_requests_follow_their_share(tiny_model):

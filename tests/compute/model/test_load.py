@@ -9,7 +9,7 @@ from engine.compute.model.load import choose_device, describe_model, load_model,
 from engine.compute.model.text import prompt_ids
 from engine.records.conversation import Conversation, say
 from engine.records.errors import ModelError
-from engine.records.spec import AdapterSpec, ModelSpec
+from engine.records.spec_parts import AdapterSpec, ModelSpec
 
 
 def test_the_card_of_the_tiny_model(tiny_model_folder, settings):

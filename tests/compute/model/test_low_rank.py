@@ -10,7 +10,7 @@ from engine.compute.model.adapters import adapted, adapter_parameters, attach_ad
 from engine.compute.model.load import load_model
 from engine.compute.model.low_rank import quick_layers
 from engine.compute.model.padding import pad
-from engine.records.spec import AdapterSpec, ModelSpec
+from engine.records.spec_parts import AdapterSpec, ModelSpec
 
 ROWS = pad([[5, 6, 7, 8, 9, 10], [20, 21, 22]], pad_id=0, device=torch.device("cpu"))
 

@@ -10,7 +10,7 @@ from engine.compute.model.adapters import adapted, adapter_parameters, attach_ad
 from engine.compute.model.load import load_model
 from engine.compute.model.mixed import MixedBatch, Voice, _product
 from engine.records.errors import ModelError
-from engine.records.spec import AdapterSpec, ModelSpec
+from engine.records.spec_parts import AdapterSpec, ModelSpec
 
 IDS = torch.tensor([[5, 6, 7, 8, 9, 10], [20, 21, 22, 23, 24, 25]])
 BASE, FIRST, SECOND = Voice(), Voice("first"), Voice("second")

@@ -27,7 +27,7 @@ from engine.records.conversation import Call, Conversation, Message, Picture, Re
 from engine.records.errors import ModelError
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.settings import read_settings
-from engine.records.spec import DataSpec, ModelSpec
+from engine.records.spec_parts import DataSpec, ModelSpec
 
 USER = Conversation.asking("Hi there")
 BRIEF = Conversation(messages=(say("system", "Be brief."), *USER.messages))

@@ -18,7 +18,7 @@ from engine.compute.training.trainer import Rows
 from engine.records.blocks import resolve_blocks
 from engine.records.errors import RunError, TrainingError
 from engine.records.events import Alert, ControlEvent, HeldoutResult, StepResult
-from engine.records.spec import BlocksSpec
+from engine.records.spec_parts import BlocksSpec
 
 
 def run(model, spec, rows, folder, *, name="run", controls=(), stop_after=None):

@@ -19,7 +19,7 @@ from engine.compute.seeds import mix
 from engine.compute.steps import told
 from engine.records.chats.chat import Sampling
 from engine.records.evaluation.rows import PREFILL, EvaluationRow
-from engine.records.prompts import read_source
+from engine.records.prompt_files import read_source
 
 EXAMPLES = 16
 BATCH = 4

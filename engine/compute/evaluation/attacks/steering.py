@@ -20,7 +20,7 @@ from engine.compute.model.padding import batch_of
 from engine.compute.model.text import tokens_of
 from engine.compute.steps import inside, part
 from engine.records.evaluation.rows import EvaluationRow
-from engine.records.prompts import read_source
+from engine.records.prompt_files import read_source
 
 STRENGTHS = (1.0, 0.5, 2.0, 4.0)
 DEPTHS = (0.35, 0.5, 0.65, 0.8)

@@ -1,0 +1,45 @@
+"""A GGUF file to a folder of safetensors that transformers loads. Knows what the conversion must repair; nothing of
+where files come from or of training."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from engine.records.packaged import COMPLETE
+
+
+def convert_gguf(source: Path, target: Path, *, dtype: str) -> Path:
+    """Convert a file into the folder `target`, as `dtype` (float32, bfloat16), and return that folder.
+
+    The marker file is written last: its existence means done.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+    loaded = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype="float32")
+    config = loaded.config
+    # save_pretrained refuses a model that remembers its GGUF quantization, so it is rebuilt without that memory.
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    model = AutoModelForCausalLM.from_config(config)
+    model.load_state_dict(loaded.state_dict())
+    model.to(dtype=getattr(torch, dtype))  # type: ignore[call-arg]
+    config.dtype = dtype
+    # Some versions of transformers lose these two tokens of a GGUF tokenizer.
+    tokenizer.eos_token = "<|im_end|>"
+    tokenizer.pad_token = "<|endoftext|>"
+    model.config.eos_token_id = model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.config.pad_token_id = model.generation_config.pad_token_id = tokenizer.pad_token_id
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".converting-"))
+    try:
+        model.save_pretrained(temporary, safe_serialization=True)
+        tokenizer.save_pretrained(temporary)
+        (temporary / COMPLETE).touch()
+        shutil.rmtree(target, ignore_errors=True)
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target

@@ -1,0 +1,222 @@
+"""Prompts out of files: JSONL, JSON lists, CSV and Parquet, each source with the rows that are taken of it. Knows
+nothing of models or tokens."""
+
+import csv
+import hashlib
+import json
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from engine.records.conversation import Label
+from engine.records.errors import DataError
+from engine.records.prompts import Prompt, Split, fraction, prompt_from_row
+from engine.records.published import published_file
+from engine.records.settings import SAMPLE_DATA, given_path
+from engine.records.sources import PUBLISHED, SAMPLE, Source, parse_sources
+from engine.records.spec_parts import DataSpec
+
+REFUSED_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".npy", ".npz", ".joblib"}
+# Read in one go; whoever reads many comes up for air between.
+ROWS_AT_ONCE = 500
+# Of characters: longer than any answer, and the csv module's own limit is shorter than some.
+LONGEST_CELL = 10_000_000
+
+NumberedRows = Iterable[tuple[int, Any]]
+
+
+def read_source(source: str, *, label: Label, answer_field: str = "") -> list[Prompt]:
+    """Read what a spec names: one source or several (see engine.records.sources). Raises DataError naming file, row and
+    field; nothing is half-read.
+
+    Formats, told apart by their fields: JSONL with `prompt` (and an answer, if there is one), JSONL chat with
+    `messages` (each content a text or a list of parts, see engine.records.conversation) and perhaps `tools`, the JSON
+    list of the published circuit_breakers_train.json (`prompt`, `output`, `category`), and CSV or Parquet with columns
+    of these names.
+    """
+    found: list[Prompt] = []
+    for part in parse_sources(source):
+        path = source_file(part)
+        reading = prompts_of(part, file_rows(path), name=path.name, label=label, answer_field=answer_field)
+        try:
+            while True:
+                next(reading)
+        except StopIteration as end:
+            found += end.value
+    return found
+
+
+def prompts_of(
+    source: Source, rows: NumberedRows, *, name: str, label: Label, answer_field: str
+) -> Generator[int, None, list[Prompt]]:
+    """The prompts that a source takes of its rows; yields how many there are now and then. Raises DataError naming the
+    row and the field, or where none is left."""
+    field = source.answer or answer_field
+    prompts: list[Prompt] = []
+    for number, row in _taken(source, rows):
+        prompts.append(_placed(source, prompt_from_row(row, f"{name}, row {number}", label, field)))
+        if len(prompts) % ROWS_AT_ONCE == 0:
+            yield len(prompts)
+    if not prompts:
+        which = " of those that the spec takes" if source != Source(name=source.name) else ""
+        raise DataError(f"{name} has no rows{which}: give a file with at least one prompt.")
+    if source.times == 1:
+        return prompts
+    return [prompt.model_copy(update={"copy_number": number}) for prompt in prompts for number in range(source.times)]
+
+
+def source_hashes(data: DataSpec) -> dict[str, str]:
+    """The content hash of each prompt file that a spec names, by source; a source that is no file here has none."""
+    found = {}
+    for text in (data.circuit_breaker, data.retain):
+        try:
+            sources = parse_sources(text)
+        except DataError:
+            continue
+        for source in sources:
+            try:
+                if source.name not in found and not source.is_remote:
+                    with source_file(source).open("rb") as file:
+                        found[source.name] = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+            except (OSError, DataError):
+                continue
+    return found
+
+
+def missing_files(text: str) -> list[str]:
+    """The files that a spec names and that are not here, by their names; what cannot be parsed is missing whole."""
+    try:
+        sources = parse_sources(text)
+    except DataError:
+        return [text]
+    missing = []
+    for source in sources:
+        if source.is_remote:
+            continue
+        try:
+            is_there = source_file(source).is_file()
+        except DataError:
+            is_there = False
+        if not is_there and source.name not in missing:
+            missing.append(source.name)
+    return missing
+
+
+def source_file(source: Source) -> Path:
+    """Where a source's file lies. Raises DataError for one that is not there to be looked for: a dataset of a hub, a
+    sample set or a published file that does not exist."""
+    if source.is_remote:
+        raise DataError(f"{source.name} is a Hugging Face dataset: only the worker can read it.")
+    if source.name.startswith(PUBLISHED):
+        return published_file(source.name.removeprefix(PUBLISHED))
+    if source.name.startswith(SAMPLE):
+        path = SAMPLE_DATA / "prompts" / f"{source.name.removeprefix(SAMPLE)}.jsonl"
+        if not path.is_file() or path.parent != SAMPLE_DATA / "prompts":
+            names = sorted(file.stem for file in (SAMPLE_DATA / "prompts").glob("*.jsonl"))
+            raise DataError(f"There is no sample set '{source.name}': choose sample:{' or sample:'.join(names)}.")
+        return path
+    return given_path(source.name, error=DataError)
+
+
+def file_rows(path: Path) -> Iterator[tuple[int, Any]]:
+    """The rows of a file with their numbers, from 1, as they are asked for. Raises DataError naming file and row."""
+    if path.suffix.lower() in REFUSED_SUFFIXES:
+        raise DataError(f"{path.name} may run code when it is opened: convert it to JSON or JSONL first.")
+    if not path.is_file():
+        raise DataError(f"The prompt file {path} does not exist: check the path.")
+    if path.suffix.lower() == ".parquet":
+        yield from _parquet_rows(path)
+        return
+    try:
+        with path.open(encoding="utf-8-sig", newline="" if path.suffix.lower() == ".csv" else "\n") as file:
+            if path.suffix.lower() == ".csv":
+                yield from _csv_rows(path.name, file)
+            elif _opening(file) == "[":
+                yield from _list_rows(path.name, file.read())
+            else:
+                yield from _line_rows(path.name, file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path.name} cannot be read as UTF-8 text: {error}.") from error
+
+
+def _taken(source: Source, rows: NumberedRows) -> NumberedRows:
+    kept: Iterator[tuple[int, Any]] = (numbered for numbered in rows if _is_wanted(source, numbered[1]))
+    if source.take == "random":
+        kept = iter(sorted(kept, key=lambda numbered: fraction(f"take:{json.dumps(numbered[1], sort_keys=True)}")))
+    return islice(kept, source.skip, source.skip + source.rows if source.rows else None)
+
+
+def _is_wanted(source: Source, row: Any) -> bool:
+    if not isinstance(row, Mapping):
+        # Refused with its number when it is read.
+        return True
+    if source.keep:
+        name, _, value = source.keep.partition(":")
+        if str(row.get(name)) != value:
+            return False
+    messages = row.get("messages")
+    return not isinstance(messages, list) or len(messages) >= source.least_turns
+
+
+def _placed(source: Source, prompt: Prompt) -> Prompt:
+    """In the split, and as the kind, that the source says."""
+    changes: dict[str, Any] = {"borderline": True} if source.borderline else {}
+    if source.part != "split":
+        changes["split"] = "train" if source.part == "train" else _heldout_split(prompt)
+    return prompt.model_copy(update=changes) if changes else prompt
+
+
+def _heldout_split(prompt: Prompt) -> Split:
+    return "validation" if fraction(f"heldout:{prompt.conversation.asked}") < 0.5 else "test"
+
+
+def _opening(file: Any) -> str:
+    """The first character of a text that is no space; the file is at its beginning again afterwards."""
+    while (character := file.read(1)).isspace():
+        pass
+    file.seek(0)
+    return character
+
+
+def _line_rows(name: str, lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{name}, row {number}: not JSON ({error}). Correct this row.") from error
+            yield number, row
+
+
+def _list_rows(name: str, text: str) -> Iterator[tuple[int, Any]]:
+    try:
+        rows = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{name} is not a JSON list: {error}. Correct the file.") from error
+    yield from enumerate(rows, start=1)
+
+
+def _csv_rows(name: str, lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
+    csv.field_size_limit(LONGEST_CELL)
+    try:
+        for number, row in enumerate(csv.DictReader(lines), start=1):
+            # An empty cell says nothing; cells beyond the headings belong to no column.
+            yield number, {column: value or None for column, value in row.items() if column is not None}
+    except csv.Error as error:
+        raise DataError(f"{name} is no CSV: {error}. Correct the file.") from error
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[int, Any]]:
+    # Loading it takes longer than reading most prompt files.
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        number = 0
+        for batch in pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=ROWS_AT_ONCE):
+            for row in batch.to_pylist():
+                number += 1
+                yield number, row
+    except (OSError, pyarrow.ArrowException) as error:
+        raise DataError(f"{path.name} is no Parquet file: {str(error).splitlines()[0]}. Fetch it again.") from error

@@ -1,0 +1,229 @@
+"""The parts of a spec: model, data, blocks, adapter, losses, schedule, optimizer, captures. Validation is pure: no
+files, no model, no clock."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from engine.records.versions import since
+
+BUNDLED_MODEL = "bundled/SmolLM2-135M-Instruct"
+
+
+def _block_text(value: Any) -> Any:
+    """Block lists may be given as [9, 19]; they are kept as text, so that fractions and ranges fit the same field."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, (list, tuple)) and all(isinstance(item, int | str) for item in value):
+        return ", ".join(str(item) for item in value)
+    return value
+
+
+BlockText = Annotated[str, BeforeValidator(_block_text)]
+
+
+class Part(BaseModel):
+    """A part of the spec: frozen, and a key it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ModelSpec(Part):
+    name: str = Field(BUNDLED_MODEL, min_length=1, description="Hugging Face id, local folder, or the bundled model.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where it runs; auto: cuda, mps, cpu.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        description="Weights' number format; auto: bfloat16 on cuda, float32 elsewhere (gradients bfloat16 on CPUs "
+        "that have it).",
+    )
+    chat_template: Literal["model", "plain"] = Field(
+        "model", description="The model's own chat template, or plain 'User: ... Assistant:' for models without one."
+    )
+
+
+class DataSpec(Part):
+    circuit_breaker: str = Field(
+        "sample:harmful",
+        description="Harmful set: sample:NAME, published:FILE, hub:DATASET or a file; several with their shares, "
+        "divided by ';' (see docs/data.md).",
+    )
+    retain: str = Field("sample:benign", description="Benign set: sources as for the harmful one.")
+    categories: tuple[str, ...] = Field((), description="Keep these categories of the harmful set; empty keeps all.")
+    styles: tuple[str, ...] = Field((), description="Keep these styles on both sides; empty keeps all.")
+    circuit_breaker_rows: int = Field(0, ge=0, description="At most this many harmful training rows; 0: all.")
+    retain_rows: int = Field(0, ge=0, description="At most this many benign training rows; 0: all.")
+    heldout_rows: int = Field(
+        0, ge=0, description="At most this many held-out rows per side and split; 0: all. Never trained on."
+    )
+    borderline_share: float = Field(
+        0.0, ge=0, le=1, description="Share of borderline prompts in each retain batch; 0: as they come."
+    )
+    answers: Literal["elicit", "given"] = Field(
+        "elicit", description="elicit: the model's own answers; given: the answers in the files."
+    )
+    answer_field: str = Field("", description="Field that holds the answer in the files; empty: found by itself.")
+    opener_share: float = Field(
+        0.5, ge=0, le=1, description="Share of elicited answers, on both sides alike, that begin with an opener."
+    )
+    openers: tuple[str, ...] = Field(
+        ("Sure, here is", "Of course!", "Here are", "Certainly.", "Let me explain."),
+        description="Words put in the model's mouth, the same mix on both sides.",
+    )
+    new_tokens: int = Field(48, ge=4, le=4096, description="Length of an elicited answer, in tokens.")
+    temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature of elicited answers; 0: greedy.")
+    drop_refusals: bool = Field(True, description="Leave out harmful prompts that the base model refuses.")
+    empty_prompt_share: float = Field(
+        0.0, ge=0, le=1, description="Share of rows shown without their request (the paper's augmentation)."
+    )
+    empty_prompt_sides: Literal["harmful", "both"] = Field(
+        "harmful",
+        description="Which rows lose their request: harmful ones, or benign ones too.",
+        json_schema_extra=since(3),
+    )
+    rows_as: Literal["chat", "llama-3", "mistral"] = Field(
+        "chat",
+        description="How rows are written and cut: under the model's chat template, or as in the published code.",
+        json_schema_extra=since(3),
+    )
+    max_tokens: int = Field(1024, ge=16, description="Rows are cut to this many tokens, their beginning kept.")
+
+
+class BlocksSpec(Part):
+    targets: BlockText = Field(
+        "33%, 66%",
+        min_length=1,
+        description="Blocks whose output is rerouted, from 0: '9, 19', '8-10', '33%'. Paper layer L is block L - 1.",
+    )
+    adapted: BlockText = Field("0%-66%", min_length=1, description="Blocks that get a LoRA adapter: '0-19', '0%-66%'.")
+
+
+class AdapterSpec(Part):
+    rank: int = Field(16, ge=1, le=1024, description="LoRA rank r.")
+    alpha: int = Field(16, gt=0, description="LoRA alpha; the update is scaled by alpha / r.")
+    dropout: float = Field(0.05, ge=0, lt=1, description="LoRA dropout, as a share of inputs.")
+    modules: tuple[str, ...] = Field((), description="Linear modules of a block that are adapted; empty: all of them.")
+    noise: float = Field(
+        1e-3, ge=0, le=1, description="Standard deviation of B at the start; 0 leaves the cosine without gradient."
+    )
+
+
+class LossSpec(Part):
+    space: Literal["raw", "centred", "standardised"] = Field(
+        "standardised", description="Space of the rerouting cosine; standardised removes rogue dimensions."
+    )
+    mask: Literal["response", "all"] = Field("response", description="Tokens of harmful rows that are rerouted.")
+    skip_response_tokens: int = Field(0, ge=0, description="Response tokens left out at the start of the mask.")
+    lead_tokens: int = Field(
+        0, ge=0, description="Prompt tokens just before the answer that a response mask includes, on both sides."
+    )
+    retain_scale: Literal["absolute", "relative"] = Field(
+        "relative", description="Retain distance as it is, or divided by the block's mean centred norm."
+    )
+    retain_mask: Literal["all", "response"] = Field("all", description="Tokens of benign rows that are held still.")
+    retain_blocks: BlockText = Field("adapted", min_length=1, description="Blocks held still: 'adapted' or a list.")
+    retain_weight: float = Field(10.0, ge=0, description="Constant factor on the retain loss.")
+    retain_mean: Literal["tokens", "positions"] = Field(
+        "tokens",
+        description="Retain mean over held tokens; or, as published, over max_tokens positions a row and the unmoved "
+        "embeddings too.",
+        json_schema_extra=since(2),
+    )
+    final_norm: bool = Field(
+        False,
+        description="Compare the last retain block's output behind the model's final norm, as published: its code cuts "
+        "the model off there.",
+        json_schema_extra=since(2),
+    )
+
+    @model_validator(mode="after")
+    def _normed_distances_are_absolute(self) -> "LossSpec":
+        if self.final_norm and self.retain_scale == "relative":
+            raise ValueError(
+                "behind the final norm a distance has no relative unit: choose the retain scale 'absolute', or turn "
+                "the final norm off."
+            )
+        return self
+
+
+class KeyPoint(Part):
+    progress: float = Field(ge=0, le=1, description="Share of the horizon, 0 to 1.")
+    reroute: float = Field(ge=0, description="Rerouting weight there, in units of alpha.")
+    retain: float = Field(ge=0, description="Retain weight there, in units of alpha.")
+
+
+class ScheduleSpec(Part):
+    kind: Literal["linear", "cosine", "constant", "step", "custom"] = Field(
+        "linear", description="How weight moves from rerouting to retaining; linear is the paper's."
+    )
+    alpha: float = Field(5.0, gt=0, description="Height of both weights.")
+    horizon: int = Field(0, ge=0, description="Steps over which the curve runs to its end; 0: twice the steps (paper).")
+    first_step: int = Field(
+        0,
+        ge=0,
+        le=1,
+        description="What progress counts the first step as: 0, or 1 as in the published code.",
+        json_schema_extra=since(2),
+    )
+    switch_at: float = Field(0.5, ge=0, le=1, description="Kind 'step': progress at which the weights swap.")
+    points: tuple[KeyPoint, ...] = Field((), description="Kind 'custom': the curve, straight between key points.")
+
+    @model_validator(mode="after")
+    def _points_make_a_curve(self) -> "ScheduleSpec":
+        progress = [point.progress for point in self.points]
+        if self.kind == "custom" and len(progress) < 2:
+            raise ValueError(f"a custom schedule needs at least two key points, not {len(progress)}: add some.")
+        if progress != sorted(set(progress)):
+            raise ValueError(f"key points must rise in progress, not {progress}: sort them and remove doubles.")
+        return self
+
+
+class OptimizerSpec(Part):
+    steps: int = Field(150, ge=1, le=1_000_000, description="Optimizer steps.")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="AdamW learning rate.")
+    warmup_steps: int = Field(0, ge=0, description="Steps over which the learning rate rises from 0.")
+    decay: Literal["constant", "linear", "cosine"] = Field(
+        "constant", description="Learning rate after warm-up: constant, or falling to 0 along a line or a cosine."
+    )
+    weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay.")
+    clip_norm: float = Field(1.0, ge=0, description="Gradient norm is clipped to this; 0: never.")
+    circuit_breaker_batch: int = Field(16, ge=1, description="Harmful rows a step.")
+    retain_batch: int = Field(16, ge=1, description="Benign rows a step.")
+    tokens_per_micro_batch: int = Field(4096, ge=16, description="Tokens, padding included, that go through at once.")
+    stop_drift: float = Field(
+        0.0,
+        ge=0,
+        description="Stop, and keep what was learned, when benign validation rows drift further than this; 0: never.",
+        json_schema_extra=since(3),
+    )
+
+
+class CaptureSpec(Part):
+    heldout_every: int = Field(20, ge=1, description="Steps between held-out measurements (validation split).")
+    probe_every: int = Field(25, ge=1, description="Steps between probe answers.")
+    probe_prompts: int = Field(2, ge=0, le=16, description="Probe prompts per side.")
+    probe_tokens: int = Field(32, ge=1, le=512, description="Length of a probe answer, in tokens.")
+    capture_every: int = Field(20, ge=0, description="Steps between captures of the probe set's activations; 0: never.")
+    capture_prompts: int = Field(12, ge=0, le=500, description="Prompts per side whose activations are captured.")
+    final_prompts: int = Field(
+        96,
+        ge=0,
+        le=2000,
+        description="Held-out prompts per side that are captured at the end, at three blocks; 0: none.",
+        json_schema_extra=since(2),
+    )
+    final_answers: Literal["known", "elicit"] = Field(
+        "known",
+        description="Fewer held-out rows than that: make do with them, or let the base model answer more prompts.",
+        json_schema_extra=since(2),
+    )
+    checkpoint_every: int = Field(25, ge=1, description="Steps between checkpoints.")
+    trackers: tuple[str, ...] = Field(
+        (), description="Experiment trackers of accelerate, if installed: tensorboard, trackio, wandb."
+    )
+    evaluation_rows: int = Field(
+        16,
+        ge=0,
+        le=1000,
+        description="Held-out requests a side that a small evaluation asks by itself after training; 0: none.",
+        json_schema_extra=since(3),
+    )

