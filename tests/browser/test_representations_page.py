@@ -3,6 +3,7 @@ is nothing to see. Captures are made ones where no model is needed; maps of them
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -220,8 +221,17 @@ def test_suggested_blocks_go_into_the_train_form_and_leave_its_other_fields(serv
     page.goto(f"{server.url}/train?preset=quick&optimizer.steps=77")
     expect(page).to_have_url(re.compile("optimizer.steps=77"))
     expect(page.get_by_text("Differs from quick")).to_be_visible(timeout=60_000)
-    page.get_by_role("link", name="Representations").click()
-    page.get_by_role("tab", name="Where to intervene").click()
+    tab = page.get_by_role("tab", name="Where to intervene")
+
+    def opened() -> bool:
+        # A click in the moment in which the form is drawn again leads back to the form.
+        page.get_by_role("link", name="Representations").click()
+        with suppress(AssertionError):
+            expect(tab).to_be_visible(timeout=15_000)
+        return tab.is_visible()
+
+    wait_for(opened, what="the other page")
+    tab.click()
     suggestion = page.locator(".st-key-suggestion")
     expect(suggestion).to_contain_text("Reroute block", timeout=120_000)
     (target,) = re.findall(r"Reroute block (\d+)", suggestion.inner_text())

@@ -51,7 +51,7 @@ def test_the_page_opens_with_quick_and_all_other_fields_are_folded_away(server: 
     expect(page.get_by_role("radio", name="quick")).to_be_checked(timeout=60_000)
     expect(page).to_have_url(re.compile(r"preset=quick"))
     expect(page.get_by_text("As quick: nothing differs.")).to_be_visible()
-    for words in ("See a circuit breaker form", "circuit_breakers_train.json, which is not here", "Balanced"):
+    for words in ("See a circuit breaker form", "Needs published:circuit_breakers_train.json", "Balanced"):
         expect(page.get_by_text(words).first).to_be_visible()
     expect(page.get_by_role("textbox", name="Target blocks")).to_have_count(0)
     page.get_by_text("Advanced: every field").click()
