@@ -7,7 +7,7 @@ from typing import get_args
 
 from pydantic import ValidationError
 
-from engine.records.captures.capture import CaptureRequest, TokenChoice, capture_folder
+from engine.records.captures.capture import AVERAGED, CaptureRequest, TokenChoice, capture_folder
 from engine.records.checkpoints import run_checkpoints
 from engine.records.errors import SpecError
 from engine.records.events import Progress
@@ -42,7 +42,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _request(options: argparse.Namespace, settings: Settings) -> CaptureRequest:
-    content: dict = {"prompts_per_side": options.prompts, "blocks": options.blocks}
+    content: dict = {"prompts_per_side": options.prompts, "blocks": options.blocks, "averaged": AVERAGED}
     if options.split:
         content["splits"] = options.split
     if options.tokens:
