@@ -62,15 +62,19 @@ def main() -> None:
         recording.click(page.get_by_role("link", name="Look"))
         expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=120_000)
         recording.picture("map", "Look: how far each answer moved, for prompts that did not make the picture.")
-        page.go_back()
-        recording.click(page.get_by_role("link", name="Ask"))
+        page.goto(f"{url}/runs?run={run.id}")
+        recording.clicks += 1
+        recording.click(page.get_by_role("link", name="Ask").first)
         box = page.get_by_placeholder("Ask all models at once")
         expect(box).to_be_visible(timeout=60_000)
         recording.click(page.get_by_text("Harmful", exact=True).first)
         box.fill(REQUEST)
         page.get_by_role("button", name=re.compile("^(Ask|Send)$")).click()
         expect(page.get_by_role("button", name="Ask again")).to_be_visible(timeout=180_000)
-        recording.picture("ask", "Ask: an ordinary question, answered by both models.")
+        recording.picture(
+            "ask",
+            "Ask: an ordinary question, answered by the base model and by the checkpoint that the outcome calls better.",
+        )
         page.goto(f"{url}/evaluate?run={run.id}")
         recording.clicks += 1
         expect(page.get_by_text("What was kept")).to_be_visible(timeout=60_000)

@@ -11,6 +11,7 @@ from server import Server, served
 
 from engine.records.runs import create_run, delete_run, list_runs
 from engine.records.spec_text import build_spec
+from workbench.home.pair import shipped_chats
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -67,8 +68,13 @@ def test_the_harmful_pair_is_blurred_until_it_is_revealed_and_asked_in_side_by_s
     expect(page.get_by_text("falls apart").first).to_be_visible()
     hidden = page.locator('[class*="st-key-blurred_home"]')
     expect(hidden).to_have_count(3)
+    chats = shipped_chats(list_runs(shipping.settings.runs)[-1])
+    request = next(chat.exchange(0).user for chat in chats if chat.exchange(0).harmful)
+    # Neither on the screen nor anywhere in the page.
+    assert request not in page.content()
     page.get_by_role("button", name=re.compile("^Reveal")).first.click()
     expect(hidden).to_have_count(0)
+    expect(page.get_by_text(request)).to_be_visible()
     expect(page.get_by_text("The base model goes on. Its answer is not shipped")).to_be_visible()
     page.get_by_role("button", name="Ask both now").last.click()
     expect(page).to_have_url(re.compile(r"/side-by-side\?run="))

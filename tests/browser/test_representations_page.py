@@ -167,10 +167,15 @@ def test_a_3d_map_stays_turned_while_the_film_goes_on(server: Server, page: Page
         return asked(page, "map_3d", "graph => graph._fullLayout.scene?._scene?.getCamera().eye")
 
     before = camera()
-    drag(page, "map_3d", [(0.25, 0.5), (0.4, 0.6)], part=".svg-container")
-    page.wait_for_timeout(1500)
+
+    def is_turned() -> bool:
+        # A drag while the map is drawn again turns the one that is replaced.
+        drag(page, "map_3d", [(0.25, 0.5), (0.4, 0.6)], part=".svg-container")
+        page.wait_for_timeout(1500)
+        return camera()["x"] != pytest.approx(before["x"], abs=0.05)
+
+    wait_for(is_turned, what="a turned map")
     turned = camera()
-    assert turned["x"] != pytest.approx(before["x"], abs=0.05)
     page.locator(".st-key-step").get_by_role("slider").press("ArrowRight")
     expect(page.get_by_text("Circuit-broken, step 20").first).to_be_visible(timeout=60_000)
     page.wait_for_timeout(1500)

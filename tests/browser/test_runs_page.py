@@ -125,13 +125,16 @@ def test_a_pause_while_answers_are_generated_keeps_its_figures_and_the_key_p_pau
 
 def test_harmful_sample_answers_are_blurred_until_they_are_revealed(server: Server, page: Page):
     run = create_run(server.settings.runs, build_spec({}), name="answering")
-    SampleAnswers(run).take([SampleAnswer(label=label, prompt=f"A {label} question", answer="An answer")
+    SampleAnswers(run).take([SampleAnswer(label=label, prompt=f"A {label} question", answer=f"A {label} answer")
                              for label in ("harmful", "benign")])  # fmt: skip
     page.goto(f"{server.url}/runs?run={run.id}")
     expect(page.locator(".st-key-shown_sample_benign_0")).to_contain_text("A benign question")
     expect(page.locator(".st-key-blurred_sample_harmful_0")).to_be_visible()
+    for words in ("A harmful question", "A harmful answer"):
+        assert words not in page.content()
     page.get_by_role("button", name=re.compile("^Reveal")).first.click()
-    expect(page.locator(".st-key-shown_sample_harmful_0")).to_contain_text("A harmful question")
+    for words in ("A harmful question", "A harmful answer"):
+        expect(page.locator(".st-key-shown_sample_harmful_0")).to_contain_text(words)
 
 
 def test_the_line_says_places_reasons_and_times_in_the_list_and_on_a_runs_page(server: Server, page: Page):

@@ -10,7 +10,7 @@ import streamlit as st
 
 from engine.records.chats.chat import Chat, Exchange, Reply
 from engine.records.runs import Run
-from workbench.kit.blur import blurred, reveal_button
+from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.frame import places
 from workbench.kit.state import CHAT_HARMFUL, CHAT_PROMPT, CHAT_TEXT, RUN
 from workbench.kit.words import plain
@@ -57,7 +57,7 @@ def _exchange(run: Run, chat: Chat, exchange: Exchange) -> None:
         if exchange.harmful:
             hidden = reveal_button(name)
     with blurred(name, hidden=hidden):
-        st.markdown(f"“{plain(exchange.user)}”")
+        harmful_text(f"“{exchange.user}”", hidden=hidden, draw=_paragraph)
     reply = chat.reply(chat.numbers()[0])
     for column, model in enumerate(("Base model", "Circuit-broken model")):
         _answer(model, reply, column, name=f"{name}_{column}", hidden=hidden)
@@ -82,9 +82,13 @@ def _answer(model: str, reply: Reply, column: int, *, name: str, hidden: bool) -
             word, icon = VERDICTS[verdict]
             st.badge(word, icon=icon, color="orange" if verdict == "incoherent" else "gray")
     with blurred(name, hidden=hidden):
-        st.markdown(plain(condensed(reply.text(column))) + " …")
+        harmful_text(f"{condensed(reply.text(column))} …", hidden=hidden, draw=_paragraph)
     if reply.answered is not None and reply.answered.reasons[column] == "stopped":
         st.caption("The base model goes on. Its answer is not shipped: ask both now to see it on this machine.")
+
+
+def _paragraph(text: str) -> None:
+    st.markdown(plain(text))
 
 
 def _write_down(exchange: Exchange) -> None:

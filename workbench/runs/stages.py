@@ -9,7 +9,7 @@ from engine.records.events import Progress
 from engine.records.runs import ACTIVE, Record, Run
 from engine.records.sample_answers import sample_answers
 from engine.records.stages import STAGES, Stage
-from workbench.kit.blur import blurred, reveal_button
+from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.state import queue
 from workbench.kit.status import MOVING
 from workbench.kit.words import duration, phase_words, plain
@@ -139,9 +139,9 @@ def samples(run: Run) -> None:
                         st.badge(label, color="orange" if label == "harmful" else "blue")
                         hidden = label == "harmful" and reveal_button(name)
                     with blurred(name, hidden=hidden):
-                        st.text(one.prompt)
+                        harmful_text(one.prompt, hidden=hidden)
                         st.caption("Base model")
-                        st.text(one.answer or "…")
+                        harmful_text(one.answer or "…", hidden=hidden)
 
 
 def _spent(followed: Followed, stage: Stage) -> float:
