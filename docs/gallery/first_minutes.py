@@ -73,7 +73,7 @@ def main() -> None:
         expect(page.get_by_role("button", name="Ask again")).to_be_visible(timeout=180_000)
         recording.picture(
             "ask",
-            "Ask: an ordinary question, answered by the base model and by the checkpoint that the outcome calls better.",
+            "Ask: an ordinary question, answered by the base model and the checkpoint that the outcome calls better.",
         )
         page.goto(f"{url}/evaluate?run={run.id}")
         recording.clicks += 1
