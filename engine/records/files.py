@@ -85,14 +85,16 @@ def read_tail(path: Path, *, size: int = 6000) -> str:
         return ""
 
 
-def arrived_bytes(folder: Path) -> int:
-    """Bytes of all files in a folder and below it, as far as they are there while another process moves them."""
+def arrived_bytes(folder: Path, *, ending: str = "") -> int:
+    """Bytes of all files of this ending in a folder and below it, as far as they are there while another process moves
+    them."""
     total = 0
     # os.walk passes over what is moved away meanwhile.
     for place, _, names in os.walk(folder):
         for name in names:
-            with suppress(OSError):
-                total += os.path.getsize(os.path.join(place, name))
+            if name.endswith(ending):
+                with suppress(OSError):
+                    total += os.path.getsize(os.path.join(place, name))
     return total
 
 

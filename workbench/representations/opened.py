@@ -4,7 +4,7 @@ The address is written all the while, and not read again: a browser that is busy
 and what was just chosen would be undone by it.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import streamlit as st
 
@@ -16,11 +16,11 @@ _OPENED = "representations_opened"
 NAMES = (RUN, CAPTURE, BLOCK)
 
 
-def arrive(*, first: str) -> None:
-    """Read the address when the page opens: its widgets are not there yet. first: the run where none is named."""
+def arrive(*, first: Callable[[], str]) -> None:
+    """Read the address when the page opens: its widgets are not there yet. first: finds the run where none is named."""
     if PICKED_RUN not in st.session_state or _OPENED not in st.session_state:
         found = {name: st.query_params[name] for name in NAMES if name in st.query_params}
-        st.session_state[_OPENED] = {RUN: first} | found
+        st.session_state[_OPENED] = found if RUN in found else {RUN: first(), **found}
     _say()
 
 

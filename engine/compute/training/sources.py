@@ -4,7 +4,7 @@ tokens."""
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from engine.compute.steps import drained
+from engine.compute.steps import drained, told
 from engine.records.conversation import Label
 from engine.records.errors import DataError
 from engine.records.events import Progress
@@ -29,12 +29,12 @@ def reading(source: str, *, label: Label, answer_field: str = "") -> Generator[P
             path = source_file(part)
             name, rows = path.name, file_rows(path)
         reader = prompts_of(part, rows, name=name, label=label, answer_field=answer_field)
-        try:
-            while True:
-                read = next(reader)
-                yield Progress(phase="loading", message=f"Reading {part.name}: {len(found) + read} {label} prompts")
-        except StopIteration as end:
-            found += end.value
+        before = len(found)
+
+        def say(read: int, part: Source = part, before: int = before) -> Progress:
+            return Progress(phase="loading", message=f"Reading {part.name}: {before + read} {label} prompts")
+
+        found += yield from told(reader, say)
     return found
 
 
