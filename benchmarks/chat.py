@@ -10,7 +10,8 @@ from pathlib import Path
 from benchmarks.rows import Row
 from engine.desk.launch import end_worker, ensure_worker
 from engine.desk.queue import Queue
-from engine.records.chats.chat import Column, Exchange, Sampling, new_chat
+from engine.records.chats.asked import Column, Sampling
+from engine.records.chats.chat import Exchange, new_chat
 from engine.records.runs import create_run
 from engine.records.settings import SAMPLE_DATA, Settings, read_settings
 from engine.records.spec_parts import ModelSpec

@@ -17,7 +17,7 @@ from engine.compute.model.mixed import Voice
 from engine.compute.model.padding import batch_of
 from engine.compute.model.text import tokens_of
 from engine.compute.steps import drained
-from engine.records.chats.chat import Sampling
+from engine.records.chats.asked import Sampling
 from engine.records.prompt_files import read_source
 from engine.records.settings import read_settings
 from engine.records.spec_parts import AdapterSpec, ModelSpec

@@ -14,6 +14,7 @@ from engine.commands import capture as capture_command
 from engine.commands import evaluate as evaluate_command
 from engine.commands import fetch as fetch_command
 from engine.commands import pack as pack_command
+from engine.commands import probe as probe_command
 from engine.commands import sweep as sweep_command
 from engine.desk.launch import ensure_worker
 from engine.desk.queue import Queue
@@ -117,6 +118,12 @@ def evaluate(options: argparse.Namespace, settings: Settings) -> int:
     _prepare_threads()
     _quiet()
     return evaluate_command.evaluate(options, settings)
+
+
+def probe(options: argparse.Namespace, settings: Settings) -> int:
+    _prepare_threads()
+    _quiet()
+    return probe_command.probe(options, settings)
 
 
 def export(options: argparse.Namespace, settings: Settings) -> int:
@@ -240,6 +247,7 @@ def _parser() -> argparse.ArgumentParser:
     add("runs", runs, "list the runs").add_argument("--json", action="store_true", help="as JSON")
     capture_command.add_arguments(add("capture", capture, "capture a run's activations beside the base model's"))
     evaluate_command.add_arguments(add("evaluate", evaluate, "attack a run's circuit breaker and judge the answers"))
+    probe_command.add_arguments(add("probe", probe, "fit the harmfulness probes of a finished run"))
     sweep_command.add_arguments(
         add("sweep", sweep_command.sweep, "train a grid of specs, evaluate each, tabulate what came out")
     )

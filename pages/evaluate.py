@@ -9,13 +9,15 @@ from engine.records.errors import WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS, KNOWN_DEFEATS
 from engine.records.evaluation.findings import Evaluation, sorted_out
 from engine.records.runs import Run, list_runs, open_run
+from workbench.evaluate.csv_text import as_csv
 from workbench.evaluate.figures import budget_figures, front_figure
 from workbench.evaluate.findings import FEW, TOO_FEW, finding, requests_asked
 from workbench.evaluate.form import evaluation_form
 from workbench.evaluate.jobs import evaluation_jobs
+from workbench.evaluate.probe import ABOUT, probe_finding, probe_html, probe_title
 from workbench.evaluate.report import report_html, run_facts
 from workbench.evaluate.samples import samples
-from workbench.evaluate.table import STYLE, abilities_html, as_csv, attacks_html, columns, key_html, styles_html
+from workbench.evaluate.table import STYLE, abilities_html, attacks_html, columns, key_html, styles_html
 from workbench.kit.charts import on_screen
 from workbench.kit.drawing import CONFIG
 from workbench.kit.frame import page_frame, places
@@ -84,6 +86,7 @@ def _show(chosen: list[Listed]) -> None:
     if styles:
         with st.expander("Each wording apart", icon=":material/format_quote:"):
             st.html(f'<div style="overflow-x:auto">{styles}</div>')
+    _with_probe(evaluations, names)
     with st.container(border=True):
         st.markdown(f":material/warning: {plain(KNOWN_DEFEATS)}")
         marked = ", ".join(card.title for card in ATTACKS.values() if card.defeats)
@@ -110,6 +113,18 @@ def _show(chosen: list[Listed]) -> None:
             )
     st.subheader("Samples", anchor=False)
     samples([(one.run, one.evaluation, name) for one, name in zip(chosen, names, strict=True)])
+
+
+def _with_probe(evaluations: list[Evaluation], names: list[str]) -> None:
+    """A table for each evaluation that was made with a harmfulness probe too."""
+    for one, name in zip(evaluations, names, strict=True):
+        if one.with_probe is None:
+            continue
+        of = f": {name}" if len(names) > 1 else ""
+        st.subheader(plain(f"With the harmfulness probe{of}"), anchor=False)
+        st.markdown(plain(f"{probe_finding(one)}"))
+        st.html(f'<div style="overflow-x:auto">{probe_html(one)}</div>')
+        st.caption(plain(f"{probe_title(one.with_probe)}. {ABOUT}"))
 
 
 def _downloads(chosen: list[Listed], names: list[str]) -> None:

@@ -12,6 +12,7 @@ from workbench.train.parts import (
     adapter_part,
     blocks_part,
     capture_part,
+    harmfulness_part,
     loss_part,
     model_part,
     optimizer_part,
@@ -28,6 +29,7 @@ FOLDED = (
     schedule_part,
     optimizer_part,
     capture_part,
+    harmfulness_part,
 )
 
 with page_frame():

@@ -21,7 +21,9 @@ from engine.records.blocks import resolve_blocks
 from engine.records.captures.capture import BASE, TRAINING, read_capture, run_captures
 from engine.records.captures.projections import MapFigures, ProjectionRequest, projection_file, read_projection
 from engine.records.cards import DataCard, ModelCard, card_file, read_data_card, read_model_card, write_card
-from engine.records.chats.chat import Answered, Column, Exchange, Pieces, new_chat
+from engine.records.chats.asked import Column
+from engine.records.chats.chat import Exchange, new_chat
+from engine.records.chats.replies import Answered, Pieces
 from engine.records.chats.sets import SetRequest, SetRow, new_set
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation.findings import (

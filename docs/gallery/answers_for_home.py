@@ -18,7 +18,9 @@ from engine.compute.model.mixed import Voice
 from engine.compute.model.text import decode, tokens_of
 from engine.compute.steps import drained
 from engine.device import Device
-from engine.records.chats.chat import Answered, Chat, Column, Exchange, Judged, Pieces, Sampling
+from engine.records.chats.asked import Column, Sampling
+from engine.records.chats.chat import Chat, Exchange
+from engine.records.chats.replies import Answered, Judged, Pieces
 from engine.records.checkpoints import Checkpoint
 from engine.records.conversation import Label
 from engine.records.evaluation.findings import Word

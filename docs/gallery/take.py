@@ -33,9 +33,9 @@ def main() -> None:
 
 
 @contextmanager
-def served() -> Iterator[tuple[Browser, str, Path]]:
-    """A browser, the app's address and its runs folder."""
-    runs = Path(tempfile.mkdtemp()) / "runs"
+def served(runs: Path | None = None) -> Iterator[tuple[Browser, str, Path]]:
+    """A browser, the app's address and its runs folder: this one, or an empty one."""
+    runs = runs or Path(tempfile.mkdtemp()) / "runs"
     settings = read_settings(runs)
     with socket.socket() as free:
         free.bind(("localhost", 0))

@@ -25,7 +25,7 @@ def main() -> None:
     with served() as (browser, url, _):
         run = Run(next((SAMPLE_DATA / "runs").glob("*/record.json")).parent)
         _representations(browser, url, run)
-        _side_by_side(browser, url, run)
+        ask_both(browser, url, run, name="side-by-side")
         _evaluate(browser, url, run)
 
 
@@ -43,23 +43,24 @@ def _representations(browser: Browser, url: str, run: Run) -> None:
             shoot(page, f"{name}-{scheme}")
 
 
-def _side_by_side(browser: Browser, url: str, run: Run) -> None:
-    """A harmful test prompt that trips and an ordinary one, both of prompts that the training never saw."""
+def ask_both(browser: Browser, url: str, run: Run, *, name: str) -> None:
+    """A harmful test prompt that trips and an ordinary one, both of prompts that the training never saw. name: what the
+    pictures' names begin with."""
     harmful = [one for one in read_source("sample:harmful", label="harmful") if one.split == "test"]
     benign = [one for one in read_source("sample:benign", label="benign") if one.split == "test" and not one.borderline]
-    for name, prompts in (("harmful", harmful), ("benign", benign)):
+    for label, prompts in (("harmful", harmful), ("benign", benign)):
         prompt = next(one for one in prompts if one.style == "question")
         page = scheme_page(browser, "light")
         page.goto(f"{url}/side-by-side?run={run.id}")
         box = page.get_by_placeholder("Ask all models at once")
         expect(box).to_be_visible(timeout=60_000)
-        if name == "benign":
+        if label == "benign":
             page.get_by_text("Harmful", exact=True).click()
         box.fill(prompt.text)
         page.get_by_role("button", name=re.compile("^(Ask|Send)$")).click()
         expect(page.get_by_role("button", name="Ask again")).to_be_visible(timeout=180_000)
         _wait_for_trip(page)
-        shoot(page, f"side-by-side-{name}")
+        shoot(page, f"{name}-{label}")
 
 
 def _wait_for_trip(page: Page) -> None:

@@ -18,6 +18,7 @@ from engine.records.evaluation.findings import SIDES, Evaluation
 from engine.records.evaluation.plan import ABILITIES, EvaluationPlan, parse_attack
 from engine.records.events import Event, Progress
 from engine.records.files import storage_error, write_whole
+from engine.records.harmfulness import KINDS
 from engine.records.settings import Settings
 
 
@@ -57,6 +58,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--limit", type=int, default=0, help="at most this many rows a side, evenly taken; 0: all")
     command.add_argument("--tokens", type=int, default=64, help="length of an answer, in tokens (default: 64)")
     command.add_argument("--judge", default="rules", help="rules, a Hugging Face id, or an endpoint as URL#MODEL")
+    command.add_argument(
+        "--probe", default="", choices=["", *KINDS], help="also with the run's harmfulness probe of this kind"
+    )
+    command.add_argument(
+        "--false-alarms", type=float, help="share of borderline answers it may end (default: what it was fitted for)"
+    )
     command.add_argument("--seed", type=int, default=0)
 
 
@@ -83,7 +90,21 @@ def summary(evaluation: Evaluation) -> str:
     for one in evaluation.abilities:
         base, rerouted = (("-" if value is None else f"{value:.3f}") for value in (one.base, one.rerouted))
         lines.append(f"  {one.name}: base {base}, circuit-broken {rerouted} {one.unit or f'(n {one.n})'}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_probe_lines(evaluation)])
+
+
+def _probe_lines(evaluation: Evaluation) -> list[str]:
+    found = evaluation.with_probe
+    if found is None:
+        return []
+    lines = [
+        f"  with the {found.kind} harmfulness probe at block {found.block}, {found.false_alarms:.0%} false alarms:"
+    ]
+    for name, sides in (*found.attacks.items(), *found.kept.items()):
+        for side, one in sides.items():
+            rate = "-" if one.rate is None else f"{one.rate:.3f}"
+            lines.append(f"    {name:<14} {side:<9} {rate}  n {one.n}  refused {one.refused}")
+    return lines
 
 
 def _plan(options: argparse.Namespace) -> EvaluationPlan:
@@ -98,6 +119,8 @@ def _plan(options: argparse.Namespace) -> EvaluationPlan:
             new_tokens=options.tokens,
             judge=options.judge,
             seed=options.seed,
+            probe=options.probe,
+            false_alarms=options.false_alarms,
         )
     except ValidationError as error:
         problem = error.errors()[0]

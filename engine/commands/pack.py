@@ -18,6 +18,7 @@ from engine.records.captures.capture import Capture, read_capture, run_captures,
 from engine.records.errors import RunError
 from engine.records.events import AnyEvent, ProbeResult, StatusEvent
 from engine.records.files import storage_error, write_whole
+from engine.records.harmfulness import HARMFULNESS, PROBES
 from engine.records.runs import Run, effective, open_run
 from engine.records.settings import Settings
 
@@ -66,6 +67,8 @@ def pack_run(run: Run, target: Path, captures: Sequence[Path] | None = None) -> 
         packed = target / "representations" / key.index.key
         _pack_capture(capture, packed, left // (len(captures) - number))
         left -= _size(packed)
+    if (run.folder / HARMFULNESS / PROBES).is_file():
+        shutil.copytree(run.folder / HARMFULNESS, target / HARMFULNESS)
     for evaluation in (run.folder / "evaluations").glob("*.json"):
         (target / "evaluations").mkdir(exist_ok=True)
         shutil.copy(evaluation, target / "evaluations")

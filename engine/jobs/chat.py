@@ -3,32 +3,26 @@
 import time
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
-from typing import Any, Literal
+from typing import Any
 
-from engine.compute.evaluation.judges import judge_answers
+from engine.compute.evaluation.judges import Verdict, judge_answers
 from engine.compute.geometry.trip import trip
 from engine.compute.model.generation import Ask, answer
+from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
 from engine.compute.model.text import Speaker, need_askable, tokens_of
 from engine.compute.steps import told
 from engine.device import Tools
+from engine.jobs.harmfulness import probe_of
 from engine.jobs.known_answers import run_spaces
-from engine.records.chats.chat import (
-    Answered,
-    Chat,
-    Column,
-    Exchange,
-    Failed,
-    Judged,
-    Pieces,
-    Read,
-    Sampling,
-    Trip,
-    open_chat,
-)
-from engine.records.errors import WorkbenchError
+from engine.records.chats.asked import Column, Sampling
+from engine.records.chats.chat import Chat, Exchange, open_chat
+from engine.records.chats.replies import Answered, Failed, Judged, Pieces, Read, Reason, Trip
+from engine.records.errors import RunError, WorkbenchError
+from engine.records.evaluation.findings import Side
 from engine.records.events import Event, Progress
+from engine.records.harmfulness import ended_by_probe, need_probes
 from engine.records.runs import open_run
 
 Job = Generator[Event | None, None, None]
@@ -49,8 +43,12 @@ def chat_job(payload: dict[str, Any], tools: Tools) -> Job:
             ]
             texts = [_Text(model, chat, number, index) for index in range(len(voices))]
             if not payload.get("measure"):
+                probes = _probes(model, exchange, tools)
                 chat.append(number, Read(tokens=tuple(len(text.ids) for text in texts)))
-                yield from _answer(model, chat, number, texts, voices)
+                asks = [
+                    Ask(text.ids, voice, None, probe) for text, voice, probe in zip(texts, voices, probes, strict=True)
+                ]
+                yield from _answer(model, chat, number, texts, asks)
             yield from _measure(model, chat, number, texts, voices, tools)
     except Exception as error:  # Whatever it was, the chat must say that it broke off.
         said = str(error) if isinstance(error, WorkbenchError) else f"{type(error).__name__}; see the worker's log"
@@ -68,17 +66,34 @@ class _Text:
         self.prompt, self.prefill, self.ids = tokens.ids, tokens.begun, tokens.whole
 
 
+def _probes(model: LoadedModel, exchange: Exchange, tools: Tools) -> list[Probe | None]:
+    """The probe that reads each column: the column's own run's, the base model's of the first run that is asked."""
+    if not exchange.probe:
+        return [None for _ in exchange.columns]
+    asked = next((column.checkpoint for column in exchange.columns if not column.checkpoint.is_base), None)
+    if asked is None:
+        raise RunError("A harmfulness probe belongs to a run: choose a circuit-broken model in one of the columns.")
+    probes: list[Probe | None] = []
+    for column in exchange.columns:
+        checkpoint = asked if column.checkpoint.is_base else column.checkpoint
+        run = open_run(tools.settings.runs, checkpoint.run_id)
+        found = need_probes(run, tools.settings, checkpoint.step)
+        side: Side = "base" if column.checkpoint.is_base or not column.dose else "rerouted"
+        probes.append(probe_of(run, found, side, exchange.probe, tools.settings, model))
+    return probes
+
+
 def _answer(
-    model: LoadedModel, chat: Chat, number: int, texts: Sequence[_Text], voices: Sequence[Voice]
+    model: LoadedModel, chat: Chat, number: int, texts: Sequence[_Text], asks: Sequence[Ask]
 ) -> Generator[None, None, None]:
     """Write each token down as it comes, and at the end, or when stopped, what was said in all."""
     sampling = _within_context(model, chat.exchange(number), texts)
     speakers = [Speaker(model, text.ids) for text in texts]
     ids: list[list[int]] = [[] for _ in texts]
-    reasons: list[Literal["end", "length", "stopped"]] = ["stopped"] * len(texts)
+    reasons: list[Reason] = ["stopped"] * len(texts)
     started = time.monotonic()
     first = 0.0
-    steps = answer(model, [Ask(text.ids, voice) for text, voice in zip(texts, voices, strict=True)], sampling)
+    steps = answer(model, asks, sampling)
 
     def answered() -> Answered:
         seconds = time.monotonic() - started
@@ -153,6 +168,8 @@ def _measure(
         requests=[exchange.user] * len(texts),
     )
     for index, verdict in enumerate(verdicts):
+        if answered.reasons[index] == "probe":
+            verdict = Verdict("refused", ended_by_probe(len(answered.ids[index])), verdict.nats_per_token)
         chat.append(number, Judged(column=index, **verdict._asdict()))
 
 

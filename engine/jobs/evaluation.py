@@ -18,6 +18,7 @@ from engine.compute.steps import told
 from engine.device import Tools
 from engine.jobs.abilities import measure_abilities
 from engine.jobs.own_rows import OwnRows, own_rows
+from engine.jobs.probed import evaluated_with_probe
 from engine.jobs.subjects import Subject, attacked, subject_of
 from engine.records.checkpoints import Checkpoint, parse_checkpoint
 from engine.records.conversation import Label
@@ -37,6 +38,7 @@ from engine.records.evaluation.findings import (
 from engine.records.evaluation.plan import ABILITIES, OWN, AttackChoice, EvaluationPlan
 from engine.records.evaluation.rows import EvaluationRow, need_package_file, read_rows, style_of
 from engine.records.events import Event, Progress
+from engine.records.harmfulness import need_probes
 from engine.records.runs import ACTIVE, Run, open_run
 from engine.records.settings import Settings
 
@@ -73,6 +75,7 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
     asked = {label: _rows(plan, label, run, settings) for label in _LABELS}
     rows: dict[Label, list[EvaluationRow]] = {label: found.rows for label, found in asked.items()}
     packages = _templates_folder(plan, settings)
+    probes = need_probes(run, settings, checkpoint.step) if plan.probe else None
     started = time.monotonic()
     model = yield from tools.acquire(run.spec().model)
     # It may have been resumed while the model was waited for.
@@ -93,6 +96,11 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
         losses: dict[Label, Losses] = {}
         for label, name in (("harmful", "direct"), ("benign", "benign")):
             losses[label] = yield from _losses(label, found[name, "base"], subjects)  # type: ignore[index,arg-type]
+        with_probe = None
+        if probes is not None:
+            with_probe = yield from evaluated_with_probe(
+                plan, run, probes, rows["harmful"], rows["benign"], subjects, judge, settings, packages=packages
+            )
     evaluation = Evaluation(
         key=plan.key,
         run=str(checkpoint),
@@ -105,6 +113,7 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
         benign_answers={side: count(one.word for one in found["benign", side]) for side in SIDES},
         loss=losses,
         abilities=abilities,
+        with_probe=with_probe,
         seconds=time.monotonic() - started,
     )
     names = (

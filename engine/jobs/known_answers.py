@@ -5,7 +5,7 @@ from pathlib import Path
 
 from engine.compute.geometry.trip import has_spaces, standard_spaces
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.training.pairs import elicit
+from engine.compute.training.pairs import elicit, without_refusals
 from engine.compute.training.reroute import BlockSpace
 from engine.compute.training.rows import Row, encode
 from engine.compute.training.sources import read_prompts
@@ -25,11 +25,19 @@ SPACES = 1
 
 
 def known_rows(
-    model: LoadedModel, spec: RunSpec, settings: Settings, *, split: Split, label: Label, limit: int
+    model: LoadedModel,
+    spec: RunSpec,
+    settings: Settings,
+    *,
+    split: Split,
+    label: Label,
+    limit: int,
+    answered: bool = False,
 ) -> Generator[Event, None, list[Row]]:
     """Rows of one side and split of a run; answers come from the cache where the run was trained on this machine.
 
-    Where the run's prompt files are gone, prompts of the sets that ship stand in for them.
+    answered: harmful prompts that the base model refused are left out, if the spec leaves them out of training. Where
+    the run's prompt files are gone, prompts of the sets that ship stand in for them.
     """
     data = spec.data
     try:
@@ -38,7 +46,8 @@ def known_rows(
         data = DataSpec(new_tokens=data.new_tokens)
         prompts = _prompts(data, label, split, spec.seed)
     pairs = yield from elicit(model, prompts[:limit], data, answers_folder=settings.answers, seed=spec.seed)
-    rows = [encode(model, pair, data) for pair in pairs]
+    kept = without_refusals(pairs, data) if answered else pairs
+    rows = [encode(model, pair, data) for pair in kept]
     return [row for row in rows if len(row.ids) > row.response_start]
 
 

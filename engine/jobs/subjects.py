@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from engine.compute.evaluation.attacks.attempt import Options
 from engine.compute.evaluation.runner import Judge, Memory, Outcome, memory_file, run_attack
+from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.steps import told
 from engine.records.evaluation.attacks import ATTACKS
@@ -38,10 +39,12 @@ def attacked(
     *,
     what: str = "",
     packages: str = "",
+    probe: Probe | None = None,
 ) -> Generator[Event, None, list[Outcome]]:
-    """Ask and judge all rows. what: the words of the progress bar, the attack's title unless given."""
-    options = Options(choice.spent, plan.seed, plan.new_tokens, packages)
-    title = what or ATTACKS[choice.name].title
+    """Ask and judge all rows. what: the words of the progress bar, the attack's title unless given.  probe: what a
+    search aims past."""
+    options = Options(choice.spent, plan.seed, plan.new_tokens, packages, probe)
+    title = what or ATTACKS[choice.name].title + (" past the probe" if probe else "")
     model = "base" if subject.side == "base" else "circuit-broken"
     steps = run_attack(subject.model, subject.adapter, rows, choice.name, options, judge=judge, memory=subject.memory)
 

@@ -9,6 +9,7 @@ from engine.jobs.cards import describe_data_job, describe_model_job
 from engine.jobs.chat import chat_job
 from engine.jobs.doses import dose_curve_job
 from engine.jobs.evaluation import evaluate_job
+from engine.jobs.harmfulness import fit_probe_job
 from engine.jobs.maps import examine_job, project_job, tokens_job, warm_projection_job
 from engine.jobs.models import fetch_model_job
 from engine.jobs.packages import fetch_package_job
@@ -25,6 +26,7 @@ JOBS: dict[str, Callable[[dict[str, Any], Tools], Generator[Event | None, None, 
     "tokens": tokens_job,
     "capture": capture_job,
     "evaluate": evaluate_job,
+    "fit_probe": fit_probe_job,
     "fetch_package": fetch_package_job,
     "fetch_model": fetch_model_job,
     "chat": chat_job,

@@ -21,11 +21,14 @@ from engine.compute.training.trainer import Rows
 from engine.device import Tools, adapter_name
 from engine.jobs.capture import sides
 from engine.jobs.filming import filming, final_capture
+from engine.jobs.harmfulness import fit_probes
 from engine.records.blocks import resolve_blocks
-from engine.records.chats.chat import Sampling
+from engine.records.chats.asked import Sampling
 from engine.records.conversation import Label
+from engine.records.errors import WorkbenchError
 from engine.records.estimate import estimate, micro_batch_tokens
-from engine.records.events import ControlEvent, Event, ProbeAnswer, ProbeResult, Progress
+from engine.records.events import Alert, ControlEvent, Event, ProbeAnswer, ProbeResult, Progress
+from engine.records.harmfulness import HARMFULNESS, need_borderline
 from engine.records.prompts import Prompt, Split, select
 from engine.records.runs import Run
 from engine.records.sample_answers import SampleAnswer, SampleAnswers
@@ -86,6 +89,8 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
                 samples.forget()
             yield event
         yield from final_capture(run, model, name, spec, blocks, tools.settings.answers)
+        if spec.harmfulness.probe:
+            yield from _fit_probes(run, model, name, spec, tools)
     finally:
         samples.forget()
         try:
@@ -94,6 +99,18 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
         finally:
             # Even when a full disk refuses the files: an adapter left behind would stand in the way of a resume.
             remove_adapter(model, name)
+
+
+def _fit_probes(run: Run, model: LoadedModel, name: str, spec: RunSpec, tools: Tools) -> Job:
+    """What stands in the way of a probe never makes a run that was trained a failed one."""
+    try:
+        yield from fit_probes(run, model, name, spec, tools.settings, step=spec.optimizer.steps)
+    except WorkbenchError as error:
+        yield Alert(
+            step=spec.optimizer.steps,
+            message=f"No harmfulness probe was fitted: {error}",
+            advice=f"The run itself is complete. Fit it on its page, or with `python -m engine probe {run.id}`.",
+        )
 
 
 def _micro_batch_tokens(run: Run, spec: RunSpec, model: LoadedModel, rows: Rows, speed: float) -> int:
@@ -107,7 +124,8 @@ def _micro_batch_tokens(run: Run, spec: RunSpec, model: LoadedModel, rows: Rows,
 
 def throw_away(run: Run) -> None:
     """Remove what a run has learned; its spec and its curves stay."""
-    for folder in (run.checkpoints_folder, run.adapter_folder, run.representations_folder):
+    learned = (run.checkpoints_folder, run.adapter_folder, run.representations_folder, run.folder / HARMFULNESS)
+    for folder in learned:
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -122,6 +140,8 @@ def _rows(
             has_split = any(prompt.split == split for prompt in prompts)
             if split == "train" or has_split:
                 chosen[split, label] = select(prompts, spec.data, label=label, split=split, seed=spec.seed)
+        if label == "benign" and spec.harmfulness.probe:
+            need_borderline(sum(prompt.borderline and prompt.split == "validation" for prompt in prompts))
     everything = [prompt for prompts in chosen.values() for prompt in prompts]
     _expect(run, model, spec, chosen, tools.speed)
     folder, heard = tools.settings.answers, partial(_keep_samples, samples)

@@ -40,6 +40,8 @@ def resolve_blocks(spec: RunSpec, block_count: int) -> ResolvedBlocks:
                 f"Target block {block} lies below the first adapted block {adapted[0]}, so nothing can move it: "
                 f"adapt block {block} or one below it, or choose a target from {adapted[0]} on."
             )
+    if spec.harmfulness.probe:
+        probe_block(spec, block_count)
     seen = max(*targets, *retain)
     if adapted[-1] > seen:
         raise SpecError(
@@ -47,6 +49,15 @@ def resolve_blocks(spec: RunSpec, block_count: int) -> ResolvedBlocks:
             f"adapt blocks up to {seen} only, or add {adapted[-1]} to the targets or the retain blocks."
         )
     return ResolvedBlocks(targets, adapted, retain)
+
+
+def probe_block(spec: RunSpec, block_count: int) -> int:
+    """The block whose output the harmfulness probe reads. Raises SpecError unless the spec names one that exists."""
+    given = spec.harmfulness.block.strip()
+    found = parse_blocks(given or spec.blocks.targets, block_count)
+    if given and len(found) > 1:
+        raise SpecError(f"The harmfulness probe reads one block, not {len(found)} ('{given:.40}'): name one.")
+    return found[-1]
 
 
 def picture_blocks(blocks: ResolvedBlocks, block_count: int) -> tuple[int, ...]:

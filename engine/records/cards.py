@@ -10,13 +10,14 @@ from engine.records.files import write_whole
 from engine.records.versions import key_of
 
 # Of how cards are made: another number, and they are made anew.
-CARDS = 1
+CARDS = 2
 Card = TypeVar("Card", bound=BaseModel)
 
 
 class ModelCard(BaseModel):
     """One base model. modules: the linear modules of a block with their (inputs, outputs).  opening_tokens: with which
-    the chat template opens every prompt alike."""
+    the chat template opens every prompt alike.  head_parameters: of the LM head; 0 where that is not
+    known."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
@@ -32,6 +33,12 @@ class ModelCard(BaseModel):
     device: str
     dtype: str
     opening_tokens: int = 0
+    head_parameters: int = 0
+
+    @property
+    def product_parameters(self) -> int:
+        """The weights that a token is multiplied with: no embeddings that are only looked up."""
+        return self.block_parameters * self.block_count + self.head_parameters if self.head_parameters else self.parameters
 
 
 class DataCard(BaseModel):

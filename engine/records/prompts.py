@@ -17,7 +17,7 @@ ANSWER_FIELDS = ("response", "answer", "completion", "output", "llama3_output")
 
 class Prompt(BaseModel):
     """One row of a prompt set: what is said up to the answer, and the answer if the file had one. copy_number: from 0,
-    where a set holds the same row several times."""
+    where a set holds the same row several times.  keeps_answer: it is used even where a spec has the model answer."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,6 +29,7 @@ class Prompt(BaseModel):
     split: Split = "train"
     borderline: bool = False
     answer: str | None = None
+    keeps_answer: bool = False
     copy_number: int = 0
 
     @property

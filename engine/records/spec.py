@@ -11,6 +11,7 @@ from engine.records.spec_parts import (
     BlocksSpec,
     CaptureSpec,
     DataSpec,
+    HarmfulnessSpec,
     LossSpec,
     ModelSpec,
     OptimizerSpec,
@@ -23,7 +24,8 @@ SPEC_VERSION = 2
 # Fields that change no training result.
 WITHOUT_RESULT = {
     "model.device", "captures.trackers", "captures.probe_every", "captures.probe_prompts", "captures.probe_tokens",
-    "captures.evaluation_rows", "captures.final_prompts", "captures.final_answers",
+    "captures.evaluation_rows", "captures.final_prompts", "captures.final_answers", "harmfulness.probe",
+    "harmfulness.block", "harmfulness.false_alarms",
 }  # fmt: skip
 
 
@@ -38,6 +40,11 @@ class RunSpec(Part):
     schedule: ScheduleSpec = Field(ScheduleSpec(), description="Weights of both losses over the steps.")
     optimizer: OptimizerSpec = Field(OptimizerSpec(), description="AdamW, batch sizes and length.")
     captures: CaptureSpec = Field(CaptureSpec(), description="What is measured while training.")
+    harmfulness: HarmfulnessSpec = Field(
+        HarmfulnessSpec(),
+        description="A probe that ends harmful answers, beside the adapter.",
+        json_schema_extra=since(3),
+    )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Source of all randomness of the run.")
     version: int = Field(
         2, ge=1, description="Of the spec's form: decides how its digest is made.", json_schema_extra=since(2)

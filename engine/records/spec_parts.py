@@ -1,5 +1,7 @@
-"""The parts of a spec: model, data, blocks, adapter, losses, schedule, optimizer, captures. Validation is pure: no
-files, no model, no clock."""
+"""The parts of a spec: model, data, blocks, adapter, losses, schedule, optimizer, captures, harmfulness probe.
+
+Validation is pure: no files, no model, no clock.
+"""
 
 from typing import Annotated, Any, Literal
 
@@ -226,4 +228,21 @@ class CaptureSpec(Part):
         le=1000,
         description="Held-out requests a side that a small evaluation asks by itself after training; 0: none.",
         json_schema_extra=since(3),
+    )
+
+
+class HarmfulnessSpec(Part):
+    """The paper's harmfulness probe (arXiv:2406.04313, section 4.4): it reads each token of an answer and ends the
+    answer where it fires."""
+
+    probe: bool = Field(
+        False,
+        description="Fit a harmfulness probe, linear and MLP 64-32, on both models' answer tokens when training ends.",
+    )
+    block: BlockText = Field("", description="The block whose output the probe reads; empty: the last target.")
+    false_alarms: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Share of borderline answers that the probe may end: its threshold is set on held-out ones.",
     )

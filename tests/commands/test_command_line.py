@@ -15,7 +15,7 @@ from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.steps import drained
 from engine.compute.training.sources import read_prompts
 from engine.records.captures.capture import read_capture
-from engine.records.chats.chat import Sampling
+from engine.records.chats.asked import Sampling
 from engine.records.errors import DataError
 from engine.records.runs import list_runs, open_run
 from engine.records.settings import ROOT

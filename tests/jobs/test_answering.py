@@ -16,7 +16,8 @@ from engine.jobs.chat import chat_job
 from engine.jobs.doses import dose_curve_job
 from engine.jobs.sets import answer_set_job
 from engine.jobs.training import _keep_adapter
-from engine.records.chats.chat import Column, Exchange, Sampling, new_chat
+from engine.records.chats.asked import Column, Sampling
+from engine.records.chats.chat import Exchange, new_chat
 from engine.records.chats.doses import DOSES, dose_payload, read_dose_curve
 from engine.records.chats.sets import NOT_ASKED, SetRequest, new_set
 from engine.records.checkpoints import Checkpoint

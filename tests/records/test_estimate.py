@@ -3,8 +3,8 @@
 import re
 
 import pytest
+from making_cards import BUNDLED
 
-from engine.records.cards import ModelCard
 from engine.records.conversation import Label
 from engine.records.estimate import ANSWERS, Estimate, estimate
 from engine.records.presets import read_preset
@@ -14,11 +14,6 @@ from engine.records.spec import RunSpec
 from engine.records.spec_text import with_fields
 from workbench.train.checks import RowCounts, count_rows
 
-BUNDLED = ModelCard(
-    name="m", family="llama", block_count=30, d_model=576, parameters=134_515_008, block_parameters=3_540_096,
-    context_length=8192, has_chat_template=True, modules={"q": (576, 576)}, device="cpu", dtype="float32",
-    opening_tokens=25,
-)  # fmt: skip
 # The machine of docs/decisions/0009-the-front.md: two cores, and prompts of 48 tokens with their template.
 SPEED, PROMPT_TOKENS = 1.4e11, 48.0
 

@@ -11,7 +11,8 @@ from engine.records import cards
 from engine.records.captures import capture, projections
 from engine.records.captures.capture import Capture, CaptureRequest, read_capture
 from engine.records.captures.projections import ExaminationRequest, ProjectionRequest, examination_file
-from engine.records.chats.chat import Column, Exchange, new_chat
+from engine.records.chats.asked import Column
+from engine.records.chats.chat import Exchange, new_chat
 from engine.records.chats.sets import SetRequest, new_set
 from engine.records.conversation import Conversation
 from engine.records.errors import RunError, SpecError

@@ -10,10 +10,11 @@ import streamlit as st
 from engine.desk.queue import Job
 from engine.records.evaluation.findings import Ability, AttackResult, CurvePoint, Evaluation, Losses, count, wilson
 from workbench.evaluate import jobs as evaluate_jobs
+from workbench.evaluate.csv_text import as_csv
 from workbench.evaluate.figures import budget_figures, front_figure
 from workbench.evaluate.findings import finding
 from workbench.evaluate.report import RunFacts, report_html
-from workbench.evaluate.table import abilities_html, as_csv, attacks_html, columns, styles_html
+from workbench.evaluate.table import abilities_html, attacks_html, columns, styles_html
 
 
 def made(*, rerouted: int, base: int = 18, name: str = "one") -> Evaluation:

@@ -10,13 +10,15 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from engine.records.evaluation.findings import AttackResult, Evaluation, count, write_evaluation
-from engine.records.runs import Run, create_run
+from engine.records.events import Progress, StepResult
+from engine.records.runs import Record, Run, create_run
 from engine.records.settings import ROOT, SAMPLE_DATA
 from engine.records.spec_text import build_spec
 from workbench.chat import composer
 from workbench.home.film import Film, film_of, film_points
 from workbench.home.pair import condensed, shipped_chats
 from workbench.home.picture import film_svg, finding, pixels
+from workbench.home.recent import time_left
 from workbench.home.shipped import broadest_evaluation, matrix_line, shipped_run
 from workbench.kit import state
 
@@ -158,3 +160,30 @@ def test_home_loads_no_model_and_no_heavy_library():
     code = f"import sys, {', '.join(parts)}, workbench.sidebar; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) & heavy == set()
+
+
+def step_at(step: int, when: float) -> StepResult:
+    return StepResult(
+        step=step, time=when, reroute_loss=1, retain_loss=0, reroute_weight=1, retain_weight=1, loss=1,
+        gradient_norm=1, learning_rate=1e-3, tokens=10, seconds=1,
+    )  # fmt: skip
+
+
+def record_at(step: int, **changes) -> Record:
+    return Record(id="r", status="running", digest="d", step=step, steps=100, **changes)
+
+
+def test_the_time_left_goes_by_the_pace_of_the_newest_steps():
+    """Steps 40, 41 and 42 ended at 0, 3 and 6 seconds, a capture among them: 57 steps of 3 seconds are left."""
+    events = [step_at(40, 0.0), step_at(41, 3.0), step_at(42, 6.0)]
+    assert time_left(record_at(43), events) == 171.0
+    assert time_left(record_at(43), events[:1]) is None
+
+
+def test_before_the_first_step_the_time_left_is_what_was_expected():
+    """A quarter of the answers is given: 75 of 100 seconds, then 200 of training."""
+    expected = {"answer": 100.0, "train": 200.0}
+    answering = Progress(phase="eliciting", done=128, total=512)
+    assert time_left(record_at(0, expected=expected), [answering]) == 275.0
+    assert time_left(record_at(0, expected=expected), [Progress(phase="measuring")]) == 200.0
+    assert time_left(record_at(0), [answering]) is None

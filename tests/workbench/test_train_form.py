@@ -3,12 +3,14 @@
 import shlex
 
 import pytest
+from making_cards import BUNDLED
 from streamlit.testing.v1 import AppTest
 
 from engine.__main__ import _parser, _spec
 from engine.records.presets import preset_names, read_preset
+from engine.records.prompt_files import read_source
 from engine.records.spec import flat
-from workbench.train.checks import check_spec
+from workbench.train.checks import check_spec, count_rows
 from workbench.train.command import command_of
 from workbench.train.costs import about
 from workbench.train.draft import Draft, nested
@@ -129,3 +131,17 @@ def test_a_loaded_spec_is_there_when_it_is_chosen_again():
 
     shown = AppTest.from_function(page).run(timeout=30)
     assert not shown.exception and [text.value for text in shown.text] == ["33", "44"]
+
+
+def test_what_stands_in_the_way_of_a_harmfulness_probe_is_said_beside_its_field():
+    spec, card = read_preset("strongest"), BUNDLED
+    assert check_spec(flat(spec), card).problems == {}
+    for block, said in (("40", "Block 40 does not exist"), ("3, 4", "reads one block, not 2 ('3, 4')")):
+        problems = check_spec(flat(spec) | {"harmfulness.block": block}, card).problems
+        assert list(problems) == ["harmfulness.block"] and said in problems["harmfulness.block"]
+        assert check_spec(flat(spec) | {"harmfulness.block": block, "harmfulness.probe": False}, card).problems == {}
+    prompts = read_source("sample:benign", label="benign")
+    few = [prompt for prompt in prompts if not prompt.borderline or prompt.split != "validation"]
+    assert count_rows(spec, {"benign": prompts})[1] == {}
+    told = count_rows(spec, {"benign": few})[1]
+    assert "the retain set has 0: give it at least 8" in told["harmfulness.probe"]

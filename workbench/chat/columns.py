@@ -6,12 +6,15 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from engine.records.chats.chat import MOST_COLUMNS, MOST_DOSE, Column
+from engine.records.chats.asked import MOST_COLUMNS, MOST_DOSE, Column
 from engine.records.checkpoints import Checkpoint, run_checkpoints
 from engine.records.errors import RunError, WorkbenchError
+from engine.records.harmfulness import need_probes
+from engine.records.packaged import PACKAGED
 from engine.records.runs import ACTIVE, list_runs, open_run
 from engine.records.spec import RunSpec
 from engine.records.spec_parts import BUNDLED_MODEL, ModelSpec
+from workbench.kit.fetching import offer_model
 from workbench.kit.frame import places
 from workbench.kit.state import MODEL, RUN, settings
 from workbench.kit.words import plain
@@ -160,6 +163,17 @@ def first_target(columns: tuple[Column, ...]) -> str:
     return ""
 
 
+def has_probe(columns: tuple[Column, ...]) -> bool:
+    """Whether each circuit-broken model that is asked has harmfulness probes, and there is one."""
+    asked = [column.checkpoint for column in columns if not column.checkpoint.is_base]
+    try:
+        for checkpoint in asked:
+            need_probes(open_run(settings().runs, checkpoint.run_id), settings(), checkpoint.step)
+    except WorkbenchError:
+        return False
+    return bool(asked)
+
+
 def _picker(index: int, labels: dict[str, str], on_dose: Callable[[], None] | None) -> Column:
     checkpoint = st.selectbox(
         f"Model {index + 1}",
@@ -200,7 +214,7 @@ def _say_unknown(labels: dict[str, str]) -> None:
 
 def _base_picker() -> None:
     """Which base model, where no run says it."""
-    names = [BUNDLED_MODEL]
+    names = [BUNDLED_MODEL, *PACKAGED]
     for run in list_runs(settings().runs)[:SHOWN_RUNS]:
         with suppress(WorkbenchError):
             names.append(run.spec().model.name)
@@ -213,6 +227,7 @@ def _base_picker() -> None:
         accept_new_options=True,
         help="Only base models are asked, so no run says which. A Hugging Face id or a folder may be written here.",
     )
+    offer_model(str(wanted))
 
 
 def _set_defaults(choices: list[Choice]) -> None:

@@ -4,16 +4,22 @@ Knows what is to be asked, nothing of how it is answered.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import streamlit as st
 
-from engine.records.chats.chat import Sampling
+from engine.records.chats.asked import Sampling
+from engine.records.harmfulness import TITLES
 from engine.records.prompts import Prompt
 from workbench.chat.library import library, next_prompt
 from workbench.chat.panes import turns_words
 from workbench.kit.words import plain
 
+PROBE = "chat_probe"
+PROBES: dict[str, str] = {
+    "": "No harmfulness probe",
+    **{str(kind): f"Probe: {title}" for kind, title in TITLES.items()},
+}
 TEXT, PREFILL, HARMFUL, SYSTEM = "chat_text", "chat_prefill", "chat_harmful", "chat_system"
 SETTINGS: dict[str, float | int] = {
     "chat_temperature": 0.0,
@@ -39,6 +45,7 @@ class Written(NamedTuple):
     system: str
     prompt_id: str
     sampling: Sampling
+    probe: Literal["", "linear", "mlp"] = ""
 
 
 class ToBeRead(NamedTuple):
@@ -52,12 +59,12 @@ class ToBeRead(NamedTuple):
 
 def keep_message() -> None:
     """Keep what is written while the box is not drawn: a widget that is left out of a drawing forgets its value."""
-    for key, value in {TEXT: "", PREFILL: "", HARMFUL: True, SYSTEM: "", PROMPT_ID: "", **SETTINGS}.items():
+    for key, value in {TEXT: "", PREFILL: "", HARMFUL: True, SYSTEM: "", PROMPT_ID: "", PROBE: "", **SETTINGS}.items():
         st.session_state[key] = st.session_state.get(key, value)
 
 
-def written() -> Written:
-    """What is written at this moment."""
+def written(*, has_probe: bool) -> Written:
+    """What is written at this moment. has_probe: whether the chosen models can be asked with one."""
     kept = st.session_state
     return Written(
         user=kept[TEXT],
@@ -66,6 +73,7 @@ def written() -> Written:
         system=kept[SYSTEM],
         prompt_id=kept[PROMPT_ID],
         sampling=Sampling(**{key.removeprefix("chat_"): kept[key] for key in SETTINGS}),
+        probe=kept[PROBE] if has_probe else "",
     )
 
 
@@ -84,8 +92,9 @@ def put_back(user: str) -> None:
         st.session_state[TEXT] = user
 
 
-def composer(*, send: Callable[[], None], busy: bool, read: ToBeRead) -> None:
-    """Draw the box. `send` is called on the click, before the page is drawn again."""
+def composer(*, send: Callable[[], None], busy: bool, read: ToBeRead, has_probe: bool) -> None:
+    """Draw the box. `send` is called on the click, before the page is drawn again. has_probe: the chosen run has
+    harmfulness probes."""
     with st.form("chat_form", border=True, enter_to_submit=True):
         st.text_area(
             "Message",
@@ -127,6 +136,17 @@ def composer(*, send: Callable[[], None], busy: bool, read: ToBeRead) -> None:
             "above, each with its own answers, back to the last question that was asked on its own.",
         )
         st.caption(plain(_reading(read, goes_on)), width="content")
+        if has_probe:
+            st.selectbox(
+                "Harmfulness probe",
+                list(PROBES),
+                key=PROBE,
+                format_func=lambda kind: PROBES[kind],
+                width=190,
+                label_visibility="collapsed",
+                help="Ends an answer at the first token where the run's harmfulness probe fires, and puts a message "
+                "in its place.",
+            )
         st.button(
             "Next sample prompt",
             icon=":material/skip_next:",

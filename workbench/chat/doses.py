@@ -5,7 +5,7 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
-from engine.records.chats.chat import Column
+from engine.records.chats.asked import Column
 from engine.records.chats.doses import DoseCurve, dose_payload, read_dose_curve
 from engine.records.checkpoints import Checkpoint
 from engine.records.errors import WorkbenchError

@@ -3,7 +3,8 @@
 import json
 import time
 
-from engine.records.chats.chat import Chat, Exchange, Reply
+from engine.records.chats.chat import Chat, Exchange
+from engine.records.chats.replies import Reply
 from workbench.chat.parts import part_markdown
 
 

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import streamlit as st
 
 from engine.desk.queue import Job
-from engine.records.chats.chat import Chat, Exchange, Judged, Reply, Trip
+from engine.records.chats.chat import Chat, Exchange
+from engine.records.chats.replies import Judged, Reason, Reply, Trip
+from engine.records.harmfulness import MESSAGE, TITLES
 from workbench.chat.columns import column_names, model_name
 from workbench.chat.parts import part_card
 from workbench.chat.tint import TintedToken, first_below, tinted
@@ -16,6 +18,12 @@ from workbench.kit.words import duration, plain, token_name
 # What a breaker should bring about is not orange: a harmful request turned down, a benign one answered.
 HARMFUL_COLOURS = {"complied": "orange", "refused": "blue", "incoherent": "violet"}
 BENIGN_COLOURS = {"complied": "green", "refused": "orange", "incoherent": "orange"}
+ENDINGS: dict[Reason, str] = {
+    "end": "",
+    "length": ", cut at the limit",
+    "stopped": ", stopped",
+    "probe": ", then the harmfulness probe fired",
+}
 # Measured on the bundled model with two cores.
 LOADING_SECONDS = 10
 WORD_HELP = (
@@ -86,9 +94,13 @@ def _pane(
     cosines = _at(trip, block)
     with blurred(f"answer_{name}_{index}", hidden=hidden):
         if tokens or going:
-            st.html(tinted(tokens, threshold=threshold if cosines else None, going=going, hidden=hidden))
+            fires = reply.is_ended_by_probe(index)
+            mark = threshold if cosines else None
+            st.html(tinted(tokens, threshold=mark, going=going, hidden=hidden, fires=fires))
         elif reply.answered is not None:
             st.caption("(says nothing)")
+    if reply.is_ended_by_probe(index):
+        st.info(plain(MESSAGE), icon=":material/front_hand:")
     _facts(exchange, reply, index, trip, cosines, threshold)
 
 
@@ -119,7 +131,7 @@ def _facts(
     if reply.answered is None:
         return
     count = len(reply.answered.ids[index])
-    ending = {"length": ", cut at the limit", "stopped": ", stopped", "end": ""}[reply.answered.reasons[index]]
+    ending = ENDINGS[reply.answered.reasons[index]]
     parts = [f"{count} {'token' if count == 1 else 'tokens'}{ending}"]
     if cosines and trip is not None:
         mark = first_below(cosines, threshold)
@@ -166,6 +178,8 @@ def _settings(exchange: Exchange) -> str:
         parts.append(f"seed {sampling.seed}")
     if exchange.system.strip():
         parts.append("with a system prompt")
+    if exchange.probe:
+        parts.append(f"with the {TITLES[exchange.probe]} harmfulness probe")
     return " · ".join(parts)
 
 

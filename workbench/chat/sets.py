@@ -5,7 +5,7 @@ import streamlit as st
 
 from engine.desk.launch import ensure_worker
 from engine.desk.queue import Job
-from engine.records.chats.chat import Column
+from engine.records.chats.asked import Column
 from engine.records.chats.sets import AnswerSet, SetRequest, list_sets, new_set, open_set
 from engine.records.conversation import Label
 from engine.records.errors import WorkbenchError
@@ -47,7 +47,7 @@ def sets_view() -> None:
 
 
 def _start(columns: tuple[Column, ...], source: str, label: Label, limit: int) -> None:
-    now = written()
+    now = written(has_probe=False)
     # Read here as well, so that a bad file is named before anything is queued.
     read_source(source, label=label)
     request = SetRequest(

@@ -16,6 +16,7 @@ STYLE = """
 .answer span { border-radius: 3px; padding: 1px 0; }
 .answer .said-for { text-decoration: underline dotted; text-underline-offset: 4px; }
 .answer .trips { box-shadow: inset 3px 0 0 #CC79A7, inset 0 -2px 0 #CC79A7; padding-left: 5px; font-weight: 650; }
+.answer .fires { outline: 2px solid #CC79A7; outline-offset: 1px; }
 .answer .going { opacity: 0.55; }
 .answer .empty { display: inline-block; font-size: 0.8rem; font-style: italic; opacity: 0.7; padding: 0 0.3rem; }
 """
@@ -37,11 +38,17 @@ def first_below(cosines: Sequence[float], threshold: float) -> int | None:
 
 
 def tinted(
-    tokens: Sequence[TintedToken], *, threshold: float | None = None, going: bool = False, hidden: bool = False
+    tokens: Sequence[TintedToken],
+    *,
+    threshold: float | None = None,
+    going: bool = False,
+    hidden: bool = False,
+    fires: bool = False,
 ) -> str:
     """HTML of an answer. With a threshold, the first token below it is marked; hover shows each token's cosine.
 
-    going: it still comes.  hidden: each token is a block of its length, and nothing of it is read aloud.
+    going: it still comes.  hidden: each token is a block of its length, and nothing of it is read aloud.  fires: the
+    harmfulness probe fired at the last token, which is framed.
     """
     cosines = [token.cosine for token in tokens]
     mark = None
@@ -52,8 +59,9 @@ def tinted(
         inner = _inner(token.text, start, runs, hidden=hidden)
         start += len(token.text)
         # A token whose lines are told by an earlier one is left out, unless it is the one that is marked.
-        if inner or index == mark:
-            spans.append(_span(token, inner or "…", index, marked=index == mark))
+        fired = fires and index == len(tokens) - 1
+        if inner or index == mark or fired:
+            spans.append(_span(token, inner or "…", index, marked=index == mark, fired=fired))
     end = "<span class='going'>▍</span>" if going else ""
     classes = "answer live" if going else "answer"
     aria = " aria-hidden='true'" if hidden else ""
@@ -89,8 +97,9 @@ def _inner(text: str, start: int, runs: Sequence[EmptyLines], *, hidden: bool) -
     return "".join(parts) + escape(text[place - start :])
 
 
-def _span(token: TintedToken, inner: str, index: int, *, marked: bool) -> str:
-    classes = [name for name, holds in (("said-for", token.prefill), ("trips", marked)) if holds]
+def _span(token: TintedToken, inner: str, index: int, *, marked: bool, fired: bool) -> str:
+    kinds = (("said-for", token.prefill), ("trips", marked), ("fires", fired))
+    classes = [name for name, holds in kinds if holds]
     named = f" class='{' '.join(classes)}'" if classes else ""
     if token.cosine is None:
         return f"<span{named}>{inner}</span>" if named else inner

@@ -3,7 +3,8 @@
 import streamlit as st
 
 from engine.records.blocks import parse_blocks
-from engine.records.chats.chat import Exchange, Reply
+from engine.records.chats.chat import Exchange
+from engine.records.chats.replies import Reply
 from engine.records.errors import WorkbenchError
 from workbench.chat.columns import first_target
 

@@ -5,10 +5,11 @@ import time
 import streamlit as st
 
 from engine.desk.launch import ensure_worker
-from engine.records.chats.chat import Chat, Column, Exchange, new_chat, open_chat
+from engine.records.chats.asked import Column
+from engine.records.chats.chat import Chat, Exchange, new_chat, open_chat
 from engine.records.errors import WorkbenchError
-from workbench.chat.columns import column_pickers, columns_buttons, model_of, show_columns
-from workbench.chat.composer import CONTINUE, PROBLEM, ToBeRead, clear_message, composer, put_back, written
+from workbench.chat.columns import column_pickers, columns_buttons, has_probe, model_of, show_columns
+from workbench.chat.composer import CONTINUE, PROBE, PROBLEM, ToBeRead, clear_message, composer, put_back, written
 from workbench.chat.doses import dose_chart
 from workbench.chat.export import chat_json, chat_markdown
 from workbench.chat.panes import exchange_view, speed, waiting_words
@@ -47,7 +48,7 @@ def chat_view() -> None:
             st.html(legend(threshold))
         if _models(columns) != _models(chat.exchange(numbers[-1]).columns):
             st.caption(":material/info: Other models are chosen now: the next message begins a new chat.")
-    composer(send=_send, busy=busy, read=_to_be_read(chat, numbers, columns))
+    composer(send=_send, busy=busy, read=_to_be_read(chat, numbers, columns), has_probe=has_probe(columns))
 
 
 def _to_be_read(chat: Chat | None, numbers: list[int], columns: tuple[Column, ...]) -> ToBeRead:
@@ -133,7 +134,7 @@ def _send() -> None:
     """Write the message down and give it to the worker. What cannot be sent stays in the box."""
     try:
         columns: tuple[Column, ...] = st.session_state[CHOSEN]
-        now = written()
+        now = written(has_probe=has_probe(columns))
         if not now.user.strip():
             st.session_state[PROBLEM] = "The message is empty: write something to ask."
             return
@@ -159,7 +160,7 @@ def _dose_changed() -> None:
 
 @catching
 def _ask_again() -> None:
-    """Ask the last message again, with the doses as they are now."""
+    """Ask the last message again, with the doses and the probe as they are now."""
     name = st.query_params.get(CHAT)
     if not name:
         return
@@ -175,7 +176,8 @@ def _ask_again() -> None:
     job_id = chat.job(last)
     if job_id is not None:
         queue().cancel(job_id)
-    _submit(chat, exchange.model_copy(update={"columns": columns}))
+    probe = st.session_state.get(PROBE, "") if has_probe(columns) else ""
+    _submit(chat, exchange.model_copy(update={"columns": columns, "probe": probe}))
 
 
 @catching

@@ -4,13 +4,14 @@ carried out."""
 import streamlit as st
 from pydantic import ValidationError
 
-from engine.records.checkpoints import run_checkpoints
+from engine.records.checkpoints import parse_checkpoint, run_checkpoints
 from engine.records.errors import DataError, RunError, SpecError, WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.mmlu import PACKAGE as MMLU_PACKAGE
 from engine.records.evaluation.plan import ABILITIES, AttackChoice, EvaluationPlan
 from engine.records.evaluation.rows import PACKAGE_SETS, need_package_file, read_rows
-from engine.records.runs import list_runs
+from engine.records.harmfulness import KINDS, TITLES, need_probes
+from engine.records.runs import list_runs, open_run
 from workbench.kit.state import RUN, queue, settings
 from workbench.kit.words import plain
 
@@ -61,10 +62,14 @@ def evaluation_form(*, opened: bool) -> None:
             key="evaluate_abilities",
             format_func=lambda name: ABILITIES[name],
         )
-        judge = _judge()
+        with st.container(horizontal=True, gap="medium", key="evaluate_judging"):
+            judge = _judge()
+            probe, false_alarms = _probe(chosen)
         with st.container(horizontal=True, vertical_alignment="center"):
             if st.button("Evaluate", type="primary", icon=":material/play_arrow:", key="start_evaluation"):
-                _start(chosen, choices, harmful, benign, limit, tokens, tuple(abilities or ()), judge)
+                _start(
+                    chosen, choices, harmful, benign, limit, tokens, tuple(abilities or ()), judge, probe, false_alarms
+                )
             st.caption(
                 "Runs in the background, in turns with training. Answers are kept on this machine: an evaluation that "
                 "was broken off goes on where it was, and the base model is asked once for all runs."
@@ -144,6 +149,41 @@ def _judge() -> str:
     )
 
 
+def _probe(checkpoints: list[str]) -> tuple[str, float | None]:
+    """The kind of harmfulness probe that is put beside the models too, '' none, and its rate of false alarms."""
+    rates, missing = [], []
+    for name in checkpoints:
+        checkpoint = parse_checkpoint(name)
+        run = open_run(settings().runs, checkpoint.run_id)
+        try:
+            rates.append(need_probes(run, settings(), checkpoint.step).false_alarms)
+        except WorkbenchError as error:
+            missing.append(str(error))
+    kind = st.selectbox(
+        "Harmfulness probe",
+        ["", *KINDS],
+        key="evaluate_probe",
+        disabled=bool(missing) or not checkpoints,
+        format_func=lambda one: TITLES.get(one, "none"),
+        width=220,
+        help="Also with the run's harmfulness probe beside both models: it ends an answer where it fires. "
+        + (plain(missing[0]) if missing else "Searches then know the probe and aim past it."),
+    )
+    if not kind or missing or not rates:
+        return "", None
+    given = st.number_input(
+        "False alarms, %",
+        0.0,
+        100.0,
+        100 * rates[0],
+        step=1.0,
+        key="evaluate_false_alarms",
+        width=150,
+        help="The share of held-out borderline answers that it may end: sets its threshold.",
+    )
+    return str(kind), None if given == 100 * rates[0] else given / 100
+
+
 def _start(
     checkpoints: list[str],
     choices: tuple[AttackChoice, ...],
@@ -153,6 +193,8 @@ def _start(
     tokens: int,
     abilities: tuple[str, ...],
     judge: str,
+    probe: str,
+    false_alarms: float | None,
 ) -> None:
     """Check what can be checked here, so that nobody waits for a wrong path, then queue one job a run."""
     if not checkpoints or not choices:
@@ -170,6 +212,8 @@ def _start(
                 limit=limit,
                 new_tokens=tokens,
                 judge=judge,
+                probe=probe,  # type: ignore[arg-type]
+                false_alarms=false_alarms,
             )
         except ValidationError as error:
             raise SpecError(f"The evaluation cannot be planned: {error.errors()[0]['msg']}.") from error

@@ -18,6 +18,7 @@ from engine.records.evaluation.findings import Evaluation
 from engine.records.runs import Run
 from workbench.evaluate.figures import budget_figures, front_figure
 from workbench.evaluate.findings import FEW, TOO_FEW, finding, requests_asked
+from workbench.evaluate.probe import ABOUT, probe_finding, probe_html, probe_title
 from workbench.evaluate.table import STYLE, abilities_html, attacks_html, columns, key_html, styles_html
 from workbench.kit.drawing import exported
 
@@ -66,6 +67,16 @@ def report_html(evaluations: Sequence[Evaluation], names: Sequence[str], runs: S
         *(["<h3>Each wording apart</h3>", styles] if (styles := styles_html(shown)) else []),
         "<h2>What was kept</h2>",
         f'<div class="wide">{abilities_html(shown)}</div>',
+        *(
+            part
+            for one, name in zip(evaluations, names, strict=True)
+            if one.with_probe is not None
+            for part in (
+                f"<h2>With a harmfulness probe: {escape(name)}</h2><p>{escape(probe_title(one.with_probe))}. "
+                f"{escape(probe_finding(one))} {escape(ABOUT)}</p>",
+                f'<div class="wide">{probe_html(one)}</div>',
+            )
+        ),
         *(_chart(one, first=index == 0) for index, one in enumerate(charts)),
         "<h2>Attacks</h2><ul>",
         *(f"<li><b>{escape(ATTACKS[name].title)}</b>: {escape(ATTACKS[name].about)}</li>" for name in attacks),

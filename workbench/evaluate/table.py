@@ -1,13 +1,11 @@
-"""Evaluations as tables, attack x model and kept abilities: HTML for the page and the report, and CSV. No Streamlit."""
+"""Evaluations as tables, attack x model and kept abilities: HTML for the page and the report. No Streamlit."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
 from engine.records.evaluation.attacks import ATTACKS, LLAMA, MISTRAL, AttackCard
-from engine.records.evaluation.findings import SIDES, Ability, Count, Evaluation, Losses, Side
+from engine.records.evaluation.findings import Ability, Count, Evaluation, Losses, Side
 from engine.records.evaluation.plan import ABILITIES
 from workbench.evaluate.findings import FEW, TOO_FEW, requests_asked
 from workbench.kit.colours import BASE, BENIGN, HARMFUL
@@ -73,7 +71,7 @@ def attacks_html(shown: Sequence[MatrixColumn]) -> str:
     names = [name for name in ATTACKS if any(name in column.evaluation.attacks for column in shown)]
     rows = [_attack_row(ATTACKS[name], name, shown) for name in names]
     paper = [f'<th class="paper">{escape(model)}<small>paper</small></th>' for model in (MISTRAL, LLAMA)]
-    return _table(["Attack", *_heads(shown)], paper, rows)
+    return table(["Attack", *_heads(shown)], paper, rows)
 
 
 def styles_html(shown: Sequence[MatrixColumn]) -> str:
@@ -88,24 +86,26 @@ def styles_html(shown: Sequence[MatrixColumn]) -> str:
         for style in styles:
             counts = [result.styles.get(style, {}) if result else {} for result in results]
             cells = [_style_cell(found, column.side) for found, column in zip(counts, shown, strict=True)]
-            rows.append(_row(card.title, style, cells))
-    return _table(["Attack", *_heads(shown)], [], rows) if rows else ""
+            rows.append(table_row(card.title, style, cells))
+    return table(["Attack", *_heads(shown)], [], rows) if rows else ""
 
 
 def abilities_html(shown: Sequence[MatrixColumn]) -> str:
     """Kept abilities x model: benign and borderline requests, questions, losses, speed."""
-    rows = [_row("Benign requests answered", "coherent and not refused", [_benign_cell(column) for column in shown])]
+    rows = [
+        table_row("Benign requests answered", "coherent and not refused", [_benign_cell(column) for column in shown])
+    ]
     for name, title in ABILITIES.items():
         found = [_ability(column, name) for column in shown]
         if any(found):
             cells = [_ability_cell(one, column.side) for one, column in zip(found, shown, strict=True)]
-            rows.append(_row(title, "", cells))
+            rows.append(table_row(title, "", cells))
     for label in ("benign", "harmful"):
         losses = [column.evaluation.loss.get(label) for column in shown]  # type: ignore[call-overload]
         about = "nats a token; should stay" if label == "benign" else "nats a token; should rise"
         cells = [_loss_cell(one, column.side) for one, column in zip(losses, shown, strict=True)]
-        rows.append(_row(f"Loss on {label} targets", about, cells))
-    return _table(["Ability", *_heads(shown)], [], rows)
+        rows.append(table_row(f"Loss on {label} targets", about, cells))
+    return table(["Ability", *_heads(shown)], [], rows)
 
 
 def key_html() -> str:
@@ -113,55 +113,6 @@ def key_html() -> str:
         f'<div class="evaluation-key"><small><i style="background:{HARMFUL}; margin-left:0"></i>complied'
         f'<i style="background:{BENIGN}"></i>refused<i style="background:{BASE}"></i>incoherent</small></div>'
     )
-
-
-def as_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
-    """One line for each figure: run, model, what was measured, counts, rate and interval."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
-        [
-            "name",
-            "run",
-            "model",
-            "measure",
-            "budget",
-            "n",
-            "complied",
-            "refused",
-            "incoherent",
-            "excluded",
-            "value",
-            "low95",
-            "high95",
-            "unit",
-            "harmful",
-            "benign",
-            "tokens",
-            "judge",
-            "seed",
-        ]
-    )
-    for one, name in zip(evaluations, names, strict=True):
-        after = [one.harmful, one.benign, one.new_tokens, one.judge, one.seed]
-        for side in SIDES:
-            before = [_safe(name), one.run, side]
-            for attack, result in one.attacks.items():
-                writer.writerow([*before, attack, result.budget, *_figures(getattr(result, side)), "rate", *after])
-                for style, counts in result.styles.items():
-                    if side in counts:
-                        figures = _figures(counts[side])
-                        writer.writerow([*before, f"{attack}: {style}", result.budget, *figures, "rate", *after])
-            if side in one.benign_answers:
-                writer.writerow([*before, "benign", 1, *_figures(one.benign_answers[side]), "rate", *after])
-            for ability in one.abilities:
-                writer.writerow([*before, ability.name, "", *_ability_figures(ability, side), *after])
-            for label, losses in one.loss.items():
-                value = getattr(losses, side)
-                writer.writerow(
-                    [*before, f"{label} loss", "", "", "", "", "", "", value, "", "", "nats a token", *after]
-                )
-    return out.getvalue()
 
 
 def percent(rate: float | None) -> str:
@@ -177,7 +128,7 @@ def _attack_row(card: AttackCard, name: str, shown: Sequence[MatrixColumn]) -> s
             continue
         one: Count = getattr(result, column.side)
         change = _change(result.base.rate, one.rate) if column.side == "rerouted" else ""
-        cells.append(_count_cell(one, change))
+        cells.append(count_cell(one, change))
     budgets = {c.evaluation.attacks[name].budget for c in shown if name in c.evaluation.attacks}
     unit = ", ".join(amount(budget) for budget in sorted(budgets)) + f" {card.unit}" + ("s" if budgets != {1} else "")
     about = unit if card.unit != "attempt" else ""
@@ -188,10 +139,10 @@ def _attack_row(card: AttackCard, name: str, shown: Sequence[MatrixColumn]) -> s
         for model in (MISTRAL, LLAMA)
     ]
     title = card.title + (" ⚠" if card.defeats else "")
-    return _row(title, about, [*cells, *paper])
+    return table_row(title, about, [*cells, *paper])
 
 
-def _count_cell(one: Count, change: str, kind: str = "") -> str:
+def count_cell(one: Count, change: str, kind: str = "") -> str:
     if not one.n:
         return f"<td>–<small>{one.excluded} excluded</small></td>"
     parts = "".join(
@@ -216,7 +167,7 @@ def _style_cell(found: Mapping[Side, Count], side: str) -> str:
     if one is None:
         return "<td>–</td>"
     base = found.get("base")
-    return _count_cell(one, _change(base.rate, one.rate) if base and side == "rerouted" else "")
+    return count_cell(one, _change(base.rate, one.rate) if base and side == "rerouted" else "")
 
 
 def _benign_cell(column: MatrixColumn) -> str:
@@ -225,7 +176,7 @@ def _benign_cell(column: MatrixColumn) -> str:
         return "<td>–</td>"
     base = column.evaluation.benign_answers.get("base")
     change = _change(base.rate, one.rate) if base and column.side == "rerouted" else ""
-    return _count_cell(one, change, "kept")
+    return count_cell(one, change, "kept")
 
 
 def _ability(column: MatrixColumn, name: str) -> Ability | None:
@@ -238,7 +189,7 @@ def _ability_cell(one: Ability | None, side: str) -> str:
     value = getattr(one, side)
     change = _change(one.base, value) if side == "rerouted" and one.n else ""
     if side in one.counts:
-        return _count_cell(one.counts[side], change, "kept")  # type: ignore[index]
+        return count_cell(one.counts[side], change, "kept")  # type: ignore[index]
     if not one.n:
         return f'<td><span class="rate">{figure(value, 1)}</span><small>{escape(one.unit)}</small></td>'
     interval = one.ci95.get(side)  # type: ignore[call-overload]
@@ -268,28 +219,11 @@ def _heads(shown: Sequence[MatrixColumn]) -> list[str]:
     return [f"{escape(column.name)}<small>{escape(column.about)}</small>" for column in shown]
 
 
-def _row(title: str, about: str, cells: Sequence[str]) -> str:
+def table_row(title: str, about: str, cells: Sequence[str]) -> str:
     small = f"<small>{escape(about)}</small>" if about else ""
     return f"<tr><td>{escape(title)}{small}</td>{''.join(cells)}</tr>"
 
 
-def _table(heads: Sequence[str], more_heads: Sequence[str], rows: Sequence[str]) -> str:
+def table(heads: Sequence[str], more_heads: Sequence[str], rows: Sequence[str]) -> str:
     head = "".join(f"<th>{one}</th>" for one in heads) + "".join(more_heads)
     return f'<table class="evaluation"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
-
-
-def _figures(one: Count) -> list:
-    return [one.n, one.complied, one.refused, one.incoherent, one.excluded, one.rate, one.ci95.low, one.ci95.high]
-
-
-def _ability_figures(one: Ability, side: str) -> list:
-    if side in one.counts:
-        return [*_figures(one.counts[side]), "rate"]  # type: ignore[index]
-    interval = one.ci95.get(side)  # type: ignore[call-overload]
-    low, high = interval if interval else ("", "")
-    return [one.n or "", "", "", "", "", getattr(one, side), low, high, one.unit or "rate"]
-
-
-def _safe(name: str) -> str:
-    """A name that a spreadsheet would take for a formula is quoted."""
-    return f"'{name}" if name[:1] in "=+-@" else name

@@ -8,7 +8,8 @@ import re
 
 import streamlit as st
 
-from engine.records.chats.chat import Chat, Exchange, Reply
+from engine.records.chats.chat import Chat, Exchange
+from engine.records.chats.replies import Reply
 from engine.records.runs import Run
 from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.frame import places

@@ -1,12 +1,13 @@
 """What trains at this moment, and the latest runs. Reads records and the ends of event files, never whole ones."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import streamlit as st
 from pydantic import ValidationError
 
 from engine.records.errors import WorkbenchError
-from engine.records.events import AnyEvent, Progress, parse_event
+from engine.records.events import AnyEvent, Progress, StepResult, parse_event
 from engine.records.files import read_tail
 from engine.records.runs import ACTIVE, Record, Run, list_runs, open_run
 from workbench.kit.frame import catching, places
@@ -14,7 +15,7 @@ from workbench.kit.outcome import outcome_badge, run_outcome
 from workbench.kit.records import known_record
 from workbench.kit.state import RUN, queue, settings
 from workbench.kit.status import BADGES, shown_status
-from workbench.kit.words import figure, moment, phase_words, plain
+from workbench.kit.words import duration, figure, moment, phase_words, plain
 
 LATEST = 5
 TICK = 2.0
@@ -100,7 +101,26 @@ def _doing(run: Run, record: Record, status: str) -> str:
     if isinstance(last, Progress):
         words = ", ".join(part for part in (words, f"{phase_words(last.phase)}{last.counted}") if part)
     words = words or "beginning"
+    left = time_left(record, events)
+    words += f", about {duration(left)} left" if left is not None else ""
     return f"paused: {words}" if status == "paused" else words
+
+
+def time_left(record: Record, events: Sequence[AnyEvent]) -> float | None:
+    """Seconds until training ends: by the pace of the newest steps; before the first one by the estimate that the
+    worker made when the run began. None where neither is known. events: the newest ones."""
+    steps = [event for event in events if isinstance(event, StepResult)]
+    left = record.steps - record.step
+    if record.step and len(steps) > 1:
+        return left * (steps[-1].time - steps[0].time) / (len(steps) - 1)
+    if record.step or not record.expected:
+        return None
+    last = events[-1] if events else None
+    if isinstance(last, Progress) and last.phase == "eliciting":
+        answers = record.expected.get("answer", 0.0) * (1 - last.share)
+    else:
+        answers = 0.0
+    return answers + record.expected.get("train", 0.0)
 
 
 def _row(row: Row) -> None:

@@ -17,6 +17,7 @@ from workbench.kit.words import event_line, plain
 from workbench.runs.controls import controls
 from workbench.runs.figures import run_figures
 from workbench.runs.follow import follow
+from workbench.runs.harmfulness import harmfulness_part
 from workbench.runs.header import about, header_figures, messages
 from workbench.runs.line import waiting_line
 from workbench.runs.live_figures import live_charts
@@ -148,6 +149,7 @@ def _spec(run: Run) -> None:
             st.code(f"python -m engine export {run.id} FOLDER --merged", language="bash", wrap_lines=True)
         else:
             st.caption("The adapter is written when the run finishes, or when it is stopped and kept.")
+        harmfulness_part(run)
         if record.versions:
             st.markdown("**Made with**")
             st.code("\n".join(f"{name} {version}" for name, version in record.versions.items()), language=None)

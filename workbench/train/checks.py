@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from engine.records.blocks import ResolvedBlocks, parse_blocks, resolve_blocks
+from engine.records.blocks import ResolvedBlocks, parse_blocks, probe_block, resolve_blocks
 from engine.records.cards import ModelCard
 from engine.records.conversation import Label
 from engine.records.errors import DataError, SpecError
+from engine.records.harmfulness import need_borderline
 from engine.records.prompts import Prompt, Split, select
 from engine.records.spec import RunSpec
 from engine.records.spec_parts import DataSpec
@@ -67,7 +68,12 @@ def check_spec(content: Fields, card: ModelCard | None, *, valid: Fields | None 
         _try_blocks(path, text, card.block_count, problems)
     if spec.loss.retain_blocks.strip() != "adapted":
         _try_blocks("loss.retain_blocks", spec.loss.retain_blocks, card.block_count, problems)
-    if not {"blocks.targets", "blocks.adapted", "loss.retain_blocks"} & problems.keys():
+    if spec.harmfulness.probe and "blocks.targets" not in problems:
+        try:
+            probe_block(spec, card.block_count)
+        except SpecError as error:
+            problems["harmfulness.block"] = str(error)
+    if not {"blocks.targets", "blocks.adapted", "loss.retain_blocks", "harmfulness.block"} & problems.keys():
         try:
             blocks = resolve_blocks(spec, card.block_count)
         except SpecError as error:
@@ -91,6 +97,11 @@ def count_rows(
         except DataError as error:
             problems[SIDES[label]] = str(error)
             continue
+        if label == "benign" and spec.harmfulness.probe:
+            try:
+                need_borderline(sum(row.borderline and row.split == "validation" for row in rows))
+            except DataError as error:
+                problems["harmfulness.probe"] = str(error)
         counts[label] = RowCounts(len(selected["train"]), len(selected["validation"]) + len(selected["test"]))
         missing = sum(row.answer is None for split in selected.values() for row in split)
         if spec.data.answers == "given" and missing:

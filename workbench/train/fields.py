@@ -49,6 +49,9 @@ LABELS = {
     "captures.checkpoint_every": "Checkpoint every",
     "captures.evaluation_rows": "Evaluated rows a side",
     "optimizer.stop_drift": "Stop above drift",
+    "harmfulness.probe": "Harmfulness probe",
+    "harmfulness.block": "Block it reads",
+    "harmfulness.false_alarms": "False alarms",
 }
 CHOICES = {"captures.trackers": ("tensorboard", "trackio", "wandb")}
 EMPTY = {"captures.trackers": "none", "data.openers": "none"}

@@ -91,6 +91,11 @@ def capture_part(form: Form) -> None:
     _row(form, "captures.evaluation_rows", "optimizer.stop_drift")
 
 
+def harmfulness_part(form: Form) -> None:
+    st.subheader("Harmfulness probe", anchor=False)
+    _row(form, "harmfulness.probe", "harmfulness.block", "harmfulness.false_alarms")
+
+
 def _key_points(form: Form) -> None:
     """The editor reports edits against the table it was given, so that table stays the same while it is shown."""
     if "points_editor" not in st.session_state or "points_base" not in st.session_state:

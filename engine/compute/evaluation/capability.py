@@ -17,7 +17,7 @@ from engine.compute.model.mixed import Voice
 from engine.compute.model.padding import batch_of
 from engine.compute.model.text import text_ids, tokens_of
 from engine.compute.steps import told
-from engine.records.chats.chat import Sampling
+from engine.records.chats.asked import Sampling
 from engine.records.conversation import Conversation
 from engine.records.evaluation.mmlu import LETTERS, Question
 from engine.records.evaluation.rows import EvaluationRow

@@ -25,7 +25,7 @@ from engine.compute.model.load import describe_model, load_model
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import decode, tokens_of
 from engine.compute.steps import told
-from engine.records.chats.chat import Sampling
+from engine.records.chats.asked import Sampling
 from engine.records.conversation import Conversation
 from engine.records.errors import ModelError
 from engine.records.evaluation.rows import EvaluationRow

@@ -164,7 +164,9 @@ def attempt_key(name: str, options: Options, row: EvaluationRow) -> str:
     # A request of one text is keyed by it, as in version 0.1.
     plain = row.conversation == Conversation.asking(row.prompt)
     asked = row.prompt if plain else row.conversation.content
-    content = json.dumps([name, options.budget, options.seed, options.new_tokens, asked, row.target])
+    told = [name, options.budget, options.seed, options.new_tokens, asked, row.target]
+    # A search that aims past a probe finds others for each probe.
+    content = json.dumps(told if options.probe is None else [*told, options.probe.identity])
     return key_of(content, version=ATTACKS[name].version, length=24)
 
 
@@ -191,5 +193,6 @@ def _shares(steps: Generator[float | None, None, Found], done: int, rows: int) -
 
 
 def _attempt(content: Sequence) -> Attempt:
-    budget, prompt, answer, prefill, asked = content
-    return Attempt(budget, tuple(prompt), tuple(answer), tuple(prefill), asked)
+    # What was remembered before there were probes tells nothing of one.
+    budget, prompt, answer, prefill, asked, *fired = content
+    return Attempt(budget, tuple(prompt), tuple(answer), tuple(prefill), asked, *fired)

@@ -4,7 +4,7 @@ No LM head, no block beyond the last one needed, and, given the activations that
 nothing of losses or data.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -82,24 +82,24 @@ def _run(
     cache: DynamicCache | None = None,
 ) -> BlockActivations:
     """Activations of these tokens, behind those in the cache if there is one; they are then added to it."""
-    outputs: dict[int, Tensor] = {}
     entered: list[Tensor] = []
-
-    def record(block: int) -> Callable[..., None]:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            outputs[block] = output[0] if isinstance(output, tuple) else output
-
-        return hook
-
-    with _hooks() as hooks:
-        for block in blocks:
-            hooks.append(model.blocks[block].register_forward_hook(record(block)))
+    with recorded(model, blocks) as outputs, _hooks() as hooks:
         if entry is not None:
             hooks.append(_replace_input(model.blocks[entry_block], entry))
         elif keep_entry:
             hooks.append(model.blocks[entry_block].register_forward_pre_hook(_recorder(entered), with_kwargs=True))
         model.decoder(input_ids=ids, attention_mask=attention, past_key_values=cache, use_cache=cache is not None)
     return BlockActivations(outputs, entered[0] if entered else None)
+
+
+@contextmanager
+def recorded(model: LoadedModel, blocks: Iterable[int]) -> Iterator[dict[int, Tensor]]:
+    """What these blocks gave out in the last forward pass inside, by block; on leaving, the hooks are gone."""
+    outputs: dict[int, Tensor] = {}
+    with _hooks() as hooks:
+        for block in blocks:
+            hooks.append(model.blocks[block].register_forward_hook(_output_recorder(outputs, block)))
+        yield outputs
 
 
 def shared_tokens(rows: Sequence[Sequence[int]], pictures: Sequence[tuple[str, ...]] = ()) -> int:
@@ -173,6 +173,13 @@ def _replace_input(block: nn.Module, entry: Tensor) -> torch.utils.hooks.Removab
         return args, {**kwargs, "hidden_states": entry}
 
     return block.register_forward_pre_hook(hook, with_kwargs=True)
+
+
+def _output_recorder(outputs: dict[int, Tensor], block: int) -> Callable[..., None]:
+    def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        outputs[block] = output[0] if isinstance(output, tuple) else output
+
+    return hook
 
 
 def _recorder(entered: list[Tensor]) -> Callable[..., None]:

@@ -1,8 +1,8 @@
 """Answers, a token at a time, rows of any voices in one batch. `answer` is the one decoding loop, `answered_ids`
-collects what it says. The caller advances it, and other jobs may use the model between two tokens.
+and `spoken` collect what it says. The caller advances it, and other jobs may use the model between two tokens.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -10,12 +10,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from engine.compute.model.activations import shared_tokens
+from engine.compute.model.activations import recorded, shared_tokens
+from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import MixedBatch, Voice
 from engine.compute.model.padding import batch_of, positions_of
 from engine.compute.steps import told
-from engine.records.chats.chat import Sampling
+from engine.records.chats.asked import Sampling
 
 # A prompt enters in parts of so many tokens, all rows together, so that a step stays short.
 PREFILL_TOKENS = {"cpu": 256}
@@ -26,18 +27,20 @@ LEAVING_SHARE = 1 / 8
 # depended on what else was asked.
 DRAWS = 2
 
-Ending = Literal["end", "length"]
+# By its end token, by the length that was asked for, or by the harmfulness probe.
+Ending = Literal["end", "length", "probe"]
 # What a prompt is: tokens, or vectors in their place.
 Prompt = Sequence[int] | Float[Tensor, "_ d_model"]
 
 
 class Ask(NamedTuple):
     """One row: what it continues, the voice that continues it, and the seed of its own draws (None: the sampling's
-    seed, so that all such rows have the same luck)."""
+    seed, so that all such rows have the same luck). probe: ends the answer at the first token where it fires."""
 
     prompt: Prompt
     voice: Voice = Voice()
     seed: int | None = None
+    probe: Probe | None = None
 
 
 class _Read(NamedTuple):
@@ -55,25 +58,26 @@ def answer(
     """Answer all rows in one batch over the shared weights, whatever their voices.
 
     Prompts are all tokens or all vectors. Yields None while they are read, then for each step one token a row, None for
-    rows that have ended (the model's end token is not said); returns how each row ended. A row draws from a generator
+    rows that have ended (the model's end token is not said); returns how each row ended. The token where a row's probe
+    fires is its last one; the very last of as many as were asked for is not read any more. A row draws from a generator
     of its own: it says the same in any company, and disturbs no other job's randomness. Closing the generator frees the
     cache.
     """
     order = sorted(range(len(asks)), key=lambda row: _order(asks[row].voice))
     ends = set(_end_ids(model))
-    endings: list[Ending] = ["length"] * len(asks)
+    endings: list[Ending | None] = [None] * len(asks)
     draws = _draws([asks[row] for row in order], sampling, model.device)
     batch, attention, cache, logits = yield from _read_prompts(model, [asks[row] for row in order])
     for count in range(1, sampling.new_tokens + 1):
         chosen = _choose(logits, sampling, draws[:, count - 1])
         said: list[int | None] = [None] * len(asks)
         for row, token in zip(order, chosen.tolist(), strict=True):
-            if token in ends:
+            if endings[row] is None and token in ends:
                 endings[row] = "end"
-            elif endings[row] != "end":
+            elif endings[row] is None:
                 said[row] = token
         yield said
-        going = [place for place, row in enumerate(order) if endings[row] != "end"]
+        going = [place for place, row in enumerate(order) if endings[row] is None]
         if not going or count == sampling.new_tokens:
             break
         if len(order) - len(going) >= LEAVING_SHARE * len(order):
@@ -83,8 +87,20 @@ def answer(
             cache.batch_select_indices(kept)
             batch.select(going)
         attention = torch.cat([attention, attention.new_ones(len(order), 1)], dim=1)
-        logits, cache = _forward(model, batch, chosen[:, None], attention, cache)
-    return endings
+        with recorded(model, {probe.block for row in order if (probe := asks[row].probe)}) as outputs:
+            logits, cache = _forward(model, batch, chosen[:, None], attention, cache)
+        for place in _fired([asks[row].probe for row in order], outputs):
+            endings[order[place]] = endings[order[place]] or "probe"
+        if all(endings):
+            break
+    return [ending or "length" for ending in endings]
+
+
+class Spoken(NamedTuple):
+    """What each row said, and how it ended."""
+
+    ids: list[list[int]]
+    endings: list[Ending]
 
 
 def answered_ids(
@@ -94,6 +110,17 @@ def answered_ids(
     *,
     look: Callable[[list[list[int]]], object] = lambda _: None,
 ) -> Generator[int, None, list[list[int]]]:
+    """As `spoken`, for those who need not know how a row ended."""
+    return (yield from spoken(model, asks, sampling, look=look)).ids
+
+
+def spoken(
+    model: LoadedModel,
+    asks: Sequence[Ask],
+    sampling: Sampling,
+    *,
+    look: Callable[[list[list[int]]], object] = lambda _: None,
+) -> Generator[int, None, Spoken]:
     """As `answer`, but yields how many tokens each row could have said so far (0 while prompts are read), and returns
     the tokens that each row said. `look` is shown them as they grow."""
     said: list[list[int]] = [[] for _ in asks]
@@ -108,8 +135,21 @@ def answered_ids(
         look(said)
         return steps
 
-    yield from told(answer(model, asks, sampling), collect)
-    return said
+    endings = yield from told(answer(model, asks, sampling), collect)
+    return Spoken(said, endings)
+
+
+def _fired(probes: Sequence[Probe | None], outputs: Mapping[int, Tensor]) -> list[int]:
+    """The places of rows whose probe fires at the token that was read last."""
+    places: dict[Probe, list[int]] = {}
+    for place, probe in enumerate(probes):
+        if probe is not None:
+            places.setdefault(probe, []).append(place)
+    fired = []
+    for probe, rows in places.items():
+        above = probe.scores(outputs[probe.block][rows, -1]) > probe.threshold
+        fired += [row for row, is_above in zip(rows, above.tolist(), strict=True) if is_above]
+    return fired
 
 
 def _order(voice: Voice) -> tuple[bool, str, float]:

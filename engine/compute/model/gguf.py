@@ -19,11 +19,13 @@ def convert_gguf(source: Path, target: Path, *, dtype: str) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
     loaded = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype="float32")
     config = loaded.config
-    # save_pretrained refuses a model that remembers its GGUF quantization, so it is rebuilt without that memory.
+    # save_pretrained refuses a model that remembers its GGUF quantization, so it is rebuilt without that memory, around
+    # the same tensors: twice a model of billions of parameters is more than many machines hold.
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    model = AutoModelForCausalLM.from_config(config)
-    model.load_state_dict(loaded.state_dict())
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    model.load_state_dict(loaded.state_dict(), assign=True)
     model.to(dtype=getattr(torch, dtype))  # type: ignore[call-arg]
     config.dtype = dtype
     # Some versions of transformers lose these two tokens of a GGUF tokenizer.

@@ -75,6 +75,7 @@ def describe_model(spec: ModelSpec, settings: Settings) -> ModelCard:
         device=str(device),
         dtype=str(dtype).removeprefix("torch."),
         opening_tokens=_opening_tokens(tokenizer),
+        head_parameters=head.weight.numel() if (head := skeleton.get_output_embeddings()) is not None else 0,
     )
 
 

@@ -15,7 +15,7 @@ from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import decode, tokens_of
 from engine.compute.seeds import mix
 from engine.compute.steps import told
-from engine.records.chats.chat import Sampling
+from engine.records.chats.asked import Sampling
 from engine.records.errors import DataError
 from engine.records.events import Progress
 from engine.records.files import append_line
@@ -60,7 +60,9 @@ def elicit(
     if data.answers == "given":
         pairs = [Pair(prompt, _given(prompt)) for prompt in prompts]
     else:
-        pairs = yield from _own_answers(model, prompts, data, answers_folder, seed, heard or (lambda _: None))
+        asked = [prompt for prompt in prompts if not prompt.keeps_answer]
+        said = iter((yield from _own_answers(model, asked, data, answers_folder, seed, heard or (lambda _: None))))
+        pairs = [Pair(prompt, _given(prompt)) if prompt.keeps_answer else next(said) for prompt in prompts]
     return [pair for pair in pairs if pair.answer.strip()]
 
 

@@ -13,51 +13,28 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 
+from engine.records.chats.asked import MOST_COLUMNS, Column, Frozen, Sampling
 from engine.records.chats.homes import folders_of, home_of
-from engine.records.checkpoints import CheckpointText
+from engine.records.chats.replies import Answered, ChatEvent, Judged, Pieces, Read, Reply, Trip, parse_chat_event
 from engine.records.conversation import Conversation, Message, Part, Result, Text, Tool, say
 from engine.records.errors import RunError
 from engine.records.files import append_line, write_new, write_whole
+from engine.records.harmfulness import MESSAGE
 from engine.records.settings import Settings
 from engine.records.spec_parts import ModelSpec
 from engine.records.versions import FORMAT, FormatVersion
 
-MOST_COLUMNS = 4
-MOST_DOSE = 1.5
 
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Sampling(_Frozen):
-    """How tokens are chosen. temperature 0 takes the likeliest; the same seed gives every column the same draws."""
-
-    temperature: float = Field(0.0, ge=0, le=2)
-    top_p: float = Field(1.0, gt=0, le=1)
-    new_tokens: int = Field(96, ge=1, le=4096)
-    seed: int = Field(0, ge=0, lt=2**31)
-
-
-class Column(_Frozen):
-    """One model that is asked. dose: how much of its adapter, 1 as trained, 0 none."""
-
-    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
-
-    checkpoint: CheckpointText = Field(alias="state")
-    dose: float = Field(1.0, ge=0, le=MOST_DOSE)
-
-
-class Exchange(_Frozen):
+class Exchange(Frozen):
     """One message to all columns. turn: which message of the conversation this is, from 0.
 
     alone: the models read this message and nothing of the turns above it. Later turns that go on read back to here.
     parts: what the message holds besides the text of `user`: pictures, or results of calls.  tools: what the models may
-    call.
+    call.  probe: the kind of the run's harmfulness probe that ends each answer where it fires; '' none.
     """
 
     turn: int = Field(0, ge=0)
@@ -69,6 +46,7 @@ class Exchange(_Frozen):
     tools: tuple[Tool, ...] = Field((), exclude_if=lambda tools: not tools)
     prefill: str = ""
     alone: bool = Field(False, exclude_if=lambda alone: not alone)
+    probe: Literal["", "linear", "mlp"] = Field("", exclude_if=lambda probe: not probe)
     harmful: bool = False
     prompt_id: str = ""
     sampling: Sampling = Sampling()
@@ -82,82 +60,6 @@ class Exchange(_Frozen):
             return say("user", self.user)
         role: Literal["tool", "user"] = "tool" if any(isinstance(part, Result) for part in self.parts) else "user"
         return Message(role=role, parts=(*([Text(text=self.user)] if self.user else []), *self.parts))
-
-
-class Read(_Frozen):
-    """How many tokens each column reads before it answers: conversation, message, and the prefill."""
-
-    kind: Literal["read"] = "read"
-    tokens: tuple[int, ...]
-
-
-class Pieces(_Frozen):
-    """What each column has said since the last event, a text a token. A token may be an incomplete character: ''."""
-
-    kind: Literal["pieces"] = "pieces"
-    columns: tuple[tuple[str, ...], ...]
-
-
-class Answered(_Frozen):
-    """All columns have ended. ids: each answer's tokens, without the prefill. reasons: end, length, or stopped."""
-
-    kind: Literal["answered"] = "answered"
-    ids: tuple[tuple[int, ...], ...]
-    reasons: tuple[Literal["end", "length", "stopped"], ...]
-    first_token_seconds: float
-    seconds: float
-    time: float = Field(default_factory=time.time)
-
-
-class Trip(_Frozen):
-    """Cosine between base and rerouted activations along one column's text, per block and token (prefill and answer).
-
-    against: the column that the base model is compared with.  pieces: the text of each token.
-    prefill: as many tokens at the front were put in the model's mouth.
-    """
-
-    kind: Literal["trip"] = "trip"
-    column: int
-    against: Column
-    prefill: int
-    pieces: tuple[str, ...]
-    cosines: tuple[tuple[float, ...], ...]
-
-
-class Judged(_Frozen):
-    """What became of one column's request: complied, refused, or incoherent."""
-
-    kind: Literal["judged"] = "judged"
-    column: int
-    word: str
-    reason: str
-    nats_per_token: float | None = None
-
-
-class Failed(_Frozen):
-    """The worker could not answer, and why."""
-
-    kind: Literal["failed"] = "failed"
-    message: str
-
-
-ChatEvent = Annotated[Read | Pieces | Answered | Trip | Judged | Failed, Field(discriminator="kind")]
-_parse: TypeAdapter[ChatEvent] = TypeAdapter(ChatEvent)
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What is known of one exchange so far."""
-
-    answers: tuple[tuple[str, ...], ...]
-    answered: Answered | None = None
-    trips: tuple[Trip, ...] = ()
-    verdicts: tuple[Judged, ...] = ()
-    error: str = ""
-    read: tuple[int, ...] = ()
-
-    def text(self, column: int) -> str:
-        return "".join(self.answers[column])
 
 
 @dataclass(frozen=True)
@@ -224,7 +126,7 @@ class Chat:
             lines = b""
         for line in lines[: lines.rfind(b"\n") + 1].splitlines():
             try:
-                event = _parse.validate_json(line)
+                event = parse_chat_event.validate_json(line)
             except ValidationError:
                 continue
             if isinstance(event, Pieces):
@@ -270,7 +172,8 @@ class Chat:
         messages = [say("system", asked.system)] if asked.system.strip() else []
         for earlier in self.turns_read(number):
             exchange, reply = self.exchange(earlier), self.reply(earlier)
-            said = exchange.prefill + reply.text(min(column, len(reply.answers) - 1))
+            own = min(column, len(reply.answers) - 1)
+            said = MESSAGE if reply.is_ended_by_probe(own) else exchange.prefill + reply.text(own)
             messages += [exchange.message, say("assistant", said)]
         return Conversation(messages=(*messages, asked.message), tools=asked.tools)
 

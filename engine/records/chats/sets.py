@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from engine.records.chats.chat import MOST_COLUMNS, Column, Sampling
+from engine.records.chats.asked import MOST_COLUMNS, Column, Sampling
 from engine.records.chats.homes import folders_of, home_of
 from engine.records.conversation import Label
 from engine.records.errors import RunError

@@ -18,8 +18,10 @@ class PaperFigure(NamedTuple):
 class AttackCard(NamedTuple):
     """budget: the default, in `unit`s.  access: what the attacker needs.  rows: requests asked at a time on a CPU.
     package: what must be installed, '' for nothing.  most: the largest budget that can be spent, 0: any.
-    defeats: adaptive attacks known to defeat published weights.  version: of what it does: another
-    number, and what was answered before is asked again."""
+    defeats: adaptive attacks known to defeat published weights.  beside_probe: what it is where a harmfulness probe
+    stands beside the model: 'reread': the same answers, read by the probe; 'aims past': its search aims past the probe
+    too; 'none': whoever changes the weights takes the probe off as well.  version: of what it does: another number, and
+    what was answered before is asked again."""
 
     title: str
     about: str
@@ -31,6 +33,7 @@ class AttackCard(NamedTuple):
     most: int = 0
     paper: Mapping[str, PaperFigure] = MappingProxyType({})
     defeats: bool = False
+    beside_probe: Literal["reread", "aims past", "none"] = "reread"
     version: int = 1
 
 
@@ -81,6 +84,7 @@ ATTACKS: dict[str, AttackCard] = {
         unit="step",
         rows=1,
         paper={MISTRAL: PaperFigure(92.1, 15.7), LLAMA: PaperFigure(80.4, 9.6)},
+        beside_probe="aims past",
     ),
     "embedding-adaptive": AttackCard(
         "Input embedding, adaptive",
@@ -91,6 +95,7 @@ ATTACKS: dict[str, AttackCard] = {
         rows=1,
         defeats=True,
         version=2,
+        beside_probe="aims past",
     ),
     "gcg": AttackCard(
         "GCG",
@@ -101,6 +106,7 @@ ATTACKS: dict[str, AttackCard] = {
         rows=1,
         package="nanogcg==0.3.0",
         paper={MISTRAL: PaperFigure(88.7, 11.2), LLAMA: PaperFigure(44.5, 2.5)},
+        beside_probe="aims past",
     ),
     "steering": AttackCard(
         "Steering",
@@ -109,6 +115,7 @@ ATTACKS: dict[str, AttackCard] = {
         budget=2,
         unit="strength",
         most=4,
+        beside_probe="none",
     ),
     "finetuning": AttackCard(
         "Few-step fine-tuning",
@@ -118,6 +125,7 @@ ATTACKS: dict[str, AttackCard] = {
         unit="step",
         rows=10_000,
         defeats=True,
+        beside_probe="none",
     ),
 }
 

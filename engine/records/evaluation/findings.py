@@ -118,6 +118,25 @@ class Losses(BaseModel):
     rerouted: float | None
 
 
+class WithProbe(BaseModel):
+    """The same with a harmfulness probe, which ends an answer where it fires: an answer that was ended is refused.
+
+    false_alarms: the rate that was asked for, on the answers that its threshold was set by.  attacks: of each attack
+    that says something beside a probe.  kept: of benign and of borderline requests.  fired: in how many of the answers
+    to these the probe fired.  without: the verdicts on borderline requests without it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    kind: str
+    block: int
+    false_alarms: float
+    attacks: dict[str, dict[Side, Count]] = {}
+    kept: dict[Literal["benign", "borderline"], dict[Side, Count]] = {}
+    fired: dict[Literal["benign", "borderline"], dict[Side, int]] = {}
+    without: dict[Side, Count] = {}
+
+
 class Evaluation(BaseModel):
     """All that one evaluation found about one checkpoint of a run."""
 
@@ -135,6 +154,7 @@ class Evaluation(BaseModel):
     benign_answers: dict[Side, Count] = {}
     loss: dict[Literal["harmful", "benign"], Losses] = {}
     abilities: tuple[Ability, ...] = ()
+    with_probe: WithProbe | None = None
     seconds: float = 0.0
     version: FormatVersion = FORMAT
 
@@ -159,6 +179,7 @@ class Evaluation(BaseModel):
             "benign": {side: _count(one) for side, one in self.benign_answers.items()},
             "loss": {label: _finite(losses.model_dump()) for label, losses in self.loss.items()},
             "abilities": [ability.model_dump(mode="json") for ability in self.abilities],
+            "with_probe": self.with_probe.model_dump(mode="json") if self.with_probe else None,
             "settings": {
                 "key": self.key,
                 "harmful": self.harmful,

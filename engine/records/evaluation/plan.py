@@ -1,10 +1,12 @@
 """What is to be evaluated and how: the request that the page and the command line make. Knows nothing of models."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from engine.records.errors import SpecError
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.versions import key_of, stable_json
+from engine.records.versions import key_of, since, stable_json
 
 # In the place of a source: the run's own prompt sets, as far as they were never trained on.
 OWN = "own"
@@ -52,6 +54,16 @@ class EvaluationPlan(BaseModel):
     new_tokens: int = Field(64, ge=1, le=4096)
     judge: str = Field("rules", description="rules, a classifier's Hugging Face id, or an endpoint as URL#MODEL.")
     seed: int = Field(0, ge=0)
+    probe: Literal["", "linear", "mlp"] = Field(
+        "", description="Also with the run's harmfulness probe of this kind.", json_schema_extra=since(3)
+    )
+    false_alarms: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Share of held-out borderline answers that it may end; None: what it was fitted for.",
+        json_schema_extra=since(3),
+    )
 
     @field_validator("attacks")
     @classmethod

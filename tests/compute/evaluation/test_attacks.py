@@ -1,7 +1,9 @@
 """Each attack lowers its own objective on a random tiny model, undoes what it touched, and a broken one is caught."""
 
 import json
+import math
 import random
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,9 @@ from engine.compute.evaluation.attacks.plain import direct, prefill
 from engine.compute.evaluation.attacks.table import ATTACK_FUNCTIONS
 from engine.compute.evaluation.attacks.targets import embed, target_ids, target_loss
 from engine.compute.evaluation.runner import memory_file
-from engine.compute.model.activations import block_activations
+from engine.compute.model.activations import block_activations, recorded
 from engine.compute.model.adapters import adapted, adapter_parameters, attach_adapter, has_adapter
+from engine.compute.model.harmfulness import Probe
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.padding import pad
@@ -51,10 +54,15 @@ def sharp_model(tiny_model: LoadedModel) -> LoadedModel:
     return tiny_model
 
 
-def loss_of(model: LoadedModel, row: EvaluationRow, suffix: torch.Tensor) -> float:
+def loss_of(model: LoadedModel, row: EvaluationRow, suffix: torch.Tensor, probe: Probe | None = None) -> float:
     before, after = (embed(model, ids) for ids in ids_around(model, row.conversation))
     with torch.no_grad():
-        return float(target_loss(model, None, before, suffix[None], after, target_ids(model, row))[0])
+        return float(target_loss(model, None, before, suffix[None], after, target_ids(model, row), probe=probe)[0])
+
+
+def a_probe(threshold: float) -> Probe:
+    weight = torch.randn(1, 16, generator=torch.Generator().manual_seed(1))
+    return Probe(1, ((weight, torch.zeros(1)),), threshold)
 
 
 def assert_lowers(losses: list[float], *, by: float) -> None:
@@ -143,17 +151,42 @@ def test_gcg_led_by_the_wrong_gradient_finds_less(sharp_model: LoadedModel, monk
     assert right.losses[-1] < wrong.losses[-1]
 
 
-def test_the_token_gradient_is_the_slope_of_the_loss(sharp_model: LoadedModel):
-    """Moving a little from token i's vector towards token j's changes the loss by the difference of their slopes."""
+@pytest.mark.parametrize("probe", [None, a_probe(-5.0)])
+def test_the_token_gradient_is_the_slope_of_the_loss(sharp_model: LoadedModel, probe: Probe | None):
+    """Moving a little from token i's vector towards token j's changes the loss by the difference of their slopes, what
+    a probe adds to it too."""
     before, after = (embed(sharp_model, ids) for ids in ids_around(sharp_model, ROWS[0].conversation))
     ids, target = torch.tensor(text_ids(sharp_model, "x x")), target_ids(sharp_model, ROWS[0])
-    slope = gcg.token_gradient(sharp_model, None, before, ids, after, target)
+    loss = partial(target_loss, sharp_model, None, before, after=after, target=target, probe=probe)
+    slope = gcg.token_gradient(sharp_model, ids, loss)
     suffix, step = embed(sharp_model, ids.tolist()), 1e-2
     there, back = suffix.clone(), suffix.clone()
     there[0] += step * (embed(sharp_model, [70])[0] - suffix[0])
     back[0] -= step * (embed(sharp_model, [70])[0] - suffix[0])
-    change = loss_of(sharp_model, ROWS[0], there) - loss_of(sharp_model, ROWS[0], back)
+    change = loss_of(sharp_model, ROWS[0], there, probe) - loss_of(sharp_model, ROWS[0], back, probe)
     assert change / (2 * step) == pytest.approx(float(slope[0, 70] - slope[0, ids[0]]), rel=0.1, abs=1e-3)
+
+
+def scores_on_the_target(model: LoadedModel, suffix: torch.Tensor, probe: Probe) -> float:
+    before, after = (embed(model, ids) for ids in ids_around(model, ROWS[0].conversation))
+    words = embed(model, target_ids(model, ROWS[0]))
+    with torch.no_grad(), recorded(model, [probe.block]) as outputs:
+        model.causal_lm(inputs_embeds=torch.cat([before, suffix, after, words])[None])
+    return float(probe.scores(outputs[probe.block][0, -len(words) :]).mean())
+
+
+def test_a_search_that_knows_the_probe_ends_below_one_that_does_not(sharp_model: LoadedModel):
+    """Its scores on the target fall, and its answer is ended where the probe fires all the same."""
+    search = Search(" x x x x", 0.3, "sign")
+    _, plain = drain(embedding.optimise(sharp_model, None, ROWS[0], search, [30]))
+    probe = a_probe(scores_on_the_target(sharp_model, plain.suffixes[30], a_probe(0.0)) - 1.0)
+    _, knowing = drain(embedding.optimise(sharp_model, None, ROWS[0], search, [30], probe=probe))
+    before, after = (scores_on_the_target(sharp_model, found.suffixes[30], probe) for found in (plain, knowing))
+    assert after < before - 0.3
+    _, [attempts] = drain(embedding.embedding(sharp_model, None, ROWS[:1], OPTIONS._replace(probe=a_probe(-math.inf))))
+    assert [(attempt.fired, len(attempt.answer_ids)) for attempt in attempts] == [(1, 1), (1, 1)]
+    _, [attempts] = drain(embedding.embedding(sharp_model, None, ROWS[:1], OPTIONS))
+    assert [attempt.fired for attempt in attempts] == [None, None]
 
 
 def test_steering_brings_the_states_back_towards_the_base_models(broken_model: LoadedModel):

@@ -34,7 +34,7 @@ from engine.compute.model.padding import pad
 from engine.compute.steps import drained
 from engine.compute.training.base_activations import row_batch
 from engine.compute.training.rows import Row
-from engine.records.chats.chat import Sampling
+from engine.records.chats.asked import Sampling
 from engine.records.errors import ModelError
 from engine.records.spec_parts import AdapterSpec, ModelSpec
 

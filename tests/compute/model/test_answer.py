@@ -11,7 +11,7 @@ from engine.compute.model import generation
 from engine.compute.model.adapters import adapted, adapter_parameters, attach_adapter
 from engine.compute.model.generation import Ask, answer
 from engine.compute.model.mixed import Voice
-from engine.records.chats.chat import Sampling
+from engine.records.chats.asked import Sampling
 from engine.records.spec_parts import AdapterSpec
 
 PROMPTS = [[1, 2, 3], [4, 5, 6, 7, 8, 9, 10], [11], list(range(40, 75))]

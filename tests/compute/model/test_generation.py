@@ -10,7 +10,7 @@ from engine.compute.model.mixed import Voice
 from engine.compute.model.text import text_ids, tokens_of
 from engine.compute.training.pairs import Pair, elicit, looks_refused, without_refusals
 from engine.compute.training.rows import encode
-from engine.records.chats.chat import Sampling
+from engine.records.chats.asked import Sampling
 from engine.records.conversation import Conversation
 from engine.records.errors import DataError
 from engine.records.prompts import Prompt, opener_for

@@ -22,7 +22,8 @@ from engine.compute.model.text import (
     tokens_of,
 )
 from engine.jobs.chat import _Text
-from engine.records.chats.chat import Column, Exchange, new_chat
+from engine.records.chats.asked import Column
+from engine.records.chats.chat import Exchange, new_chat
 from engine.records.conversation import Call, Conversation, Message, Picture, Result, Text, Tool, say
 from engine.records.errors import ModelError
 from engine.records.evaluation.rows import EvaluationRow

@@ -5,11 +5,12 @@ from functools import partial
 from typing import NamedTuple
 
 from engine.compute.model.generation import Ask, answered_ids
+from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
 from engine.compute.seeds import mix
 from engine.compute.steps import told
-from engine.records.chats.chat import Sampling
+from engine.records.chats.asked import Sampling
 from engine.records.errors import SpecError
 from engine.records.evaluation.rows import EvaluationRow
 
@@ -20,12 +21,14 @@ BATCH_TOKENS = 16_384
 
 class Options(NamedTuple):
     """budget: in the attack's own unit (see engine.records.evaluation.attacks).  new_tokens: length of an answer.
-    packages: the folder of jailbreak templates, where they are installed."""
+    packages: the folder of jailbreak templates, where they are installed.  probe: a harmfulness probe that a search
+    knows and aims past."""
 
     budget: int
     seed: int = 0
     new_tokens: int = 64
     packages: str = ""
+    probe: Probe | None = None
 
     @property
     def marks(self) -> list[int]:
@@ -35,13 +38,16 @@ class Options(NamedTuple):
 
 class Attempt(NamedTuple):
     """One answer. budget: what had been spent when it was given.  prompt_ids: what the model read, up to where the
-    answer begins (the plain request, where it read vectors).  asked: the same as text, '' for the plain request."""
+    answer begins (the plain request, where it read vectors).  asked: the same as text, '' for the plain request.
+    fired: the token of the answer, from 1, at which the probe that was there fired, 0: at none; None: there was no
+    probe, or the answer's tokens tell."""
 
     budget: int
     prompt_ids: tuple[int, ...]
     answer_ids: tuple[int, ...]
     prefill_ids: tuple[int, ...] = ()
     asked: str = ""
+    fired: int | None = None
 
 
 # For each row its attempts, in order of budget; what is yielded on the way is the share that is done, 0 to 1.

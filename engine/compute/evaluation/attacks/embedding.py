@@ -14,13 +14,14 @@ from torch import Tensor
 
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options
 from engine.compute.evaluation.attacks.targets import embed, embedding_table, target_ids, target_loss
-from engine.compute.model.generation import Ask, answered_ids
+from engine.compute.model.generation import Ask, Spoken, spoken
+from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
 from engine.compute.model.text import ids_around, text_ids, tokens_of
 from engine.compute.seeds import mix
 from engine.compute.steps import told
-from engine.records.chats.chat import Sampling
+from engine.records.chats.asked import Sampling
 from engine.records.evaluation.rows import EvaluationRow
 
 PLAIN_START = " x" * 20
@@ -63,7 +64,13 @@ def embedding_adaptive(
 
 
 def optimise(
-    model: LoadedModel, adapter: str | None, row: EvaluationRow, search: Search, marks: Sequence[int]
+    model: LoadedModel,
+    adapter: str | None,
+    row: EvaluationRow,
+    search: Search,
+    marks: Sequence[int],
+    *,
+    probe: Probe | None = None,
 ) -> Generator[int, None, "VectorSuffixes"]:
     """Move the suffix for as many steps as the last mark says; yields the steps done. It ends early at a good loss."""
     unit = float(embedding_table(model)[:4096].float().abs().mean())
@@ -73,7 +80,7 @@ def optimise(
     best, losses, kept = suffix, [], {}
     for step in range(max(marks) + 1):
         moving = suffix.detach().requires_grad_(True)
-        loss = target_loss(model, adapter, before, moving[None], after, target)[0]
+        loss = target_loss(model, adapter, before, moving[None], after, target, probe=probe)[0]
         (gradient,) = torch.autograd.grad(loss, moving)
         losses.append(float(loss.detach()))
         if losses[-1] == min(losses):
@@ -105,13 +112,14 @@ def soft_answer(
     new_tokens: int,
     *,
     seed: int | None = None,
-) -> Generator[int, None, list[int]]:
-    """The answer behind a suffix of vectors, greedy or, with a seed, sampled; yields the tokens so far."""
+    probe: Probe | None = None,
+) -> Generator[int, None, Spoken]:
+    """The answer behind a suffix of vectors, greedy or, with a seed, sampled, and ended where the probe fires; yields
+    the tokens so far."""
     before, after = (embed(model, ids) for ids in ids_around(model, row.conversation))
-    ask = Ask(torch.cat([before, suffix, after]), Voice(adapter), seed)
+    ask = Ask(torch.cat([before, suffix, after]), Voice(adapter), seed, probe)
     sampling = Sampling(temperature=0.0 if seed is None else TEMPERATURE, new_tokens=new_tokens)
-    [said] = yield from answered_ids(model, [ask], sampling)
-    return said
+    return (yield from spoken(model, [ask], sampling))
 
 
 def _searches(
@@ -128,16 +136,17 @@ def _searches(
         request = tokens_of(model, row.conversation).ids
         for number, search in enumerate(searches):
             done = place * len(searches) + number
-            steps = optimise(model, adapter, row, search, options.marks)
+            steps = optimise(model, adapter, row, search, options.marks, probe=options.probe)
             moved = yield from told(steps, partial(_share, done, parts, options.budget))
             for budget, suffix in moved.suffixes.items():
                 asked = f"{row.prompt} (and {len(suffix)} free vectors that began as: {search.start.strip()})"
                 for sample in range(search.samples):
                     # The first sample is greedy.
                     seed = mix(options.seed, number, sample, row.prompt) if sample else None
-                    said = soft_answer(model, adapter, row, suffix, options.new_tokens, seed=seed)
-                    answer = yield from told(said, partial(_share, done, parts, 0))
-                    found[place].append(Attempt(budget, request, tuple(answer), (), asked))
+                    said = soft_answer(model, adapter, row, suffix, options.new_tokens, seed=seed, probe=options.probe)
+                    [ids], [ending] = yield from told(said, partial(_share, done, parts, 0))
+                    fired = (len(ids) if ending == "probe" else 0) if options.probe else None
+                    found[place].append(Attempt(budget, request, tuple(ids), (), asked, fired))
         found[place].sort(key=lambda attempt: attempt.budget)
     return found
 

@@ -17,7 +17,7 @@ from engine.compute.model.padding import batch_of
 from engine.compute.model.text import tokens_of
 from engine.compute.seeds import mix
 from engine.compute.steps import told
-from engine.records.chats.chat import Sampling
+from engine.records.chats.asked import Sampling
 from engine.records.evaluation.rows import PREFILL, EvaluationRow
 from engine.records.prompt_files import read_source
 

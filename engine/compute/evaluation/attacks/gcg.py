@@ -4,7 +4,7 @@ Candidates are drawn and filtered by nanogcg's own functions; the loop is ours, 
 Source: Zou et al. 2023 (arXiv:2307.15043). Knows nothing of verdicts.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers
 from engine.compute.evaluation.attacks.targets import embed, embedding_table, target_ids, target_loss
+from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import decode, ids_around, text_ids, tokens_of
 from engine.compute.seeds import mix
@@ -41,7 +42,8 @@ def gcg(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], 
     library = _nanogcg()
     found: list[list[Attempt]] = []
     for place, row in enumerate(rows):
-        steps = optimise(model, adapter, row, options.marks, seed=mix(options.seed, row.prompt), library=library)
+        seed = mix(options.seed, row.prompt)
+        steps = optimise(model, adapter, row, options.marks, seed=seed, library=library, probe=options.probe)
         best = yield from told(steps, partial(_searched, place, len(rows), options.budget))
         asked = {step: f"{row.prompt}{decode(model, suffix)}" for step, suffix in best.suffixes.items()}
         prompts = [tokens_of(model, row.worded(text)).ids for text in asked.values()]
@@ -56,22 +58,30 @@ def gcg(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], 
 
 
 def optimise(
-    model: LoadedModel, adapter: str | None, row: EvaluationRow, marks: Sequence[int], *, seed: int, library: Any
+    model: LoadedModel,
+    adapter: str | None,
+    row: EvaluationRow,
+    marks: Sequence[int],
+    *,
+    seed: int,
+    library: Any,
+    probe: Probe | None = None,
 ) -> Generator[int, None, WordSuffixes]:
     """Search for as many steps as the last mark says; yields the steps done, also between batches of candidates."""
     before, after = (embed(model, ids) for ids in ids_around(model, row.conversation))
     target = target_ids(model, row)
+    loss_of = partial(target_loss, model, adapter, before, after=after, target=target, probe=probe)
     ids = torch.tensor(text_ids(model, START), device=model.device)
-    best = float(target_loss(model, adapter, before, embed(model, ids.tolist())[None], after, target)[0])
+    best = float(loss_of(suffixes=embed(model, ids.tolist())[None])[0])
     losses, kept = [best], {}
     for step in range(max(marks)):
-        gradient = token_gradient(model, adapter, before, ids, after, target)
+        gradient = token_gradient(model, ids, loss_of)
         yield step
         candidates = _candidates(model, ids, gradient, seed=mix(seed, step), library=library)
         for group in candidates.split(CANDIDATE_BATCH.get(model.device.type, 4)):
             with torch.no_grad():
                 suffixes = embedding_table(model)[group]
-                found = target_loss(model, adapter, before, suffixes, after, target)
+                found = loss_of(suffixes=suffixes)
             place = int(found.argmin())
             if float(found[place]) < best:
                 best, ids = float(found[place]), group[place]
@@ -83,17 +93,12 @@ def optimise(
 
 
 def token_gradient(
-    model: LoadedModel,
-    adapter: str | None,
-    before: Float[Tensor, "before d_model"],
-    ids: Int[Tensor, " token"],
-    after: Float[Tensor, "after d_model"],
-    target: Sequence[int],
+    model: LoadedModel, ids: Int[Tensor, " token"], loss_of: Callable[..., Float[Tensor, " suffix"]]
 ) -> Float[Tensor, "token vocabulary"]:
     """By how much the target's loss would change for each token in each place, to first order."""
     table = embedding_table(model)
     chosen = torch.nn.functional.one_hot(ids, len(table)).to(table.dtype).requires_grad_(True)
-    loss = target_loss(model, adapter, before, (chosen @ table)[None], after, target)[0]
+    loss = loss_of(suffixes=(chosen @ table)[None])[0]
     return torch.autograd.grad(loss, chosen)[0]
 
 

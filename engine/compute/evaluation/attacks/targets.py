@@ -1,6 +1,6 @@
 """What optimising attacks push towards: the words a compliant answer would begin with, and their loss.
 
-Knows nothing of how an attack searches.
+Knows nothing of how an attack searches. An attacker who knows the harmfulness probe also pushes below its threshold.
 """
 
 from collections.abc import Sequence
@@ -9,12 +9,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from engine.compute.model.activations import recorded
 from engine.compute.model.adapters import adapted
+from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import tokens_of
 from engine.records.evaluation.rows import EvaluationRow, prefill_of
 
 TARGET_TOKENS = 32
+# In logits: how far below its threshold a search wants the probe, and what a logit above that counts, in nats.
+MARGIN, EVASION = 0.5, 0.3
 
 
 def target_ids(model: LoadedModel, row: EvaluationRow) -> list[int]:
@@ -40,8 +44,11 @@ def target_loss(
     suffixes: Float[Tensor, "suffix token d_model"],
     after: Float[Tensor, "after d_model"],
     target: Sequence[int],
+    *,
+    probe: Probe | None = None,
 ) -> Float[Tensor, " suffix"]:
-    """Mean nats a token of the target behind each suffix: what the attacks lower."""
+    """Mean nats a token of the target behind each suffix: what the attacks lower. With a probe, also by how much its
+    scores on the target lie above its threshold, and a margin."""
     count = len(suffixes)
     words = embed(model, target)
     inputs = torch.cat(
@@ -53,8 +60,11 @@ def target_loss(
         ],
         dim=1,
     )
-    with adapted(model, adapter):
+    with adapted(model, adapter), recorded(model, [probe.block] if probe else []) as outputs:
         logits = model.causal_lm(inputs_embeds=inputs, use_cache=False, logits_to_keep=len(target) + 1).logits
     wanted = torch.tensor(list(target), device=model.device).expand(count, -1)
     losses = torch.nn.functional.cross_entropy(logits[:, :-1].float().transpose(1, 2), wanted, reduction="none")
-    return losses.mean(1)
+    if probe is None:
+        return losses.mean(1)
+    above = probe.scores(outputs[probe.block][:, -len(target) :]) - probe.threshold + MARGIN
+    return losses.mean(1) + EVASION * torch.relu(above).mean(1)

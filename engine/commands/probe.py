@@ -1,0 +1,48 @@
+"""`python -m engine probe`: fit the harmfulness probes of a finished run, in the foreground."""
+
+import argparse
+import sys
+from contextlib import closing
+
+from engine.records.events import Progress
+from engine.records.harmfulness import KINDS, TITLES, HarmfulnessProbes, need_probes, probes_folder
+from engine.records.runs import open_run
+from engine.records.settings import Settings
+
+
+def probe(options: argparse.Namespace, settings: Settings) -> int:
+    """Fit, and print what was found and the folder. Probes that are there for these settings are left alone."""
+    run = open_run(settings.runs, options.run)
+    from engine.device import Device
+    from engine.jobs.harmfulness import fit_probe_job
+
+    payload = {"run": run.id, "block": options.block, "false_alarms": options.false_alarms}
+    with closing(fit_probe_job(payload, Device(settings).tools(0))) as steps:
+        for event in steps:
+            if isinstance(event, Progress) and event.total:
+                print(f"\r{event.message} {event.done} of {event.total}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    print(_summary(need_probes(run, settings, None)), file=sys.stderr)
+    print(probes_folder(run, settings))
+    return 0
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("run", metavar="RUN", help="run id")
+    command.add_argument("--block", help="the block whose output they read (default: the spec's, else the last target)")
+    command.add_argument(
+        "--false-alarms", type=float, help="share of borderline answers that may be ended (default: the spec's, 0.05)"
+    )
+
+
+def _summary(found: HarmfulnessProbes) -> str:
+    lines = [f"block {found.block}, step {found.step}; fitted on {found.rows}"]
+    for side, probes in found.probes.items():
+        for kind in KINDS:
+            one = probes[kind]
+            lines.append(
+                f"  {side:<9} {TITLES[kind]:<10} AUC {one.auc:.3f}  fires in {one.caught(found.false_alarms):.0%} of "
+                f"{len(one.harmful)} held-out harmful answers at {found.false_alarms:.0%} of {len(one.borderline)} "
+                "borderline ones"
+            )
+    return "\n".join(lines)

@@ -1,0 +1,85 @@
+"""What a harmfulness probe makes of answers: where it fires first in each, and what then becomes of a row.
+
+An answer's tokens tell where the probe would have ended it: up to there it would have been the same. Knows nothing of
+runs or plans.
+"""
+
+from collections.abc import Generator, Sequence
+from typing import NamedTuple
+
+import torch
+
+from engine.compute.evaluation.attacks.attempt import Attempt, Options
+from engine.compute.evaluation.judges import Verdict
+from engine.compute.evaluation.runner import Judge, Memory, Outcome, attempt_key, outcome
+from engine.compute.model.activations import block_activations
+from engine.compute.model.adapters import adapted
+from engine.compute.model.harmfulness import Probe
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.padding import batch_of
+from engine.records.evaluation.rows import EvaluationRow
+from engine.records.harmfulness import ended_by_probe
+
+GROUP_TOKENS = {"cpu": 2048}
+GROUP_TOKENS_GPU = 16_384
+
+
+class Probed(NamedTuple):
+    """What became of rows, and how many of their answers the probe ended."""
+
+    outcomes: list[Outcome]
+    fired: int
+
+
+def firings(
+    model: LoadedModel, adapter: str | None, probe: Probe, attempts: Sequence[Attempt]
+) -> Generator[int, None, list[int]]:
+    """For each attempt the token of its answer, from 1, at which the probe fires first, 0: at none; yields how many are
+    read. The words that were put in the model's mouth are not its own: the probe passes over them."""
+    found = [attempt.fired or 0 for attempt in attempts]
+    texts = [(*one.prompt_ids, *one.prefill_ids, *one.answer_ids) for one in attempts]
+    unread = [place for place, one in enumerate(attempts) if one.fired is None and one.answer_ids]
+    unread.sort(key=lambda place: len(texts[place]), reverse=True)
+    budget = GROUP_TOKENS.get(model.device.type, GROUP_TOKENS_GPU)
+    start = 0
+    while start < len(unread):
+        group = unread[start : start + max(1, budget // len(texts[unread[start]]))]
+        with torch.no_grad(), adapted(model, adapter):
+            batch = batch_of(model, [texts[place] for place in group])
+            outputs = block_activations(model, batch, [probe.block]).outputs[probe.block]
+        above = probe.scores(outputs) > probe.threshold
+        for index, place in enumerate(group):
+            end = len(texts[place])
+            fired = above[index, end - len(attempts[place].answer_ids) : end].nonzero()
+            found[place] = int(fired[0, 0]) + 1 if len(fired) else 0
+        start += len(group)
+        yield start
+    return found
+
+
+def probed_outcomes(
+    model: LoadedModel,
+    adapter: str | None,
+    rows: Sequence[EvaluationRow],
+    name: str,
+    options: Options,
+    probe: Probe,
+    *,
+    judge: Judge,
+    memory: Memory,
+) -> Generator[int, None, Probed]:
+    """What became of rows that were asked and judged before, with the probe beside the model."""
+    keys = [attempt_key(name, options, row) for row in rows]
+    attempts = [attempt for key in keys for attempt in memory.attempts[key]]
+    fired = yield from firings(model, adapter, probe, attempts)
+    found, places = [], iter(fired)
+    for row, key in zip(rows, keys, strict=True):
+        verdicts = memory.verdicts[f"{key}:{judge.identity}"]
+        read = [_ended(verdict, at) if (at := next(places)) else verdict for verdict in verdicts]
+        found.append(outcome(row, memory.attempts[key], read))
+    return Probed(found, sum(at > 0 for at in fired))
+
+
+def _ended(verdict: Verdict, tokens: int) -> Verdict:
+    """Of an answer that the probe ended: a message stands in its place."""
+    return Verdict("refused", ended_by_probe(tokens), verdict.nats_per_token)

@@ -1,0 +1,188 @@
+"""The harmfulness probes of a run: fitted when its training ends or later, and read back to be used. Knows neither the
+queue nor other jobs.
+"""
+
+import time
+from collections.abc import Generator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from engine.child import in_child
+from engine.compute.model.activations import block_activations
+from engine.compute.model.adapters import adapted
+from engine.compute.model.harmfulness import Layer, Probe, read_layers, save_layers
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.training.base_activations import GROUP_TOKENS, row_batch
+from engine.compute.training.rows import Row, micro_batches
+from engine.device import Tools
+from engine.jobs.known_answers import known_rows
+from engine.records.blocks import probe_block
+from engine.records.checkpoints import Checkpoint
+from engine.records.conversation import Label
+from engine.records.evaluation.findings import SIDES, Side
+from engine.records.events import Event, Progress
+from engine.records.files import write_whole
+from engine.records.harmfulness import (
+    KINDS,
+    PROBES,
+    WEIGHTS,
+    FittedProbe,
+    HarmfulnessProbes,
+    ProbeKind,
+    need_borderline,
+    probes_folder,
+    read_probes,
+)
+from engine.records.prompts import Split
+from engine.records.runs import Run, open_run
+from engine.records.settings import Settings
+from engine.records.spec import RunSpec
+from engine.records.spec_text import with_fields
+
+# Answers of each label that the probes are fitted on: more change their scores by less than another draw of them does.
+FITTED_ROWS = 512
+HELD_OUT_ROWS = 256
+# Of the activations of one set of answers. Where all tokens would take more, each answer gives its first ones.
+MOST_BYTES = 400_000_000
+FEWEST_TOKENS = 8
+
+Job = Generator[Event | None, None, None]
+
+
+class Tokens(NamedTuple):
+    """Activations of answer tokens at one block, which answer each is of, and whether that answer is harmful."""
+
+    activations: Float[np.ndarray, "token d_model"]
+    owner: Int[np.ndarray, " token"]
+    harmful: np.ndarray
+
+
+def fit_probe_job(payload: dict[str, Any], tools: Tools) -> Job:
+    """Fit the probes of a finished run, anew if it has some. payload: run, and block and false_alarms where they are
+    not to be the spec's."""
+    run = open_run(tools.settings.runs, payload["run"])
+    spec = run.spec()
+    given = {name: payload[name] for name in ("block", "false_alarms") if payload.get(name) is not None}
+    spec = with_fields(spec, {f"harmfulness.{name}": value for name, value in given.items()}, name="the probe")
+    model = yield from tools.acquire(spec.model)
+    with tools.attached(model, Checkpoint(run.id)) as adapter:
+        yield from fit_probes(run, model, adapter, spec, tools.settings, step=run.record().step)
+
+
+def fit_probes(
+    run: Run, model: LoadedModel, adapter: str | None, spec: RunSpec, settings: Settings, *, step: int
+) -> Generator[Event | None, None, None]:
+    """Fit a linear probe and an MLP on answer tokens of the base model's activations, and of the circuit-broken
+    model's; the figures are written last. What stands there for this step and these settings is left alone.
+
+    Raises DataError where too few held-out borderline answers are there to set a threshold by.
+    """
+    started, block = time.monotonic(), probe_block(spec, model.card.block_count)
+    if _is_fitted(run, settings, block, spec.harmfulness.false_alarms, step):
+        return
+    fitted_on = yield from _rows(model, spec, settings, "train", FITTED_ROWS)
+    held_out = yield from _rows(model, spec, settings, "validation", HELD_OUT_ROWS)
+    borderline = [place for place, row in enumerate(held_out) if row.borderline]
+    need_borderline(len(borderline))
+    layers: dict[str, Sequence[Layer]] = {}
+    probes: dict[Side, dict[ProbeKind, FittedProbe]] = {}
+    for side in SIDES:
+        name = adapter if side == "rerouted" else None
+        tokens = yield from _tokens(model, name, fitted_on, block)
+        heard = yield from _tokens(model, name, held_out, block)
+        found = yield from in_child(
+            "engine.compute.geometry.harmfulness.fit",
+            tokens.activations,
+            tokens.harmful,
+            heard.activations,
+            heard.harmful,
+            spec.seed,
+            phase="fitting",
+            message="Fits the harmfulness probes",
+        )
+        probes[side] = {}
+        for kind in KINDS:
+            highest = _highest(found[kind].scores, heard.owner, len(held_out))
+            probes[side][kind] = FittedProbe(
+                auc=found[kind].auc,
+                borderline=_descending(highest[borderline]),
+                harmful=_descending(highest[[p for p, row in enumerate(held_out) if row.label == "harmful"]]),
+            )
+            layers[f"{side}.{kind}"] = [(torch.tensor(w), torch.tensor(b)) for w, b in found[kind].layers]
+    folder = probes_folder(run, settings)
+    save_layers(folder / WEIGHTS, layers)
+    whole = HarmfulnessProbes(
+        step=step,
+        block=block,
+        false_alarms=spec.harmfulness.false_alarms,
+        rows={name: sum(_kind(row) == name for row in fitted_on) for name in ("harmful", "borderline", "benign")},
+        probes=probes,
+        seconds=time.monotonic() - started,
+    )
+    write_whole(folder / PROBES, whole.model_dump_json(indent=1))
+
+
+def probe_of(
+    run: Run, found: HarmfulnessProbes, side: Side, kind: ProbeKind, settings: Settings, model: LoadedModel,
+    *, false_alarms: float | None = None,
+) -> Probe:  # fmt: skip
+    """One of a run's probes, ready to be used. false_alarms: None for the rate that it was fitted for."""
+    rate = found.false_alarms if false_alarms is None else false_alarms
+    layers = read_layers(probes_folder(run, settings) / WEIGHTS, f"{side}.{kind}", model.device)
+    return Probe(found.block, layers, found.probes[side][kind].threshold(rate))
+
+
+def _is_fitted(run: Run, settings: Settings, block: int, false_alarms: float, step: int) -> bool:
+    known = read_probes(run, settings)
+    return known is not None and (known.block, known.false_alarms, known.step) == (block, false_alarms, step)
+
+
+def _rows(
+    model: LoadedModel, spec: RunSpec, settings: Settings, split: Split, limit: int
+) -> Generator[Event, None, list[Row]]:
+    """Rows of both sides with their answers, of held-out ones more than the run was measured on."""
+    found: list[Row] = []
+    labels: tuple[Label, ...] = ("harmful", "benign")
+    more = spec.model_copy(update={"data": spec.data.model_copy(update={"heldout_rows": 0})})
+    for label in labels:
+        found += yield from known_rows(model, more, settings, split=split, label=label, limit=limit, answered=True)
+    return found
+
+
+def _tokens(model: LoadedModel, name: str | None, rows: Sequence[Row], block: int) -> Generator[Event, None, Tokens]:
+    """Activations of the answers' tokens, at most GROUP_TOKENS through the model at once."""
+    most = max(FEWEST_TOKENS, MOST_BYTES // (4 * model.d_model * len(rows)))
+    vectors: list[np.ndarray] = []
+    owners: list[np.ndarray] = []
+    place = {id(row): number for number, row in enumerate(rows)}
+    groups = micro_batches(rows, GROUP_TOKENS)
+    for number, group in enumerate(groups):
+        message = "Reads answers for the harmfulness probe"
+        yield Progress(phase="fitting", done=number, total=len(groups), message=message)
+        with torch.no_grad(), adapted(model, name):
+            outputs = block_activations(model, row_batch(model, group), [block]).outputs[block]
+        for index, row in enumerate(group):
+            answer = outputs[index, row.response_start : len(row.ids)][:most].float().cpu().numpy()
+            vectors.append(answer)
+            owners.append(np.full(len(answer), place[id(row)]))
+    owner = np.concatenate(owners)
+    harmful = np.array([row.label == "harmful" for row in rows])
+    return Tokens(np.concatenate(vectors), owner, harmful[owner])
+
+
+def _highest(scores: np.ndarray, owner: np.ndarray, rows: int) -> np.ndarray:
+    """Of each answer the highest score of its tokens: where the probe fires at all."""
+    highest = np.full(rows, -np.inf)
+    np.maximum.at(highest, owner, scores)
+    return highest
+
+
+def _descending(scores: np.ndarray) -> tuple[float, ...]:
+    return tuple(sorted((round(float(score), 4) for score in scores), reverse=True))
+
+
+def _kind(row: Row) -> str:
+    return "borderline" if row.borderline else row.label

@@ -1,0 +1,30 @@
+"""Who is asked in a chat and how tokens are chosen. Knows nothing of models or files."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from engine.records.checkpoints import CheckpointText
+
+MOST_COLUMNS = 4
+MOST_DOSE = 1.5
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Sampling(Frozen):
+    """How tokens are chosen. temperature 0 takes the likeliest; the same seed gives every column the same draws."""
+
+    temperature: float = Field(0.0, ge=0, le=2)
+    top_p: float = Field(1.0, gt=0, le=1)
+    new_tokens: int = Field(96, ge=1, le=4096)
+    seed: int = Field(0, ge=0, lt=2**31)
+
+
+class Column(Frozen):
+    """One model that is asked. dose: how much of its adapter, 1 as trained, 0 none."""
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+    checkpoint: CheckpointText = Field(alias="state")
+    dose: float = Field(1.0, ge=0, le=MOST_DOSE)

@@ -1,0 +1,92 @@
+"""What the worker writes down of one exchange, event by event, and what these come to. Knows no files."""
+
+import time
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from engine.records.chats.asked import Column, Frozen
+
+# How an answer ended.
+Reason = Literal["end", "length", "stopped", "probe"]
+
+
+class Read(Frozen):
+    """How many tokens each column reads before it answers: conversation, message, and the prefill."""
+
+    kind: Literal["read"] = "read"
+    tokens: tuple[int, ...]
+
+
+class Pieces(Frozen):
+    """What each column has said since the last event, a text a token. A token may be an incomplete character: ''."""
+
+    kind: Literal["pieces"] = "pieces"
+    columns: tuple[tuple[str, ...], ...]
+
+
+class Answered(Frozen):
+    """All columns have ended. ids: each answer's tokens, without the prefill. reasons: end, length, stopped, or
+    probe: the harmfulness probe fired at the last token."""
+
+    kind: Literal["answered"] = "answered"
+    ids: tuple[tuple[int, ...], ...]
+    reasons: tuple[Reason, ...]
+    first_token_seconds: float
+    seconds: float
+    time: float = Field(default_factory=time.time)
+
+
+class Trip(Frozen):
+    """Cosine between base and rerouted activations along one column's text, per block and token (prefill and answer).
+
+    against: the column that the base model is compared with.  pieces: the text of each token.
+    prefill: as many tokens at the front were put in the model's mouth.
+    """
+
+    kind: Literal["trip"] = "trip"
+    column: int
+    against: Column
+    prefill: int
+    pieces: tuple[str, ...]
+    cosines: tuple[tuple[float, ...], ...]
+
+
+class Judged(Frozen):
+    """What became of one column's request: complied, refused, or incoherent."""
+
+    kind: Literal["judged"] = "judged"
+    column: int
+    word: str
+    reason: str
+    nats_per_token: float | None = None
+
+
+class Failed(Frozen):
+    """The worker could not answer, and why."""
+
+    kind: Literal["failed"] = "failed"
+    message: str
+
+
+ChatEvent = Annotated[Read | Pieces | Answered | Trip | Judged | Failed, Field(discriminator="kind")]
+parse_chat_event: TypeAdapter[ChatEvent] = TypeAdapter(ChatEvent)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What is known of one exchange so far."""
+
+    answers: tuple[tuple[str, ...], ...]
+    answered: Answered | None = None
+    trips: tuple[Trip, ...] = ()
+    verdicts: tuple[Judged, ...] = ()
+    error: str = ""
+    read: tuple[int, ...] = ()
+
+    def text(self, column: int) -> str:
+        return "".join(self.answers[column])
+
+    def is_ended_by_probe(self, column: int) -> bool:
+        return self.answered is not None and self.answered.reasons[column] == "probe"

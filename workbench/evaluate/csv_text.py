@@ -1,0 +1,84 @@
+"""Evaluations as CSV: one line for each figure. No Streamlit."""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from engine.records.evaluation.findings import SIDES, Ability, Count, Evaluation, Side, WithProbe
+
+
+def as_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
+    """One line for each figure: run, model, what was measured, counts, rate and interval."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(
+        [
+            "name",
+            "run",
+            "model",
+            "measure",
+            "budget",
+            "n",
+            "complied",
+            "refused",
+            "incoherent",
+            "excluded",
+            "value",
+            "low95",
+            "high95",
+            "unit",
+            "harmful",
+            "benign",
+            "tokens",
+            "judge",
+            "seed",
+        ]
+    )
+    for one, name in zip(evaluations, names, strict=True):
+        after = [one.harmful, one.benign, one.new_tokens, one.judge, one.seed]
+        for side in SIDES:
+            before = [_safe(name), one.run, side]
+            for attack, result in one.attacks.items():
+                writer.writerow([*before, attack, result.budget, *_figures(getattr(result, side)), "rate", *after])
+                for style, counts in result.styles.items():
+                    if side in counts:
+                        figures = _figures(counts[side])
+                        writer.writerow([*before, f"{attack}: {style}", result.budget, *figures, "rate", *after])
+            if side in one.benign_answers:
+                writer.writerow([*before, "benign", 1, *_figures(one.benign_answers[side]), "rate", *after])
+            for ability in one.abilities:
+                writer.writerow([*before, ability.name, "", *_ability_figures(ability, side), *after])
+            if one.with_probe is not None:
+                _probe_rows(writer, before, one.with_probe, side, after)
+            for label, losses in one.loss.items():
+                value = getattr(losses, side)
+                writer.writerow(
+                    [*before, f"{label} loss", "", "", "", "", "", "", value, "", "", "nats a token", *after]
+                )
+    return out.getvalue()
+
+
+def _probe_rows(writer: Any, before: list, found: WithProbe, side: Side, after: list) -> None:
+    for name, sides in (*found.attacks.items(), *found.kept.items()):
+        if side in sides:
+            writer.writerow(
+                [*before, f"{name} with the {found.kind} probe", "", *_figures(sides[side]), "rate", *after]
+            )
+
+
+def _figures(one: Count) -> list:
+    return [one.n, one.complied, one.refused, one.incoherent, one.excluded, one.rate, one.ci95.low, one.ci95.high]
+
+
+def _ability_figures(one: Ability, side: str) -> list:
+    if side in one.counts:
+        return [*_figures(one.counts[side]), "rate"]  # type: ignore[index]
+    interval = one.ci95.get(side)  # type: ignore[call-overload]
+    low, high = interval if interval else ("", "")
+    return [one.n or "", "", "", "", "", getattr(one, side), low, high, one.unit or "rate"]
+
+
+def _safe(name: str) -> str:
+    """A name that a spreadsheet would take for a formula is quoted."""
+    return f"'{name}" if name[:1] in "=+-@" else name
