@@ -7,6 +7,7 @@ from engine.desk.presence import WorkerStatus
 from engine.records.errors import RunError
 from engine.records.files import read_tail
 from engine.records.runs import open_run
+from workbench.kit.blank import come_back
 from workbench.kit.frame import catching
 from workbench.kit.keyboard import pass_by_question_marks
 from workbench.kit.state import BLUR, PROJECTOR, queue, settings
@@ -31,6 +32,7 @@ def sidebar() -> None:
         help="Larger text, and larger dots and lines in figures, for a room. F1 in a field opens its help.",
     )
     pass_by_question_marks()
+    come_back()
 
 
 @st.cache_resource(show_spinner=False)

@@ -38,7 +38,9 @@ class ModelCard(BaseModel):
     @property
     def product_parameters(self) -> int:
         """The weights that a token is multiplied with: no embeddings that are only looked up."""
-        return self.block_parameters * self.block_count + self.head_parameters if self.head_parameters else self.parameters
+        return (
+            self.block_parameters * self.block_count + self.head_parameters if self.head_parameters else self.parameters
+        )
 
 
 class DataCard(BaseModel):

@@ -81,3 +81,12 @@ def test_a_narrow_window_scrolls_no_page_sideways(server: Server, page: Page, pa
     assert page.get_by_test_id("stSidebar").evaluate("one => one.clientWidth") < 250
     wide = page.get_by_test_id("stMain").evaluate("one => one.scrollWidth - one.clientWidth")
     assert wide <= 1
+
+
+def test_a_page_that_was_left_blank_comes_back_where_it_was(server: Server, page: Page):
+    page.goto(f"{server.url}/train?preset=default")
+    expect(page.get_by_role("button", name="Start training")).to_be_visible()
+    page.wait_for_timeout(1500)
+    page.evaluate("document.getElementById('root').replaceChildren()")
+    expect(page.get_by_role("button", name="Start training")).to_be_visible()
+    assert "preset=default" in page.url

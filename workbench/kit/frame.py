@@ -140,7 +140,7 @@ _CSS = """
 :is([data-testid="stCheckbox"], [data-testid="stRadio"]) label:has(input:focus-visible) {
   outline: 3px solid #2E8BC0; outline-offset: 2px; border-radius: 3px;
 }
-.st-key-keyboard { position: absolute; }
+.st-key-keyboard, .st-key-blank { position: absolute; }
 """
 # Streamlit measures everything in the root's font size.
 _PROJECTOR = "html { font-size: 20px !important; }"
