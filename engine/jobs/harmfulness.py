@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from engine.child import in_child
 from engine.compute.model.activations import block_activations
@@ -19,7 +20,7 @@ from engine.compute.training.base_activations import GROUP_TOKENS, row_batch
 from engine.compute.training.rows import Row, micro_batches
 from engine.device import Tools
 from engine.jobs.known_answers import known_rows
-from engine.records.blocks import probe_block
+from engine.records.blocks import probe_block, resolve_blocks
 from engine.records.checkpoints import Checkpoint
 from engine.records.conversation import Label
 from engine.records.evaluation.findings import SIDES, Side
@@ -43,8 +44,8 @@ from engine.records.spec import RunSpec
 from engine.records.spec_text import with_fields
 
 # Answers of each label that the probes are fitted on: more change their scores by less than another draw of them does.
-FITTED_ROWS = 512
-HELD_OUT_ROWS = 256
+FITTED_ROWS = 256
+HELD_OUT_ROWS = 160
 # Of the activations of one set of answers. Where all tokens would take more, each answer gives its first ones.
 MOST_BYTES = 400_000_000
 FEWEST_TOKENS = 8
@@ -57,7 +58,13 @@ class Tokens(NamedTuple):
 
     activations: Float[np.ndarray, "token d_model"]
     owner: Int[np.ndarray, " token"]
-    harmful: np.ndarray
+    harmful: Bool[np.ndarray, " token"]
+
+    def of_harmful(self) -> "Tokens":
+        return Tokens(*(part[self.harmful] for part in self))
+
+    def with_others(self, others: "Tokens") -> "Tokens":
+        return Tokens(*(np.concatenate(parts) for parts in zip(self, others, strict=True)))
 
 
 def fit_probe_job(payload: dict[str, Any], tools: Tools) -> Job:
@@ -81,6 +88,7 @@ def fit_probes(
     Raises DataError where too few held-out borderline answers are there to set a threshold by.
     """
     started, block = time.monotonic(), probe_block(spec, model.card.block_count)
+    first_adapted = resolve_blocks(spec, model.card.block_count).first_adapted
     if _is_fitted(run, settings, block, spec.harmfulness.false_alarms, step):
         return
     fitted_on = yield from _rows(model, spec, settings, "train", FITTED_ROWS)
@@ -89,10 +97,12 @@ def fit_probes(
     need_borderline(len(borderline))
     layers: dict[str, Sequence[Layer]] = {}
     probes: dict[Side, dict[ProbeKind, FittedProbe]] = {}
+    read = yield from _tokens(model, adapter, fitted_on, block, entry_block=first_adapted)
+    heard_by = yield from _tokens(model, adapter, held_out, block, entry_block=first_adapted)
+    # The answers that a breaker misses are those whose activations stayed where the base model's are.
+    read["rerouted"] = read["rerouted"].with_others(read["base"].of_harmful())
     for side in SIDES:
-        name = adapter if side == "rerouted" else None
-        tokens = yield from _tokens(model, name, fitted_on, block)
-        heard = yield from _tokens(model, name, held_out, block)
+        tokens, heard = read[side], heard_by[side]
         found = yield from in_child(
             "engine.compute.geometry.harmfulness.fit",
             tokens.activations,
@@ -152,25 +162,37 @@ def _rows(
     return found
 
 
-def _tokens(model: LoadedModel, name: str | None, rows: Sequence[Row], block: int) -> Generator[Event, None, Tokens]:
-    """Activations of the answers' tokens, at most GROUP_TOKENS through the model at once."""
+def _tokens(
+    model: LoadedModel, adapter: str | None, rows: Sequence[Row], block: int, *, entry_block: int
+) -> Generator[Event | None, None, dict[Side, Tokens]]:
+    """Activations of the answers' tokens in both models, at most GROUP_TOKENS through either at once. What enters the
+    first adapted block is the same in both: below it nothing is run twice."""
     most = max(FEWEST_TOKENS, MOST_BYTES // (4 * model.d_model * len(rows)))
-    vectors: list[np.ndarray] = []
+    vectors: dict[Side, list[np.ndarray]] = {side: [] for side in SIDES}
     owners: list[np.ndarray] = []
     place = {id(row): number for number, row in enumerate(rows)}
     groups = micro_batches(rows, GROUP_TOKENS)
+    moves = adapter is not None and block >= entry_block
     for number, group in enumerate(groups):
         message = "Reads answers for the harmfulness probe"
         yield Progress(phase="fitting", done=number, total=len(groups), message=message)
-        with torch.no_grad(), adapted(model, name):
-            outputs = block_activations(model, row_batch(model, group), [block]).outputs[block]
+        batch, outputs = row_batch(model, group), dict[Side, Tensor]()
+        with torch.no_grad(), adapted(model, None):
+            base = block_activations(model, batch, [block], entry_block=entry_block, keep_entry=moves)
+        outputs["base"] = outputs["rerouted"] = base.outputs[block]
+        if moves:
+            yield None
+            with torch.no_grad(), adapted(model, adapter):
+                rerouted = block_activations(model, batch, [block], entry_block=entry_block, entry=base.entry)
+            outputs["rerouted"] = rerouted.outputs[block]
         for index, row in enumerate(group):
-            answer = outputs[index, row.response_start : len(row.ids)][:most].float().cpu().numpy()
-            vectors.append(answer)
-            owners.append(np.full(len(answer), place[id(row)]))
+            answer = slice(row.response_start, min(len(row.ids), row.response_start + most))
+            for side in SIDES:
+                vectors[side].append(outputs[side][index, answer].float().cpu().numpy())
+            owners.append(np.full(answer.stop - answer.start, place[id(row)]))
     owner = np.concatenate(owners)
     harmful = np.array([row.label == "harmful" for row in rows])
-    return Tokens(np.concatenate(vectors), owner, harmful[owner])
+    return {side: Tokens(np.concatenate(vectors[side]), owner, harmful[owner]) for side in SIDES}
 
 
 def _highest(scores: np.ndarray, owner: np.ndarray, rows: int) -> np.ndarray:

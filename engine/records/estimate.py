@@ -40,8 +40,8 @@ LOADED_BYTES_PER_SECOND = 2e8
 EVALUATED_ANSWERS = 6
 # What the harmfulness probes read of each model, and what fitting both kinds takes: libraries, then some thousand
 # tokens in one thread.
-PROBE_ROWS = 1300
-PROBE_FIT_SECONDS = 15.0
+PROBE_ROWS = 750
+PROBE_FIT_SECONDS = 20.0
 EVALUATED_TOKENS = 48
 
 

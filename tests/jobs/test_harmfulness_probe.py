@@ -3,14 +3,18 @@
 import math
 
 import pytest
-from making import drain, write_prompts
+import torch
+from making import drain, random_rows, write_prompts
 from making_probes import always_or_never
 from test_capturing import trained
 
+from engine.compute.model.activations import block_activations
+from engine.compute.model.adapters import adapted, attach_adapter
+from engine.compute.training.base_activations import row_batch
 from engine.device import Device
 from engine.jobs.chat import chat_job
 from engine.jobs.evaluation import evaluate
-from engine.jobs.harmfulness import fit_probe_job
+from engine.jobs.harmfulness import _tokens, fit_probe_job
 from engine.records.chats.asked import Column, Sampling
 from engine.records.chats.chat import Exchange, new_chat
 from engine.records.errors import DataError, RunError, SpecError
@@ -201,3 +205,21 @@ def test_a_run_without_probes_is_told_before_anything_is_asked(device, settings,
     run, _ = trained(device, settings, tiny_spec(**many))
     with pytest.raises(RunError, match="has no harmfulness probe"):
         evaluated(run, device, settings, ("direct", 1))
+
+
+@pytest.mark.parametrize("adapted_blocks", ["0-1", "1"])
+def test_both_models_are_read_as_if_each_were_run_whole(tiny_model, tiny_spec, adapted_blocks):
+    """What enters the first adapted block is kept from the base model's pass, and changes nothing."""
+    spec = tiny_spec(**{"blocks.adapted": adapted_blocks, "adapter.noise": 0.5})
+    first = int(adapted_blocks[0])
+    attach_adapter(tiny_model, "rr", spec.adapter, range(first, 2), seed=0)
+    rows = random_rows(5) + random_rows(4, seed=1, label="benign")
+    _, read = drain(_tokens(tiny_model, "rr", rows, 1, entry_block=first))
+    for side, name in (("base", None), ("rerouted", "rr")):
+        with torch.no_grad(), adapted(tiny_model, name):
+            alone = [block_activations(tiny_model, row_batch(tiny_model, [row]), [1]).outputs[1][0] for row in rows]
+        for number, row in enumerate(rows):
+            own = read[side].activations[read[side].owner == number]
+            torch.testing.assert_close(torch.tensor(own), alone[number][row.response_start :], atol=1e-5, rtol=1e-4)
+            assert (read[side].harmful[read[side].owner == number] == (row.label == "harmful")).all()
+    assert not torch.allclose(*(torch.tensor(read[side].activations) for side in SIDES))

@@ -43,7 +43,7 @@ def harmfulness_part(run: Run) -> None:
         )
         return
     st.caption("Reads each token of an answer and ends the answer where it finds harm: in Side by side and Evaluate.")
-    if st.button("Fit it", key="fit_probe", icon=":material/front_hand:", help="About a minute for a small model."):
+    if st.button("Fit it", key="fit_probe", icon=":material/front_hand:", help="A minute or two for a small model."):
         asked.add(run.id)
         st.rerun()
 

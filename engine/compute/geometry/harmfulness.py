@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 HIDDEN = (64, 32)
 # The inverse of the penalty on the linear probe's weights, and the penalty on the MLP's.
 STRENGTH, PENALTY = 0.01, 1.0
-MOST_EPOCHS = 60
+MOST_EPOCHS, PATIENCE, BATCH = 25, 4, 512
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
@@ -44,7 +44,15 @@ def fit(
     inputs = scaler.transform(activations).astype(np.float32)
     chosen = _balanced(harmful, seed)
     linear = LogisticRegression(C=STRENGTH, max_iter=300)
-    mlp = MLPClassifier(HIDDEN, alpha=PENALTY, max_iter=MOST_EPOCHS, early_stopping=True, random_state=seed)
+    mlp = MLPClassifier(
+        HIDDEN,
+        alpha=PENALTY,
+        batch_size=min(BATCH, len(chosen)),
+        max_iter=MOST_EPOCHS,
+        early_stopping=True,
+        n_iter_no_change=PATIENCE,
+        random_state=seed,
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         linear.fit(inputs[chosen], harmful[chosen])
