@@ -21,22 +21,23 @@ PRESET = "quick-qwen"
 
 def main() -> None:
     runs = read_settings().runs
-    run = _newest(runs)
+    run = newest(runs, PRESET)
     if run is None:
         subprocess.run([sys.executable, "-m", "engine", "train", PRESET], cwd=ROOT, check=True)
-        run = _newest(runs)
+        run = newest(runs, PRESET)
     assert run is not None
     with served(runs) as (browser, url, _):
         _pictures(browser, url, run)
 
 
-def _newest(runs: Path) -> Run | None:
+def newest(runs: Path, preset: str) -> Run | None:
+    """The newest finished run of a preset that nobody edited."""
     for run in list_runs(runs):
         try:
             record = run.record()
         except WorkbenchError:
             continue
-        if record.preset == PRESET and record.status == "finished":
+        if record.preset == preset and record.status == "finished":
             return run
     return None
 

@@ -48,7 +48,7 @@ def type_into(page: Page, label: str, text: str) -> None:
 
 def test_the_page_opens_with_quick_and_all_other_fields_are_folded_away(server: Server, page: Page):
     page.goto(f"{server.url}/train")
-    expect(page.get_by_role("radio", name="quick")).to_be_checked(timeout=60_000)
+    expect(page.get_by_role("radio", name="quick", exact=True)).to_be_checked(timeout=60_000)
     expect(page).to_have_url(re.compile(r"preset=quick"))
     expect(page.get_by_text("As quick: nothing differs.")).to_be_visible()
     for words in ("See a circuit breaker form", "Needs published:circuit_breakers_train.json", "Balanced"):
