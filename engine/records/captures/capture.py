@@ -7,7 +7,6 @@
              step-000040.000.safetensors   vectors after 40 steps, and how far each prompt moved
              random.000.safetensors   the same under a random adapter of the same size: what nothing looks like
              projections/  examinations/  tokens/      what was made of it
-
 Knows nothing of models. Screen and worker read through here.
 """
 
