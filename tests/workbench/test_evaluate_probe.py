@@ -53,7 +53,7 @@ def test_each_attack_stands_alone_and_with_the_probe_for_both_models():
 
 def test_the_sentence_has_the_strongest_attack_with_n_and_what_the_probe_ended():
     said = probe_finding(beside())
-    assert "base model, strongest attack without and with it: 90 → 35 % (gcg, n 20)" in said
+    assert "Base model, strongest attack without and with it: 90 → 35 % (gcg, n 20)" in said
     assert "circuit-broken model, strongest attack without and with it: 10 → 15 % (gcg, n 20)" in said
     assert "benign answers that it ended: base 0 of 20, circuit-broken 1 of 20" in said
     assert "borderline answers that it ended: base 4 of 20, circuit-broken 5 of 20" in said

@@ -45,7 +45,8 @@ def probe_finding(one: Evaluation) -> str:
         n = {side: found.kept[label][side].n for side in fired}
         ended = ", ".join(f"{NAMES[side]} {count} of {n[side]}" for side, count in fired.items())
         said.append(f"{label} answers that it ended: {ended}")
-    return "; ".join(said) + "."
+    sentence = "; ".join(said) + "."
+    return sentence[:1].upper() + sentence[1:]
 
 
 def probe_html(one: Evaluation) -> str:
