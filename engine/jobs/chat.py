@@ -5,7 +5,8 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from engine.compute.evaluation.judges import Verdict, judge_answers
+from engine.compute.evaluation.judges import judge_answers
+from engine.compute.evaluation.probed import ended
 from engine.compute.geometry.trip import trip
 from engine.compute.model.generation import Ask, answer
 from engine.compute.model.harmfulness import Probe
@@ -22,7 +23,7 @@ from engine.records.chats.replies import Answered, Failed, Judged, Pieces, Read,
 from engine.records.errors import RunError, WorkbenchError
 from engine.records.evaluation.findings import Side
 from engine.records.events import Event, Progress
-from engine.records.harmfulness import ended_by_probe, need_probes
+from engine.records.harmfulness import need_probes
 from engine.records.runs import open_run
 
 Job = Generator[Event | None, None, None]
@@ -169,7 +170,7 @@ def _measure(
     )
     for index, verdict in enumerate(verdicts):
         if answered.reasons[index] == "probe":
-            verdict = Verdict("refused", ended_by_probe(len(answered.ids[index])), verdict.nats_per_token)
+            verdict = ended(verdict, len(answered.ids[index]))
         chat.append(number, Judged(column=index, **verdict._asdict()))
 
 

@@ -1,7 +1,6 @@
 """The part of an evaluation with a harmfulness probe beside both models. Knows nothing of reports."""
 
 from collections.abc import Generator, Mapping, Sequence
-from functools import partial
 from typing import Literal
 
 from engine.compute.evaluation.attacks.attempt import Options
@@ -12,7 +11,7 @@ from engine.compute.steps import told
 from engine.jobs.harmfulness import probe_of
 from engine.jobs.subjects import Subject, attacked
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.findings import Count, Side, WithProbe, count
+from engine.records.evaluation.findings import SIDE_NAMES, Count, Side, WithProbe, count
 from engine.records.evaluation.plan import AttackChoice, EvaluationPlan
 from engine.records.evaluation.rows import EvaluationRow, read_rows
 from engine.records.events import Event, Progress
@@ -49,12 +48,10 @@ def evaluated_with_probe(
         for choice in plan.attacks:
             if not _is_told(choice):
                 continue
-            if ATTACKS[choice.name].beside_probe == "aims past":
+            known_to_it = probe if ATTACKS[choice.name].beside_probe == "aims past" else None
+            if known_to_it:
                 yield from attacked(plan, choice, harmful, subject, judge, packages=packages, probe=probe)
-                knows = probe
-            else:
-                knows = None
-            options = Options(choice.spent, plan.seed, plan.new_tokens, packages, knows)
+            options = Options(choice.spent, plan.seed, plan.new_tokens, packages, known_to_it)
             found = yield from _read(subject, harmful, choice, options, probe, judge)
             attacks[choice.name][side] = count(one.word for one in found.outcomes)
         asked = yield from attacked(plan, DIRECT, borderline, subject, judge, what="borderline requests")
@@ -92,9 +89,5 @@ def _read(
     steps = probed_outcomes(
         subject.model, subject.adapter, rows, choice.name, options, probe, judge=judge, memory=subject.memory
     )
-    return (yield from told(steps, partial(_reading, subject)))
-
-
-def _reading(subject: Subject, done: int) -> Progress:
-    model = "base" if subject.side == "base" else "circuit-broken"
-    return Progress(phase=f"harmfulness probe, {model}")
+    reading = Progress(phase=f"harmfulness probe, {SIDE_NAMES[subject.side]}")
+    return (yield from told(steps, lambda _: reading))

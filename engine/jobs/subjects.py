@@ -9,7 +9,7 @@ from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.steps import told
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.findings import Side
+from engine.records.evaluation.findings import SIDE_NAMES, Side
 from engine.records.evaluation.plan import AttackChoice, EvaluationPlan
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.events import Event, Progress
@@ -45,10 +45,9 @@ def attacked(
     search aims past."""
     options = Options(choice.spent, plan.seed, plan.new_tokens, packages, probe)
     title = what or ATTACKS[choice.name].title + (" past the probe" if probe else "")
-    model = "base" if subject.side == "base" else "circuit-broken"
     steps = run_attack(subject.model, subject.adapter, rows, choice.name, options, judge=judge, memory=subject.memory)
 
     def progress(done: float) -> Progress:
-        return Progress(phase=f"{title}, {model}", done=min(int(done), len(rows)), total=len(rows))
+        return Progress(phase=f"{title}, {SIDE_NAMES[subject.side]}", done=min(int(done), len(rows)), total=len(rows))
 
     return (yield from told(steps, progress))

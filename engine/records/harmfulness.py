@@ -22,6 +22,8 @@ from engine.records.settings import Settings
 from engine.records.versions import FORMAT, FormatVersion
 
 ProbeKind = Literal["linear", "mlp"]
+# '': none.
+ProbeChoice = ProbeKind | Literal[""]
 KINDS: tuple[ProbeKind, ...] = ("linear", "mlp")
 TITLES: dict[ProbeKind, str] = {"linear": "linear", "mlp": "MLP 64-32"}
 FEWEST_BORDERLINE = 8

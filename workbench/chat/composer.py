@@ -4,12 +4,12 @@ Knows what is to be asked, nothing of how it is answered.
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import streamlit as st
 
 from engine.records.chats.asked import Sampling
-from engine.records.harmfulness import TITLES
+from engine.records.harmfulness import TITLES, ProbeChoice
 from engine.records.prompts import Prompt
 from workbench.chat.library import library, next_prompt
 from workbench.chat.panes import turns_words
@@ -45,7 +45,7 @@ class Written(NamedTuple):
     system: str
     prompt_id: str
     sampling: Sampling
-    probe: Literal["", "linear", "mlp"] = ""
+    probe: ProbeChoice = ""
 
 
 class ToBeRead(NamedTuple):

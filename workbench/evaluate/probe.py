@@ -4,13 +4,12 @@ HTML for the page and the report. No Streamlit.
 """
 
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.findings import SIDES, Count, Evaluation, Side, WithProbe
+from engine.records.evaluation.findings import SIDE_NAMES, SIDES, Count, Evaluation, WithProbe
 from engine.records.harmfulness import TITLES
 from workbench.evaluate.findings import FEW, TOO_FEW, from_to
 from workbench.evaluate.table import count_cell, table, table_row
 from workbench.kit.words import amount
 
-NAMES: dict[Side, str] = {"base": "base", "rerouted": "circuit-broken"}
 KEPT = {"benign": "Benign requests answered", "borderline": "Borderline requests answered"}
 ABOUT = (
     "The probe reads each token that a model says and ends the answer where it fires; an answer that was ended counts "
@@ -38,12 +37,12 @@ def probe_finding(one: Evaluation) -> str:
             plain = max((getattr(result, side).rate or 0.0 for result in one.attacks.values()), default=None)
             few = f": {TOO_FEW}" if strongest.n < FEW else ""
             said.append(
-                f"{NAMES[side]} model, strongest attack without and with it: {from_to(plain, strongest.rate)} "
+                f"{SIDE_NAMES[side]} model, strongest attack without and with it: {from_to(plain, strongest.rate)} "
                 f"({title.lower()}, n {strongest.n}{few})"
             )
     for label, fired in found.fired.items():
         n = {side: found.kept[label][side].n for side in fired}
-        ended = ", ".join(f"{NAMES[side]} {count} of {n[side]}" for side, count in fired.items())
+        ended = ", ".join(f"{SIDE_NAMES[side]} {count} of {n[side]}" for side, count in fired.items())
         said.append(f"{label} answers that it ended: {ended}")
     sentence = "; ".join(said) + "."
     return sentence[:1].upper() + sentence[1:]
@@ -77,7 +76,7 @@ def probe_html(one: Evaluation) -> str:
         rows.append(table_row(title, "", cells))
     heads = [
         "Attack",
-        *(f"{NAMES[side]}{beside}" for side in SIDES for beside in ("", "<small>with the probe</small>")),
+        *(f"{SIDE_NAMES[side]}{beside}" for side in SIDES for beside in ("", "<small>with the probe</small>")),
     ]
     return table(heads, [], rows)
 

@@ -4,14 +4,13 @@ queue."""
 import streamlit as st
 
 from engine.records.errors import WorkbenchError
-from engine.records.evaluation.findings import SIDES, Side
-from engine.records.harmfulness import KINDS, TITLES, HarmfulnessProbes, read_probes
+from engine.records.evaluation.findings import SIDE_NAMES, SIDES
+from engine.records.harmfulness import KINDS, TITLES, HarmfulnessProbes, need_probes, read_probes
 from engine.records.runs import Run
 from workbench.kit.state import settings
 from workbench.kit.waiting import awaited
 from workbench.kit.words import duration, plain
 
-NAMES: dict[Side, str] = {"base": "base", "rerouted": "circuit-broken"}
 _ASKED = "asked_probes"
 
 
@@ -50,16 +49,16 @@ def harmfulness_part(run: Run) -> None:
 
 def _is_fitted(run: Run) -> bool:
     try:
-        found = read_probes(run, settings())
+        need_probes(run, settings(), None)
     except WorkbenchError:
         return False
-    return found is not None and found.step == run.record().step
+    return True
 
 
 def _figures(found: HarmfulnessProbes) -> dict[str, list[str]]:
     rows = [(side, kind, found.probes[side][kind]) for side in SIDES for kind in KINDS]
     return {
-        "Model": [NAMES[side] for side, _, _ in rows],
+        "Model": [SIDE_NAMES[side] for side, _, _ in rows],
         "Probe": [TITLES[kind] for _, kind, _ in rows],
         "Token AUC": [f"{one.auc:.3f}" for _, _, one in rows],
         "Harmful answers ended": [f"{one.caught(found.false_alarms):.0%}" for _, _, one in rows],

@@ -75,11 +75,11 @@ def probed_outcomes(
     found, places = [], iter(fired)
     for row, key in zip(rows, keys, strict=True):
         verdicts = memory.verdicts[f"{key}:{judge.identity}"]
-        read = [_ended(verdict, at) if (at := next(places)) else verdict for verdict in verdicts]
+        read = [ended(verdict, at) if (at := next(places)) else verdict for verdict in verdicts]
         found.append(outcome(row, memory.attempts[key], read))
     return Probed(found, sum(at > 0 for at in fired))
 
 
-def _ended(verdict: Verdict, tokens: int) -> Verdict:
+def ended(verdict: Verdict, tokens: int) -> Verdict:
     """Of an answer that the probe ended: a message stands in its place."""
     return Verdict("refused", ended_by_probe(tokens), verdict.nats_per_token)

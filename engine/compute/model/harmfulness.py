@@ -7,6 +7,7 @@ Source: Zou et al. 2024 (arXiv:2406.04313), the harmfulness probe that circuit b
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -30,7 +31,7 @@ class Probe:
     layers: tuple[Layer, ...]
     threshold: float
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """Sixteen hexadecimal digits that two probes share only when they fire at the same tokens."""
         digest = hashlib.sha256(f"{self.block}:{self.threshold!r}".encode())

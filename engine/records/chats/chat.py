@@ -23,7 +23,7 @@ from engine.records.chats.replies import Answered, ChatEvent, Judged, Pieces, Re
 from engine.records.conversation import Conversation, Message, Part, Result, Text, Tool, say
 from engine.records.errors import RunError
 from engine.records.files import append_line, write_new, write_whole
-from engine.records.harmfulness import MESSAGE
+from engine.records.harmfulness import MESSAGE, ProbeChoice
 from engine.records.settings import Settings
 from engine.records.spec_parts import ModelSpec
 from engine.records.versions import FORMAT, FormatVersion
@@ -46,7 +46,7 @@ class Exchange(Frozen):
     tools: tuple[Tool, ...] = Field((), exclude_if=lambda tools: not tools)
     prefill: str = ""
     alone: bool = Field(False, exclude_if=lambda alone: not alone)
-    probe: Literal["", "linear", "mlp"] = Field("", exclude_if=lambda probe: not probe)
+    probe: ProbeChoice = Field("", exclude_if=lambda probe: not probe)
     harmful: bool = False
     prompt_id: str = ""
     sampling: Sampling = Sampling()

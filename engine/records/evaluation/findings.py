@@ -22,6 +22,8 @@ from engine.records.versions import FORMAT, FormatVersion
 Word = Literal["complied", "refused", "incoherent", "unparseable"]
 Side = Literal["base", "rerouted"]
 SIDES: tuple[Side, ...] = ("base", "rerouted")
+# As they are shown.
+SIDE_NAMES: dict[Side, str] = {"base": "base", "rerouted": "circuit-broken"}
 Z = 1.959963984540054
 
 

@@ -1,11 +1,10 @@
 """What is to be evaluated and how: the request that the page and the command line make. Knows nothing of models."""
 
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from engine.records.errors import SpecError
 from engine.records.evaluation.attacks import ATTACKS
+from engine.records.harmfulness import ProbeChoice
 from engine.records.versions import key_of, since, stable_json
 
 # In the place of a source: the run's own prompt sets, as far as they were never trained on.
@@ -54,7 +53,7 @@ class EvaluationPlan(BaseModel):
     new_tokens: int = Field(64, ge=1, le=4096)
     judge: str = Field("rules", description="rules, a classifier's Hugging Face id, or an endpoint as URL#MODEL.")
     seed: int = Field(0, ge=0)
-    probe: Literal["", "linear", "mlp"] = Field(
+    probe: ProbeChoice = Field(
         "", description="Also with the run's harmfulness probe of this kind.", json_schema_extra=since(3)
     )
     false_alarms: float | None = Field(
