@@ -1,16 +1,14 @@
 """`python -m engine capture`: capture the activations of a run, or of a base model alone, in the foreground."""
 
 import argparse
-import sys
-from contextlib import closing
 from typing import get_args
 
 from pydantic import ValidationError
 
+from engine.commands.counting import carry_out
 from engine.records.captures.capture import AVERAGED, CaptureRequest, TokenChoice, capture_folder
 from engine.records.checkpoints import run_checkpoints
 from engine.records.errors import SpecError
-from engine.records.events import Progress
 from engine.records.runs import open_run
 from engine.records.settings import Settings
 from engine.records.spec_parts import ModelSpec
@@ -22,11 +20,7 @@ def capture(options: argparse.Namespace, settings: Settings) -> int:
     from engine.device import Device
     from engine.jobs.capture import capture_job
 
-    with closing(capture_job(request.model_dump(mode="json"), Device(settings).tools(0))) as steps:
-        for event in steps:
-            if isinstance(event, Progress) and event.total:
-                print(f"\r{event.phase} {event.done} of {event.total}", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+    carry_out(capture_job(request.model_dump(mode="json"), Device(settings).tools(0)), lambda event: event.phase)
     print(capture_folder(settings, request.run_id, request.key))
     return 0
 

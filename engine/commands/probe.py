@@ -2,9 +2,8 @@
 
 import argparse
 import sys
-from contextlib import closing
 
-from engine.records.events import Progress
+from engine.commands.counting import carry_out
 from engine.records.harmfulness import KINDS, TITLES, HarmfulnessProbes, need_probes, probes_folder
 from engine.records.runs import open_run
 from engine.records.settings import Settings
@@ -17,11 +16,7 @@ def probe(options: argparse.Namespace, settings: Settings) -> int:
     from engine.jobs.harmfulness import fit_probe_job
 
     payload = {"run": run.id, "block": options.block, "false_alarms": options.false_alarms}
-    with closing(fit_probe_job(payload, Device(settings).tools(0))) as steps:
-        for event in steps:
-            if isinstance(event, Progress) and event.total:
-                print(f"\r{event.message} {event.done} of {event.total}", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+    carry_out(fit_probe_job(payload, Device(settings).tools(0)), lambda event: event.message)
     print(_summary(need_probes(run, settings, None)), file=sys.stderr)
     print(probes_folder(run, settings))
     return 0
