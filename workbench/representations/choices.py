@@ -1,6 +1,6 @@
 """Widgets that several views of a capture share: block, tokens, step. Each is in the URL. Knows a capture's index."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -10,12 +10,10 @@ from streamlit.errors import StreamlitAPIException
 from engine.records.captures.capture import Averaged, Capture, TokenChoice
 from workbench.kit.state import BLOCKS, CHOICES
 from workbench.kit.words import token_name
-from workbench.representations.opened import BLOCK, opened, show
+from workbench.representations.opened import AVERAGED, BLOCK, TOKENS, opened, show
 from workbench.representations.strip import block_strip, strip_words
 
-TOKENS = "tokens"
 STEP = "step"
-AVERAGED = "averaged"
 TAB = "tab"
 MAPS = "Maps"
 
@@ -70,17 +68,7 @@ def choose_tokens(capture: Capture) -> TokenChoice:
     offered = list(capture.index.tokens)
     usual: TokenChoice = "response_mean" if "response_mean" in offered else offered[0]
     words = {choice: _token_words(capture, choice) for choice in offered}
-    with lasting(TOKENS, words):
-        return st.segmented_control(
-            "Tokens",
-            offered,
-            default=usual,
-            required=True,
-            key=TOKENS,
-            bind="query-params",
-            format_func=words.__getitem__,
-            help="Which token's activation stands for a prompt.",
-        )
+    return choose("Tokens", words, TOKENS, usual=usual, help_text="Which token's activation stands for a prompt.")
 
 
 def choose_step(steps: list[int], *, help_text: str) -> int:
@@ -99,18 +87,34 @@ def choose_averaged(capture: Capture) -> Averaged | None:
     if not offered:
         return None
     words = {choice: AVERAGED_WORDS[choice] for choice in offered}
-    with lasting(AVERAGED, words):
-        return st.segmented_control(
-            "Averaged over",
-            offered,
-            default=offered[0],
-            required=True,
-            key=AVERAGED,
-            bind="query-params",
-            format_func=words.__getitem__,
-            help="The same tokens of harmful, benign and borderline prompts. All tokens: all but the first, an "
-            "attention sink.",
-        )
+    help_text = (
+        "The same tokens of harmful, benign and borderline prompts. All tokens: all but the first, an attention sink."
+    )
+    return choose("Averaged over", words, AVERAGED, usual=offered[0], help_text=help_text)
+
+
+def choose(label: str, words: dict[Any, str], name: str, *, usual: Any, help_text: str | None = None) -> Any:
+    """One of several side by side: what a link names by its words, what was chosen before, or the usual one.
+
+    What was chosen comes back as the widget's default. A value that code sets on a widget reaches the browser once,
+    and not at all where a second drawing follows at once: the usual one would then be shown and reported.
+    """
+    if name in st.session_state and st.session_state[name] not in words:
+        del st.session_state[name]
+    chosen: dict[str, Any] = st.session_state.setdefault(CHOICES, {})
+    known = chosen.get(name) if chosen.get(name) in words else usual
+    value = st.segmented_control(
+        label,
+        list(words),
+        default=next((value for value, text in words.items() if text == opened(name)), known),
+        required=True,
+        key=name,
+        format_func=words.__getitem__,
+        help=help_text,
+    )
+    chosen[name] = value
+    show(name, words[value] if value != usual else "")
+    return value
 
 
 def open_map(capture: Capture, *, block: int, step: int | None = None) -> None:
@@ -126,14 +130,12 @@ def open_map(capture: Capture, *, block: int, step: int | None = None) -> None:
 def lasting(key: str, options: Collection[Any]) -> Iterator[None]:
     """Around a widget that is in the URL: what was chosen comes back after a visit to another tab, which takes the
     widget off the page and its value out of the URL. A value that is no option any more is forgotten.
-
-    options: the values, or a mapping from each to its words in the URL.
     """
     chosen: dict[str, Any] = st.session_state.setdefault(CHOICES, {})
     if key in st.session_state and st.session_state[key] not in options:
         del st.session_state[key]
     if key not in st.session_state and key not in st.query_params and chosen.get(key) in options:
-        _move(key, chosen[key], options[chosen[key]] if isinstance(options, Mapping) else str(chosen[key]))
+        _move(key, chosen[key], str(chosen[key]))
     yield
     chosen[key] = st.session_state[key]
 

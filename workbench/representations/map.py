@@ -28,9 +28,10 @@ from workbench.kit.waiting import awaited
 from workbench.kit.words import figure as number
 from workbench.kit.words import plain
 from workbench.kit.zoom import zoom_memory
-from workbench.representations.choices import STEP, choose_block, choose_step, choose_tokens, lasting
+from workbench.representations.choices import STEP, choose, choose_block, choose_step, choose_tokens
 from workbench.representations.map_figures import ARROWS, axis_titles, one_map, two_maps
 from workbench.representations.map_words import map_sentences
+from workbench.representations.opened import DIMENSIONS, LAYOUT, METHOD, PLANE, SPACE
 from workbench.representations.plane_view import LAYOUTS as PLANE_LAYOUTS
 from workbench.representations.plane_view import plane_view
 from workbench.representations.selection import (
@@ -121,25 +122,25 @@ def _choices(capture: Capture, block: int) -> tuple[ProjectionRequest, str]:
         method = _choose(
             "Method",
             methods,
-            "method",
+            METHOD,
             "Where harmful answers went: across, the way in which they moved, fitted on half of the prompts and shown "
             "for the others. PCA and directions are fitted on base activations and applied to all; UMAP is fitted on "
             "both together. "
             "Directions: the x axis separates harmful from benign, y is the first component orthogonal to it.",
         )
         if method != "movement":
-            dimensions = _choose("Axes", {2: "2D", 3: "3D"}, "dimensions")
+            dimensions = _choose("Axes", {2: "2D", 3: "3D"}, DIMENSIONS)
         space = _choose(
             "Space",
             SPACES,
-            "space",
+            SPACE,
             "Standardised: each dimension by the base model's mean and deviation, so that a few huge ones do not hide "
             "the others.",
         )
         if method == "movement":
-            layout = _choose("Shown as", {layout: layout for layout in PLANE_LAYOUTS}, "plane")
+            layout = _choose("Shown as", {layout: layout for layout in PLANE_LAYOUTS}, PLANE)
         elif capture.steps:
-            layout = _choose("Shown as", {layout: layout for layout in LAYOUTS}, "layout")
+            layout = _choose("Shown as", {layout: layout for layout in LAYOUTS}, LAYOUT)
     index = capture.index
     return ProjectionRequest(
         run_id=index.run_id,
@@ -154,18 +155,8 @@ def _choices(capture: Capture, block: int) -> tuple[ProjectionRequest, str]:
     ), layout
 
 
-def _choose(label: str, words: dict[Any, str], key: str, help_text: str | None = None) -> Any:
-    with lasting(key, words):
-        return st.segmented_control(
-            label,
-            list(words),
-            default=next(iter(words)),
-            required=True,
-            key=key,
-            bind="query-params",
-            format_func=words.__getitem__,
-            help=help_text,
-        )
+def _choose(label: str, words: dict[Any, str], name: str, help_text: str | None = None) -> Any:
+    return choose(label, words, name, usual=next(iter(words)), help_text=help_text)
 
 
 def _map(

@@ -1,4 +1,4 @@
-"""Which run, capture and block the page looks at. On arrival the address says it; from then on the session does.
+"""Which run, capture and block the page looks at, and how. On arrival the address says it, then the session does.
 
 The address is written all the while, and not read again: a browser that is busy sends the one that it had a moment ago,
 and what was just chosen would be undone by it.
@@ -13,7 +13,10 @@ from workbench.kit.state import CAPTURE, RUN
 PICKED_RUN = "pick_run"
 BLOCK = "block"
 _OPENED = "representations_opened"
-NAMES = (RUN, CAPTURE, BLOCK)
+TOKENS = "tokens"
+AVERAGED = "averaged"
+METHOD, DIMENSIONS, SPACE, PLANE, LAYOUT = "method", "dimensions", "space", "plane", "layout"
+NAMES = (RUN, CAPTURE, BLOCK, TOKENS, AVERAGED, METHOD, DIMENSIONS, SPACE, PLANE, LAYOUT)
 
 
 def arrive(*, first: Callable[[], str]) -> None:
@@ -41,7 +44,8 @@ def show(name: str, value: str, *, instead_of: Collection[str] = ()) -> None:
 
 def _say() -> None:
     for name in NAMES:
-        if value := opened(name):
-            st.query_params[name] = value
-        else:
+        value = opened(name)
+        if not value:
             st.query_params.pop(name, None)
+        elif st.query_params.get(name) != value:
+            st.query_params[name] = value
