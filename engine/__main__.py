@@ -42,13 +42,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-def worker(_options: argparse.Namespace, settings: Settings) -> int:
+def worker(options: argparse.Namespace, settings: Settings) -> int:
     _prepare_threads()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     _quiet()
     from engine.worker import serve
 
-    serve(settings)
+    serve(settings, processes=options.processes, sharded=options.sharded)
     return 0
 
 
@@ -58,9 +58,13 @@ def train(options: argparse.Namespace, settings: Settings) -> int:
     _prepare_threads()
     _quiet()
     from engine.desk.lock import owned
+    from engine.ranks import follow, is_follower, teamed
     from engine.worker import Worker
 
-    with owned(settings):
+    if is_follower():
+        follow(sharded=options.sharded)
+        return 0
+    with owned(settings), teamed(settings, options.processes, sharded=options.sharded):
         run = create_run(settings.runs, spec, preset=_preset(options), name=options.name)
         queue = Queue(settings.desk)
         queue.submit("train", run_id=run.id)
@@ -218,6 +222,23 @@ def _quiet() -> None:
     transformers_logging.disable_progress_bar()
 
 
+def _add_team(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--processes",
+        type=_count,
+        default=os.environ.get("WORKBENCH_PROCESSES"),
+        metavar="N",
+        help="as many work at each thing together (default: WORKBENCH_PROCESSES, else one for each GPU)",
+    )
+    command.add_argument("--sharded", action="store_true", help="each process holds a share of the model's weights")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 64:
+        raise argparse.ArgumentTypeError(f"{text} processes: give a number from 1 to 64")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m engine", description=__doc__)
     shared = argparse.ArgumentParser(add_help=False)
@@ -229,12 +250,14 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(command=function)
         return command
 
-    add("worker", worker, "serve the runs folder: the process that trains and answers")
+    _add_team(add("worker", worker, "serve the runs folder: the process that trains and answers"))
     for name, function, text in (
         ("train", train, "train a spec in the foreground; the last line is the run id"),
         ("submit", submit, "queue a spec for the worker; prints the run id"),
     ):
         command = add(name, function, text)
+        if name == "train":
+            _add_team(command)
         command.add_argument("spec", metavar="SPEC.json", help="a spec file, or a preset's name such as quick")
         command.add_argument("--name", default="", help="a name for the run")
         command.add_argument(

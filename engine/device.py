@@ -19,6 +19,7 @@ from engine.compute.model.adapters import adapter_parameters, attach_adapter, ha
 from engine.compute.model.bundled import bundled_folder
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.team import together
 from engine.compute.training.checkpoints import read_adapter_weights
 from engine.records.blocks import resolve_blocks
 from engine.records.checkpoints import Checkpoint
@@ -189,6 +190,7 @@ def _stamp(run: Run, checkpoint: Checkpoint) -> int:
         raise RunError(f"Run {run.id} has {what}: it was deleted, or the run did not get that far.") from None
 
 
+@together
 def _attach(model: LoadedModel, name: str, run: Run, checkpoint: Checkpoint) -> None:
     if checkpoint.step is None:
         load_adapter(model, name, run.adapter_folder)

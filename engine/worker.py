@@ -19,6 +19,7 @@ from engine.afterwards import begin_evaluation, make_up, note_evaluation
 from engine.bookkeeping import RunBook, reconciled
 from engine.child import end_child
 from engine.compute.model.memory import device_failed, failure_words
+from engine.compute.team import broken, present
 from engine.desk.lock import owned
 from engine.desk.queue import ControlRequest, Job, Queue
 from engine.device import Device
@@ -26,7 +27,8 @@ from engine.heart import Complaint, beating
 from engine.jobs.table import JOBS, UNREPEATED
 from engine.jobs.training import Intent, throw_away, train_run
 from engine.machine import measure_machine
-from engine.records.errors import RunError, WorkbenchError
+from engine.ranks import follow, is_follower, teamed
+from engine.records.errors import RunError, TeamError, WorkbenchError
 from engine.records.events import VALUE_CONTROLS, ControlEvent, Event, Progress
 from engine.records.runs import RESUMABLE, open_run
 from engine.records.settings import Settings
@@ -66,7 +68,8 @@ class Worker:
         make_up(self.settings.runs, self.queue)
         with beating(self.queue, self._about, lambda: self.reason):
             try:
-                self.device.machine = measure_machine()
+                team = present()
+                self.device.machine = measure_machine() | {"processes": team.size if team else 1}
                 while not self.ending.is_set() and not (until and until()):
                     if not self.turn():
                         resting = any(task.rests_until for task in self.tasks if not task.paused)
@@ -134,6 +137,12 @@ class Worker:
                 self._end(task, "stopped", message="Stopped by the bound on drift")
         except StopIteration:
             self._end(task, "finished")
+        except TeamError as error:
+            # Of several processes one is gone: a training goes on from where it was, once all are there again.
+            if task.book:
+                self._end(task, "interrupted", message=str(error))
+            else:
+                self._fail(task, str(error))
         except WorkbenchError as error:
             self._fail(task, str(error))
         except Exception as error:  # A job must never take the worker down with it.
@@ -145,6 +154,9 @@ class Worker:
                 self.ending.set()
         finally:
             self.advancing = None
+            if reason := broken():
+                self.reason = reason
+                self.ending.set()
 
     def _write(self, task: Task, event: Event) -> None:
         if task.book:
@@ -287,9 +299,16 @@ class Worker:
         }
 
 
-def serve(settings: Settings) -> None:
-    """Run a worker until SIGTERM or SIGINT. It gives way to the app: its priority is lower."""
-    with owned(settings):
+def serve(settings: Settings, *, processes: int | None = None, sharded: bool = False) -> None:
+    """Run a worker until SIGTERM or SIGINT. It gives way to the app: its priority is lower.
+
+    processes: as many work at each thing together, None: one for each GPU.  sharded: each of them holds a share of the
+    weights.
+    """
+    if is_follower():
+        follow(sharded=sharded)
+        return
+    with owned(settings), teamed(settings, processes, sharded=sharded):
         with suppress(OSError, psutil.Error):
             psutil.Process().nice(getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", 5))
         worker = Worker(settings)

@@ -29,6 +29,10 @@ class TrainingError(WorkbenchError):
     """Training cannot go on: a loss is not finite, memory is exhausted."""
 
 
+class TeamError(WorkbenchError):
+    """One of several processes that compute together has ended, failed or hangs."""
+
+
 class ComputeError(WorkbenchError):
     """A map or a measurement that cannot be made of what was captured."""
 

@@ -17,6 +17,7 @@ from engine.compute.model.mixed import Voice
 from engine.compute.model.padding import batch_of
 from engine.compute.model.text import text_ids, tokens_of
 from engine.compute.steps import told
+from engine.compute.team import divided
 from engine.records.chats.asked import Sampling
 from engine.records.conversation import Conversation
 from engine.records.evaluation.mmlu import LETTERS, Question
@@ -38,11 +39,20 @@ def multiple_choice(
     model: LoadedModel, adapter: str | None, questions: Sequence[Question]
 ) -> Generator[int, None, Answered]:
     """How many questions have the right letter as the likeliest of the four; yields how many are done."""
+    right = yield from _rightly_answered(model, adapter, questions)
+    return Answered(sum(right), len(right))
+
+
+@divided("questions")
+def _rightly_answered(
+    model: LoadedModel, adapter: str | None, questions: Sequence[Question]
+) -> Generator[int, None, list[bool]]:
     letters = [text_ids(model, f" {letter}")[-1] for letter in LETTERS]
     asked = (Conversation.asking(ASK + question.text) for question in questions)
     rows = [tokens_of(model, conversation, begun=BEGUN).whole for conversation in asked]
     order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
-    correct = done = 0
+    right = [False] * len(rows)
+    done = 0
     while order:
         count = max(1, QUESTION_TOKENS // len(rows[order[0]]))
         group, order = order[:count], order[count:]
@@ -52,10 +62,11 @@ def multiple_choice(
                 input_ids=ids, attention_mask=attention, position_ids=positions, use_cache=False, logits_to_keep=1
             ).logits[:, -1]
         chosen = logits[:, letters].argmax(-1).tolist()
-        correct += sum(LETTERS[choice] == questions[index].answer for choice, index in zip(chosen, group, strict=True))
+        for choice, index in zip(chosen, group, strict=True):
+            right[index] = LETTERS[choice] == questions[index].answer
         done += len(group)
         yield done
-    return Answered(correct, len(rows))
+    return right
 
 
 def tokens_per_second(

@@ -17,6 +17,7 @@ from engine.compute.model.adapters import adapted
 from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.padding import batch_of
+from engine.compute.team import divided
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.harmfulness import ended_by_probe
 
@@ -31,6 +32,7 @@ class Probed(NamedTuple):
     fired: int
 
 
+@divided("attempts")
 def firings(
     model: LoadedModel, adapter: str | None, probe: Probe, attempts: Sequence[Attempt]
 ) -> Generator[int, None, list[int]]:

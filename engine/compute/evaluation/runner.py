@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from engine.compute.evaluation.attacks.attempt import Attempt, Options
+from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options
 from engine.compute.evaluation.attacks.table import ATTACK_FUNCTIONS
 from engine.compute.evaluation.judges import Verdict, judge_answers, rules_identity
 from engine.compute.model.adapters import adapter_parameters
@@ -18,6 +18,7 @@ from engine.compute.model.load import model_fingerprint
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import tokens_of
 from engine.compute.steps import told
+from engine.compute.team import divided, team_size
 from engine.records.conversation import Conversation
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.findings import CurvePoint, Word
@@ -123,12 +124,12 @@ def run_attack(
     """Ask every row, judge every answer; yields how many rows are done. Rows of similar length go together."""
     keys = [attempt_key(name, options, row) for row in rows]
     order = sorted(range(len(rows)), key=lambda index: len(rows[index].prompt) + len(rows[index].target))
-    size = ATTACKS[name].rows * (1 if model.device.type == "cpu" else 8)
+    size = ATTACKS[name].rows * (1 if model.device.type == "cpu" else 8) * team_size()
     for start in range(0, len(order), size):
         group = order[start : start + size]
         missing = [index for index in group if keys[index] not in memory.attempts]
         if missing:
-            steps = ATTACK_FUNCTIONS[name](model, adapter, [rows[index] for index in missing], options)
+            steps = _attempts(model, adapter, [rows[index] for index in missing], options, name)
             found = yield from _shares(steps, start, len(group))
             memory.add_attempts(dict(zip((keys[index] for index in missing), found, strict=True)))
         yield from _judge(model, [rows[i] for i in group], [keys[i] for i in group], judge, memory, start)
@@ -136,6 +137,14 @@ def run_attack(
         outcome(row, memory.attempts[key], memory.verdicts[f"{key}:{judge.identity}"])
         for row, key in zip(rows, keys, strict=True)
     ]
+
+
+@divided("rows")
+def _attempts(
+    model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], options: Options, name: str
+) -> Attempts:
+    """An attack makes the same of a row in any company."""
+    return (yield from ATTACK_FUNCTIONS[name](model, adapter, rows, options))
 
 
 def outcome(row: EvaluationRow, attempts: Sequence[Attempt], verdicts: Sequence[Verdict]) -> Outcome:

@@ -15,7 +15,8 @@ from torch import Tensor
 from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations, RowActivations, row_batch, stack
+from engine.compute.team import divided, team_size
+from engine.compute.training.base_activations import GROUP_TOKENS, RowActivations, base_activations, row_batch, stack
 from engine.compute.training.heldout import measure_spaces, statistics_rows
 from engine.compute.training.reroute import BlockSpace, token_cosine, token_drift
 from engine.compute.training.rows import Row, micro_batches
@@ -51,14 +52,22 @@ class Film:
         self.tokens = tuple(tokens)
         self.position = position
         self.averaged = tuple(averaged)
-        self.spaces: dict[int, BlockSpace] = {}
-        self.base = BaseActivations(
+        self.base = base_activations(
             model,
             self.rows,
             blocks={"harmful": self.blocks, "benign": self.blocks},
             entry_block=min(entry_block, self.blocks[-1]),
             budget_bytes=CACHE_BYTES,
         )
+
+    @property
+    def spaces(self) -> dict[int, BlockSpace]:
+        """Where the base activations live; empty before `prepare`."""
+        return self.base.spaces
+
+    def __getstate__(self) -> dict:
+        """Another process is told the rows that it is to look at."""
+        return self.__dict__ | {"rows": []}
 
     def prepare(self) -> Generator[Progress | None, None, None]:
         """Base activations that fit the memory, and the space they live in: its statistics are over tokens of both
@@ -67,7 +76,7 @@ class Film:
         yield from self.base.fill()
         harmful = [row for row in self.rows if row.label == "harmful"]
         benign = [row for row in self.rows if row.label == "benign"]
-        self.spaces = yield from measure_spaces(self.base, statistics_rows(harmful, benign))
+        yield from measure_spaces(self.base, statistics_rows(harmful, benign))
 
     def write_spaces(self, folder: Path) -> None:
         tensors: dict[str, Tensor] = {}
@@ -87,21 +96,31 @@ class Film:
             rows = self.rows[part]
             columns: list[dict[str, Tensor]] = [{} for _ in rows]
             places = {id(row): index for index, row in enumerate(rows)}
-            for group in micro_batches(rows, GROUP_TOKENS):
-                base_rows = self.base.of(group)
-                found = self._activations_of(group, base_rows, adapter)
-                for row, base, rerouted in zip(group, base_rows, found, strict=True):
-                    column = self._vectors(row, rerouted)
-                    if adapter is not None:
-                        column |= self._movement(row, base.outputs, rerouted)
-                    columns[places[id(row)]] = {name: tensor.cpu() for name, tensor in column.items()}
-                done += len(group)
+            groups = micro_batches(rows, GROUP_TOKENS)
+            for start in range(0, len(groups), team_size()):
+                several = groups[start : start + team_size()]
+                for group, found in zip(several, _columns(self, several, adapter), strict=True):
+                    for row, column in zip(group, found, strict=True):
+                        columns[places[id(row)]] = column
+                    done += len(group)
                 yield Progress(phase="capturing", done=done, total=len(self.rows), message=f"Activations: {checkpoint}")
             _write(folder / f"{checkpoint}.{number:03d}.safetensors", _joined(columns))
         for stale in folder.glob(f"{checkpoint}.*.safetensors"):
             # An earlier capture of other prompts may have had more shards.
             if int(stale.name.split(".")[1]) >= len(parts):
                 stale.unlink()
+
+    def columns_of(self, group: Sequence[Row], adapter: str | None) -> list[dict[str, Tensor]]:
+        """What is written down of each of these rows, off the device."""
+        base_rows = self.base.of(group)
+        found = self._activations_of(group, base_rows, adapter)
+        columns = []
+        for row, base, rerouted in zip(group, base_rows, found, strict=True):
+            column = self._vectors(row, rerouted)
+            if adapter is not None:
+                column |= self._movement(row, base.outputs, rerouted)
+            columns.append({name: tensor.cpu() for name, tensor in column.items()})
+        return columns
 
     def _bytes(self) -> list[int]:
         """How much each row's vectors take, in its shard."""
@@ -161,6 +180,11 @@ class Film:
             for prefix, part in places.items():
                 column |= {f"{prefix}{name}/{block}": value[part].mean()[None] for name, value in values.items()}
         return column
+
+
+@divided("groups")
+def _columns(film: Film, groups: Sequence[Sequence[Row]], adapter: str | None) -> list[list[dict[str, Tensor]]]:
+    return [film.columns_of(group, adapter) for group in groups]
 
 
 def chosen(

@@ -17,6 +17,7 @@ from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import MixedBatch, Voice
 from engine.compute.model.padding import batch_of
+from engine.compute.team import where_sharded
 from engine.compute.training.base_activations import row_batch
 from engine.compute.training.reroute import BlockSpace, BlockStatistics, token_cosine
 from engine.compute.training.rows import Row, micro_batches
@@ -70,6 +71,7 @@ def has_spaces(model: LoadedModel, file: Path) -> bool:
     return bool(_read_spaces(file, model))
 
 
+@where_sharded
 def answer_losses(model: LoadedModel, rows: Sequence[Row], voice: Voice) -> Generator[None, None, list[float]]:
     """Nats per answer token of each row under a voice: how unlikely these answers have become."""
     losses: dict[int, float] = {}

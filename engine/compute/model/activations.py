@@ -14,9 +14,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.loaded import LoadedModel, replaced_forwards
 from engine.compute.model.padding import Batch
 from engine.compute.model.text import common_opening
+from engine.compute.team import is_sharded, where_sharded
 
 # An opening that all rows share, a chat template's most often, is run once if it is at least so long.
 SHARED_TOKENS = 8
@@ -29,6 +30,7 @@ class BlockActivations(NamedTuple):
     entry: Float[Tensor, "prompt token d_model"] | None
 
 
+@where_sharded
 def block_activations(
     model: LoadedModel,
     batch: Batch,
@@ -48,7 +50,9 @@ def block_activations(
     change its activations. `share_opening=False` runs it in every row, as dropout needs that draws anew for each.
     """
     first = entry_block if entry is not None else 0
-    shared = shared_tokens(_without_padding(batch), batch.pictures) if share_opening else 0
+    # Where weights are sharded, each process has rows of its own and all need equally many passes.
+    shares = share_opening and not is_sharded()
+    shared = shared_tokens(_without_padding(batch), batch.pictures) if shares else 0
     run = partial(_run, model, blocks=blocks, entry_block=entry_block, keep_entry=keep_entry)
     with _only(model, first=first, last=max(blocks)):
         if not shared:
@@ -138,18 +142,20 @@ def _joined(
 
 @contextmanager
 def _only(model: LoadedModel, *, first: int, last: int) -> Iterator[None]:
-    """Run blocks first..last alone: those above are cut off, those below hand their input on."""
+    """Run blocks first..last alone: those above are cut off, those below hand their input on. A sharded model keeps
+    its blocks, since its processes gather the weights of all: those above hand their input on too."""
     everything = list(model.blocks)
-    # In place, since the decoder and `model.blocks` are one object.
-    del model.blocks[last + 1 :]
-    for block in everything[:first]:
-        block.forward = _pass_on  # type: ignore[method-assign]
+    silent = everything[:first]
+    if is_sharded():
+        silent += everything[last + 1 :]
+    else:
+        # In place, since the decoder and `model.blocks` are one object.
+        del model.blocks[last + 1 :]
     try:
-        yield
+        with replaced_forwards((block, _pass_on) for block in silent):
+            yield
     finally:
-        for block in everything[:first]:
-            del block.forward
-        model.blocks.extend(everything[last + 1 :])
+        model.blocks.extend(everything[len(model.blocks) :])
 
 
 @contextmanager

@@ -14,10 +14,12 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from engine.compute.model.loaded import LoadedModel, linear_modules
+from engine.compute.team import together
 from engine.records.errors import ModelError, first_line
 from engine.records.spec_parts import AdapterSpec
 
 
+@together
 def attach_adapter(model: LoadedModel, name: str, spec: AdapterSpec, blocks: Sequence[int], *, seed: int) -> int:
     """Add a fresh LoRA adapter on the given blocks and return how many parameters it trains.
 
@@ -55,23 +57,28 @@ def attach_adapter(model: LoadedModel, name: str, spec: AdapterSpec, blocks: Seq
 def random_twin(model: LoadedModel, like: str, *, seed: int) -> Iterator[str]:
     """A second adapter of the same shape as `like`: Gaussian A and B, scaled so that each module's update B A has the
     Frobenius norm that it has in `like`. It is gone on leaving."""
-    assert model.peft_model is not None
     name = f"random-{like}"
-    with torch.random.fork_rng(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model.peft_model.add_adapter(name, copy(model.peft_model.peft_config[like]))
     try:
-        generator = torch.Generator().manual_seed(seed)
-        downs, ups = (adapter_parameters(model, name, part=part) for part in ("lora_A", "lora_B"))
-        trained = [[one for _, one in adapter_parameters(model, like, part=part)] for part in ("lora_A", "lora_B")]
-        for (_, down), (_, up), like_down, like_up in zip(downs, ups, *trained, strict=True):
-            for parameter in (down, up):
-                parameter.data.copy_(torch.randn(parameter.shape, generator=generator).to(parameter))
-            up.data.mul_(_update_norm(like_down, like_up) / _update_norm(down, up))
-        _silence(model)
+        _add_random(model, name, like, seed=seed)
         yield name
     finally:
         remove_adapter(model, name)
+
+
+@together
+def _add_random(model: LoadedModel, name: str, like: str, *, seed: int) -> None:
+    assert model.peft_model is not None
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.peft_model.add_adapter(name, copy(model.peft_model.peft_config[like]))
+    generator = torch.Generator().manual_seed(seed)
+    downs, ups = (adapter_parameters(model, name, part=part) for part in ("lora_A", "lora_B"))
+    trained = [[one for _, one in adapter_parameters(model, like, part=part)] for part in ("lora_A", "lora_B")]
+    for (_, down), (_, up), like_down, like_up in zip(downs, ups, *trained, strict=True):
+        for parameter in (down, up):
+            parameter.data.copy_(torch.randn(parameter.shape, generator=generator).to(parameter))
+        up.data.mul_(_update_norm(like_down, like_up) / _update_norm(down, up))
+    _silence(model)
 
 
 def _update_norm(down: torch.Tensor, up: torch.Tensor) -> float:
@@ -80,6 +87,7 @@ def _update_norm(down: torch.Tensor, up: torch.Tensor) -> float:
     return float(((up.T @ up) * (down @ down.T)).sum().clamp_min(0).sqrt())
 
 
+@together
 def load_adapter(model: LoadedModel, name: str, folder: Path) -> None:
     """Attach a saved adapter. Raises ModelError when it is missing, damaged, or of another model."""
     try:
@@ -126,6 +134,7 @@ def has_adapter(model: LoadedModel, name: str) -> bool:
     return model.peft_model is not None and name in model.peft_model.peft_config
 
 
+@together
 def remove_adapter(model: LoadedModel, name: str) -> None:
     """Take an adapter out of memory; the base model is as it was before the adapter came."""
     if model.peft_model is None or not has_adapter(model, name):

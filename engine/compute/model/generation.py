@@ -16,6 +16,7 @@ from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import MixedBatch, Voice
 from engine.compute.model.padding import batch_of, positions_of
 from engine.compute.steps import told
+from engine.compute.team import divided, where_sharded
 from engine.records.chats.asked import Sampling
 
 # A prompt enters in parts of so many tokens, all rows together, so that a step stays short.
@@ -52,6 +53,7 @@ class _Read(NamedTuple):
     logits: Float[Tensor, "prompt vocabulary"]
 
 
+@where_sharded
 def answer(
     model: LoadedModel, asks: Sequence[Ask], sampling: Sampling
 ) -> Generator[list[int | None] | None, None, list[Ending]]:
@@ -114,6 +116,7 @@ def answered_ids(
     return (yield from spoken(model, asks, sampling, look=look)).ids
 
 
+@divided("asks")
 def spoken(
     model: LoadedModel,
     asks: Sequence[Ask],
@@ -122,7 +125,8 @@ def spoken(
     look: Callable[[list[list[int]]], object] = lambda _: None,
 ) -> Generator[int, None, Spoken]:
     """As `answer`, but yields how many tokens each row could have said so far (0 while prompts are read), and returns
-    the tokens that each row said. `look` is shown them as they grow."""
+    the tokens that each row said. `look` is shown them as they grow: where several processes answer, those of the
+    first rows, which are this one's."""
     said: list[list[int]] = [[] for _ in asks]
     steps = 0
 

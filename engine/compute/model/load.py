@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from engine.compute.model.bundled import convert_bundled
 from engine.compute.model.loaded import LoadedModel, find_blocks, find_decoder, linear_modules, module_shape
+from engine.compute.model.shards import shard
 from engine.compute.model.text import common_opening, prompt_ids
+from engine.compute.team import is_sharded, keep, together
 from engine.records.cards import ModelCard
 from engine.records.conversation import Conversation
 from engine.records.errors import ModelError, first_line
@@ -28,6 +30,7 @@ PLAIN_TEMPLATE = (
 )
 
 
+@together
 def load_model(spec: ModelSpec, settings: Settings) -> LoadedModel:
     """Load a causal language model from safetensors, ready for adapters, with nothing trainable.
 
@@ -45,9 +48,17 @@ def load_model(spec: ModelSpec, settings: Settings) -> LoadedModel:
         ) from error
     model.requires_grad_(False)
     model.eval()
-    model.to(device=device)  # type: ignore[call-arg]
+    fingerprint = ""
+    if is_sharded():
+        fingerprint = fingerprint_of(model)
+        shard(model, find_decoder(model), find_blocks(model), device)
+    else:
+        model.to(device=device)  # type: ignore[call-arg]
     card = describe_model(spec, settings)
-    return LoadedModel(spec, model, tokenizer, find_decoder(model), find_blocks(model), card, device, dtype)
+    decoder, blocks = find_decoder(model), find_blocks(model)
+    loaded = LoadedModel(spec, model, tokenizer, decoder, blocks, card, device, dtype, fingerprint=fingerprint)
+    keep(loaded)
+    return loaded
 
 
 def describe_model(spec: ModelSpec, settings: Settings) -> ModelCard:
@@ -141,9 +152,13 @@ FINGERPRINT_ENTRIES = 256
 
 def model_fingerprint(model: LoadedModel) -> str:
     """Tells models apart by what they are, not by their name: config and a sample of every weight of the base model."""
-    digest = hashlib.sha256(model.causal_lm.config.to_json_string().encode())
+    return model.fingerprint or fingerprint_of(model.causal_lm)
+
+
+def fingerprint_of(causal_lm: PreTrainedModel) -> str:
+    digest = hashlib.sha256(causal_lm.config.to_json_string().encode())
     # Attached adapters come and go; the base model stays the same.
-    base = (parameter for name, parameter in model.causal_lm.named_parameters() if "lora_" not in name)
+    base = (parameter for name, parameter in causal_lm.named_parameters() if "lora_" not in name)
     samples = [parameter.detach().flatten()[:FINGERPRINT_ENTRIES].float().cpu() for parameter in base]
     digest.update(torch.cat(samples).numpy().tobytes())
     return digest.hexdigest()[:16]

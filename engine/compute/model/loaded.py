@@ -1,6 +1,9 @@
 """The base model in memory and where its blocks are. Knows nothing of files, adapters or text."""
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -27,12 +30,32 @@ class LoadedModel:
     device: torch.device
     dtype: torch.dtype
     peft_model: PeftModel | None = None
+    # What tells it apart from others, where its weights cannot be read any more as they were.
+    fingerprint: str = ""
     # The layers that PEFT has wrapped, and for which adapters that was looked up.
     wrapped: tuple[tuple[str, ...], list[LoraLayer]] = ((), [])
 
     @property
     def d_model(self) -> int:
         return self.card.d_model
+
+
+@contextmanager
+def replaced_forwards(forwards: Iterable[tuple[nn.Module, Callable[..., Any]]]) -> Iterator[None]:
+    """Inside, these modules compute something else; on leaving they are as they were: with their class's own forward,
+    or with what a library such as accelerate had put in its place."""
+    before: list[tuple[nn.Module, Any]] = []
+    try:
+        for module, forward in forwards:
+            before.append((module, module.__dict__.get("forward")))
+            module.__dict__["forward"] = forward
+        yield
+    finally:
+        for module, forward in reversed(before):
+            if forward is None:
+                module.__dict__.pop("forward", None)
+            else:
+                module.__dict__["forward"] = forward
 
 
 def find_blocks(model: PreTrainedModel) -> nn.ModuleList:

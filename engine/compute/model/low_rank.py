@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.compute.model.adapters import is_plain_lora
-from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.loaded import LoadedModel, replaced_forwards
 
 
 @contextmanager
@@ -32,13 +32,8 @@ def quick_layers(model: LoadedModel, name: str) -> Iterator[None]:
     """
     narrow = narrows_gradients(model)
     layers = [layer for layer in model.causal_lm.modules() if isinstance(layer, LoraLayer) and _is_plain(layer, name)]
-    try:
-        for layer in layers:
-            layer.__dict__["forward"] = _forward(layer, name, narrow)
+    with replaced_forwards((layer, _forward(layer, name, narrow)) for layer in layers):
         yield
-    finally:
-        for layer in layers:
-            layer.__dict__.pop("forward", None)
 
 
 def narrows_gradients(model: LoadedModel) -> bool:

@@ -18,7 +18,7 @@ from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
 from engine.compute.model.adapters import is_plain_lora
-from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.loaded import LoadedModel, replaced_forwards
 from engine.records.errors import ModelError
 
 # Above so few rows the usual product of rows and weights is the faster one on a CPU.
@@ -94,17 +94,13 @@ class MixedBatch:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Layers compute the mixed batch inside, and are as they were afterwards, whatever happened inside."""
+        """Layers compute the mixed batch inside, and are as they were afterwards, whatever happened inside: a forward
+        that others had put in place is put back."""
         if not self._places or any(place.siblings.get(place.key) is not place.layer for place in self._places):
             # Attaching the first adapter, or removing the last, puts other layers into the model.
             self._places = self._plan()
-        try:
-            for place in self._places:
-                place.layer.__dict__["forward"] = place.forward
+        with replaced_forwards((place.layer, place.forward) for place in self._places):
             yield
-        finally:
-            for place in self._places:
-                place.layer.__dict__.pop("forward", None)
 
     def _plan(self) -> list[_Place]:
         places = []
@@ -136,11 +132,12 @@ def _product(base: nn.Module) -> Forward:
     """The layer's own product; with few rows on a CPU as weights times rows, which takes less time."""
     if type(base) is not nn.Linear or base.weight.device.type != "cpu" or base.weight.dtype != torch.float32:
         return type(base).forward.__get__(base)
-    weight, bias = base.weight, base.bias
     limit = QUICK_ROWS if base.out_features >= base.in_features else QUICK_ROWS_NARROW
-    fewest = 1 if weight.numel() >= MANY_WEIGHTS else 2
+    fewest = 1 if base.weight.numel() >= MANY_WEIGHTS else 2
 
     def product(inputs: Tensor) -> Tensor:
+        # Read here and not before: weights that are sharded are whole during the pass alone.
+        weight, bias = base.weight, base.bias
         count = inputs.numel() // inputs.shape[-1]
         if not fewest <= count <= limit:
             return functional.linear(inputs, weight, bias)

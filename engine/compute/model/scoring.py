@@ -9,12 +9,14 @@ from torch import Tensor
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.padding import batch_of
+from engine.compute.team import divided
 
 # Logits are the memory: rows x answer tokens x vocabulary.
 LOGITS_PER_BATCH = 60_000_000
 TOKENS_PER_BATCH = 16_384
 
 
+@divided("contexts", "answers")
 def answer_nats(
     model: LoadedModel,
     contexts: Sequence[Sequence[int]],

@@ -15,6 +15,8 @@ from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.padding import Batch, batch_of
+from engine.compute.team import is_sharded, keep, sent, together, working
+from engine.compute.training.reroute import BlockSpace
 from engine.compute.training.rows import Row, micro_batches
 from engine.records.events import Progress
 
@@ -27,6 +29,24 @@ class RowActivations(NamedTuple):
 
     outputs: dict[int, Float[Tensor, "token d_model"]]
     entry: Float[Tensor, "token d_model"] | None
+
+
+@together
+def base_activations(
+    model: LoadedModel,
+    rows: Sequence[Row],
+    *,
+    blocks: dict[str, tuple[int, ...]],
+    entry_block: int,
+    budget_bytes: int,
+    group_tokens: int = GROUP_TOKENS,
+) -> "BaseActivations":
+    """Base activations that all processes of a team hold. rows, blocks, ...: as of BaseActivations."""
+    made = BaseActivations(
+        model, rows, blocks=blocks, entry_block=entry_block, budget_bytes=budget_bytes, group_tokens=group_tokens
+    )
+    keep(made)
+    return made
 
 
 class BaseActivations:
@@ -53,6 +73,8 @@ class BaseActivations:
         self.blocks = blocks
         self.entry_block = entry_block
         self.bytes = 0
+        # Where these activations live, once that was measured.
+        self.spaces: dict[int, BlockSpace] = {}
         self._groups: list[list[Row]] = []
         self._kept: dict[RowKey, RowActivations] = {}
         for group in micro_batches(list({_key(row): row for row in rows}.values()), group_tokens):
@@ -61,13 +83,38 @@ class BaseActivations:
                 self.bytes += size
                 self._groups.append(group)
 
+    @together
     def fill(self) -> Generator[Progress, None, None]:
-        """Compute what fits the budget, a group at a time."""
-        for number, group in enumerate(self._groups):
+        """Compute what fits the budget, a group at a time; several processes compute one each, and tell the others."""
+        rank, size = (0, 1) if is_sharded() else working()
+        for start in range(0, len(self._groups), size):
             yield Progress(
-                phase="measuring", done=number, total=len(self._groups), message="Activations of the base model"
+                phase="measuring", done=start, total=len(self._groups), message="Activations of the base model"
             )
-            self._kept |= dict(zip(map(_key, group), self._compute(group), strict=True))
+            groups = self._groups[start : start + size]
+            own = self._compute(groups[rank]) if rank < len(groups) else None
+            for source, group in enumerate(groups):
+                computed = self._told(group, own if source == rank else None, source) if size > 1 else own
+                self._kept |= dict(zip(map(_key, group), computed or (), strict=True))
+
+    def _told(self, group: Sequence[Row], computed: list[RowActivations] | None, source: int) -> list[RowActivations]:
+        """What process `source` computed of these rows, in all processes; one message."""
+        sizes = [
+            len(row.ids) * self.model.d_model
+            for row in group
+            for _ in range(len(self.blocks[row.label]) + (self.entry_block > 0))
+        ]
+        if computed is None:
+            flat = torch.empty(sum(sizes), dtype=self.model.dtype, device=self.model.device)
+        else:
+            flat = torch.cat([part.flatten() for row in computed for part in (*row.outputs.values(), *_entries(row))])
+        parts = iter(sent(flat, source=source).split(sizes))
+        found = []
+        for row in group:
+            tensors = {block: next(parts).view(len(row.ids), -1).clone() for block in self.blocks[row.label]}
+            entry = next(parts).view(len(row.ids), -1).clone() if self.entry_block else None
+            found.append(RowActivations(tensors, entry))
+        return found
 
     def of(self, rows: Sequence[Row]) -> list[RowActivations]:
         """Activations of these rows; what is not kept is computed in one pass."""
@@ -92,6 +139,10 @@ class BaseActivations:
             )
             for index, row in enumerate(rows)
         ]
+
+
+def _entries(row: RowActivations) -> list[Tensor]:
+    return [] if row.entry is None else [row.entry]
 
 
 def row_bytes(model: LoadedModel, blocks: Mapping[str, tuple[int, ...]], entry_block: int, row: Row) -> int:

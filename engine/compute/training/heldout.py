@@ -9,6 +9,7 @@ from torch import Tensor
 from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.team import divided, team_size, together
 from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations, row_batch, stack
 from engine.compute.training.reroute import BlockSpace, BlockStatistics, token_cosine, token_drift
 from engine.compute.training.rows import Row, micro_batches
@@ -17,7 +18,11 @@ from engine.records.events import HeldoutResult
 
 STATISTICS_ROWS = 256
 
+# Its name, the number of tokens it is over, and its sum over them for each block.
+Measure = tuple[str, float, dict[int, float]]
 
+
+@together
 def measure_spaces(activations: BaseActivations, rows: Sequence[Row]) -> Generator[None, None, dict[int, BlockSpace]]:
     """Mean and deviation of the base activations per block, the first token left out: target blocks over both sets,
     blocks that are only held still over the benign set.
@@ -30,7 +35,8 @@ def measure_spaces(activations: BaseActivations, rows: Sequence[Row]) -> Generat
             for block, outputs in row.outputs.items():
                 statistics.setdefault(block, BlockStatistics()).add(outputs[1:])
         yield None
-    return {block: found.space() for block, found in statistics.items()}
+    activations.spaces = {block: found.space() for block, found in statistics.items()}
+    return activations.spaces
 
 
 def statistics_rows(harmful: Sequence[Row], benign: Sequence[Row]) -> list[Row]:
@@ -47,7 +53,6 @@ def measure_heldout(
     name: str,
     rows: Sequence[Row],
     base_activations: BaseActivations,
-    spaces: dict[int, BlockSpace],
     blocks: ResolvedBlocks,
     *,
     step: int,
@@ -58,19 +63,10 @@ def measure_heldout(
     tokens, per block."""
     sums: dict[tuple[str, int], float] = {}
     counts: dict[str, float] = {}
-    for group in micro_batches(rows, tokens_per_batch):
-        base_rows = base_activations.of(group)
-        batch = row_batch(model, group)
-        entry = None
-        if base_activations.entry_block:
-            entry = stack([one.entry for one in base_rows if one.entry is not None], batch.ids.shape[1])
-        wanted = sorted({block for row in group for block in base_activations.blocks[row.label]})
-        with torch.no_grad(), adapted(model, name):
-            rerouted = block_activations(
-                model, batch, wanted, entry_block=base_activations.entry_block, entry=entry
-            ).outputs
-        for index, (row, base) in enumerate(zip(group, base_rows, strict=True)):
-            for measure, count, per_block in _row_measures(index, row, base.outputs, rerouted, spaces, blocks):
+    groups = micro_batches(rows, tokens_per_batch)
+    for start in range(0, len(groups), team_size()):
+        for found in _measured(model, name, groups[start : start + team_size()], base_activations, blocks):
+            for measure, count, per_block in found:
                 counts[measure] = counts.get(measure, 0.0) + count
                 for block, value in per_block.items():
                     sums[measure, block] = sums.get((measure, block), 0.0) + value
@@ -96,6 +92,37 @@ def measure_heldout(
     )
 
 
+@divided("groups")
+def _measured(
+    model: LoadedModel,
+    name: str,
+    groups: Sequence[Sequence[Row]],
+    base_activations: BaseActivations,
+    blocks: ResolvedBlocks,
+) -> list[list[Measure]]:
+    """What each row of each group gives."""
+    found: list[list[Measure]] = []
+    for group in groups:
+        base_rows = base_activations.of(group)
+        batch = row_batch(model, group)
+        entry = None
+        if base_activations.entry_block:
+            entry = stack([one.entry for one in base_rows if one.entry is not None], batch.ids.shape[1])
+        wanted = sorted({block for row in group for block in base_activations.blocks[row.label]})
+        with torch.no_grad(), adapted(model, name):
+            rerouted = block_activations(
+                model, batch, wanted, entry_block=base_activations.entry_block, entry=entry
+            ).outputs
+        found.append(
+            [
+                measure
+                for index, (row, base) in enumerate(zip(group, base_rows, strict=True))
+                for measure in _row_measures(index, row, base.outputs, rerouted, base_activations.spaces, blocks)
+            ]
+        )
+    return found
+
+
 def _row_measures(
     index: int,
     row: Row,
@@ -103,8 +130,7 @@ def _row_measures(
     rerouted: dict[int, Tensor],
     spaces: dict[int, BlockSpace],
     blocks: ResolvedBlocks,
-) -> list[tuple[str, float, dict[int, float]]]:
-    """(measure, number of tokens, sum over these tokens per block) for one row."""
+) -> list[Measure]:
     start = row.response_start if row.label == "harmful" else 1
     length = len(row.ids)
     tokens = float(length - start)

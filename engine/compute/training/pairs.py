@@ -15,6 +15,7 @@ from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import decode, tokens_of
 from engine.compute.seeds import mix
 from engine.compute.steps import told
+from engine.compute.team import team_size
 from engine.records.chats.asked import Sampling
 from engine.records.errors import DataError
 from engine.records.events import Progress
@@ -116,14 +117,17 @@ def _own_answers(
 
     start = 0
     while start < len(left):
-        batch = left[start : start + _rows_at_once(model, len(missing[left[start]][1].whole) + data.new_tokens)]
+        count = team_size() * _rows_at_once(model, len(missing[left[start]][1].whole) + data.new_tokens)
+        batch = left[start : start + count]
         # A prompt's draws are its own: what is sampled does not depend on what else is asked or known.
         asks = [Ask(missing[key][1].whole, seed=mix(seed, key)) for key in batch]
         shown = _few([missing[key][0] for key in batch])
 
         def look(said: list[list[int]], batch: list[str] = batch, shown: list[int] = shown) -> None:
-            if shown and len(said[shown[0]]) % TOKENS_BETWEEN_LOOKS == 0:
-                heard([Pair(missing[batch[place]][0], worded(batch[place], said[place])) for place in shown])
+            # Where several processes answer, the other rows are not heard before all are done.
+            places = [place for place in shown if place < len(said)]
+            if places and len(said[places[0]]) % TOKENS_BETWEEN_LOOKS == 0:
+                heard([Pair(missing[batch[place]][0], worded(batch[place], said[place])) for place in places])
 
         tokens = answered_ids(model, asks, sampling, look=look)
         answers = yield from told(tokens, partial(_progress, done, len(batch) / data.new_tokens, len(prompts)))

@@ -62,9 +62,14 @@ class EncodedWhenDrawn(Sequence[Row]):
     """
 
     def __init__(self, model: LoadedModel, pairs: Sequence[Pair], data: DataSpec) -> None:
+        self._made_of = model, pairs, data
         self._encode = lru_cache(maxsize=KEPT_ROWS)(lambda place: encode(model, pairs[place], data))
         self._length = len(pairs)
         self.borderline, self.plain = places_by_kind([pair.prompt.borderline for pair in pairs])
+
+    def __reduce__(self) -> tuple:
+        """Another process encodes for itself."""
+        return EncodedWhenDrawn, self._made_of
 
     def __len__(self) -> int:
         return self._length

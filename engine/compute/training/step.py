@@ -15,6 +15,7 @@ from engine.compute.model.adapters import adapted
 from engine.compute.model.low_rank import quick_layers
 from engine.compute.model.padding import Batch
 from engine.compute.seeds import mix
+from engine.compute.team import is_sharded, summed, together, working
 from engine.compute.training.base_activations import RowActivations, row_batch, stack
 from engine.compute.training.masks import loss_mask, reroute_tokens, retain_distances
 from engine.compute.training.rates import learning_rate_at, weights_at
@@ -22,7 +23,7 @@ from engine.compute.training.reroute import last_normed, rerouting_loss, retain_
 from engine.compute.training.rows import Row, micro_batches, step_rows
 from engine.compute.training.trainer import Trainer
 from engine.records.errors import TrainingError
-from engine.records.events import StepResult
+from engine.records.events import ControlEvent, StepResult
 from engine.records.schedules import Weights
 
 
@@ -53,9 +54,11 @@ class MicroBatch(NamedTuple):
     entry: Float[Tensor, "prompt token d_model"] | None
 
 
-def one_step(trainer: Trainer) -> Generator[StepResult | None, None, Losses]:
+@together
+def one_step(trainer: Trainer, controls: Sequence[ControlEvent]) -> Generator[StepResult | None, None, Losses]:
     """Take one step; yields None between micro-batches, and at the end what came out. Returns the losses.
 
+    Several processes take a share of the rows each, and add their gradients up in one message.
     Raises TrainingError when a loss or the gradient is not finite.
     """
     spec, step = trainer.spec, trainer.step
@@ -63,23 +66,33 @@ def one_step(trainer: Trainer) -> Generator[StepResult | None, None, Losses]:
     rows = step_rows(spec, trainer.rows.harmful, trainer.rows.benign, step)
     plan = StepPlan(
         step,
-        weights_at(spec, step, trainer.controls),
-        learning_rate_at(spec, step, trainer.controls),
+        weights_at(spec, step, controls),
+        learning_rate_at(spec, step, controls),
         reroute_tokens(spec, rows),
         retain_distances(spec, rows, len(trainer.blocks.retain)),
     )
     losses = Losses(0.0, 0.0)
     seconds = 0.0
-    groups = micro_batches(rows, trainer.micro_batch_tokens)
-    for number, group in enumerate(groups):
-        part = _micro_step(trainer, plan, group, number)
-        losses = Losses(losses.reroute + part.reroute, losses.retain + part.retain)
-        _check_finite(trainer, plan, losses)
-        if number + 1 < len(groups):
+    rank, size = working()
+    shares = [micro_batches(share, trainer.micro_batch_tokens) for share in shared_out(rows, size)]
+    count = max(map(len, shares))
+    for number in range(count):
+        # A process whose share is done waits for the others: all take each step of this generator.
+        if number < len(shares[rank]):
+            part = _micro_step(trainer, plan, shares[rank][number], mix(number, rank) if rank else number)
+            losses = Losses(losses.reroute + part.reroute, losses.retain + part.retain)
+        elif is_sharded():
+            # The others need this process's share of the weights, forwards and backwards.
+            _micro_step(trainer, plan, rows[:1], number, counts=False)
+        if size == 1:
+            _check_finite(trainer, plan, losses)
+        if number + 1 < count:
             # Other jobs run between micro-batches; their time is not this step's.
             seconds += time.perf_counter() - started
             yield None
             started = time.perf_counter()
+    if size > 1:
+        losses = _added_up(trainer, losses)
     gradient_norm = _move(trainer, plan, losses)
     seconds += time.perf_counter() - started
     trainer.step += 1
@@ -96,19 +109,45 @@ def one_step(trainer: Trainer) -> Generator[StepResult | None, None, Losses]:
         tokens=sum(len(row.ids) for row in rows),
         seconds=seconds,
     )
-    if spec.captures.trackers:
+    if trainer.accelerator.trackers:
         trainer.accelerator.log(result.model_dump(exclude={"kind", "time", "step"}), step=step)
     yield result
     return losses
 
 
-def _micro_step(trainer: Trainer, plan: StepPlan, group: Sequence[Row], number: int) -> Losses:
-    """Forwards and backwards of one micro-batch; its losses are shares of the whole step's means."""
+def shared_out(rows: Sequence[Row], parts: int) -> list[list[Row]]:
+    """The rows of a step as equal shares: the longest go round first, back and forth."""
+    shares: list[list[Row]] = [[] for _ in range(parts)]
+    for place, row in enumerate(sorted(rows, key=lambda row: len(row.ids), reverse=True)):
+        turn, number = divmod(place, parts)
+        shares[number if turn % 2 == 0 else parts - 1 - number].append(row)
+    return shares if parts > 1 else [list(rows)]
+
+
+def _added_up(trainer: Trainer, losses: Losses) -> Losses:
+    """The sums over all processes: of the gradients, which are put back, and of the losses. One message of the
+    adapter's size in float32."""
+    parameters = [parameter for _, parameter in trainer.parameters]
+    gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in parameters]
+    values = torch.tensor(losses, device=trainer.model.device)
+    flat = summed(torch.cat([*(gradient.float().flatten() for gradient in gradients), values]))
+    *parts, sums = flat.split([*(gradient.numel() for gradient in gradients), len(losses)])
+    for parameter, part in zip(parameters, parts, strict=True):
+        parameter.grad = part.view_as(parameter).to(parameter.dtype)
+    return Losses(*sums.tolist())
+
+
+def _micro_step(trainer: Trainer, plan: StepPlan, group: Sequence[Row], number: int, *, counts: bool = True) -> Losses:
+    """Forwards and backwards of one micro-batch; its losses are shares of the whole step's means. counts: else all of
+    it comes to nothing."""
     micro = _drawn(trainer, group)
     with _training(trainer, seed=mix(trainer.spec.seed, "dropout", plan.step, number)):
         rerouted = _forward(trainer, micro)
         reroute, retain = _losses(trainer, plan, micro, rerouted)
         loss = plan.weight.reroute * reroute + plan.weight.retain * trainer.spec.loss.retain_weight * retain
+        if is_sharded():
+            # All processes then gather the weights of the same blocks backwards, whatever their rows' losses see.
+            loss = loss * counts + 0.0 * rerouted[max(rerouted)].sum()
         if loss.requires_grad:
             trainer.accelerator.backward(loss)
     return Losses(float(reroute.detach()), float(retain.detach()))
@@ -136,8 +175,9 @@ def _training(trainer: Trainer, *, seed: int):
 def _forward(trainer: Trainer, micro: MicroBatch) -> dict[int, Float[Tensor, "prompt token d_model"]]:
     """Activations of the circuit-broken model at the blocks that the rows' losses see."""
     blocks = trainer.blocks
-    benign = micro.harmful < len(micro.rows)
-    needed = sorted({*(blocks.targets if micro.harmful else ()), *(blocks.retain if benign else ())})
+    harmful = micro.harmful > 0 or is_sharded()
+    benign = micro.harmful < len(micro.rows) or is_sharded()
+    needed = sorted({*(blocks.targets if harmful else ()), *(blocks.retain if benign else ())})
     with trainer.accelerator.autocast(), quick_layers(trainer.model, trainer.name):
         return block_activations(
             trainer.model,

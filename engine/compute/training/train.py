@@ -14,7 +14,7 @@ from engine.compute.training.rows import Row
 from engine.compute.training.step import Losses, one_step
 from engine.compute.training.trainer import Rows, Trainer, prepared
 from engine.records.blocks import ResolvedBlocks
-from engine.records.errors import TrainingError
+from engine.records.errors import TeamError, TrainingError
 from engine.records.events import Alert, ControlEvent, Event, HeldoutResult, Progress
 from engine.records.spec import RunSpec
 
@@ -55,11 +55,11 @@ def train(
     try:
         yield from trainer.resume()
         yield from trainer.base.fill()
-        trainer.spaces = yield from measure_spaces(trainer.base, statistics_rows(rows.harmful, rows.benign))
+        yield from measure_spaces(trainer.base, statistics_rows(rows.harmful, rows.benign))
         if trainer.step == 0:
             yield from _measure(trainer, probe, capture)
         while trainer.step < spec.optimizer.steps:
-            losses = yield from one_step(trainer)
+            losses = yield from one_step(trainer, list(controls))
             yield from _watch_plateau(trainer, losses)
             yield from _measure(trainer, probe, capture)
             yield from _watch_drift(trainer)
@@ -68,7 +68,8 @@ def train(
         if trainer.saved_step < trainer.step:
             yield trainer.save()
         yield from _test(trainer)
-    except GeneratorExit:
+    except (GeneratorExit, TeamError):
+        # Where another process is gone, this one still has what was learned up to the last whole step.
         if trainer.step > trainer.saved_step:
             trainer.save()
         raise
@@ -110,7 +111,6 @@ def _heldout(trainer: Trainer, rows: list[Row], split) -> Generator[None, None, 
         trainer.name,
         rows,
         trainer.base,
-        trainer.spaces,
         trainer.blocks,
         step=trainer.step,
         split=split,

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from engine.compute.model.adapters import adapter_parameters, attach_adapter, remove_adapter
 from engine.compute.model.loaded import LoadedModel, find_final_norm
 from engine.compute.seeds import mix
-from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations, row_bytes
+from engine.compute.team import is_sharded, keep, together, working
+from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations, base_activations, row_bytes
 from engine.compute.training.checkpoints import Position, list_checkpoints, load_checkpoint, save_checkpoint
 from engine.compute.training.reroute import BlockSpace
 from engine.compute.training.rows import Row, places_that_come_back
@@ -53,7 +54,6 @@ class Trainer:
     controls: Sequence[ControlEvent]
     micro_batch_tokens: int
     final_norm: Callable[[Tensor], Tensor] | None = None
-    spaces: dict[int, BlockSpace] = field(default_factory=dict)
     step: int = 0
     saved_step: int = 0
     seconds: float = 0.0
@@ -62,10 +62,16 @@ class Trainer:
     drift: float = 0.0
 
     @property
+    def spaces(self) -> dict[int, BlockSpace]:
+        """Where the base activations live, once that was measured."""
+        return self.base.spaces
+
+    @property
     def parameters(self) -> list[tuple[str, nn.Parameter]]:
         """What is trained, by name, in a stable order."""
         return adapter_parameters(self.model, self.name)
 
+    @together
     def resume(self) -> Generator[Event, None, None]:
         """Go on from the last checkpoint, if there is one. Raises RunError when it is damaged."""
         found = list_checkpoints(self.checkpoints)
@@ -83,12 +89,15 @@ class Trainer:
         self.saved_step = self.step
         return CheckpointResult(step=self.step, name=folder.name)
 
+    @together
     def end(self) -> None:
-        """Give back what accelerate keeps for the whole process."""
-        self.accelerator.end_training()
+        """Give back what accelerate keeps for the whole process. Its own end would take the team's connections down."""
+        for tracker in self.accelerator.trackers:
+            tracker.finish()
         AcceleratorState._reset_state(reset_partial_state=True)
 
 
+@together
 def prepared(
     model: LoadedModel,
     name: str,
@@ -100,7 +109,9 @@ def prepared(
     trackers_folder: Path | None,
     micro_batch_tokens: int,
 ) -> Trainer:
-    """Attach the adapter and get ready. Raises TrainingError for a tracker that is not there."""
+    """Attach the adapter and get ready. Raises TrainingError for a tracker that is not there. Of several processes the
+    first one alone keeps track."""
+    trackers = list(spec.captures.trackers) if working()[0] == 0 else []
     final_norm = find_final_norm(model) if spec.loss.final_norm else None
     attach_adapter(model, name, spec.adapter, blocks.adapted, seed=mix(spec.seed, "adapter"))
     try:
@@ -108,11 +119,11 @@ def prepared(
         accelerator = Accelerator(
             cpu=model.device.type == "cpu",
             mixed_precision="bf16" if model.dtype == torch.bfloat16 else "no",
-            log_with=list(spec.captures.trackers) or None,
+            log_with=trackers or None,
             project_dir=trackers_folder,
         )
-        _check_trackers(spec, accelerator)
-        if spec.captures.trackers:
+        _check_trackers(trackers, accelerator)
+        if trackers:
             accelerator.init_trackers("representation-rerouting", config={"digest": spec.digest})
     except (ValueError, ImportError) as error:
         remove_adapter(model, name)
@@ -123,8 +134,11 @@ def prepared(
     seen = {"harmful": blocks.targets, "benign": tuple(sorted({*blocks.retain, *blocks.targets}))}
     # A GPU's own memory holds them, and is the scarcer one.
     budget = KEPT_BYTES // 2 if model.device.type == "cuda" else KEPT_BYTES
+    if is_sharded():
+        # Each process needs as many passes as the others, whatever rows it has.
+        budget = 0
     size = partial(row_bytes, model, seen, blocks.first_adapted)
-    activations = BaseActivations(
+    activations = base_activations(
         model,
         _kept_rows(spec, rows, bytes_of=size, budget=budget),
         blocks=seen,
@@ -132,7 +146,7 @@ def prepared(
         group_tokens=min(GROUP_TOKENS, 2 * micro_batch_tokens),
         budget_bytes=budget,
     )
-    return Trainer(
+    trainer = Trainer(
         model,
         name,
         spec,
@@ -146,12 +160,14 @@ def prepared(
         micro_batch_tokens,
         final_norm,
     )
+    keep(trainer)
+    return trainer
 
 
-def _check_trackers(spec: RunSpec, accelerator: Accelerator) -> None:
+def _check_trackers(trackers: Sequence[str], accelerator: Accelerator) -> None:
     """accelerate leaves out a tracker whose package is missing, and says nothing."""
     there = {str(getattr(tracker, "value", tracker)) for tracker in accelerator.log_with}
-    missing = [name for name in spec.captures.trackers if name not in there]
+    missing = [name for name in trackers if name not in there]
     if missing:
         raise ImportError(f"{', '.join(missing)} is not installed. Install it, or leave it out of the captures.")
 

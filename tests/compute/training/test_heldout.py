@@ -28,9 +28,7 @@ def heldout(model, spec, rows):
     base = BaseActivations(model, rows, blocks={"harmful": (0, 1), "benign": (0, 1)}, entry_block=0, budget_bytes=2**20)
     drain(base.fill())
     _, spaces = drain(measure_spaces(base, rows))
-    result = drain(
-        measure_heldout(model, "run", rows, base, spaces, blocks, step=1, split="test", tokens_per_batch=64)
-    )[1]
+    result = drain(measure_heldout(model, "run", rows, base, blocks, step=1, split="test", tokens_per_batch=64))[1]
     return result, spaces
 
 

@@ -10,6 +10,7 @@ from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
 from engine.compute.seeds import mix
 from engine.compute.steps import told
+from engine.compute.team import team_size
 from engine.records.chats.asked import Sampling
 from engine.records.errors import SpecError
 from engine.records.evaluation.rows import EvaluationRow
@@ -77,7 +78,7 @@ def answers(
         )
     rows, budget = (BATCH_ROWS, BATCH_TOKENS) if model.device.type == "cpu" else (8 * BATCH_ROWS, 16 * BATCH_TOKENS)
     longest = min(room, max(map(len, prompts), default=1)) + options.new_tokens
-    size = max(1, min(rows, budget // longest))
+    size = max(1, min(rows, budget // longest)) * team_size()
     sampling = Sampling(temperature=temperature, new_tokens=options.new_tokens)
     found: list[list[int]] = []
     for start in range(0, len(prompts), size):
