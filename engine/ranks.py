@@ -144,7 +144,8 @@ def _joined(*, sharded: bool) -> Iterator[Team]:
         leave()
         for connection in connections:
             connection.close()
-        if not team.broken:
+        # On GPUs the end would wait for those that are gone; this process then ends too.
+        if not team.broken or device is None:
             distributed.destroy_process_group()
 
 

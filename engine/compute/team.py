@@ -133,7 +133,8 @@ def _marked(
         # A team that is broken computes no more, but what it holds may still be given back.
         return (team if team and not team.broken and wanted(team, arguments) else None), arguments
 
-    if inspect.isgeneratorfunction(function):
+    # What checks types in tests wraps functions too.
+    if inspect.isgeneratorfunction(inspect.unwrap(function)):
 
         @wraps(function)
         def steps(*args: Any, **keywords: Any) -> Generator:
