@@ -31,6 +31,8 @@ log = logging.getLogger("workbench.worker")
 # What launchers say of a process, and where it finds the others.
 PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 STORE = "WORKBENCH_TEAM_STORE"
+# Loading the libraries may take long where many start at once.
+START_SECONDS = 600.0
 END_SECONDS = 10.0
 
 
@@ -124,8 +126,9 @@ def _joined(*, sharded: bool) -> Iterator[Team]:
             init_method=f"file://{store}" if store else "env://",
             rank=rank,
             world_size=size,
-            timeout=timedelta(seconds=patience),
+            timeout=timedelta(seconds=START_SECONDS),
         )
+        group = distributed.new_group(timeout=timedelta(seconds=patience))
         connections = _accepted(size) if rank == 0 else [_connected(rank)]
     except (RuntimeError, OSError, ValueError) as error:
         raise WorkerError(
@@ -135,7 +138,7 @@ def _joined(*, sharded: bool) -> Iterator[Team]:
     finally:
         for name in (*PLACE, STORE):
             os.environ.pop(name, None)
-    team = Team(rank, size, connections, device, sharded=sharded, patience=patience)
+    team = Team(rank, size, connections, device, group=group, sharded=sharded, patience=patience)
     join(team)
     log.info("process %d of %d", rank + 1, size)
     try:

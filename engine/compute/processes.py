@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Literal, NamedTuple
 
 import torch
+from torch import distributed
 
 from engine.compute.wire import Kept, name_of, named, packed, unpacked
 from engine.records.errors import ComputeError, TeamError, WorkbenchError, first_line
@@ -41,12 +42,13 @@ class Said(NamedTuple):
 @dataclass
 class Team:
     """One process's view of its team. connections: of the first process one to each other, by rank from 1; of another
-    one, to the first. sharded: each holds a share of the weights. mode: whether a marked function is being run."""
+    one, to the first. group: for sums and copies of tensors, with the same patience.  sharded: each holds a share of the weights. mode: whether a marked function is being run."""
 
     rank: int
     size: int
     connections: list[Connection]
     device: torch.device | None = None
+    group: distributed.ProcessGroup | None = None
     sharded: bool = False
     patience: float = PATIENCE_SECONDS
     mode: Mode | Literal[""] = ""

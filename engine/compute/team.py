@@ -67,15 +67,17 @@ def keep(thing: Any) -> None:
 
 def summed(values: Tensor) -> Tensor:
     """The sum over the processes that work together, in place; one message."""
-    if working()[1] > 1:
-        distributed.all_reduce(values)
+    team = present()
+    if team and working()[1] > 1:
+        distributed.all_reduce(values, group=team.group)
     return values
 
 
 def sent(values: Tensor, *, source: int) -> Tensor:
     """What process `source` has, in all that work together, in place; one message."""
-    if working()[1] > 1:
-        distributed.broadcast(values, source)
+    team = present()
+    if team and working()[1] > 1:
+        distributed.broadcast(values, source, group=team.group)
     return values
 
 

@@ -2,34 +2,27 @@
 with sharded weights; and what becomes of a run when one of them dies or hangs."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import torch
-from making import write_prompts, write_tiny_model
 from safetensors.torch import load_file
+from several import TOLERANCE, begun, furthest, spec_of, steps_of, until, weights_of, working
 from torch.distributed.tensor import DTensor
 
 from engine.compute.team import present
-from engine.desk.lock import owned
-from engine.ranks import teamed
 from engine.records.chats.asked import Column, Sampling
 from engine.records.chats.chat import Exchange, new_chat
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.plan import AttackChoice, EvaluationPlan
-from engine.records.events import HeldoutResult, StepResult
-from engine.records.runs import Run, create_run, effective
+from engine.records.events import HeldoutResult
 from engine.records.settings import Settings
-from engine.records.spec import RunSpec
-from engine.records.spec_text import build_spec
 from engine.worker import Worker
 
 pytestmark = pytest.mark.timeout(420)
 
-TOLERANCE = 1e-5
 # Jailbreak templates lie in a package and are wording alone.
 EVERY = tuple(name for name in ATTACKS if name != "templates")
 FEW = ("direct", "embedding")
@@ -44,77 +37,6 @@ class Outcome(NamedTuple):
     heldout: list[dict]
     evaluation: list[dict]
     said: list[list[int]]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("several")
-    write_tiny_model(folder / "tiny", blocks=3)
-    for kind in ("harmful", "benign"):
-        write_prompts(folder / f"{kind}.jsonl", kind=kind, rows=24)
-    return folder
-
-
-def spec_of(folder: Path, **changes: dict) -> RunSpec:
-    """In float32 as it is written: "auto" passes gradients back in bfloat16 on processors that can, where a sum in
-    another order is another sum."""
-    content: dict[str, dict] = {
-        "model": {"name": str(folder / "tiny"), "device": "cpu", "dtype": "float32"},
-        "data": {
-            "circuit_breaker": str(folder / "harmful.jsonl"),
-            "retain": str(folder / "benign.jsonl"),
-            "new_tokens": 12,
-            "max_tokens": 128,
-        },
-        "blocks": {"targets": "1", "adapted": "1"},
-        # Dropout draws for each micro-batch of each process.
-        "adapter": {"rank": 4, "alpha": 4.0, "noise": 0.05, "dropout": 0.0},
-        "optimizer": {"steps": 6, "circuit_breaker_batch": 5, "retain_batch": 6, "tokens_per_micro_batch": 256},
-        "captures": {
-            "heldout_every": 3,
-            "probe_every": 3,
-            "probe_prompts": 1,
-            "probe_tokens": 4,
-            "checkpoint_every": 2,
-            "capture_every": 3,
-            "capture_prompts": 4,
-            "final_prompts": 6,
-            "evaluation_rows": 0,
-        },
-    }
-    return build_spec({part: fields | changes.get(part, {}) for part, fields in content.items()})
-
-
-@contextmanager
-def working(settings: Settings, processes: int, *, sharded: bool = False) -> Iterator[Worker]:
-    """A worker in this process, the first of as many."""
-    with owned(settings), teamed(settings, processes, sharded=sharded):
-        worker = Worker(settings)
-        yield worker
-        for task in list(worker.tasks):
-            worker._leave(task)
-
-
-def until(worker: Worker, condition: Callable[[], object], *, turns: int = 5000) -> None:
-    for _ in range(turns):
-        if condition():
-            return
-        worker.turn()
-    raise AssertionError("it did not happen")
-
-
-def begun(worker: Worker, spec: RunSpec) -> Run:
-    run = create_run(worker.settings.runs, spec)
-    worker.queue.submit("train", run_id=run.id)
-    return run
-
-
-def steps_of(run: Run) -> list[StepResult]:
-    return [event for event in effective(run.events()[0]) if isinstance(event, StepResult)]
-
-
-def weights_of(run: Run) -> dict[str, torch.Tensor]:
-    return load_file(run.adapter_folder / "adapter_model.safetensors")
 
 
 def everything(worker: Worker, folder: Path, attacks: Sequence[str]) -> Outcome:
@@ -161,11 +83,6 @@ def alone(folder: Path) -> Outcome:
     with working(Settings(folder / "alone", folder / "cache-alone"), 1) as worker:
         assert present() is None
         return everything(worker, folder, EVERY)
-
-
-def furthest(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> float:
-    assert left.keys() == right.keys()
-    return max(float((left[name].double() - right[name].double()).abs().max()) for name in left)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,120 @@
+"""Of several processes one dies, hangs, or all are told something that cannot be done: sentences, and nothing lost."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from several import TOLERANCE, begun, furthest, spec_of, steps_of, until, weights_of, working
+
+from engine import ranks
+from engine.__main__ import main
+from engine.compute.team import broken, present
+from engine.compute.training.checkpoints import list_checkpoints
+from engine.records.runs import Run, list_runs, open_run
+from engine.records.settings import ROOT, Settings
+from engine.worker import Worker
+
+pytestmark = pytest.mark.timeout(420)
+
+BRIEF = {"captures": {"capture_prompts": 0, "final_prompts": 0, "probe_prompts": 0, "heldout_every": 100}}
+
+
+def followers() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if "worker" in child.cmdline()]
+
+
+def resumed(settings: Settings, run: Run, processes: int) -> dict[str, torch.Tensor]:
+    with working(settings, processes) as worker:
+        worker.queue.submit("train", run_id=run.id)
+        until(worker, lambda: run.record().status == "finished")
+    return weights_of(run)
+
+
+def trained(settings: Settings, folder: Path, processes: int) -> dict[str, torch.Tensor]:
+    with working(settings, processes) as worker:
+        run = begun(worker, spec_of(folder, **BRIEF))
+        until(worker, lambda: run.record().status == "finished")
+    return weights_of(run)
+
+
+def interrupted(worker: Worker, run: Run) -> str:
+    """Until the run is; the sentence that says why."""
+    until(worker, lambda: run.record().status == "interrupted")
+    assert worker.ending.is_set() and worker.reason == broken()
+    return next(event.message for event in reversed(run.events()[0]) if event.kind == "status")
+
+
+def test_a_run_whose_process_dies_goes_on_from_its_last_step_on_as_many_and_on_one(folder, tmp_path):
+    settings = Settings(tmp_path / "runs", tmp_path / "cache")
+    with working(settings, 2) as worker:
+        run = begun(worker, spec_of(folder, **BRIEF))
+        until(worker, lambda: len(steps_of(run)) == 3)
+        (other,) = followers()
+        other.send_signal(signal.SIGKILL)
+        other.wait(10)
+        said = interrupted(worker, run)
+    assert said.startswith("Process 2 of 2 has ended.") and "resume the run" in said
+    # It had a checkpoint of step 2, and kept what it learned behind that.
+    assert list_checkpoints(run.checkpoints_folder)[-1].name == "step-000003"
+    copy = shutil.copytree(run.folder, tmp_path / "others" / run.id)
+    unbroken = trained(Settings(tmp_path / "unbroken", tmp_path / "cache"), folder, 2)
+    assert furthest(resumed(settings, run, 2), unbroken) == 0.0
+    alone = Settings(tmp_path / "others", tmp_path / "cache")
+    assert furthest(resumed(alone, open_run(alone.runs, copy.name), 1), unbroken) < TOLERANCE
+
+
+def test_a_process_that_hangs_is_named_and_ended(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_PATIENCE_SECONDS", "4")
+    monkeypatch.setattr(ranks, "END_SECONDS", 0.5)
+    with working(Settings(tmp_path / "runs", tmp_path / "cache"), 2) as worker:
+        run = begun(worker, spec_of(folder, **BRIEF))
+        until(worker, lambda: len(steps_of(run)) == 2)
+        (other,) = followers()
+        other.send_signal(signal.SIGSTOP)
+        said = interrupted(worker, run)
+    assert said.startswith("Process 2 of 2 has not answered for ") and "restart the worker" in said
+    assert not other.is_running()
+
+
+def test_what_fails_in_all_processes_fails_the_run_alone_and_the_next_one_trains(folder, tmp_path):
+    with working(Settings(tmp_path / "runs", tmp_path / "cache"), 2) as worker:
+        wrong = begun(worker, spec_of(folder, **BRIEF, adapter={"modules": ("nonsense",), "rank": 2}))
+        right = begun(worker, spec_of(folder, **BRIEF, optimizer={"steps": 2}))
+        until(worker, lambda: right.record().status == "finished")
+        assert wrong.record().status == "failed" and "has no module nonsense" in wrong.record().error
+        assert not broken() and not worker.ending.is_set()
+        # A run that is stopped gives its adapter back in all of them.
+        third = begun(worker, spec_of(folder, **BRIEF))
+        until(worker, lambda: len(steps_of(third)) == 2)
+        worker.queue.control(third.id, "stop")
+        until(worker, lambda: third.record().status == "stopped")
+        team = present()
+        assert team is not None and not team.broken
+    assert present() is None and followers() == []
+
+
+def test_torchrun_starts_a_foreground_training(folder, tmp_path):
+    spec = tmp_path / "spec.json"
+    spec.write_text(spec_of(folder, **BRIEF, optimizer={"steps": 2}).to_json())
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
+    command = [sys.executable, "-m", "engine", "train", str(spec), "--runs", str(tmp_path / "runs")]
+    environment = os.environ | {"WORKBENCH_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run([*launch, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (run,) = list_runs(Path(tmp_path / "runs"))
+    assert done.stdout.split() == [run.id] and run.record().status == "finished"
+    assert json.loads((run.folder / "record.json").read_text())["step"] == 2
+
+
+@pytest.mark.parametrize("count", ["0", "many", "65"])
+def test_a_number_of_processes_that_cannot_be_is_said(count, capsys):
+    with pytest.raises(SystemExit):
+        main(["worker", "--processes", count])
+    assert f"{count} processes: give a number from 1 to 64" in capsys.readouterr().err
