@@ -51,7 +51,10 @@ def _worker_status() -> None:
             st.markdown("**Worker**", width="content")
             st.badge(badge.word, icon=badge.icon, color=badge.colour)
             if worker.device:
-                st.badge(plain(worker.device), icon=":material/memory:", color="gray")
+                count = worker.machine.get("processes", 1)
+                # Several work at each thing together, one for each GPU.
+                several = f"{count} × " if isinstance(count, int) and count > 1 else ""
+                st.badge(plain(several + worker.device), icon=":material/memory:", color="gray")
         if worker.doing and worker.status in ("busy", "starting", "hung"):
             st.caption(plain(_doing(worker)))
         if worker.status == "dead":

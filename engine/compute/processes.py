@@ -40,9 +40,21 @@ class Said(NamedTuple):
 
 
 @dataclass
+class Traffic:
+    """What a process has said and, with the others, summed or copied so far. words: messages of what to do and what
+    came of it; tensors: of sums and copies."""
+
+    words: int = 0
+    word_bytes: int = 0
+    tensors: int = 0
+    tensor_bytes: int = 0
+
+
+@dataclass
 class Team:
     """One process's view of its team. connections: of the first process one to each other, by rank from 1; of another
-    one, to the first. group: for sums and copies of tensors, with the same patience.  sharded: each holds a share of the weights. mode: whether a marked function is being run."""
+    one, to the first.  group: for sums and copies of tensors, with the same patience.  sharded: each holds a share of
+    the weights.  mode: whether a marked function is being run."""
 
     rank: int
     size: int
@@ -54,6 +66,7 @@ class Team:
     mode: Mode | Literal[""] = ""
     broken: str = ""
     calls: int = 0
+    traffic: Traffic = field(default_factory=Traffic)
     kept: Kept = field(init=False)
     _count: int = 0
     _steps: dict[int, Generator] = field(default_factory=dict)
@@ -131,6 +144,8 @@ class Team:
         freed, self.kept.freed = self.kept.freed, []
         for rank, connection in enumerate(self.connections, 1):
             content = packed((self._count, freed, messages[rank]), self.kept)
+            self.traffic.words += 1
+            self.traffic.word_bytes += len(content)
             try:
                 connection.send_bytes(content)
             except OSError:

@@ -69,6 +69,8 @@ def summed(values: Tensor) -> Tensor:
     """The sum over the processes that work together, in place; one message."""
     team = present()
     if team and working()[1] > 1:
+        team.traffic.tensors += 1
+        team.traffic.tensor_bytes += values.nbytes
         distributed.all_reduce(values, group=team.group)
     return values
 
@@ -77,6 +79,8 @@ def sent(values: Tensor, *, source: int) -> Tensor:
     """What process `source` has, in all that work together, in place; one message."""
     team = present()
     if team and working()[1] > 1:
+        team.traffic.tensors += 1
+        team.traffic.tensor_bytes += values.nbytes
         distributed.broadcast(values, source, group=team.group)
     return values
 
