@@ -15,13 +15,16 @@ from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
 from engine.compute.model.padding import batch_of
+from engine.compute.model.room import by_halves, logit_bytes, tokens_at_once
 from engine.compute.model.text import text_ids, tokens_of
 from engine.compute.steps import told
 from engine.records.chats.asked import Sampling
 from engine.records.conversation import Conversation
+from engine.records.estimate import reading_bytes
 from engine.records.evaluation.mmlu import LETTERS, Question
 from engine.records.evaluation.rows import EvaluationRow
 
+# Of a processor, in one pass.
 QUESTION_TOKENS = 1024
 SPEED_ROWS = 8
 SPEED_TOKENS = 32
@@ -43,18 +46,24 @@ def multiple_choice(
     rows = [tokens_of(model, conversation, begun=BEGUN).whole for conversation in asked]
     order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
     correct = done = 0
-    while order:
-        count = max(1, QUESTION_TOKENS // len(rows[order[0]]))
-        group, order = order[:count], order[count:]
-        ids, attention, positions, _ = batch_of(model, [rows[index] for index in group], side="left")
+
+    def chosen(group: Sequence[int]) -> Generator[int, None, list[int]]:
+        ids, attention, positions, *_ = batch_of(model, [rows[index] for index in group], side="left")
         with torch.no_grad(), adapted(model, adapter):
             logits = model.causal_lm(
                 input_ids=ids, attention_mask=attention, position_ids=positions, use_cache=False, logits_to_keep=1
             ).logits[:, -1]
-        chosen = logits[:, letters].argmax(-1).tolist()
-        correct += sum(LETTERS[choice] == questions[index].answer for choice, index in zip(chosen, group, strict=True))
+        choices = logits[:, letters].argmax(-1).tolist()
+        yield done + len(group)
+        return choices
+
+    while order:
+        count = max(1, tokens_at_once(model, on_a_processor=QUESTION_TOKENS) // len(rows[order[0]]))
+        group, order = order[:count], order[count:]
+        row_bytes = reading_bytes(model.card, len(rows[group[-1]])) + logit_bytes(model, 1)
+        choices = yield from by_halves(model, group, chosen, row_bytes=row_bytes)
+        correct += sum(LETTERS[choice] == questions[index].answer for choice, index in zip(choices, group, strict=True))
         done += len(group)
-        yield done
     return Answered(correct, len(rows))
 
 

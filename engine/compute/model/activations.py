@@ -48,7 +48,7 @@ def block_activations(
     change its activations. `share_opening=False` runs it in every row, as dropout needs that draws anew for each.
     """
     first = entry_block if entry is not None else 0
-    shared = shared_tokens(_without_padding(batch), batch.pictures) if share_opening else 0
+    shared = shared_tokens(batch.rows or _without_padding(batch), batch.pictures) if share_opening else 0
     run = partial(_run, model, blocks=blocks, entry_block=entry_block, keep_entry=keep_entry)
     with _only(model, first=first, last=max(blocks)):
         if not shared:

@@ -29,6 +29,13 @@ class RowActivations(NamedTuple):
     entry: Float[Tensor, "token d_model"] | None
 
 
+class _Group(NamedTuple):
+    """Rows that are computed together."""
+
+    rows: list[Row]
+    share_opening: bool
+
+
 class BaseActivations:
     """Base activations of known rows at the blocks that their side needs.
 
@@ -45,18 +52,27 @@ class BaseActivations:
         entry_block: int,
         budget_bytes: int,
         group_tokens: int = GROUP_TOKENS,
+        measured: Sequence[Sequence[Row]] = (),
+        measured_tokens: int = GROUP_TOKENS,
+        share_opening: bool = True,
     ) -> None:
-        """rows: those that will come back.  blocks: for each label the blocks whose activations are compared.
-        group_tokens: how many go through at once.
+        """rows: those that steps draw again.  blocks: for each label the blocks whose activations are compared.
+        group_tokens: how many go through at once.  measured: lists of rows that are measured as they stand, in groups
+        of `measured_tokens`: their base activations are computed in those very groups, so that an adapter that changes
+        nothing moves nothing, to the last bit.  share_opening: as of block_activations, for `rows`.
         """
         self.model = model
         self.blocks = blocks
         self.entry_block = entry_block
         self.bytes = 0
-        self._groups: list[list[Row]] = []
+        self._groups: list[_Group] = []
         self._kept: dict[RowKey, RowActivations] = {}
-        for group in micro_batches(list({_key(row): row for row in rows}.values()), group_tokens):
-            size = sum(row_bytes(model, blocks, entry_block, row) for row in group)
+        known = {_key(row) for part in measured for row in part}
+        others = {key: row for row in rows if (key := _key(row)) not in known}
+        groups = [_Group(group, True) for part in measured for group in micro_batches(part, measured_tokens)]
+        groups += [_Group(group, share_opening) for group in micro_batches(list(others.values()), group_tokens)]
+        for group in groups:
+            size = sum(row_bytes(model, blocks, entry_block, row) for row in group.rows)
             if self.bytes + size <= budget_bytes:
                 self.bytes += size
                 self._groups.append(group)
@@ -67,22 +83,28 @@ class BaseActivations:
             yield Progress(
                 phase="measuring", done=number, total=len(self._groups), message="Activations of the base model"
             )
-            self._kept |= dict(zip(map(_key, group), self._compute(group), strict=True))
+            computed = self._compute(group.rows, share_opening=group.share_opening)
+            self._kept |= dict(zip(map(_key, group.rows), computed, strict=True))
 
-    def of(self, rows: Sequence[Row]) -> list[RowActivations]:
-        """Activations of these rows; what is not kept is computed in one pass."""
+    def of(self, rows: Sequence[Row], *, share_opening: bool = True) -> list[RowActivations]:
+        """Activations of these rows; what is not kept is computed in one pass, its opening once if that is shared."""
         others = [row for row in rows if _key(row) not in self._kept]
-        fresh = dict(zip(map(_key, others), self._compute(others), strict=True))
+        fresh = dict(zip(map(_key, others), self._compute(others, share_opening=share_opening), strict=True))
         return [self._kept.get(_key(row)) or fresh[_key(row)] for row in rows]
 
-    def _compute(self, rows: Sequence[Row]) -> list[RowActivations]:
+    def _compute(self, rows: Sequence[Row], *, share_opening: bool) -> list[RowActivations]:
         if not rows:
             return []
         batch = row_batch(self.model, rows)
         wanted = sorted({block for row in rows for block in self.blocks[row.label]})
         with torch.no_grad(), adapted(self.model, None):
             activations = block_activations(
-                self.model, batch, wanted, entry_block=self.entry_block, keep_entry=self.entry_block > 0
+                self.model,
+                batch,
+                wanted,
+                entry_block=self.entry_block,
+                keep_entry=self.entry_block > 0,
+                share_opening=share_opening,
             )
         # Clones, so that a kept row does not hold its whole padded batch in memory.
         return [

@@ -10,12 +10,16 @@ from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations, row_batch, stack
-from engine.compute.training.reroute import BlockSpace, BlockStatistics, token_cosine, token_drift
+from engine.compute.training.reroute import BlockSpace, BlockStatistics, spaces_of, token_cosine, token_drift
 from engine.compute.training.rows import Row, micro_batches
 from engine.records.blocks import ResolvedBlocks
 from engine.records.events import HeldoutResult
 
 STATISTICS_ROWS = 256
+# Measures that are given in units of a block's centred norm.
+IN_NORMS = ("drift", "borderline_drift")
+# A measure's name, over how many tokens of a row it is, and its sum over these per block, still on the device.
+Measure = tuple[str, float, dict[int, Tensor]]
 
 
 def measure_spaces(activations: BaseActivations, rows: Sequence[Row]) -> Generator[None, None, dict[int, BlockSpace]]:
@@ -30,7 +34,7 @@ def measure_spaces(activations: BaseActivations, rows: Sequence[Row]) -> Generat
             for block, outputs in row.outputs.items():
                 statistics.setdefault(block, BlockStatistics()).add(outputs[1:])
         yield None
-    return {block: found.space() for block, found in statistics.items()}
+    return spaces_of(statistics)
 
 
 def statistics_rows(harmful: Sequence[Row], benign: Sequence[Row]) -> list[Row]:
@@ -69,11 +73,16 @@ def measure_heldout(
             rerouted = block_activations(
                 model, batch, wanted, entry_block=base_activations.entry_block, entry=entry
             ).outputs
-        for index, (row, base) in enumerate(zip(group, base_rows, strict=True)):
-            for measure, count, per_block in _row_measures(index, row, base.outputs, rerouted, spaces, blocks):
-                counts[measure] = counts.get(measure, 0.0) + count
-                for block, value in per_block.items():
-                    sums[measure, block] = sums.get((measure, block), 0.0) + value
+        measures = [
+            measure
+            for index, (row, base) in enumerate(zip(group, base_rows, strict=True))
+            for measure in _row_measures(index, row, base.outputs, rerouted, spaces, blocks)
+        ]
+        for (measure, count, per_block), values in zip(measures, _read_back(measures), strict=True):
+            counts[measure] = counts.get(measure, 0.0) + count
+            for block, value in zip(per_block, values, strict=True):
+                unit = max(spaces[block].centred_norm, 1e-12) if measure in IN_NORMS else 1.0
+                sums[measure, block] = sums.get((measure, block), 0.0) + value / unit
         yield None
 
     def means(measure: str) -> dict[str, float]:
@@ -96,6 +105,14 @@ def measure_heldout(
     )
 
 
+def _read_back(measures: Sequence[Measure]) -> list[list[float]]:
+    """The sums of all these measures, from the device in one go: one of each row and block would stop it hundreds of
+    times a group."""
+    sums = [value for _, _, per_block in measures for value in per_block.values()]
+    values = iter(torch.stack(sums).tolist() if sums else ())
+    return [[next(values) for _ in per_block] for _, _, per_block in measures]
+
+
 def _row_measures(
     index: int,
     row: Row,
@@ -103,8 +120,7 @@ def _row_measures(
     rerouted: dict[int, Tensor],
     spaces: dict[int, BlockSpace],
     blocks: ResolvedBlocks,
-) -> list[tuple[str, float, dict[int, float]]]:
-    """(measure, number of tokens, sum over these tokens per block) for one row."""
+) -> list[Measure]:
     start = row.response_start if row.label == "harmful" else 1
     length = len(row.ids)
     tokens = float(length - start)
@@ -115,16 +131,16 @@ def _row_measures(
         return rerouted[block][index : index + 1, start:length], base[block][None, start:]
 
     cosines = {b: token_cosine(*pair(b), spaces[b], "standardised") for b in blocks.targets}
-    cosine = {b: float(values.sum()) for b, values in cosines.items()}
+    cosine = {b: values.sum() for b, values in cosines.items()}
     if row.label == "harmful":
-        raw = {b: float(token_cosine(*pair(b), spaces[b], "raw").sum()) for b in blocks.targets}
+        raw = {b: token_cosine(*pair(b), spaces[b], "raw").sum() for b in blocks.targets}
         return [("cosine", tokens, cosine), ("raw_cosine", tokens, raw)]
-    drift = {b: float(token_drift(*pair(b)).sum()) / max(spaces[b].centred_norm, 1e-12) for b in blocks.retain}
-    measures = [("benign_cosine", tokens, cosine), ("drift", tokens, drift)]
+    drift = {b: token_drift(*pair(b)).sum() for b in blocks.retain}
+    measures: list[Measure] = [("benign_cosine", tokens, cosine), ("drift", tokens, drift)]
     if row.borderline:
         measures.append(("borderline_drift", tokens, drift))
     if length > row.response_start:
-        answer = {b: float(values[:, row.response_start - start :].sum()) for b, values in cosines.items()}
+        answer = {b: values[:, row.response_start - start :].sum() for b, values in cosines.items()}
         kind = "borderline_answer_cosine" if row.borderline else "benign_answer_cosine"
         measures.append((kind, float(length - row.response_start), answer))
     return measures

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 import torch
@@ -14,6 +14,7 @@ from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted
 from engine.compute.model.low_rank import quick_layers
 from engine.compute.model.padding import Batch
+from engine.compute.model.recomputing import recomputed
 from engine.compute.seeds import mix
 from engine.compute.training.base_activations import RowActivations, row_batch, stack
 from engine.compute.training.masks import loss_mask, reroute_tokens, retain_distances
@@ -68,19 +69,17 @@ def one_step(trainer: Trainer) -> Generator[StepResult | None, None, Losses]:
         reroute_tokens(spec, rows),
         retain_distances(spec, rows, len(trainer.blocks.retain)),
     )
-    losses = Losses(0.0, 0.0)
+    shares: list[Float[Tensor, "2"]] = []
     seconds = 0.0
     groups = micro_batches(rows, trainer.micro_batch_tokens)
     for number, group in enumerate(groups):
-        part = _micro_step(trainer, plan, group, number)
-        losses = Losses(losses.reroute + part.reroute, losses.retain + part.retain)
-        _check_finite(trainer, plan, losses)
+        shares.append(_micro_step(trainer, plan, group, number))
         if number + 1 < len(groups):
             # Other jobs run between micro-batches; their time is not this step's.
             seconds += time.perf_counter() - started
             yield None
             started = time.perf_counter()
-    gradient_norm = _move(trainer, plan, losses)
+    losses, gradient_norm = _move(trainer, plan, shares)
     seconds += time.perf_counter() - started
     trainer.step += 1
     trainer.seconds += seconds
@@ -102,8 +101,9 @@ def one_step(trainer: Trainer) -> Generator[StepResult | None, None, Losses]:
     return losses
 
 
-def _micro_step(trainer: Trainer, plan: StepPlan, group: Sequence[Row], number: int) -> Losses:
-    """Forwards and backwards of one micro-batch; its losses are shares of the whole step's means."""
+def _micro_step(trainer: Trainer, plan: StepPlan, group: Sequence[Row], number: int) -> Float[Tensor, "2"]:
+    """Forwards and backwards of one micro-batch; its losses, rerouting and retain, are shares of the whole step's
+    means. They stay on the device: to read them back would make it wait."""
     micro = _drawn(trainer, group)
     with _training(trainer, seed=mix(trainer.spec.seed, "dropout", plan.step, number)):
         rerouted = _forward(trainer, micro)
@@ -111,12 +111,12 @@ def _micro_step(trainer: Trainer, plan: StepPlan, group: Sequence[Row], number: 
         loss = plan.weight.reroute * reroute + plan.weight.retain * trainer.spec.loss.retain_weight * retain
         if loss.requires_grad:
             trainer.accelerator.backward(loss)
-    return Losses(float(reroute.detach()), float(retain.detach()))
+    return torch.stack([reroute.detach(), retain.detach()])
 
 
 def _drawn(trainer: Trainer, group: Sequence[Row]) -> MicroBatch:
     rows = sorted(group, key=lambda row: row.label, reverse=True)
-    base = trainer.base.of(rows)
+    base = trainer.base.of(rows, share_opening=trainer.shares_base_opening)
     batch = row_batch(trainer.model, rows)
     entry = None
     if trainer.base.entry_block:
@@ -126,9 +126,16 @@ def _drawn(trainer: Trainer, group: Sequence[Row]) -> MicroBatch:
 
 @contextmanager
 def _training(trainer: Trainer, *, seed: int):
-    """The adapter is on, with gradients and dropout, whose draws come from `seed` and disturb no other job's."""
-    devices = [trainer.model.device] if trainer.model.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), adapted(trainer.model, trainer.name, train=True):
+    """The adapter is on, with gradients and dropout, whose draws come from `seed` and disturb no other job's. The
+    backward pass belongs inside: it may compute blocks anew."""
+    model, blocks = trainer.model, trainer.blocks
+    devices = [model.device] if model.device.type == "cuda" else []
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=devices))
+        stack.enter_context(adapted(model, trainer.name, train=True))
+        stack.enter_context(quick_layers(model, trainer.name))
+        if trainer.checkpointing:
+            stack.enter_context(recomputed(model, range(blocks.first_adapted, blocks.last + 1)))
         torch.manual_seed(seed)
         yield
 
@@ -138,16 +145,14 @@ def _forward(trainer: Trainer, micro: MicroBatch) -> dict[int, Float[Tensor, "pr
     blocks = trainer.blocks
     benign = micro.harmful < len(micro.rows)
     needed = sorted({*(blocks.targets if micro.harmful else ()), *(blocks.retain if benign else ())})
-    with trainer.accelerator.autocast(), quick_layers(trainer.model, trainer.name):
-        return block_activations(
-            trainer.model,
-            micro.batch,
-            needed,
-            entry_block=trainer.base.entry_block,
-            entry=micro.entry,
-            # Dropout draws anew for every row.
-            share_opening=trainer.spec.adapter.dropout == 0,
-        ).outputs
+    return block_activations(
+        trainer.model,
+        micro.batch,
+        needed,
+        entry_block=trainer.base.entry_block,
+        entry=micro.entry,
+        share_opening=trainer.shares_opening,
+    ).outputs
 
 
 def _losses(
@@ -175,21 +180,28 @@ def _losses(
     return reroute, retain
 
 
-def _move(trainer: Trainer, plan: StepPlan, losses: Losses) -> float:
-    """Clip the gradient, take the optimizer's step, and return the gradient's norm before it was clipped."""
+def _move(trainer: Trainer, plan: StepPlan, shares: Sequence[Float[Tensor, "2"]]) -> tuple[Losses, float]:
+    """Clip the gradient and take the optimizer's step; the losses, and the gradient's norm before it was clipped.
+
+    All figures come back from the device in one go, the only one of a step.
+    """
     parameters = [parameter for _, parameter in trainer.parameters]
     norm = trainer.accelerator.clip_grad_norm_(parameters, trainer.spec.optimizer.clip_norm or math.inf)
-    gradient_norm = float(norm) if norm is not None else 0.0
+    *figures, gradient_norm = torch.cat([*shares, norm.reshape(1).to(shares[0])]).tolist()
+    losses = Losses(sum(figures[::2]), sum(figures[1::2]))
     _check_finite(trainer, plan, losses, gradient_norm)
     for group in trainer.optimizer.param_groups:
         group["lr"] = plan.rate
     trainer.optimizer.step()
     trainer.optimizer.zero_grad()
-    return gradient_norm
+    return losses, gradient_norm
 
 
-def _check_finite(trainer: Trainer, plan: StepPlan, losses: Losses, gradient_norm: float | None = None) -> None:
-    values = {"rerouting loss": losses.reroute, "retain loss": losses.retain, "gradient norm": gradient_norm or 0.0}
+def _check_finite(trainer: Trainer, plan: StepPlan, losses: Losses, gradient_norm: float) -> None:
+    values = {"rerouting loss": losses.reroute, "retain loss": losses.retain}
+    if all(map(math.isfinite, values.values())):
+        # A loss that is not finite has no finite gradient either, and is the cause.
+        values = {"gradient norm": gradient_norm}
     broken = [name for name, value in values.items() if not math.isfinite(value)]
     if not broken:
         return

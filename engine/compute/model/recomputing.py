@@ -1,0 +1,41 @@
+"""Gradient checkpointing: what a block computes is not kept but computed anew on the way back. Knows nothing of losses.
+
+transformers' own switch asks the model to be in training mode and takes the cache away from it; here only the blocks
+that train change, and everything else (hooks, inputs that replace what enters a block, blocks cut off) stays as it is.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from engine.compute.model.loaded import LoadedModel
+
+
+@contextmanager
+def recomputed(model: LoadedModel, blocks: Sequence[int]) -> Iterator[None]:
+    """Inside, these blocks keep only what enters them for the backward pass, which must be taken inside too: a block is
+    computed anew with the same adapter, layers and random numbers. Openings that rows share must not be run apart: a
+    block that is computed twice would fill its cache twice."""
+    chosen = [model.blocks[block] for block in blocks]
+    before = [block.__dict__.get("forward") for block in chosen]
+    try:
+        for block in chosen:
+            block.__dict__["forward"] = _anew(block)
+        yield
+    finally:
+        for block, forward in zip(chosen, before, strict=True):
+            block.__dict__.pop("forward", None)
+            if forward is not None:
+                block.__dict__["forward"] = forward
+
+
+def _anew(block: nn.Module) -> Any:
+    plain = block.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        return checkpoint(plain, *args, use_reentrant=False, **kwargs)
+
+    return forward
