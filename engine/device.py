@@ -25,8 +25,8 @@ from engine.compute.training.checkpoints import read_adapter_weights
 from engine.records.blocks import resolve_blocks
 from engine.records.checkpoints import Checkpoint
 from engine.records.errors import ModelError, RunError
-from engine.records.estimate import weight_bytes
 from engine.records.events import Event, Progress
+from engine.records.room import weight_bytes
 from engine.records.runs import Run, open_run
 from engine.records.settings import ROOT, Settings
 from engine.records.spec_parts import BUNDLED_MODEL, ModelSpec

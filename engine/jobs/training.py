@@ -10,7 +10,7 @@ from engine.compute.model.adapters import adapter_parameters, remove_adapter, sa
 from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
-from engine.compute.model.room import learning_room
+from engine.compute.model.room import learning_room, machine_of
 from engine.compute.model.text import decode, tokens_of
 from engine.compute.steps import told
 from engine.compute.training.checkpoints import list_checkpoints
@@ -31,6 +31,7 @@ from engine.records.estimate import estimate, micro_batch_tokens
 from engine.records.events import Alert, ControlEvent, Event, ProbeAnswer, ProbeResult, Progress
 from engine.records.harmfulness import HARMFULNESS, need_borderline
 from engine.records.prompts import Prompt, Split, select
+from engine.records.room import checkpoints_gradients
 from engine.records.runs import Run
 from engine.records.sample_answers import SampleAnswer, SampleAnswers
 from engine.records.spec import RunSpec
@@ -122,7 +123,9 @@ def _micro_batch_tokens(run: Run, spec: RunSpec, model: LoadedModel, rows: Rows,
         return run.record().micro_batch_tokens or spec.optimizer.tokens_per_micro_batch
     lengths = [len(row.ids) for side in (rows.harmful, rows.benign) for row in side[:: 1 + len(side) // MEASURED_ROWS]]
     mean = sum(lengths) / max(1, len(lengths))
-    return micro_batch_tokens(spec, model.card, speed, row_tokens=mean, room=learning_room(model))
+    checkpointing = checkpoints_gradients(spec, model.card, machine_of(model))
+    room = learning_room(model)
+    return micro_batch_tokens(spec, model.card, speed, row_tokens=mean, room=room, checkpointing=checkpointing)
 
 
 def throw_away(run: Run) -> None:

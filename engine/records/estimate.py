@@ -4,24 +4,20 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import psutil
-
 from engine.records.blocks import ResolvedBlocks, probe_block, resolve_blocks
 from engine.records.cards import ModelCard
+from engine.records.room import (
+    BYTES,
+    TRAINED_BYTES,
+    MemoryPart,
+    checkpoints_gradients,
+    kept_bytes,
+    learning_bytes,
+    weight_bytes,
+    whole_room,
+)
 from engine.records.spec import RunSpec
 
-BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-# Of base activations of rows that come back. A function of the machine's whole memory, not of what is free: a resumed
-# run must keep the same rows.
-KEPT_BYTES = min(8 * 2**30, psutil.virtual_memory().total // 4)
-# On a GPU they lie in its own memory, which is the scarcer one: so much of it.
-KEPT_SHARE_OF_GPU = 1 / 16
-
-# What a block leaves for the backward pass, in numbers a token as a multiple of d_model: inputs of all products,
-# queries, keys, values, both norms in float32, and the gated width (3.5 d_model) four times.
-LEFT_FOR_BACKWARD = 34
-# Bytes a trained parameter takes: itself, its gradient, and two moments, in float32.
-TRAINED_BYTES = 16
 # What one advance of the worker's loop may take: whoever asks meanwhile waits so long for a first word.
 ADVANCE_SECONDS = 1.0
 LEAST_TOKENS = 64
@@ -56,13 +52,6 @@ class Part(NamedTuple):
 
     name: str
     seconds: float
-
-
-class MemoryPart(NamedTuple):
-    """What takes memory, in the words of the screen, and how much."""
-
-    name: str
-    bytes: int
 
 
 class Estimate(NamedTuple):
@@ -103,54 +92,25 @@ PROBE = "fitting the harmfulness probe"
 TRAINING = ("reading the base model's activations", "training", "measuring", "probe answers", "capturing activations")
 
 
-def weight_bytes(card: ModelCard) -> int:
-    """What a model's weights take in memory."""
-    return card.parameters * BYTES.get(card.dtype, 4)
-
-
-def kept_bytes(machine: Mapping[str, Any]) -> int:
-    """The most that a run keeps of base activations. machine: as the worker measured it, its device and memory."""
-    if str(machine.get("device", "")).startswith("cuda"):
-        return int(min(KEPT_BYTES, KEPT_SHARE_OF_GPU * float(machine.get("memory_bytes") or 0)))
-    return KEPT_BYTES
-
-
-def reading_bytes(card: ModelCard, tokens: float) -> int:
-    """What a pass without gradients takes at its widest, in the block it is at."""
-    outputs = sum(shape[1] for shape in card.modules.values()) or 12 * card.d_model
-    # Beside them what enters and leaves, and the norm's float32.
-    return int(tokens * (BYTES.get(card.dtype, 4) * (outputs + 4 * card.d_model) + 8 * card.d_model))
-
-
-def learning_bytes(spec: RunSpec, card: ModelCard, tokens: float, *, checkpointing: bool) -> int:
-    """What so many tokens leave behind on their way forwards until they have gone backwards. Checkpointing leaves what
-    enters each block, and all of one block at a time."""
-    blocks = resolve_blocks(spec, card.block_count)
-    depth = blocks.last + 1 - blocks.first_adapted
-    each = tokens * card.d_model * BYTES.get(card.dtype, 4)
-    return int(each * (depth + LEFT_FOR_BACKWARD if checkpointing else depth * LEFT_FOR_BACKWARD))
-
-
-def checkpoints_gradients(spec: RunSpec, card: ModelCard, room: float) -> bool:
-    """Whether the backward pass computes blocks anew. "auto": where the longest row alone would leave more behind than
-    `room` bytes, 0: not known. Smaller micro-batches come first, since they cost next to nothing; this costs a third.
-    """
-    setting = spec.optimizer.gradient_checkpointing
-    if setting != "auto":
-        return setting == "on"
-    return 0 < room < learning_bytes(spec, card, spec.data.max_tokens, checkpointing=False)
-
-
-def micro_batch_tokens(spec: RunSpec, card: ModelCard, speed: float, *, row_tokens: float, room: float = 0) -> int:
+def micro_batch_tokens(
+    spec: RunSpec,
+    card: ModelCard,
+    speed: float,
+    *,
+    row_tokens: float,
+    room: float = 0,
+    checkpointing: bool = False,
+) -> int:
     """How many tokens, padding included, go forwards and backwards at once: a step is cut into as few equal parts as
     take ADVANCE_SECONDS each on this machine, and no part is larger than the spec and the memory allow.
 
     speed: operations a second in a large matrix product, 0 where it is not known.  row_tokens: mean length of a row.
-    room: bytes that a micro-batch may take, 0 where that is not known.  Raises SpecError as estimate does.
+    room: bytes that a micro-batch may leave behind, 0: any.  checkpointing: it computes blocks anew.  Raises SpecError
+    as estimate does.
     """
     most = spec.optimizer.tokens_per_micro_batch
     if room:
-        each = learning_bytes(spec, card, 1, checkpointing=checkpoints_gradients(spec, card, room))
+        each = learning_bytes(spec, card, 1, checkpointing=checkpointing)
         most = min(most, max(LEAST_TOKENS, int(room / max(1, each))))
     if not speed:
         return most
@@ -200,13 +160,10 @@ def estimate(
         MemoryPart("adapter and optimizer", trained * TRAINED_BYTES),
         MemoryPart("kept base activations", int(min(kept, kept_bytes(machine)))),
     )
-    # Elsewhere a second of work bounds a micro-batch long before memory does.
-    total = float(machine.get("memory_bytes") or 0) if str(machine.get("device", "")).startswith("cuda") else 0.0
-    room = max(1.0, total - sum(part.bytes for part in fixed)) if total else 0.0
-    checkpointing = checkpoints_gradients(spec, card, room)
+    checkpointing = checkpoints_gradients(spec, card, machine)
     each = learning_bytes(spec, card, 1, checkpointing=checkpointing)
     micro_tokens = min(step_tokens, spec.optimizer.tokens_per_micro_batch)
-    if room:
+    if room := whole_room(card, machine):
         micro_tokens = min(micro_tokens, max(row_tokens, room / each))
     memory = (*fixed, MemoryPart("a micro-batch", int(micro_tokens * each)))
     answered = min(rows, MOST_TOGETHER) if spec.data.answers == "elicit" else 2 * spec.captures.probe_prompts

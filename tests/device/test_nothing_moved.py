@@ -51,7 +51,7 @@ def test_held_out_rows_have_cosine_1_and_drift_0_before_the_first_step(
     device_model, device_spec, tmp_path, monkeypatch, dtype, adapted, dropout, opening, kept
 ):
     if not kept:
-        monkeypatch.setattr("engine.records.estimate.KEPT_BYTES", 0)
+        monkeypatch.setattr("engine.records.room.KEPT_BYTES", 0)
     changes = {"adapter.noise": 0.0, "adapter.dropout": dropout, "blocks.adapted": adapted, "model.dtype": dtype}
     spec = device_spec(**changes)
     found = results(device_model(dtype=dtype), spec, rows_with(opening), tmp_path, micro_batch_tokens=100)
@@ -67,7 +67,7 @@ def test_held_out_rows_have_cosine_1_and_drift_0_before_the_first_step(
 def test_the_first_step_of_rows_that_are_not_kept_has_losses_1_and_0(
     device_model, device_spec, tmp_path, monkeypatch, dtype, dropout
 ):
-    monkeypatch.setattr("engine.records.estimate.KEPT_BYTES", 0)
+    monkeypatch.setattr("engine.records.room.KEPT_BYTES", 0)
     # In one micro-batch: shares of a mean are rounded before they are added up.
     changes = {"adapter.noise": 0.0, "adapter.dropout": dropout, "optimizer.tokens_per_micro_batch": 4096}
     spec = device_spec(**changes, **{"model.dtype": dtype, "loss.space": "raw"})

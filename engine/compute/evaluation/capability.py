@@ -20,9 +20,9 @@ from engine.compute.model.text import text_ids, tokens_of
 from engine.compute.steps import told
 from engine.records.chats.asked import Sampling
 from engine.records.conversation import Conversation
-from engine.records.estimate import reading_bytes
 from engine.records.evaluation.mmlu import LETTERS, Question
 from engine.records.evaluation.rows import EvaluationRow
+from engine.records.room import reading_bytes
 
 # Of a processor, in one pass.
 QUESTION_TOKENS = 1024

@@ -18,9 +18,9 @@ from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.padding import batch_of
 from engine.compute.model.room import by_halves, tokens_at_once
-from engine.records.estimate import reading_bytes
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.harmfulness import ended_by_probe
+from engine.records.room import reading_bytes
 
 # Of a processor, in one pass.
 GROUP_TOKENS = 2048

@@ -6,7 +6,7 @@ A processor has a further bound, given by the caller: so much takes it about a s
 
 import gc
 from collections.abc import Callable, Generator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
 import torch
@@ -14,7 +14,7 @@ import torch
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.memory import ran_out_of_memory
 from engine.records.errors import MemoryShortage
-from engine.records.estimate import LEFT_FOR_BACKWARD, kept_bytes, reading_bytes
+from engine.records.room import LEFT_FOR_BACKWARD, kept_bytes, reading_bytes
 
 # What a batch is of: a sequence that can be cut, or a tensor whose rows are its items.
 Item = TypeVar("Item")
@@ -52,8 +52,12 @@ def learning_room(model: LoadedModel) -> float:
     """
     if model.device.type != "cuda":
         return 0.0
-    kept = kept_bytes({"device": str(model.device), "memory_bytes": total_bytes(model.device)})
-    return max(1.0, _room(model) - kept)
+    return max(1.0, _room(model) - kept_bytes(machine_of(model)))
+
+
+def machine_of(model: LoadedModel) -> dict[str, Any]:
+    """The device that the model is on, as the worker's measurement of a machine says it."""
+    return {"device": str(model.device), "memory_bytes": total_bytes(model.device)}
 
 
 def answer_bytes(model: LoadedModel, tokens: int) -> int:

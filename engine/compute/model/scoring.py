@@ -10,7 +10,7 @@ from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.padding import batch_of
 from engine.compute.model.room import by_halves, logit_bytes, rows_at_once
-from engine.records.estimate import reading_bytes
+from engine.records.room import reading_bytes
 
 # Of a processor. Logits are the memory: rows x answer tokens x vocabulary.
 LOGITS_PER_BATCH = 60_000_000

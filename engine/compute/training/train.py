@@ -16,8 +16,9 @@ from engine.compute.training.step import Losses, one_step
 from engine.compute.training.trainer import Rows, Trainer, prepared
 from engine.records.blocks import ResolvedBlocks
 from engine.records.errors import TrainingError
-from engine.records.estimate import LEAST_TOKENS, learning_bytes
+from engine.records.estimate import LEAST_TOKENS
 from engine.records.events import Alert, ControlEvent, Event, HeldoutResult, Progress
+from engine.records.room import learning_bytes
 from engine.records.spec import RunSpec
 
 PLATEAU_STEPS = 30

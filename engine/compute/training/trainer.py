@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from engine.compute.model.adapters import adapter_parameters, attach_adapter, remove_adapter
 from engine.compute.model.loaded import LoadedModel, find_final_norm
-from engine.compute.model.room import learning_room, total_bytes
+from engine.compute.model.room import machine_of
 from engine.compute.seeds import mix
 from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations, row_bytes
 from engine.compute.training.checkpoints import Position, list_checkpoints, load_checkpoint, save_checkpoint
@@ -21,8 +21,8 @@ from engine.compute.training.reroute import BlockSpace
 from engine.compute.training.rows import Row, places_that_come_back
 from engine.records.blocks import ResolvedBlocks
 from engine.records.errors import TrainingError
-from engine.records.estimate import checkpoints_gradients, kept_bytes
 from engine.records.events import CheckpointResult, ControlEvent, Event, StatusEvent
+from engine.records.room import checkpoints_gradients, kept_bytes
 from engine.records.spec import RunSpec
 
 
@@ -142,8 +142,8 @@ def prepared(
     settings = spec.optimizer
     optimizer = torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     seen = {"harmful": blocks.targets, "benign": tuple(sorted({*blocks.retain, *blocks.targets}))}
-    budget = kept_bytes({"device": str(model.device), "memory_bytes": total_bytes(model.device)})
-    checkpointing = checkpoints_gradients(spec, model.card, learning_room(model))
+    budget = kept_bytes(machine_of(model))
+    checkpointing = checkpoints_gradients(spec, model.card, machine_of(model))
     size = partial(row_bytes, model, seen, blocks.first_adapted)
     activations = BaseActivations(
         model,

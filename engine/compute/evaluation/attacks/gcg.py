@@ -21,8 +21,8 @@ from engine.compute.model.text import decode, ids_around, text_ids, tokens_of
 from engine.compute.seeds import mix
 from engine.compute.steps import told
 from engine.records.errors import DataError
-from engine.records.estimate import reading_bytes
 from engine.records.evaluation.rows import EvaluationRow
+from engine.records.room import reading_bytes
 
 START = " x" * 20
 # How strong the search is: as published, but on a processor, where that would take hours.
