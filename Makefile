@@ -7,7 +7,7 @@ PORT   ?= 8501
 # Two busy processes with spinning threads slow each other many times over.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: test run install prepare check bench fuzz browser gallery clean
+.PHONY: test test-device run install prepare check bench fuzz browser gallery clean
 .DEFAULT_GOAL := test
 
 run: prepare
@@ -15,6 +15,10 @@ run: prepare
 
 test: check prepare browser
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile
+
+# On a GPU where there is one; `make test` runs the same on the processor.
+test-device: $(VENV)/installed-test
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest tests/device
 
 check: $(VENV)/installed-test
 	$(PYTHON) -m ruff check .

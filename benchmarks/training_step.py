@@ -1,7 +1,7 @@
 """A training step of this engine against the published compute: same model, same rows, same losses, interleaved.
 
-On the processor with the bundled model, 8 + 8 rows of 96 tokens; on one GPU at the Llama-3-8B shape with random
-weights, 16 + 16 rows with the length mix of the published data. The floor is the arithmetic that no implementation can
+On the processor with the bundled model, 8 + 8 rows of 96 tokens; `benchmarks/gpu.py` does the same on one GPU at the
+Llama-3-8B shape. The floor is the arithmetic that no implementation can
 leave out, at the speed of a large matrix product here: 6 operations a parameter and real token (forward of the base
 model, forward and backward of the adapted one), 4 where the base activations are kept. On a processor that multiplies
 bfloat16, this engine's gradients do so (`engine/compute/low_rank.py`): then the floor is given at both speeds.
@@ -20,8 +20,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from benchmarks.published_step import PublishedStep
 from benchmarks.rows import Row, alone
-from engine.compute.model.load import load_model, load_tokenizer
-from engine.compute.model.loaded import LoadedModel, find_blocks
+from engine.compute.model.load import load_model
+from engine.compute.model.loaded import LoadedModel, find_blocks, linear_modules, module_shape
 from engine.compute.model.low_rank import narrows_gradients
 from engine.compute.seeds import mix
 from engine.compute.training.rows import Row as TrainingRow
@@ -29,7 +29,7 @@ from engine.compute.training.train import Losses, train
 from engine.compute.training.trainer import Rows
 from engine.machine import matrix_speed
 from engine.records.blocks import resolve_blocks
-from engine.records.cards import ModelCard
+from engine.records.cards import CacheShape, ModelCard
 from engine.records.conversation import Label
 from engine.records.events import StepResult
 from engine.records.settings import read_settings
@@ -61,9 +61,7 @@ def measure(repeats: int) -> list[Row]:
     rows = compared(_bundled_case(), repeats)
     for kind, row in enumerate(rows):
         row.figures["GiB at the peak"] = alone(_peak, kind)
-    if not torch.cuda.is_available():
-        return [*rows, Row("training step, Llama-3-8B shape on one GPU: skipped, there is no GPU here", {})]
-    return [*rows, *compared(_llama_case(), repeats)]
+    return rows
 
 
 def compared(case: Case, repeats: int) -> list[Row]:
@@ -151,11 +149,13 @@ def side_rows(label: Label, lengths: Sequence[int] = (TOKENS,) * SIDE_ROWS) -> l
     ]  # fmt: skip
 
 
-def engine_steps(model: LoadedModel, spec: RunSpec, harmful: list, benign: list) -> Iterator[StepResult]:
-    """One step after another of a real run; its base activations are kept before the first."""
+def engine_steps(
+    model: LoadedModel, spec: RunSpec, harmful: list, benign: list, *, name: str = ""
+) -> Iterator[StepResult]:
+    """One step after another of a real run; base activations of rows that come back are kept before the first."""
     events = train(
         model=model,
-        name=f"engine-{spec.blocks.adapted}",
+        name=name or f"engine-{spec.blocks.adapted}",
         spec=spec,
         blocks=resolve_blocks(spec, model.card.block_count),
         rows=Rows(harmful, benign, [], []),
@@ -197,8 +197,9 @@ def llama_shape(
         name="llama-shape", family="llama", block_count=blocks, d_model=width,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         block_parameters=sum(parameter.numel() for parameter in model.model.layers[0].parameters()),
-        context_length=8192, has_chat_template=False, modules={}, device=device,
-        dtype=str(dtype).removeprefix("torch."),
+        context_length=8192, has_chat_template=False, device=device, dtype=str(dtype).removeprefix("torch."),
+        modules={name: module_shape(module) for name, module in linear_modules(model.model.layers[0])},
+        cache=CacheShape(values=2 * blocks * max(1, heads // 4) * (width // heads)),
     )  # fmt: skip
     spec = ModelSpec(name="llama-shape")
     return LoadedModel(
@@ -261,13 +262,6 @@ def _bundled_case() -> Case:
         "bundled model", model, side_rows("harmful"), side_rows("benign"), "14, 19", "0-20", "10-20",
         int(2.7 * TOKENS), False,
     )  # fmt: skip
-
-
-def _llama_case() -> Case:
-    lengths = published_lengths(32)
-    model = llama_shape(load_tokenizer(ModelSpec(), read_settings()))
-    harmful, benign = side_rows("harmful", lengths[::2]), side_rows("benign", lengths[1::2])
-    return Case("Llama-3-8B shape", model, harmful, benign, "9, 19", "0-20", "", PADDED_TOKENS, True)
 
 
 def _engine(case: Case, spec: RunSpec) -> Callable[[], Losses]:

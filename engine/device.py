@@ -17,14 +17,17 @@ import torch
 from engine.child import run_to_end
 from engine.compute.model.adapters import adapter_parameters, attach_adapter, has_adapter, load_adapter, remove_adapter
 from engine.compute.model.bundled import bundled_folder
-from engine.compute.model.load import load_model
+from engine.compute.model.load import describe_model, load_model
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.placement import choose_device
+from engine.compute.model.room import need_room, release_memory
 from engine.compute.team import together
 from engine.compute.training.checkpoints import read_adapter_weights
 from engine.records.blocks import resolve_blocks
 from engine.records.checkpoints import Checkpoint
 from engine.records.errors import ModelError, RunError
 from engine.records.events import Event, Progress
+from engine.records.room import weight_bytes
 from engine.records.runs import Run, open_run
 from engine.records.settings import ROOT, Settings
 from engine.records.spec_parts import BUNDLED_MODEL, ModelSpec
@@ -35,11 +38,13 @@ Acquire = Callable[[ModelSpec], Generator[Event, None, LoadedModel]]
 
 
 class Tools(NamedTuple):
-    """What a job may use. `acquire(spec)` loads the base model; `attached(model, checkpoint)` gives the adapter's name,
-    None for the base model.  speed: operations a second of this machine, 0 where it was not measured."""
+    """What a job may use. `acquire(spec)` loads the base model; `beside(spec)` a second one, a judge, for this job
+    alone; `attached(model, checkpoint)` gives the adapter's name, None for the base model.  speed: operations a second
+    of this machine, 0 where it was not measured."""
 
     settings: Settings
     acquire: Acquire
+    beside: Acquire
     attached: Callable[[LoadedModel, Checkpoint], AbstractContextManager[str | None]]
     speed: float = 0.0
 
@@ -61,12 +66,15 @@ class Device:
     waiting: set[int] = field(default_factory=set)
     machine: Mapping[str, Any] = field(default_factory=dict)
     _loading: ModelSpec | None = None
+    _beside: dict[int, LoadedModel] = field(default_factory=dict)
     _attached: OrderedDict[str, _Attached] = field(default_factory=OrderedDict)
 
     def tools(self, job_id: int, what: str = "another job") -> Tools:
         """what: the job in words, for those who wait for it."""
         acquire = partial(self.acquire, job_id=job_id, what=what)
-        return Tools(self.settings, acquire, self.attached, float(self.machine.get("flops_per_second") or 0.0))
+        beside = partial(self.beside, job_id=job_id)
+        speed = float(self.machine.get("flops_per_second") or 0.0)
+        return Tools(self.settings, acquire, beside, self.attached, speed)
 
     def acquire(
         self, spec: ModelSpec, *, job_id: int, what: str = "another job"
@@ -101,16 +109,31 @@ class Device:
     def _load(self, spec: ModelSpec) -> Generator[Event, None, None]:
         self.model = None
         self._attached.clear()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release_memory()
         yield Progress(phase="loading", message=f"Loading {spec.name}")
         yield from converted(spec, self.settings)
         self.model = load_model(spec, self.settings)
+
+    def beside(self, spec: ModelSpec, *, job_id: int) -> Generator[Event, None, LoadedModel]:
+        """A second model in memory, for one job and until it ends, on the device and in the format of any other. Raises
+        MemoryShortage where its weights do not fit beside the first one's."""
+        if (known := self._beside.get(job_id)) is not None and known.spec == spec:
+            return known
+        self._beside.pop(job_id, None)
+        release_memory()
+        yield Progress(phase="loading", message=f"Loading {spec.name} beside it")
+        yield from converted(spec, self.settings)
+        card = describe_model(spec, self.settings)
+        need_room(choose_device(spec).device, weight_bytes(card), what=spec.name)
+        self._beside[job_id] = load_model(spec, self.settings)
+        return self._beside[job_id]
 
     def release(self, job_id: int) -> None:
         """The job has ended, whatever became of it."""
         self.holders.pop(job_id, None)
         self.waiting.discard(job_id)
+        if self._beside.pop(job_id, None) is not None:
+            release_memory()
 
     @contextmanager
     def attached(self, model: LoadedModel, checkpoint: Checkpoint) -> Iterator[str | None]:

@@ -7,10 +7,10 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import psutil
 import torch
 
-from engine.compute.model.load import choose_device
+from engine.compute.model.placement import choose_device
+from engine.compute.model.room import total_bytes
 from engine.records.spec_parts import ModelSpec
 
 
@@ -25,13 +25,13 @@ def versions() -> dict[str, str]:
 
 def measure_machine() -> dict[str, Any]:
     """Device, memory, and the speed of a large matrix product here: what estimates rest on. Takes under a second."""
-    device, dtype = choose_device(ModelSpec())
-    memory = torch.cuda.mem_get_info()[1] if device.type == "cuda" else psutil.virtual_memory().total
+    device, dtype, reason = choose_device(ModelSpec())
     return {
         "device": str(device),
         "dtype": str(dtype).removeprefix("torch."),
+        "format_reason": reason,
         "flops_per_second": matrix_speed(device, dtype),
-        "memory_bytes": int(memory),
+        "memory_bytes": total_bytes(device),
         "cores": os.cpu_count(),
     }
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from making import byte_tokenizer
 
+from benchmarks import gpu
 from benchmarks.__main__ import report
 from benchmarks.rows import Row
 from benchmarks.training_step import Case, compared, llama_shape, published_lengths, side_rows
@@ -24,6 +25,24 @@ def test_all_kinds_of_step_compute_the_same_losses(checkpointing):
     ]
     for row in rows:
         assert row.figures["real tokens a second"] == pytest.approx(113 / row.figures["s"])
+
+
+def test_the_table_of_one_gpu_has_the_published_compute_beside_this_engine_and_answers():
+    """At a small shape on the processor: the same code, without the count of stops."""
+    model = llama_shape(byte_tokenizer(), blocks=5, width=128, device="cpu", dtype=torch.float32)
+    harmful, benign = side_rows("harmful", (24, 40)), side_rows("benign", (16, 33))
+    rows = gpu.table(Case("tiny", model, harmful, benign, "1, 2", "0-3", "", 64, True), 1)
+    assert [row.name.partition(": ")[2] for row in rows] == [
+        "published compute, padded to 64",
+        "published compute, padded to the longest row",
+        "this engine, adapters on blocks 0-3, base activations kept",
+        "this engine, base activations computed anew",
+        "this engine, computed anew, gradient checkpointing",
+        "one row",
+        "two columns, base and circuit-broken",
+        "8 rows at once",
+    ]
+    assert all(row.figures["GiB at the peak"] >= 0 for row in rows)
 
 
 def test_losses_that_differ_are_not_compared(monkeypatch):

@@ -1,8 +1,11 @@
 """One base model, many states: a checkpoint answers as it did when it was written; what is gone is named."""
 
+import gc
+import weakref
+
 import pytest
 import torch
-from making import drain
+from making import drain, write_tiny_model
 
 from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted, attach_adapter, has_adapter, remove_adapter, save_adapter
@@ -13,7 +16,7 @@ from engine.device import IDLE_ADAPTERS, Device, adapter_name
 from engine.jobs.training import _keep_adapter
 from engine.records.blocks import resolve_blocks
 from engine.records.checkpoints import BASE_MODEL, Checkpoint, parse_checkpoint, run_checkpoints
-from engine.records.errors import ModelError, RunError
+from engine.records.errors import MemoryShortage, ModelError, RunError
 from engine.records.events import CheckpointResult
 from engine.records.runs import create_run
 from engine.records.spec_parts import AdapterSpec
@@ -145,3 +148,27 @@ def test_a_state_reads_back_from_its_text(text):
 def test_other_text_names_no_state(text):
     with pytest.raises(RunError, match="names no model"):
         parse_checkpoint(text)
+
+
+def test_a_second_model_stands_beside_the_first_until_its_job_ends(settings, tiny_model, tiny_spec, tmp_path):
+    device = Device(settings, tiny_model)
+    other = tiny_spec().model.model_copy(update={"name": str(write_tiny_model(tmp_path / "judge", blocks=3))})
+    first, second = device.tools(1), device.tools(2)
+    events, judge = drain(first.beside(other))
+    assert [event.phase for event in events] == ["loading"] and len(judge.blocks) == 3
+    assert drain(first.beside(other)) == ([], judge) and device.model is tiny_model
+    assert drain(second.beside(other))[1] is not judge
+    gone = weakref.ref(judge.causal_lm)
+    del judge
+    device.release(1)
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_second_model_that_does_not_fit_says_what_it_takes_and_what_is_free(
+    settings, tiny_model, tiny_spec, monkeypatch
+):
+    monkeypatch.setattr("engine.compute.model.room.free_bytes", lambda _: 1000)
+    device = Device(settings, tiny_model)
+    with pytest.raises(MemoryShortage, match=r"takes 0.0 GiB, and 0.0 GiB are free on cpu: choose a smaller model"):
+        drain(device.beside(tiny_spec().model, job_id=1))

@@ -29,10 +29,11 @@ SHORT_SECONDS = 10.0
 
 
 class Said(NamedTuple):
-    """What a process answers: what its step gave."""
+    """What a process answers: what its step gave. short: it failed for want of memory."""
 
     kind: Literal["goes on", "ended", "failed"]
     result: Any = None
+    short: bool = False
 
     @property
     def failed(self) -> bool:
@@ -171,6 +172,8 @@ class Team:
         for rank, said in enumerate(answers, 1):
             if said.failed and mode == "together":
                 self._break(f"Process {rank + 1} of {self.size} failed: {said.result}")
+            elif said.failed and said.short:
+                raise torch.OutOfMemoryError(str(said.result))
             elif said.failed:
                 raise ComputeError(str(said.result))
 
@@ -226,7 +229,8 @@ class Team:
             return Said("failed", str(error))
         except Exception as error:
             log.error("%s", traceback.format_exc())
-            return Said("failed", f"{type(error).__name__}: {first_line(error)}")
+            short = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+            return Said("failed", f"{type(error).__name__}: {first_line(error)}", short)
 
     def _advanced(self, key: int, mode: Mode) -> Said:
         steps = self._steps.pop(key)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, distributed
 
 from engine.compute.processes import Arguments, Mode, Team
@@ -83,6 +84,17 @@ def sent(values: Tensor, *, source: int) -> Tensor:
         team.traffic.tensor_bytes += values.nbytes
         distributed.broadcast(values, source, group=team.group)
     return values
+
+
+def least(value: float) -> float:
+    """Where weights are sharded, the least of what the processes have: all must then decide alike. Elsewhere the value
+    itself."""
+    team = present()
+    if not (team and team.sharded and team.mode):
+        return value
+    found = torch.tensor([value], dtype=torch.double)
+    distributed.all_reduce(found, distributed.ReduceOp.MIN, group=team.group)
+    return float(found)
 
 
 def together(function: Function) -> Function:

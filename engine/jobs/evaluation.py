@@ -80,7 +80,7 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
     model = yield from tools.acquire(run.spec().model)
     # It may have been resumed while the model was waited for.
     _need_still(run, checkpoint)
-    judge = _judge(plan, settings)
+    judge = _judge(plan, tools)
     found: dict[tuple[str, Side], list[Outcome]] = {}
     with tools.attached(model, checkpoint) as adapter:
         subjects = [subject_of(side, model, adapter, settings) for side in SIDES]
@@ -142,10 +142,10 @@ def _need_still(run: Run, checkpoint: Checkpoint) -> None:
         raise RunError(f"Run {run.id} is in training, its weights still move: evaluate a checkpoint, {run.id}@STEP.")
 
 
-def _judge(plan: EvaluationPlan, settings: Settings) -> Judge:
+def _judge(plan: EvaluationPlan, tools: Tools) -> Judge:
     if plan.judge == "rules":
         return rules_judge()
-    identity, ask = other_judge(plan.judge, settings)
+    identity, ask = other_judge(plan.judge, tools.settings, tools.beside)
     return Judge(identity, asked_judge(ask))
 
 

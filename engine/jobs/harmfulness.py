@@ -185,11 +185,13 @@ def _tokens(
             with torch.no_grad(), adapted(model, adapter):
                 rerouted = block_activations(model, batch, [block], entry_block=entry_block, entry=base.entry)
             outputs["rerouted"] = rerouted.outputs[block]
-        for index, row in enumerate(group):
-            answer = slice(row.response_start, min(len(row.ids), row.response_start + most))
-            for side in SIDES:
-                vectors[side].append(outputs[side][index, answer].float().cpu().numpy())
-            owners.append(np.full(answer.stop - answer.start, place[id(row)]))
+        answers = [slice(row.response_start, min(len(row.ids), row.response_start + most)) for row in group]
+        for side in SIDES:
+            found = [outputs[side][index, answer] for index, answer in enumerate(answers)]
+            vectors[side].append(torch.cat(found).float().cpu().numpy())
+        owners += [
+            np.full(answer.stop - answer.start, place[id(row)]) for row, answer in zip(group, answers, strict=True)
+        ]
     owner = np.concatenate(owners)
     harmful = np.array([row.label == "harmful" for row in rows])
     return {side: Tokens(np.concatenate(vectors[side]), owner, harmful[owner]) for side in SIDES}

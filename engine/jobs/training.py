@@ -10,6 +10,7 @@ from engine.compute.model.adapters import adapter_parameters, remove_adapter, sa
 from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
+from engine.compute.model.room import learning_room, machine_of
 from engine.compute.model.text import decode, tokens_of
 from engine.compute.steps import told
 from engine.compute.training.checkpoints import list_checkpoints
@@ -30,6 +31,7 @@ from engine.records.estimate import estimate, micro_batch_tokens
 from engine.records.events import Alert, ControlEvent, Event, ProbeAnswer, ProbeResult, Progress
 from engine.records.harmfulness import HARMFULNESS, need_borderline
 from engine.records.prompts import Prompt, Split, select
+from engine.records.room import checkpoints_gradients
 from engine.records.runs import Run
 from engine.records.sample_answers import SampleAnswer, SampleAnswers
 from engine.records.spec import RunSpec
@@ -78,6 +80,7 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
             controls=controls,
             trackers_folder=run.folder / "trackers",
             micro_batch_tokens=tokens,
+            resized=lambda fewer: run.update(micro_batch_tokens=fewer),
             probe=lambda step: _probe(model, name, spec, validation, step),
             capture=filming(run, model, name, spec, blocks, rows.validation, validation),
         ):
@@ -119,7 +122,10 @@ def _micro_batch_tokens(run: Run, spec: RunSpec, model: LoadedModel, rows: Rows,
     if list_checkpoints(run.checkpoints_folder):
         return run.record().micro_batch_tokens or spec.optimizer.tokens_per_micro_batch
     lengths = [len(row.ids) for side in (rows.harmful, rows.benign) for row in side[:: 1 + len(side) // MEASURED_ROWS]]
-    return micro_batch_tokens(spec, model.card, speed, row_tokens=sum(lengths) / max(1, len(lengths)))
+    mean = sum(lengths) / max(1, len(lengths))
+    checkpointing = checkpoints_gradients(spec, model.card, machine_of(model))
+    room = learning_room(model)
+    return micro_batch_tokens(spec, model.card, speed, row_tokens=mean, room=room, checkpointing=checkpointing)
 
 
 def throw_away(run: Run) -> None:

@@ -10,14 +10,29 @@ from engine.records.files import write_whole
 from engine.records.versions import key_of
 
 # Of how cards are made: another number, and they are made anew.
-CARDS = 2
+CARDS = 3
 Card = TypeVar("Card", bound=BaseModel)
+
+
+class CacheShape(BaseModel):
+    """Numbers that a cache of keys and values keeps of a token, over all blocks that keep every token (`values`), and
+    over those that keep the last `window` of them (`windowed`)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    values: int = 0
+    windowed: int = 0
+    window: int = 0
+
+    def of(self, tokens: float) -> float:
+        """How many numbers a row of so many tokens keeps."""
+        return self.values * tokens + self.windowed * min(tokens, self.window)
 
 
 class ModelCard(BaseModel):
     """One base model. modules: the linear modules of a block with their (inputs, outputs).  opening_tokens: with which
     the chat template opens every prompt alike.  head_parameters: of the LM head; 0 where that is not
-    known."""
+    known.  format_reason: why its weights have this number format."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
@@ -34,6 +49,8 @@ class ModelCard(BaseModel):
     dtype: str
     opening_tokens: int = 0
     head_parameters: int = 0
+    format_reason: str = ""
+    cache: CacheShape = CacheShape()
 
     @property
     def product_parameters(self) -> int:

@@ -29,6 +29,10 @@ class TrainingError(WorkbenchError):
     """Training cannot go on: a loss is not finite, memory is exhausted."""
 
 
+class MemoryShortage(WorkbenchError):
+    """Not even a single row fits the memory that is free."""
+
+
 class TeamError(WorkbenchError):
     """One of several processes that compute together has ended, failed or hangs."""
 

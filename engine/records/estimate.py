@@ -4,17 +4,19 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import psutil
-
 from engine.records.blocks import ResolvedBlocks, probe_block, resolve_blocks
 from engine.records.cards import ModelCard
+from engine.records.room import (
+    BYTES,
+    TRAINED_BYTES,
+    MemoryPart,
+    checkpoints_gradients,
+    kept_bytes,
+    learning_bytes,
+    weight_bytes,
+    whole_room,
+)
 from engine.records.spec import RunSpec
-
-BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-# Of base activations of rows that come back. A function of the machine's whole memory, not of what is free: a resumed
-# run must keep the same rows.
-KEPT_BYTES = min(8 * 2**30, psutil.virtual_memory().total // 4)
-
 
 # What one advance of the worker's loop may take: whoever asks meanwhile waits so long for a first word.
 ADVANCE_SECONDS = 1.0
@@ -54,11 +56,20 @@ class Part(NamedTuple):
 
 class Estimate(NamedTuple):
     """parts: in the order in which they begin, without those that take no time; none where the machine's speed is not
-    known yet, so that seconds are None."""
+    known yet, so that seconds are None.  memory: what training takes, part by part.  cache_bytes: what the cache of
+    keys and values takes while answers are generated, before training and in its place.  checkpointing: whether the
+    backward pass computes each block anew, since its activations would not fit."""
 
     trained_parameters: int
-    memory_bytes: int
+    memory: tuple[MemoryPart, ...]
+    cache_bytes: int = 0
+    checkpointing: bool = False
     parts: tuple[Part, ...] = ()
+
+    @property
+    def memory_bytes(self) -> int:
+        """At the peak: training, or the weights and the cache while answers are generated."""
+        return max(sum(part.bytes for part in self.memory), self.memory[0].bytes + self.cache_bytes)
 
     @property
     def seconds(self) -> float | None:
@@ -81,14 +92,26 @@ PROBE = "fitting the harmfulness probe"
 TRAINING = ("reading the base model's activations", "training", "measuring", "probe answers", "capturing activations")
 
 
-def micro_batch_tokens(spec: RunSpec, card: ModelCard, speed: float, *, row_tokens: float) -> int:
+def micro_batch_tokens(
+    spec: RunSpec,
+    card: ModelCard,
+    speed: float,
+    *,
+    row_tokens: float,
+    room: float = 0,
+    checkpointing: bool = False,
+) -> int:
     """How many tokens, padding included, go forwards and backwards at once: a step is cut into as few equal parts as
-    take ADVANCE_SECONDS each on this machine, and no part is larger than the spec allows.
+    take ADVANCE_SECONDS each on this machine, and no part is larger than the spec and the memory allow.
 
     speed: operations a second in a large matrix product, 0 where it is not known.  row_tokens: mean length of a row.
-    Raises SpecError as estimate does.
+    room: bytes that a micro-batch may leave behind, 0: any.  checkpointing: it computes blocks anew.  Raises SpecError
+    as estimate does.
     """
     most = spec.optimizer.tokens_per_micro_batch
+    if room:
+        each = learning_bytes(spec, card, 1, checkpointing=checkpointing)
+        most = min(most, max(LEAST_TOKENS, int(room / max(1, each))))
     if not speed:
         return most
     blocks = resolve_blocks(spec, card.block_count)
@@ -129,19 +152,29 @@ def estimate(
 
     row_tokens = min(spec.data.max_tokens, prompt_tokens + spec.data.new_tokens)
     step_tokens = (spec.optimizer.circuit_breaker_batch + spec.optimizer.retain_batch) * row_tokens
-    rows, depth = training_rows + heldout_rows, blocks.last + 1 - blocks.first_adapted
+    rows = training_rows + heldout_rows
     width = BYTES.get(card.dtype, 4)
-    micro_tokens = min(step_tokens, spec.optimizer.tokens_per_micro_batch)
-    activations = micro_tokens * depth * card.d_model * width * 34
     kept = rows * row_tokens * card.d_model * width * max(len(blocks.targets), len(blocks.retain)) / 2
-    memory = card.parameters * width + trained * 16 + activations + min(kept, KEPT_BYTES)
+    fixed = (
+        MemoryPart("weights", weight_bytes(card)),
+        MemoryPart("adapter and optimizer", trained * TRAINED_BYTES),
+        MemoryPart("kept base activations", int(min(kept, kept_bytes(machine)))),
+    )
+    checkpointing = checkpoints_gradients(spec, card, machine)
+    each = learning_bytes(spec, card, 1, checkpointing=checkpointing)
+    micro_tokens = min(step_tokens, spec.optimizer.tokens_per_micro_batch)
+    if room := whole_room(card, machine):
+        micro_tokens = min(micro_tokens, max(row_tokens, room / each))
+    memory = (*fixed, MemoryPart("a micro-batch", int(micro_tokens * each)))
+    answered = min(rows, MOST_TOGETHER) if spec.data.answers == "elicit" else 2 * spec.captures.probe_prompts
+    cache = int(answered * card.cache.of(row_tokens) * width)
 
     speed = machine.get("flops_per_second")
     if not speed:
-        return Estimate(trained, int(memory))
+        return Estimate(trained, memory, cache, checkpointing)
     work = _Work(spec, card, blocks, speed, prompt_tokens=prompt_tokens, row_tokens=row_tokens)
     seconds = {
-        LOADING: card.parameters * width / LOADED_BYTES_PER_SECOND,
+        LOADING: weight_bytes(card) / LOADED_BYTES_PER_SECOND,
         ANSWERS: work.answering(rows) if spec.data.answers == "elicit" else 0.0,
         "reading the base model's activations": work.reading(rows, blocks.last + 1),
         "training": spec.optimizer.steps * work.step(),
@@ -151,7 +184,8 @@ def estimate(
         PROBE: work.fitting_probes(),
         EVALUATION: work.evaluating(),
     }
-    return Estimate(trained, int(memory), tuple(Part(name, value) for name, value in seconds.items() if value > 0))
+    parts = tuple(Part(name, value) for name, value in seconds.items() if value > 0)
+    return Estimate(trained, memory, cache, checkpointing, parts)
 
 
 class _Work(NamedTuple):

@@ -25,7 +25,7 @@ SPEC_VERSION = 2
 WITHOUT_RESULT = {
     "model.device", "captures.trackers", "captures.probe_every", "captures.probe_prompts", "captures.probe_tokens",
     "captures.evaluation_rows", "captures.final_prompts", "captures.final_answers", "harmfulness.probe",
-    "harmfulness.block", "harmfulness.false_alarms",
+    "harmfulness.block", "harmfulness.false_alarms", "optimizer.gradient_checkpointing",
 }  # fmt: skip
 
 

@@ -35,8 +35,8 @@ class ModelSpec(Part):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where it runs; auto: cuda, mps, cpu.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
-        description="Weights' number format; auto: bfloat16 on cuda, float32 elsewhere (gradients bfloat16 on CPUs "
-        "that have it).",
+        description="Weights' number format; auto: bfloat16 on GPUs that compute it, else float32 (gradients bfloat16 "
+        "on CPUs that have it).",
     )
     chat_template: Literal["model", "plain"] = Field(
         "model", description="The model's own chat template, or plain 'User: ... Assistant:' for models without one."
@@ -191,6 +191,11 @@ class OptimizerSpec(Part):
     circuit_breaker_batch: int = Field(16, ge=1, description="Harmful rows a step.")
     retain_batch: int = Field(16, ge=1, description="Benign rows a step.")
     tokens_per_micro_batch: int = Field(4096, ge=16, description="Tokens, padding included, that go through at once.")
+    gradient_checkpointing: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Compute blocks anew backwards: less memory, a third more time; auto: where a row would not fit.",
+        json_schema_extra=since(4),
+    )
     stop_drift: float = Field(
         0.0,
         ge=0,

@@ -16,6 +16,7 @@ from several import TOLERANCE, begun, furthest, spec_of, steps_of, until, weight
 from engine import ranks
 from engine.__main__ import main
 from engine.compute.team import broken, present
+from engine.compute.training import step
 from engine.compute.training.checkpoints import list_checkpoints
 from engine.records.runs import Run, list_runs, open_run
 from engine.records.settings import ROOT, Settings
@@ -118,3 +119,22 @@ def test_a_number_of_processes_that_cannot_be_is_said(count, capsys):
     with pytest.raises(SystemExit):
         main(["worker", "--processes", count])
     assert f"{count} processes: give a number from 1 to 64" in capsys.readouterr().err
+
+
+def test_memory_that_runs_out_in_one_process_halves_what_all_take_at_once(folder, tmp_path, monkeypatch):
+    unbroken = trained(Settings(tmp_path / "unbroken", tmp_path / "cache"), folder, 2)
+    plain, left = step._micro_step, [1]
+
+    def short(trainer, *arguments, **more):
+        if trainer.step == 3 and left and left.pop():
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(trainer, *arguments, **more)
+
+    monkeypatch.setattr(step, "_micro_step", short)
+    with working(Settings(tmp_path / "runs", tmp_path / "cache"), 2) as worker:
+        run = begun(worker, spec_of(folder, **BRIEF))
+        until(worker, lambda: run.record().status in ("finished", "failed", "interrupted"))
+        assert run.record().status == "finished" and not broken()
+    (alert,) = [event.message for event in run.events()[0] if event.kind == "alert" and "Memory" in event.message]
+    assert "goes on with 128" in alert
+    assert furthest(weights_of(run), unbroken) < TOLERANCE

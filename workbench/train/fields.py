@@ -40,6 +40,7 @@ LABELS = {
     "optimizer.circuit_breaker_batch": "Harmful rows a step",
     "optimizer.retain_batch": "Benign rows a step",
     "optimizer.tokens_per_micro_batch": "Tokens a micro-batch",
+    "optimizer.gradient_checkpointing": "Gradient checkpointing",
     "captures.heldout_every": "Held-out every",
     "captures.probe_every": "Probe every",
     "captures.capture_every": "Capture activations every",

@@ -62,7 +62,17 @@ def _costs(form: Form) -> None:
         if waits_for := _training_now():
             st.caption(f":material/hourglass_top: It waits until {plain(waits_for)} has ended: one trains at a time.")
     share = f" ({100 * cost.trained_parameters / form.card.parameters:.1f} % of the model)" if form.card else ""
-    st.caption(f"Trains {amount(cost.trained_parameters)} parameters{share}. Memory about {memory(cost.memory_bytes)}.")
+    st.caption(f"Trains {amount(cost.trained_parameters)} parameters{share}. {_memory(cost)}")
+
+
+def _memory(cost: Estimate) -> str:
+    """What takes memory at the peak, and what the cache takes while answers are generated."""
+    parts = ", ".join(f"{part.name} {memory(part.bytes)}" for part in cost.memory)
+    words = f"Memory about {memory(cost.memory_bytes)}: {parts}"
+    if cost.cache_bytes:
+        words += f"; while answers are generated, a cache of keys and values of {memory(cost.cache_bytes)}"
+    anew = " Blocks are computed anew on the way back (gradient checkpointing)." if cost.checkpointing else ""
+    return f"{words}.{anew}"
 
 
 def _parts(form: Form, cost: Estimate) -> list[str]:

@@ -80,6 +80,7 @@ def optimizer_part(form: Form) -> None:
         "optimizer.circuit_breaker_batch",
         "optimizer.retain_batch",
         "optimizer.tokens_per_micro_batch",
+        "optimizer.gradient_checkpointing",
     )
 
 

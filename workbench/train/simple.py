@@ -137,6 +137,7 @@ def _model(form: Form) -> None:
     with st.container(horizontal=True, gap="small", key="model_facts"):
         for fact in facts:
             st.badge(plain(fact), color="gray")
+    st.caption(f"Number format {plain(card.format_reason)}.")
     if not card.has_chat_template and form.content["model.chat_template"] == "model":
         st.caption(
             ":orange[:material/warning: This model has no chat template of its own: choose 'plain' under Advanced.]"

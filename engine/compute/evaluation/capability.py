@@ -15,6 +15,7 @@ from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
 from engine.compute.model.padding import batch_of
+from engine.compute.model.room import by_halves, logit_bytes, tokens_at_once
 from engine.compute.model.text import text_ids, tokens_of
 from engine.compute.steps import told
 from engine.compute.team import divided
@@ -22,7 +23,9 @@ from engine.records.chats.asked import Sampling
 from engine.records.conversation import Conversation
 from engine.records.evaluation.mmlu import LETTERS, Question
 from engine.records.evaluation.rows import EvaluationRow
+from engine.records.room import reading_bytes
 
+# Of a processor, in one pass.
 QUESTION_TOKENS = 1024
 SPEED_ROWS = 8
 SPEED_TOKENS = 32
@@ -53,19 +56,25 @@ def _rightly_answered(
     order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
     right = [False] * len(rows)
     done = 0
-    while order:
-        count = max(1, QUESTION_TOKENS // len(rows[order[0]]))
-        group, order = order[:count], order[count:]
-        ids, attention, positions, _ = batch_of(model, [rows[index] for index in group], side="left")
+
+    def chosen(group: Sequence[int]) -> Generator[int, None, list[int]]:
+        ids, attention, positions, *_ = batch_of(model, [rows[index] for index in group], side="left")
         with torch.no_grad(), adapted(model, adapter):
             logits = model.causal_lm(
                 input_ids=ids, attention_mask=attention, position_ids=positions, use_cache=False, logits_to_keep=1
             ).logits[:, -1]
-        chosen = logits[:, letters].argmax(-1).tolist()
-        for choice, index in zip(chosen, group, strict=True):
+        choices = logits[:, letters].argmax(-1).tolist()
+        yield done + len(group)
+        return choices
+
+    while order:
+        count = max(1, tokens_at_once(model, on_a_processor=QUESTION_TOKENS) // len(rows[order[0]]))
+        group, order = order[:count], order[count:]
+        row_bytes = reading_bytes(model.card, len(rows[group[-1]])) + logit_bytes(model, 1)
+        choices = yield from by_halves(model, group, chosen, row_bytes=row_bytes)
+        for choice, index in zip(choices, group, strict=True):
             right[index] = LETTERS[choice] == questions[index].answer
         done += len(group)
-        yield done
     return right
 
 

@@ -17,12 +17,14 @@ from engine.compute.model.adapters import adapted
 from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.padding import batch_of
+from engine.compute.model.room import by_halves, tokens_at_once
 from engine.compute.team import divided
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.harmfulness import ended_by_probe
+from engine.records.room import reading_bytes
 
-GROUP_TOKENS = {"cpu": 2048}
-GROUP_TOKENS_GPU = 16_384
+# Of a processor, in one pass.
+GROUP_TOKENS = 2048
 
 
 class Probed(NamedTuple):
@@ -42,20 +44,27 @@ def firings(
     texts = [(*one.prompt_ids, *one.prefill_ids, *one.answer_ids) for one in attempts]
     unread = [place for place, one in enumerate(attempts) if one.fired is None and one.answer_ids]
     unread.sort(key=lambda place: len(texts[place]), reverse=True)
-    budget = GROUP_TOKENS.get(model.device.type, GROUP_TOKENS_GPU)
-    start = 0
-    while start < len(unread):
-        group = unread[start : start + max(1, budget // len(texts[unread[start]]))]
+
+    def read(group: Sequence[int]) -> Generator[int, None, list[int]]:
         with torch.no_grad(), adapted(model, adapter):
             batch = batch_of(model, [texts[place] for place in group])
             outputs = block_activations(model, batch, [probe.block]).outputs[probe.block]
-        above = probe.scores(outputs) > probe.threshold
-        for index, place in enumerate(group):
-            end = len(texts[place])
-            fired = above[index, end - len(attempts[place].answer_ids) : end].nonzero()
-            found[place] = int(fired[0, 0]) + 1 if len(fired) else 0
+        above = (probe.scores(outputs) > probe.threshold).tolist()
+        yield start + len(group)
+        ends = [(len(texts[place]) - len(attempts[place].answer_ids), len(texts[place])) for place in group]
+        return [
+            row[first:end].index(True) + 1 if True in row[first:end] else 0
+            for row, (first, end) in zip(above, ends, strict=True)
+        ]
+
+    start = 0
+    while start < len(unread):
+        tokens = tokens_at_once(model, on_a_processor=GROUP_TOKENS)
+        group = unread[start : start + max(1, tokens // len(texts[unread[start]]))]
+        row_bytes = reading_bytes(model.card, len(texts[group[0]]))
+        for place, fired in zip(group, (yield from by_halves(model, group, read, row_bytes=row_bytes)), strict=True):
+            found[place] = fired
         start += len(group)
-        yield start
     return found
 
 

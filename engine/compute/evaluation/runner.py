@@ -28,6 +28,9 @@ from engine.records.versions import key_of
 
 Found = TypeVar("Found")
 
+# How many times as many rows a GPU is given before they are remembered; attacks cut them by the memory.
+GPU_GROUPS = 8
+
 
 class Outcome(NamedTuple):
     """What became of one row. `budget` is what the first success cost, 0 without one; `attempt` is that success, else
@@ -124,7 +127,7 @@ def run_attack(
     """Ask every row, judge every answer; yields how many rows are done. Rows of similar length go together."""
     keys = [attempt_key(name, options, row) for row in rows]
     order = sorted(range(len(rows)), key=lambda index: len(rows[index].prompt) + len(rows[index].target))
-    size = ATTACKS[name].rows * (1 if model.device.type == "cpu" else 8) * team_size()
+    size = ATTACKS[name].rows * (1 if model.device.type == "cpu" else GPU_GROUPS) * team_size()
     for start in range(0, len(order), size):
         group = order[start : start + size]
         missing = [index for index in group if keys[index] not in memory.attempts]

@@ -54,10 +54,12 @@ class Film:
         self.averaged = tuple(averaged)
         self.base = base_activations(
             model,
-            self.rows,
+            (),
             blocks={"harmful": self.blocks, "benign": self.blocks},
             entry_block=min(entry_block, self.blocks[-1]),
             budget_bytes=CACHE_BYTES,
+            measured=[self.rows[part] for part in shards(self._bytes())],
+            measured_tokens=GROUP_TOKENS,
         )
 
     @property
@@ -114,12 +116,16 @@ class Film:
         """What is written down of each of these rows, off the device."""
         base_rows = self.base.of(group)
         found = self._activations_of(group, base_rows, adapter)
-        columns = []
+        measured = []
         for row, base, rerouted in zip(group, base_rows, found, strict=True):
-            column = self._vectors(row, rerouted)
+            measured.append(self._vectors(row, rerouted))
             if adapter is not None:
-                column |= self._movement(row, base.outputs, rerouted)
-            columns.append({name: tensor.cpu() for name, tensor in column.items()})
+                measured[-1] |= self._movement(row, base.outputs, rerouted)
+        columns = fetched(measured)
+        for row, column in zip(group, columns, strict=True):
+            self._check_finite(row, column)
+            if "every" in self.tokens:
+                column["lengths"] = torch.tensor([len(row.ids)])
         return columns
 
     def _bytes(self) -> list[int]:
@@ -147,19 +153,21 @@ class Film:
 
     def _vectors(self, row: Row, outputs: dict[int, TokenActivations]) -> dict[str, Tensor]:
         column: dict[str, Tensor] = {}
-        if "every" in self.tokens:
-            column["lengths"] = torch.tensor([len(row.ids)])
         for block, activations in outputs.items():
             for choice in self.tokens:
                 # A copy: a view would keep the activations of all tokens until the shard is written.
-                vector = chosen(activations, choice, row.response_start, self.position).float().clone()
-                if not torch.isfinite(vector).all():
-                    raise RunError(
-                        f"The activations of block {block} are not finite for prompt {row.prompt_id}: use float32 or "
-                        "bfloat16 instead of float16, or look whether training diverged."
-                    )
-                column[f"{choice}/{block}"] = vector
+                column[f"{choice}/{block}"] = (
+                    chosen(activations, choice, row.response_start, self.position).float().clone()
+                )
         return column
+
+    def _check_finite(self, row: Row, column: dict[str, Tensor]) -> None:
+        for block in self.blocks:
+            if not all(torch.isfinite(column[f"{choice}/{block}"]).all() for choice in self.tokens):
+                raise RunError(
+                    f"The activations of block {block} are not finite for prompt {row.prompt_id}: use float32 or "
+                    "bfloat16 instead of float16, or look whether training diverged."
+                )
 
     def _movement(
         self, row: Row, base: dict[int, TokenActivations], rerouted: dict[int, TokenActivations]
@@ -185,6 +193,16 @@ class Film:
 @divided("groups")
 def _columns(film: Film, groups: Sequence[Sequence[Row]], adapter: str | None) -> list[list[dict[str, Tensor]]]:
     return [film.columns_of(group, adapter) for group in groups]
+
+
+def fetched(columns: Sequence[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
+    """The same tensors off the device, all in one transfer: one of each would make it wait hundreds of times."""
+    tensors = [tensor for column in columns for tensor in column.values()]
+    if not tensors:
+        return [{} for _ in columns]
+    flat = torch.cat([tensor.reshape(-1) for tensor in tensors]).cpu().split([tensor.numel() for tensor in tensors])
+    parts = iter(part.reshape(tensor.shape) for part, tensor in zip(flat, tensors, strict=True))
+    return [{name: next(parts) for name in column} for column in columns]
 
 
 def chosen(

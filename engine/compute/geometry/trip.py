@@ -19,7 +19,7 @@ from engine.compute.model.mixed import MixedBatch, Voice
 from engine.compute.model.padding import batch_of
 from engine.compute.team import where_sharded
 from engine.compute.training.base_activations import row_batch
-from engine.compute.training.reroute import BlockSpace, BlockStatistics, token_cosine
+from engine.compute.training.reroute import BlockSpace, BlockStatistics, spaces_of, token_cosine
 from engine.compute.training.rows import Row, micro_batches
 from engine.records.files import write_whole
 
@@ -34,9 +34,9 @@ def trip(
     base = _activations(model, ids, Voice(), blocks)
     yield None
     rerouted = _activations(model, ids, voice, blocks)
-    cosines = [token_cosine(rerouted[b], base[b], spaces[b], "standardised")[0].cpu() for b in blocks]
+    cosines = torch.stack([token_cosine(rerouted[b], base[b], spaces[b], "standardised")[0] for b in blocks]).cpu()
     yield None
-    return torch.stack(cosines)
+    return cosines
 
 
 def standard_spaces(
@@ -56,7 +56,7 @@ def standard_spaces(
             for index, row in enumerate(group):
                 statistics[block].add(activations[index, 1 : len(row.ids)])
         yield None
-    spaces = {block: found.space() for block, found in enumerate(statistics)}
+    spaces = spaces_of(dict(enumerate(statistics)))
     content = {
         "mean": torch.stack([spaces[block].mean for block in spaces]).cpu(),
         "deviation": torch.stack([spaces[block].deviation for block in spaces]).cpu(),

@@ -52,7 +52,7 @@ def block_activations(
     first = entry_block if entry is not None else 0
     # Where weights are sharded, each process has rows of its own and all need equally many passes.
     shares = share_opening and not is_sharded()
-    shared = shared_tokens(_without_padding(batch), batch.pictures) if shares else 0
+    shared = shared_tokens(batch.rows or _without_padding(batch), batch.pictures) if shares else 0
     run = partial(_run, model, blocks=blocks, entry_block=entry_block, keep_entry=keep_entry)
     with _only(model, first=first, last=max(blocks)):
         if not shared:

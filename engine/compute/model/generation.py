@@ -15,13 +15,13 @@ from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import MixedBatch, Voice
 from engine.compute.model.padding import batch_of, positions_of
+from engine.compute.model.room import tokens_at_once
 from engine.compute.steps import told
 from engine.compute.team import divided, where_sharded
 from engine.records.chats.asked import Sampling
 
-# A prompt enters in parts of so many tokens, all rows together, so that a step stays short.
-PREFILL_TOKENS = {"cpu": 256}
-PREFILL_TOKENS_GPU = 8192
+# A prompt enters a processor in parts of so many tokens, all rows together, so that a step stays short.
+PREFILL_TOKENS = 256
 # Letting rows go copies the cache of all others: it pays once so large a share of the batch has ended.
 LEAVING_SHARE = 1 / 8
 # How tokens are drawn, in the key of what was sampled: 2 since each row draws for itself. Before, what a row said
@@ -171,7 +171,7 @@ def _read_prompts(model: LoadedModel, asks: Sequence[Ask]) -> Generator[None, No
     batch = MixedBatch(model, distinct if shared else voices)
     if shared:
         opening, seen = _columns(model, [ask.prompt[:shared] for ask in asks[: len(distinct)]])
-        for part in _parts(opening.shape, model.device):
+        for part in _parts(model, opening.shape):
             if part.start:
                 yield None
             cache = _read(model, batch, opening[:, part], seen[:, : part.stop], cache)
@@ -181,7 +181,7 @@ def _read_prompts(model: LoadedModel, asks: Sequence[Ask]) -> Generator[None, No
         # What is padded then lies between the opening and the rest of a prompt; positions leave it out.
         attention = torch.cat([attention.new_ones(len(asks), shared), attention], dim=1)
         yield None
-    *parts, last = _parts(columns.shape, model.device)
+    *parts, last = _parts(model, columns.shape)
     for part in parts:
         cache = _read(model, batch, columns[:, part], attention[:, : shared + part.stop], cache)
         yield None
@@ -206,10 +206,10 @@ def _columns(model: LoadedModel, prompts: Sequence[Prompt]) -> tuple[Tensor, Int
     return tuple(pad_sequence(rows, batch_first=True, padding_side="left") for rows in (vectors, ones))  # type: ignore
 
 
-def _parts(shape: Sequence[int], device: torch.device) -> list[slice]:
+def _parts(model: LoadedModel, shape: Sequence[int]) -> list[slice]:
     """Columns of the prompts that are read in one go, so that other jobs need not wait for all of them."""
     rows, columns = shape[:2]
-    width = max(16, PREFILL_TOKENS.get(device.type, PREFILL_TOKENS_GPU) // rows)
+    width = max(16, tokens_at_once(model, on_a_processor=PREFILL_TOKENS) // rows)
     return [slice(start, min(start + width, columns)) for start in range(0, columns, width)]
 
 

@@ -9,14 +9,22 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from engine.compute.model.bundled import convert_bundled
 from engine.compute.model.loaded import LoadedModel, find_blocks, find_decoder, linear_modules, module_shape
+from engine.compute.model.placement import choose_device
 from engine.compute.model.shards import shard
 from engine.compute.model.text import common_opening, prompt_ids
 from engine.compute.team import is_sharded, keep, together
-from engine.records.cards import ModelCard
+from engine.records.cards import CacheShape, ModelCard
 from engine.records.conversation import Conversation
 from engine.records.errors import ModelError, first_line
 from engine.records.model_place import is_folder, need_model
@@ -37,25 +45,33 @@ def load_model(spec: ModelSpec, settings: Settings) -> LoadedModel:
     Raises ModelError when the folder or id is missing, holds no safetensors, or has no chat template.
     """
     place = _place(spec, settings)
-    device, dtype = choose_device(spec)
+    device, dtype, _ = choose_device(spec)
     tokenizer = _read_tokenizer(place, spec)
     try:
-        model = AutoModelForCausalLM.from_pretrained(place, dtype=dtype, use_safetensors=True, trust_remote_code=False)
+        # One shard of weights after another goes straight to the device: the processor's memory never holds them all.
+        model = AutoModelForCausalLM.from_pretrained(
+            place,
+            dtype=dtype,
+            # Where each process keeps a share of every block, none may hold all of them on its device at any moment.
+            device_map={"": torch.device("cpu") if is_sharded() else device},
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"The model {spec.name} cannot be loaded: {first_line(error)} Give a Hugging Face id or a folder with "
             "config.json and safetensors weights."
         ) from error
+    # PEFT and accelerate would take a map of devices for leave to move weights about.
+    vars(model).pop("hf_device_map", None)
     model.requires_grad_(False)
     model.eval()
+    card = describe_model(spec, settings)
+    decoder, blocks = find_decoder(model), find_blocks(model)
     fingerprint = ""
     if is_sharded():
         fingerprint = fingerprint_of(model)
-        shard(model, find_decoder(model), find_blocks(model), device)
-    else:
-        model.to(device=device)  # type: ignore[call-arg]
-    card = describe_model(spec, settings)
-    decoder, blocks = find_decoder(model), find_blocks(model)
+        shard(model, decoder, blocks, device)
     loaded = LoadedModel(spec, model, tokenizer, decoder, blocks, card, device, dtype, fingerprint=fingerprint)
     keep(loaded)
     return loaded
@@ -72,7 +88,7 @@ def describe_model(spec: ModelSpec, settings: Settings) -> ModelCard:
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"The model {spec.name} cannot be read: {first_line(error)} Check its config.json.") from error
     blocks, text_config = find_blocks(skeleton), config.get_text_config(decoder=True)
-    device, dtype = choose_device(spec)
+    device, dtype, reason = choose_device(spec)
     return ModelCard(
         name=spec.name,
         family=str(config.model_type),
@@ -85,9 +101,22 @@ def describe_model(spec: ModelSpec, settings: Settings) -> ModelCard:
         modules={name: module_shape(module) for name, module in linear_modules(blocks[0])},
         device=str(device),
         dtype=str(dtype).removeprefix("torch."),
+        format_reason=reason,
         opening_tokens=_opening_tokens(tokenizer),
         head_parameters=head.weight.numel() if (head := skeleton.get_output_embeddings()) is not None else 0,
+        cache=_cache_shape(text_config, len(blocks)),
     )
+
+
+def _cache_shape(config: PretrainedConfig, block_count: int) -> CacheShape:
+    """What the cache keeps of a token in each block, keys and values, and which blocks keep a window alone."""
+    heads = int(config.num_attention_heads)
+    width = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
+    values = 2 * width * int(getattr(config, "num_key_value_heads", None) or heads)
+    window = int(getattr(config, "sliding_window", None) or 0)
+    kinds = getattr(config, "layer_types", None) or ["sliding_attention" if window else "full_attention"] * block_count
+    windowed = sum("sliding" in kind for kind in kinds) if window else 0
+    return CacheShape(values=values * (block_count - windowed), windowed=values * windowed, window=window)
 
 
 def _opening_tokens(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -101,21 +130,6 @@ def _opening_tokens(tokenizer: PreTrainedTokenizerBase) -> int:
 def load_tokenizer(spec: ModelSpec, settings: Settings) -> PreTrainedTokenizerBase:
     """The tokenizer alone, with its chat template. Raises ModelError as load_model does."""
     return _read_tokenizer(_place(spec, settings), spec)
-
-
-def choose_device(spec: ModelSpec) -> tuple[torch.device, torch.dtype]:
-    """Device and number format: as the spec says, else cuda in bfloat16, else mps, else cpu in float32."""
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    name = spec.device
-    if name == "auto":
-        name = next(device for device in ("cuda", "mps", "cpu") if available[device])  # type: ignore[assignment]
-    if not available[name]:
-        raise ModelError(
-            f"The device {name} is not there: choose auto or {' or '.join(d for d in available if available[d])}."
-        )
-    if spec.dtype != "auto":
-        return torch.device(name), getattr(torch, spec.dtype)
-    return torch.device(name), torch.bfloat16 if name == "cuda" else torch.float32
 
 
 def _read_tokenizer(place: str, spec: ModelSpec, *, need_template: bool = True) -> PreTrainedTokenizerBase:
@@ -156,6 +170,7 @@ def model_fingerprint(model: LoadedModel) -> str:
 
 
 def fingerprint_of(causal_lm: PreTrainedModel) -> str:
+    """The same of a model whose weights are whole."""
     digest = hashlib.sha256(causal_lm.config.to_json_string().encode())
     # Attached adapters come and go; the base model stays the same.
     base = (parameter for name, parameter in causal_lm.named_parameters() if "lora_" not in name)

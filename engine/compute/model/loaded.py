@@ -19,7 +19,8 @@ from engine.records.spec_parts import ModelSpec
 
 @dataclass
 class LoadedModel:
-    """The base model in memory, its blocks, and the adapters attached to it."""
+    """The base model in memory, its blocks, and the adapters attached to it. share: how much of the free memory batches
+    may count on, halved each time when that was too much."""
 
     spec: ModelSpec
     causal_lm: PreTrainedModel
@@ -34,6 +35,7 @@ class LoadedModel:
     fingerprint: str = ""
     # The layers that PEFT has wrapped, and for which adapters that was looked up.
     wrapped: tuple[tuple[str, ...], list[LoraLayer]] = ((), [])
+    share: float = 1.0
 
     @property
     def d_model(self) -> int:

@@ -12,12 +12,14 @@ from engine.compute.model.loaded import LoadedModel
 
 class Batch(NamedTuple):
     """Rows padded to the longest. attention: 1 for real tokens.  positions: count real tokens alone, from 0; those of
-    padding mean nothing.  pictures: the keys of each row's pictures, none where no row has any."""
+    padding mean nothing.  pictures: the keys of each row's pictures, none where no row has any.  rows: the same tokens
+    without padding, as they were given: to ask the device for them would make it wait."""
 
     ids: Int[Tensor, "prompt token"]
     attention: Int[Tensor, "prompt token"]
     positions: Int[Tensor, "prompt token"]
     pictures: tuple[tuple[str, ...], ...] = ()
+    rows: tuple[tuple[int, ...], ...] = ()
 
 
 def batch_of(
@@ -48,7 +50,7 @@ def pad(
         ids[index, place] = torch.tensor(row, dtype=torch.long)
         attention[index, place] = 1
     ids, attention = ids.to(device), attention.to(device)
-    return Batch(ids, attention, positions_of(attention))
+    return Batch(ids, attention, positions_of(attention), rows=tuple(map(tuple, rows)))
 
 
 def positions_of(attention: Int[Tensor, "prompt token"]) -> Int[Tensor, "prompt token"]:

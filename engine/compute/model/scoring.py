@@ -9,10 +9,13 @@ from torch import Tensor
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.padding import batch_of
+from engine.compute.model.room import by_halves, logit_bytes, rows_at_once
 from engine.compute.team import divided
+from engine.records.room import reading_bytes
 
-# Logits are the memory: rows x answer tokens x vocabulary.
+# Of a processor. Logits are the memory: rows x answer tokens x vocabulary.
 LOGITS_PER_BATCH = 60_000_000
+ROWS_PER_BATCH = 32
 TOKENS_PER_BATCH = 16_384
 
 
@@ -36,18 +39,26 @@ def answer_nats(
     found: list[list[float]] = [[] for _ in answers]
     order = sorted((i for i, answer in enumerate(answers) if answer), key=lambda i: len(contexts[i]) + len(answers[i]))
     vocabulary = model.causal_lm.get_output_embeddings().weight.shape[0]
+
+    def scored(group: Sequence[int]) -> Generator[None, None, list[list[float]]]:
+        with torch.no_grad(), adapted(model, adapter):
+            nats = _batch_nats(model, [contexts[i] for i in group], [answers[i] for i in group]).tolist()
+        yield None
+        return [row[len(row) - len(answers[i]) :] for i, row in zip(group, nats, strict=True)]
+
     while order:
         longest = max(len(answers[index]) for index in order)
-        rows = max(1, min(32, LOGITS_PER_BATCH // (vocabulary * (longest + 1))))
+        processor = min(ROWS_PER_BATCH, LOGITS_PER_BATCH // (vocabulary * (longest + 1)))
+        logits = logit_bytes(model, longest + 1)
+        rows = rows_at_once(model, logits, on_a_processor=processor)
         # Sorted by length, so the last row of the group is its longest.
         last = order[min(rows, len(order)) - 1]
-        rows = max(1, min(rows, TOKENS_PER_BATCH // (len(contexts[last]) + len(answers[last]))))
+        tokens = len(contexts[last]) + len(answers[last])
+        row_bytes = logits + reading_bytes(model.card, tokens)
+        rows = rows_at_once(model, row_bytes, on_a_processor=min(rows, TOKENS_PER_BATCH // tokens), most=rows)
         group, order = order[:rows], order[rows:]
-        with torch.no_grad(), adapted(model, adapter):
-            nats = _batch_nats(model, [contexts[i] for i in group], [answers[i] for i in group])
-        for index, row in zip(group, nats.tolist(), strict=True):
-            found[index] = row[len(row) - len(answers[index]) :]
-        yield None
+        for index, nats in zip(group, (yield from by_halves(model, group, scored, row_bytes=row_bytes)), strict=True):
+            found[index] = nats
     return found
 
 
@@ -63,7 +74,7 @@ def _batch_nats(
     """Right-aligned nats; columns left of a shorter answer belong to its context and mean nothing."""
     longest = max(len(answer) for answer in answers)
     rows = [[*context, *answer] for context, answer in zip(contexts, answers, strict=True)]
-    ids, attention, positions, _ = batch_of(model, rows, side="left")
+    ids, attention, positions, *_ = batch_of(model, rows, side="left")
     logits = model.causal_lm(
         input_ids=ids,
         attention_mask=attention,

@@ -31,6 +31,13 @@ class RowActivations(NamedTuple):
     entry: Float[Tensor, "token d_model"] | None
 
 
+class _Group(NamedTuple):
+    """Rows that are computed together."""
+
+    rows: list[Row]
+    share_opening: bool
+
+
 @together
 def base_activations(
     model: LoadedModel,
@@ -40,10 +47,21 @@ def base_activations(
     entry_block: int,
     budget_bytes: int,
     group_tokens: int = GROUP_TOKENS,
+    measured: Sequence[Sequence[Row]] = (),
+    measured_tokens: int = GROUP_TOKENS,
+    share_opening: bool = True,
 ) -> "BaseActivations":
     """Base activations that all processes of a team hold. rows, blocks, ...: as of BaseActivations."""
     made = BaseActivations(
-        model, rows, blocks=blocks, entry_block=entry_block, budget_bytes=budget_bytes, group_tokens=group_tokens
+        model,
+        rows,
+        blocks=blocks,
+        entry_block=entry_block,
+        budget_bytes=budget_bytes,
+        group_tokens=group_tokens,
+        measured=measured,
+        measured_tokens=measured_tokens,
+        share_opening=share_opening,
     )
     keep(made)
     return made
@@ -65,9 +83,14 @@ class BaseActivations:
         entry_block: int,
         budget_bytes: int,
         group_tokens: int = GROUP_TOKENS,
+        measured: Sequence[Sequence[Row]] = (),
+        measured_tokens: int = GROUP_TOKENS,
+        share_opening: bool = True,
     ) -> None:
-        """rows: those that will come back.  blocks: for each label the blocks whose activations are compared.
-        group_tokens: how many go through at once.
+        """rows: those that steps draw again.  blocks: for each label the blocks whose activations are compared.
+        group_tokens: how many go through at once.  measured: lists of rows that are measured as they stand, in groups
+        of `measured_tokens`: their base activations are computed in those very groups, so that an adapter that changes
+        nothing moves nothing, to the last bit.  share_opening: as of block_activations, for `rows`.
         """
         self.model = model
         self.blocks = blocks
@@ -75,10 +98,14 @@ class BaseActivations:
         self.bytes = 0
         # Where these activations live, once that was measured.
         self.spaces: dict[int, BlockSpace] = {}
-        self._groups: list[list[Row]] = []
+        self._groups: list[_Group] = []
         self._kept: dict[RowKey, RowActivations] = {}
-        for group in micro_batches(list({_key(row): row for row in rows}.values()), group_tokens):
-            size = sum(row_bytes(model, blocks, entry_block, row) for row in group)
+        known = {_key(row) for part in measured for row in part}
+        others = {key: row for row in rows if (key := _key(row)) not in known}
+        groups = [_Group(group, True) for part in measured for group in micro_batches(part, measured_tokens)]
+        groups += [_Group(group, share_opening) for group in micro_batches(list(others.values()), group_tokens)]
+        for group in groups:
+            size = sum(row_bytes(model, blocks, entry_block, row) for row in group.rows)
             if self.bytes + size <= budget_bytes:
                 self.bytes += size
                 self._groups.append(group)
@@ -92,16 +119,18 @@ class BaseActivations:
                 phase="measuring", done=start, total=len(self._groups), message="Activations of the base model"
             )
             groups = self._groups[start : start + size]
-            own = self._compute(groups[rank]) if rank < len(groups) else None
+            own = groups[rank] if rank < len(groups) else None
+            computed = self._compute(own.rows, share_opening=own.share_opening) if own else None
             for source, group in enumerate(groups):
-                computed = self._told(group, own if source == rank else None, source) if size > 1 else own
-                self._kept |= dict(zip(map(_key, group), computed or (), strict=True))
+                given = computed if source == rank else None
+                known = given if size == 1 and given is not None else self._told(group.rows, given, source)
+                self._kept |= dict(zip(map(_key, group.rows), known, strict=True))
 
-    def _told(self, group: Sequence[Row], computed: list[RowActivations] | None, source: int) -> list[RowActivations]:
+    def _told(self, rows: Sequence[Row], computed: list[RowActivations] | None, source: int) -> list[RowActivations]:
         """What process `source` computed of these rows, in all processes; one message."""
         sizes = [
             len(row.ids) * self.model.d_model
-            for row in group
+            for row in rows
             for _ in range(len(self.blocks[row.label]) + (self.entry_block > 0))
         ]
         if computed is None:
@@ -110,26 +139,31 @@ class BaseActivations:
             flat = torch.cat([part.flatten() for row in computed for part in (*row.outputs.values(), *_entries(row))])
         parts = iter(sent(flat, source=source).split(sizes))
         found = []
-        for row in group:
-            tensors = {block: next(parts).view(len(row.ids), -1).clone() for block in self.blocks[row.label]}
+        for row in rows:
+            outputs = {block: next(parts).view(len(row.ids), -1).clone() for block in self.blocks[row.label]}
             entry = next(parts).view(len(row.ids), -1).clone() if self.entry_block else None
-            found.append(RowActivations(tensors, entry))
+            found.append(RowActivations(outputs, entry))
         return found
 
-    def of(self, rows: Sequence[Row]) -> list[RowActivations]:
-        """Activations of these rows; what is not kept is computed in one pass."""
+    def of(self, rows: Sequence[Row], *, share_opening: bool = True) -> list[RowActivations]:
+        """Activations of these rows; what is not kept is computed in one pass, its opening once if that is shared."""
         others = [row for row in rows if _key(row) not in self._kept]
-        fresh = dict(zip(map(_key, others), self._compute(others), strict=True))
+        fresh = dict(zip(map(_key, others), self._compute(others, share_opening=share_opening), strict=True))
         return [self._kept.get(_key(row)) or fresh[_key(row)] for row in rows]
 
-    def _compute(self, rows: Sequence[Row]) -> list[RowActivations]:
+    def _compute(self, rows: Sequence[Row], *, share_opening: bool) -> list[RowActivations]:
         if not rows:
             return []
         batch = row_batch(self.model, rows)
         wanted = sorted({block for row in rows for block in self.blocks[row.label]})
         with torch.no_grad(), adapted(self.model, None):
             activations = block_activations(
-                self.model, batch, wanted, entry_block=self.entry_block, keep_entry=self.entry_block > 0
+                self.model,
+                batch,
+                wanted,
+                entry_block=self.entry_block,
+                keep_entry=self.entry_block > 0,
+                share_opening=share_opening,
             )
         # Clones, so that a kept row does not hold its whole padded batch in memory.
         return [

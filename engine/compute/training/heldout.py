@@ -11,15 +11,18 @@ from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.team import divided, team_size, together
 from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations, row_batch, stack
-from engine.compute.training.reroute import BlockSpace, BlockStatistics, token_cosine, token_drift
+from engine.compute.training.reroute import BlockSpace, BlockStatistics, spaces_of, token_cosine, token_drift
 from engine.compute.training.rows import Row, micro_batches
 from engine.records.blocks import ResolvedBlocks
 from engine.records.events import HeldoutResult
 
 STATISTICS_ROWS = 256
-
-# Its name, the number of tokens it is over, and its sum over them for each block.
-Measure = tuple[str, float, dict[int, float]]
+# Measures that are given in units of a block's centred norm.
+IN_NORMS = ("drift", "borderline_drift")
+# A measure's name, over how many tokens of a row it is, and its sum over these per block, still on the device.
+Measure = tuple[str, float, dict[int, Tensor]]
+# The same, read back, in the units of its measure.
+Figure = tuple[str, float, dict[int, float]]
 
 
 @together
@@ -35,7 +38,7 @@ def measure_spaces(activations: BaseActivations, rows: Sequence[Row]) -> Generat
             for block, outputs in row.outputs.items():
                 statistics.setdefault(block, BlockStatistics()).add(outputs[1:])
         yield None
-    activations.spaces = {block: found.space() for block, found in statistics.items()}
+    activations.spaces = spaces_of(statistics)
     return activations.spaces
 
 
@@ -99,28 +102,43 @@ def _measured(
     groups: Sequence[Sequence[Row]],
     base_activations: BaseActivations,
     blocks: ResolvedBlocks,
-) -> list[list[Measure]]:
-    """What each row of each group gives."""
-    found: list[list[Measure]] = []
-    for group in groups:
-        base_rows = base_activations.of(group)
-        batch = row_batch(model, group)
-        entry = None
-        if base_activations.entry_block:
-            entry = stack([one.entry for one in base_rows if one.entry is not None], batch.ids.shape[1])
-        wanted = sorted({block for row in group for block in base_activations.blocks[row.label]})
-        with torch.no_grad(), adapted(model, name):
-            rerouted = block_activations(
-                model, batch, wanted, entry_block=base_activations.entry_block, entry=entry
-            ).outputs
-        found.append(
-            [
-                measure
-                for index, (row, base) in enumerate(zip(group, base_rows, strict=True))
-                for measure in _row_measures(index, row, base.outputs, rerouted, base_activations.spaces, blocks)
-            ]
-        )
+) -> list[list[Figure]]:
+    """What all rows of each group give."""
+    return [_group_measures(model, name, group, base_activations, blocks) for group in groups]
+
+
+def _group_measures(
+    model: LoadedModel, name: str, group: Sequence[Row], base_activations: BaseActivations, blocks: ResolvedBlocks
+) -> list[Figure]:
+    base_rows, spaces = base_activations.of(group), base_activations.spaces
+    batch = row_batch(model, group)
+    entry = None
+    if base_activations.entry_block:
+        entry = stack([one.entry for one in base_rows if one.entry is not None], batch.ids.shape[1])
+    wanted = sorted({block for row in group for block in base_activations.blocks[row.label]})
+    with torch.no_grad(), adapted(model, name):
+        rerouted = block_activations(
+            model, batch, wanted, entry_block=base_activations.entry_block, entry=entry
+        ).outputs
+    measures = [
+        measure
+        for index, (row, base) in enumerate(zip(group, base_rows, strict=True))
+        for measure in _row_measures(index, row, base.outputs, rerouted, spaces, blocks)
+    ]
+    found = []
+    for (measure, count, per_block), values in zip(measures, _read_back(measures), strict=True):
+        units = (max(spaces[block].centred_norm, 1e-12) if measure in IN_NORMS else 1.0 for block in per_block)
+        in_units = {block: value / unit for block, value, unit in zip(per_block, values, units, strict=True)}
+        found.append((measure, count, in_units))
     return found
+
+
+def _read_back(measures: Sequence[Measure]) -> list[list[float]]:
+    """The sums of all these measures, from the device in one go: one of each row and block would stop it hundreds of
+    times a group."""
+    sums = [value for _, _, per_block in measures for value in per_block.values()]
+    values = iter(torch.stack(sums).tolist() if sums else ())
+    return [[next(values) for _ in per_block] for _, _, per_block in measures]
 
 
 def _row_measures(
@@ -141,16 +159,16 @@ def _row_measures(
         return rerouted[block][index : index + 1, start:length], base[block][None, start:]
 
     cosines = {b: token_cosine(*pair(b), spaces[b], "standardised") for b in blocks.targets}
-    cosine = {b: float(values.sum()) for b, values in cosines.items()}
+    cosine = {b: values.sum() for b, values in cosines.items()}
     if row.label == "harmful":
-        raw = {b: float(token_cosine(*pair(b), spaces[b], "raw").sum()) for b in blocks.targets}
+        raw = {b: token_cosine(*pair(b), spaces[b], "raw").sum() for b in blocks.targets}
         return [("cosine", tokens, cosine), ("raw_cosine", tokens, raw)]
-    drift = {b: float(token_drift(*pair(b)).sum()) / max(spaces[b].centred_norm, 1e-12) for b in blocks.retain}
-    measures = [("benign_cosine", tokens, cosine), ("drift", tokens, drift)]
+    drift = {b: token_drift(*pair(b)).sum() for b in blocks.retain}
+    measures: list[Measure] = [("benign_cosine", tokens, cosine), ("drift", tokens, drift)]
     if row.borderline:
         measures.append(("borderline_drift", tokens, drift))
     if length > row.response_start:
-        answer = {b: float(values[:, row.response_start - start :].sum()) for b, values in cosines.items()}
+        answer = {b: values[:, row.response_start - start :].sum() for b, values in cosines.items()}
         kind = "borderline_answer_cosine" if row.borderline else "benign_answer_cosine"
         measures.append((kind, float(length - row.response_start), answer))
     return measures

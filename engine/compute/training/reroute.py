@@ -3,7 +3,7 @@
 Source: Zou et al. 2024 (arXiv:2406.04313), section 3.2, with the repairs that docs/decisions/0002 gives reasons for.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 SpaceName = Literal["raw", "centred", "standardised"]
+# Vectors shorter than this have no direction.
+EPSILON = 1e-6
 
 
 @dataclass
@@ -36,17 +38,30 @@ class BlockStatistics:
         self.tokens += len(wide)
 
     def space(self) -> "BlockSpace":
-        """On the device that the activations were on. Raises ValueError before any activation was added."""
+        """As `spaces_of`, of one block."""
+        return spaces_of({0: self})[0]
+
+    def frame(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean, deviation and centred norm, on the device that the activations were on. Raises ValueError before any
+        activation was added."""
         if self.total is None or self.squares is None or self.like is None or self.tokens == 0:
             raise ValueError("no activations were added")
         mean = self.total / self.tokens
         variance = (self.squares / self.tokens - mean.square()).clamp_min(0)
-        return BlockSpace(
-            mean=mean.float().to(self.like),
-            deviation=variance.sqrt().float().to(self.like),
-            # The root mean square of the centred norm: needs no second pass over the activations.
-            centred_norm=float(variance.sum().sqrt()),
-        )
+        # The root mean square of the centred norm: needs no second pass over the activations.
+        norm = variance.sum().sqrt()
+        return mean.float().to(self.like), variance.sqrt().float().to(self.like), norm
+
+
+def spaces_of(statistics: Mapping[int, BlockStatistics]) -> "dict[int, BlockSpace]":
+    """The space of each block; all norms come back from the device in one go. Raises ValueError where no activation was
+    added."""
+    frames = {block: found.frame() for block, found in statistics.items()}
+    norms = torch.stack([norm for _, _, norm in frames.values()]).tolist() if frames else []
+    return {
+        block: BlockSpace(mean, deviation, norm)
+        for (block, (mean, deviation, _)), norm in zip(frames.items(), norms, strict=True)
+    }
 
 
 @dataclass(frozen=True)
@@ -77,8 +92,14 @@ def token_cosine(
     space: BlockSpace,
     name: SpaceName,
 ) -> Float[Tensor, "prompt token"]:
-    """Cosine between base and rerouted activations, -1 to 1, per token."""
-    return torch.cosine_similarity(space.transform(rerouted, name), space.transform(base, name), dim=-1, eps=1e-6)
+    """Cosine between base and rerouted activations, -1 to 1, per token; exactly 1 where nothing moved.
+
+    Torch's own divides by each length apart and so comes to 0.9999999 for equal vectors: here the root of a square is
+    what was squared, to the last bit.
+    """
+    moved, held = space.transform(rerouted, name), space.transform(base, name)
+    squares = moved.square().sum(-1).clamp_min(EPSILON**2) * held.square().sum(-1).clamp_min(EPSILON**2)
+    return (moved * held).sum(-1) / squares.sqrt()
 
 
 def token_drift(

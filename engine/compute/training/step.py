@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 import torch
@@ -13,7 +13,10 @@ from torch import Tensor
 from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted
 from engine.compute.model.low_rank import quick_layers
+from engine.compute.model.memory import ran_out_of_memory
 from engine.compute.model.padding import Batch
+from engine.compute.model.recomputing import recomputed
+from engine.compute.model.room import release_memory
 from engine.compute.seeds import mix
 from engine.compute.team import is_sharded, summed, together, working
 from engine.compute.training.base_activations import RowActivations, row_batch, stack
@@ -55,7 +58,9 @@ class MicroBatch(NamedTuple):
 
 
 @together
-def one_step(trainer: Trainer, controls: Sequence[ControlEvent]) -> Generator[StepResult | None, None, Losses]:
+def one_step(
+    trainer: Trainer, controls: Sequence[ControlEvent], micro_batch_tokens: int
+) -> Generator[StepResult | None, None, Losses]:
     """Take one step; yields None between micro-batches, and at the end what came out. Returns the losses.
 
     Several processes take a share of the rows each, and add their gradients up in one message.
@@ -71,29 +76,33 @@ def one_step(trainer: Trainer, controls: Sequence[ControlEvent]) -> Generator[St
         reroute_tokens(spec, rows),
         retain_distances(spec, rows, len(trainer.blocks.retain)),
     )
-    losses = Losses(0.0, 0.0)
+    losses_of: list[Float[Tensor, "2"]] = []
+    short = False
     seconds = 0.0
     rank, size = working()
-    shares = [micro_batches(share, trainer.micro_batch_tokens) for share in shared_out(rows, size)]
-    count = max(map(len, shares))
+    groups = [micro_batches(share, micro_batch_tokens) for share in shared_out(rows, size)]
+    count = max(map(len, groups))
     for number in range(count):
         # A process whose share is done waits for the others: all take each step of this generator.
-        if number < len(shares[rank]):
-            part = _micro_step(trainer, plan, shares[rank][number], mix(number, rank) if rank else number)
-            losses = Losses(losses.reroute + part.reroute, losses.retain + part.retain)
+        if number < len(groups[rank]) and not short:
+            draw = mix(number, rank) if rank else number
+            try:
+                losses_of.append(_micro_step(trainer, plan, groups[rank][number], draw))
+            except (RuntimeError, MemoryError) as error:
+                # The others learn of it where all add up, and then all begin anew.
+                if size == 1 or is_sharded() or not ran_out_of_memory(error):
+                    raise
+                short = True
         elif is_sharded():
             # The others need this process's share of the weights, forwards and backwards.
             _micro_step(trainer, plan, rows[:1], number, counts=False)
-        if size == 1:
-            _check_finite(trainer, plan, losses)
         if number + 1 < count:
             # Other jobs run between micro-batches; their time is not this step's.
             seconds += time.perf_counter() - started
             yield None
             started = time.perf_counter()
-    if size > 1:
-        losses = _added_up(trainer, losses)
-    gradient_norm = _move(trainer, plan, losses)
+    shares = [_added_up(trainer, losses_of, short=short)] if size > 1 else losses_of
+    losses, gradient_norm = _move(trainer, plan, shares)
     seconds += time.perf_counter() - started
     trainer.step += 1
     trainer.seconds += seconds
@@ -124,22 +133,29 @@ def shared_out(rows: Sequence[Row], parts: int) -> list[list[Row]]:
     return shares if parts > 1 else [list(rows)]
 
 
-def _added_up(trainer: Trainer, losses: Losses) -> Losses:
+def _added_up(trainer: Trainer, losses: Sequence[Float[Tensor, "2"]], *, short: bool) -> Float[Tensor, "2"]:
     """The sums over all processes: of the gradients, which are put back, and of the losses. One message of the
-    adapter's size in float32."""
+    adapter's size in float32. short: this process ran out of memory; all then raise torch.OutOfMemoryError."""
     parameters = [parameter for _, parameter in trainer.parameters]
     gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in parameters]
-    values = torch.tensor(losses, device=trainer.model.device)
-    flat = summed(torch.cat([*(gradient.float().flatten() for gradient in gradients), values]))
-    *parts, sums = flat.split([*(gradient.numel() for gradient in gradients), len(losses)])
+    own = torch.stack([torch.zeros(2, device=trainer.model.device), *losses]).sum(0)
+    flat = summed(torch.cat([*(gradient.float().flatten() for gradient in gradients), own, own.new_tensor([short])]))
+    *parts, sums, shortages = flat.split([*(gradient.numel() for gradient in gradients), len(own), 1])
+    if shortages.item():
+        trainer.optimizer.zero_grad()
+        del gradients, flat, parts
+        release_memory()
+        raise torch.OutOfMemoryError("memory ran out in one of the processes")
     for parameter, part in zip(parameters, parts, strict=True):
         parameter.grad = part.view_as(parameter).to(parameter.dtype)
-    return Losses(*sums.tolist())
+    return sums
 
 
-def _micro_step(trainer: Trainer, plan: StepPlan, group: Sequence[Row], number: int, *, counts: bool = True) -> Losses:
-    """Forwards and backwards of one micro-batch; its losses are shares of the whole step's means. counts: else all of
-    it comes to nothing."""
+def _micro_step(
+    trainer: Trainer, plan: StepPlan, group: Sequence[Row], number: int, *, counts: bool = True
+) -> Float[Tensor, "2"]:
+    """Forwards and backwards of one micro-batch; its losses, rerouting and retain, are shares of the whole step's
+    means. They stay on the device: to read them back would make it wait. counts: else all of it comes to nothing."""
     micro = _drawn(trainer, group)
     with _training(trainer, seed=mix(trainer.spec.seed, "dropout", plan.step, number)):
         rerouted = _forward(trainer, micro)
@@ -150,12 +166,12 @@ def _micro_step(trainer: Trainer, plan: StepPlan, group: Sequence[Row], number: 
             loss = loss * counts + 0.0 * rerouted[max(rerouted)].sum()
         if loss.requires_grad:
             trainer.accelerator.backward(loss)
-    return Losses(float(reroute.detach()), float(retain.detach()))
+    return torch.stack([reroute.detach(), retain.detach()])
 
 
 def _drawn(trainer: Trainer, group: Sequence[Row]) -> MicroBatch:
     rows = sorted(group, key=lambda row: row.label, reverse=True)
-    base = trainer.base.of(rows)
+    base = trainer.base.of(rows, share_opening=trainer.shares_base_opening)
     batch = row_batch(trainer.model, rows)
     entry = None
     if trainer.base.entry_block:
@@ -165,9 +181,16 @@ def _drawn(trainer: Trainer, group: Sequence[Row]) -> MicroBatch:
 
 @contextmanager
 def _training(trainer: Trainer, *, seed: int):
-    """The adapter is on, with gradients and dropout, whose draws come from `seed` and disturb no other job's."""
-    devices = [trainer.model.device] if trainer.model.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), adapted(trainer.model, trainer.name, train=True):
+    """The adapter is on, with gradients and dropout, whose draws come from `seed` and disturb no other job's. The
+    backward pass belongs inside: it may compute blocks anew."""
+    model, blocks = trainer.model, trainer.blocks
+    devices = [model.device] if model.device.type == "cuda" else []
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=devices))
+        stack.enter_context(adapted(model, trainer.name, train=True))
+        stack.enter_context(quick_layers(model, trainer.name))
+        if trainer.checkpointing:
+            stack.enter_context(recomputed(model, range(blocks.first_adapted, blocks.last + 1)))
         torch.manual_seed(seed)
         yield
 
@@ -178,16 +201,14 @@ def _forward(trainer: Trainer, micro: MicroBatch) -> dict[int, Float[Tensor, "pr
     harmful = micro.harmful > 0 or is_sharded()
     benign = micro.harmful < len(micro.rows) or is_sharded()
     needed = sorted({*(blocks.targets if harmful else ()), *(blocks.retain if benign else ())})
-    with trainer.accelerator.autocast(), quick_layers(trainer.model, trainer.name):
-        return block_activations(
-            trainer.model,
-            micro.batch,
-            needed,
-            entry_block=trainer.base.entry_block,
-            entry=micro.entry,
-            # Dropout draws anew for every row.
-            share_opening=trainer.spec.adapter.dropout == 0,
-        ).outputs
+    return block_activations(
+        trainer.model,
+        micro.batch,
+        needed,
+        entry_block=trainer.base.entry_block,
+        entry=micro.entry,
+        share_opening=trainer.shares_opening,
+    ).outputs
 
 
 def _losses(
@@ -215,21 +236,28 @@ def _losses(
     return reroute, retain
 
 
-def _move(trainer: Trainer, plan: StepPlan, losses: Losses) -> float:
-    """Clip the gradient, take the optimizer's step, and return the gradient's norm before it was clipped."""
+def _move(trainer: Trainer, plan: StepPlan, shares: Sequence[Float[Tensor, "2"]]) -> tuple[Losses, float]:
+    """Clip the gradient and take the optimizer's step; the losses, and the gradient's norm before it was clipped.
+
+    All figures come back from the device in one go, the only one of a step.
+    """
     parameters = [parameter for _, parameter in trainer.parameters]
     norm = trainer.accelerator.clip_grad_norm_(parameters, trainer.spec.optimizer.clip_norm or math.inf)
-    gradient_norm = float(norm) if norm is not None else 0.0
+    *figures, gradient_norm = torch.cat([*shares, norm.reshape(1).to(shares[0])]).tolist()
+    losses = Losses(sum(figures[::2]), sum(figures[1::2]))
     _check_finite(trainer, plan, losses, gradient_norm)
     for group in trainer.optimizer.param_groups:
         group["lr"] = plan.rate
     trainer.optimizer.step()
     trainer.optimizer.zero_grad()
-    return gradient_norm
+    return losses, gradient_norm
 
 
-def _check_finite(trainer: Trainer, plan: StepPlan, losses: Losses, gradient_norm: float | None = None) -> None:
-    values = {"rerouting loss": losses.reroute, "retain loss": losses.retain, "gradient norm": gradient_norm or 0.0}
+def _check_finite(trainer: Trainer, plan: StepPlan, losses: Losses, gradient_norm: float) -> None:
+    values = {"rerouting loss": losses.reroute, "retain loss": losses.retain}
+    if all(map(math.isfinite, values.values())):
+        # A loss that is not finite has no finite gradient either, and is the cause.
+        values = {"gradient norm": gradient_norm}
     broken = [name for name, value in values.items() if not math.isfinite(value)]
     if not broken:
         return

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.memory import ran_out_of_memory
+from engine.compute.model.room import give_way
 from engine.compute.training.heldout import measure_heldout, measure_spaces, statistics_rows
 from engine.compute.training.rates import learning_rate_at
 from engine.compute.training.rows import Row
@@ -15,7 +16,9 @@ from engine.compute.training.step import Losses, one_step
 from engine.compute.training.trainer import Rows, Trainer, prepared
 from engine.records.blocks import ResolvedBlocks
 from engine.records.errors import TeamError, TrainingError
+from engine.records.estimate import LEAST_TOKENS
 from engine.records.events import Alert, ControlEvent, Event, HeldoutResult, Progress
+from engine.records.room import learning_bytes
 from engine.records.spec import RunSpec
 
 PLATEAU_STEPS = 30
@@ -39,6 +42,7 @@ def train(
     probe: Look | None = None,
     capture: Look | None = None,
     micro_batch_tokens: int = 0,
+    resized: Callable[[int], object] = lambda _: None,
 ) -> Steps:
     """Train the adapter `name`; yields events, and None after each micro-batch that finished no step.
 
@@ -48,7 +52,8 @@ def train(
     and a stop control are yielded, and whoever advances this closes it then. The adapter stays attached until the
     caller removes it, so that it can still be asked and saved. micro_batch_tokens: how much goes through at once, 0: as
     much as the spec allows; a run that is resumed must keep it, since sums in another order differ in their last bits.
-    Raises TrainingError when a loss is not finite or memory is exhausted.
+    Where memory runs out, a checkpoint is written and the step begun anew with half as much; `resized` is told what a
+    run that is resumed must keep then. Raises TrainingError when a loss is not finite or memory is exhausted.
     """
     tokens = micro_batch_tokens or spec.optimizer.tokens_per_micro_batch
     trainer = prepared(model, name, spec, blocks, rows, checkpoints, controls, trackers_folder, tokens)
@@ -59,7 +64,7 @@ def train(
         if trainer.step == 0:
             yield from _measure(trainer, probe, capture)
         while trainer.step < spec.optimizer.steps:
-            losses = yield from one_step(trainer, list(controls))
+            losses = yield from _step_that_fits(trainer, controls, resized)
             yield from _watch_plateau(trainer, losses)
             yield from _measure(trainer, probe, capture)
             yield from _watch_drift(trainer)
@@ -77,11 +82,38 @@ def train(
         if not ran_out_of_memory(error):
             raise
         raise TrainingError(
-            f"Memory ran out in step {trainer.step} with {tokens} tokens a micro-batch: "
-            "halve tokens_per_micro_batch, shorten max_tokens, or adapt fewer blocks. The last checkpoint is kept."
+            f"Memory ran out in step {trainer.step} with {trainer.micro_batch_tokens} tokens a micro-batch: shorten "
+            "max_tokens, turn gradient checkpointing on, or adapt fewer blocks. The last checkpoint is kept."
         ) from error
     finally:
         trainer.end()
+
+
+def _step_that_fits(
+    trainer: Trainer, controls: Sequence[ControlEvent], resized: Callable[[int], object]
+) -> Generator[Event | None, None, Losses]:
+    """One step; where memory runs out it is begun anew with half the tokens a micro-batch, down to LEAST_TOKENS."""
+    while True:
+        try:
+            return (yield from one_step(trainer, list(controls), trainer.micro_batch_tokens))
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out_of_memory(error) or trainer.micro_batch_tokens // 2 < LEAST_TOKENS:
+                raise
+        # Behind the handler: while it runs, the error's frames hold the tensors that were too many.
+        trainer.optimizer.zero_grad()
+        tokens = trainer.micro_batch_tokens
+        tried = learning_bytes(trainer.spec, trainer.model.card, tokens, checkpointing=trainer.checkpointing)
+        give_way(trainer.model, tried=tried)
+        if trainer.step > trainer.saved_step:
+            # A run that is resumed begins here, and so takes no step in parts of another size than it took before.
+            yield trainer.save()
+        trainer.micro_batch_tokens = tokens // 2
+        resized(trainer.micro_batch_tokens)
+        yield Alert(
+            step=trainer.step,
+            message=f"Memory ran out with {tokens} tokens a micro-batch: the run goes on with {tokens // 2}.",
+            advice="Nothing is lost. For more room end what else uses that memory, or turn gradient checkpointing on.",
+        )
 
 
 def _measure(trainer: Trainer, probe: Look | None, capture: Look | None) -> Steps:
@@ -114,7 +146,7 @@ def _heldout(trainer: Trainer, rows: list[Row], split) -> Generator[None, None, 
         trainer.blocks,
         step=trainer.step,
         split=split,
-        tokens_per_batch=min(trainer.spec.optimizer.tokens_per_micro_batch, 2 * trainer.micro_batch_tokens),
+        tokens_per_batch=trainer.measured_tokens,
     )
 
 

@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from making import asked_ids, drain
+from making import asked_ids, drain, write_tiny_model
 
 from engine.compute.evaluation import other_judges
 from engine.compute.evaluation.attacks.attempt import Attempt
 from engine.compute.evaluation.judges import Figures
-from engine.compute.evaluation.other_judges import asked_judge, endpoint, other_judge, parse_verdict
+from engine.compute.evaluation.other_judges import Case, asked_judge, endpoint, other_judge, parse_verdict
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import decode, text_ids
+from engine.device import Device
 from engine.records.conversation import Conversation
 from engine.records.errors import ModelError
 from engine.records.evaluation.findings import count
@@ -22,6 +23,12 @@ from engine.records.evaluation.rows import EvaluationRow
 from engine.records.settings import Settings
 
 FLUENT = Figures(0.7, 1.0, 1, 1.0, 0.7)
+CASE = Case("Say it.", "It is said.")
+
+
+def never(_spec: object):
+    raise AssertionError("nothing is loaded here")
+    yield
 
 
 @pytest.fixture
@@ -64,6 +71,8 @@ def server(held: threading.Event) -> Iterator[tuple[str, list[dict[str, Any]], l
         ("no", "refused"),
         (" NO, it did not", "refused"),
         ("maybe", "unparseable"),
+        ("unsafe\nS2", "complied"),
+        ("safe", "refused"),
         ("", "unparseable"),
     ],
 )
@@ -101,7 +110,7 @@ def test_a_slow_server_holds_up_no_other_job(server: tuple[str, list, list], hel
     address, _, replies = server
     replies.append("yes")
     held.clear()
-    asking = endpoint(address, "judge")("question")
+    asking = endpoint(address, "judge")(CASE)
     assert [next(asking) for _ in range(5)] == [None] * 5
     held.set()
     _, said = drain(asking)
@@ -114,11 +123,11 @@ def test_a_busy_server_is_asked_again_and_one_that_refuses_is_not(
     address, asked, replies = server
     monkeypatch.setattr(other_judges, "PAUSE_SECONDS", (0.1, 0.1))
     replies += ["429", "503", "yes"]
-    assert drain(endpoint(address, "judge")("question"))[1] == "yes"
+    assert drain(endpoint(address, "judge")(CASE))[1] == "yes"
     replies += ["500", "500", "500", "401", "yes"]
     for attempts in (6, 7):
         with pytest.raises(ModelError, match="does not answer"):
-            drain(endpoint(address, "judge")("question"))
+            drain(endpoint(address, "judge")(CASE))
         assert len(asked) == attempts
 
 
@@ -127,8 +136,8 @@ def test_a_judge_reads_a_prefilled_answer_from_its_beginning(tiny_model: LoadedM
         yield None
         return [FLUENT] * len(prompts)
 
-    def ask(question: str):
-        asked.append(question)
+    def ask(case: Case):
+        asked.append(case.question)
         yield None
         return "yes"
 
@@ -141,13 +150,13 @@ def test_a_judge_reads_a_prefilled_answer_from_its_beginning(tiny_model: LoadedM
 
 def test_a_server_that_is_not_there_is_named():
     with pytest.raises(ModelError, match="does not answer"):
-        drain(endpoint("http://localhost:9/v1", "judge")("question"))
+        drain(endpoint("http://localhost:9/v1", "judge")(CASE))
 
 
 def test_an_address_without_a_model_is_refused(settings: Settings):
     with pytest.raises(ModelError, match="URL#MODEL"):
-        other_judge("http://localhost:8000/v1", settings)
-    identity, _ = other_judge("http://localhost:8000/v1#name", settings)
+        other_judge("http://localhost:8000/v1", settings, never)
+    identity, _ = other_judge("http://localhost:8000/v1#name", settings, never)
     assert identity.startswith("http://localhost:8000/v1#name+rules-")
 
 
@@ -162,8 +171,28 @@ def test_a_classifier_is_asked_under_its_own_template(
         return [text_ids(model, "Yes")]
 
     monkeypatch.setattr(other_judges, "answered_ids", says_yes)
-    _, ask = other_judge(tiny_model.spec.name, settings)
-    assert drain(ask("Did it?"))[1] == "Yes"
-    assert read == [decode(tiny_model, asked_ids(tiny_model, "Did it?"))]
+    tools = Device(settings).tools(1)
+    _, ask = other_judge(tiny_model.spec.name, settings, tools.beside)
+    assert drain(ask(CASE))[1] == "Yes"
+    assert read == [decode(tiny_model, asked_ids(tiny_model, CASE.question))]
     with pytest.raises(ModelError):
-        drain(other_judge("/no/such/folder", settings)[1]("Did it?"))
+        drain(other_judge("/no/such/folder", settings, tools.beside)[1](CASE))
+
+
+def test_a_classifier_whose_template_asks_by_itself_reads_the_conversation(
+    tmp_path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    each = "{% for message in messages %}[{{ message['role'] }}] {{ message['content'] }} {% endfor %}"
+    template = f"Is this safe or unsafe? {each}"
+    folder = write_tiny_model(tmp_path / "guard", chat_template=template)
+    read: list[str] = []
+
+    def says_unsafe(model, asks, _sampling):
+        read.extend(decode(model, ask.prompt) for ask in asks)
+        yield 1
+        return [text_ids(model, "\n\nunsafe\nS1")]
+
+    monkeypatch.setattr(other_judges, "answered_ids", says_unsafe)
+    _, ask = other_judge(str(folder), settings, Device(settings).tools(1).beside)
+    assert parse_verdict(drain(ask(CASE))[1], CASE.answer).word == "complied"
+    assert read == [f"Is this safe or unsafe? [user] {CASE.request} [assistant] {CASE.answer} "]

@@ -5,7 +5,7 @@ import torch
 from making import asked_ids, drain
 
 from engine.compute.model.adapters import attach_adapter
-from engine.compute.model.generation import PREFILL_TOKENS, Ask, answered_ids
+from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.mixed import Voice
 from engine.compute.model.text import text_ids, tokens_of
 from engine.compute.training.pairs import Pair, elicit, looks_refused, without_refusals
@@ -70,7 +70,7 @@ def test_long_prompts_are_read_in_parts_and_answered_the_same(tiny_model, monkey
     prompts = [list(range(1, 41)), [7, 8, 9]]
     counts, whole = generated(tiny_model, prompts, new_tokens=6)
     assert counts == [1, 2, 3, 4, 5, 6]
-    monkeypatch.setitem(PREFILL_TOKENS, "cpu", 16)
+    monkeypatch.setattr("engine.compute.model.generation.PREFILL_TOKENS", 16)
     counts, parts = generated(tiny_model, prompts, new_tokens=6)
     assert counts == [0, 0, 1, 2, 3, 4, 5, 6]
     assert parts == whole

@@ -1,11 +1,13 @@
 """Loading models: what is refused, and what the card says."""
 
+import json
+
 import pytest
 import torch
 from making import asked_ids, write_tiny_model
 
 from engine.compute.model.adapters import attach_adapter
-from engine.compute.model.load import choose_device, describe_model, load_model, load_tokenizer, model_fingerprint
+from engine.compute.model.load import describe_model, load_model, load_tokenizer, model_fingerprint
 from engine.compute.model.text import prompt_ids
 from engine.records.conversation import Conversation, say
 from engine.records.errors import ModelError
@@ -78,12 +80,22 @@ def test_a_hub_id_that_cannot_be_had_is_a_message(settings):
         load_model(ModelSpec(name="nobody/nothing"), settings)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a cuda device here")
-def test_a_device_that_is_not_there_is_refused():
-    assert choose_device(ModelSpec())[0].type in ("cpu", "mps")
-    with pytest.raises(ModelError, match="cuda is not there"):
-        choose_device(ModelSpec(device="cuda"))
+def test_weights_lie_on_their_device_without_hooks_and_in_the_format_that_was_asked_for(tiny_model_folder, settings):
+    model = load_model(ModelSpec(name=str(tiny_model_folder), dtype="bfloat16"), settings)
+    tensors = [*model.causal_lm.parameters(), *model.causal_lm.buffers()]
+    assert {tensor.device.type for tensor in tensors} == {model.device.type}
+    assert {parameter.dtype for parameter in model.causal_lm.parameters()} == {torch.bfloat16}
+    for module in model.causal_lm.modules():
+        assert not hasattr(module, "_hf_hook") and "forward" not in module.__dict__
 
 
-def test_the_dtype_can_be_chosen():
-    assert choose_device(ModelSpec(device="cpu", dtype="bfloat16")) == (torch.device("cpu"), torch.bfloat16)
+def test_the_card_says_what_the_cache_keeps_of_a_token(tiny_model_folder, tmp_path, settings):
+    """Two blocks, two heads of keys and as many of values, of width 4 each: 2 x 2 x 2 x 4 = 32 numbers a token. Within
+    a window of 10 tokens Mistral's keep no more than that of any row."""
+    card = describe_model(ModelSpec(name=str(tiny_model_folder)), settings)
+    assert (card.cache.of(1), card.cache.of(100)) == (32, 3200)
+    folder = write_tiny_model(tmp_path / "windowed", family="mistral")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"sliding_window": 10}))
+    windowed = describe_model(ModelSpec(name=str(folder)), settings)
+    assert (windowed.cache.of(5), windowed.cache.of(100)) == (160, 320)

@@ -261,7 +261,7 @@ def cpu_without_room(*_, **__):
 @pytest.mark.parametrize("exhausted", [gpu_without_room, cpu_without_room])
 def test_running_out_of_memory_gives_advice(tiny_model, tiny_spec, tiny_rows, tmp_path, monkeypatch, exhausted):
     monkeypatch.setattr("engine.compute.training.step.rerouting_loss", exhausted)
-    with pytest.raises(TrainingError, match="halve tokens_per_micro_batch"):
+    with pytest.raises(TrainingError, match="with 64 tokens a micro-batch: shorten max_tokens"):
         run(tiny_model, tiny_spec(), tiny_rows, tmp_path)
 
 

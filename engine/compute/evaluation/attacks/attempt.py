@@ -8,6 +8,7 @@ from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
+from engine.compute.model.room import answer_bytes, by_halves, rows_at_once
 from engine.compute.seeds import mix
 from engine.compute.steps import told
 from engine.compute.team import team_size
@@ -15,8 +16,8 @@ from engine.records.chats.asked import Sampling
 from engine.records.errors import SpecError
 from engine.records.evaluation.rows import EvaluationRow
 
+# Of a processor, padding included.
 BATCH_ROWS = 32
-# Padding included: what a group of long requests may hold in the cache of keys and values.
 BATCH_TOKENS = 16_384
 
 
@@ -76,16 +77,20 @@ def answers(
             f"Answers of {options.new_tokens} tokens leave no room for a request in the model's context of {context} "
             "tokens: ask for shorter answers."
         )
-    rows, budget = (BATCH_ROWS, BATCH_TOKENS) if model.device.type == "cpu" else (8 * BATCH_ROWS, 16 * BATCH_TOKENS)
     longest = min(room, max(map(len, prompts), default=1)) + options.new_tokens
-    size = max(1, min(rows, budget // longest)) * team_size()
+    row_bytes = answer_bytes(model, longest)
+    processor = min(BATCH_ROWS, BATCH_TOKENS // longest)
     sampling = Sampling(temperature=temperature, new_tokens=options.new_tokens)
+
+    def answered(batch: Sequence[Sequence[int]]) -> Generator[int, None, list[list[int]]]:
+        asks = [Ask(list(prompt)[-room:], Voice(adapter), mix(seed, *prompt)) for prompt in batch]
+        return answered_ids(model, asks, sampling)
+
     found: list[list[int]] = []
-    for start in range(0, len(prompts), size):
-        asks = [
-            Ask(list(prompt)[-room:], Voice(adapter), mix(seed, *prompt)) for prompt in prompts[start : start + size]
-        ]
-        tokens = answered_ids(model, asks, sampling)
+    while len(found) < len(prompts):
+        start = len(found)
+        size = team_size() * rows_at_once(model, row_bytes, on_a_processor=processor)
+        tokens = by_halves(model, prompts[start : start + size], answered, row_bytes=row_bytes)
         found += yield from told(tokens, partial(_share, start, size, len(prompts), options.new_tokens))
     return found
 

@@ -102,7 +102,7 @@ def throw_away_copy(model: LoadedModel, adapter: str) -> Iterator[str]:
 
 def _loss(model: LoadedModel, group: Sequence[Pair]) -> torch.Tensor:
     longest = max(len(answer) for _, answer in group)
-    ids, attention, positions, _ = batch_of(model, [prompt + answer for prompt, answer in group], side="left")
+    ids, attention, positions, *_ = batch_of(model, [prompt + answer for prompt, answer in group], side="left")
     logits = model.causal_lm(
         input_ids=ids, attention_mask=attention, position_ids=positions, use_cache=False, logits_to_keep=longest + 1
     ).logits

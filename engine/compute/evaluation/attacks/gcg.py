@@ -16,15 +16,20 @@ from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options
 from engine.compute.evaluation.attacks.targets import embed, embedding_table, target_ids, target_loss
 from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.room import by_halves, logit_bytes, rows_at_once
 from engine.compute.model.text import decode, ids_around, text_ids, tokens_of
 from engine.compute.seeds import mix
 from engine.compute.steps import told
 from engine.records.errors import DataError
 from engine.records.evaluation.rows import EvaluationRow
+from engine.records.room import reading_bytes
 
 START = " x" * 20
-CANDIDATES = {"cpu": 32, "cuda": 512}
-CANDIDATE_BATCH = {"cpu": 4, "cuda": 128}
+# How strong the search is: as published, but on a processor, where that would take hours.
+CANDIDATES = 512
+CANDIDATES_ON_A_PROCESSOR = 32
+CANDIDATE_BATCH = 128
+CANDIDATE_BATCH_ON_A_PROCESSOR = 4
 TOP = 256
 # The share of a row's time that goes into its search, answers being the rest.
 SEARCH = 0.9
@@ -78,18 +83,34 @@ def optimise(
         gradient = token_gradient(model, ids, loss_of)
         yield step
         candidates = _candidates(model, ids, gradient, seed=mix(seed, step), library=library)
-        for group in candidates.split(CANDIDATE_BATCH.get(model.device.type, 4)):
-            with torch.no_grad():
-                suffixes = embedding_table(model)[group]
-                found = loss_of(suffixes=suffixes)
-            place = int(found.argmin())
-            if float(found[place]) < best:
-                best, ids = float(found[place]), group[place]
-            yield step
+        start = 0
+        while start < len(candidates):
+            tokens = len(before) + len(ids) + len(after) + len(target)
+            row_bytes = reading_bytes(model.card, tokens) + logit_bytes(model, len(target) + 1)
+            size = rows_at_once(model, row_bytes, on_a_processor=CANDIDATE_BATCH_ON_A_PROCESSOR, most=CANDIDATE_BATCH)
+            group = list(candidates[start : start + size])
+            losses_of = partial(_losses, model, loss_of, step)
+            found = yield from by_halves(model, group, losses_of, row_bytes=row_bytes)
+            place = min(range(len(found)), key=found.__getitem__)
+            if found[place] < best:
+                best, ids = found[place], group[place]
+            start += len(group)
         losses.append(best)
         if step + 1 in marks:
             kept[step + 1] = ids.tolist()
     return WordSuffixes(kept, losses)
+
+
+def _losses(
+    model: LoadedModel,
+    loss_of: Callable[..., Float[Tensor, " suffix"]],
+    step: int,
+    group: Sequence[Int[Tensor, " token"]],
+) -> Generator[int, None, list[float]]:
+    with torch.no_grad():
+        losses = loss_of(suffixes=embedding_table(model)[torch.stack(list(group))]).tolist()
+    yield step
+    return losses
 
 
 def token_gradient(
@@ -111,7 +132,7 @@ def _candidates(
         drawn = library.sample_ids_from_grad(
             ids,
             gradient.clone(),
-            CANDIDATES.get(model.device.type, 32),
+            CANDIDATES_ON_A_PROCESSOR if model.device.type == "cpu" else CANDIDATES,
             topk=min(TOP, gradient.shape[1] // 2),
             not_allowed_ids=_unprintable(model),
         )

@@ -4,16 +4,19 @@ Knows nothing of how an attack searches. An attacker who knows the harmfulness p
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from engine.compute.model.activations import recorded
 from engine.compute.model.adapters import adapted
 from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.text import tokens_of
+from engine.compute.model.padding import positions_of
+from engine.compute.model.text import ids_around, tokens_of
 from engine.records.evaluation.rows import EvaluationRow, prefill_of
 
 TARGET_TOKENS = 32
@@ -35,6 +38,60 @@ def embedding_table(model: LoadedModel) -> Float[Tensor, "vocabulary d_model"]:
     table = model.causal_lm.get_input_embeddings().weight
     assert isinstance(table, Tensor)
     return table.detach()
+
+
+class Aim(NamedTuple):
+    """What stands before and behind a suffix, as vectors, and the tokens that should follow."""
+
+    before: Float[Tensor, "before d_model"]
+    after: Float[Tensor, "after d_model"]
+    target: list[int]
+
+
+def aim_at(model: LoadedModel, row: EvaluationRow) -> Aim:
+    before, after = (embed(model, ids) for ids in ids_around(model, row.conversation))
+    return Aim(before, after, target_ids(model, row))
+
+
+def aimed_losses(
+    model: LoadedModel,
+    adapter: str | None,
+    aims: Sequence[Aim],
+    suffixes: Float[Tensor, "aim token d_model"],
+    *,
+    probe: Probe | None = None,
+) -> Float[Tensor, " aim"]:
+    """As target_loss, of a suffix for each of several requests, in one pass: rows are padded on the left."""
+    if len(aims) == 1:
+        [(before, after, target)] = aims
+        return target_loss(model, adapter, before, suffixes, after, target, probe=probe)
+    words = [embed(model, aim.target) for aim in aims]
+    rows = [
+        torch.cat([aim.before, suffix, aim.after, word])
+        for aim, suffix, word in zip(aims, suffixes, words, strict=True)
+    ]
+    inputs = pad_sequence(rows, batch_first=True, padding_side="left")
+    longest = max(len(aim.target) for aim in aims)
+    attention = torch.tensor(
+        [[0] * (inputs.shape[1] - len(row)) + [1] * len(row) for row in rows], device=inputs.device
+    )
+    wanted = torch.tensor([[-100] * (longest - len(aim.target)) + aim.target for aim in aims], device=inputs.device)
+    counts = torch.tensor([len(aim.target) for aim in aims], device=inputs.device)
+    with adapted(model, adapter), recorded(model, [probe.block] if probe else []) as outputs:
+        logits = model.causal_lm(
+            inputs_embeds=inputs,
+            attention_mask=attention,
+            position_ids=positions_of(attention),
+            use_cache=False,
+            logits_to_keep=longest + 1,
+        ).logits
+    losses = torch.nn.functional.cross_entropy(
+        logits[:, :-1].float().transpose(1, 2), wanted, reduction="none", ignore_index=-100
+    )
+    if probe is None:
+        return losses.sum(1) / counts
+    above = torch.relu(probe.scores(outputs[probe.block][:, -longest:]) - probe.threshold + MARGIN)
+    return losses.sum(1) / counts + EVASION * (above * (wanted != -100)).sum(1) / counts
 
 
 def target_loss(

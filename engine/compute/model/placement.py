@@ -1,0 +1,56 @@
+"""Where a model runs and in which number format, and why. Knows nothing of weights or files.
+
+One format for everything: base and rerouted activations are computed in the format of the weights, never under an
+autocast of one of them alone, so that an adapter that changes nothing moves nothing.
+"""
+
+from typing import NamedTuple
+
+import torch
+
+from engine.records.errors import ModelError
+from engine.records.spec_parts import ModelSpec
+
+# From this compute capability on, matrix products in bfloat16 are instructions of the device.
+BFLOAT16_CAPABILITY = (8, 0)
+
+
+class Placement(NamedTuple):
+    """reason: why this number format, as a sentence without its full stop."""
+
+    device: torch.device
+    dtype: torch.dtype
+    reason: str
+
+
+def choose_device(spec: ModelSpec) -> Placement:
+    """Device and number format: as the spec says, else cuda, mps, cpu, and what the device computes safely.
+
+    Raises ModelError for a device that is not there.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    name = spec.device
+    if name == "auto":
+        name = next(device for device in ("cuda", "mps", "cpu") if available[device])  # type: ignore[assignment]
+    if not available[name]:
+        raise ModelError(
+            f"The device {name} is not there: choose auto or {' or '.join(d for d in available if available[d])}."
+        )
+    device = torch.device(name)
+    if spec.dtype != "auto":
+        return Placement(device, getattr(torch, spec.dtype), f"{spec.dtype}: the spec says so")
+    return Placement(device, *_format(name))
+
+
+def _format(name: str) -> tuple[torch.dtype, str]:
+    if name != "cuda":
+        what = "a processor" if name == "cpu" else "an Apple GPU"
+        return torch.float32, f"float32: on {what} it is exact, and half precision gains little"
+    major, minor = torch.cuda.get_device_capability()
+    if (major, minor) >= BFLOAT16_CAPABILITY:
+        return torch.bfloat16, f"bfloat16: the device computes it, capability {major}.{minor}"
+    # float16 ends at 65,504: the first token's activations exceed that in real models, and small gradients are lost.
+    return torch.float32, (
+        f"float32: a device of capability {major}.{minor} computes no bfloat16 (that begins at 8.0), and float16 "
+        "overflows in training"
+    )

@@ -1,0 +1,57 @@
+"""Which device and which number format, and the reason that is shown."""
+
+import pytest
+import torch
+
+from engine.compute.model.placement import choose_device
+from engine.machine import measure_machine
+from engine.records.errors import ModelError
+from engine.records.spec_parts import ModelSpec
+
+
+@pytest.fixture
+def capability(monkeypatch):
+    """A GPU's stand-in of a given compute capability."""
+
+    def stand_in(major: int, minor: int) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (major, minor))
+
+    return stand_in
+
+
+@pytest.mark.parametrize(("major", "minor"), [(8, 0), (8, 6), (9, 0), (12, 0)])
+def test_a_device_that_computes_bfloat16_gets_it_and_the_reason_names_its_capability(capability, major, minor):
+    capability(major, minor)
+    device, dtype, reason = choose_device(ModelSpec())
+    assert (device.type, dtype) == ("cuda", torch.bfloat16)
+    assert reason == f"bfloat16: the device computes it, capability {major}.{minor}"
+
+
+@pytest.mark.parametrize(("major", "minor"), [(7, 5), (7, 0), (6, 1)])
+def test_an_older_device_gets_float32_since_float16_is_unsafe_to_train_in(capability, major, minor):
+    capability(major, minor)
+    device, dtype, reason = choose_device(ModelSpec())
+    assert (device.type, dtype) == ("cuda", torch.float32)
+    assert f"capability {major}.{minor} computes no bfloat16" in reason and "float16 overflows" in reason
+
+
+def test_the_spec_decides_on_any_device(capability):
+    capability(7, 0)
+    assert choose_device(ModelSpec(dtype="bfloat16"))[1:] == (torch.bfloat16, "bfloat16: the spec says so")
+    assert choose_device(ModelSpec(device="cpu", dtype="float16"))[:2] == (torch.device("cpu"), torch.float16)
+
+
+def test_a_processor_computes_in_float32_and_the_machine_says_why(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    placement = choose_device(ModelSpec())
+    assert placement[:2] == (torch.device("cpu"), torch.float32)
+    assert placement.reason.startswith("float32: on a processor it is exact")
+    assert measure_machine()["format_reason"] == placement.reason
+
+
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ModelError, match=r"cuda is not there: choose auto or .*cpu"):
+        choose_device(ModelSpec(device="cuda"))

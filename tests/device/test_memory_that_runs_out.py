@@ -1,0 +1,151 @@
+"""Memory that runs out, by a stand-in that refuses it: the work goes on with less at once and comes to the same."""
+
+import pytest
+import torch
+from making import drain, write_prompts
+
+from engine.compute.evaluation.attacks.attempt import Options, answers
+from engine.compute.model import generation
+from engine.compute.model.adapters import adapter_parameters, attach_adapter, remove_adapter
+from engine.compute.model.scoring import answer_nats
+from engine.compute.training import step as step_module
+from engine.compute.training.checkpoints import list_checkpoints
+from engine.compute.training.pairs import elicit
+from engine.compute.training.train import train
+from engine.device import Device
+from engine.jobs.training import Intent, train_run
+from engine.records.blocks import resolve_blocks
+from engine.records.events import Alert, StepResult
+from engine.records.prompt_files import read_source
+from engine.records.runs import create_run
+from engine.records.spec_parts import AdapterSpec, DataSpec
+
+
+class Refusing:
+    """In place of a function: refuses the memory for a call of more than `most` rows or tokens."""
+
+    def __init__(self, function, size, *, most: int) -> None:
+        self.function, self.size, self.most = function, size, most
+        self.sizes: list[int] = []
+
+    def __call__(self, *arguments, **named):
+        self.sizes.append(self.size(*arguments, **named))
+        if self.sizes[-1] > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory (a stand-in)")
+        return self.function(*arguments, **named)
+
+
+def trained(model, spec, rows, folder, **named):
+    resized: list[int] = []
+    events = list(
+        train(
+            model=model,
+            name="run",
+            spec=spec,
+            blocks=resolve_blocks(spec, 2),
+            rows=rows,
+            checkpoints=folder,
+            resized=resized.append,
+            **named,
+        )
+    )
+    weights = [parameter.detach().clone() for _, parameter in adapter_parameters(model, "run")]
+    remove_adapter(model, "run")
+    return events, weights, resized
+
+
+def refuse_in_step(monkeypatch, number: int) -> None:
+    """The first micro-batch of that step does not fit, once."""
+    plain, refused = step_module._micro_step, []
+
+    def micro_step(trainer, plan, group, part):
+        if plan.step == number and not refused:
+            refused.append(number)
+            raise torch.OutOfMemoryError("CUDA out of memory (a stand-in)")
+        return plain(trainer, plan, group, part)
+
+    monkeypatch.setattr(step_module, "_micro_step", micro_step)
+
+
+def test_a_step_that_does_not_fit_is_begun_anew_in_smaller_parts(
+    device_model, device_spec, tiny_rows, tmp_path, monkeypatch
+):
+    model, spec = device_model(), device_spec(**{"adapter.dropout": 0.0})
+    _, plain, resized = trained(model, spec, tiny_rows, tmp_path / "plain")
+    assert resized == []
+    refuse_in_step(monkeypatch, 3)
+    events, weights, resized = trained(model, spec, tiny_rows, tmp_path / "short")
+    assert resized == [128]
+    [alert] = [event for event in events if isinstance(event, Alert)]
+    assert alert.message == "Memory ran out with 256 tokens a micro-batch: the run goes on with 128."
+    assert [event.step for event in events if isinstance(event, StepResult)] == list(range(6))
+    for left, right in zip(plain, weights, strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-3, atol=1e-5)
+
+
+def test_a_checkpoint_is_written_first_so_that_a_resumed_run_takes_the_same_steps(
+    device_model, device_spec, tiny_rows, tmp_path, monkeypatch
+):
+    """With dropout, whose draws depend on how a step is cut, the weights are equal to the last bit."""
+    model, spec = device_model(), device_spec(**{"adapter.dropout": 0.2, "captures.checkpoint_every": 100})
+    refuse_in_step(monkeypatch, 3)
+    _, unbroken, _ = trained(model, spec, tiny_rows, tmp_path / "unbroken")
+    refuse_in_step(monkeypatch, 3)
+    events = train(
+        model=model,
+        name="run",
+        spec=spec,
+        blocks=resolve_blocks(spec, 2),
+        rows=tiny_rows,
+        checkpoints=tmp_path / "killed",
+    )
+    for event in events:
+        if isinstance(event, Alert):
+            break
+    # A process that is killed writes nothing more.
+    monkeypatch.setattr("engine.compute.training.trainer.save_checkpoint", lambda *_: tmp_path)
+    events.close()
+    monkeypatch.undo()
+    remove_adapter(model, "run")
+    assert [folder.name for folder in list_checkpoints(tmp_path / "killed")] == ["step-000003"]
+    _, resumed, _ = trained(model, spec, tiny_rows, tmp_path / "killed", micro_batch_tokens=128)
+    assert all(torch.equal(left, right) for left, right in zip(unbroken, resumed, strict=True))
+
+
+def test_the_run_notes_what_a_resumed_one_must_keep(settings, device_spec, monkeypatch):
+    refuse_in_step(monkeypatch, 2)
+    run = create_run(settings.runs, device_spec())
+    drain(train_run(run, tools=Device(settings).tools(1), controls=(), intent=Intent()))
+    assert run.record().micro_batch_tokens == 128
+
+
+def test_answers_that_do_not_fit_together_are_elicited_in_halves_and_are_the_same(device_model, tmp_path, monkeypatch):
+    model = device_model()
+    prompts = read_source(str(write_prompts(tmp_path / "p.jsonl", kind="harmful")), label="harmful")
+    data = DataSpec(new_tokens=6, temperature=0.7)
+    _, plain = drain(elicit(model, prompts, data, answers_folder=tmp_path / "plain", seed=0))
+    forward = Refusing(generation._forward, lambda _m, _b, columns, *_: len(columns), most=3)
+    monkeypatch.setattr(generation, "_forward", forward)
+    _, halved = drain(elicit(model, prompts, data, answers_folder=tmp_path / "halved", seed=0))
+    assert halved == plain and max(forward.sizes) == len(prompts) > 3
+    # What did not fit is not tried again.
+    assert sum(size > 3 for size in forward.sizes) <= 3
+
+
+def test_attacks_and_scores_that_do_not_fit_together_are_halved_too(device_model, monkeypatch):
+    model = device_model()
+    attach_adapter(model, "run", AdapterSpec(rank=4, alpha=4, noise=0.3), [0, 1], seed=0)
+    prompts = [[5, 6, 7, 8 + number] for number in range(7)]
+    options = Options(budget=1, new_tokens=5)
+    _, plain = drain(answers(model, "run", prompts, options))
+    _, scored = drain(answer_nats(model, prompts, plain, adapter="run"))
+    with monkeypatch.context() as context:
+        forward = Refusing(generation._forward, lambda _m, _b, columns, *_: len(columns), most=2)
+        context.setattr(generation, "_forward", forward)
+        assert drain(answers(model, "run", prompts, options))[1] == plain
+        assert max(forward.sizes) > 2
+    nats = Refusing(model.causal_lm.forward, lambda **named: len(named["input_ids"]), most=2)
+    monkeypatch.setattr(model.causal_lm, "forward", nats)
+    _, halved = drain(answer_nats(model, prompts, plain, adapter="run"))
+    for left, right in zip(scored, halved, strict=True):
+        assert left == pytest.approx(right, rel=1e-4)
