@@ -112,6 +112,11 @@ class Device:
         release_memory()
         yield Progress(phase="loading", message=f"Loading {spec.name}")
         yield from converted(spec, self.settings)
+        if (device := choose_device(spec).device).type == "cuda":
+            # A processor's memory can be swapped out: it is tried.
+            weights = weight_bytes(describe_model(spec, self.settings))
+            instead = "end what else uses that memory, or choose a smaller model"
+            need_room(device, weights, what=spec.name, instead=instead)
         self.model = load_model(spec, self.settings)
 
     def beside(self, spec: ModelSpec, *, job_id: int) -> Generator[Event, None, LoadedModel]:
@@ -124,7 +129,8 @@ class Device:
         yield Progress(phase="loading", message=f"Loading {spec.name} beside it")
         yield from converted(spec, self.settings)
         card = describe_model(spec, self.settings)
-        need_room(choose_device(spec).device, weight_bytes(card), what=spec.name)
+        instead = "choose a smaller model, or a judge at an address (URL#MODEL)"
+        need_room(choose_device(spec).device, weight_bytes(card), what=spec.name, instead=instead)
         self._beside[job_id] = load_model(spec, self.settings)
         return self._beside[job_id]
 

@@ -172,3 +172,15 @@ def test_a_second_model_that_does_not_fit_says_what_it_takes_and_what_is_free(
     device = Device(settings, tiny_model)
     with pytest.raises(MemoryShortage, match=r"takes 0.0 GiB, and 0.0 GiB are free on cpu: choose a smaller model"):
         drain(device.beside(tiny_spec().model, job_id=1))
+
+
+def test_a_model_that_a_gpu_has_no_room_for_is_refused_before_its_weights_are_read(settings, tiny_spec, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (9, 0))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr("engine.compute.model.room.free_bytes", lambda _: 1000)
+    spec = tiny_spec().model.model_copy(update={"device": "auto"})
+    with pytest.raises(
+        MemoryShortage, match=r"free on cuda: end what else uses that memory, or choose a smaller model"
+    ):
+        drain(Device(settings).acquire(spec, job_id=1))

@@ -9,6 +9,7 @@ from engine.compute.evaluation.judges import judge_answers
 from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
+from engine.compute.model.room import answer_bytes, by_halves
 from engine.compute.model.text import Tokens, decode, need_askable, tokens_of
 from engine.compute.steps import told
 from engine.compute.training.sources import read_prompts
@@ -84,7 +85,9 @@ def _answer(
     room = limit - longest if limit else request.sampling.new_tokens
     sampling = request.sampling.model_copy(update={"new_tokens": min(request.sampling.new_tokens, room)})
     asks = [Ask(text.whole, voice) for text in texts for voice in voices]
-    said = yield from told(answered_ids(model, asks, sampling), lambda tokens: tokens / sampling.new_tokens)
+    row_bytes = answer_bytes(model, longest + sampling.new_tokens)
+    steps = by_halves(model, asks, lambda some: answered_ids(model, some, sampling), row_bytes=row_bytes)
+    said = yield from told(steps, lambda tokens: tokens / sampling.new_tokens)
     each = len(voices)
     judging = judge_answers(
         model,

@@ -70,7 +70,7 @@ def refuse_in_step(monkeypatch, number: int) -> None:
 def test_a_step_that_does_not_fit_is_begun_anew_in_smaller_parts(
     device_model, device_spec, tiny_rows, tmp_path, monkeypatch
 ):
-    model, spec = device_model(), device_spec(**{"adapter.dropout": 0.0})
+    model, spec = device_model(dtype="float32"), device_spec(**{"adapter.dropout": 0.0, "model.dtype": "float32"})
     _, plain, resized = trained(model, spec, tiny_rows, tmp_path / "plain")
     assert resized == []
     refuse_in_step(monkeypatch, 3)
@@ -87,7 +87,10 @@ def test_a_checkpoint_is_written_first_so_that_a_resumed_run_takes_the_same_step
     device_model, device_spec, tiny_rows, tmp_path, monkeypatch
 ):
     """With dropout, whose draws depend on how a step is cut, the weights are equal to the last bit."""
-    model, spec = device_model(), device_spec(**{"adapter.dropout": 0.2, "captures.checkpoint_every": 100})
+    model, spec = (
+        device_model(dtype="float32"),
+        device_spec(**{"adapter.dropout": 0.2, "captures.checkpoint_every": 100, "model.dtype": "float32"}),
+    )
     refuse_in_step(monkeypatch, 3)
     _, unbroken, _ = trained(model, spec, tiny_rows, tmp_path / "unbroken")
     refuse_in_step(monkeypatch, 3)
@@ -120,7 +123,7 @@ def test_the_run_notes_what_a_resumed_one_must_keep(settings, device_spec, monke
 
 
 def test_answers_that_do_not_fit_together_are_elicited_in_halves_and_are_the_same(device_model, tmp_path, monkeypatch):
-    model = device_model()
+    model = device_model(dtype="float32")
     prompts = read_source(str(write_prompts(tmp_path / "p.jsonl", kind="harmful")), label="harmful")
     data = DataSpec(new_tokens=6, temperature=0.7)
     _, plain = drain(elicit(model, prompts, data, answers_folder=tmp_path / "plain", seed=0))
@@ -133,7 +136,7 @@ def test_answers_that_do_not_fit_together_are_elicited_in_halves_and_are_the_sam
 
 
 def test_attacks_and_scores_that_do_not_fit_together_are_halved_too(device_model, monkeypatch):
-    model = device_model()
+    model = device_model(dtype="float32")
     attach_adapter(model, "run", AdapterSpec(rank=4, alpha=4, noise=0.3), [0, 1], seed=0)
     prompts = [[5, 6, 7, 8 + number] for number in range(7)]
     options = Options(budget=1, new_tokens=5)

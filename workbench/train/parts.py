@@ -79,9 +79,8 @@ def optimizer_part(form: Form) -> None:
         "optimizer.clip_norm",
         "optimizer.circuit_breaker_batch",
         "optimizer.retain_batch",
-        "optimizer.tokens_per_micro_batch",
-        "optimizer.gradient_checkpointing",
     )
+    _row(form, "optimizer.tokens_per_micro_batch", "optimizer.gradient_checkpointing")
 
 
 def capture_part(form: Form) -> None:

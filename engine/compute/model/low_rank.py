@@ -57,11 +57,12 @@ def _is_plain(layer: LoraLayer, name: str) -> bool:
 
 def _forward(layer: LoraLayer, name: str, narrow: bool):
     base: nn.Linear = layer.get_base_layer()  # type: ignore[assignment]
-    down, up = layer.lora_A[name].weight, layer.lora_B[name].weight  # type: ignore[union-attr]
     scaling = float(layer.scaling[name])
     dropout = layer.lora_dropout[name]
 
     def forward(inputs: Tensor) -> Tensor:
+        # Read here, not where the layer is wrapped: a sharded model gathers its weights for the time of a forward.
+        down, up = layer.lora_A[name].weight, layer.lora_B[name].weight  # type: ignore[union-attr]
         probability = dropout.p if isinstance(dropout, nn.Dropout) and dropout.training else 0.0
         return _LowRankLinear.apply(inputs, base.weight, base.bias, down, up, scaling, probability, narrow)
 

@@ -4,12 +4,18 @@ One format for everything: base and rerouted activations are computed in the for
 autocast of one of them alone, so that an adapter that changes nothing moves nothing.
 """
 
-from typing import NamedTuple
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch
 
 from engine.records.errors import ModelError
 from engine.records.spec_parts import ModelSpec
+
+# Products on a GPU repeat to the last bit with a workspace of their own alone; it is read before the first of them.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 # From this compute capability on, matrix products in bfloat16 are instructions of the device.
 BFLOAT16_CAPABILITY = (8, 0)
@@ -40,6 +46,26 @@ def choose_device(spec: ModelSpec) -> Placement:
     if spec.dtype != "auto":
         return Placement(device, getattr(torch, spec.dtype), f"{spec.dtype}: the spec says so")
     return Placement(device, *_format(name))
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """Inside, a GPU takes kernels that give the same bits each time: attention's backward pass otherwise adds up in
+    whatever order its parts are done, and a resumed run would not equal an unbroken one. A processor repeats itself."""
+    if device.type != "cuda":
+        yield
+        return
+    enabled, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    # A module whose one attribute is a property, which type checkers do not see.
+    memory: Any = torch.utils.deterministic
+    fills = memory.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    memory.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(enabled, warn_only=warns)
+        memory.fill_uninitialized_memory = fills
 
 
 def _format(name: str) -> tuple[torch.dtype, str]:

@@ -132,13 +132,12 @@ def release_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def need_room(device: torch.device, weights: int, *, what: str) -> None:
-    """Raises MemoryShortage where so many bytes of weights do not fit beside what is there."""
+def need_room(device: torch.device, weights: int, *, what: str, instead: str) -> None:
+    """Raises MemoryShortage where so many bytes of weights do not fit beside what is there. instead: what to do."""
     free = free_bytes(device)
     if weights > free:
         raise MemoryShortage(
-            f"{what} takes {_gigabytes(weights)}, and {_gigabytes(free)} are free on {device}: choose a smaller model, "
-            "or a judge at an address (URL#MODEL)."
+            f"{what} takes {_gigabytes(weights)}, and {_gigabytes(free)} are free on {device}: {instead}."
         )
 
 

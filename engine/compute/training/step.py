@@ -15,6 +15,7 @@ from engine.compute.model.adapters import adapted
 from engine.compute.model.low_rank import quick_layers
 from engine.compute.model.memory import ran_out_of_memory
 from engine.compute.model.padding import Batch
+from engine.compute.model.placement import repeatable
 from engine.compute.model.recomputing import recomputed
 from engine.compute.model.room import release_memory
 from engine.compute.seeds import mix
@@ -186,6 +187,7 @@ def _training(trainer: Trainer, *, seed: int):
     model, blocks = trainer.model, trainer.blocks
     devices = [model.device] if model.device.type == "cuda" else []
     with ExitStack() as stack:
+        stack.enter_context(repeatable(model.device))
         stack.enter_context(torch.random.fork_rng(devices=devices))
         stack.enter_context(adapted(model, trainer.name, train=True))
         stack.enter_context(quick_layers(model, trainer.name))

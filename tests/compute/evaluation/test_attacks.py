@@ -119,6 +119,43 @@ def test_embedding_search_lowers_the_loss_of_its_target(search: Search, sharp_mo
     assert loss_of(sharp_model, ROWS[0], found.suffixes[30]) == pytest.approx(min(found.losses), abs=1e-4)
 
 
+@pytest.mark.parametrize("probe", [False, True])
+@pytest.mark.parametrize("step", ["sgd", "sign"])
+def test_requests_that_are_searched_in_one_pass_find_what_each_finds_alone(step, probe: bool, sharp_model: LoadedModel):
+    """Their requests and targets differ in length, so that rows are padded."""
+    given = a_probe(-1.0) if probe else None
+    search = Search(" x x x x", 0.1, step)
+    rows = [*ROWS, EvaluationRow(Conversation.asking("And a third, longer request?"), "No")]
+    _, together = drain(embedding.optimise_together(sharp_model, None, rows, search, [2, 4], probe=given))
+    for row, found in zip(rows, together, strict=True):
+        _, alone = drain(embedding.optimise(sharp_model, None, row, search, [2, 4], probe=given))
+        assert found.losses == pytest.approx(alone.losses, rel=1e-3)
+        assert found.suffixes.keys() == alone.suffixes.keys()
+        torch.testing.assert_close(found.suffixes[4], alone.suffixes[4], rtol=1e-2, atol=1e-4)
+
+
+def test_a_search_that_ends_early_leaves_the_others_to_go_on(sharp_model: LoadedModel, monkeypatch: pytest.MonkeyPatch):
+    search = Search(" x x x x", 0.1, "sign")
+    starts = [drain(embedding.optimise(sharp_model, None, row, search, [1]))[1].losses[0] for row in ROWS]
+    # The better start is good enough from the first step.
+    monkeypatch.setattr(embedding, "GOOD_LOSS", sum(starts) / 2)
+    _, found = drain(embedding.optimise_together(sharp_model, None, ROWS, search, [3]))
+    early = starts.index(min(starts))
+    assert found[early].suffixes.keys() == {1} and len(found[early].losses) == 1
+    assert len(found[1 - early].losses) > 1
+
+
+def test_several_requests_are_attacked_together_where_there_is_room(
+    broken_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+):
+    _, alone = drain(embedding.embedding(broken_model, "broken", ROWS, OPTIONS))
+    monkeypatch.setattr(embedding, "rows_at_once", lambda *_, **__: 2)
+    shares, together = drain(embedding.embedding(broken_model, "broken", ROWS, OPTIONS))
+    assert shares == sorted(shares) and all(0 <= share <= 1 for share in shares)
+    for left, right in zip(alone, together, strict=True):
+        assert [one._replace(answer_ids=()) for one in left] == [one._replace(answer_ids=()) for one in right]
+
+
 def test_an_embedding_search_that_climbs_is_caught(sharp_model: LoadedModel):
     _, found = drain(embedding.optimise(sharp_model, None, ROWS[0], Search(" x x x x", -0.3, "sign"), [30]))
     with pytest.raises(AssertionError):

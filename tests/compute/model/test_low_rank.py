@@ -105,3 +105,16 @@ def test_layers_of_another_adapter_are_left_alone(tiny_model):
     with quick_layers(tiny_model, "run"):
         lower = [layer for layer in tiny_model.blocks[0].modules() if isinstance(layer, LoraLayer)]
         assert not any("forward" in layer.__dict__ for layer in lower)
+
+
+def test_weights_that_are_put_in_place_for_the_time_of_a_forward_are_the_ones_it_computes_with(tiny_model):
+    """As a sharded model does: what stood there when the layers were wrapped may hold a part alone."""
+    attach_adapter(tiny_model, "run", AdapterSpec(rank=4, alpha=8, noise=0.2, dropout=0.0), [0, 1], seed=0)
+    layer = next(module for module in tiny_model.causal_lm.modules() if isinstance(module, LoraLayer))
+    with adapted(tiny_model, "run", train=True):
+        with quick_layers(tiny_model, "run"):
+            for place in (layer.lora_A["run"], layer.lora_B["run"]):
+                place.weight = torch.nn.Parameter(3 * place.weight.detach())
+            quick = block_activations(tiny_model, ROWS, [1]).outputs[1]
+        plain = block_activations(tiny_model, ROWS, [1]).outputs[1]
+    torch.testing.assert_close(quick, plain, rtol=1e-4, atol=1e-4)

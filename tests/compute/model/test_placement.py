@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from engine.compute.model.placement import choose_device
+from engine.compute.model.placement import choose_device, repeatable
 from engine.machine import measure_machine
 from engine.records.errors import ModelError
 from engine.records.spec_parts import ModelSpec
@@ -49,6 +49,16 @@ def test_a_processor_computes_in_float32_and_the_machine_says_why(monkeypatch):
     assert placement[:2] == (torch.device("cpu"), torch.float32)
     assert placement.reason.startswith("float32: on a processor it is exact")
     assert measure_machine()["format_reason"] == placement.reason
+
+
+def test_a_gpu_computes_repeatably_inside_and_as_before_afterwards():
+    for device, expected in (("cuda", True), ("cpu", False)):
+        with pytest.raises(KeyError), repeatable(torch.device(device)):
+            assert torch.are_deterministic_algorithms_enabled() is expected
+            assert torch.is_deterministic_algorithms_warn_only_enabled() is expected
+            raise KeyError
+        assert not torch.are_deterministic_algorithms_enabled()
+        assert torch.utils.deterministic.fill_uninitialized_memory
 
 
 def test_a_device_that_is_not_there_is_refused_with_those_that_are(monkeypatch):

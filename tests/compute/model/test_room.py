@@ -8,9 +8,20 @@ from making import drain
 
 from engine.compute.model import room
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.room import answer_bytes, by_halves, logit_bytes, rows_at_once, tokens_at_once
+from engine.compute.model.room import (
+    answer_bytes,
+    by_halves,
+    free_bytes,
+    learning_room,
+    logit_bytes,
+    rows_at_once,
+    tokens_at_once,
+    total_bytes,
+)
 from engine.records.cards import CacheShape
 from engine.records.errors import MemoryShortage
+
+GIB = 2**30
 
 
 @pytest.fixture
@@ -86,3 +97,18 @@ def test_a_single_row_that_does_not_fit_is_a_sentence_and_other_errors_are_what_
 
     with pytest.raises(RuntimeError, match="something else"):
         drain(by_halves(tiny_model, [1, 2], wrong, row_bytes=1))
+
+
+def test_on_a_gpu_what_torch_holds_without_using_it_is_free_too_and_a_run_leaves_room_for_what_it_keeps(
+    tiny_model, monkeypatch
+):
+    """6 GiB are free and 2 of the 5 that torch holds: 8 GiB. A micro-batch may count on six tenths of them, less a
+    sixteenth of the GPU's 32 GiB for kept base activations: 4.8 - 2 = 2.8 GiB."""
+    monkeypatch.setattr("engine.records.room.KEPT_BYTES", 8 * GIB)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (6 * GIB, 32 * GIB))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 5 * GIB)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 3 * GIB)
+    assert learning_room(tiny_model) == 0.0
+    assert free_bytes(torch.device("cuda")) == 8 * GIB
+    assert total_bytes(torch.device("cuda")) == 32 * GIB
+    assert learning_room(gpu(tiny_model)) == pytest.approx(2.8 * GIB)
