@@ -13,8 +13,10 @@ from pathlib import Path
 from engine.commands import capture as capture_command
 from engine.commands import evaluate as evaluate_command
 from engine.commands import fetch as fetch_command
+from engine.commands import node as node_command
 from engine.commands import pack as pack_command
 from engine.commands import probe as probe_command
+from engine.commands import submit as submit_command
 from engine.commands import sweep as sweep_command
 from engine.desk.launch import ensure_worker
 from engine.desk.queue import Queue
@@ -52,6 +54,12 @@ def worker(_options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+def on_node(options: argparse.Namespace, settings: Settings) -> int:
+    _prepare_threads()
+    _quiet()
+    return node_command.on_node(options, settings)
+
+
 def train(options: argparse.Namespace, settings: Settings) -> int:
     """Train in the foreground, with the worker's own loop; the last line printed is the run id."""
     spec = _spec(options)
@@ -82,8 +90,11 @@ def train(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def submit(options: argparse.Namespace, settings: Settings) -> int:
-    """Queue a run for the worker, which is started if none is alive; prints the run id."""
+    """Queue a run for the worker, which is started if none is alive, or send it to a cluster; prints the run id."""
     spec = _spec(options)
+    if options.cluster:
+        print(submit_command.to_cluster(spec, options, settings, preset=_preset(options)).id)
+        return 0
     run = create_run(settings.runs, spec, preset=_preset(options), name=options.name)
     Queue(settings.desk).submit("train", run_id=run.id)
     ensure_worker(settings)
@@ -244,6 +255,8 @@ def _parser() -> argparse.ArgumentParser:
             metavar="FIELD=VALUE",
             help="change a field, such as optimizer.steps=80; may be given several times",
         )
+        if name == "submit":
+            submit_command.add_arguments(command)
     add("runs", runs, "list the runs").add_argument("--json", action="store_true", help="as JSON")
     capture_command.add_arguments(add("capture", capture, "capture a run's activations beside the base model's"))
     evaluate_command.add_arguments(add("evaluate", evaluate, "attack a run's circuit breaker and judge the answers"))
@@ -260,6 +273,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("folder", metavar="FOLDER", help="the copy becomes FOLDER/RUN")
     command = add("prepare", prepare, "convert the bundled model, once")
     command.add_argument("model", nargs="?", default="", help="a packaged model that was fetched, in its place")
+    node_command.add_arguments(add("on-node", on_node, "what a cluster's job does on its node: train one run"))
     fetch_command.add_arguments(add("fetch", fetch_command.fetch, "fetch a packaged model and convert it, once"))
     return parser
 

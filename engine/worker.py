@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from engine.afterwards import begin_evaluation, make_up, note_evaluation
-from engine.bookkeeping import RunBook, reconciled
+from engine.bookkeeping import RunBook, reconciled, trainable_status
 from engine.child import end_child
 from engine.compute.model.memory import device_failed, failure_words
 from engine.desk.lock import owned
@@ -24,11 +24,12 @@ from engine.desk.queue import ControlRequest, Job, Queue
 from engine.device import Device
 from engine.heart import Complaint, beating
 from engine.jobs.table import JOBS, UNREPEATED
-from engine.jobs.training import Intent, throw_away, train_run
+from engine.jobs.training import Intent, train_run
 from engine.machine import measure_machine
 from engine.records.errors import RunError, WorkbenchError
 from engine.records.events import VALUE_CONTROLS, ControlEvent, Event, Progress
-from engine.records.runs import RESUMABLE, open_run
+from engine.records.learned import throw_away
+from engine.records.runs import open_run
 from engine.records.settings import Settings
 from engine.tasks import REST_SECONDS, Task, in_the_way, next_task, waiting_for
 
@@ -61,9 +62,9 @@ class Worker:
     def serve(self, *, until: Callable[[], bool] | None = None) -> None:
         """Work until told to end (or `until` says so). Jobs under way are then closed and become interrupted."""
         self.queue.forget_claims()
-        for run_id in reconciled(self.settings.runs):
+        for run_id in reconciled(self.settings):
             self.queue.submit("train", run_id=run_id)
-        make_up(self.settings.runs, self.queue)
+        make_up(self.settings, self.queue)
         with beating(self.queue, self._about, lambda: self.reason):
             try:
                 self.device.machine = measure_machine()
@@ -106,9 +107,7 @@ class Worker:
             return
         try:
             run = open_run(self.settings.runs, job.run_id)
-            status = run.record().status
-            if run.read_only or status not in RESUMABLE | {"queued"}:
-                raise RunError(f"Run {run.id} is {status} and cannot be trained: start another like it.")
+            status = trainable_status(run, self.settings)
             controls, book = run.controls(), RunBook(run, watch=self.watch)
         except WorkbenchError as error:
             log.error("%s", error)
@@ -213,8 +212,8 @@ class Worker:
 
     def _leave(self, task: Task) -> None:
         """The worker ends: what is under way is interrupted, what waits is for the next worker."""
-        # A run that gave way to another one waits too.
-        waits = task.book is not None and task.steps is None and not task.paused
+        # A run that gave way to another one waits too; a cluster's job is begun again, or is found to have ended.
+        waits = task.book is not None and (task.steps is None or bool(self.settings.own_desk)) and not task.paused
         self._end(task, "interrupted" if task.begun and not waits else "queued", message="The worker ended")
         if task.book is None and task.job.kind not in UNREPEATED:
             with suppress(RunError):

@@ -28,7 +28,7 @@ from engine.records.conversation import Label
 from engine.records.errors import WorkbenchError
 from engine.records.estimate import estimate, micro_batch_tokens
 from engine.records.events import Alert, ControlEvent, Event, ProbeAnswer, ProbeResult, Progress
-from engine.records.harmfulness import HARMFULNESS, need_borderline
+from engine.records.harmfulness import need_borderline
 from engine.records.prompts import Prompt, Split, select
 from engine.records.runs import Run
 from engine.records.sample_answers import SampleAnswer, SampleAnswers
@@ -120,13 +120,6 @@ def _micro_batch_tokens(run: Run, spec: RunSpec, model: LoadedModel, rows: Rows,
         return run.record().micro_batch_tokens or spec.optimizer.tokens_per_micro_batch
     lengths = [len(row.ids) for side in (rows.harmful, rows.benign) for row in side[:: 1 + len(side) // MEASURED_ROWS]]
     return micro_batch_tokens(spec, model.card, speed, row_tokens=sum(lengths) / max(1, len(lengths)))
-
-
-def throw_away(run: Run) -> None:
-    """Remove what a run has learned; its spec and its curves stay."""
-    learned = (run.checkpoints_folder, run.adapter_folder, run.representations_folder, run.folder / HARMFULNESS)
-    for folder in learned:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _rows(
