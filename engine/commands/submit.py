@@ -2,10 +2,9 @@
 
 import argparse
 
-from engine.desk.sending import send
+from engine.desk.sending import send_or_delete
 from engine.records.clusters import Resources, find_cluster
-from engine.records.errors import WorkbenchError
-from engine.records.runs import Run, create_run, delete_run
+from engine.records.runs import Run, create_run
 from engine.records.settings import Settings
 from engine.records.spec import RunSpec
 
@@ -27,9 +26,5 @@ def to_cluster(spec: RunSpec, options: argparse.Namespace, settings: Settings, *
     """A new run that a cluster has. Raises ClusterError, and makes none, where it does not take it."""
     asked = resources(options, settings)
     run = create_run(settings.runs, spec, preset=preset, name=options.name)
-    try:
-        send([run], to=options.cluster, asked=asked, settings=settings)
-    except WorkbenchError:
-        delete_run(run)
-        raise
+    send_or_delete(run, to=options.cluster, asked=asked, settings=settings)
     return run

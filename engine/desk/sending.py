@@ -18,7 +18,7 @@ from engine.records.errors import ClusterError, RunError, WorkbenchError
 from engine.records.events import StatusEvent
 from engine.records.files import storage_error
 from engine.records.installed import versions
-from engine.records.runs import RESUMABLE, Run
+from engine.records.runs import RESUMABLE, Run, delete_run
 from engine.records.settings import ROOT, Settings
 
 
@@ -73,6 +73,18 @@ def send(
             _put_back(run, before[run.id])
         raise
     return jobs
+
+
+def send_or_delete(run: Run, *, to: str, asked: Resources | None, settings: Settings) -> None:
+    """Send a run that was made for it. Where the cluster does not take it there is no run: its spec is whoever asked's.
+
+    Raises as `send` does.
+    """
+    try:
+        send([run], to=to, asked=asked, settings=settings)
+    except WorkbenchError:
+        delete_run(run)
+        raise
 
 
 def submit_command(arguments: list[str], *, to: str, settings: Settings, asked: Resources, name: str) -> str:

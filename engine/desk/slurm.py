@@ -83,7 +83,8 @@ def queue_again(job: str) -> None:
 
 class Watch:
     """What Slurm said last, for screens that look every two seconds: it is asked by a thread, for all of them at once,
-    and nobody waits longer than `patience` for what was not asked before."""
+    and nobody waits longer than `patience` for what was not asked before. Where it says nothing, what it said last
+    stands beside the problem."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -117,6 +118,8 @@ class Watch:
             jobs = frozenset(self._wanted)
         answer = job_states(jobs)
         with self._lock:
+            if answer.problem:
+                answer = answer._replace(states=self._answer.states)
             self._answer, self._asked, self._at = answer, jobs, time.monotonic()
 
 

@@ -16,7 +16,8 @@ from workbench.kit.frame import catching, caught, places
 from workbench.kit.outcome import outcome_badge, run_outcome
 from workbench.kit.records import known_record
 from workbench.kit.state import COMPARE, LIKE, RUN, queue, settings
-from workbench.kit.status import BADGES, shown_status
+from workbench.kit.status import BADGES
+from workbench.kit.where import look_at, place_of, status_of
 from workbench.kit.words import duration, figure, moment, plain
 from workbench.runs.header import SPLITS
 from workbench.runs.line import Waiting, waiting_line
@@ -39,7 +40,7 @@ HELP = {
 
 class RunRow(NamedTuple):
     """One run as the list shows it. error: why its record cannot be read.  waiting: its place in the line.  changed:
-    when its record was last written."""
+    when its record was last written.  cluster: the job that has it, with Slurm's words."""
 
     run: Run
     record: Record | None
@@ -50,6 +51,7 @@ class RunRow(NamedTuple):
     outcome: Outcome | None = None
     waiting: Waiting | None = None
     changed: float = 0.0
+    cluster: str = ""
 
     @property
     def name(self) -> str:
@@ -84,12 +86,15 @@ def run_list() -> None:
 def run_rows() -> list[RunRow]:
     worker = queue().worker()
     rows = []
-    for run in list_runs(settings().runs):
+    runs = list_runs(settings().runs)
+    look_at(runs)
+    for run in runs:
         try:
             record, changed = known_record(run)
-            status = shown_status(record, worker, changed=changed)
+            status = status_of(run, record, worker, changed=changed)
             row = RunRow(run, record, run.label(), status, _model_of(run), outcome=run_outcome(run), changed=changed)
-            rows.append(row)
+            place = place_of(run) if status in ACTIVE else None
+            rows.append(row._replace(cluster=place.words) if place else row)
         except (WorkbenchError, OSError) as error:
             rows.append(RunRow(run, None, run.label(), "failed", "", str(error)))
     if any(row.status == "queued" for row in rows):
@@ -115,6 +120,7 @@ def _signature(rows: list[RunRow]) -> str:
                 row.status,
                 row.label,
                 row.waiting and row.waiting.short,
+                row.cluster,
                 row.record and (100 * row.record.step // max(1, row.record.steps), row.record.figures),
                 row.record and row.record.evaluation,
                 row.outcome and row.outcome.sentence,
@@ -181,6 +187,8 @@ def _row(row: RunRow) -> None:
                 st.caption(plain(row.label.note))
             if row.waiting:
                 st.caption(plain(row.waiting.reason))
+            if row.cluster:
+                st.caption(f":material/dns: {plain(row.cluster)}")
         badge = BADGES[row.status]
         cells[2].badge(badge.word, icon=badge.icon, color=badge.colour)
         if row.record is None:
