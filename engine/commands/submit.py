@@ -10,7 +10,7 @@ from engine.records.spec import RunSpec
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--cluster", default="", metavar="NAME", help="send it to this cluster of clusters.toml")
+    command.add_argument("--cluster", default="", metavar="NAME", help="train on this cluster of clusters.toml")
     command.add_argument("--partition", metavar="NAME", help="in place of the cluster's own")
     command.add_argument("--gpus", type=int, help="GPUs of a node, in place of the cluster's own number")
     command.add_argument("--hours", type=float, help="after them it is queued again and goes on")
