@@ -18,6 +18,7 @@ from engine.commands import pack as pack_command
 from engine.commands import probe as probe_command
 from engine.commands import submit as submit_command
 from engine.commands import sweep as sweep_command
+from engine.desk.cluster import look_at, place_of
 from engine.desk.launch import ensure_worker
 from engine.desk.queue import Queue
 from engine.records.errors import WorkbenchError
@@ -44,7 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-def worker(_options: argparse.Namespace, settings: Settings) -> int:
+def worker(options: argparse.Namespace, settings: Settings) -> int:
+    if options.cluster:
+        print(submit_command.worker_to_cluster(options, settings))
+        return 0
     _prepare_threads()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     _quiet()
@@ -103,7 +107,9 @@ def submit(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def runs(options: argparse.Namespace, settings: Settings) -> int:
-    rows = [_summary(run, settings) for run in list_runs(settings.runs)]
+    found = list_runs(settings.runs)
+    look_at(found, settings, patience=10)
+    rows = [_summary(run, settings) for run in found]
     if options.json:
         print(json.dumps(rows, indent=2))
         return 0
@@ -112,6 +118,7 @@ def runs(options: argparse.Namespace, settings: Settings) -> int:
     for row in rows:
         cosine = f"{row['figures']['heldout_cosine']:.3f}" if "heldout_cosine" in row["figures"] else "  -  "
         word = row["outcome"]["word"] if row["outcome"] else ""
+        word = row["cluster"] or word
         print(
             f"{row['id']}  {row['status']:<11}  {row['step']:>5}/{row['steps']:<5}  cosine {cosine}  {word:<16}  "
             f"{row['name']}"
@@ -187,15 +194,16 @@ class _ProgressBar:
 
 
 def _summary(run: Run, settings: Settings) -> dict:
-    outcome = None
+    outcome, place = None, None
     try:
         record = run.record().model_dump(
             include={"id", "status", "preset", "step", "steps", "seconds", "figures", "error", "best"}
         )
         outcome = outcome_of(run, settings).model_dump(mode="json")
+        place = place_of(run) if record["status"] in ACTIVE else None
     except WorkbenchError as error:
         record = {"id": run.id, "status": "unreadable", "step": 0, "steps": 0, "figures": {}, "error": str(error)}
-    return record | {"name": run.name, "outcome": outcome}
+    return record | {"name": run.name, "outcome": outcome, "cluster": place.words if place else ""}
 
 
 def _has_ended(record: Record) -> bool:
@@ -240,7 +248,8 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(command=function)
         return command
 
-    add("worker", worker, "serve the runs folder: the process that trains and answers")
+    command = add("worker", worker, "serve the runs folder: the process that trains and answers")
+    submit_command.add_arguments(command, "have a job of this cluster of clusters.toml serve it")
     for name, function, text in (
         ("train", train, "train a spec in the foreground; the last line is the run id"),
         ("submit", submit, "queue a spec for the worker; prints the run id"),

@@ -20,6 +20,7 @@ from engine.bookkeeping import RunBook, reconciled, trainable_status
 from engine.child import end_child
 from engine.compute.model.memory import device_failed, failure_words
 from engine.desk.lock import owned
+from engine.desk.on_node import GO, TIME_IS_UP, hear
 from engine.desk.queue import ControlRequest, Job, Queue
 from engine.device import Device
 from engine.heart import Complaint, beating
@@ -287,13 +288,12 @@ class Worker:
 
 
 def serve(settings: Settings) -> None:
-    """Run a worker until SIGTERM or SIGINT. It gives way to the app: its priority is lower."""
+    """Run a worker until a signal says that it has to go. It gives way to the app: its priority is lower."""
     with owned(settings):
         with suppress(OSError, psutil.Error):
             psutil.Process().nice(getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", 5))
         worker = Worker(settings)
-        for kind in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(kind, lambda *_: worker.ending.set())
+        hear(dict.fromkeys((GO, TIME_IS_UP, signal.SIGINT), lambda *_: worker.ending.set()))
         log.info("worker %d serves %s", os.getpid(), settings.runs)
         worker.serve()
         log.info("worker %d ended", os.getpid())

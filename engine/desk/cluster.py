@@ -7,13 +7,14 @@ Slurm. Knows nothing of models or screens.
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from engine.desk import slurm
 from engine.desk.lock import owned
 from engine.desk.queue import Queue
 from engine.desk.slurm import Answer, JobState
-from engine.records.cluster_jobs import ClusterJob, forget_job, read_job, settings_of
-from engine.records.errors import ClusterError, RunError, WorkerError
+from engine.records.cluster_jobs import ClusterJob, forget_job, is_on_cluster, read_job, settings_of
+from engine.records.errors import ClusterError, RunError, WorkbenchError, WorkerError
 from engine.records.evaluation.own import is_pending
 from engine.records.events import Control, StatusEvent
 from engine.records.learned import throw_away
@@ -30,6 +31,46 @@ ENDING_SECONDS = 20.0
 watch = slurm.Watch()
 
 
+class Place(NamedTuple):
+    """A cluster's job that has a run. said: Slurm's words, '' where it said none.  waits: it holds no node.  problem:
+    why Slurm gave no answer."""
+
+    job: ClusterJob
+    said: str = ""
+    waits: bool = False
+    problem: str = ""
+
+    @property
+    def words(self) -> str:
+        """'a100, job 12: PENDING (Resources)'."""
+        name = f"{self.job.cluster}, job {self.job.job}" if self.job.job else f"{self.job.cluster}, being sent"
+        return f"{name}: {self.said}" if self.said else name
+
+
+def look_at(runs: Sequence[Run], settings: Settings, *, patience: float = 1.0) -> None:
+    """Ask Slurm for all these runs at once, and set right those whose job has ended without a word."""
+    active = [run for run in runs if is_on_cluster(run) and _may_live(run)]
+    if not active:
+        return
+    answer = states_of(active, patience=patience)
+    for run in active:
+        with suppress(WorkbenchError):
+            settle(run, answer, settings)
+
+
+def place_of(run: Run) -> Place | None:
+    """The cluster's job that has a run, as it was seen last; None for a run of this machine. Raises RunError for a
+    damaged file."""
+    job = read_job(run)
+    if job is None or not _may_live(run):
+        return Place(job) if job else None
+    answer = states_of([run], patience=0.0)
+    state = answer.states.get(job.job)
+    if state is None:
+        return Place(job, problem=answer.problem)
+    return Place(job, state.words, state.waits, answer.problem)
+
+
 def states_of(runs: Sequence[Run], *, patience: float = 1.0) -> Answer:
     """What Slurm said last of the jobs that have these runs; asked anew every few seconds, by a thread."""
     jobs = [job.job for run in runs if (job := _job(run)) and job.job]
@@ -42,7 +83,7 @@ def settle(run: Run, answer: Answer, settings: Settings) -> bool:
     Only what Slurm says counts: a lock may not be seen across machines, and Slurm that says nothing ends no run.
     """
     job = _job(run)
-    if job is None or answer.problem or not _has_unfinished(run):
+    if job is None or answer.problem or not _may_live(run):
         return False
     state = answer.states.get(job.job) if job.job else None
     waited = time.time() - job.submitted
@@ -52,7 +93,7 @@ def settle(run: Run, answer: Answer, settings: Settings) -> bool:
         return False
     try:
         with owned(settings_of(run, settings)):
-            if read_job(run) != job or not _has_unfinished(run):
+            if read_job(run) != job or not _may_live(run):
                 return False
             _interrupt(run, reason_of(job, state))
     except WorkerError:
@@ -137,9 +178,12 @@ def _interrupt(run: Run, reason: str) -> None:
         run.update(evaluation="failed", evaluation_error=reason)
 
 
-def _has_unfinished(run: Run) -> bool:
-    record = run.record()
-    return record.status in ACTIVE or is_pending(record)
+def _may_live(run: Run) -> bool:
+    """Whether a run's record leaves something to a job: the training, or the evaluation behind it."""
+    with suppress(RunError):
+        record = run.record()
+        return record.status in ACTIVE or is_pending(record)
+    return False
 
 
 def _job(run: Run) -> ClusterJob | None:
@@ -154,7 +198,7 @@ def _waits(job: ClusterJob) -> bool:
     if answer.problem:
         raise ClusterError(f"{answer.problem} The cancel is kept: the job finds it when it begins.")
     state = answer.states.get(job.job)
-    return state is None or state.state in ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SUSPENDED") or state.has_ended
+    return state is None or state.waits or state.has_ended
 
 
 def _wait_for_end(job: str) -> None:

@@ -10,7 +10,9 @@ import sys
 from collections.abc import Mapping, Sequence
 
 # What Slurm says shortly before the time is up, and when a job has to go.
-TIME_IS_UP, GO = signal.SIGUSR2, signal.SIGTERM
+GO = signal.SIGTERM
+# Where a system has no such signal there is no Slurm either.
+TIME_IS_UP = getattr(signal, "SIGUSR2", GO)
 
 
 def begin(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -27,4 +29,5 @@ def hear(handlers: Mapping[signal.Signals, "signal._HANDLER"]) -> None:
     """From here on signals are heard; one that came since `begin` is heard now."""
     for kind, handler in handlers.items():
         signal.signal(kind, handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, set(handlers))
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, set(handlers))

@@ -20,6 +20,9 @@ LATER_SECONDS = 20.0
 ENDED = frozenset(
     {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "PREEMPTED"}
 )
+WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"})
+# What its commands say where there is nobody to ask, or nobody who knows the account.
+_OUT_OF_REACH = ("Unable to contact", "Socket timed out", "Zero Bytes were transmitted", "Unable to establish")
 
 
 class JobState(NamedTuple):
@@ -32,6 +35,11 @@ class JobState(NamedTuple):
     @property
     def has_ended(self) -> bool:
         return self.state in ENDED
+
+    @property
+    def waits(self) -> bool:
+        """Whether the job holds no node, and will."""
+        return self.state in WAITING
 
     @property
     def words(self) -> str:
@@ -131,15 +139,21 @@ def _run(command: list[str], *, patience: float = PATIENCE_SECONDS) -> str:
             f"{command[0]} is not installed here: start the workbench on a machine from which Slurm's jobs are sent."
         ) from error
     except subprocess.TimeoutExpired as error:
-        raise ClusterError(
-            f"Slurm gives no answer ({command[0]}, {patience:g} s): its controller may be down. Jobs under way go on; "
-            "try again later, or train on this machine."
-        ) from error
+        raise _silent(f"{command[0]}, {patience:g} s") from error
     except OSError as error:
         raise ClusterError(f"{command[0]} cannot be started: {error.strerror}.") from error
+    if done.returncode != 0 and any(words in done.stderr for words in _OUT_OF_REACH):
+        raise _silent(slurm_words(done.stderr))
     if done.returncode != 0:
         raise ClusterError(f"Slurm says: {slurm_words(done.stderr) or f'{command[0]} failed'}.")
     return done.stdout
+
+
+def _silent(how: str) -> ClusterError:
+    return ClusterError(
+        f"Slurm gives no answer ({how}): its controller may be down. Jobs under way go on; try again later, or train "
+        "on this machine."
+    )
 
 
 def slurm_words(text: str) -> str:

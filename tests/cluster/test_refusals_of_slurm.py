@@ -130,13 +130,14 @@ def test_a_run_whose_sending_fails_when_it_is_resumed_is_as_it_was(
 def test_without_slurm_s_commands_the_workbench_says_where_to_start_it(
     cluster_settings: Settings, tiny_spec: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    monkeypatch.setenv("PATH", str(tmp_path))
     run = create_run(cluster_settings.runs, tiny_spec())
-    with pytest.raises(ClusterError, match="sbatch is not installed here: start the workbench on a machine from which"):
-        sending.send([run], to="here", settings=cluster_settings)
-    with pytest.raises(ClusterError, match="sinfo is not installed here"):
-        partitions()
-    assert states_of([run]).problem == ""
+    with monkeypatch.context() as without:
+        without.setenv("PATH", str(tmp_path))
+        with pytest.raises(ClusterError, match="sbatch is not installed here: start the workbench on a machine"):
+            sending.send([run], to="here", settings=cluster_settings)
+        with pytest.raises(ClusterError, match="sinfo is not installed here"):
+            partitions()
+        assert states_of([run]).problem == ""
 
 
 def test_a_sweep_trains_and_evaluates_its_points_as_an_array(

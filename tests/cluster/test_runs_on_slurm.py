@@ -9,21 +9,25 @@ from making import wait_for
 from safetensors.torch import load_file
 from slurm_here import Slurm, record_lines
 
+from engine.__main__ import main
 from engine.desk.cluster import control, settle, states_of, take_back, take_home
+from engine.desk.launch import ensure_worker
 from engine.desk.lock import owned
 from engine.desk.queue import Queue
 from engine.desk.sending import send
 from engine.desk.slurm import job_states
+from engine.desk.worker_job import call_worker_back, worker_place
 from engine.records.cluster_jobs import is_on_cluster, log_file, read_job, settings_of
 from engine.records.events import StatusEvent, StepResult
 from engine.records.runs import Run, create_run, effective
 from engine.records.settings import Settings
+from engine.records.spec_parts import ModelSpec
 from engine.worker import Worker
 
 pytestmark = pytest.mark.timeout(240)
 
 # Long enough to be met in its midst.
-LONG = {"optimizer.steps": 250, "captures.checkpoint_every": 50, "captures.heldout_every": 100}
+LONG = {"optimizer.steps": 250, "captures.checkpoint_every": 20, "captures.heldout_every": 100}
 
 
 @pytest.fixture
@@ -80,10 +84,10 @@ def test_a_run_is_watched_from_its_queueing_on_and_is_the_one_that_this_machine_
     assert same(run, trained_here())
 
 
-def test_a_job_whose_time_is_up_or_that_is_queued_again_goes_on_exactly(
+def test_a_run_goes_on_exactly_after_its_time_was_up_after_a_requeue_and_after_its_node_has_died(
     slurm: Slurm, cluster_settings: Settings, sent: Callable[..., Run], trained_here: Callable[..., Run]
 ):
-    run = sent("twice", **LONG)
+    run = sent("three times", **LONG)
     wait_for(lambda: steps(run) > 10, seconds=60, what="some steps")
     # What Slurm says when the time is nearly up.
     slurm.says("scancel", "--signal=USR2", job_of(run))
@@ -92,30 +96,21 @@ def test_a_job_whose_time_is_up_or_that_is_queued_again_goes_on_exactly(
     assert 10 < first < 250 and "BeginTime" in " ".join(record_lines(slurm, job_of(run), until="PENDING", seconds=30))
     assert not settle(run, job_states([job_of(run)]), cluster_settings)
     wait_for(lambda: steps(run) > first + 10, seconds=60, what="further steps")
+    # As a job that has to give way to another one.
     slurm.says("scontrol", "requeue", job_of(run))
-    record_lines(slurm, job_of(run), until="COMPLETED")
-    assert run.record().status == "finished"
-    resumed = [event.step for event in run.events()[0] if isinstance(event, StatusEvent) and event.status == "resumed"]
-    assert len(resumed) == 2 and resumed[0] == first
-    assert same(run, trained_here(**LONG))
-
-
-def test_a_node_that_dies_loses_nothing_that_was_written_down(
-    slurm: Slurm, cluster_settings: Settings, sent: Callable[..., Run], trained_here: Callable[..., Run]
-):
-    run = sent("survivor", **LONG)
-    wait_for(lambda: steps(run) > 60, seconds=60, what="a checkpoint")
+    until_status(run, "queued", seconds=30)
+    second = run.record().step
+    wait_for(lambda: steps(run) > second + 30, seconds=60, what="a further checkpoint")
     slurm.lose_node()
     wait_for(lambda: slurm.node_state().startswith("down"), seconds=60, what="Slurm noting it")
-    # Queued again by Slurm: whoever looks leaves the run alone.
+    # Slurm has queued it again: whoever looks leaves the run alone.
     assert not settle(run, job_states([job_of(run)]), cluster_settings)
     slurm.begin_node()
     record_lines(slurm, job_of(run), until="COMPLETED")
     assert run.record().status == "finished"
-    said = [
-        event.message for event in run.events()[0] if isinstance(event, StatusEvent) if event.status == "interrupted"
-    ]
-    assert said == ["The node or its process died"]
+    said = [event for event in run.events()[0] if isinstance(event, StatusEvent)]
+    assert [event.step for event in said if event.status == "resumed"][:2] == [first, second]
+    assert [event.message for event in said if event.status == "interrupted"] == ["The node or its process died"]
     assert same(run, trained_here(**LONG))
 
 
@@ -185,6 +180,24 @@ def test_a_run_that_waits_says_why_and_can_be_cancelled_or_taken_back_before_it_
     slurm.says("scancel", job_of(lost))
     wait_for(lambda: settle(lost, job_states([job_of(lost)]), cluster_settings), what="the end being noted")
     assert lost.record().status == "interrupted" and "cancelled in Slurm" in lost.record().error
+
+
+def test_a_worker_on_a_node_serves_the_folder_that_it_shares_and_no_second_one_is_started(
+    slurm: Slurm, cluster_settings: Settings, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["worker", "--cluster", "here"]) == 0
+    number = capsys.readouterr().out.strip()
+    queue = Queue(cluster_settings.desk)
+    place = worker_place(cluster_settings, patience=10)
+    assert place is not None and place.job.job == number
+    assert ensure_worker(cluster_settings).status == "dead" and not cluster_settings.worker_log.exists()
+    job = queue.submit("describe_model", payload=ModelSpec(name=str(tiny_model_folder), device="cpu").model_dump())
+    wait_for(lambda: (found := queue.job(job)) and found.status == "done", seconds=90, what="the job being done")
+    assert queue.worker().alive and main(["worker", "--cluster", "here"]) == 2
+    assert "is idle" in capsys.readouterr().err or "was sent already" in capsys.readouterr().err
+    call_worker_back(cluster_settings)
+    wait_for(lambda: not queue.worker().alive, seconds=30, what="its end")
+    assert worker_place(cluster_settings, patience=10) is None
 
 
 def words(run: Run) -> str:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import streamlit as st
 from pydantic import ValidationError
 
+from engine.desk.cluster import place_of
+from engine.records.cluster_jobs import is_on_cluster
 from engine.records.errors import WorkbenchError
 from engine.records.events import AnyEvent, Progress, StepResult, parse_event
 from engine.records.files import read_tail
@@ -15,7 +17,7 @@ from workbench.kit.outcome import outcome_badge, run_outcome
 from workbench.kit.records import known_record
 from workbench.kit.state import RUN, queue, settings
 from workbench.kit.status import BADGES
-from workbench.kit.where import look_at, place_of, status_of
+from workbench.kit.where import look_at, status_of
 from workbench.kit.words import duration, figure, moment, phase_words, plain
 
 LATEST = 5
@@ -36,8 +38,8 @@ class Row(NamedTuple):
 
 
 def training_now() -> str:
-    """The name of the run that trains, or of the first that waits to; '' where there is none."""
-    active = [row for row in _rows(_active_runs()) if row.status in ACTIVE]
+    """The name of the run that this machine trains, or of the first that waits to; '' where there is none."""
+    active = [row for row in _rows(_active_runs()) if row.status in ACTIVE and not is_on_cluster(row.run)]
     active.sort(key=lambda row: row.status == "queued")
     return active[0].name if active else ""
 

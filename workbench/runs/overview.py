@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import streamlit as st
 
+from engine.desk.cluster import place_of
 from engine.records.blocks import format_blocks
 from engine.records.errors import WorkbenchError
 from engine.records.names import derived_name
@@ -17,7 +18,7 @@ from workbench.kit.outcome import outcome_badge, run_outcome
 from workbench.kit.records import known_record
 from workbench.kit.state import COMPARE, LIKE, RUN, queue, settings
 from workbench.kit.status import BADGES
-from workbench.kit.where import look_at, place_of, status_of
+from workbench.kit.where import look_at, status_of
 from workbench.kit.words import duration, figure, moment, plain
 from workbench.runs.header import SPLITS
 from workbench.runs.line import Waiting, waiting_line
@@ -259,6 +260,9 @@ def name_form(run: Run, label: RunLabel) -> None:
 def _delete(row: RunRow) -> None:
     if row.record is not None and row.record.status in ACTIVE - {"queued"}:
         st.caption("An active run cannot be deleted: stop it first.")
+        return
+    if row.cluster:
+        st.caption("A cluster's job has this run: take it back on its page first.")
         return
     sure = st.checkbox("Delete this run with its adapter and curves", key=f"sure_{row.run.id}")
     if st.button("Delete for good", key=f"delete_{row.run.id}", icon=":material/delete:", disabled=not sure):

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
+from engine.desk.cluster import place_of
 from engine.records.runs import ACTIVE, Run
-from workbench.kit.where import place_of
 from workbench.kit.words import plain
 
 

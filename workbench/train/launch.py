@@ -24,7 +24,7 @@ def launch_panel(form: Form) -> None:
     place = place_part()
     _costs(form, place)
     changes_part(form.draft)
-    reason = _reason(form) or place.problem
+    reason = place.problem or _reason(form)
     name = st.text_input(
         "Run name",
         key="run_name",
