@@ -39,8 +39,7 @@ def send(
     cluster = find_cluster(settings, to)
     asked = asked or cluster.asked()
     for run in runs:
-        if run.read_only or run.record().status not in RESUMABLE | {"queued"}:
-            raise RunError(f"Run {run.id} is {run.record().status} and cannot be trained: start another like it.")
+        _need_free(run, settings)
     _check(cluster, asked, to, settings)
     before = {run.id: read_job(run) for run in runs}
     jobs = [
@@ -92,6 +91,20 @@ def submit_command(arguments: list[str], *, to: str, settings: Settings, asked: 
     cluster = find_cluster(settings, to)
     _check(cluster, asked, to, settings)
     return _submitted(cluster, asked, [arguments], settings, name=name)[0]
+
+
+def _need_free(run: Run, settings: Settings) -> None:
+    """Raises RunError where somebody has the run already: two clicks in two tabs are one job."""
+    status, job = run.record().status, read_job(run)
+    if run.read_only or status not in RESUMABLE | {"queued"}:
+        raise RunError(f"Run {run.id} is {status} and cannot be trained: start another like it.")
+    if status == "queued" and job is not None:
+        raise RunError(f"Run {run.id} is on {job.cluster} already (job {job.job or 'to come'}): wait, or take it back.")
+    queue = Queue(settings.desk)
+    if queue.worker().alive and any(
+        one.run_id == run.id and one.status in ("queued", "running") for one in queue.newest("train", limit=1000)
+    ):
+        raise RunError(f"Run {run.id} waits for this machine's worker: cancel it there first.")
 
 
 def _check(cluster: Cluster, asked: Resources, name: str, settings: Settings) -> None:

@@ -85,9 +85,9 @@ def test_a_run_is_watched_from_its_queueing_on_and_is_the_one_that_this_machine_
 
 
 def test_a_run_goes_on_exactly_after_its_time_was_up_after_a_requeue_and_after_its_node_has_died(
-    slurm: Slurm, cluster_settings: Settings, sent: Callable[..., Run], trained_here: Callable[..., Run]
+    slurm: Slurm, cluster_settings: Settings, sent: Callable[..., Run]
 ):
-    run = sent("three times", **LONG)
+    run, unbroken = sent("three times", **LONG), sent("in one go", **LONG)
     wait_for(lambda: steps(run) > 10, seconds=60, what="some steps")
     # What Slurm says when the time is nearly up.
     slurm.says("scancel", "--signal=USR2", job_of(run))
@@ -101,6 +101,7 @@ def test_a_run_goes_on_exactly_after_its_time_was_up_after_a_requeue_and_after_i
     until_status(run, "queued", seconds=30)
     second = run.record().step
     wait_for(lambda: steps(run) > second + 30, seconds=60, what="a further checkpoint")
+    until_status(unbroken, "finished")
     slurm.lose_node()
     wait_for(lambda: slurm.node_state().startswith("down"), seconds=60, what="Slurm noting it")
     # Slurm has queued it again: whoever looks leaves the run alone.
@@ -111,7 +112,7 @@ def test_a_run_goes_on_exactly_after_its_time_was_up_after_a_requeue_and_after_i
     said = [event for event in run.events()[0] if isinstance(event, StatusEvent)]
     assert [event.step for event in said if event.status == "resumed"][:2] == [first, second]
     assert [event.message for event in said if event.status == "interrupted"] == ["The node or its process died"]
-    assert same(run, trained_here(**LONG))
+    assert same(run, unbroken)
 
 
 def test_an_array_of_four_trains_beside_a_local_worker_and_each_run_is_steered_alone(

@@ -9,8 +9,10 @@ from engine.desk.queue import Queue
 from engine.records.cluster_jobs import is_on_cluster, log_file, read_job, settings_of
 from engine.records.clusters import Cluster, read_clusters
 from engine.records.errors import ClusterError
+from engine.records.evaluation.own import is_pending
 from engine.records.files import read_tail
 from engine.records.runs import Record, Run
+from workbench.kit.records import known_record
 from workbench.kit.state import queue, settings
 from workbench.kit.status import MOVING, shown_status
 
@@ -28,9 +30,10 @@ def status_of(run: Run, record: Record, worker: WorkerStatus, *, changed: float 
     return "queued" if place is not None and place.waits and record.status in MOVING else record.status
 
 
-def queue_of(run: Run) -> Queue:
-    """The queue of whoever has the run."""
-    return Queue(settings_of(run, settings()).desk) if is_on_cluster(run) else queue()
+def queues_of(run: Run) -> list[Queue]:
+    """The queues in which jobs of a run may be: this machine's, and that of the cluster's job that has the run."""
+    of_job = is_on_cluster(run) and is_pending(known_record(run).record)
+    return [queue(), *([Queue(settings_of(run, settings()).desk)] if of_job else [])]
 
 
 def job_log(run: Run) -> str | None:

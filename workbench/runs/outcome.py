@@ -59,7 +59,10 @@ def _measure(run: Run, record: Record, outcome: Outcome) -> None:
     if job is not None:
         _progress(job)
         return
-    if is_pending(record) and not is_on_cluster(run) and not queue().worker().alive:
+    if is_pending(record) and is_on_cluster(run):
+        st.caption(":material/dns: The small evaluation follows in the cluster's job.")
+        return
+    if is_pending(record) and not queue().worker().alive:
         st.info("The small evaluation waits for the worker: start it in the sidebar.", icon=":material/power_off:")
         return
     if outcome.evaluation:
