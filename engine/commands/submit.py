@@ -6,7 +6,7 @@ import socket
 from engine.desk.launch import end_worker, ensure_worker
 from engine.desk.queue import Queue
 from engine.desk.sending import send_or_delete
-from engine.desk.worker_job import send_worker
+from engine.desk.worker_job import need_none_sent, send_worker
 from engine.records.clusters import Resources, find_cluster
 from engine.records.errors import WorkbenchError, WorkerError
 from engine.records.runs import Run, create_run
@@ -27,6 +27,7 @@ def worker_to_cluster(options: argparse.Namespace, settings: Settings) -> str:
     Raises WorkerError where that one is at work, or runs elsewhere; ClusterError as a run that is sent.
     """
     asked = resources(options, settings)
+    need_none_sent(settings)
     worker = Queue(settings.desk).worker()
     if worker.alive and (worker.status != "idle" or worker.host != socket.gethostname()):
         raise WorkerError(

@@ -155,17 +155,26 @@ def take_back(run: Run, settings: Settings, *, keep: bool = True) -> None:
 
 
 def take_home(run: Run, settings: Settings) -> None:
-    """A run whose job has ended is this machine's from here on. Raises RunError while the job may have it."""
+    """A run that its job has left is this machine's from here on. Raises RunError while the job may be at work on it.
+
+    What its record says is enough: a job that is begun once more finds no note of itself, and leaves the run alone.
+    """
     job = _job(run)
     if job is None:
         return
-    answer = slurm.job_states([job.job] if job.job else [])
-    state = answer.states.get(job.job)
-    if answer.problem or (state is not None and not state.has_ended):
-        said = answer.problem or f"Slurm says {state.words if state else ''} of job {job.job}"
-        raise RunError(f"Run {run.id} may still be on {job.cluster}. {said}. Take it back first.")
-    settle(run, answer, settings)
-    forget_job(run)
+    answer = Answer()
+    if _may_live(run):
+        answer = slurm.job_states([job.job] if job.job else [])
+        settle(run, answer, settings)
+    if _may_live(run):
+        state = answer.states.get(job.job)
+        said = answer.problem or f"Slurm says {state.words if state else 'nothing'} of job {job.job}."
+        raise RunError(f"Run {run.id} may still be on {job.cluster}. {said} Take it back, or wait until it has ended.")
+    with owned(settings_of(run, settings), patience=ENDING_SECONDS):
+        forget_job(run)
+    if job.job:
+        with suppress(ClusterError):
+            slurm.call_back(job.job)
 
 
 def _interrupt(run: Run, reason: str) -> None:

@@ -80,8 +80,13 @@ def partitions() -> dict[str, Partition]:
 
 
 def call_back(job: str) -> None:
-    """Cancel a job. Raises ClusterError when Slurm gives no answer; one that has ended is none."""
-    _run(["scancel", job])
+    """Cancel a job; one that has ended, or that Slurm knows no more, needs it not. Raises ClusterError when it gives no
+    answer."""
+    try:
+        _run(["scancel", job])
+    except ClusterError as error:
+        if "Invalid job id" not in str(error) and "already completing or completed" not in str(error):
+            raise
 
 
 def queue_again(job: str) -> None:

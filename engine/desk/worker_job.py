@@ -20,14 +20,19 @@ from engine.records.settings import Settings
 
 def send_worker(settings: Settings, *, to: str, asked: Resources) -> ClusterJob:
     """Have a cluster's job serve the runs folder. Raises ClusterError; RunError when the disk is full."""
-    if (place := worker_place(settings, patience=10)) is not None:
-        raise ClusterError(f"A worker was sent already ({place.words}): wait for it, or `scancel {place.job.job}`.")
+    need_none_sent(settings)
     number = submit_command(
         ["worker", "--runs", str(settings.runs)], to=to, settings=settings, asked=asked, name="breaker-worker"
     )
     job = ClusterJob(cluster=to, asked=asked, job=number)
     write_whole(_file(settings), job.model_dump_json(indent=2))
     return job
+
+
+def need_none_sent(settings: Settings) -> None:
+    """Raises ClusterError where a cluster's job serves the runs folder, or will."""
+    if (place := worker_place(settings, patience=10)) is not None:
+        raise ClusterError(f"A worker was sent already ({place.words}): wait for it, or `scancel {place.job.job}`.")
 
 
 def worker_place(settings: Settings, *, patience: float = 1.0) -> Place | None:

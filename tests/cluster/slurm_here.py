@@ -9,18 +9,20 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from filelock import FileLock
 from making import wait_for
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "sinfo", "srun")
 PACKAGES = ("slurm-wlm", "munge")
 NODE = "node1"
-# Slurm 22.05 knows itself as that; jobs of tests are small.
+# Of the node, whatever the machine has: jobs of tests are small.
 CPUS, MEMORY_MB = 4, 8000
 
 
@@ -35,8 +37,10 @@ def install() -> str:
     if os.geteuid() != 0:
         return f"{', '.join(missing)} are not installed, and only root can install {', '.join(PACKAGES)}."
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *PACKAGES]):
-        done = subprocess.run(["apt-get", *command], capture_output=True, text=True, env=environment, timeout=600)
+    # Two processes of tests may come here at once.
+    with FileLock(Path(tempfile.gettempdir()) / "workbench-apt-get.lock"):
+        for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *PACKAGES]):
+            done = subprocess.run(["apt-get", *command], capture_output=True, text=True, env=environment, timeout=600)
     missing = [program for program in PROGRAMS if shutil.which(program) is None]
     return f"apt-get did not install {', '.join(missing)}: {done.stderr.strip()[-300:]}" if missing else ""
 
@@ -155,9 +159,6 @@ SlurmdPidFile={folder}/slurmd.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.log
 ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-SwitchType=switch/none
-MpiDefault=none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 SlurmdParameters=config_overrides
