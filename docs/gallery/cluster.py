@@ -55,7 +55,6 @@ def main() -> None:
 def _take(browser: Browser, url: str, runs: Path, slurm: Slurm) -> None:
     said: list[str] = []
     run = _sent(said, runs, "quick", "--name", "quick, on the cluster", "--cluster", "small-cluster")
-    waiting = _sent(said, runs, "default", "--name", "default, waits", "--cluster", "whole-node", "--hours", "0.5")
     job = read_job(run)
     assert job is not None
     said += [_LOOK, *record_lines(slurm, job.job, until="RUNNING")]
@@ -66,8 +65,10 @@ def _take(browser: Browser, url: str, runs: Path, slurm: Slurm) -> None:
     lines = record_lines(slurm, job.job, until="PENDING")
     said += [_LOOK, *[line for line in lines if "PENDING" in line]]
     said += [line for line in record_lines(slurm, job.job, until="RUNNING") if "RUNNING" in line]
+    said.append("")
+    waiting = _sent(said, runs, "default", "--name", "default, waits", "--cluster", "whole-node", "--hours", "0.5")
     _wait_for_step(run, 40)
-    said += ["", *_runs(runs, run, waiting)]
+    said += [*_runs(runs, run, waiting)]
     page = scheme_page(browser, "light")
     page.goto(f"{url}/runs")
     expect(page.get_by_text("PENDING").first).to_be_visible(timeout=60_000)

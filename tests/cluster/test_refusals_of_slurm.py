@@ -13,9 +13,9 @@ from engine.__main__ import main
 from engine.desk import sending
 from engine.desk.cluster import control, settle, states_of, take_home
 from engine.desk.slurm import Watch, job_states, partitions
-from engine.records.cluster_jobs import is_on_cluster, read_job
+from engine.records.cluster_jobs import is_on_cluster, read_job, write_job
 from engine.records.errors import ClusterError, RunError
-from engine.records.runs import Run, create_run, list_runs
+from engine.records.runs import Run, create_run, delete_run, list_runs
 from engine.records.settings import Settings
 
 pytestmark = pytest.mark.timeout(240)
@@ -83,6 +83,13 @@ def test_a_slurm_that_is_down_is_said_soon_and_ends_no_run(
         assert not settle(run, answer, cluster_settings) and run.record().status == "queued"
         with pytest.raises(RunError, match="may still be on here"):
             take_home(run, cluster_settings)
+        # One that its job has left needs no answer of Slurm's.
+        left = create_run(cluster_settings.runs, run.spec())
+        write_job(left, job.model_copy(update={"job": "999"}))
+        left.update(status="stopped")
+        take_home(left, cluster_settings)
+        assert not is_on_cluster(left)
+        delete_run(left)
         with pytest.raises(ClusterError, match="The cancel is kept: the job finds it when it begins"):
             control(run, cluster_settings, "cancel")
         assert [found.id for found in list_runs(cluster_settings.runs)] == [run.id]

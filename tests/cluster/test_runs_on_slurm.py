@@ -15,9 +15,10 @@ from engine.desk.launch import ensure_worker
 from engine.desk.lock import owned
 from engine.desk.queue import Queue
 from engine.desk.sending import send
-from engine.desk.slurm import job_states
+from engine.desk.slurm import call_back, job_states
 from engine.desk.worker_job import call_worker_back, worker_place
 from engine.records.cluster_jobs import is_on_cluster, log_file, read_job, settings_of
+from engine.records.errors import RunError
 from engine.records.events import StatusEvent, StepResult
 from engine.records.runs import Run, create_run, effective
 from engine.records.settings import Settings
@@ -178,6 +179,10 @@ def test_a_run_that_waits_says_why_and_can_be_cancelled_or_taken_back_before_it_
     # Sent again, it is the cluster's again.
     send([kept], to="here", settings=cluster_settings)
     assert kept.record().status == "queued" and is_on_cluster(kept) and kept.record().error == ""
+    # Two clicks in two tabs are one job, and what Slurm does not know needs no calling back.
+    with pytest.raises(RunError, match=f"is on here already \\(job {job_of(lost)}\\): wait, or take it back"):
+        send([lost], to="here", settings=cluster_settings)
+    call_back("999999")
     slurm.says("scancel", job_of(lost))
     wait_for(lambda: settle(lost, job_states([job_of(lost)]), cluster_settings), what="the end being noted")
     assert lost.record().status == "interrupted" and "cancelled in Slurm" in lost.record().error
