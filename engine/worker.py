@@ -215,7 +215,8 @@ class Worker:
         """The worker ends: what is under way is interrupted, what waits is for the next worker."""
         # A run that gave way to another one waits too; a cluster's job is begun again, or is found to have ended.
         waits = task.book is not None and (task.steps is None or bool(self.settings.own_desk)) and not task.paused
-        self._end(task, "interrupted" if task.begun and not waits else "queued", message="The worker ended")
+        said = "The job left its node" if self.settings.own_desk else "The worker ended"
+        self._end(task, "interrupted" if task.begun and not waits else "queued", message=said)
         if task.book is None and task.job.kind not in UNREPEATED:
             with suppress(RunError):
                 self.queue.finish(task.job.id, status="queued")

@@ -80,7 +80,7 @@ def _take(browser: Browser, url: str, runs: Path, slurm: Slurm) -> None:
     page.get_by_role("option", name="Cluster small-cluster").click()
     expect(page.get_by_role("button", name="Start training")).to_be_enabled(timeout=180_000)
     shoot(page, "cluster-train")
-    said += ["", "$ scancel, by the button Cancel of the run that waits"]
+    said += ["", "# The other run's job is cancelled behind the workbench's back.", f"$ scancel {_job(waiting)}"]
     subprocess.run(["scancel", _job(waiting)], check=True)
     said += [_LOOK, *record_lines(slurm, job.job, until="COMPLETED", seconds=600)[-1:]]
     said += ["", *_runs(runs, run, waiting)]
