@@ -4,7 +4,6 @@ Exit codes: 0 done, 1 the run did not finish, 2 something was wrong with what wa
 """
 
 import argparse
-import json
 import logging
 import os
 import sys
@@ -16,9 +15,9 @@ from engine.commands import fetch as fetch_command
 from engine.commands import node as node_command
 from engine.commands import pack as pack_command
 from engine.commands import probe as probe_command
+from engine.commands import runs as runs_command
 from engine.commands import submit as submit_command
 from engine.commands import sweep as sweep_command
-from engine.desk.cluster import look_at, place_of
 from engine.desk.launch import ensure_worker
 from engine.desk.queue import Queue
 from engine.records.errors import WorkbenchError
@@ -27,7 +26,7 @@ from engine.records.events import Event, HeldoutResult, Progress, StatusEvent, S
 from engine.records.outcome import outcome_of
 from engine.records.packaged import packaged
 from engine.records.presets import named_spec, preset_names
-from engine.records.runs import ACTIVE, Record, Run, create_run, list_runs, open_run
+from engine.records.runs import ACTIVE, Record, create_run, open_run
 from engine.records.settings import Settings, read_settings
 from engine.records.spec import RunSpec
 from engine.records.spec_text import read_assignments, with_fields
@@ -106,26 +105,6 @@ def submit(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def runs(options: argparse.Namespace, settings: Settings) -> int:
-    found = list_runs(settings.runs)
-    look_at(found, settings, patience=10)
-    rows = [_summary(run, settings) for run in found]
-    if options.json:
-        print(json.dumps(rows, indent=2))
-        return 0
-    if not rows:
-        print(f"No runs in {settings.runs}. Start one: python -m engine train sample_data/presets/quick.json")
-    for row in rows:
-        cosine = f"{row['figures']['heldout_cosine']:.3f}" if "heldout_cosine" in row["figures"] else "  -  "
-        word = row["outcome"]["word"] if row["outcome"] else ""
-        word = row["cluster"] or word
-        print(
-            f"{row['id']}  {row['status']:<11}  {row['step']:>5}/{row['steps']:<5}  cosine {cosine}  {word:<16}  "
-            f"{row['name']}"
-        )
-    return 0
-
-
 def capture(options: argparse.Namespace, settings: Settings) -> int:
     _prepare_threads()
     _quiet()
@@ -193,19 +172,6 @@ class _ProgressBar:
         self.bar.close()
 
 
-def _summary(run: Run, settings: Settings) -> dict:
-    outcome, place = None, None
-    try:
-        record = run.record().model_dump(
-            include={"id", "status", "preset", "step", "steps", "seconds", "figures", "error", "best"}
-        )
-        outcome = outcome_of(run, settings).model_dump(mode="json")
-        place = place_of(run) if record["status"] in ACTIVE else None
-    except WorkbenchError as error:
-        record = {"id": run.id, "status": "unreadable", "step": 0, "steps": 0, "figures": {}, "error": str(error)}
-    return record | {"name": run.name, "outcome": outcome, "cluster": place.words if place else ""}
-
-
 def _has_ended(record: Record) -> bool:
     return record.status not in ACTIVE and not is_pending(record)
 
@@ -266,7 +232,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         if name == "submit":
             submit_command.add_arguments(command)
-    add("runs", runs, "list the runs").add_argument("--json", action="store_true", help="as JSON")
+    runs_command.add_arguments(add("runs", runs_command.runs, "list the runs"))
     capture_command.add_arguments(add("capture", capture, "capture a run's activations beside the base model's"))
     evaluate_command.add_arguments(add("evaluate", evaluate, "attack a run's circuit breaker and judge the answers"))
     probe_command.add_arguments(add("probe", probe, "fit the harmfulness probes of a finished run"))

@@ -164,12 +164,13 @@ def test_an_array_of_four_trains_beside_a_local_worker_and_each_run_is_steered_a
 
 
 def test_a_run_that_waits_says_why_and_can_be_cancelled_or_taken_back_before_it_has_begun(
-    slurm: Slurm, cluster_settings: Settings, sent: Callable[..., Run]
+    slurm: Slurm, cluster_settings: Settings, sent: Callable[..., Run], capsys: pytest.CaptureFixture[str]
 ):
     blocker = slurm.says("sbatch", "--parsable", "-c4", "--output=/dev/null", "--wrap=sleep 600").stdout.strip()
     record_lines(slurm, blocker, until="RUNNING")
     gone, kept, lost = sent("gone"), sent("kept"), sent("lost")
     wait_for(lambda: "PENDING (Resources)" in words(gone), seconds=30, what="its reason")
+    assert main(["runs"]) == 0 and f"here, job {job_of(gone)}: PENDING (Resources)" in capsys.readouterr().out
     control(gone, cluster_settings, "cancel")
     assert (gone.record().status, gone.record().error) == ("stopped", "Cancelled: nothing was kept.")
     take_back(kept, cluster_settings)
