@@ -4,7 +4,6 @@ Exit codes: 0 done, 1 the run did not finish, 2 something was wrong with what wa
 """
 
 import argparse
-import json
 import logging
 import os
 import sys
@@ -13,9 +12,13 @@ from pathlib import Path
 from engine.commands import capture as capture_command
 from engine.commands import evaluate as evaluate_command
 from engine.commands import fetch as fetch_command
+from engine.commands import node as node_command
 from engine.commands import pack as pack_command
 from engine.commands import probe as probe_command
+from engine.commands import runs as runs_command
+from engine.commands import submit as submit_command
 from engine.commands import sweep as sweep_command
+from engine.commands import worker as worker_command
 from engine.desk.launch import ensure_worker
 from engine.desk.queue import Queue
 from engine.records.errors import WorkbenchError
@@ -24,7 +27,7 @@ from engine.records.events import Event, HeldoutResult, Progress, StatusEvent, S
 from engine.records.outcome import outcome_of
 from engine.records.packaged import packaged
 from engine.records.presets import named_spec, preset_names
-from engine.records.runs import ACTIVE, Record, Run, create_run, list_runs, open_run
+from engine.records.runs import ACTIVE, Record, create_run, open_run
 from engine.records.settings import Settings, read_settings
 from engine.records.spec import RunSpec
 from engine.records.spec_text import read_assignments, with_fields
@@ -43,13 +46,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def worker(options: argparse.Namespace, settings: Settings) -> int:
+    if options.cluster:
+        print(submit_command.worker_to_cluster(options, settings))
+        return 0
     _prepare_threads()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     _quiet()
-    from engine.worker import serve
-
-    serve(settings, processes=options.processes, sharded=options.sharded)
+    worker_command.serve(settings, processes=options.processes, sharded=options.sharded)
     return 0
+
+
+def on_node(options: argparse.Namespace, settings: Settings) -> int:
+    _prepare_threads()
+    _quiet()
+    return node_command.on_node(options, settings)
 
 
 def train(options: argparse.Namespace, settings: Settings) -> int:
@@ -86,29 +96,15 @@ def train(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def submit(options: argparse.Namespace, settings: Settings) -> int:
-    """Queue a run for the worker, which is started if none is alive; prints the run id."""
+    """Queue a run for the worker, which is started if none is alive, or send it to a cluster; prints the run id."""
     spec = _spec(options)
+    if options.cluster:
+        print(submit_command.to_cluster(spec, options, settings, preset=_preset(options)).id)
+        return 0
     run = create_run(settings.runs, spec, preset=_preset(options), name=options.name)
     Queue(settings.desk).submit("train", run_id=run.id)
     ensure_worker(settings)
     print(run.id)
-    return 0
-
-
-def runs(options: argparse.Namespace, settings: Settings) -> int:
-    rows = [_summary(run, settings) for run in list_runs(settings.runs)]
-    if options.json:
-        print(json.dumps(rows, indent=2))
-        return 0
-    if not rows:
-        print(f"No runs in {settings.runs}. Start one: python -m engine train sample_data/presets/quick.json")
-    for row in rows:
-        cosine = f"{row['figures']['heldout_cosine']:.3f}" if "heldout_cosine" in row["figures"] else "  -  "
-        word = row["outcome"]["word"] if row["outcome"] else ""
-        print(
-            f"{row['id']}  {row['status']:<11}  {row['step']:>5}/{row['steps']:<5}  cosine {cosine}  {word:<16}  "
-            f"{row['name']}"
-        )
     return 0
 
 
@@ -179,18 +175,6 @@ class _ProgressBar:
         self.bar.close()
 
 
-def _summary(run: Run, settings: Settings) -> dict:
-    outcome = None
-    try:
-        record = run.record().model_dump(
-            include={"id", "status", "preset", "step", "steps", "seconds", "figures", "error", "best"}
-        )
-        outcome = outcome_of(run, settings).model_dump(mode="json")
-    except WorkbenchError as error:
-        record = {"id": run.id, "status": "unreadable", "step": 0, "steps": 0, "figures": {}, "error": str(error)}
-    return record | {"name": run.name, "outcome": outcome}
-
-
 def _has_ended(record: Record) -> bool:
     return record.status not in ACTIVE and not is_pending(record)
 
@@ -209,6 +193,7 @@ def _preset(options: argparse.Namespace) -> str:
 
 
 def _prepare_threads() -> None:
+    worker_command.leave_signals_to_the_first()
     # Spinning OpenMP barriers of two busy processes slow each other many times over.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -222,23 +207,6 @@ def _quiet() -> None:
     transformers_logging.disable_progress_bar()
 
 
-def _add_team(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--processes",
-        type=_count,
-        default=os.environ.get("WORKBENCH_PROCESSES"),
-        metavar="N",
-        help="as many work at each thing together (default: WORKBENCH_PROCESSES, else one for each GPU)",
-    )
-    command.add_argument("--sharded", action="store_true", help="each process holds a share of the model's weights")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 64:
-        raise argparse.ArgumentTypeError(f"{text} processes: give a number from 1 to 64")
-    return int(text)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m engine", description=__doc__)
     shared = argparse.ArgumentParser(add_help=False)
@@ -250,14 +218,16 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(command=function)
         return command
 
-    _add_team(add("worker", worker, "serve the runs folder: the process that trains and answers"))
+    command = add("worker", worker, "serve the runs folder: the process that trains and answers")
+    submit_command.add_arguments(command, "have a job of this cluster of clusters.toml serve it")
+    worker_command.add_team(command)
     for name, function, text in (
         ("train", train, "train a spec in the foreground; the last line is the run id"),
         ("submit", submit, "queue a spec for the worker; prints the run id"),
     ):
         command = add(name, function, text)
         if name == "train":
-            _add_team(command)
+            worker_command.add_team(command)
         command.add_argument("spec", metavar="SPEC.json", help="a spec file, or a preset's name such as quick")
         command.add_argument("--name", default="", help="a name for the run")
         command.add_argument(
@@ -267,7 +237,9 @@ def _parser() -> argparse.ArgumentParser:
             metavar="FIELD=VALUE",
             help="change a field, such as optimizer.steps=80; may be given several times",
         )
-    add("runs", runs, "list the runs").add_argument("--json", action="store_true", help="as JSON")
+        if name == "submit":
+            submit_command.add_arguments(command)
+    runs_command.add_arguments(add("runs", runs_command.runs, "list the runs"))
     capture_command.add_arguments(add("capture", capture, "capture a run's activations beside the base model's"))
     evaluate_command.add_arguments(add("evaluate", evaluate, "attack a run's circuit breaker and judge the answers"))
     probe_command.add_arguments(add("probe", probe, "fit the harmfulness probes of a finished run"))
@@ -283,6 +255,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("folder", metavar="FOLDER", help="the copy becomes FOLDER/RUN")
     command = add("prepare", prepare, "convert the bundled model, once")
     command.add_argument("model", nargs="?", default="", help="a packaged model that was fetched, in its place")
+    node_command.add_arguments(add("on-node", on_node, "what a cluster's job does on its node: train one run"))
     fetch_command.add_arguments(add("fetch", fetch_command.fetch, "fetch a packaged model and convert it, once"))
     return parser
 

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from engine.bookkeeping import RunBook
 from engine.desk.queue import Job, Queue
+from engine.records.cluster_jobs import served_runs
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation.own import is_pending, own_plan, own_step
-from engine.records.runs import EvaluationNote, Run, list_runs, open_run
+from engine.records.runs import EvaluationNote, Run, open_run
+from engine.records.settings import Settings
 
 log = logging.getLogger("workbench.worker")
 
@@ -51,10 +53,10 @@ def note_evaluation(runs: Path, job: Job, status: str, *, error: str = "") -> No
             run.update(evaluation=note, evaluation_error=error if note == "failed" else "")
 
 
-def make_up(runs: Path, queue: Queue) -> None:
+def make_up(settings: Settings, queue: Queue) -> None:
     """Queue again what an earlier worker left undone."""
     waiting = {job.run_id for job in queue.newest("evaluate", limit=1000) if job.status == "queued"}
-    for run in list_runs(runs):
+    for run in served_runs(settings):
         try:
             record = run.record()
             if run.read_only or not is_pending(record) or run.id in waiting:

@@ -7,14 +7,15 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-from engine.machine import versions
 from engine.records.best import best_checkpoint
+from engine.records.cluster_jobs import is_on_cluster, served_runs
 from engine.records.errors import RunError, WorkbenchError
 from engine.records.events import ControlEvent, Event, HeldoutResult, StatusEvent, StepResult
-from engine.records.runs import ACTIVE, Run, Status, effective, list_runs
+from engine.records.installed import versions
+from engine.records.runs import ACTIVE, RESUMABLE, Run, Status, effective
+from engine.records.settings import Settings
 
 log = logging.getLogger("workbench.worker")
 
@@ -111,10 +112,21 @@ class RunBook:
             self.watch(self.run.id, event)
 
 
-def reconciled(runs: Path) -> list[str]:
+def trainable_status(run: Run, settings: Settings) -> Status:
+    """The status of a run that whoever has these settings may train. Raises RunError for any other."""
+    status = run.record().status
+    if is_on_cluster(run) and not settings.own_desk:
+        raise RunError(f"Run {run.id} is on a cluster: its job trains it.")
+    if run.read_only or status not in RESUMABLE | {"queued"}:
+        raise RunError(f"Run {run.id} is {status} and cannot be trained: start another like it.")
+    return status
+
+
+def reconciled(settings: Settings) -> list[str]:
     """Set right what an earlier worker left: runs under way are interrupted. Returns the runs that are queued."""
     queued = []
-    for run in list_runs(runs):
+    died = "The node or its process died" if settings.own_desk else "The worker died"
+    for run in served_runs(settings):
         try:
             record = run.record()
             if run.read_only or record.status not in ACTIVE:
@@ -122,7 +134,7 @@ def reconciled(runs: Path) -> list[str]:
             if record.status == "queued":
                 queued.append(run.id)
             else:
-                run.append(StatusEvent(status="interrupted", step=record.step, message="The worker died"))
+                run.append(StatusEvent(status="interrupted", step=record.step, message=died))
                 run.update(status="interrupted", ended=time.time())
         except WorkbenchError as error:
             log.error("%s", error)

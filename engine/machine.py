@@ -1,10 +1,7 @@
 """What this machine is: device, memory, speed, versions of what decides a result. Knows nothing of jobs."""
 
 import os
-import platform
 import time
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -12,15 +9,6 @@ import torch
 from engine.compute.model.placement import choose_device
 from engine.compute.model.room import total_bytes
 from engine.records.spec_parts import ModelSpec
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides a result."""
-    found = {"python": platform.python_version()}
-    for package in ("torch", "transformers", "peft", "accelerate"):
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
 
 
 def measure_machine() -> dict[str, Any]:

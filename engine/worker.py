@@ -3,8 +3,6 @@ looks at the controls, and goes on. Knows the queue and the run folders; what jo
 """
 
 import logging
-import os
-import signal
 import threading
 import time
 import traceback
@@ -13,24 +11,21 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-import psutil
-
 from engine.afterwards import begin_evaluation, make_up, note_evaluation
-from engine.bookkeeping import RunBook, reconciled
+from engine.bookkeeping import RunBook, reconciled, trainable_status
 from engine.child import end_child
 from engine.compute.model.memory import device_failed, failure_words
 from engine.compute.team import broken, present
-from engine.desk.lock import owned
 from engine.desk.queue import ControlRequest, Job, Queue
 from engine.device import Device
 from engine.heart import Complaint, beating
 from engine.jobs.table import JOBS, UNREPEATED
-from engine.jobs.training import Intent, throw_away, train_run
+from engine.jobs.training import Intent, train_run
 from engine.machine import measure_machine
-from engine.ranks import follow, is_follower, teamed
 from engine.records.errors import RunError, TeamError, WorkbenchError
 from engine.records.events import VALUE_CONTROLS, ControlEvent, Event, Progress
-from engine.records.runs import RESUMABLE, open_run
+from engine.records.learned import throw_away
+from engine.records.runs import open_run
 from engine.records.settings import Settings
 from engine.tasks import REST_SECONDS, Task, in_the_way, next_task, waiting_for
 
@@ -63,9 +58,9 @@ class Worker:
     def serve(self, *, until: Callable[[], bool] | None = None) -> None:
         """Work until told to end (or `until` says so). Jobs under way are then closed and become interrupted."""
         self.queue.forget_claims()
-        for run_id in reconciled(self.settings.runs):
+        for run_id in reconciled(self.settings):
             self.queue.submit("train", run_id=run_id)
-        make_up(self.settings.runs, self.queue)
+        make_up(self.settings, self.queue)
         with beating(self.queue, self._about, lambda: self.reason):
             try:
                 team = present()
@@ -109,9 +104,7 @@ class Worker:
             return
         try:
             run = open_run(self.settings.runs, job.run_id)
-            status = run.record().status
-            if run.read_only or status not in RESUMABLE | {"queued"}:
-                raise RunError(f"Run {run.id} is {status} and cannot be trained: start another like it.")
+            status = trainable_status(run, self.settings)
             controls, book = run.controls(), RunBook(run, watch=self.watch)
         except WorkbenchError as error:
             log.error("%s", error)
@@ -225,9 +218,10 @@ class Worker:
 
     def _leave(self, task: Task) -> None:
         """The worker ends: what is under way is interrupted, what waits is for the next worker."""
-        # A run that gave way to another one waits too.
-        waits = task.book is not None and task.steps is None and not task.paused
-        self._end(task, "interrupted" if task.begun and not waits else "queued", message="The worker ended")
+        # A run that gave way to another one waits too; a cluster's job is begun again, or is found to have ended.
+        waits = task.book is not None and (task.steps is None or bool(self.settings.own_desk)) and not task.paused
+        said = "The job left its node" if self.settings.own_desk else "The worker ended"
+        self._end(task, "interrupted" if task.begun and not waits else "queued", message=said)
         if task.book is None and task.job.kind not in UNREPEATED:
             with suppress(RunError):
                 self.queue.finish(task.job.id, status="queued")
@@ -297,23 +291,3 @@ class Worker:
             "started": self.started,
             "machine": dict(self.device.machine),
         }
-
-
-def serve(settings: Settings, *, processes: int | None = None, sharded: bool = False) -> None:
-    """Run a worker until SIGTERM or SIGINT. It gives way to the app: its priority is lower.
-
-    processes: as many work at each thing together, None: one for each GPU.  sharded: each of them holds a share of the
-    weights.
-    """
-    if is_follower():
-        follow(sharded=sharded)
-        return
-    with owned(settings), teamed(settings, processes, sharded=sharded):
-        with suppress(OSError, psutil.Error):
-            psutil.Process().nice(getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", 5))
-        worker = Worker(settings)
-        for kind in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(kind, lambda *_: worker.ending.set())
-        log.info("worker %d serves %s", os.getpid(), settings.runs)
-        worker.serve()
-        log.info("worker %d ended", os.getpid())

@@ -7,8 +7,9 @@ import signal
 import sys
 from pathlib import Path
 
+import engine.worker  # noqa: F401  Its libraries are loaded here, once.
+from engine.commands.worker import serve
 from engine.records.settings import read_settings
-from engine.worker import serve
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ import streamlit as st
 
 from engine.desk.launch import ensure_worker, restart_worker
 from engine.desk.presence import WorkerStatus
+from engine.desk.worker_job import call_worker_back, worker_place
 from engine.records.errors import RunError
 from engine.records.files import read_tail
 from engine.records.runs import open_run
@@ -60,6 +61,10 @@ def _worker_status() -> None:
         if worker.status == "dead":
             if worker.reason:
                 st.error(plain(worker.reason), icon=":material/memory_alt:")
+            if (place := worker_place(settings())) is not None:
+                st.caption(f"It is to run on {plain(place.words)}.")
+                st.button("Call it back", key="call_back", on_click=_call_back, icon=":material/undo:", width="stretch")
+                return
             st.caption("Nothing trains until it runs. Interrupted runs can be resumed.")
             st.button("Start the worker", key="start_worker", on_click=_start, icon=":material/power:", width="stretch")
         elif worker.status == "hung":
@@ -103,6 +108,11 @@ def _doing(worker: WorkerStatus) -> str:
 @catching
 def _start() -> None:
     ensure_worker(settings())
+
+
+@catching
+def _call_back() -> None:
+    call_worker_back(settings())
 
 
 @catching

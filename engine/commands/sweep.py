@@ -9,8 +9,6 @@ trained again. Exit codes: 0 done, 1 some point failed or it was interrupted, 2 
 """
 
 import argparse
-import csv
-import io
 import itertools
 import json
 import re
@@ -23,16 +21,22 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from engine.commands.evaluate import check_writable
+from engine.commands.submit import add_arguments as add_cluster_arguments
+from engine.commands.submit import resources
+from engine.commands.table import as_csv, as_text, figures_of
+from engine.desk.cluster import settle, states_of
 from engine.desk.launch import ensure_worker
 from engine.desk.queue import Queue
-from engine.records.errors import RunError, SpecError
+from engine.desk.sending import send
+from engine.records.cluster_jobs import is_on_cluster, read_job
+from engine.records.errors import RunError, SpecError, WorkbenchError
 from engine.records.evaluation.findings import Evaluation, read_evaluations
 from engine.records.evaluation.plan import OWN, EvaluationPlan, parse_attack
 from engine.records.evaluation.rows import read_rows
 from engine.records.events import VALUE_CONTROLS
 from engine.records.files import write_whole
 from engine.records.prompt_files import source_hashes
-from engine.records.runs import ACTIVE, Run, create_run, list_runs
+from engine.records.runs import ACTIVE, Run, create_run, delete_run, list_runs
 from engine.records.settings import SAMPLE_DATA, Settings
 from engine.records.spec import SPEC_VERSION, RunSpec
 from engine.records.spec_text import build_spec, read_spec
@@ -41,7 +45,8 @@ POLL_SECONDS = 0.5
 
 
 def sweep(options: argparse.Namespace, settings: Settings) -> int:
-    """Train and evaluate all points, the worker's queue in between, then print the table (and write it as CSV)."""
+    """Train and evaluate all points, by this machine's worker one after the other or on a cluster side by side, then
+    print the table (and write it as CSV)."""
     points, specs, asked = read_grid(Path(options.grid))
     for label in ("harmful", "benign"):
         # A wrong file is named now, not after the first run has trained.
@@ -53,18 +58,18 @@ def sweep(options: argparse.Namespace, settings: Settings) -> int:
         check_writable(out)
     print(f"{len(points)} points: {len({spec.digest for spec in specs})} different specs", file=sys.stderr)
     queue = Queue(settings.desk)
-    ensure_worker(settings)
+    there = _sent(settings, options, specs, points, asked) if options.cluster else []
     rows = []
-    for spec, point in zip(specs, points, strict=True):
+    for number, (spec, point) in enumerate(zip(specs, points, strict=True)):
         # One after the other: side by side, each run would elicit the same answers again.
-        run = _run(settings, queue, spec, point)
+        run = there[number] if there else _run(settings, queue, spec, point)
         problem, found = _followed(settings, queue, run, asked)
-        rows.append({"run": run.id, **{name: json.dumps(value) for name, value in point.items()}, **_figures(found)})
+        rows.append({"run": run.id, **{name: json.dumps(value) for name, value in point.items()}, **figures_of(found)})
         print(f"{run.id} {point}: {problem or 'done'}", file=sys.stderr)
         rows[-1]["problem"] = problem
-    table = _table(rows)
+    table = as_text(rows)
     if out:
-        write_whole(out, _csv(rows))
+        write_whole(out, as_csv(rows))
     print(table)
     return 1 if any(row["problem"] for row in rows) else 0
 
@@ -92,6 +97,7 @@ def read_grid(path: Path) -> Grid:
 def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("grid", metavar="GRID.json", help="base spec, grid of dotted fields, and what to evaluate")
     command.add_argument("--csv", metavar="OUT", help="also write the table here")
+    add_cluster_arguments(command)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -152,8 +158,49 @@ def _plan(checkpoint: str, asked: dict[str, Any]) -> EvaluationPlan:
         raise SpecError(f"'evaluate', {'.'.join(map(str, problem['loc']))}: {problem['msg']}.") from error
 
 
+def _sent(
+    settings: Settings,
+    options: argparse.Namespace,
+    specs: list[RunSpec],
+    points: list[dict[str, Any]],
+    asked: dict[str, Any],
+) -> list[Run]:
+    """The runs of all specs; those that are new are sent to the cluster as one array, each with its evaluation. Raises
+    ClusterError, and makes none, where it does not take them."""
+    wanted = resources(options, settings)
+    runs, new = [], []
+    for spec, point in zip(specs, points, strict=True):
+        run = _usable(settings, spec)
+        if run is None:
+            run = _new(settings, spec, point)
+            new.append(run)
+        runs.append(run)
+    plans = {run.id: [_plan(run.id, asked).model_dump(mode="json")] for run in new}
+    try:
+        if new:
+            send(new, to=options.cluster, asked=wanted, evaluations=plans, settings=settings)
+    except WorkbenchError:
+        for run in new:
+            delete_run(run)
+        raise
+    for run in new:
+        job = read_job(run)
+        print(f"{run.id} is job {job.job if job else ''} on {options.cluster}", file=sys.stderr)
+    return runs
+
+
 def _run(settings: Settings, queue: Queue, spec: RunSpec, point: dict[str, Any]) -> Run:
     """The run of this spec: a finished or living one that kept to it, else a new one in the queue."""
+    run = _usable(settings, spec)
+    if run is None:
+        run = _new(settings, spec, point)
+        queue.submit("train", run_id=run.id)
+    ensure_worker(settings)
+    return run
+
+
+def _usable(settings: Settings, spec: RunSpec) -> Run | None:
+    """A finished or living run that kept to this spec."""
     current = spec.model_copy(update={"version": SPEC_VERSION})
     # Runs that an older version trained keep the digest that it made.
     digests = {current.digest_with(source_hashes(spec.data)), spec.model_copy(update={"version": 1}).digest}
@@ -165,12 +212,14 @@ def _run(settings: Settings, queue: Queue, spec: RunSpec, point: dict[str, Any])
         usable = record.status == "finished" or record.status in ACTIVE
         if usable and record.digest in digests and not _changed_by_hand(run):
             return run
+    return None
+
+
+def _new(settings: Settings, spec: RunSpec, point: dict[str, Any]) -> Run:
     name = ", ".join(f"{field.rpartition('.')[2]} {value}" for field, value in point.items()) or "sweep"
     # Each point is evaluated as the grid asks.
     captures = spec.captures.model_copy(update={"evaluation_rows": 0})
-    run = create_run(settings.runs, spec.model_copy(update={"captures": captures}), name=name[:120])
-    queue.submit("train", run_id=run.id)
-    return run
+    return create_run(settings.runs, spec.model_copy(update={"captures": captures}), name=name[:120])
 
 
 def _changed_by_hand(run: Run) -> bool:
@@ -180,56 +229,42 @@ def _changed_by_hand(run: Run) -> bool:
 def _followed(settings: Settings, queue: Queue, run: Run, asked: dict[str, Any]) -> tuple[str, Evaluation | None]:
     """Wait for a run's end, then for its evaluation: what went wrong, '' for nothing, and what was found."""
     while run.record().status in ACTIVE:
-        _alive(queue)
+        if not is_on_cluster(run):
+            _alive(queue)
+        elif _job_lives(run, settings):
+            time.sleep(POLL_SECONDS)
         time.sleep(POLL_SECONDS)
     record = run.record()
     if record.status != "finished":
         return f"{record.status}. {record.error}".strip(), None
     plan = _plan(run.id, asked)
+    while is_on_cluster(run) and _found(run, settings, plan) is None and _job_lives(run, settings):
+        time.sleep(2 * POLL_SECONDS)
+    if (found := _found(run, settings, plan)) is not None:
+        return "", found
+    ensure_worker(settings)
     job = queue.submit("evaluate", run_id=run.id, payload=plan.model_dump(mode="json"))
     while (checkpoint := queue.job(job)) is not None and checkpoint.status in ("queued", "running"):
         _alive(queue)
         time.sleep(POLL_SECONDS)
-    found = next((one for one in read_evaluations(run, settings) if one.key == plan.key), None)
+    found = _found(run, settings, plan)
     return (checkpoint.error if checkpoint else "") or ("" if found else "the evaluation gave no result"), found
+
+
+def _found(run: Run, settings: Settings, plan: EvaluationPlan) -> Evaluation | None:
+    return next((one for one in read_evaluations(run, settings) if one.key == plan.key), None)
+
+
+def _job_lives(run: Run, settings: Settings) -> bool:
+    """Whether a cluster's job may still be at work on a run; one that has ended without a word is noted as such."""
+    answer = states_of([run], patience=10)
+    if settle(run, answer, settings):
+        return False
+    job = read_job(run)
+    state = answer.states.get(job.job) if job else None
+    return bool(answer.problem) or (state is not None and not state.has_ended)
 
 
 def _alive(queue: Queue) -> None:
     if not queue.worker().alive:
         raise RunError("The worker has ended: start the command again, what is done is not done twice.")
-
-
-def _figures(found: Evaluation | None) -> dict[str, Any]:
-    if found is None:
-        return {}
-    figures: dict[str, Any] = {}
-    for name, result in found.attacks.items():
-        figures |= {f"{name} base": result.base.rate, name: result.rerouted.rate}
-    for side, one in found.benign_answers.items():
-        figures["benign base" if side == "base" else "benign"] = one.rate
-    for ability in found.abilities:
-        figures |= {f"{ability.name} base": ability.base, ability.name: ability.rerouted}
-    for label, losses in found.loss.items():
-        figures |= {f"{label} loss base": losses.base, f"{label} loss": losses.rerouted}
-    return figures
-
-
-def _table(rows: list[dict[str, Any]]) -> str:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [names, *[[_cell(row.get(name)) for name in names] for row in rows]]
-    widths = [max(len(line[place]) for line in cells) for place in range(len(names))]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in cells
-    )
-
-
-def _cell(value: Any) -> str:
-    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def _csv(rows: list[dict[str, Any]]) -> str:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()

@@ -1,6 +1,7 @@
 """Start and end the worker process from outside. Knows nothing of what the worker does."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -10,19 +11,21 @@ import psutil
 
 from engine.desk.presence import WorkerStatus, process_exists
 from engine.desk.queue import Queue
+from engine.desk.worker_job import call_worker_back, worker_place
 from engine.records.errors import WorkerError
 from engine.records.files import storage_error
 from engine.records.settings import ROOT, Settings
 
 
 def ensure_worker(settings: Settings) -> WorkerStatus:
-    """The living worker of this runs folder; one is started, detached, if there is none.
+    """The living worker of this runs folder; one is started, detached, if there is none and none is a cluster's job.
 
     The worker outlives the caller: it has a session of its own and writes to its own log.
     """
     queue = Queue(settings.desk)
     worker = queue.worker()
-    if worker.alive:
+    if worker.alive or worker_place(settings) is not None:
+        # One that is a cluster's job may still wait for its node.
         return worker
     environment = os.environ | {
         "WORKBENCH_CACHE": str(settings.cache),
@@ -48,8 +51,16 @@ def ensure_worker(settings: Settings) -> WorkerStatus:
 
 
 def restart_worker(settings: Settings) -> WorkerStatus:
-    """End the worker (its running job becomes interrupted and can be resumed) and start a new one."""
+    """End the worker (its running job becomes interrupted and can be resumed) and start a new one.
+
+    One that is a cluster's job is called back; the next one is started when that has ended.
+    """
     worker = Queue(settings.desk).worker()
+    if worker_place(settings) is not None:
+        call_worker_back(settings)
+        return worker
+    if worker.alive and worker.host != socket.gethostname():
+        raise WorkerError(f"The worker runs on {worker.host} (process {worker.pid}): end it there.")
     if worker.alive:
         end_worker(worker.pid)
     return ensure_worker(settings)

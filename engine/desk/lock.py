@@ -18,13 +18,18 @@ PATIENCE_SECONDS = 0.5
 
 
 @contextmanager
-def owned(settings: Settings) -> Iterator[None]:
-    """Hold the runs folder's lock. Raises WorkerError when another worker has it, or the folder cannot be used."""
+def owned(settings: Settings, *, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
+    """Hold the lock of a runs folder, or of one run. Raises WorkerError when another worker has it, or the folder
+    cannot be used. patience: seconds."""
     lock = _lock(settings.desk)
     try:
         settings.desk.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=PATIENCE_SECONDS)
+        lock.acquire(timeout=patience)
     except Timeout as error:
+        if settings.own_desk:
+            raise WorkerError(
+                f"Another process is at work on run {settings.own_desk.parent.name}: try again when it has ended."
+            ) from error
         raise WorkerError(
             f"Another worker owns {settings.runs}: use it (`python -m engine submit`), end it, or choose another "
             "folder with --runs."

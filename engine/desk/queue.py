@@ -7,7 +7,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -203,7 +203,7 @@ class Queue:
         try:
             self.desk.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self.file, timeout=10, isolation_level=None)) as database:
-                database.execute("PRAGMA journal_mode = WAL")
+                _keep_journal(database)
                 database.executescript(_TABLES)
                 database.execute("BEGIN IMMEDIATE")
                 try:
@@ -217,6 +217,15 @@ class Queue:
                 f"The queue {self.file} cannot be used: {error}. Free some disk space, or delete the file: "
                 "no run is lost with it."
             ) from error
+
+
+def _keep_journal(database: sqlite3.Connection) -> None:
+    """A journal that is deleted works where machines share the folder; a write-ahead log, which version 0.1 kept, needs
+    memory that they share, and SQLite rules it out on a network filesystem."""
+    if database.execute("PRAGMA journal_mode").fetchone()[0] != "delete":
+        # An older worker that still has the file open keeps its own log until it ends.
+        with suppress(sqlite3.OperationalError):
+            database.execute("PRAGMA journal_mode = DELETE")
 
 
 def _job(row: tuple) -> Job:

@@ -29,7 +29,7 @@ from engine.records.conversation import Label
 from engine.records.errors import WorkbenchError
 from engine.records.estimate import estimate, micro_batch_tokens
 from engine.records.events import Alert, ControlEvent, Event, ProbeAnswer, ProbeResult, Progress
-from engine.records.harmfulness import HARMFULNESS, need_borderline
+from engine.records.harmfulness import need_borderline
 from engine.records.prompts import Prompt, Split, select
 from engine.records.room import checkpoints_gradients
 from engine.records.runs import Run
@@ -126,13 +126,6 @@ def _micro_batch_tokens(run: Run, spec: RunSpec, model: LoadedModel, rows: Rows,
     checkpointing = checkpoints_gradients(spec, model.card, machine_of(model))
     room = learning_room(model)
     return micro_batch_tokens(spec, model.card, speed, row_tokens=mean, room=room, checkpointing=checkpointing)
-
-
-def throw_away(run: Run) -> None:
-    """Remove what a run has learned; its spec and its curves stay."""
-    learned = (run.checkpoints_folder, run.adapter_folder, run.representations_folder, run.folder / HARMFULNESS)
-    for folder in learned:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _rows(

@@ -7,6 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import PlainSerializer, PlainValidator
 
+from engine.records.cluster_jobs import is_on_cluster
 from engine.records.errors import RunError
 from engine.records.runs import ACTIVE, Run
 
@@ -54,6 +55,8 @@ def run_checkpoints(run: Run) -> list[Checkpoint]:
         int(path.parent.name.removeprefix("step-")) for path in run.checkpoints_folder.glob("step-*/position.json")
     )
     found = [Checkpoint(run.id, step) for step in steps]
-    if (run.adapter_folder / "adapter_config.json").is_file() or run.record().status in ACTIVE - {"queued"}:
+    # The adapter as it is now is in the memory of this machine's worker; of a cluster's run the checkpoints are here.
+    trains_here = run.record().status in ACTIVE - {"queued"} and not is_on_cluster(run)
+    if (run.adapter_folder / "adapter_config.json").is_file() or trains_here:
         found.append(Checkpoint(run.id))
     return found

@@ -25,6 +25,10 @@ class WorkerError(WorkbenchError):
     """The worker cannot start, or another one already owns the runs folder."""
 
 
+class ClusterError(WorkbenchError):
+    """A cluster that is not described, cannot be reached, or refuses a job."""
+
+
 class TrainingError(WorkbenchError):
     """Training cannot go on: a loss is not finite, memory is exhausted."""
 

@@ -15,10 +15,12 @@ class Settings:
     """Folders of one workbench.
 
     runs: one folder a run, the truth about it.  cache: converted models, elicited answers, uploads; may be deleted.
+    own_desk: of a process that has one run to itself, as a cluster's job has.
     """
 
     runs: Path
     cache: Path
+    own_desk: Path | None = None
 
     @property
     def desk(self) -> Path:
@@ -26,6 +28,8 @@ class Settings:
 
         Beside the runs; of the runs that ship, which stay as they are, in the cache.
         """
+        if self.own_desk:
+            return self.own_desk
         return self.cache / "desk-of-samples" if self.runs.is_relative_to(SAMPLE_DATA) else self.runs / ".workbench"
 
     @property

@@ -2,7 +2,9 @@
 
 import json
 import os
+import sqlite3
 import time
+from contextlib import closing
 
 import pytest
 
@@ -84,6 +86,21 @@ def test_losing_the_file_is_no_error(tmp_path):
     queue.submit("train", run_id="a")
     queue.file.unlink()
     assert queue.claim() == []
+
+
+def test_the_file_needs_no_memory_that_machines_share_and_one_that_did_is_converted(tmp_path):
+    """As a queue of version 0.1 left it: with a write-ahead log, which fails on a network filesystem."""
+    queue = Queue(tmp_path)
+    with closing(sqlite3.connect(queue.file)) as older:
+        older.execute("PRAGMA journal_mode = WAL")
+        older.execute("CREATE TABLE kept (number INTEGER)")
+        # While somebody has it open so, it is used as it is.
+        first = queue.submit("train", run_id="a")
+    assert [job.id for job in queue.claim()] == [first]
+    with closing(sqlite3.connect(queue.file)) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+        assert database.execute("SELECT count(*) FROM kept").fetchone() == (0,)
+    assert [file.name for file in tmp_path.iterdir()] == ["queue.sqlite"]
 
 
 def test_a_damaged_file_says_what_to_do(tmp_path):

@@ -14,7 +14,7 @@ from engine.compute.model.adapters import adapter_parameters
 from engine.device import Device, adapter_name
 from engine.jobs.capture import _contents, capture_job, described
 from engine.jobs.maps import examine_job, project_job, tokens_job
-from engine.jobs.training import Intent, throw_away, train_run
+from engine.jobs.training import Intent, train_run
 from engine.records.captures.capture import (
     BASE,
     MEASURES,
@@ -40,6 +40,7 @@ from engine.records.captures.tables import map_table
 from engine.records.conversation import Conversation, Message, Picture, Text
 from engine.records.errors import ComputeError, DataError, RunError
 from engine.records.events import CapturedResult
+from engine.records.learned import throw_away
 from engine.records.prompts import Prompt
 from engine.records.runs import create_run
 

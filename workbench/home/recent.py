@@ -6,6 +6,8 @@ from typing import NamedTuple
 import streamlit as st
 from pydantic import ValidationError
 
+from engine.desk.cluster import place_of
+from engine.records.cluster_jobs import is_on_cluster
 from engine.records.errors import WorkbenchError
 from engine.records.events import AnyEvent, Progress, StepResult, parse_event
 from engine.records.files import read_tail
@@ -14,7 +16,8 @@ from workbench.kit.frame import catching, places
 from workbench.kit.outcome import outcome_badge, run_outcome
 from workbench.kit.records import known_record
 from workbench.kit.state import RUN, queue, settings
-from workbench.kit.status import BADGES, shown_status
+from workbench.kit.status import BADGES
+from workbench.kit.where import look_at, status_of
 from workbench.kit.words import duration, figure, moment, phase_words, plain
 
 LATEST = 5
@@ -35,8 +38,8 @@ class Row(NamedTuple):
 
 
 def training_now() -> str:
-    """The name of the run that trains, or of the first that waits to; '' where there is none."""
-    active = [row for row in _rows(_active_runs()) if row.status in ACTIVE]
+    """The name of the run that this machine trains, or of the first that waits to; '' where there is none."""
+    active = [row for row in _rows(_active_runs()) if row.status in ACTIVE and not is_on_cluster(row.run)]
     active.sort(key=lambda row: row.status == "queued")
     return active[0].name if active else ""
 
@@ -92,6 +95,9 @@ def _active(row: Row) -> None:
 
 def _doing(run: Run, record: Record, status: str) -> str:
     """'step 40 of 150', 'generating training answers 120 of 700', 'waits for quick, 26 Nov 06:20'."""
+    place = place_of(run)
+    if place is not None and status == "queued":
+        return f"waits on {place.words}"
     if status == "queued":
         other = _waits_for(run)
         return f"waits for {other}" if other else "waits for its turn"
@@ -141,12 +147,13 @@ def _row(row: Row) -> None:
 
 def _rows(runs: list[Run]) -> list[Row]:
     worker = queue().worker()
+    look_at(runs)
     rows = []
     for run in runs:
         name = run.name
         try:
             record, changed = known_record(run)
-            rows.append(Row(run, name, shown_status(record, worker, changed=changed), record))
+            rows.append(Row(run, name, status_of(run, record, worker, changed=changed), record))
         except (WorkbenchError, OSError) as error:
             rows.append(Row(run, name, "failed", None, str(error)))
     return rows

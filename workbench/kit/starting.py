@@ -1,6 +1,8 @@
 """Start a run: its record, its place in the queue, a worker that lives. Knows nothing of forms."""
 
 from engine.desk.launch import ensure_worker
+from engine.desk.sending import send_or_delete
+from engine.records.clusters import Resources
 from engine.records.model_place import need_model
 from engine.records.presets import read_preset
 from engine.records.prompt_files import read_source
@@ -15,14 +17,20 @@ def start_preset(name: str) -> Run:
     return start_run(read_preset(name), preset=name)
 
 
-def start_run(spec: RunSpec, *, preset: str = "", name: str = "") -> Run:
+def start_run(spec: RunSpec, *, preset: str = "", name: str = "", to: str = "", asked: Resources | None = None) -> Run:
     """A queued run of this spec. Raises ModelError or DataError, and makes none, where the model's folder or a prompt
-    file has gone since it was chosen."""
+    file has gone since it was chosen; ClusterError where the cluster does not take it.
+
+    to: the name of a cluster, '' for this machine.  asked: in place of what the cluster's table says.
+    """
     need_model(spec.model.name)
     for source, label in ((spec.data.circuit_breaker, "harmful"), (spec.data.retain, "benign")):
         if not needs_worker(source):
             read_source(source, label=label, answer_field=spec.data.answer_field)  # type: ignore[arg-type]
     run = create_run(settings().runs, spec, preset=preset, name=name.strip())
+    if to:
+        send_or_delete(run, to=to, asked=asked, settings=settings())
+        return run
     queue().submit("train", run_id=run.id)
     ensure_worker(settings())
     return run

@@ -13,7 +13,8 @@ from engine.records.tables import spec_differences
 from workbench.kit.frame import catching, places
 from workbench.kit.records import exists, known_record
 from workbench.kit.state import FIGURES, RUN, queue, settings
-from workbench.kit.status import MOVING, shown_status
+from workbench.kit.status import MOVING
+from workbench.kit.where import status_of
 from workbench.kit.words import duration, plain
 from workbench.runs.figures import RunCurves, compare_figures
 from workbench.runs.follow import follow
@@ -116,7 +117,7 @@ def _figures(runs: list[Run]) -> None:
     rows = []
     for run, name in zip(runs, _names(runs), strict=True):
         record, changed = known_record(run)
-        status = shown_status(record, worker, changed=changed)
+        status = status_of(run, record, worker, changed=changed)
         times = run_times(record, status, changed=changed, now=time.time())
         test, validation = follow(run).heldout("test"), follow(run).heldout("validation")
         rows.append(

@@ -1,14 +1,18 @@
-"""The controls of one run: what its status allows, sent to the worker through the queue."""
+"""The controls of one run: what its status allows, sent through the queue of whoever has it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import streamlit as st
 
+from engine.desk.cluster import control as steer
+from engine.desk.cluster import take_back, take_home
 from engine.desk.launch import ensure_worker
+from engine.desk.sending import send
+from engine.records.cluster_jobs import is_on_cluster, read_job
 from engine.records.errors import WorkbenchError
 from engine.records.events import Control, ControlEvent
-from engine.records.runs import RESUMABLE, Run
+from engine.records.runs import RESUMABLE, Run, open_run
 from workbench.kit.frame import caught, places
 from workbench.kit.state import LIKE, SAID, queue, settings
 from workbench.kit.words import plain
@@ -54,9 +58,27 @@ def controls(run: Run, status: str, given: Sequence[ControlEvent], *, waits: boo
             _cancel(run)
         if status == "stopping":
             st.caption("Stopping: the adapter is being written.")
+        if status == "queued" and is_on_cluster(run):
+            st.button(
+                "Take back",
+                key="take_back",
+                icon=":material/undo:",
+                on_click=_take_back,
+                args=(run.id,),
+                help="Calls the job back from Slurm. Nothing is lost: the run can be resumed there or on this machine.",
+            )
+        if status in RESUMABLE and is_on_cluster(run):
+            st.button(
+                "Resume on the cluster",
+                key="resume_cluster",
+                icon=":material/dns:",
+                on_click=_resume_there,
+                args=(run.id,),
+                help="Sends it to the same cluster again; it goes on from the last checkpoint as if it had not ended.",
+            )
         if status in RESUMABLE and not run.read_only:
             st.button(
-                "Resume",
+                "Resume on this machine" if is_on_cluster(run) else "Resume",
                 key="resume_run",
                 icon=":material/play_arrow:",
                 type="primary",
@@ -121,21 +143,38 @@ def _send_value(run_id: str, control: Control, key: str) -> None:
         _say(f"{WORDS[control]} must be above 0.", ":material/error:")
         return
     with _saying():
-        queue().control(run_id, control, value)
+        steer(open_run(settings().runs, run_id), settings(), control, value)
         _say(f"{WORDS[control]} {value:g} holds from the next step on.", ":material/tune:")
 
 
 def _send(run_id: str, control: Control) -> None:
     with _saying():
-        queue().control(run_id, control)
-        _say(f"{WORDS[control]}: the worker does it after this step.", ":material/check:")
+        run = open_run(settings().runs, run_id)
+        steer(run, settings(), control)
+        who = "the job" if is_on_cluster(run) else "the worker"
+        _say(f"{WORDS[control]}: {who} does it after this step.", ":material/check:")
 
 
 def _resume(run_id: str) -> None:
     with _saying():
+        take_home(open_run(settings().runs, run_id), settings())
         queue().submit("train", run_id=run_id)
         ensure_worker(settings())
         _say("The run is queued to go on.", ":material/play_arrow:")
+
+
+def _resume_there(run_id: str) -> None:
+    with _saying():
+        run = open_run(settings().runs, run_id)
+        if (job := read_job(run)) is not None:
+            (job,) = send([run], to=job.cluster, asked=job.asked, settings=settings())
+            _say(f"Job {job.job} on {job.cluster} goes on with the run.", ":material/dns:")
+
+
+def _take_back(run_id: str) -> None:
+    with _saying():
+        take_back(open_run(settings().runs, run_id), settings())
+        _say("The job is called back: resume the run where you like.", ":material/undo:")
 
 
 @contextmanager

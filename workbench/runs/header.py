@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from engine.records.cluster_jobs import is_on_cluster
 from engine.records.events import Alert, HeldoutResult
 from engine.records.runs import Record, Run
 from workbench.kit.records import known_record
@@ -108,18 +109,20 @@ def _rows(result: HeldoutResult | None, side: str, *, short: bool = False) -> st
     return f", n = {rows}" + ("" if short else f" {side}")
 
 
-def messages(record: Record, status: str, followed: Followed) -> None:
+def messages(run: Run, record: Record, status: str, followed: Followed) -> None:
     """What went wrong or has to be known. A run that went well has no sign of warning."""
     if status == "failed":
         st.error(plain(record.error or "The run failed; the log says where."), icon=":material/error:")
     elif status == "stopped" and record.error:
         st.info(plain(record.error), icon=":material/delete:")
     elif status == "interrupted":
+        reason = record.error if is_on_cluster(run) else ""
         st.warning(
-            "The worker ended while this run was going. Resume it: it goes on exactly from its last checkpoint.",
+            plain(reason)
+            or "The worker ended while this run was going. Resume it: it goes on exactly from its last checkpoint.",
             icon=":material/power_off:",
         )
-    elif status == "queued" and not queue().worker().alive:
+    elif status == "queued" and not is_on_cluster(run) and not queue().worker().alive:
         st.warning("The worker is not running: start it in the sidebar.", icon=":material/power_off:")
     newest = followed.heldout()
     holding = standing(followed.alerts, newest)

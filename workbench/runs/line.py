@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from engine.desk.presence import WorkerStatus
+from engine.records.cluster_jobs import is_on_cluster
 from engine.records.errors import WorkbenchError
 from engine.records.runs import Record, Run, list_runs, open_run
 from workbench.kit.records import known_record
@@ -55,11 +56,12 @@ class Waiting(NamedTuple):
 
 
 def waiting_line(worker: WorkerStatus) -> dict[str, Waiting]:
-    """All runs that wait, by their id, in the order in which they will train."""
+    """All runs that wait for this machine's worker, by their id, in the order in which they will train."""
     records: dict[str, Record] = {}
     for run in list_runs(settings().runs):
         try:
-            records[run.id] = known_record(run).record
+            if not is_on_cluster(run):
+                records[run.id] = known_record(run).record
         except (WorkbenchError, OSError):
             continue
     order = in_line(records, worker)

@@ -4,6 +4,7 @@ import streamlit as st
 
 from engine.desk.launch import ensure_worker
 from engine.desk.queue import Job
+from engine.records.cluster_jobs import is_on_cluster
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation.own import ROWS, is_pending, own_plan
 from engine.records.evaluation.plan import EvaluationPlan
@@ -57,6 +58,9 @@ def _measure(run: Run, record: Record, outcome: Outcome) -> None:
     job = _under_way(run, plan)
     if job is not None:
         _progress(job)
+        return
+    if is_pending(record) and is_on_cluster(run):
+        st.caption(":material/dns: The small evaluation follows in the cluster's job.")
         return
     if is_pending(record) and not queue().worker().alive:
         st.info("The small evaluation waits for the worker: start it in the sidebar.", icon=":material/power_off:")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import streamlit as st
 
+from engine.desk.cluster import place_of
 from engine.records.blocks import format_blocks
 from engine.records.errors import WorkbenchError
 from engine.records.names import derived_name
@@ -16,7 +17,8 @@ from workbench.kit.frame import catching, caught, places
 from workbench.kit.outcome import outcome_badge, run_outcome
 from workbench.kit.records import known_record
 from workbench.kit.state import COMPARE, LIKE, RUN, queue, settings
-from workbench.kit.status import BADGES, shown_status
+from workbench.kit.status import BADGES
+from workbench.kit.where import look_at, status_of
 from workbench.kit.words import duration, figure, moment, plain
 from workbench.runs.header import SPLITS
 from workbench.runs.line import Waiting, waiting_line
@@ -39,7 +41,7 @@ HELP = {
 
 class RunRow(NamedTuple):
     """One run as the list shows it. error: why its record cannot be read.  waiting: its place in the line.  changed:
-    when its record was last written."""
+    when its record was last written.  cluster: the job that has it, with Slurm's words."""
 
     run: Run
     record: Record | None
@@ -50,6 +52,7 @@ class RunRow(NamedTuple):
     outcome: Outcome | None = None
     waiting: Waiting | None = None
     changed: float = 0.0
+    cluster: str = ""
 
     @property
     def name(self) -> str:
@@ -84,12 +87,15 @@ def run_list() -> None:
 def run_rows() -> list[RunRow]:
     worker = queue().worker()
     rows = []
-    for run in list_runs(settings().runs):
+    runs = list_runs(settings().runs)
+    look_at(runs)
+    for run in runs:
         try:
             record, changed = known_record(run)
-            status = shown_status(record, worker, changed=changed)
+            status = status_of(run, record, worker, changed=changed)
             row = RunRow(run, record, run.label(), status, _model_of(run), outcome=run_outcome(run), changed=changed)
-            rows.append(row)
+            place = place_of(run) if status in ACTIVE else None
+            rows.append(row._replace(cluster=place.words) if place else row)
         except (WorkbenchError, OSError) as error:
             rows.append(RunRow(run, None, run.label(), "failed", "", str(error)))
     if any(row.status == "queued" for row in rows):
@@ -115,6 +121,7 @@ def _signature(rows: list[RunRow]) -> str:
                 row.status,
                 row.label,
                 row.waiting and row.waiting.short,
+                row.cluster,
                 row.record and (100 * row.record.step // max(1, row.record.steps), row.record.figures),
                 row.record and row.record.evaluation,
                 row.outcome and row.outcome.sentence,
@@ -181,6 +188,8 @@ def _row(row: RunRow) -> None:
                 st.caption(plain(row.label.note))
             if row.waiting:
                 st.caption(plain(row.waiting.reason))
+            if row.cluster:
+                st.caption(f":material/dns: {plain(row.cluster)}")
         badge = BADGES[row.status]
         cells[2].badge(badge.word, icon=badge.icon, color=badge.colour)
         if row.record is None:
@@ -251,6 +260,9 @@ def name_form(run: Run, label: RunLabel) -> None:
 def _delete(row: RunRow) -> None:
     if row.record is not None and row.record.status in ACTIVE - {"queued"}:
         st.caption("An active run cannot be deleted: stop it first.")
+        return
+    if row.cluster:
+        st.caption("A cluster's job has this run: take it back on its page first.")
         return
     sure = st.checkbox("Delete this run with its adapter and curves", key=f"sure_{row.run.id}")
     if st.button("Delete for good", key=f"delete_{row.run.id}", icon=":material/delete:", disabled=not sure):

@@ -12,7 +12,8 @@ from workbench.kit.downloads import spec_button
 from workbench.kit.frame import catching, places
 from workbench.kit.records import exists, known_record
 from workbench.kit.state import FIGURES, queue, settings
-from workbench.kit.status import BADGES, shown_status
+from workbench.kit.status import BADGES
+from workbench.kit.where import job_log, look_at, status_of
 from workbench.kit.words import event_line, plain
 from workbench.runs.controls import controls
 from workbench.runs.figures import run_figures
@@ -25,6 +26,7 @@ from workbench.runs.live_map import live_map
 from workbench.runs.missing import missing_run
 from workbench.runs.next_steps import next_steps
 from workbench.runs.outcome import outcome_part
+from workbench.runs.place import place_line
 from workbench.runs.probes import probes
 from workbench.runs.stages import progress, samples
 
@@ -53,8 +55,9 @@ def run_view(run_id: str) -> None:
 
 
 def _status(run: Run) -> str:
+    look_at([run])
     record, changed = known_record(run)
-    return shown_status(record, queue().worker(), changed=changed)
+    return status_of(run, record, queue().worker(), changed=changed)
 
 
 @st.fragment(run_every=TICK)
@@ -63,8 +66,8 @@ def _header(run: Run, drawn_status: str) -> None:
     if not exists(run):
         # Deleted while this page is open: the page says so when it is drawn anew.
         st.rerun()
-    record, followed = run.record(), follow(run)
     status = _status(run)
+    record, followed = run.record(), follow(run)
     if status != drawn_status:
         st.rerun()
     badge = BADGES[status]
@@ -80,9 +83,10 @@ def _header(run: Run, drawn_status: str) -> None:
     controls(run, status, followed.controls, waits=bool(waiting and waiting.other))
     if waiting:
         st.info(plain(f"{waiting.sentence} One run trains at a time."), icon=":material/hourglass_empty:")
+    place_line(run, status)
     progress(run, record, status, followed)
     header_figures(run, record, status, followed)
-    messages(record, status, followed)
+    messages(run, record, status, followed)
 
 
 @catching
@@ -115,9 +119,10 @@ def _log(run: Run) -> None:
         st.code("\n".join(lines), language=None, height=420)
     else:
         st.info("Nothing has happened yet.", icon=":material/receipt_long:")
-    with st.expander("Worker log", key="worker_log"):
+    of_job = job_log(run)
+    with st.expander("Worker log" if of_job is None else "The job's log, as Slurm wrote it down", key="worker_log"):
         st.code(
-            read_tail(settings().worker_log) or "The worker has written nothing yet.",
+            of_job or read_tail(settings().worker_log) or "The worker has written nothing yet.",
             language=None,
             height=300,
             wrap_lines=True,

@@ -10,8 +10,8 @@ from engine.records.runs import ACTIVE, Record, Run
 from engine.records.sample_answers import sample_answers
 from engine.records.stages import STAGES, Stage
 from workbench.kit.blur import blurred, harmful_text, reveal_button
-from workbench.kit.state import queue
 from workbench.kit.status import MOVING
+from workbench.kit.where import queues_of
 from workbench.kit.words import duration, phase_words, plain
 from workbench.runs.expected import left_in_all
 from workbench.runs.follow import Followed
@@ -172,9 +172,10 @@ def _doing(record: Record, followed: Followed) -> str:
 def _evaluation(run: Run, status: str) -> StageState | None:
     """The evaluation of the run, where one is asked for or done."""
     if status in ("finished", "stopped"):
-        for job in queue().newest("evaluate"):
+        # A cluster's job evaluates with its own queue; what is asked for later goes to this machine's worker.
+        for of_run, job in [(one, job) for one in queues_of(run) for job in one.newest("evaluate")]:
             if job.run_id == run.id and job.status in ("queued", "running"):
-                at = queue().progress(job.id)
+                at = of_run.progress(job.id)
                 return StageState("evaluate", "now", at.counted.strip() if at else "")
     if any((run.folder / "evaluations").glob("*.json")):
         return StageState("evaluate", "done")

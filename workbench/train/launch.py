@@ -16,13 +16,15 @@ from workbench.train.command import command_of
 from workbench.train.costs import about, form_estimate
 from workbench.train.fields import Form
 from workbench.train.origin import changes_part
+from workbench.train.place import Choice, place_part
 
 
 def launch_panel(form: Form) -> None:
     st.subheader("Before it starts", anchor=False)
-    _costs(form)
+    place = place_part()
+    _costs(form, place)
     changes_part(form.draft)
-    reason = _reason(form)
+    reason = place.problem or _reason(form)
     name = st.text_input(
         "Run name",
         key="run_name",
@@ -42,14 +44,14 @@ def launch_panel(form: Form) -> None:
         # A click may have been on its way when the reason came up.
         st.markdown(f":orange[:material/block: {plain(reason)}]")
     elif clicked:
-        _start(form, name)
-    elif not queue().worker().alive:
+        _start(form, name, place)
+    elif not place.cluster and not queue().worker().alive:
         st.caption("The worker is not running: it is started with the run.")
     if form.spec is not None:
-        _to_copy(form)
+        _to_copy(form, place)
 
 
-def _costs(form: Form) -> None:
+def _costs(form: Form, place: Choice) -> None:
     cost = form_estimate(form)
     if cost is None:
         st.caption("Time and memory appear when the model's facts and the data are known.")
@@ -59,7 +61,9 @@ def _costs(form: Form) -> None:
     else:
         st.markdown(f"About **{about(cost.seconds)}** from the click", help=_TIME_HELP)
         st.caption("\n".join(f"- {line}" for line in _parts(form, cost)))
-        if waits_for := _training_now():
+        if place.cluster:
+            st.caption(":material/dns: As this machine would take it: a node of the cluster has its own pace.")
+        elif waits_for := _training_now():
             st.caption(f":material/hourglass_top: It waits until {plain(waits_for)} has ended: one trains at a time.")
     share = f" ({100 * cost.trained_parameters / form.card.parameters:.1f} % of the model)" if form.card else ""
     st.caption(f"Trains {amount(cost.trained_parameters)} parameters{share}. {_memory(cost)}")
@@ -114,13 +118,13 @@ def _reason(form: Form) -> str:
     return "" if form.spec is not None else "Some values do not fit together: see the form."
 
 
-def _to_copy(form: Form) -> None:
+def _to_copy(form: Form, place: Choice) -> None:
     """The command that does the same, and the spec."""
     assert form.spec is not None
     text = form.spec.to_json()
     file_name = f"spec-{form.spec.digest}.json"
     st.caption("The command that does the same:")
-    st.code(command_of(form.draft, form.spec, file_name), language="bash", wrap_lines=True)
+    st.code(command_of(form.draft, form.spec, file_name, place=place), language="bash", wrap_lines=True)
     if form.problems:
         st.caption("With the values that hold until the form is mended.")
     view = st.expander("The spec", key="spec_view", on_change="rerun")
@@ -133,9 +137,9 @@ def _to_copy(form: Form) -> None:
 
 
 @catching
-def _start(form: Form, name: str) -> None:
+def _start(form: Form, name: str, place: Choice) -> None:
     assert form.spec is not None
-    run = start_run(form.spec, preset=form.draft.preset, name=name)
+    run = start_run(form.spec, preset=form.draft.preset, name=name, to=place.cluster, asked=place.asked)
     st.switch_page(places()["runs"], query_params={RUN: run.id})
 
 

@@ -1,0 +1,156 @@
+"""`python -m engine on-node RUN`: what a cluster's job does on its node. It has its run to itself.
+
+The run's folder holds its queue and its lock; the worker of the runs folder leaves it alone. When the time is nearly
+up, or the node is wanted by others, the training closes with a checkpoint; begun again, it goes on exactly from there.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+
+from engine.desk.lock import owned
+from engine.desk.on_node import GO, TIME_IS_UP, hear
+from engine.desk.queue import Queue
+from engine.desk.slurm import queue_again
+from engine.records.cluster_jobs import ClusterJob, read_job, settings_of
+from engine.records.errors import ClusterError, RunError
+from engine.records.evaluation.own import is_pending
+from engine.records.events import Alert, StatusEvent, StepResult
+from engine.records.installed import differing, versions
+from engine.records.runs import ACTIVE, Record, Run, open_run
+from engine.records.settings import Settings
+
+log = logging.getLogger("workbench.worker")
+
+NUMBER_SECONDS = 60.0
+# A process of an earlier start may be about its last checkpoint.
+LOCK_SECONDS = 120.0
+# Begun so often without one training step, it is not queued again.
+SPANS_WITHOUT_A_STEP = 5
+TIME_WAS_UP = "Its time on the node was up: Slurm queues it again"
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("run", metavar="RUN", help="run id")
+
+
+def on_node(options: argparse.Namespace, settings: Settings) -> int:
+    """Exit codes: 0 the run has ended as it should or is queued again, 1 it did not. Raises RunError and WorkerError
+    where the run is another job's."""
+    told: list[signal.Signals] = []
+    hear({kind: lambda number, _frame: told.append(signal.Signals(number)) for kind in (TIME_IS_UP, GO)})
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    run = open_run(settings.runs, options.run)
+    job = _own_job(run)
+    own = settings_of(run, settings)
+    with owned(own, patience=LOCK_SECONDS):
+        if not _may_begin(run, job):
+            return 0 if run.record().status in ("finished", "stopped") else 1
+        _serve(run, job, own, told)
+        record = run.record()
+        if TIME_IS_UP in told and (record.status == "queued" or is_pending(record)):
+            return _again(run, job)
+        return 0 if record.status in ("finished", "stopped", "queued") else 1
+
+
+def _own_job(run: Run) -> ClusterJob:
+    """Raises RunError where another job has the run. Its number is written down after Slurm has given it."""
+    number = os.environ.get("SLURM_JOB_ID", "")
+    if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
+        number = f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID', '')}"
+    deadline = time.monotonic() + NUMBER_SECONDS
+    while (job := read_job(run)) is None or not job.job:
+        if time.monotonic() > deadline:
+            raise RunError(f"No job has been noted for run {run.id}: send it to the cluster again.")
+        time.sleep(0.2)
+    if job.job != number:
+        raise RunError(f"Run {run.id} is that of job {job.job}, and this is {number or 'no job'}: nothing is done.")
+    return job
+
+
+def _may_begin(run: Run, job: ClusterJob) -> bool:
+    """Whether there is something to do; other versions than the run was trained with so far are said, or refused."""
+    record = run.record()
+    if record.status == "finished":
+        return is_pending(record) or bool(job.evaluations)
+    if record.status not in ACTIVE | {"interrupted"}:
+        return False
+    resumed = record.step > 0
+    other = differing(versions(), record.versions if resumed else job.versions)
+    if not other:
+        return True
+    if resumed and not job.other_versions:
+        message = (
+            f"The node has {other}, with which this run was trained so far: the rest would not be what an unbroken run "
+            "gives. Install the same versions there, or set other_versions = true for the cluster, and resume it."
+        )
+        log.error("%s", message)
+        run.append(StatusEvent(status="failed", step=record.step, message=message))
+        run.update(status="failed", error=message, ended=time.time())
+        return False
+    of_what = "this run was trained with so far" if resumed else "the machine has that sent the run"
+    message = f"The node has {other}, which {of_what}."
+    if not any(isinstance(event, Alert) and event.message == message for event in run.events()[0]):
+        advice = "The result may differ from one that is trained elsewhere: install the same versions on both."
+        run.append(Alert(step=record.step, message=message, advice=advice))
+    return True
+
+
+def _serve(run: Run, job: ClusterJob, own: Settings, told: list[signal.Signals]) -> None:
+    from engine.ranks import teamed
+    from engine.worker import Worker
+
+    queue = Queue(own.desk)
+    if run.record().status in ACTIVE | {"interrupted"}:
+        queue.submit("train", run_id=run.id)
+    asked: list[int] = []
+
+    def has_ended(record: Record) -> bool:
+        if record.status in ACTIVE | {"interrupted"} or is_pending(record):
+            return False
+        if record.status == "finished" and not asked:
+            asked.extend(queue.submit("evaluate", run_id=run.id, payload=dict(plan)) for plan in job.evaluations)
+        return not any((one := queue.job(number)) and one.status in ("queued", "running") for number in asked)
+
+    log.info("job %s begins run %s", job.job, run.id)
+    with teamed(own):
+        Worker(own).serve(until=lambda: bool(told) or has_ended(run.record()))
+    log.info("job %s leaves run %s: %s", job.job, run.id, run.record().status)
+
+
+def _again(run: Run, job: ClusterJob) -> int:
+    """Have Slurm queue the job again; on most clusters that is up to it alone what becomes of this process then."""
+    step = run.record().step
+    if _spans_without_a_step(run) >= SPANS_WITHOUT_A_STEP:
+        spans = f"{SPANS_WITHOUT_A_STEP + 1} spans of {job.asked.hours:g} hours"
+        return _give_up(run, f"It took no training step in {spans}: resume it with more hours.")
+    with suppress(RunError):
+        run.append(StatusEvent(status=run.record().status, step=step, message=TIME_WAS_UP))
+    try:
+        queue_again(job.job)
+    except ClusterError as error:
+        return _give_up(run, f"Its time on the node was up, and it could not be queued again: {error} Resume it.")
+    return 0
+
+
+def _give_up(run: Run, reason: str) -> int:
+    record = run.record()
+    print(f"error: {reason}", file=sys.stderr)
+    if record.status in ACTIVE:
+        run.append(StatusEvent(status="interrupted", step=record.step, message=reason))
+        run.update(status="interrupted", error=reason, ended=time.time())
+    return 1
+
+
+def _spans_without_a_step(run: Run) -> int:
+    spans = 0
+    for event in run.events()[0]:
+        if isinstance(event, StepResult):
+            spans = 0
+        elif isinstance(event, StatusEvent) and event.message == TIME_WAS_UP:
+            spans += 1
+    return spans

@@ -1,0 +1,58 @@
+"""`--cluster NAME` of submit and sweep: runs go to a cluster in place of this machine's worker."""
+
+import argparse
+import socket
+
+from engine.desk.launch import end_worker, ensure_worker
+from engine.desk.queue import Queue
+from engine.desk.sending import send_or_delete
+from engine.desk.worker_job import need_none_sent, send_worker
+from engine.records.clusters import Resources, find_cluster
+from engine.records.errors import WorkbenchError, WorkerError
+from engine.records.runs import Run, create_run
+from engine.records.settings import Settings
+from engine.records.spec import RunSpec
+
+
+def add_arguments(command: argparse.ArgumentParser, text: str = "train on this cluster of clusters.toml") -> None:
+    command.add_argument("--cluster", default="", metavar="NAME", help=text)
+    command.add_argument("--partition", metavar="NAME", help="in place of the cluster's own")
+    command.add_argument("--gpus", type=int, help="GPUs of a node, in place of the cluster's own number")
+    command.add_argument("--hours", type=float, help="after them it is queued again and goes on")
+
+
+def worker_to_cluster(options: argparse.Namespace, settings: Settings) -> str:
+    """The number of a job that serves the runs folder in place of this machine's worker, which ends if it is idle.
+
+    Raises WorkerError where that one is at work, or runs elsewhere; ClusterError as a run that is sent.
+    """
+    asked = resources(options, settings)
+    need_none_sent(settings)
+    worker = Queue(settings.desk).worker()
+    if worker.alive and (worker.status != "idle" or worker.host != socket.gethostname()):
+        raise WorkerError(
+            f"The worker on {worker.host} (process {worker.pid}) is {worker.status}: wait until it is idle, or end it."
+        )
+    if worker.alive:
+        # It gives the lock back before the job wants it.
+        end_worker(worker.pid)
+    try:
+        return send_worker(settings, to=options.cluster, asked=asked).job
+    except WorkbenchError:
+        if worker.alive:
+            ensure_worker(settings)
+        raise
+
+
+def resources(options: argparse.Namespace, settings: Settings) -> Resources:
+    """What is asked of the cluster. Raises ClusterError."""
+    cluster = find_cluster(settings, options.cluster)
+    return cluster.asked(partition=options.partition, gpus=options.gpus, hours=options.hours)
+
+
+def to_cluster(spec: RunSpec, options: argparse.Namespace, settings: Settings, *, preset: str) -> Run:
+    """A new run that a cluster has. Raises ClusterError, and makes none, where it does not take it."""
+    asked = resources(options, settings)
+    run = create_run(settings.runs, spec, preset=preset, name=options.name)
+    send_or_delete(run, to=options.cluster, asked=asked, settings=settings)
+    return run

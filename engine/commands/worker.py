@@ -1,0 +1,65 @@
+"""`python -m engine worker`: serve a runs folder until told to end, with as many processes as there are GPUs."""
+
+import argparse
+import logging
+import os
+import signal
+from contextlib import suppress
+
+import psutil
+
+from engine.desk.lock import owned
+from engine.desk.on_node import GO, TIME_IS_UP, hear
+from engine.records.settings import Settings
+
+log = logging.getLogger("workbench.worker")
+
+MOST_PROCESSES = 64
+
+
+def add_team(command: argparse.ArgumentParser) -> None:
+    """The options of all that may take several processes."""
+    command.add_argument(
+        "--processes",
+        type=_count,
+        default=os.environ.get("WORKBENCH_PROCESSES"),
+        metavar="N",
+        help="as many work at each thing together (default: WORKBENCH_PROCESSES, else one for each GPU)",
+    )
+    command.add_argument("--sharded", action="store_true", help="each process holds a share of the model's weights")
+
+
+def leave_signals_to_the_first() -> None:
+    """A launcher, or Slurm, tells all processes of a team that they have to go. The first one still needs the others to
+    close what is under way; they end with it."""
+    if int(os.environ.get("RANK", "0")):
+        for kind in (GO, TIME_IS_UP, signal.SIGINT):
+            signal.signal(kind, signal.SIG_IGN)
+
+
+def serve(settings: Settings, *, processes: int | None = None, sharded: bool = False) -> None:
+    """Run a worker until a signal says that it has to go. It gives way to the app: its priority is lower.
+
+    processes: as many work at each thing together, None: one for each GPU.  sharded: each holds a share of the weights.
+    Raises WorkerError where another worker has the runs folder, or the processes do not find together.
+    """
+    from engine.ranks import follow, is_follower, teamed
+    from engine.worker import Worker
+
+    if is_follower():
+        follow(sharded=sharded)
+        return
+    with owned(settings), teamed(settings, processes, sharded=sharded):
+        with suppress(OSError, psutil.Error):
+            psutil.Process().nice(getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", 5))
+        worker = Worker(settings)
+        hear(dict.fromkeys((GO, TIME_IS_UP, signal.SIGINT), lambda *_: worker.ending.set()))
+        log.info("worker %d serves %s", os.getpid(), settings.runs)
+        worker.serve()
+        log.info("worker %d ended", os.getpid())
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_PROCESSES:
+        raise argparse.ArgumentTypeError(f"{text} processes: give a number from 1 to {MOST_PROCESSES}")
+    return int(text)

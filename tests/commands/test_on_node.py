@@ -1,0 +1,85 @@
+"""What a job does before it trains: whose run it is, and with which versions it may go on."""
+
+import pytest
+
+from engine.__main__ import main
+from engine.commands import node
+from engine.commands.node import SPANS_WITHOUT_A_STEP
+from engine.records.cluster_jobs import ClusterJob, write_job
+from engine.records.clusters import Resources
+from engine.records.errors import ClusterError, RunError
+from engine.records.events import Alert
+from engine.records.installed import versions
+from engine.records.runs import create_run
+
+ASKED = Resources(partition="gpu")
+
+
+@pytest.fixture
+def run(settings, tiny_spec, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    monkeypatch.delenv("SLURM_ARRAY_JOB_ID", raising=False)
+    return create_run(settings.runs, tiny_spec())
+
+
+def note(run, **changes) -> ClusterJob:
+    job = ClusterJob(cluster="here", asked=ASKED, job="12", versions=versions()).model_copy(update=changes)
+    write_job(run, job)
+    return job
+
+
+def test_a_job_leaves_a_run_alone_that_is_another_job_s(run, settings, capsys):
+    note(run, job="13")
+    assert main(["on-node", run.id, "--runs", str(settings.runs)]) == 2
+    assert f"Run {run.id} is that of job 13, and this is 12: nothing is done." in capsys.readouterr().err
+    assert run.record().status == "queued"
+
+
+def test_a_run_that_was_never_sent_is_not_taken(run, settings, monkeypatch):
+    monkeypatch.setattr(node, "NUMBER_SECONDS", 0.1)
+    with pytest.raises(RunError, match="No job has been noted"):
+        node._own_job(run)
+
+
+def test_a_new_run_says_once_which_versions_differ_and_trains(run):
+    job = note(run, versions=versions() | {"torch": "1.0"})
+    assert node._may_begin(run, job) and node._may_begin(run, job)
+    (alert,) = [event for event in run.events()[0] if isinstance(event, Alert)]
+    assert "in place of 1.0" in alert.message and "install the same versions" in alert.advice
+
+
+def test_another_torch_does_not_go_on_with_a_run_unless_the_cluster_is_told_so(run):
+    run.update(step=3, versions=versions() | {"torch": "1.0"})
+    assert not node._may_begin(run, note(run))
+    record = run.record()
+    assert record.status == "failed" and "in place of 1.0" in record.error and "other_versions = true" in record.error
+    run.update(status="interrupted")
+    assert node._may_begin(run, note(run, other_versions=True))
+
+
+def test_a_run_that_its_user_stopped_is_not_begun_again(run):
+    for status, begins in (("stopped", False), ("failed", False), ("finished", False), ("interrupted", True)):
+        run.update(status=status)
+        assert node._may_begin(run, note(run)) is begins
+    run.update(status="finished")
+    assert node._may_begin(run, note(run, evaluations=({"attacks": []},)))
+
+
+def test_a_job_that_takes_no_step_is_not_queued_again_for_ever(run, monkeypatch):
+    asked = []
+    monkeypatch.setattr(node, "queue_again", asked.append)
+    job = note(run)
+    for _ in range(SPANS_WITHOUT_A_STEP):
+        assert node._again(run, job) == 0
+    assert node._again(run, job) == 1
+    assert asked == ["12"] * SPANS_WITHOUT_A_STEP
+    assert run.record().status == "interrupted" and "took no training step in 6 spans of 8 hours" in run.record().error
+
+
+def test_where_slurm_cannot_queue_it_again_the_run_says_so_and_can_be_resumed(run, monkeypatch):
+    def refuse(_job: str) -> None:
+        raise ClusterError("scontrol is not installed here.")
+
+    monkeypatch.setattr(node, "queue_again", refuse)
+    assert node._again(run, note(run)) == 1
+    assert run.record().status == "interrupted" and "scontrol is not installed here. Resume it." in run.record().error

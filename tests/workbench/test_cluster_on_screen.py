@@ -1,0 +1,143 @@
+"""A cluster on the screen, with a stand-in for Slurm: where to run, the run in every list, and its end being noted."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from engine.desk import cluster
+from engine.desk.slurm import Answer, JobState
+from engine.records.cluster_jobs import ClusterJob, write_job
+from engine.records.clusters import Resources
+from engine.records.runs import Run, create_run
+from engine.records.settings import ROOT, Settings
+from engine.records.spec import RunSpec
+from workbench.kit import state
+from workbench.runs.line import waiting_line
+
+TABLE = '[a100]\npartition = "gpu"\ngpus = 2\ncpus = 8\nmemory_gb = 64\nhours = 8\n'
+
+
+@pytest.fixture(autouse=True)
+def screen(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for module in ("engine.desk.launch", "workbench.sidebar", "workbench.runs.controls"):
+        monkeypatch.setattr(f"{module}.ensure_worker", lambda _: None)
+    monkeypatch.delenv("WORKBENCH_CLUSTERS", raising=False)
+    settings.runs.mkdir(parents=True)
+    state.settings.cache_clear()
+    yield
+    state.settings.cache_clear()
+
+
+@pytest.fixture
+def says(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], None]:
+    """What Slurm says from now on."""
+
+    class Said:
+        answer = Answer()
+
+        def states(self, _jobs, *, patience: float = 1.0) -> Answer:
+            return self.answer
+
+    said = Said()
+    monkeypatch.setattr(cluster, "watch", said)
+
+    def say(answer: Answer) -> None:
+        said.answer = answer
+
+    return say
+
+
+@pytest.fixture
+def run(settings: Settings, tiny_spec: Callable[..., RunSpec]) -> Run:
+    run = create_run(settings.runs, tiny_spec(), name="far away")
+    asked = Resources(partition="gpu", gpus=2)
+    write_job(run, ClusterJob(cluster="a100", asked=asked, job="12", submitted=1.0))
+    return run
+
+
+def texts(page: AppTest) -> str:
+    assert not page.exception
+    said = [part.value for part in (*page.caption, *page.markdown, *page.warning, *page.info, *page.error)]
+    said += [bar.proto.text for bar in page.get("progress")]
+    return "\n".join(said).replace("\\", "")
+
+
+def opened(name: str, **query: str) -> AppTest:
+    page = AppTest.from_file(str(ROOT / "pages" / f"{name}.py"), default_timeout=60)
+    for key, value in query.items():
+        page.query_params[key] = value
+    return page.run()
+
+
+def test_train_offers_no_place_where_no_cluster_is_described():
+    page = opened("train")
+    assert not page.exception and "where_to_run" not in {box.key for box in page.selectbox}
+
+
+def test_train_offers_a_cluster_with_what_it_asks_for_and_the_command_that_does_the_same(settings: Settings):
+    (settings.runs.parent / "clusters.toml").write_text(TABLE)
+    page = opened("train")
+    assert page.selectbox(key="where_to_run").options == ["This machine", "Cluster a100"]
+    page.selectbox(key="where_to_run").select("a100").run()
+    page.number_input(key="hours_a100").set_value(3.0).run()
+    assert "8 cores, 64 GB" in texts(page)
+    assert "--cluster a100 \\\n  --partition gpu --gpus 2 --hours 3" in page.code[0].value
+    page.text_input(key="partition_a100").set_value("gpu; rm").run()
+    assert "partition is 'gpu; rm': it must match" in texts(page)
+
+
+def test_a_wrong_file_is_said_on_train_and_this_machine_still_trains(settings: Settings):
+    (settings.runs.parent / "clusters.toml").write_text("[a100]\ngpus = 1\n")
+    page = opened("train")
+    assert "[a100]: partition is missing" in texts(page)
+    assert "where_to_run" not in {box.key for box in page.selectbox}
+
+
+def test_a_run_that_waits_on_a_cluster_says_why_in_the_list_on_its_page_and_on_home(run: Run, says: Callable):
+    says(Answer({"12": JobState("PENDING", "Resources")}))
+    for page in (opened("runs"), opened("runs", run=run.id), opened("home")):
+        assert "a100, job 12: PENDING (Resources)" in texts(page)
+    page = opened("runs", run=run.id)
+    assert "gpu, 2 GPUs, 8 h" in texts(page)
+    assert {"take_back", "control_cancel"} <= {button.key for button in page.button}
+    # It is not in the line of this machine's worker.
+    assert waiting_line(state.queue().worker()) == {} and "The worker is not running" not in texts(page)
+
+
+def test_a_run_that_moves_is_not_taken_for_interrupted_without_a_local_worker(run: Run, says: Callable):
+    run.update(status="running", step=3)
+    says(Answer({"12": JobState("RUNNING", "None", "node7")}))
+    page = opened("runs", run=run.id)
+    assert "a100, job 12: RUNNING" in texts(page) and "control_stop" in {button.key for button in page.button}
+    says(Answer({"12": JobState("PENDING", "BeginTime")}))
+    page = opened("runs", run=run.id)
+    assert run.record().status == "running" and "take_back" in {button.key for button in page.button}
+
+
+def test_while_slurm_says_nothing_the_run_stays_as_it_was_and_the_page_says_so(run: Run, says: Callable):
+    run.update(status="running", step=3)
+    says(Answer({"12": JobState("RUNNING", "None")}, "Slurm gives no answer."))
+    assert "Slurm gives no answer. The job is shown as it was said last." in texts(opened("runs", run=run.id))
+    assert run.record().status == "running"
+
+
+@pytest.mark.parametrize(
+    ("states", "said"),
+    [
+        ({"12": JobState("NODE_FAIL")}, "The node of job 12 failed, and Slurm did not begin it again: resume it."),
+        ({"12": JobState("TIMEOUT")}, "was ended at its limit of 8 hours"),
+        ({"12": JobState("OUT_OF_MEMORY")}, "needed more than the 32 GB it asked for: resume it with more."),
+        ({"12": JobState("FAILED", "NonZeroExitCode")}, "ended as FAILED (NonZeroExitCode): its log says why."),
+        ({}, "Slurm knows job 12 no more"),
+    ],
+)
+def test_a_job_that_ended_without_a_word_leaves_a_run_that_can_be_resumed_there_or_here(
+    run: Run, says: Callable, states: dict, said: str
+):
+    run.update(status="running", step=3)
+    says(Answer(states))
+    page = opened("runs", run=run.id)
+    assert said in texts(page) and run.record().status == "interrupted"
+    buttons = {button.key: button.label for button in page.button}
+    assert buttons["resume_cluster"] == "Resume on the cluster" and buttons["resume_run"] == "Resume on this machine"
