@@ -24,7 +24,7 @@ from torch import distributed
 from engine.compute.processes import PATIENCE_SECONDS, Team
 from engine.compute.team import join, leave
 from engine.records.errors import WorkerError
-from engine.records.settings import ROOT, Settings
+from engine.records.settings import ROOT, Settings, process_count
 
 log = logging.getLogger("workbench.worker")
 
@@ -32,7 +32,7 @@ log = logging.getLogger("workbench.worker")
 PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 STORE = "WORKBENCH_TEAM_STORE"
 # Loading the libraries may take long where many start at once.
-START_SECONDS = 600.0
+START_SECONDS = 300.0
 END_SECONDS = 10.0
 
 
@@ -52,7 +52,12 @@ def follow(*, sharded: bool = False) -> None:
 @contextmanager
 def teamed(settings: Settings, processes: int | None = None, *, sharded: bool = False) -> Iterator[Team | None]:
     """Inside, this process is the first of its team: of what a launcher started, else of `processes` that are started
-    here (None: one for each GPU). None where it stays alone. Raises WorkerError when they do not find together."""
+    here (None: as many as WORKBENCH_PROCESSES says, else one for each GPU). None where it stays alone.
+
+    Raises WorkerError when they do not find together.
+    """
+    if not processes and (text := os.environ.get("WORKBENCH_PROCESSES")):
+        processes = process_count(text)
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     count = launched if launched > 1 else processes or max(1, torch.cuda.device_count())
     if count == 1:

@@ -10,11 +10,10 @@ import psutil
 
 from engine.desk.lock import owned
 from engine.desk.on_node import GO, TIME_IS_UP, hear
-from engine.records.settings import Settings
+from engine.records.errors import WorkerError
+from engine.records.settings import Settings, process_count
 
 log = logging.getLogger("workbench.worker")
-
-MOST_PROCESSES = 64
 
 
 def add_team(command: argparse.ArgumentParser) -> None:
@@ -22,7 +21,6 @@ def add_team(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--processes",
         type=_count,
-        default=os.environ.get("WORKBENCH_PROCESSES"),
         metavar="N",
         help="as many work at each thing together (default: WORKBENCH_PROCESSES, else one for each GPU)",
     )
@@ -60,6 +58,7 @@ def serve(settings: Settings, *, processes: int | None = None, sharded: bool = F
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= MOST_PROCESSES:
-        raise argparse.ArgumentTypeError(f"{text} processes: give a number from 1 to {MOST_PROCESSES}")
-    return int(text)
+    try:
+        return process_count(text)
+    except WorkerError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -4,9 +4,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.records.errors import WorkbenchError
+from engine.records.errors import WorkbenchError, WorkerError
 
 ROOT = Path(__file__).resolve().parents[2]
+MOST_PROCESSES = 64
 SAMPLE_DATA = ROOT / "sample_data"
 
 
@@ -59,6 +60,13 @@ def read_settings(runs: str | Path | None = None) -> Settings:
         runs=Path(runs or os.environ.get("WORKBENCH_RUNS") or ROOT / "runs").expanduser().resolve(),
         cache=Path(os.environ.get("WORKBENCH_CACHE") or ROOT / "cache").expanduser().resolve(),
     )
+
+
+def process_count(text: str) -> int:
+    """How many processes work together. Raises WorkerError for what is no number from 1 to MOST_PROCESSES."""
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_PROCESSES:
+        raise WorkerError(f"{text} processes: give a number from 1 to {MOST_PROCESSES}.")
+    return int(text)
 
 
 def given_path(text: str, *, error: type[WorkbenchError]) -> Path:

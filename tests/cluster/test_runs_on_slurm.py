@@ -210,3 +210,24 @@ def test_a_worker_on_a_node_serves_the_folder_that_it_shares_and_no_second_one_i
 def words(run: Run) -> str:
     state = job_states([job_of(run)]).states.get(job_of(run))
     return state.words if state else ""
+
+
+def test_a_job_of_two_processes_is_told_that_its_time_is_up_and_goes_on_exactly(
+    slurm: Slurm, cluster_settings: Settings, sent: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+):
+    """Slurm tells both; the first one still needs the other to close the training."""
+    monkeypatch.setenv("WORKBENCH_PROCESSES", "2")
+    shorter = LONG | {"optimizer.steps": 120}
+    run, unbroken = sent("twice", **shorter), sent("in one go", **shorter)
+    wait_for(lambda: steps(run) > 5, seconds=90, what="some steps")
+    slurm.says("scancel", "--signal=USR2", job_of(run))
+    until_status(run, "queued", seconds=60)
+    first = run.record().step
+    record_lines(slurm, job_of(run), until="COMPLETED")
+    assert run.record().status == "finished", run.record().error
+    resumed = [event for event in run.events()[0] if isinstance(event, StatusEvent) and event.status == "resumed"]
+    assert [event.step for event in resumed] == [first] and first > 5
+    job = read_job(run)
+    assert job is not None and log_file(cluster_settings, job).read_text().count("process 2 of 2") >= 1
+    until_status(unbroken, "finished")
+    assert same(run, unbroken)

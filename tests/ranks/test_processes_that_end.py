@@ -18,6 +18,8 @@ from engine.__main__ import main
 from engine.compute.team import broken, present
 from engine.compute.training import step
 from engine.compute.training.checkpoints import list_checkpoints
+from engine.ranks import teamed
+from engine.records.errors import WorkerError
 from engine.records.runs import Run, list_runs, open_run
 from engine.records.settings import ROOT, Settings
 from engine.worker import Worker
@@ -28,7 +30,8 @@ BRIEF = {"captures": {"capture_prompts": 0, "final_prompts": 0, "probe_prompts":
 
 
 def followers() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "worker" in child.cmdline()]
+    children = psutil.Process().children()
+    return [child for child in children if child.status() != psutil.STATUS_ZOMBIE and "worker" in child.cmdline()]
 
 
 def resumed(settings: Settings, run: Run, processes: int) -> dict[str, torch.Tensor]:
@@ -119,6 +122,13 @@ def test_a_number_of_processes_that_cannot_be_is_said(count, capsys):
     with pytest.raises(SystemExit):
         main(["worker", "--processes", count])
     assert f"{count} processes: give a number from 1 to 64" in capsys.readouterr().err
+
+
+def test_a_number_of_processes_that_the_environment_gives_wrongly_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_PROCESSES", "two")
+    said = pytest.raises(WorkerError, match=r"^two processes: give a number from 1 to 64\.$")
+    with said, teamed(Settings(tmp_path / "runs", tmp_path / "cache")):
+        pass
 
 
 def test_memory_that_runs_out_in_one_process_halves_what_all_take_at_once(folder, tmp_path, monkeypatch):
