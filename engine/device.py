@@ -21,7 +21,7 @@ from engine.compute.model.load import describe_model, load_model
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.placement import choose_device
 from engine.compute.model.room import need_room, release_memory
-from engine.compute.team import together
+from engine.compute.team import shares, together
 from engine.compute.training.checkpoints import read_adapter_weights
 from engine.records.blocks import resolve_blocks
 from engine.records.checkpoints import Checkpoint
@@ -114,7 +114,7 @@ class Device:
         yield from converted(spec, self.settings)
         if (device := choose_device(spec).device).type == "cuda":
             # A processor's memory can be swapped out: it is tried.
-            weights = weight_bytes(describe_model(spec, self.settings))
+            weights = weight_bytes(describe_model(spec, self.settings)) // shares()
             instead = "end what else uses that memory, or choose a smaller model"
             need_room(device, weights, what=spec.name, instead=instead)
         self.model = load_model(spec, self.settings)
@@ -130,7 +130,7 @@ class Device:
         yield from converted(spec, self.settings)
         card = describe_model(spec, self.settings)
         instead = "choose a smaller model, or a judge at an address (URL#MODEL)"
-        need_room(choose_device(spec).device, weight_bytes(card), what=spec.name, instead=instead)
+        need_room(choose_device(spec).device, weight_bytes(card) // shares(), what=spec.name, instead=instead)
         self._beside[job_id] = load_model(spec, self.settings)
         return self._beside[job_id]
 

@@ -47,10 +47,15 @@ def team_size() -> int:
     return team.size if team and not team.mode and not team.sharded else 1
 
 
+def shares() -> int:
+    """Into how many shares the weights are divided."""
+    team = present()
+    return team.size if team and team.sharded else 1
+
+
 def is_sharded() -> bool:
     """Whether each process holds a share of the weights: all then run each forward pass, or none can."""
-    team = present()
-    return bool(team and team.sharded)
+    return shares() > 1
 
 
 def working() -> tuple[int, int]:
