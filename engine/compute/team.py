@@ -17,6 +17,7 @@ from torch import Tensor, distributed
 from engine.compute.processes import Arguments, Mode, Team
 
 Function = TypeVar("Function", bound=Callable)
+Thing = TypeVar("Thing")
 
 _present: list[Team] = []
 
@@ -194,3 +195,11 @@ def _joined(results: Sequence) -> Any:
     if isinstance(known[0], tuple):
         return type(known[0])(*map(_joined, zip(*known, strict=True)))
     return [one for result in known for one in result]
+
+
+@together
+def held(make: Callable[[], Thing]) -> Thing:
+    """What all processes make, each for itself, and hold under one number. make: a partial of a class."""
+    thing = make()
+    keep(thing)
+    return thing

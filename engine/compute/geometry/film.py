@@ -5,6 +5,7 @@ runs.
 """
 
 from collections.abc import Generator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,8 +16,8 @@ from torch import Tensor
 from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.team import divided, team_size
-from engine.compute.training.base_activations import GROUP_TOKENS, RowActivations, base_activations, row_batch, stack
+from engine.compute.team import divided, held, team_size
+from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations, RowActivations, row_batch, stack
 from engine.compute.training.heldout import measure_spaces, statistics_rows
 from engine.compute.training.reroute import BlockSpace, token_cosine, token_drift
 from engine.compute.training.rows import Row, micro_batches
@@ -52,14 +53,17 @@ class Film:
         self.tokens = tuple(tokens)
         self.position = position
         self.averaged = tuple(averaged)
-        self.base = base_activations(
-            model,
-            (),
-            blocks={"harmful": self.blocks, "benign": self.blocks},
-            entry_block=min(entry_block, self.blocks[-1]),
-            budget_bytes=CACHE_BYTES,
-            measured=[self.rows[part] for part in shards(self._bytes())],
-            measured_tokens=GROUP_TOKENS,
+        self.base = held(
+            partial(
+                BaseActivations,
+                model,
+                (),
+                blocks={"harmful": self.blocks, "benign": self.blocks},
+                entry_block=min(entry_block, self.blocks[-1]),
+                budget_bytes=CACHE_BYTES,
+                measured=[self.rows[part] for part in shards(self._bytes())],
+                measured_tokens=GROUP_TOKENS,
+            )
         )
 
     @property

@@ -15,7 +15,7 @@ from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.padding import Batch, batch_of
-from engine.compute.team import is_sharded, keep, sent, together, working
+from engine.compute.team import is_sharded, sent, together, working
 from engine.compute.training.reroute import BlockSpace
 from engine.compute.training.rows import Row, micro_batches
 from engine.records.events import Progress
@@ -36,35 +36,6 @@ class _Group(NamedTuple):
 
     rows: list[Row]
     share_opening: bool
-
-
-@together
-def base_activations(
-    model: LoadedModel,
-    rows: Sequence[Row],
-    *,
-    blocks: dict[str, tuple[int, ...]],
-    entry_block: int,
-    budget_bytes: int,
-    group_tokens: int = GROUP_TOKENS,
-    measured: Sequence[Sequence[Row]] = (),
-    measured_tokens: int = GROUP_TOKENS,
-    share_opening: bool = True,
-) -> "BaseActivations":
-    """Base activations that all processes of a team hold. rows, blocks, ...: as of BaseActivations."""
-    made = BaseActivations(
-        model,
-        rows,
-        blocks=blocks,
-        entry_block=entry_block,
-        budget_bytes=budget_bytes,
-        group_tokens=group_tokens,
-        measured=measured,
-        measured_tokens=measured_tokens,
-        share_opening=share_opening,
-    )
-    keep(made)
-    return made
 
 
 class BaseActivations:

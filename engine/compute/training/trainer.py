@@ -15,8 +15,8 @@ from engine.compute.model.adapters import adapter_parameters, attach_adapter, re
 from engine.compute.model.loaded import LoadedModel, find_final_norm
 from engine.compute.model.room import machine_of
 from engine.compute.seeds import mix
-from engine.compute.team import is_sharded, keep, together, working
-from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations, base_activations, row_bytes
+from engine.compute.team import held, is_sharded, keep, together, working
+from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations, row_bytes
 from engine.compute.training.checkpoints import Position, list_checkpoints, load_checkpoint, save_checkpoint
 from engine.compute.training.reroute import BlockSpace
 from engine.compute.training.rows import Row, places_that_come_back
@@ -157,16 +157,19 @@ def prepared(
     budget = 0 if is_sharded() else kept_bytes(machine_of(model))
     checkpointing = checkpoints_gradients(spec, model.card, machine_of(model))
     size = partial(row_bytes, model, seen, blocks.first_adapted)
-    activations = base_activations(
-        model,
-        _kept_rows(spec, rows, bytes_of=size, budget=budget),
-        blocks=seen,
-        entry_block=blocks.first_adapted,
-        group_tokens=min(GROUP_TOKENS, 2 * micro_batch_tokens),
-        budget_bytes=budget,
-        measured=(rows.validation, rows.test),
-        measured_tokens=_measured_tokens(spec, micro_batch_tokens),
-        share_opening=(spec.adapter.dropout == 0 and not checkpointing) or model.dtype == torch.float32,
+    activations = held(
+        partial(
+            BaseActivations,
+            model,
+            _kept_rows(spec, rows, bytes_of=size, budget=budget),
+            blocks=seen,
+            entry_block=blocks.first_adapted,
+            group_tokens=min(GROUP_TOKENS, 2 * micro_batch_tokens),
+            budget_bytes=budget,
+            measured=(rows.validation, rows.test),
+            measured_tokens=_measured_tokens(spec, micro_batch_tokens),
+            share_opening=(spec.adapter.dropout == 0 and not checkpointing) or model.dtype == torch.float32,
+        )
     )
     trainer = Trainer(
         model,
