@@ -81,6 +81,7 @@ def _start_followers(settings: Settings, count: int, folder: Path, *, sharded: b
     # On one machine they talk over the loopback alone.
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "lo0")
     os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ |= {STORE: str(folder / "store"), "WORLD_SIZE": str(count), "RANK": "0", "LOCAL_RANK": "0"}
     command = [sys.executable, "-m", "engine", "worker", "--runs", str(settings.runs), *(["--sharded"] * sharded)]
     return [
@@ -144,12 +145,17 @@ def _joined(*, sharded: bool) -> Iterator[Team]:
         for name in (*PLACE, STORE):
             os.environ.pop(name, None)
     team = Team(rank, size, connections, device, group=group, sharded=sharded, patience=patience)
+    threads = torch.get_num_threads()
+    if device is None:
+        # Busy processes whose threads are more than the cores slow each other many times over.
+        torch.set_num_threads(max(1, min(threads, (os.cpu_count() or 1) // size)))
     join(team)
     log.info("process %d of %d", rank + 1, size)
     try:
         yield team
     finally:
         leave()
+        torch.set_num_threads(threads)
         for connection in connections:
             connection.close()
         # On GPUs the end would wait for those that are gone; this process then ends too.

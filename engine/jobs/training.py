@@ -13,6 +13,7 @@ from engine.compute.model.mixed import Voice
 from engine.compute.model.room import learning_room, machine_of
 from engine.compute.model.text import decode, tokens_of
 from engine.compute.steps import told
+from engine.compute.team import team_size
 from engine.compute.training.checkpoints import list_checkpoints
 from engine.compute.training.pairs import Pair, elicit, without_refusals
 from engine.compute.training.rows import EncodedWhenDrawn, Row
@@ -176,7 +177,7 @@ def _expect(
     cost = estimate(
         spec,
         model.card,
-        {"flops_per_second": speed},
+        {"flops_per_second": speed, "processes": team_size()},
         training_rows=training,
         heldout_rows=len(everything) - training,
         prompt_tokens=sum(len(tokens_of(model, prompt.conversation).ids) for prompt in few) / len(few),

@@ -140,8 +140,9 @@ def estimate(
 ) -> Estimate:
     """Parameters, memory and time of a run.
 
-    machine: {"flops_per_second": float} as the worker measured it. Rows: both sides together. prompt_tokens: mean
-    length of a prompt. Time: as if the machine did nothing else, and had no answers to the prompts yet.
+    machine: {"flops_per_second": float, "processes": int} as the worker measured it, the speed that of one process.
+    Rows: both sides together. prompt_tokens: mean length of a prompt. Time: as if the machine did nothing else, and had
+    no answers to the prompts yet.
     Raises SpecError when the block lists do not fit the model.
     """
     blocks = resolve_blocks(spec, card.block_count)
@@ -172,6 +173,8 @@ def estimate(
     speed = machine.get("flops_per_second")
     if not speed:
         return Estimate(trained, memory, cache, checkpointing)
+    # Several processes share out the rows of all that is computed.
+    speed *= int(machine.get("processes", 1))
     work = _Work(spec, card, blocks, speed, prompt_tokens=prompt_tokens, row_tokens=row_tokens)
     seconds = {
         LOADING: weight_bytes(card) / LOADED_BYTES_PER_SECOND,

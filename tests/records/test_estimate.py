@@ -6,7 +6,7 @@ import pytest
 from making_cards import BUNDLED, QWEN
 
 from engine.records.conversation import Label
-from engine.records.estimate import ANSWERS, Estimate, estimate
+from engine.records.estimate import ANSWERS, LOADING, Estimate, estimate
 from engine.records.presets import read_preset
 from engine.records.prompt_files import read_source
 from engine.records.settings import ROOT
@@ -56,6 +56,24 @@ def test_the_whole_time_is_the_sum_of_its_parts_and_a_longer_run_takes_longer():
         and cost.eliciting_seconds + cost.training_seconds < cost.seconds
     )
     assert longer.training_seconds > 1.5 * cost.training_seconds and longer.eliciting_seconds == cost.eliciting_seconds
+
+
+def test_two_processes_halve_what_is_computed_and_not_what_is_loaded():
+    quick = read_preset("quick")
+    costs = [
+        estimate(
+            quick,
+            BUNDLED,
+            {"flops_per_second": SPEED, "processes": count},
+            training_rows=512,
+            heldout_rows=100,
+            prompt_tokens=PROMPT_TOKENS,
+        )
+        for count in (1, 2)
+    ]
+    one, two = ({part.name: part.seconds for part in cost.parts} for cost in costs)
+    assert two["training"] == pytest.approx(one["training"] / 2)
+    assert two[ANSWERS] == pytest.approx(one[ANSWERS] / 2) and two[LOADING] == one[LOADING]
 
 
 def test_a_run_with_given_answers_generates_none():
