@@ -26,11 +26,12 @@ _UNSEEN = re.compile(r"[\s\u200b-\u200f\u2060\ufeff]*")
 _OPENING = re.compile(
     r"(?P<hermes><tool_call>)|(?P<llama><\|python_tag\|>)|(?P<mistral>\[TOOL_CALLS\])"
     r"|<function=(?P<function>[^<>\s]{1,200})>"
-    r"|^(?P<fence>[ \t]*```[^\n`]*\n)|^(?P<bare>[^\S\n]*[\u200b-\u200f\u2060\ufeff]*(?=[\[{]))",
+    r"|^(?P<fence>[ \t]*```(?:[\w.+-]*[^\S\n]*(?=[\[{])|[^\n`]*\n))"
+    r"|^(?P<bare>[^\S\n]*[\u200b-\u200f\u2060\ufeff]*(?=[\[{]))",
     re.MULTILINE,
 )
 _NAMED = re.compile(r"\s*([\w.:/-]{1,200})\s*(?:\[CALL_ID\]\s*([\w-]{1,200})\s*)?\[ARGS\]")
-_CLOSING = re.compile(r"\s*(?:</tool_call>|</function>|\[/TOOL_CALLS\])")
+_CLOSING = re.compile(r"[\s,;\u200b-\u200f\u2060\ufeff]*(?:</tool_call>|</function>|\[/TOOL_CALLS\])")
 _NEXT = re.compile(r"</tool_call>|</function>|\[/TOOL_CALLS\]|<tool_call>|\[TOOL_CALLS\]|<\|python_tag\|>|<function=")
 _FENCE_END = re.compile(r"\s*```")
 _EMPTY_FENCE = re.compile(r"```[^\n`]*\n\s*```")
@@ -128,8 +129,11 @@ def _marked(text: str, start: int, *, name: str = "", id: str = "") -> _Piece:
         if end == begins and not calls:
             rest = _NEXT.search(text, begins)
             raise Unreadable("it is empty" if rest else "it breaks off before it says anything")
+        _need_nothing_behind(text, end)
     except Unreadable as error:
         reason = str(error)
+        if error.spoils_all:
+            calls = []
     if reason:
         following = _NEXT.search(text, end)
         end = len(text) if following is None else following.start()
@@ -214,6 +218,13 @@ def _values(text: str, start: int, *, one: bool = False) -> Iterator[tuple[Any, 
         place = _end_of(_BETWEEN, text, end)
     if place == start and text[place:].strip() and not _NEXT.match(text, place):
         raise Unreadable("it does not begin with a JSON object")
+
+
+def _need_nothing_behind(text: str, end: int) -> None:
+    """Raises Unreadable where a tag closes behind more than JSON, such as a brace too many: no program reads that."""
+    following = _NEXT.search(text, end)
+    if following is not None and following[0].startswith(("</", "[/")) and not _CLOSING.match(text, end):
+        raise Unreadable("there is more behind its JSON", spoils_all=True)
 
 
 def _is_like_a_call(value: Any) -> bool:

@@ -10,11 +10,12 @@ DEEPEST = 64
 
 
 class Unreadable(Exception):
-    """Why it cannot be read, as the end of a sentence that begins with "since". is_of_a_call: it was surely a call."""
+    """Why it cannot be read, as the end of a sentence that begins with "since". is_of_a_call: it was surely a call.
+    spoils_all: what was read before it does not count either."""
 
-    def __init__(self, reason: str, *, is_of_a_call: bool = False) -> None:
+    def __init__(self, reason: str, *, is_of_a_call: bool = False, spoils_all: bool = False) -> None:
         super().__init__(reason)
-        self.is_of_a_call = is_of_a_call
+        self.is_of_a_call, self.spoils_all = is_of_a_call, spoils_all
 
 
 def read_value(text: str, start: int) -> tuple[Any, int]:

@@ -31,6 +31,7 @@ SHAPES = {
         "```xml\n" + "".join(f"<tool_call>\n{written(c)}\n</tool_call>\n" for c in calls) + "```"
     ),
     "objects in a fence": lambda calls: "```json\n" + "\n".join(map(written, calls)) + "\n```",
+    "a fence in one line": lambda calls: f"```json [{', '.join(map(written, calls))}] ```",
     "a list in a fence": lambda calls: f"```\n[{', '.join(map(written, calls))}]\n```",
     "fences": lambda calls: "\n".join(f"```json\n{written(call)}\n```" for call in calls),
     "bare objects": lambda calls: "; ".join(map(written, calls)),
@@ -116,6 +117,7 @@ def test_a_plain_answer_is_left_as_it_is(plain):
         ('<tool_call>{"name": f}</tool_call>', "its letter 10 is no JSON"),
         ('<tool_call>{"arguments": {}}</tool_call>', "no name of a function"),
         ('<tool_call>{"name": " ", "arguments": {}}</tool_call>', "no name of a function"),
+        ('<tool_call>{"name": "f", "arguments": {}}}</tool_call>', "there is more behind its JSON"),
         ("<tool_call>[1]</tool_call>", "it is a number and no JSON object"),
         ('{"name": "f", "arguments": [1]}', "the arguments of 'f' are a list and no object"),
         ('[TOOL_CALLS]f[ARGS]["a"]', "the arguments of 'f' are a list"),
