@@ -61,12 +61,20 @@ class Result(_Frozen):
 Part = Annotated[Text | Picture | Call | Result, Field(discriminator="type")]
 
 
+class CannedResult(_Frozen):
+    """What a tool answers, since none is carried out. when: the arguments with these values alone; empty: any."""
+
+    text: str
+    when: dict[str, Any] = Field({}, exclude_if=lambda when: not when)
+
+
 class Tool(_Frozen):
-    """A function that the assistant may call. parameters: their JSON schema."""
+    """A function that the assistant may call. parameters: their JSON schema.  results: what it answers."""
 
     name: str = Field(min_length=1)
     description: str = ""
     parameters: dict[str, Any] = {}
+    results: tuple[CannedResult, ...] = Field((), exclude_if=lambda results: not results)
 
 
 class Message(_Frozen):
@@ -153,11 +161,15 @@ class Conversation(_Frozen):
 
     @property
     def content(self) -> Any:
-        """What keys are made of: everything that a model reads, pictures by their bytes alone."""
+        """What keys are made of: everything that a model reads, pictures by their bytes alone. It reads no result of a
+        tool before it has called it."""
         messages = [message.content for message in self.messages]
         if not self.tools:
             return messages
-        return {"messages": messages, "tools": [tool.model_dump(mode="json") for tool in self.tools]}
+        return {
+            "messages": messages,
+            "tools": [tool.model_dump(mode="json", exclude={"results"}) for tool in self.tools],
+        }
 
     @property
     def key(self) -> str:

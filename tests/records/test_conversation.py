@@ -5,7 +5,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from engine.records.conversation import Call, Conversation, Message, Picture, Result, Text, Tool, say
+from engine.records.conversation import Call, CannedResult, Conversation, Message, Picture, Result, Text, Tool, say
 
 CAT, DOG = Picture(sha256="a" * 64, file="cat.png", alt="a cat"), Picture(sha256="b" * 64)
 
@@ -84,6 +84,20 @@ def test_tools_are_in_the_key():
     plain = Conversation.asking("Hi")
     tools = [(Tool(name="search"),), (Tool(name="search", description="of the web"),)]
     assert len({plain.key, *(plain.model_copy(update={"tools": one}).key for one in tools)}) == 3
+
+
+def test_canned_results_are_written_and_are_in_no_key():
+    """The key of the tool without them is what it was before tools had any."""
+    bare = Conversation(messages=(say("user", "Hi"),), tools=(Tool(name="search"),))
+    canned = Tool(name="search", results=(CannedResult(text="none", when={"for": "cats"}), CannedResult(text="one")))
+    answering = bare.model_copy(update={"tools": (canned,)})
+    assert bare.key == answering.key == "e9066a2c8fa6c2d634a00c17"
+    assert json.loads(canned.model_dump_json())["results"] == [
+        {"text": "none", "when": {"for": "cats"}},
+        {"text": "one"},
+    ]
+    assert Conversation.model_validate_json(answering.model_dump_json()) == answering
+    assert bare.model_dump()["tools"] == ({"name": "search", "description": "", "parameters": {}},)
 
 
 def test_what_keys_are_made_of_is_for_text_what_version_0_1_wrote():

@@ -1,4 +1,4 @@
-"""What is said to tokens, and tokens back to what is said. The one room that knows chat templates; nothing of jobs."""
+"""What is said to tokens, and tokens back to what is said. Knows nothing of jobs."""
 
 from collections.abc import Callable, Sequence
 from itertools import takewhile
@@ -7,8 +7,10 @@ from typing import Literal, NamedTuple
 from transformers import PreTrainedTokenizerBase
 
 from engine.compute.model.loaded import LoadedModel
-from engine.records.conversation import Conversation, Message, Picture, Text, say
-from engine.records.errors import ModelError, first_line
+from engine.compute.model.templates import need_no_picture, rendered
+from engine.records.calls import MARKS, ReadCalls, read_calls
+from engine.records.conversation import Conversation, Message, Text, say
+from engine.records.errors import ModelError
 
 # Stands for a place in a text, is in no text, and is no token of its own.
 _MARK = "\u2407"
@@ -54,9 +56,10 @@ def tokens_of(model: LoadedModel, conversation: Conversation, *, begun: str = ""
     the end of `begun` are dropped: a model writes them as the beginning of its next word.
 
     `reserved`: as many tokens of the model's context must be left for the answer; 0: any length will do. Raises
-    ModelError where fewer are left, where the chat template refuses the messages, and for pictures, calls and tools.
+    ModelError where fewer are left, where the chat template refuses the messages or leaves tools, calls or results out,
+    and for pictures.
     """
-    text = _rendered(model.tokenizer, conversation)
+    text = rendered(model.tokenizer, conversation)
     ids = text_ids(model, text)
     tokens = Tokens(
         tuple(ids),
@@ -66,10 +69,11 @@ def tokens_of(model: LoadedModel, conversation: Conversation, *, begun: str = ""
     limit = model.card.context_length
     over = len(tokens.whole) + reserved - limit
     if reserved and limit and over > 0:
+        fewer = f"offer fewer tools than {len(conversation.tools)}, " if conversation.tools else ""
         raise ModelError(
             f"The conversation has {len(tokens.whole)} tokens, {over} more than {model.spec.name} can read "
-            f"({limit}, {'one' if reserved == 1 else reserved} of them for the answer): shorten the message, or begin "
-            "a new chat."
+            f"({limit}, {'one' if reserved == 1 else reserved} of them for the answer): {fewer}shorten the message, or "
+            "begin a new chat."
         )
     return tokens
 
@@ -87,7 +91,8 @@ def published_tokens(
 
     apart: request and answer are cut apart, each to half of `limit`, as its circuit-breaker rows are; else the whole
     is cut to `limit`, as its retain rows are. What is kept is the beginning, so a long request leaves no answer at all
-    in a whole that is cut. The tokenizer's own special tokens open the row.
+    in a whole that is cut. The tokenizer's own special tokens open the row. Raises ModelError for all but text: the
+    published forms have no place for tools.
     """
     _need_text(conversation)
     before = "".join(_PUBLISHED[written_as](message) for message in conversation.messages)
@@ -109,10 +114,13 @@ def need_askable(model: LoadedModel, conversation: Conversation) -> None:
     system = next((message.text.strip() for message in conversation.messages if message.role == "system"), "")
     if not system:
         return
-    _need_text(conversation)
+    need_no_picture(conversation)
     try:
-        text = _rendered(model.tokenizer, conversation)
+        text = rendered(model.tokenizer, conversation)
     except ModelError as error:
+        # What is refused without a system prompt too, such as tools, says so itself.
+        others = tuple(message for message in conversation.messages if message.role != "system")
+        rendered(model.tokenizer, conversation.model_copy(update={"messages": others}))
         raise ModelError(
             f"{model.spec.name} takes no system prompt: clear it, or write it at the beginning of the message. "
             f"({error})"
@@ -126,13 +134,13 @@ def need_askable(model: LoadedModel, conversation: Conversation) -> None:
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, conversation: Conversation) -> list[int]:
     """The ids of tokens_of where there is no model yet, only its tokenizer. Raises ModelError as tokens_of does."""
-    return list(tokenizer(_rendered(tokenizer, conversation), add_special_tokens=False)["input_ids"])
+    return list(tokenizer(rendered(tokenizer, conversation), add_special_tokens=False)["input_ids"])
 
 
 def ids_around(model: LoadedModel, conversation: Conversation) -> tuple[list[int], list[int]]:
     """Token ids before and after the place where a suffix of the request goes, right behind its last character: a
     suffix begins with a space of its own, as its tokens do in a text."""
-    whole = _rendered(model.tokenizer, conversation.with_text(lambda text: f"{text}{_MARK}"))
+    whole = rendered(model.tokenizer, conversation.with_text(lambda text: f"{text}{_MARK}"))
     before, _, after = whole.rpartition(_MARK)
     return text_ids(model, before), text_ids(model, after)
 
@@ -143,8 +151,23 @@ def text_ids(model: LoadedModel, text: str) -> list[int]:
 
 
 def said(model: LoadedModel, ids: Sequence[int]) -> Message:
-    """The assistant's message that an answer's tokens come to."""
-    return say("assistant", decode(model, ids))
+    """The assistant's message that an answer's tokens come to: its words, then its calls. Without any call that can be
+    read it is one text."""
+    read = calls_in(model, ids)
+    if not read.calls:
+        return say("assistant", decode(model, ids))
+    words = (Text(text=read.text),) if read.text else ()
+    return Message(role="assistant", parts=(*words, *read.calls))
+
+
+def calls_in(model: LoadedModel, ids: Sequence[int]) -> ReadCalls:
+    """The calls in an answer's tokens, and why one that was begun cannot be read. Special tokens are left out, but for
+    those that begin or end a call."""
+    added = model.tokenizer.added_tokens_decoder
+    special = {*model.tokenizer.all_special_ids, *(number for number, token in added.items() if token.special)}
+    left_out = {number for number in special if number not in added or added[number].content not in MARKS}
+    kept = [number for number in ids if number not in left_out]
+    return read_calls(str(model.tokenizer.decode(kept, skip_special_tokens=False)))
 
 
 def decode(model: LoadedModel, ids: Sequence[int], *, begun: Sequence[int] = ()) -> str:
@@ -179,32 +202,20 @@ class Speaker:
         return now[len(before) :]
 
 
-def _rendered(tokenizer: PreTrainedTokenizerBase, conversation: Conversation) -> str:
-    """The conversation under the chat template, up to where the answer begins."""
-    _need_text(conversation)
-    messages = [{"role": message.role, "content": message.text} for message in conversation.messages]
-    try:
-        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    except Exception as error:  # Templates are programs of the model's author and raise what they like.
-        raise ModelError(f"The chat template refuses these messages: {first_line(error)}") from error
-    return str(text)
-
-
 def _need_text(conversation: Conversation) -> None:
-    """Raises ModelError for what no model is given yet, rather than leave it out unseen."""
+    need_no_picture(conversation)
     for message in conversation.messages:
         for part in message.parts:
             if not isinstance(part, Text):
-                what = "a picture" if isinstance(part, Picture) else f"a {part.type} of a tool"
-                skill = "see pictures" if isinstance(part, Picture) else "take part in calls"
                 raise ModelError(
-                    f"This conversation holds {what}, and models of the workbench cannot {skill} yet: choose prompts "
-                    "and messages of text alone."
+                    f"This conversation holds a {part.type} of a tool, and rows written as published have no place for "
+                    "it: write them under the model's chat template, or choose prompts without tools."
                 )
     if conversation.tools:
         raise ModelError(
-            f"This conversation offers tools ({', '.join(tool.name for tool in conversation.tools)}), and models of "
-            "the workbench cannot call any yet: choose prompts without tools."
+            f"This conversation offers tools ({', '.join(tool.name for tool in conversation.tools[:5])}), and rows "
+            "written as published have no place for them: write them under the model's chat template, or choose "
+            "prompts without tools."
         )
 
 

@@ -344,6 +344,19 @@ def test_a_conversation_carries_the_models_own_words_to_the_last_turn(tiny_model
     assert attempt.asked.rstrip().endswith('"Say abc."')
 
 
+def test_an_answer_that_looks_like_a_call_stays_words_of_the_conversation(tiny_model: LoadedModel, monkeypatch):
+    """The tiny model's template takes no calls and would refuse one."""
+    call = '{"name": "f", "arguments": {}}'
+
+    def answered(model, _adapter, prompts, _options):
+        yield 1.0
+        return [text_ids(model, call) for _ in prompts]
+
+    monkeypatch.setattr(wording, "answers", answered)
+    _, [[attempt]] = drain(wording.many_turns(tiny_model, None, ROWS[:1], OPTIONS))
+    assert attempt.asked.count(f"assistant: {call}") == 2
+
+
 def test_the_many_shot_examples_of_a_benchmark_that_is_kept_aside_are_never_read(settings: Settings):
     folder = need_package_file("pyrit", "jailbreak/text_jailbreak.py", settings).parent
     kept_aside = [next(iter(one.values())) for one in json.loads((folder / "many_shot_examples.json").read_text())]

@@ -15,7 +15,7 @@ import yaml
 
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.text import said, tokens_of
+from engine.compute.model.text import decode, tokens_of
 from engine.compute.seeds import mix
 from engine.compute.steps import part
 from engine.records.conversation import say
@@ -75,9 +75,8 @@ def many_turns(model: LoadedModel, adapter: str | None, rows: Sequence[Evaluatio
         replies = yield from part(steps, number, len(leading) + 1)
         following = leading[number + 1] if number + 1 < len(leading) else LAST_TURN
         talks = [
-            talk.then(
-                said(model, ids).with_text(lambda text: text or "..."), say("user", following.format(prompt=row.prompt))
-            )
+            # An answer that looks like a call stays words: the template may know no calls, and nothing answers it.
+            talk.then(say("assistant", decode(model, ids) or "..."), say("user", following.format(prompt=row.prompt)))
             for talk, ids, row in zip(talks, replies, rows, strict=True)
         ]
     prompts = [tokens_of(model, talk).ids for talk in talks]

@@ -1,0 +1,97 @@
+"""A conversation as the text of its model's chat template. The one room that knows chat templates.
+
+A template that leaves something out unseen is refused: the model would be asked something else than was meant.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from engine.records.conversation import Call, Conversation, Result
+from engine.records.errors import ModelError, first_line
+from engine.records.template_messages import template_messages, template_tools
+
+_WITHOUT = "Choose a model whose chat template takes tools, or prompts without them."
+
+
+def rendered(tokenizer: PreTrainedTokenizerBase, conversation: Conversation) -> str:
+    """The conversation under the chat template, up to where the answer begins.
+
+    Raises ModelError for pictures, where the template refuses the messages, and where it leaves tools, calls or results
+    out.
+    """
+    need_no_picture(conversation)
+    messages, tools = template_messages(conversation), template_tools(conversation)
+    text = _under_template(tokenizer, messages, tools)
+    if tools:
+        _need_tools_read(tokenizer, messages, tools, text)
+    if any(isinstance(part, Call | Result) for message in conversation.messages for part in message.parts):
+        _need_calls_read(tokenizer, messages, tools)
+    return text
+
+
+def need_no_picture(conversation: Conversation) -> None:
+    """Raises ModelError for what no model is given yet, rather than leave it out unseen."""
+    if conversation.pictures:
+        raise ModelError(
+            "This conversation holds a picture, and models of the workbench cannot see pictures yet: choose prompts "
+            "and messages of text alone."
+        )
+
+
+def _under_template(
+    tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None
+) -> str:
+    offered: list[Any] | None = tools
+    try:
+        text = tokenizer.apply_chat_template(messages, tools=offered, tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # Templates are programs of the model's author and raise what they like.
+        if tools:
+            raise ModelError(
+                f"The chat template refuses these messages with tools ({_names(tools)}): {first_line(error)} {_WITHOUT}"
+            ) from error
+        raise ModelError(f"The chat template refuses these messages: {first_line(error)}") from error
+    return str(text)
+
+
+def _need_tools_read(
+    tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, Any]], tools: list[dict[str, Any]], text: str
+) -> None:
+    """Raises ModelError where the template leaves tools out, so that the model would not know of them."""
+    left_out = [tool for tool in tools if tool["function"]["name"] not in text]
+    if not left_out:
+        # A name may also stand in the messages.
+        try:
+            left_out = tools if text == _under_template(tokenizer, messages, None) else []
+        except ModelError:
+            return
+    if left_out:
+        raise ModelError(f"The chat template leaves the tools out that are offered ({_names(left_out)}). {_WITHOUT}")
+
+
+def _need_calls_read(
+    tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None
+) -> None:
+    """Raises ModelError where the template leaves a call or a result out: tried with marks in their places, since the
+    name of a call also stands among the tools."""
+    marked: list[dict[str, Any]] = []
+    marks: list[tuple[str, str]] = []
+    for message in messages:
+        if "tool_call_id" in message:
+            marks.append((f"a result of {message['name']!r}", f"mark{len(marks)}result"))
+            message = {**message, "content": marks[-1][1]}
+        calls = []
+        for call in message.get("tool_calls", ()):
+            marks.append((f"the call of {call['function']['name']!r}", f"mark{len(marks)}call"))
+            calls.append({**call, "function": {**call["function"], "name": marks[-1][1]}})
+        marked.append({**message, "tool_calls": calls} if calls else message)
+    text = _under_template(tokenizer, marked, tools)
+    for what, mark in marks:
+        if mark not in text:
+            raise ModelError(f"The chat template leaves {what} out. {_WITHOUT}")
+
+
+def _names(tools: Sequence[dict[str, Any]]) -> str:
+    names = [tool["function"]["name"] for tool in tools]
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,166 @@
+"""Whether a call fits the tools that were offered: its name, and its arguments under the tool's JSON schema. Knows
+nothing of models, and carries nothing out.
+
+Read as JSON Schema 2020-12. `pattern`, `patternProperties` and `format` are not checked: a regular expression from a
+file of tools may take for ever. References stay within the schema; nothing is fetched.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, Literal, NamedTuple
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.validators import extend
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+from engine.records.conversation import Call, Tool
+from engine.records.errors import DataError
+from engine.records.json_values import Unreadable, need_plain
+
+# As many problems of one call as anybody reads.
+MOST_PROBLEMS = 20
+
+Kind = Literal["unknown tool", "missing", "type", "choice", "additional", "other"]
+
+
+class Problem(NamedTuple):
+    """path: of the argument, such as "to[0].name"; '' for the call itself.  text: a sentence that says it all."""
+
+    kind: Kind
+    path: str
+    text: str
+
+
+def check_call(call: Call, tools: Sequence[Tool]) -> tuple[Problem, ...]:
+    """What is wrong with a call, at most MOST_PROBLEMS; nothing where it fits. Where a schema lists properties and does
+    not say whether there may be others, there may be none: an argument that the tool does not know is made up.
+
+    Raises DataError where the schema of the tool that is called is none.
+    """
+    tool = tool_named(call.name, tools)
+    if tool is None:
+        offered = ", ".join(tool.name for tool in tools[:MOST_PROBLEMS]) or "none"
+        more = f" and {len(tools) - MOST_PROBLEMS} more" if len(tools) > MOST_PROBLEMS else ""
+        said = f"There is no tool {call.name[:80]!r}: call one of those that are offered ({offered}{more})."
+        return (Problem("unknown tool", "", said),)
+    need_schema(tool)
+    try:
+        need_plain(call.arguments)
+    except Unreadable as error:
+        return (Problem("other", "", f"The call cannot be checked, since {error}."),)
+    try:
+        errors = _validator(tool).iter_errors(call.arguments)
+        return tuple(islice(_problems(errors), MOST_PROBLEMS))
+    except RecursionError as error:
+        raise _no_schema(tool, "it refers to itself without end") from error
+    except Unresolvable as error:
+        raise _no_schema(tool, f"it refers to {_shown(error.ref)}, which it does not hold") from error
+
+
+def need_schema(tool: Tool) -> None:
+    """Raises DataError where a tool's parameters are no JSON schema of an object."""
+    try:
+        Draft202012Validator.check_schema(tool.parameters)
+    except SchemaError as error:
+        where = "".join(f".{part}" for part in error.absolute_path).lstrip(".")
+        at = f" at {where}" if where else ""
+        raise _no_schema(tool, f"{_shown(error.instance)}{at} is not what JSON Schema has there") from error
+    except RecursionError as error:
+        raise _no_schema(tool, "it is nested too deep") from error
+    kind = tool.parameters.get("type", "object")
+    if kind != "object":
+        raise _no_schema(tool, f"its type is {_shown(kind)}, and arguments are an object")
+
+
+def tool_named(name: str, tools: Sequence[Tool]) -> Tool | None:
+    """The first tool of this name."""
+    return next((tool for tool in tools if tool.name == name), None)
+
+
+def _validator(tool: Tool) -> Any:
+    schema = tool.parameters
+    if "properties" in schema:
+        schema = {"additionalProperties": False, **schema}
+    return _Validator(schema, registry=Registry())
+
+
+def _unchecked(*_: Any) -> Iterator[ValidationError]:
+    return iter(())
+
+
+def _additional(validator: Any, allowed: Any, given: Any, schema: dict[str, Any]) -> Iterator[ValidationError]:
+    """As the library's own, but where there are patterns of names any name may fit."""
+    if not isinstance(given, dict) or schema.get("patternProperties"):
+        return
+    for name in given:
+        if name in schema.get("properties", {}):
+            continue
+        if allowed is False:
+            yield ValidationError(name)
+        elif isinstance(allowed, dict):
+            yield from validator.descend(given[name], allowed, path=name)
+
+
+def _required(_validator: Any, names: Sequence[str], given: Any, _schema: Any) -> Iterator[ValidationError]:
+    if isinstance(given, dict):
+        yield from (ValidationError(name) for name in names if name not in given)
+
+
+_Validator = extend(
+    Draft202012Validator,
+    {
+        "pattern": _unchecked,
+        "patternProperties": _unchecked,
+        "additionalProperties": _additional,
+        "required": _required,
+    },
+)
+
+
+def _problems(errors: Iterator[ValidationError]) -> Iterator[Problem]:
+    for error in errors:
+        path = _path(error.absolute_path)
+        wanted, given = error.validator_value, error.instance
+        argument = f"Argument {path}" if path else "The arguments as a whole"
+        match error.validator:
+            case "required":
+                path = _path([*error.absolute_path, error.message])
+                yield Problem("missing", path, f"Argument {path} is missing: the tool requires it.")
+            case "additionalProperties":
+                path = _path([*error.absolute_path, error.message])
+                known = ", ".join(islice(error.schema.get("properties", {}), MOST_PROBLEMS)) or "none"
+                yield Problem("additional", path, f"Argument {path} is unknown to the tool: it takes {known[:300]}.")
+            case "type":
+                kinds = wanted if isinstance(wanted, str) else " or ".join(wanted)
+                yield Problem("type", path, f"{argument} is {_shown(given)} where the tool takes {kinds}.")
+            case "enum" | "const":
+                choices = wanted if error.validator == "enum" else [wanted]
+                named = ", ".join(_shown(choice) for choice in choices[:MOST_PROBLEMS])
+                yield Problem("choice", path, f"{argument} is {_shown(given)}: choose one of {named[:300]}.")
+            case rule:
+                said = f"{argument} is {_shown(given)}, against the tool's rule {rule}: {_shown(wanted)}."
+                yield Problem("other", path, said)
+
+
+def _path(parts: Any) -> str:
+    """to[0].name"""
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")
+    return path if len(path) <= 120 else f"{path[:120]}..."
+
+
+def _shown(value: Any) -> str:
+    try:
+        # A long text is cut before it is written, a long list behind.
+        text = json.dumps(value[:100] if isinstance(value, str) else value, ensure_ascii=False, default=str)
+    except (ValueError, RecursionError):
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:80]} ..."
+
+
+def _no_schema(tool: Tool, reason: str) -> DataError:
+    return DataError(
+        f"The parameters of the tool {tool.name!r} are no JSON schema of its arguments: {reason}. Mend them."
+    )

@@ -1,0 +1,66 @@
+"""A conversation in the shape that chat templates read: the messages and tools of OpenAI's interface. Knows nothing of
+templates."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from engine.records.conversation import Call, Conversation, Message, Result
+
+
+def template_messages(conversation: Conversation) -> list[dict[str, Any]]:
+    """A message for each, and one for each result, which names its call by id.
+
+    A call without an id gets one of nine letters, as Mistral's templates want them. A result belongs to the first call
+    of its id, or of its tool's name, that has none yet; without such a call it keeps what it says.
+    """
+    waiting: list[tuple[str, Call]] = []
+    messages: list[dict[str, Any]] = []
+    count = 0
+    for message in conversation.messages:
+        messages += [_result(part, waiting) for part in message.parts if isinstance(part, Result)]
+        calls = [part for part in message.parts if isinstance(part, Call)]
+        named = [(call.id or f"call{count + number:05d}", call) for number, call in enumerate(calls, 1)]
+        count += len(calls)
+        waiting += named
+        messages += _words(message, named)
+    return messages
+
+
+def template_tools(conversation: Conversation) -> list[dict[str, Any]] | None:
+    """None where no tools are offered. Canned results are for no model to read."""
+    tools = [
+        {
+            "type": "function",
+            "function": {
+                "name": tool.name,
+                "description": tool.description,
+                # Templates walk through the properties, also where there are none.
+                "parameters": tool.parameters or {"type": "object", "properties": {}},
+            },
+        }
+        for tool in conversation.tools
+    ]
+    return tools or None
+
+
+def _words(message: Message, named: list[tuple[str, Call]]) -> Iterator[dict[str, Any]]:
+    """What a message holds beside results."""
+    if all(isinstance(part, Result) for part in message.parts):
+        return
+    content: dict[str, Any] = {"role": message.role, "content": message.text}
+    if named:
+        content["tool_calls"] = [
+            {"id": id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for id, call in named
+        ]
+    yield content
+
+
+def _result(result: Result, waiting: list[tuple[str, Call]]) -> dict[str, Any]:
+    id = name = result.call
+    for place, (called, call) in enumerate(waiting):
+        if result.call == (call.id or call.name):
+            id, name = called, call.name
+            del waiting[place]
+            break
+    return {"role": "tool", "tool_call_id": id, "name": name, "content": result.text}

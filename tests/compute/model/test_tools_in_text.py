@@ -1,0 +1,256 @@
+"""Tools, calls and results reach the model through its own template, and its calls come back."""
+
+import dataclasses
+import json
+
+import pytest
+from making import CHAT_TEMPLATE, byte_tokenizer
+from transformers import PreTrainedTokenizerFast
+
+from engine.compute.model.text import (
+    calls_in,
+    common_opening,
+    decode,
+    ids_around,
+    need_askable,
+    published_tokens,
+    said,
+    text_ids,
+    tokens_of,
+)
+from engine.records.conversation import Call, CannedResult, Conversation, Message, Picture, Result, Text, Tool, say
+from engine.records.errors import ModelError
+from engine.records.sandbox import results_of
+from engine.records.template_messages import template_messages
+
+# Written for these tests, each in the way of a family that calls functions.
+SMALL = (
+    "{% if tools %}TOOLS {{ tools | tojson }}\n{% endif %}{% for message in messages %}"
+    "{{ message.role }}: {{ message.content }}{% if message.tool_calls %}{{ message.tool_calls | tojson }}{% endif %}\n"
+    "{% endfor %}assistant:"
+)
+HERMES = (
+    "{% if tools %}<|im_start|>system\n{% if messages[0].role == 'system' %}{{ messages[0].content }}\n{% endif %}"
+    "Functions:{% for tool in tools %}\n{{ tool.function | tojson }}{% endfor %}<|im_end|>\n"
+    "{% elif messages[0].role == 'system' %}<|im_start|>system\n{{ messages[0].content }}<|im_end|>\n{% endif %}"
+    "{% for message in messages %}{% if message.role == 'tool' %}"
+    "<|im_start|>user\n<tool_response>{{ message.content }}</tool_response><|im_end|>\n"
+    "{% elif message.role != 'system' %}<|im_start|>{{ message.role }}\n{{ message.content }}"
+    "{% for call in message.tool_calls or [] %}\n<tool_call>\n"
+    '{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}\n</tool_call>'
+    "{% endfor %}<|im_end|>\n{% endif %}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+LLAMA = (
+    "{% for message in messages %}{% if message.tool_calls %}"
+    "{% if message.tool_calls | length > 1 %}{{ raise_exception('One call at a time!') }}{% endif %}"
+    "{% set call = message.tool_calls[0].function %}<|start|>assistant<|end|>\n\n<|python_tag|>"
+    '{"name": "{{ call.name }}", "parameters": {{ call.arguments | tojson }}}<|eom|>'
+    "{% elif message.role == 'tool' %}<|start|>ipython<|end|>\n\n{{ message.content | tojson }}<|eot|>"
+    "{% else %}<|start|>{{ message.role }}<|end|>\n\n{{ message.content }}"
+    "{% if loop.first and tools %}\n{{ tools | tojson }}{% endif %}<|eot|>{% endif %}{% endfor %}"
+    "<|start|>assistant<|end|>\n\n"
+)
+MISTRAL = (
+    "{% for message in messages %}{% if message.role == 'user' %}"
+    "{% if tools and loop.first %}[AVAILABLE_TOOLS] {{ tools | tojson }}[/AVAILABLE_TOOLS]{% endif %}"
+    "[INST] {{ message.content }}[/INST]{% elif message.tool_calls %}[TOOL_CALLS] ["
+    "{% for call in message.tool_calls %}{% if call.id | length != 9 %}{{ raise_exception('Ids are nine letters!') }}"
+    '{% endif %}{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}, '
+    '"id": "{{ call.id }}"}{{ "" if loop.last else ", " }}{% endfor %}]</s>'
+    "{% elif message.role == 'tool' %}"
+    "{% if message.tool_call_id | length != 9 %}{{ raise_exception('Ids are nine letters!') }}{% endif %}"
+    '[TOOL_RESULTS] {"content": {{ message.content | tojson }}, "call_id": "{{ message.tool_call_id }}"}[/TOOL_RESULTS]'
+    "{% else %}{{ message.content }}</s>{% endif %}{% endfor %}"
+)
+TEMPLATES = {
+    "small": (SMALL, []),
+    "hermes": (HERMES, ["<tool_call>", "</tool_call>"]),
+    "llama": (LLAMA, ["<|python_tag|>", "<|start|>", "<|end|>", "<|eom|>", "<|eot|>"]),
+    "mistral": (MISTRAL, ["[INST]", "[/INST]", "[TOOL_CALLS]", "[TOOL_RESULTS]", "</s>"]),
+}
+
+WEATHER = Tool(
+    name="get_weather",
+    description="Weather of a city.",
+    parameters={"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    results=(CannedResult(text='{"city": "{city}", "sky": "clear"}'),),
+)
+ASKED = Conversation(messages=(say("user", "How is the weather?"),), tools=(WEATHER,))
+CALL = Call(name="get_weather", arguments={"city": 'Zürich "and" <round>'})
+
+
+def speaking(model, family: str):
+    template, special = TEMPLATES[family]
+    return dataclasses.replace(model, tokenizer=tool_tokenizer(template, special))
+
+
+def tool_tokenizer(template: str, special: list[str]) -> PreTrainedTokenizerFast:
+    tokenizer = byte_tokenizer(chat_template=template)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", *special]})
+    return tokenizer
+
+
+def text_of(model, conversation: Conversation) -> str:
+    return str(model.tokenizer.decode(tokens_of(model, conversation).ids, skip_special_tokens=False))
+
+
+@pytest.fixture(params=TEMPLATES)
+def family(request) -> str:
+    return request.param
+
+
+def test_tools_are_in_the_text_and_their_canned_results_are_not(tiny_model, family):
+    model = speaking(tiny_model, family)
+    need_askable(model, ASKED)
+    text = text_of(model, ASKED)
+    assert '"get_weather"' in text and "Weather of a city." in text and '"required": ["city"]' in text
+    assert "clear" not in text
+
+
+@pytest.mark.parametrize(("speaker", "end"), [("hermes", "<|im_end|>"), ("llama", "<|eom|>"), ("mistral", "</s>")])
+def test_a_call_is_read_back_as_the_template_writes_it(tiny_model, speaker, end):
+    """Where the call's mark is a special token too, which `decode` leaves out of what is shown."""
+    model = speaking(tiny_model, speaker)
+    asked = tokens_of(model, ASKED).ids
+    whole = tokens_of(model, ASKED.then(Message(role="assistant", parts=(CALL,)))).ids
+    written = list(whole[common_opening(asked, whole) :])
+    [read] = said(model, written[: written.index(model.tokenizer.convert_tokens_to_ids(end)) + 1]).parts
+    assert (read.name, read.arguments) == (CALL.name, CALL.arguments)
+
+
+def test_a_conversation_over_two_calls_with_results_renders_and_goes_on(tiny_model, family):
+    model = speaking(tiny_model, family)
+    talk = ASKED
+    for city in ("Rome", "Oslo"):
+        call = Call(name="get_weather", arguments={"city": city})
+        talk = talk.then(Message(role="assistant", parts=(call,)), results_of([call], talk.tools))
+        need_askable(model, talk)
+        assert city in text_of(model, talk) and "clear" in text_of(model, talk)
+    text = text_of(model, talk.then(say("assistant", "Clear in both."), say("user", "Thanks")))
+    assert text.index("Rome") < text.index("Oslo") < text.index("Clear in both.") < text.index("Thanks")
+
+
+def test_words_go_before_the_calls_and_each_result_names_its_own_call():
+    rome, oslo = (Call(name="get_weather", arguments={"city": city}) for city in ("Rome", "Oslo"))
+    named = Call(name="get_weather", arguments={}, id="mine")
+    results = [
+        Result(call=call, text=text) for call, text in [("get_weather", "1"), ("mine", "2"), ("get_weather", "3")]
+    ]
+    talk = ASKED.then(
+        Message(role="assistant", parts=(rome, Text(text="I look."), named, oslo)),
+        Message(role="tool", parts=tuple(results)),
+        Message(role="tool", parts=(Result(call="gone", text="4"),)),
+    )
+    assistant, *answers = template_messages(talk)[1:]
+    assert assistant["content"] == "I look."
+    assert [call["id"] for call in assistant["tool_calls"]] == ["call00001", "mine", "call00003"]
+    assert [(one["tool_call_id"], one["name"], one["content"]) for one in answers] == [
+        ("call00001", "get_weather", "1"),
+        ("mine", "get_weather", "2"),
+        ("call00003", "get_weather", "3"),
+        ("gone", "gone", "4"),
+    ]
+    assert template_messages(Conversation.asking("Hi")) == [{"role": "user", "content": "Hi"}]
+
+
+def test_a_suffix_goes_behind_the_request_and_a_call_can_be_begun(tiny_model):
+    model = speaking(tiny_model, "hermes")
+    before, after = ids_around(model, ASKED)
+    changed = ASKED.with_text(lambda text: f"{text} x")
+    assert tokens_of(model, changed).ids == (*before, *text_ids(model, " x"), *after)
+    forced = tokens_of(model, ASKED, begun='<tool_call>\n{"name": "get_weather", "arguments":')
+    answer = text_ids(model, ' {"city": "Rome"}}\n</tool_call><|im_end|>')
+    assert said(model, [*forced.begun, *answer]).parts == (Call(name="get_weather", arguments={"city": "Rome"}),)
+
+
+def test_special_tokens_are_left_out_of_calls_and_of_plain_answers(tiny_model):
+    model = speaking(tiny_model, "mistral")
+    answer = text_ids(model, 'I look.[TOOL_CALLS] [{"name": "get_weather", "arguments": {"city": "Rome"}}]</s>')
+    assert said(model, answer).parts == (Text(text="I look."), Call(name="get_weather", arguments={"city": "Rome"}))
+    newer = text_ids(model, '[TOOL_CALLS]get_weather[ARGS]{"city": "Rome"}</s>')
+    assert said(model, newer).parts == (Call(name="get_weather", arguments={"city": "Rome"}),)
+    plain = text_ids(model, " It is clear. </s>")
+    assert said(model, plain) == say("assistant", decode(model, plain)) == say("assistant", " It is clear. ")
+
+
+def test_a_call_that_is_cut_off_is_words_with_a_reason(tiny_model):
+    model = speaking(tiny_model, "hermes")
+    cut = text_ids(model, '<tool_call>\n{"name": "get_weather", "arguments": {"ci')
+    assert said(model, cut) == say("assistant", decode(model, cut))
+    assert "breaks off" in calls_in(model, cut).problem
+
+
+DEAF = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}assistant:"
+COUNTING = "{{ tools | length if tools }} functions\n" + DEAF
+RAISING = "{% if tools %}{{ raise_exception('No functions, please.') }}{% endif %}" + DEAF
+CALLS_LEFT_OUT = "{{ tools | tojson if tools }}\n" + DEAF
+RESULTS_LEFT_OUT = SMALL.replace(
+    "{% for message in messages %}", "{% for message in messages if message.role != 'tool' %}"
+)
+WITHOUT = "Choose a model whose chat template takes tools, or prompts without them"
+ANSWERED = ASKED.then(Message(role="assistant", parts=(CALL,)), results_of([CALL], ASKED.tools))
+
+
+@pytest.mark.parametrize(
+    ("template", "conversation", "words"),
+    [
+        (CHAT_TEMPLATE, ASKED, r"leaves the tools out that are offered \(get_weather\)"),
+        (DEAF, ASKED.with_text(lambda _: "What is get_weather?"), r"leaves the tools out .* \(get_weather\)"),
+        (COUNTING, ASKED, r"leaves the tools out .* \(get_weather\)"),
+        (RAISING, ASKED, r"refuses these messages with tools \(get_weather\): No functions, please\."),
+        (CALLS_LEFT_OUT, ANSWERED, "leaves the call of 'get_weather' out"),
+        (RESULTS_LEFT_OUT, ANSWERED, "leaves a result of 'get_weather' out"),
+        (DEAF, ANSWERED.model_copy(update={"tools": ()}), "leaves the call of 'get_weather' out"),
+    ],
+    ids=["takes none", "name in the message", "counts them", "raises", "calls", "results", "calls without tools"],
+)
+def test_a_template_that_leaves_tools_out_is_refused_in_words(tiny_model, template, conversation, words):
+    model = dataclasses.replace(tiny_model, tokenizer=byte_tokenizer(chat_template=template))
+    brief = conversation.model_copy(update={"messages": (say("system", "Be brief."), *conversation.messages)})
+    for refused in (conversation, brief):
+        with pytest.raises(ModelError, match=f"{words}.* {WITHOUT}") as error:
+            need_askable(model, refused)
+            tokens_of(model, refused)
+        assert "system prompt" not in str(error.value)
+
+
+def test_many_tools_that_are_left_out_are_named_in_a_short_sentence(tiny_model):
+    tools = tuple(Tool(name=f"tool_{number}") for number in range(200))
+    with pytest.raises(ModelError, match=r"\(tool_0, tool_1, tool_2, tool_3, tool_4 and 195 more\)"):
+        tokens_of(tiny_model, ASKED.model_copy(update={"tools": tools}))
+
+
+def test_two_hundred_tools_are_too_many_and_how_many_tokens_is_said(tiny_model):
+    model = speaking(tiny_model, "hermes")
+    tools = tuple(WEATHER.model_copy(update={"name": f"tool_{number}"}) for number in range(200))
+    many = ASKED.model_copy(update={"tools": tools})
+    count = len(tokens_of(model, many).ids)
+    with pytest.raises(
+        ModelError,
+        match=rf"has {count} tokens, {count + 8 - 512} more than .* \(512, 8 of them for the answer\): "
+        "offer fewer tools than 200, shorten the message, or begin a new chat",
+    ):
+        tokens_of(model, many, reserved=8)
+
+
+def test_pictures_are_refused_beside_tools(tiny_model):
+    pictured = ASKED.then(Message(role="user", parts=(Text(text="this"), Picture(sha256="a" * 64))))
+    with pytest.raises(ModelError, match="holds a picture"):
+        tokens_of(speaking(tiny_model, "hermes"), pictured)
+
+
+@pytest.mark.parametrize(
+    ("conversation", "words"),
+    [(ASKED, r"offers tools \(get_weather\)"), (ANSWERED.model_copy(update={"tools": ()}), "holds a call of a tool")],
+    ids=["tools", "call"],
+)
+def test_rows_written_as_published_have_no_place_for_tools(tiny_model, conversation, words):
+    with pytest.raises(ModelError, match=f"{words}.* choose prompts without tools"):
+        published_tokens(tiny_model, conversation, "Yes", written_as="llama-3", apart=True, limit=64)
+
+
+def test_a_text_without_tools_is_what_it_was_under_a_template_that_takes_tools(tiny_model):
+    model = speaking(tiny_model, "hermes")
+    plain = Conversation.asking("Hi")
+    assert text_of(model, plain) == "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    assert json.dumps(plain.content) == '[{"role": "user", "content": "Hi"}]'
