@@ -9,8 +9,9 @@ import numpy
 import pytest
 from test_sample_data import _shingles
 
+from engine.records.call_schemas import check_call, need_schema
+from engine.records.conversation import Call, Tool
 from engine.records.prompt_files import read_source
-from engine.records.tool_arguments import argument_problems, schema_problem
 from engine.records.tool_prompts import DEFINITIONS, FOLDER, ToolDefinition, ToolPrompt, read_tool_prompts, read_tools
 
 DOMAINS = {
@@ -48,20 +49,22 @@ def test_every_tool_has_a_schema_parameters_and_a_result_for_any_call(tools):
     for name, one in tools.items():
         properties = one.tool.parameters["properties"]
         assert re.fullmatch(r"[a-z]+(_[a-z]+)*", name) and one.tool.description.endswith("."), name
-        assert schema_problem(one.tool.parameters) == "" and 2 <= len(properties) <= 6, name
+        need_schema(one.tool)
+        assert 2 <= len(properties) <= 6, name
         assert one.tool.parameters["required"] and all("description" in each for each in properties.values()), name
-        assert one.results[-1].when == {}, name
+        assert one.tool.results[-1].when == {}, name
 
 
 def test_results_are_json_name_only_arguments_and_are_meant_for_values_that_the_schema_takes(tools):
     for name, one in tools.items():
         properties = one.tool.parameters["properties"]
-        for result in one.results:
+        for result in one.tool.results:
             json.loads(result.text)
             assert set(re.findall(r"\{(\w+)\}", result.text)) <= properties.keys(), name
             for argument, value in result.when.items():
                 schema = {"type": "object", "properties": {argument: properties[argument]}}
-                assert argument_problems(schema, {argument: value}) == [], name
+                call = Call(name="part", arguments={argument: value})
+                assert check_call(call, [Tool(name="part", parameters=schema)]) == (), name
 
 
 def test_there_are_enough_requests(harmful, benign):

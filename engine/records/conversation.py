@@ -64,7 +64,7 @@ Part = Annotated[Text | Picture | Call | Result, Field(discriminator="type")]
 class CannedResult(_Frozen):
     """What a tool answers, since none is carried out. when: the arguments with these values alone; empty: any."""
 
-    text: str
+    text: str = Field(min_length=1)
     when: dict[str, Any] = Field({}, exclude_if=lambda when: not when)
 
 

@@ -7,37 +7,26 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from engine.records.conversation import Label, Tool
+from engine.records.call_schemas import check_call, need_schema
+from engine.records.conversation import Call, Label, Tool
 from engine.records.errors import DataError
 from engine.records.prompt_files import file_rows
 from engine.records.prompts import Prompt, prompt_from_row, refuse_half_characters
 from engine.records.settings import SAMPLE_DATA, given_path
 from engine.records.sources import SAMPLE
-from engine.records.tool_arguments import argument_problems, schema_problem, short
 
 FOLDER = SAMPLE_DATA / "tools"
 DEFINITIONS = FOLDER / "tools.jsonl"
-TOOL_FIELDS = ("name", "description", "parameters")
-
-
-class CannedResult(BaseModel):
-    """What a tool answers without being executed. when: argument values it is meant for, {} for all.  text: may name
-    arguments as {argument}."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    when: dict[str, Any] = {}
-    text: str = Field(min_length=1)
+TOOL_FIELDS = ("name", "description", "parameters", "results")
 
 
 class ToolDefinition(BaseModel):
-    """A tool with what it answers."""
+    """A tool, with what it answers, and what it is about."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     tool: Tool
     domain: str = ""
-    results: tuple[CannedResult, ...] = ()
 
 
 class ExpectedCall(BaseModel):
@@ -102,8 +91,7 @@ def definition_from(row: Any, where: str) -> ToolDefinition:
     if not isinstance(row, dict):
         raise DataError(f"{where}: expected an object that defines a tool, got {short(row)}.")
     refuse_half_characters(row, where)
-    problem = "is missing" if "parameters" not in row else schema_problem(row["parameters"])
-    if problem:
+    if problem := _schema_problem(row):
         raise DataError(
             f"{where}: the schema 'parameters' of the tool {short(row.get('name'))} {problem}: "
             'give a JSON Schema such as {"type": "object", "properties": {}, "required": []}.'
@@ -116,7 +104,7 @@ def definition_from(row: Any, where: str) -> ToolDefinition:
         raise DataError(
             f"{where}: {_wrong(error)} A tool has name, description, parameters, domain, results."
         ) from error
-    for result in definition.results:
+    for result in tool.results:
         unknown = [name for name in result.when if name not in tool.parameters.get("properties", {})]
         if unknown:
             raise DataError(
@@ -174,12 +162,38 @@ def _call(given: Any, where: str, offered: Mapping[str, Tool]) -> ExpectedCall |
             f"{where}: the call is of {call.name!r}, which is not offered: offer it in 'tools' or call one of "
             f"{', '.join(offered)}."
         )
-    problems = [] if call.arguments is None else argument_problems(offered[call.name].parameters, call.arguments)
+    if call.arguments is None:
+        return call
+    problems = check_call(Call(name=call.name, arguments=call.arguments), list(offered.values()))
     if problems:
-        raise DataError(
-            f"{where}: the schema of {call.name} refuses the arguments: {'; '.join(problems[:3])}. Correct the call."
-        )
+        said = " ".join(problem.text for problem in problems[:3])
+        raise DataError(f"{where}: the schema of {call.name} refuses the arguments. {said} Correct the call.")
     return call
+
+
+def _schema_problem(row: dict[str, Any]) -> str:
+    """Why these are no parameters of a tool, '' where they are: an object's JSON Schema, whose required names are
+    there."""
+    if "parameters" not in row:
+        return "is missing"
+    parameters = row["parameters"]
+    if not isinstance(parameters, dict):
+        return f"is {short(parameters)}, which is no object"
+    if parameters.get("type") != "object":
+        return f"has the type {short(parameters.get('type'))}, which must be 'object'"
+    try:
+        need_schema(Tool(name=str(row.get("name") or "tool"), parameters=parameters))
+    except DataError as error:
+        return f"is none ({str(error).partition(': ')[2].removesuffix(' Mend them.').rstrip('.')})"
+    named = parameters.get("properties", {})
+    unknown = [name for name in parameters.get("required", []) if name not in named]
+    return f"requires {short(unknown[0])}, which is none of its properties" if unknown else ""
+
+
+def short(value: Any) -> str:
+    """A value within a sentence."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _label(row: dict, where: str, label: Label | None) -> Label:

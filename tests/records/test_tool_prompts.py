@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.records import tool_arguments
 from engine.records.errors import DataError
 from engine.records.prompts import Prompt
-from engine.records.tool_arguments import argument_problems
 from engine.records.tool_prompts import ExpectedCall, read_tool_prompts, read_tools
 
 SCHEMA = {
@@ -71,11 +69,11 @@ def test_a_definition_has_a_tool_a_domain_and_canned_results(tools):
         "search",
         SCHEMA,
     )
-    assert [(result.when, result.text) for result in weather.results] == [
+    assert [(result.when, result.text) for result in weather.tool.results] == [
         ({"unit": "kelvin"}, "290"),
         ({}, "{city}: 17"),
     ]
-    assert tools["clock"].results == ()
+    assert tools["clock"].tool.results == ()
 
 
 def test_rows_are_joined_to_the_tools_that_they_name(tmp_path, tools):
@@ -139,22 +137,18 @@ def test_a_call_has_a_name_and_arguments(refusal, call):
     assert "rows.jsonl, row 2: field 'call' is" in refusal(call=call)
 
 
-@pytest.mark.parametrize("installed", [True, False])
 @pytest.mark.parametrize(
     ("arguments", "wrong"),
     [
-        ({}, "city"),
-        ({"city": 3}, "city: 3"),
-        ({"city": "Oslo", "days": "two"}, "days: 'two'"),
-        ({"city": "Oslo", "days": True}, "days: True"),
-        ({"city": "Oslo", "unit": "stone"}, "unit: 'stone'"),
-        ({"city": "Oslo", "town": "Oslo"}, "'town' is none of city, days, unit"),
+        ({}, "Argument city is missing"),
+        ({"city": 3}, "Argument city is 3"),
+        ({"city": "Oslo", "days": "two"}, 'Argument days is "two"'),
+        ({"city": "Oslo", "days": True}, "Argument days is true"),
+        ({"city": "Oslo", "unit": "stone"}, 'Argument unit is "stone"'),
+        ({"city": "Oslo", "town": "Oslo"}, "it takes city, days, unit"),
     ],
 )
-def test_arguments_are_what_the_schema_asks_for_with_jsonschema_or_without(
-    refusal, monkeypatch, installed, arguments, wrong
-):
-    monkeypatch.setattr(tool_arguments, "_has_jsonschema", lambda: installed)
+def test_arguments_are_what_the_schema_asks_for(refusal, arguments, wrong):
     said = refusal(call={"name": "weather", "arguments": arguments})
     assert "row 2: the schema of weather refuses the arguments" in said and wrong in said and "Correct the call" in said
 
@@ -162,11 +156,6 @@ def test_arguments_are_what_the_schema_asks_for_with_jsonschema_or_without(
 def test_arguments_of_a_hundred_thousand_letters_are_refused_in_a_short_sentence(refusal):
     said = refusal(call={"name": "weather", "arguments": {"city": "Oslo", "days": "9" * 100_000}})
     assert "days" in said and len(said) < 400
-
-
-def test_a_schema_that_points_elsewhere_fetches_nothing():
-    schema = {"type": "object", "properties": {"a": {"$ref": "http://localhost:1/schema.json"}}}
-    assert "cannot be followed" in argument_problems(schema, {"a": 1})[0]
 
 
 @pytest.mark.parametrize("changes", [{"label": "evil"}, {"label": None}, {"label": None, "harmful": "yes"}])
