@@ -48,7 +48,7 @@ def finished_run(server: Server, page: Page) -> Run:
 
 def test_both_panes_stream_while_a_run_trains_and_its_charts_move(server: Server, page: Page):
     # As deep as it takes for an answer to last some looks at it, however fast the machine.
-    deep = write_tiny_model(server.tiny / "deep", blocks=24)
+    deep = write_tiny_model(server.tiny / "deep", blocks=40)
     more = {"optimizer.steps": 20000, "captures.probe_every": 100000, "model.name": str(deep)}
     run = started_run(server, page, **more)
     wait_for(lambda: len(steps(run)) > 5, seconds=120, what="some steps")
