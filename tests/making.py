@@ -119,6 +119,15 @@ def drain(generator) -> tuple[list, Any]:
             return yielded, end.value
 
 
+def until(worker: Any, condition: Callable[[], object], *, turns: int = 3000) -> None:
+    """Let a worker of this process take its turns; fails when the condition does not come true in so many."""
+    for _ in range(turns):
+        if condition():
+            return
+        worker.turn()
+    raise AssertionError("it did not happen")
+
+
 def wait_for(condition: Callable[[], object], *, seconds: float = 60, what: str = "it") -> None:
     """Fails when the condition does not come true in time."""
     deadline = time.monotonic() + seconds

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from making import until
 from safetensors.torch import load_file
 
 from engine.compute.training.checkpoints import list_checkpoints
@@ -27,14 +28,6 @@ def start(worker, settings, tiny_spec):
         return run
 
     return started
-
-
-def until(worker: Worker, condition, *, turns: int = 3000) -> None:
-    for _ in range(turns):
-        if condition():
-            return
-        worker.turn()
-    raise AssertionError("it did not happen")
 
 
 def status(run: Run) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from making import drain, write_tiny_model
+from making import drain, until, write_tiny_model
 from making_published import write_published
 from safetensors.torch import load_file
 
@@ -31,14 +31,6 @@ def worker(settings):
     worker = Worker(settings)
     with owned(settings):
         yield worker
-
-
-def until(worker: Worker, condition, *, turns: int = 3000) -> None:
-    for _ in range(turns):
-        if condition():
-            return
-        worker.turn()
-    raise AssertionError("it did not happen")
 
 
 def started(worker: Worker, settings, spec, name: str) -> Run:
