@@ -2,10 +2,12 @@
 
 The first process is the test's own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+import making
 import torch
 from safetensors.torch import load_file
 
@@ -62,12 +64,7 @@ def working(settings: Settings, processes: int, *, sharded: bool = False) -> Ite
             worker._leave(task)
 
 
-def until(worker: Worker, condition: Callable[[], object], *, turns: int = 5000) -> None:
-    for _ in range(turns):
-        if condition():
-            return
-        worker.turn()
-    raise AssertionError("it did not happen")
+until = partial(making.until, turns=5000)
 
 
 def begun(worker: Worker, spec: RunSpec) -> Run:
