@@ -4,14 +4,17 @@ A template that leaves something out unseen is refused: the model would be asked
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from transformers import PreTrainedTokenizerBase
 
-from engine.records.conversation import Call, Conversation, Result
+from engine.records.conversation import Call, Conversation, Message, Result
 from engine.records.errors import ModelError, first_line
 from engine.records.template_messages import template_messages, template_tools
 
+# How far a call is begun for the model: with its name, or with all that stands before its arguments.
+CallStart = Literal["name", "arguments"]
+_NAME, _ARGUMENT = "marked_name", "marked_argument"
 _WITHOUT = "Choose a model whose chat template takes tools, or prompts without them."
 
 
@@ -29,6 +32,27 @@ def rendered(tokenizer: PreTrainedTokenizerBase, conversation: Conversation) -> 
     if any(isinstance(part, Call | Result) for message in conversation.messages for part in message.parts):
         _need_calls_read(tokenizer, messages, tools)
     return text
+
+
+def call_opening(tokenizer: PreTrainedTokenizerBase, conversation: Conversation, name: str, start: CallStart) -> str:
+    """The words with which the template begins a call of the function `name` behind this conversation, to be put in the
+    model's mouth: up to and with the name, or up to where the arguments begin.
+
+    In the shape that the template itself writes calls in; as bare JSON where that cannot be told apart from the rest.
+    Raises ModelError as rendered does.
+    """
+    before = rendered(tokenizer, conversation)
+    called = Message(role="assistant", parts=(Call(name=_NAME, arguments={_ARGUMENT: ""}),))
+    messages, tools = template_messages(conversation.then(called)), template_tools(conversation)
+    whole = _under_template(tokenizer, messages, tools)
+    shape = whole[len(before.rstrip()) :].lstrip() if whole.startswith(before.rstrip()) else ""
+    named = shape.find(_NAME)
+    brace = shape.rfind("{", 0, max(0, shape.find(_ARGUMENT)))
+    if not 0 <= named < brace:
+        shape = f'{{"name": "{_NAME}", "arguments": {{'
+        named, brace = shape.find(_NAME), shape.rfind("{")
+    opening = shape[: named + len(_NAME)] if start == "name" else shape[:brace].rstrip()
+    return opening.replace(_NAME, name)
 
 
 def need_no_picture(conversation: Conversation) -> None:

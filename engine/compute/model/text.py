@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from transformers import PreTrainedTokenizerBase
 
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.templates import need_no_picture, rendered
+from engine.compute.model.templates import CallStart, call_opening, need_no_picture, rendered
 from engine.records.calls import MARKS, ReadCalls, read_calls
 from engine.records.conversation import Conversation, Message, Text, say
 from engine.records.errors import ModelError
@@ -76,6 +76,12 @@ def tokens_of(model: LoadedModel, conversation: Conversation, *, begun: str = ""
             "begin a new chat."
         )
     return tokens
+
+
+def begun_call(model: LoadedModel, conversation: Conversation, name: str, start: CallStart) -> str:
+    """The words that begin a call of the function `name` in the shape of the model's template, for `begun` of
+    tokens_of. Raises ModelError where the template takes no tools."""
+    return call_opening(model.tokenizer, conversation, name, start)
 
 
 def published_tokens(

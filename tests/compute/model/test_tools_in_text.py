@@ -8,6 +8,7 @@ from making import CHAT_TEMPLATE, byte_tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from engine.compute.model.text import (
+    begun_call,
     calls_in,
     common_opening,
     decode,
@@ -254,3 +255,35 @@ def test_a_text_without_tools_is_what_it_was_under_a_template_that_takes_tools(t
     plain = Conversation.asking("Hi")
     assert text_of(model, plain) == "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
     assert json.dumps(plain.content) == '[{"role": "user", "content": "Hi"}]'
+
+
+@pytest.mark.parametrize(
+    ("family", "named", "to_arguments"),
+    [
+        ("hermes", '<tool_call>\n{"name": "get_weather', '<tool_call>\n{"name": "get_weather", "arguments":'),
+        ("llama", '<|python_tag|>{"name": "get_weather', '<|python_tag|>{"name": "get_weather", "parameters":'),
+        ("mistral", '[TOOL_CALLS] [{"name": "get_weather', '[TOOL_CALLS] [{"name": "get_weather", "arguments":'),
+    ],
+)
+def test_a_call_is_begun_in_the_shape_of_the_template_and_goes_on_to_a_call(
+    tiny_model, family: str, named: str, to_arguments: str
+):
+    model = speaking(tiny_model, family)
+    assert begun_call(model, ASKED, "get_weather", "name") == named
+    begun = begun_call(model, ASKED, "get_weather", "arguments")
+    assert begun == to_arguments
+    tokens = tokens_of(model, ASKED, begun=begun)
+    assert tokens.ids == tokens_of(model, ASKED).ids
+    read = calls_in(model, [*tokens.begun, *text_ids(model, ' {"city": "Bonn"}}')])
+    assert read.calls == (Call(name="get_weather", arguments={"city": "Bonn"}),)
+
+
+def test_a_call_is_begun_as_bare_json_where_the_template_writes_no_shape_of_its_own(tiny_model):
+    odd = "{{ tools | tojson }}{% for message in messages %}{% if message.tool_calls %}{{ message.tool_calls[0] "
+    odd += ".function.arguments | length }}{% endif %}{{ message.content }}{% endfor %}"
+    model = dataclasses.replace(tiny_model, tokenizer=tool_tokenizer(odd, []))
+    assert begun_call(model, ASKED, "get_weather", "name") == '{"name": "get_weather'
+    assert begun_call(model, ASKED, "get_weather", "arguments") == '{"name": "get_weather", "arguments":'
+    with pytest.raises(ModelError, match="leaves the tools out"):
+        begun_call(dataclasses.replace(tiny_model, tokenizer=tool_tokenizer("x{{ messages[0].content }}", [])), ASKED,
+                   "get_weather", "name")  # fmt: skip
