@@ -5,8 +5,8 @@
     sample:harmful keep=split:train rows=400 take=random answered=refusal part=train
     published:circuit_breakers_train.json answer=llama3_output take=random rows=2000 times=2 part=train
 
-A source is `sample:NAME`, `published:FILE`, `hub:DATASET[:SPLIT]` or a path; what follows its name says which of its
-rows are taken. Knows nothing of what is in a file.
+A source is `sample:NAME`, `tools:NAME`, `published:FILE`, `hub:DATASET[:SPLIT]` or a path; what follows its name says
+which of its rows are taken. Knows nothing of what is in a file.
 """
 
 import re
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.records.errors import DataError
 
-HUB, SAMPLE, PUBLISHED = "hub:", "sample:", "published:"
+HUB, SAMPLE, TOOLS, PUBLISHED = "hub:", "sample:", "tools:", "published:"
 _OPTION = re.compile(r"\s+([a-z_]+)=(\S+)$")
 # Where rows go that say no split of their own.
 PartName = Literal["split", "train", "heldout"]

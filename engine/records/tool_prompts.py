@@ -2,6 +2,7 @@
 of models; no tool is ever executed."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from engine.records.call_schemas import check_call, need_schema
 from engine.records.conversation import Call, Label, Tool
 from engine.records.errors import DataError
-from engine.records.prompt_files import file_rows
 from engine.records.prompts import Prompt, prompt_from_row, refuse_half_characters
+from engine.records.row_files import file_rows
 from engine.records.settings import SAMPLE_DATA, given_path
-from engine.records.sources import SAMPLE
+from engine.records.sources import TOOLS
 
 FOLDER = SAMPLE_DATA / "tools"
 DEFINITIONS = FOLDER / "tools.jsonl"
@@ -62,14 +63,20 @@ def read_tools(path: Path | str = DEFINITIONS) -> dict[str, ToolDefinition]:
     return found
 
 
+@lru_cache(maxsize=1)
+def sample_tools() -> Mapping[str, ToolDefinition]:
+    """The tools that ship, by name."""
+    return read_tools()
+
+
 def read_tool_prompts(
     source: str, *, tools: Mapping[str, ToolDefinition] | None = None, label: Label | None = None
 ) -> list[ToolPrompt]:
-    """The requests of `sample:harmful`, `sample:benign` or a file, with their tools. tools: those that rows may name,
+    """The requests of `tools:harmful`, `tools:benign` or a file, with their tools. tools: those that rows may name,
     the ones that ship if none are given.  label: of rows that do not say theirs. Raises DataError naming file, row and
     value; nothing is half-read."""
-    path = _file(source)
-    known = read_tools() if tools is None else tools
+    path = tool_set_file(source) if source.startswith(TOOLS) else given_path(source, error=DataError)
+    known = sample_tools() if tools is None else tools
     prompts: list[ToolPrompt] = []
     rows_by_id: dict[str, int] = {}
     for number, row in file_rows(path):
@@ -84,6 +91,15 @@ def read_tool_prompts(
     if not prompts:
         raise DataError(f"{path.name} has no rows: give a file with at least one request.")
     return prompts
+
+
+def tool_set_file(source: str) -> Path:
+    """Where a set that ships lies, of `tools:NAME`. Raises DataError for one that does not."""
+    path = FOLDER / f"{source.removeprefix(TOOLS)}.jsonl"
+    names = sorted(file.stem for file in FOLDER.glob("*.jsonl") if file != DEFINITIONS)
+    if path.stem not in names or path.parent != FOLDER:
+        raise DataError(f"There is no sample set of tools '{source}': choose tools:{' or tools:'.join(names)}.")
+    return path
 
 
 def definition_from(row: Any, where: str) -> ToolDefinition:
@@ -115,7 +131,12 @@ def definition_from(row: Any, where: str) -> ToolDefinition:
 
 
 def tool_prompt_from(
-    row: Any, where: str, known: Mapping[str, ToolDefinition], label: Label | None = None
+    row: Any,
+    where: str,
+    known: Mapping[str, ToolDefinition],
+    label: Label | None = None,
+    *,
+    answer_field: str = "",
 ) -> ToolPrompt:
     """A request out of one row. Raises DataError naming the place and the value."""
     if not isinstance(row, dict):
@@ -123,10 +144,12 @@ def tool_prompt_from(
     refuse_half_characters(row, where)
     offered = _offered(row.get("tools"), where, known)
     rest = {name: value for name, value in row.items() if name != "tools"}
-    prompt = prompt_from_row(rest, where, _label(row, where, label), "")
+    prompt = prompt_from_row(rest, where, _label(row, where, label), answer_field)
     call = _call(row.get("call"), where, offered)
     fields = {name: getattr(prompt, name) for name in Prompt.model_fields}
-    fields["conversation"] = prompt.conversation.model_copy(update={"tools": tuple(offered.values())})
+    conversation = prompt.conversation.model_copy(update={"tools": tuple(offered.values())})
+    # The same words with other tools are another request.
+    fields |= {"conversation": conversation, "id": prompt.id if row.get("id") else conversation.key[:12]}
     return ToolPrompt(**fields, call=call, expects_call=call is not None if "call" in row else None)
 
 
@@ -207,16 +230,6 @@ def _label(row: dict, where: str, label: Label | None) -> Label:
     if given is None and label is not None:
         return label
     raise DataError(f"{where}: field 'label' is {short(given)}: use harmful or benign.")
-
-
-def _file(source: str) -> Path:
-    if not source.startswith(SAMPLE):
-        return given_path(source, error=DataError)
-    path = FOLDER / f"{source.removeprefix(SAMPLE)}.jsonl"
-    names = sorted(file.stem for file in FOLDER.glob("*.jsonl") if file != DEFINITIONS)
-    if path.stem not in names or path.parent != FOLDER:
-        raise DataError(f"There is no sample set of tools '{source}': choose sample:{' or sample:'.join(names)}.")
-    return path
 
 
 def _wrong(error: ValidationError | TypeError) -> str:

@@ -9,7 +9,7 @@ from engine.records.blocks import format_blocks, paper_layer, parse_blocks
 from engine.records.conversation import Label
 from engine.records.errors import SpecError, WorkbenchError
 from engine.records.files import write_whole
-from engine.records.prompt_files import REFUSED_SUFFIXES
+from engine.records.row_files import REFUSED_SUFFIXES
 from engine.records.settings import SAMPLE_DATA
 from engine.records.sources import source_texts
 from workbench.kit.state import settings
