@@ -85,10 +85,15 @@ def select(
 def opener_for(prompt: Prompt, data: DataSpec) -> str:
     """The words put in the model's mouth for this prompt, or ''. Depends on what is asked alone, so that both sides
     get the same mix and answers can be cached across runs."""
-    draw = fraction(f"opener:{prompt.conversation.asked}")
+    draw = opener_draw(prompt)
     if not data.openers or draw >= data.opener_share:
         return ""
     return data.openers[int(draw / data.opener_share * len(data.openers))]
+
+
+def opener_draw(prompt: Prompt) -> float:
+    """From 0 to 1: below the spec's opener share its answer is begun."""
+    return fraction(f"opener:{prompt.conversation.asked}")
 
 
 def refuse_half_characters(row: Any, where: str) -> None:

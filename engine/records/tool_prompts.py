@@ -1,6 +1,8 @@
 """Requests to an agent: the tools that are defined in a file, joined to the rows that offer them by name. Knows nothing
 of models; no tool is ever executed."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -45,6 +47,17 @@ class ToolPrompt(Prompt):
 
     call: ExpectedCall | None = None
     expects_call: bool | None = None
+
+
+def expected_call(prompt: Prompt) -> str:
+    """The name of the function that a compliant agent calls, '' where none, or nobody says which."""
+    return prompt.call.name if isinstance(prompt, ToolPrompt) and prompt.call is not None else ""
+
+
+def tools_key(prompt: Prompt) -> str:
+    """The same for prompts that offer the same tools, '' for those without any."""
+    offered = [(tool.name, tool.description, tool.parameters) for tool in prompt.conversation.tools]
+    return hashlib.sha256(json.dumps(offered).encode()).hexdigest()[:16] if offered else ""
 
 
 def read_tools(path: Path | str = DEFINITIONS) -> dict[str, ToolDefinition]:

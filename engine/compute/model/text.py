@@ -84,6 +84,14 @@ def begun_call(model: LoadedModel, conversation: Conversation, name: str, start:
     return call_opening(model.tokenizer, conversation, name, start)
 
 
+def request_start(model: LoadedModel, conversation: Conversation) -> int:
+    """How many tokens of a conversation stand before its request, the last user message: the system turn, tools and
+    earlier turns. All of them where the request says nothing, 0 where the template changes it."""
+    text = rendered(model.tokenizer, conversation)
+    place = text.rfind(conversation.text.strip())
+    return len(text_ids(model, text[:place])) if place >= 0 else 0
+
+
 def published_tokens(
     model: LoadedModel,
     conversation: Conversation,
@@ -167,13 +175,17 @@ def said(model: LoadedModel, ids: Sequence[int]) -> Message:
 
 
 def calls_in(model: LoadedModel, ids: Sequence[int]) -> ReadCalls:
-    """The calls in an answer's tokens, and why one that was begun cannot be read. Special tokens are left out, but for
-    those that begin or end a call."""
+    """The calls in an answer's tokens, and why one that was begun cannot be read."""
+    return read_calls(with_marks(model, ids))
+
+
+def with_marks(model: LoadedModel, ids: Sequence[int]) -> str:
+    """Text of an answer's tokens, special ones left out but for those that begin or end a call."""
     added = model.tokenizer.added_tokens_decoder
     special = {*model.tokenizer.all_special_ids, *(number for number, token in added.items() if token.special)}
     left_out = {number for number in special if number not in added or added[number].content not in MARKS}
     kept = [number for number in ids if number not in left_out]
-    return read_calls(str(model.tokenizer.decode(kept, skip_special_tokens=False)))
+    return str(model.tokenizer.decode(kept, skip_special_tokens=False))
 
 
 def decode(model: LoadedModel, ids: Sequence[int], *, begun: Sequence[int] = ()) -> str:
