@@ -8,7 +8,7 @@ from typing import NamedTuple, overload
 
 from engine.compute.model.activations import shared_tokens
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.text import decode, published_tokens, request_start, text_ids, tokens_of
+from engine.compute.model.text import published_tokens, request_start, text_ids, tokens_of, with_marks
 from engine.compute.training.pairs import Pair
 from engine.records.calls import read_calls
 from engine.records.conversation import Conversation, Label, say
@@ -106,7 +106,7 @@ def _tokens_before(model: LoadedModel, text: str, ids: Sequence[int], place: int
     low, high = 0, len(ids)
     while low < high:
         middle = (low + high) // 2
-        low, high = (middle + 1, high) if len(decode(model, ids[:middle])) < place else (low, middle)
+        low, high = (middle + 1, high) if len(with_marks(model, ids[:middle])) < place else (low, middle)
     return low
 
 
