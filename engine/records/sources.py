@@ -15,6 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.records.errors import DataError
+from engine.records.settings import SAMPLE_DATA
 
 HUB, SAMPLE, TOOLS, PUBLISHED = "hub:", "sample:", "tools:", "published:"
 _OPTION = re.compile(r"\s+([a-z_]+)=(\S+)$")
@@ -64,6 +65,14 @@ def parse_sources(text: str) -> tuple[Source, ...]:
 def source_texts(text: str) -> list[str]:
     """The text of each source."""
     return [part.strip() for part in text.split(";") if part.strip()]
+
+
+def sample_sources() -> list[str]:
+    """All sets that ship, texts first."""
+    texts = [f"{SAMPLE}{file.stem}" for file in sorted((SAMPLE_DATA / "prompts").glob("*.jsonl"))]
+    # The tools themselves lie beside the requests that offer them.
+    sets = [file.stem for file in sorted((SAMPLE_DATA / "tools").glob("*.jsonl")) if file.stem != "tools"]
+    return [*texts, *(f"{TOOLS}{name}" for name in sets)]
 
 
 def needs_worker(text: str) -> bool:
