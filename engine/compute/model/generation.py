@@ -17,6 +17,7 @@ from engine.compute.model.mixed import MixedBatch, Voice
 from engine.compute.model.openings import opening_lengths
 from engine.compute.model.padding import batch_of, positions_of
 from engine.compute.model.room import tokens_at_once
+from engine.compute.model.roomy_cache import roomy_cache
 from engine.compute.steps import told
 from engine.compute.team import divided, where_sharded
 from engine.records.chats.asked import Sampling
@@ -167,7 +168,7 @@ def _read_prompts(model: LoadedModel, asks: Sequence[Ask]) -> Generator[None, No
     voices = [ask.voice for ask in asks]
     lengths = _openings(asks)
     columns, attention = _columns(model, [ask.prompt[length:] for ask, length in zip(asks, lengths, strict=True)])
-    cache: Any = None
+    cache: Any = roomy_cache(model)
     # Each opening once for each voice that reads it, those of one voice together.
     read = [(voice, tuple(ask.prompt[:length])) for ask, voice, length in zip(asks, voices, lengths, strict=True)]
     distinct = list(dict.fromkeys(read)) if max(lengths) else []

@@ -31,6 +31,13 @@ def opening_lengths(prompts: Sequence[Sequence[int]], kinds: Sequence[object]) -
     return best
 
 
+def tokens_alone(prompts: Sequence[Sequence[int]]) -> float:
+    """How many tokens of a prompt are run in the mean where openings of groups are run once."""
+    lengths = _alike(prompts)
+    openings = {tuple(prompt[:length]) for prompt, length in zip(prompts, lengths, strict=True)}
+    return (sum(map(len, prompts)) - sum(lengths) + sum(map(len, openings))) / len(prompts)
+
+
 def _alike(prompts: Sequence[Sequence[int]]) -> list[int]:
     """The length of the opening of each prompt's group, 0 where it stands alone."""
     lengths = [0] * len(prompts)

@@ -1,6 +1,6 @@
 """Which tokens of several prompts are read once."""
 
-from engine.compute.model.openings import opening_lengths
+from engine.compute.model.openings import opening_lengths, tokens_alone
 
 TOOLS, OTHER_TOOLS = list(range(100, 160)), list(range(200, 250))
 
@@ -21,3 +21,8 @@ def test_equal_prompts_and_one_alone():
     assert opening_lengths([TOOLS, TOOLS], "aa") == [59, 59]
     assert opening_lengths([TOOLS], "a") == [0]
     assert opening_lengths([[1], [2]], "aa") == [0, 0]
+
+
+def test_tokens_that_are_run_for_a_prompt_alone():
+    rows = [[*TOOLS, 1, 2], [*TOOLS, 3, 4], [9] * 10]
+    assert tokens_alone(rows) == (60 + 2 + 2 + 10) / 3
