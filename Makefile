@@ -54,7 +54,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(PIP) install -c constraints.txt -e '.[test]'
-	$(PIP) install --no-deps lm-eval==0.4.13
+	$(PIP) install --no-deps lm-eval==0.4.13 bfcl-eval==2026.3.23
 	touch $@
 
 clean:
