@@ -120,7 +120,12 @@ def _requests() -> tuple[str, str, int, int]:
     harmful = _source(left, "Harmful requests", HARMFUL, "harmful")
     benign = _source(middle, "Benign requests", BENIGN, "benign")
     limit = rows.number_input(
-        "Rows a side", 0, 100_000, 24, key="evaluate_limit", help="Evenly taken from each set; 0: all rows."
+        "Rows a side",
+        0,
+        100_000,
+        24,
+        key="evaluate_limit",
+        help="Evenly taken from each set and each category of function calling; 0: all rows.",
     )
     length = tokens.number_input("Answer tokens", 1, 4096, 64, key="evaluate_tokens")
     return harmful, benign, limit, length

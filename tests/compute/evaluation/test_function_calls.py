@@ -6,8 +6,8 @@ import json
 import sys
 
 import pytest
-from making import drain, write_tiny_model
-from making_bfcl import LAMP, QUESTIONS, question, write_bfcl
+from making import TOOL_TEMPLATE, drain, write_tiny_model
+from making_bfcl import LAMP, question, write_bfcl
 
 from engine.compute.evaluation import runner
 from engine.compute.evaluation.attacks.attempt import Attempt, Options
@@ -30,22 +30,16 @@ from engine.records.evaluation.bfcl import (
     package_root,
     read_call_questions,
 )
-from engine.records.evaluation.findings import SIDES, Evaluation, wilson
+from engine.records.evaluation.findings import SIDES, Ability, Evaluation, wilson
 from engine.records.evaluation.plan import EvaluationPlan
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.settings import Settings
 from engine.records.spec_parts import ModelSpec
 
-TEMPLATE = (
-    "{% for tool in tools or [] %}{{ tool.function | tojson }}\n{% endfor %}"
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-
 
 @pytest.fixture
 def caller(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> LoadedModel:
-    folder = write_tiny_model(tmp_path_factory.mktemp("caller"), chat_template=TEMPLATE, context=4096)
+    folder = write_tiny_model(tmp_path_factory.mktemp("caller"), chat_template=TOOL_TEMPLATE, context=4096)
     return load_model(ModelSpec(name=str(folder)), settings)
 
 
@@ -214,8 +208,6 @@ def test_both_models_are_asked_once_and_the_report_holds_every_category(
 
 
 def test_other_abilities_are_written_as_before():
-    from engine.records.evaluation.findings import Ability
-
     assert "categories" not in Ability(name="speed", base=1.0, rerouted=1.0).model_dump(mode="json")
 
 
@@ -261,6 +253,3 @@ def _written(*calls: Call) -> str:
     return "".join(
         f"<tool_call>{json.dumps({'name': call.name, 'arguments': call.arguments})}</tool_call>" for call in calls
     )
-
-
-assert set(QUESTIONS) == set(CATEGORIES)
