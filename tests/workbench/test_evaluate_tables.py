@@ -113,7 +113,7 @@ def test_each_category_of_function_calling_has_its_rate_interval_and_n():
     low, high = wilson(30, 40)
     assert f"{100 * low:.1f}–{100 * high:.1f} · n 40 · 2 unreadable" in html and "−5.0 points" in html
     assert html.index("Function calling") < html.index("· simple_python") < html.index("· irrelevance")
-    assert "multiple" not in html
+    assert "multiple" not in html and html.count("mean of its categories") == 1
     rows = list(csv.DictReader(io.StringIO(as_csv([one], ["a"]))))
     line = next(row for row in rows if row["measure"] == "bfcl: simple_python" and row["model"] == "rerouted")
     assert (line["n"], float(line["value"]), float(line["low95"]), line["unit"]) == ("40", 0.75, low, "rate")

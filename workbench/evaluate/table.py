@@ -100,8 +100,8 @@ def abilities_html(shown: Sequence[MatrixColumn]) -> str:
         found = [_ability(column, name) for column in shown]
         if any(found):
             cells = [_ability_cell(one, column.side) for one, column in zip(found, shown, strict=True)]
-            rows.append(table_row(title, "", cells))
-            rows += _category_rows(found, shown)
+            categories = _category_rows(found, shown)
+            rows += [table_row(title, "mean of its categories" if categories else "", cells), *categories]
     for label in ("benign", "harmful"):
         losses = [column.evaluation.loss.get(label) for column in shown]  # type: ignore[call-overload]
         about = "nats a token; should stay" if label == "benign" else "nats a token; should rise"
