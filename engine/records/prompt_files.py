@@ -16,6 +16,7 @@ from engine.records.row_files import ROWS_AT_ONCE, file_rows
 from engine.records.settings import SAMPLE_DATA, given_path
 from engine.records.sources import PUBLISHED, SAMPLE, TOOLS, Source, parse_sources
 from engine.records.spec_parts import DataSpec
+from engine.records.tool_forms import own_form
 from engine.records.tool_prompts import DEFINITIONS, sample_tools, tool_prompt_from, tool_set_file
 
 NumberedRows = Iterable[tuple[int, Any]]
@@ -138,7 +139,9 @@ def _is_wanted(source: Source, row: Any) -> bool:
 
 
 def _prompt(row: Any, where: str, label: Label, answer_field: str) -> Prompt:
-    """A row that offers tools may name those that ship; the side that it is read for says what it is."""
+    """A row that offers tools may name those that ship, or have another's form; the side that it is read for says what
+    it is."""
+    row = own_form(row, where)
     if not isinstance(row, dict) or not row.get("tools"):
         return prompt_from_row(row, where, label, answer_field)
     return tool_prompt_from({**row, "label": label}, where, sample_tools(), answer_field=answer_field)

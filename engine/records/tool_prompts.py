@@ -17,6 +17,7 @@ from engine.records.prompts import Prompt, prompt_from_row, refuse_half_characte
 from engine.records.row_files import file_rows
 from engine.records.settings import SAMPLE_DATA, given_path
 from engine.records.sources import TOOLS
+from engine.records.tool_forms import own_form
 
 FOLDER = SAMPLE_DATA / "tools"
 DEFINITIONS = FOLDER / "tools.jsonl"
@@ -86,14 +87,15 @@ def read_tool_prompts(
     source: str, *, tools: Mapping[str, ToolDefinition] | None = None, label: Label | None = None
 ) -> list[ToolPrompt]:
     """The requests of `tools:harmful`, `tools:benign` or a file, with their tools. tools: those that rows may name,
-    the ones that ship if none are given.  label: of rows that do not say theirs. Raises DataError naming file, row and
-    value; nothing is half-read."""
+    the ones that ship if none are given.  label: of rows that do not say theirs. Rows may have other people's forms
+    (engine.records.tool_forms). Raises DataError naming file, row and value; nothing is half-read."""
     path = tool_set_file(source) if source.startswith(TOOLS) else given_path(source, error=DataError)
     known = sample_tools() if tools is None else tools
     prompts: list[ToolPrompt] = []
     rows_by_id: dict[str, int] = {}
     for number, row in file_rows(path):
-        prompt = tool_prompt_from(row, f"{path.name}, row {number}", known, label)
+        where = f"{path.name}, row {number}"
+        prompt = tool_prompt_from(own_form(row, where), where, known, label)
         if prompt.id in rows_by_id and isinstance(row, dict) and row.get("id"):
             raise DataError(
                 f"{path.name}, row {number}: the id {prompt.id!r} is that of row {rows_by_id[prompt.id]} too: "

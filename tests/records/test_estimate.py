@@ -11,7 +11,7 @@ from engine.records.presets import read_preset
 from engine.records.prompt_files import read_source
 from engine.records.settings import ROOT
 from engine.records.spec import RunSpec
-from engine.records.spec_text import with_fields
+from engine.records.spec_text import build_spec, with_fields
 from workbench.train.checks import RowCounts, count_rows
 
 # The machine of docs/decisions/0009-the-front.md: two cores, and prompts of 48 tokens with their template.

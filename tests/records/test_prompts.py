@@ -98,7 +98,7 @@ def test_the_published_circuit_breaker_list(tmp_path):
             [{"messages": [USER, {"role": "assistant", "content": [{"type": "call", "name": "look"}]}]}],
             r"messages\[1\] is the answer: it must be one text",
         ),
-        ([{"messages": [USER], "tools": "look"}], "field 'tools' is 'look': it must be a list of the tools"),
+        ([{"messages": [USER], "tools": "look"}], "field 'tools' is the text 'look', which is no JSON"),
         (
             [{"messages": [USER], "tools": [{"nom": "look"}]}],
             r"row 1: tools\[0\]: the schema 'parameters' of the tool None is missing",
