@@ -34,9 +34,10 @@ class _RoomyLayer(DynamicLayer):
             self.lazy_initialization(key_states, value_states)
         filled = self.get_seq_length()
         end = filled + key_states.shape[-2]
+        old = self.keys, self.values
         whole = self._whole
-        if whole is None or not self._lies_in(whole[0]) or end > whole[0].shape[-2]:
-            whole = _grown(self.keys, key_states, filled, end), _grown(self.values, value_states, filled, end)
+        if whole is None or not _is_within(old[0], whole[0]) or end > whole[0].shape[-2]:
+            whole = _grown(old[0], key_states, filled, end), _grown(old[1], value_states, filled, end)
         for kept, new in zip(whole, (key_states, value_states), strict=True):
             kept[..., filled:end, :] = new
         self._whole = whole
@@ -47,13 +48,14 @@ class _RoomyLayer(DynamicLayer):
         self._whole = None
         super().reset()
 
-    def _lies_in(self, whole: torch.Tensor) -> bool:
-        """Not where rows were chosen or repeated since: they are then other tensors."""
-        return self.keys.data_ptr() == whole.data_ptr() and self.keys.shape[0] == whole.shape[0]
+
+def _is_within(filled: torch.Tensor | None, whole: torch.Tensor) -> bool:
+    """Not where rows were chosen or repeated since: they are then other tensors."""
+    return filled is not None and filled.data_ptr() == whole.data_ptr() and filled.shape[0] == whole.shape[0]
 
 
-def _grown(old: torch.Tensor, new: torch.Tensor, filled: int, end: int) -> torch.Tensor:
+def _grown(old: torch.Tensor | None, new: torch.Tensor, filled: int, end: int) -> torch.Tensor:
     whole = new.new_empty((*new.shape[:-2], end + ROOM, new.shape[-1]))
-    if filled:
+    if filled and old is not None:
         whole[..., :filled, :] = old
     return whole
