@@ -152,6 +152,8 @@ def _placed(source: Source, prompt: Prompt) -> Prompt:
     changes: dict[str, Any] = {"borderline": True} if source.borderline else {}
     if source.answered == "refusal":
         changes |= {"answer": refusal_for(prompt.conversation.asked), "keeps_answer": True}
+    if source.answered == "given":
+        changes |= {"keeps_answer": True}
     if source.part != "split":
         changes["split"] = "train" if source.part == "train" else _heldout_split(prompt)
     return prompt.model_copy(update=changes) if changes else prompt

@@ -26,19 +26,19 @@ PartName = Literal["split", "train", "heldout"]
 class Source(BaseModel):
     """One source and which of its rows are taken.
 
-    answer: the field that holds the answer; empty: the spec's, or found by itself.  answered: 'refusal' gives each row
-    a refusal for its answer, whatever the spec says of answers.  keep: 'field:value', only rows of which that is true.
-    least_turns: rows of fewer messages are passed over.  skip, rows: of those that are left, so many are passed over,
-    and at most so many taken; 0: all.  take: the first ones, or some that the rows' texts draw.  times: how often each
-    is in the set.  part: train or heldout for all rows; split: by a row's own field, else by its text.  borderline:
-    these are harmless requests that sound harmful.
+    answer: the field that holds the answer; empty: the spec's, or found by itself.  answered: 'given' keeps the
+    file's answers, 'refusal' gives each row a refusal, whatever the spec says of answers. keep: 'field:value', only
+    rows of which that is true. least_turns: rows of fewer messages are passed over. skip, rows: of those that are
+    left, so many are passed over, and at most so many taken; 0: all. take: the first ones, or some that the rows'
+    texts draw. times: how often each is in the set. part: train or heldout for all rows; split: by a row's own
+    field, else by its text. borderline: these are harmless requests that sound harmful.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1)
     answer: str = ""
-    answered: Literal["", "refusal"] = ""
+    answered: Literal["", "given", "refusal"] = ""
     keep: str = Field("", pattern=r"^$|^[^:]+:.+$")
     least_turns: int = Field(0, ge=0)
     skip: int = Field(0, ge=0)
