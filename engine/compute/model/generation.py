@@ -2,9 +2,7 @@
 and `spoken` collect what it says. The caller advances it, and other jobs may use the model between two tokens.
 """
 
-import os
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -13,6 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from engine.compute.model.activations import recorded
+from engine.compute.model.grouped_queries import without_copies
 from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import MixedBatch, Voice
@@ -229,7 +228,7 @@ def _read(
     model: LoadedModel, batch: MixedBatch, columns: Tensor, attention: Int[Tensor, "prompt seen"], cache: Any
 ) -> Any:
     """The cache with these columns in it; no logits."""
-    with torch.no_grad(), batch.active(), _without_copies(model, columns):
+    with torch.no_grad(), batch.active(), without_copies(model, columns):
         return model.decoder(**_inputs(columns, attention, cache)).past_key_values
 
 
@@ -237,23 +236,9 @@ def _forward(
     model: LoadedModel, batch: MixedBatch, columns: Tensor, attention: Int[Tensor, "prompt seen"], cache: Any
 ) -> tuple[Float[Tensor, "prompt vocabulary"], Any]:
     """Logits behind the last of these columns, and the cache with them in it."""
-    with torch.no_grad(), batch.active(), _without_copies(model, columns):
+    with torch.no_grad(), batch.active(), without_copies(model, columns):
         output = model.causal_lm(**_inputs(columns, attention, cache), logits_to_keep=1)
     return output.logits[:, -1], output.past_key_values
-
-
-@contextmanager
-def _without_copies(model: LoadedModel, columns: Tensor) -> Iterator[None]:
-    """Where several queries share a key, many rows behind long prompts are read on a processor without copies of keys
-    and values: in a fifth of the time. Of single tokens transformers makes no copies anyway; on a GPU torch would take
-    its slowest way."""
-    name = "TRANSFORMERS_SDPA_FORCE_GQA"
-    before = os.environ.get(name, "0")
-    os.environ[name] = "1" if model.device.type == "cpu" and columns.shape[1] > 1 else before
-    try:
-        yield
-    finally:
-        os.environ[name] = before
 
 
 def _inputs(columns: Tensor, attention: Int[Tensor, "prompt seen"], cache: Any) -> dict[str, Any]:
