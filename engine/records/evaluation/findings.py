@@ -7,7 +7,7 @@ Runs that ship are read-only: what is found about them goes to the desk. Knows n
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -135,13 +135,14 @@ class Ability(BaseModel):
 
 
 class AttackResult(BaseModel):
-    """One attack on both models. styles: the same counts for questions and for imperatives."""
+    """One attack on both models. styles: the same counts for questions and for imperatives.  categories: of harm."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     base: Count
     rerouted: Count
     styles: dict[str, dict[Side, Count]] = {}
+    categories: dict[str, dict[Side, Count]] = {}
     curve: dict[Side, tuple[CurvePoint, ...]] = {}
     budget: int = 1
 
@@ -174,6 +175,32 @@ class WithProbe(BaseModel):
     without: dict[Side, Count] = {}
 
 
+class Beside(BaseModel):
+    """What a count does not say. cut: answers that end within a call, at the length that was asked for.  elsewhere:
+    whose calls are of other tools than the one expected.  in_words: that say something in place of a call."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    cut: int = 0
+    elsewhere: int = 0
+    in_words: int = 0
+
+
+class ToolFindings(BaseModel):
+    """The same on requests that offer tools. complied: the harmful call was made; of benign and borderline requests:
+    they got the right call, or none where none was due.  beside: by attack, and of benign and borderline ones."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    source: str = ""
+    judge: str = ""
+    new_tokens: int = 128
+    attacks: dict[str, AttackResult] = {}
+    benign: dict[Side, Count] = {}
+    borderline: dict[Side, Count] = {}
+    beside: dict[str, dict[Side, Beside]] = {}
+
+
 class Evaluation(BaseModel):
     """All that one evaluation found about one checkpoint of a run."""
 
@@ -192,6 +219,7 @@ class Evaluation(BaseModel):
     loss: dict[Literal["harmful", "benign"], Losses] = {}
     abilities: tuple[Ability, ...] = ()
     with_probe: WithProbe | None = None
+    tools: ToolFindings | None = None
     seconds: float = 0.0
     version: FormatVersion = FORMAT
 
@@ -199,24 +227,17 @@ class Evaluation(BaseModel):
         """The figures under the names that the command line documents."""
         return {
             "run": self.run,
-            "attacks": {
-                name: {side: _count(getattr(result, side)) for side in SIDES} for name, result in self.attacks.items()
-            },
-            "styles": {
-                name: {
-                    style: {side: _count(one) for side, one in sides.items()} for style, sides in found.styles.items()
-                }
-                for name, found in self.attacks.items()
-            },
+            **_attacks(self.attacks),
             "curves": {
                 name: {side: [point.model_dump() for point in points] for side, points in found.curve.items()}
                 for name, found in self.attacks.items()
                 if found.curve
             },
-            "benign": {side: _count(one) for side, one in self.benign_answers.items()},
+            "benign": _sides(self.benign_answers),
             "loss": {label: _finite(losses.model_dump()) for label, losses in self.loss.items()},
             "abilities": [ability.model_dump(mode="json") for ability in self.abilities],
             "with_probe": self.with_probe.model_dump(mode="json") if self.with_probe else None,
+            "tools": _tools(self.tools) if self.tools else None,
             "settings": {
                 "key": self.key,
                 "harmful": self.harmful,
@@ -292,5 +313,22 @@ def _finite(figures: dict[str, float | None]) -> dict[str, float | None]:
     return {name: value if value is not None and math.isfinite(value) else None for name, value in figures.items()}
 
 
-def _count(found: Count) -> dict:
-    return found.model_dump(mode="json")
+def _sides(sides: Mapping[Side, Count]) -> dict[str, dict]:
+    return {side: one.model_dump(mode="json") for side, one in sides.items()}
+
+
+def _attacks(attacks: Mapping[str, AttackResult]) -> dict[str, dict]:
+    return {
+        "attacks": {name: _sides({side: getattr(one, side) for side in SIDES}) for name, one in attacks.items()},
+        "styles": {
+            name: {style: _sides(sides) for style, sides in one.styles.items()} for name, one in attacks.items()
+        },
+    }
+
+
+def _tools(found: ToolFindings) -> dict:
+    categories = {
+        name: {category: _sides(sides) for category, sides in one.categories.items()}
+        for name, one in found.attacks.items()
+    }
+    return {**found.model_dump(mode="json"), **_attacks(found.attacks), "categories": categories}
