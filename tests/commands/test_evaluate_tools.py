@@ -114,11 +114,6 @@ def test_what_is_wrong_with_tools_is_said(trained: Run, rows: str, tmp_path: Pat
         assert said in capsys.readouterr().err
 
 
-def test_answers_where_tools_are_offered_are_longer_unless_a_length_is_given(trained: Run, rows: str):
-    plan = EvaluationPlan(checkpoint=trained.id, tools=rows)
-    assert (plan.new_tokens, plan.tool_tokens) == (64, 128)
-
-
 def test_an_answer_that_ends_within_its_call_is_counted_as_cut(
     trained: Run, rows: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):

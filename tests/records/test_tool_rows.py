@@ -146,6 +146,8 @@ def test_a_plan_without_tools_keeps_the_key_that_it_had():
     old = EvaluationPlan(checkpoint="run")
     assert old.key == EvaluationPlan(checkpoint="run", tools="", tool_tokens=128).key
     assert len({old.key, EvaluationPlan(checkpoint="run", tools="sample").key}) == 2
+    # As it was before there were tools.
+    assert old.key == "5426ffe2452a"
 
 
 def test_attacks_are_planned_on_the_requests_that_they_are_for():

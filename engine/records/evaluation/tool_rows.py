@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from engine.records.call_schemas import need_schema
-from engine.records.conversation import Conversation, Label, Tool, say
+from engine.records.conversation import Conversation, Tool, say
 from engine.records.errors import DataError
 from engine.records.evaluation.rows import EvaluationRow, need_package_file
 from engine.records.prompts import Prompt, fraction, refuse_half_characters
 from engine.records.settings import Settings
-from engine.records.tool_prompts import ExpectedCall, ToolPrompt, read_tool_prompts, read_tools, short
+from engine.records.sources import TOOLS
+from engine.records.tool_prompts import ExpectedCall, ToolPrompt, read_tool_prompts, sample_tools, short
 
 GUARD, SAMPLE = "guard", "sample"
 GUARD_PACKAGE = "agent-action-guard==1.2.1"
@@ -46,17 +47,17 @@ class ToolRows(NamedTuple):
 
 
 def read_tool_rows(source: str, *, settings: Settings, limit: int = 0) -> ToolRows:
-    """Rows of `sample` (the test split of the sets that ship), of `guard` (the harmful rows of agent-action-guard), or
-    of a file as read_tool_prompts reads it; `limit` takes at most so many of each side, evenly; 0: all.
+    """Rows of `sample` (the test split of both sets that ship; `tools:NAME`: of one of them), of `guard` (the harmful
+    rows of agent-action-guard), or of a file as read_tool_prompts reads it; `limit` takes at most so many of each side,
+    evenly; 0: all.
 
     Raises DataError naming file, row and value, or the package that is not installed.
     """
     if source == GUARD:
         found = ToolRows(_guard_rows(settings), [], [])
-    elif source == SAMPLE:
-        labels: tuple[Label, ...] = ("harmful", "benign")
-        prompts = [prompt for label in labels for prompt in read_tool_prompts(f"sample:{label}")]
-        found = sided([prompt for prompt in prompts if prompt.split == "test"])
+    elif source == SAMPLE or source.startswith(TOOLS):
+        names = [f"{TOOLS}harmful", f"{TOOLS}benign"] if source == SAMPLE else [source]
+        found = sided(prompt for name in names for prompt in read_tool_prompts(name) if prompt.split == "test")
     else:
         found = sided(read_tool_prompts(source))
     return limited(found, limit)
@@ -122,7 +123,7 @@ def _guard_rows(settings: Settings) -> list[EvaluationRow]:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{file.name} cannot be read as JSON ({error}): fetch {GUARD_PACKAGE} anew.") from error
-    others = [definition.tool for definition in read_tools().values()]
+    others = [definition.tool for definition in sample_tools().values()]
     rows: list[EvaluationRow] = []
     for number, row in enumerate(content if isinstance(content, list) else [], start=1):
         where = f"{file.name}, row {number}"
