@@ -6,8 +6,9 @@ from typing import NamedTuple
 from engine.compute.evaluation.runner import Outcome, success_curve
 from engine.compute.evaluation.tool_judge import CUT, ELSEWHERE, IN_WORDS, calls_judge
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.text import with_marks
+from engine.compute.model.text import tokens_of, with_marks
 from engine.jobs.subjects import Subject, attacked
+from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.findings import (
     SIDES,
     AttackResult,
@@ -22,7 +23,7 @@ from engine.records.evaluation.findings import (
 from engine.records.evaluation.plan import AttackChoice, EvaluationPlan, tool_sample
 from engine.records.evaluation.rows import EvaluationRow, style_of
 from engine.records.evaluation.tool_rows import ToolRows
-from engine.records.events import Event
+from engine.records.events import Event, Progress
 
 DIRECT = AttackChoice(name="direct")
 
@@ -36,7 +37,12 @@ def evaluated_calls(
     plan: EvaluationPlan, rows: ToolRows, source: str, subjects: Sequence[Subject], *, packages: str
 ) -> Generator[Event, None, FoundCalls]:
     """Attacks on both models' agents, and the calls that harmless requests get. A judge from elsewhere is not asked:
-    whether a call was made is no opinion."""
+    whether a call was made is no opinion.
+
+    Raises ModelError where the model's template takes no tools, and for a request that leaves no room for an answer:
+    cut at its beginning it would lose the tools.
+    """
+    yield from _need_room(subjects[0].model, rows, plan.tool_tokens)
     longer = plan.model_copy(update={"new_tokens": plan.tool_tokens})
     judge = calls_judge(plan.tool_tokens)
     found: dict[str, dict[Side, list[Outcome]]] = {}
@@ -47,7 +53,7 @@ def evaluated_calls(
         for name, choice, of, what in asked:
             if not of:
                 continue
-            title = f"agents, {what}" if what else ""
+            title = f"agents, {what or ATTACKS[name].title.lower()}"
             steps = attacked(longer, choice, of, subject, judge, what=title, packages=packages)
             found.setdefault(name, {})[subject.side] = yield from steps
     choices = {choice.name: choice for choice in plan.tool_attacks}
@@ -65,6 +71,13 @@ def evaluated_calls(
         _sample(name, side, one, model) for name, sides in found.items() for side in SIDES for one in sides[side]
     ]
     return FoundCalls(findings, samples)
+
+
+def _need_room(model: LoadedModel, rows: ToolRows, new_tokens: int) -> Generator[Event, None, None]:
+    asked = [row for side in rows for row in side]
+    for number, row in enumerate(asked):
+        tokens_of(model, row.conversation, reserved=new_tokens)
+        yield Progress(phase="agents, reading requests", done=number + 1, total=len(asked))
 
 
 def _result(choice: AttackChoice, sides: Mapping[Side, list[Outcome]]) -> AttackResult:

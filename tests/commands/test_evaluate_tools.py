@@ -17,7 +17,7 @@ from engine.device import Device
 from engine.jobs import own_rows as own_rows_module
 from engine.jobs.evaluation import evaluate
 from engine.jobs.own_rows import own_rows
-from engine.records.errors import DataError
+from engine.records.errors import DataError, ModelError
 from engine.records.evaluation.findings import read_evaluations, read_samples
 from engine.records.evaluation.own import own_plan
 from engine.records.evaluation.plan import EvaluationPlan
@@ -160,6 +160,12 @@ def test_a_runs_own_requests_that_offer_tools_are_judged_as_calls(
     assert evaluation.tools.attacks["forced_call"].base.n == 2
     assert (evaluation.tools.benign["base"].n, evaluation.tools.borderline["base"].n) == (2, 1)
     assert evaluation.tools.source == "own test split"
+
+
+def test_a_request_that_leaves_no_room_for_an_answer_is_said(trained: Run, rows: str, settings: Settings):
+    plan = EvaluationPlan(checkpoint=trained.id, harmful="", benign="", tools=rows, tool_tokens=4000)
+    with pytest.raises(ModelError, match=r"more than .* can read .*offer fewer tools than 1, shorten the message"):
+        drain(evaluate(plan, Device(settings).tools(0)))
 
 
 def test_a_run_without_tools_has_no_such_part(trained: Run, settings: Settings):
