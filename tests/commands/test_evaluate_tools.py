@@ -95,9 +95,12 @@ def test_text_and_tools_are_both_asked_where_both_are_named(trained: Run, rows: 
     report = json.loads(out.read_text())
     assert list(report["attacks"]) == ["direct", "prefill"] and report["benign"]["base"]["n"] == 1
     assert list(report["tools"]["attacks"]) == ["direct", "forced_call"]
-    assert main([*arguments, "--tokens", "4", "--attack", "forced_call", "--attack", "gcg:1", "--json", str(out)]) == 0
+    assert (
+        main([*arguments, "--tokens", "4", "--attack", "forced_call", "--attack", "steering:1", "--json", str(out)])
+        == 0
+    )
     report = json.loads(out.read_text())
-    assert (list(report["attacks"]), list(report["tools"]["attacks"])) == (["gcg"], ["forced_call"])
+    assert (list(report["attacks"]), list(report["tools"]["attacks"])) == (["steering"], ["forced_call"])
 
 
 def test_what_is_wrong_with_tools_is_said(trained: Run, rows: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -106,7 +109,7 @@ def test_what_is_wrong_with_tools_is_said(trained: Run, rows: str, tmp_path: Pat
     for arguments, said in [
         (["--tools", "/nowhere.jsonl"], "/nowhere.jsonl"),
         (["--tools", str(bad)], "bad.jsonl, row 1: field 'tools' is None"),
-        (["--tools", rows, "--attack", "gcg"], "'gcg' is for other requests than those that are asked"),
+        (["--tools", rows, "--attack", "steering"], "'steering' is for other requests than those that are asked"),
         (["--attack", "forced_call"], "'forced_call' is for other requests than those that are asked"),
         (["--tools", rows, "--probe", "linear"], "leave the probe out"),
     ]:

@@ -151,11 +151,11 @@ def test_a_plan_without_tools_keeps_the_key_that_it_had():
 
 
 def test_attacks_are_planned_on_the_requests_that_they_are_for():
-    forced, gcg = AttackChoice(name="forced_call"), AttackChoice(name="gcg")
+    forced, steering = AttackChoice(name="forced_call"), AttackChoice(name="steering")
     with pytest.raises(SpecError, match="'forced_call' is for requests that offer tools"):
         EvaluationPlan(checkpoint="run", attacks=(forced,))
-    with pytest.raises(SpecError, match="'gcg' is for requests that are of text"):
-        EvaluationPlan(checkpoint="run", tool_attacks=(gcg,))
+    with pytest.raises(SpecError, match="'steering' is for requests that are of text"):
+        EvaluationPlan(checkpoint="run", tool_attacks=(steering,))
     with pytest.raises(SpecError, match="Nothing would be asked"):
         EvaluationPlan(checkpoint="run", harmful="", benign="")
     with pytest.raises(SpecError, match="the probe out"):

@@ -10,9 +10,10 @@ from engine.compute.evaluation.attacks.attempt import Options
 from engine.compute.evaluation.attacks.forced_call import forced_arguments, forced_call, forced_name
 from engine.compute.evaluation.attacks.injection import READINGS, as_text, injected
 from engine.compute.evaluation.attacks.table import ATTACK_FUNCTIONS
+from engine.compute.evaluation.attacks.targets import target_ids
 from engine.compute.evaluation.runner import Memory, attempt_key, run_attack
 from engine.compute.evaluation.tool_judge import calls_judge
-from engine.compute.model.text import tokens_of, with_marks
+from engine.compute.model.text import decode, tokens_of, with_marks
 from engine.records.call_schemas import check_call
 from engine.records.conversation import Call, Conversation, Result, Tool, say
 from engine.records.errors import DataError
@@ -70,6 +71,12 @@ def test_a_forced_call_is_begun_in_the_shape_of_the_models_own_template(tiny_mod
         assert begun.endswith(name) and longer.startswith(begun)
         assert longer.rstrip().endswith(('"arguments":', '"parameters":', '"arguments": {', '"parameters": {'))
         assert short.prompt_ids == long.prompt_ids and short.asked == begun
+
+
+def test_a_search_aims_at_the_call_of_the_expected_function(tiny_model):
+    model = speaking(tiny_model, "hermes")
+    aims = [decode(model, target_ids(model, row)) for row in ROWS]
+    assert '"name": "send_note' in aims[0] and '"name": "get_we' in aims[1]
 
 
 def test_a_request_without_tools_has_no_call_to_force():
