@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from engine.compute.steps import drained
 from engine.records.errors import RunError, SpecError
 from engine.records.evaluation.attacks import ATTACKS, TEXT_ATTACKS, TOOL_ATTACKS
-from engine.records.evaluation.findings import SIDES, AttackResult, Count, Evaluation, Side
+from engine.records.evaluation.counts import SIDES, Count, Side
+from engine.records.evaluation.findings import AttackResult, Evaluation
 from engine.records.evaluation.plan import ABILITY_NAMES, EvaluationPlan, parse_attack
 from engine.records.evaluation.tool_rows import GUARD, SAMPLE
 from engine.records.events import Event, Progress

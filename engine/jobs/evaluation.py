@@ -25,17 +25,8 @@ from engine.records.checkpoints import Checkpoint, parse_checkpoint
 from engine.records.conversation import Label
 from engine.records.errors import RunError
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.findings import (
-    SIDES,
-    AttackResult,
-    CurvePoint,
-    Evaluation,
-    Losses,
-    Sample,
-    Side,
-    count,
-    write_evaluation,
-)
+from engine.records.evaluation.counts import SIDES, CurvePoint, Side, count
+from engine.records.evaluation.findings import AttackResult, Evaluation, Losses, Sample, write_evaluation
 from engine.records.evaluation.plan import ABILITIES, OWN, AttackChoice, EvaluationPlan
 from engine.records.evaluation.rows import EvaluationRow, need_package_file, read_rows, style_of
 from engine.records.evaluation.tool_rows import ToolRows, read_tool_rows

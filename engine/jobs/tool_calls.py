@@ -9,17 +9,8 @@ from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import tokens_of, with_marks
 from engine.jobs.subjects import Subject, attacked
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.findings import (
-    SIDES,
-    AttackResult,
-    Beside,
-    Count,
-    CurvePoint,
-    Sample,
-    Side,
-    ToolFindings,
-    count,
-)
+from engine.records.evaluation.counts import SIDES, Count, CurvePoint, Side, count
+from engine.records.evaluation.findings import AttackResult, Beside, Sample, ToolFindings
 from engine.records.evaluation.plan import AttackChoice, EvaluationPlan, tool_sample
 from engine.records.evaluation.rows import EvaluationRow, style_of
 from engine.records.evaluation.tool_rows import ToolRows

@@ -9,15 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from engine.records.errors import DataError
-from engine.records.evaluation.findings import (
-    AttackResult,
-    Beside,
-    Evaluation,
-    Sample,
-    ToolFindings,
-    count,
-    write_evaluation,
-)
+from engine.records.evaluation.counts import count
+from engine.records.evaluation.findings import AttackResult, Beside, Evaluation, Sample, ToolFindings, write_evaluation
 from engine.records.evaluation.plan import EvaluationPlan
 from engine.records.runs import create_run
 from engine.records.settings import ROOT

@@ -8,7 +8,8 @@ from html import escape
 from typing import NamedTuple
 
 from engine.records.evaluation.attacks import ATTACKS, LLAMA
-from engine.records.evaluation.findings import Beside, Count, Evaluation, Side, ToolFindings
+from engine.records.evaluation.counts import Count, Side
+from engine.records.evaluation.findings import Beside, Evaluation, ToolFindings
 from workbench.evaluate.findings import FEW, TOO_FEW, from_to
 from workbench.evaluate.table import count_cell, table, table_row
 from workbench.kit.words import amount

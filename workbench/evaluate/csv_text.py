@@ -5,16 +5,8 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from engine.records.evaluation.findings import (
-    SIDES,
-    Ability,
-    CallCount,
-    Count,
-    Evaluation,
-    Side,
-    ToolFindings,
-    WithProbe,
-)
+from engine.records.evaluation.counts import SIDES, CallCount, Count, Side
+from engine.records.evaluation.findings import Ability, Evaluation, ToolFindings, WithProbe
 
 
 def as_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:

@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.findings import Count, Evaluation
+from engine.records.evaluation.counts import Count
+from engine.records.evaluation.findings import Evaluation
 
 # Of fewer requests a 95 % interval spans half of all rates and more.
 FEW = 16

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import streamlit as st
 
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.findings import SIDES, Evaluation, Sample, read_samples
+from engine.records.evaluation.counts import SIDES
+from engine.records.evaluation.findings import Evaluation, Sample, read_samples
 from engine.records.evaluation.plan import ABILITIES, TOOL_SAMPLES, is_harmful_sample
 from engine.records.runs import Run
 from workbench.kit.blur import blurred, harmful_text, reveal_button

@@ -21,7 +21,7 @@ from engine.compute.steps import told
 from engine.compute.team import divided, team_size
 from engine.records.conversation import Conversation
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.findings import CurvePoint, Word
+from engine.records.evaluation.counts import CurvePoint, Word
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.files import append_line
 from engine.records.versions import key_of
