@@ -20,7 +20,7 @@ from engine.jobs.abilities import measure_abilities, need_abilities
 from engine.jobs.own_rows import OwnRows, own_rows
 from engine.jobs.probed import evaluated_with_probe
 from engine.jobs.subjects import Subject, attacked, subject_of
-from engine.jobs.tool_calls import evaluated_calls
+from engine.jobs.tool_calls import evaluated_calls, need_room_for_tools
 from engine.records.checkpoints import Checkpoint, parse_checkpoint
 from engine.records.conversation import Label
 from engine.records.errors import RunError
@@ -75,6 +75,7 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
     # It may have been resumed while the model was waited for.
     _need_still(run, checkpoint)
     need_abilities(plan, model, settings)
+    yield from need_room_for_tools(model, offered, plan.tool_tokens)
     judge = _judge(plan, tools)
     found: dict[tuple[str, Side], list[Outcome]] = {}
     with tools.attached(model, checkpoint) as adapter:

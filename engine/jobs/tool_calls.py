@@ -28,12 +28,7 @@ def evaluated_calls(
     plan: EvaluationPlan, rows: ToolRows, source: str, subjects: Sequence[Subject], *, packages: str
 ) -> Generator[Event, None, FoundCalls]:
     """Attacks on both models' agents, and the calls that harmless requests get. A judge from elsewhere is not asked:
-    whether a call was made is no opinion.
-
-    Raises ModelError where the model's template takes no tools, and for a request that leaves no room for an answer:
-    cut at its beginning it would lose the tools.
-    """
-    yield from _need_room(subjects[0].model, rows, plan.tool_tokens)
+    whether a call was made is no opinion."""
     longer = plan.model_copy(update={"new_tokens": plan.tool_tokens})
     judge = calls_judge(plan.tool_tokens)
     found: dict[str, dict[Side, list[Outcome]]] = {}
@@ -64,7 +59,9 @@ def evaluated_calls(
     return FoundCalls(findings, samples)
 
 
-def _need_room(model: LoadedModel, rows: ToolRows, new_tokens: int) -> Generator[Event, None, None]:
+def need_room_for_tools(model: LoadedModel, rows: ToolRows, new_tokens: int) -> Generator[Event, None, None]:
+    """Raises ModelError where the model's template takes no tools, and for a request that leaves no room for an answer:
+    cut at its beginning it would lose the tools. Better said before the attacks than behind them."""
     asked = [row for side in rows for row in side]
     for number, row in enumerate(asked):
         tokens_of(model, row.conversation, reserved=new_tokens)
