@@ -65,7 +65,7 @@ def test_tools_alone_ask_no_text_and_the_report_has_the_shape_of_the_texts_one(
     arguments = ["evaluate", trained.id, "--tools", rows, "--attack", "direct", "--attack", "forced_call"]
     assert main([*arguments, "--tokens", "8", "--json", str(out)]) == 0
     report = json.loads(out.read_text())
-    assert (report["attacks"], report["benign"], report["loss"], report["abilities"]) == ({}, {}, {}, [])
+    assert (report["attacks"], report["benign"], report["loss"], report["abilities"]) == ({}, {}, {}, {})
     tools = report["tools"]
     assert list(tools["attacks"]) == ["direct", "forced_call"]
     counted = [*tools["attacks"].values(), tools["benign"], tools["borderline"]]

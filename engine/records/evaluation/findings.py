@@ -138,7 +138,7 @@ class Evaluation(BaseModel):
             },
             "benign": _sides(self.benign_answers),
             "loss": {label: _finite(losses.model_dump()) for label, losses in self.loss.items()},
-            "abilities": [ability.model_dump(mode="json") for ability in self.abilities],
+            "abilities": {ability.name: _ability(ability) for ability in self.abilities},
             "with_probe": self.with_probe.model_dump(mode="json") if self.with_probe else None,
             "tools": _tools(self.tools) if self.tools else None,
             "settings": {
@@ -227,6 +227,12 @@ def _attacks(attacks: Mapping[str, AttackResult]) -> dict[str, dict]:
             name: {style: _sides(sides) for style, sides in one.styles.items()} for name, one in attacks.items()
         },
     }
+
+
+def _ability(found: Ability) -> dict:
+    """The categories of function calling stand beside its means."""
+    written = found.model_dump(mode="json")
+    return written | written.pop("categories", {})
 
 
 def _tools(found: ToolFindings) -> dict:
