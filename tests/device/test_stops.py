@@ -95,7 +95,7 @@ def test_a_step_reads_back_once_whatever_its_rows_and_blocks(
     finally:
         trainer.end()
     # The order of an epoch's rows is drawn on the processor: no device waits for it.
-    stops.places.pop("compute/training/rows.py:_order")
+    stops.places.pop("compute/training/drawing.py:_order")
     assert stops.places == {"compute/training/step.py:_move": 1} and stops.masks <= 2 * parts
 
 

@@ -1,14 +1,20 @@
 """What prompts open with alike, so that it is read once: all of them a chat template's first turn, or, where they offer
-tools, some of them the same tools. Knows nothing of models.
+tools, some of them the same tools.
 """
 
 from collections.abc import Sequence
 
 from engine.compute.model.activations import SHARED_TOKENS, shared_tokens
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.room import answer_bytes, rows_at_once
 from engine.compute.model.text import common_opening
 
 # Prompts belong together where so large a share of each is what they open with.
 ALIKE_SHARE = 0.5
+# Of a processor: the fewest rows that are answered together, tokens that they read and write, and tokens that the cache
+# holds.
+LEAST_ROWS = 8
+TOKENS_READ, TOKENS_KEPT = 16_384, 49_152
 
 
 def opening_lengths(prompts: Sequence[Sequence[int]], kinds: Sequence[object]) -> list[int]:
@@ -58,3 +64,18 @@ def _alike(prompts: Sequence[Sequence[int]]) -> list[int]:
             lengths[place] = shared
         start = end
     return lengths
+
+
+def answered_together(model: LoadedModel, prompts: Sequence[Sequence[int]], new_tokens: int, *, most: int) -> int:
+    """How many of the next prompts are answered at once; what they open with alike counts once. most: of a
+    processor."""
+    following = prompts[:most]
+    openings = opening_lengths(following, [None] * len(following))
+    once = sum({tuple(prompt[:length]): length for prompt, length in zip(following, openings, strict=True)}.values())
+    read = (sum(map(len, following)) - sum(openings) + once) / len(following) + new_tokens
+    longest = max(map(len, following)) + new_tokens
+    processor = max(min(LEAST_ROWS, most), min(most, int(TOKENS_READ / read), TOKENS_KEPT // longest))
+    rows = rows_at_once(model, answer_bytes(model, len(prompts[0]) + new_tokens), on_a_processor=processor)
+    # All are padded to the longest of them.
+    longest = max(map(len, prompts[:rows])) + new_tokens
+    return rows_at_once(model, answer_bytes(model, longest), on_a_processor=rows, most=rows)

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from engine.compute.model.generation import DRAWS, Ask, answered_ids
 from engine.compute.model.load import model_fingerprint
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.openings import opening_lengths
-from engine.compute.model.room import answer_bytes, by_halves, rows_at_once
+from engine.compute.model.openings import answered_together
+from engine.compute.model.room import answer_bytes, by_halves
 from engine.compute.model.text import Tokens, begun_call, decode, tokens_of, with_marks
 from engine.compute.seeds import mix
 from engine.compute.steps import told
@@ -39,9 +39,8 @@ SHOWN_EACH_SIDE = 2
 TOKENS_BETWEEN_LOOKS = 4
 # Of how answers are elicited: another number, and they are elicited anew.
 ANSWERS = 1
-# Of a processor: rows that are answered together, tokens that they read and write, and tokens that the cache holds.
-LEAST_ROWS, MOST_ROWS = 8, 96
-TOKENS_READ, TOKENS_KEPT = 16_384, 49_152
+# Of a processor: so many answers together give nearly three times the tokens a second of 16.
+MOST_ROWS = 96
 
 
 class Pair(NamedTuple):
@@ -180,7 +179,8 @@ class _Elicitor:
         self.done += len(wanted) - len(left)
         while left:
             new_tokens = missing[left[0]].new_tokens
-            batch = left[: team_size() * _rows_at_once(self.model, [texts[key].whole for key in left], new_tokens)]
+            prompts = [texts[key].whole for key in left]
+            batch = left[: team_size() * answered_together(self.model, prompts, new_tokens, most=MOST_ROWS)]
             row_bytes = answer_bytes(self.model, max(len(texts[key].whole) for key in batch) + new_tokens)
             answered = partial(self._answered, missing, texts, new_tokens)
             tell = partial(_progress, self.done, len(batch) / new_tokens, self.total)
@@ -222,21 +222,6 @@ def _few(prompts: Sequence[Prompt]) -> list[int]:
         for label in ("harmful", "benign")
         for place in [place for place, prompt in enumerate(prompts) if prompt.label == label][:SHOWN_EACH_SIDE]
     ]
-
-
-def _rows_at_once(model: LoadedModel, prompts: Sequence[Sequence[int]], new_tokens: int) -> int:
-    """How many of the next prompts are answered together. On two cores 96 rows give nearly three times the tokens a
-    second of 16; what they open with alike counts once."""
-    next_ones = prompts[:MOST_ROWS]
-    openings = opening_lengths(next_ones, [None] * len(next_ones))
-    once = sum({tuple(prompt[:length]): length for prompt, length in zip(next_ones, openings, strict=True)}.values())
-    read = (sum(map(len, next_ones)) - sum(openings) + once) / len(next_ones) + new_tokens
-    longest = max(map(len, next_ones)) + new_tokens
-    processor = max(LEAST_ROWS, min(MOST_ROWS, int(TOKENS_READ / read), TOKENS_KEPT // longest))
-    most = rows_at_once(model, answer_bytes(model, len(prompts[0]) + new_tokens), on_a_processor=processor)
-    # All are padded to the longest of them.
-    longest = max(map(len, prompts[:most])) + new_tokens
-    return rows_at_once(model, answer_bytes(model, longest), on_a_processor=most, most=most)
 
 
 def _progress(done: int, rows_per_token: float, total: int, tokens: int) -> Progress:

@@ -8,7 +8,8 @@ from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
-from engine.compute.model.room import answer_bytes, by_halves, rows_at_once
+from engine.compute.model.openings import answered_together
+from engine.compute.model.room import answer_bytes, by_halves
 from engine.compute.seeds import mix
 from engine.compute.steps import told
 from engine.compute.team import team_size
@@ -16,9 +17,8 @@ from engine.records.chats.asked import Sampling
 from engine.records.errors import SpecError
 from engine.records.evaluation.rows import EvaluationRow
 
-# Of a processor, padding included.
+# Of a processor.
 BATCH_ROWS = 32
-BATCH_TOKENS = 16_384
 
 
 class Options(NamedTuple):
@@ -77,9 +77,6 @@ def answers(
             f"Answers of {options.new_tokens} tokens leave no room for a request in the model's context of {context} "
             "tokens: ask for shorter answers."
         )
-    longest = min(room, max(map(len, prompts), default=1)) + options.new_tokens
-    row_bytes = answer_bytes(model, longest)
-    processor = min(BATCH_ROWS, BATCH_TOKENS // longest)
     sampling = Sampling(temperature=temperature, new_tokens=options.new_tokens)
 
     def answered(batch: Sequence[Sequence[int]]) -> Generator[int, None, list[list[int]]]:
@@ -89,7 +86,9 @@ def answers(
     found: list[list[int]] = []
     while len(found) < len(prompts):
         start = len(found)
-        size = team_size() * rows_at_once(model, row_bytes, on_a_processor=processor)
+        following = [prompt[-room:] for prompt in prompts[start:]]
+        size = team_size() * answered_together(model, following, options.new_tokens, most=BATCH_ROWS)
+        row_bytes = answer_bytes(model, max(map(len, following[:size])) + options.new_tokens)
         tokens = by_halves(model, prompts[start : start + size], answered, row_bytes=row_bytes)
         found += yield from told(tokens, partial(_share, start, size, len(prompts), options.new_tokens))
     return found
