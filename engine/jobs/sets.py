@@ -3,7 +3,7 @@
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.compute.evaluation.judges import judge_answers
 from engine.compute.model.generation import Ask, answered_ids
@@ -14,13 +14,27 @@ from engine.compute.model.text import Tokens, decode, need_askable, tokens_of
 from engine.compute.steps import told
 from engine.compute.training.sources import read_prompts
 from engine.device import Tools
+from engine.jobs.calls import answer_in, forced_words, verdict_with_tools
+from engine.records.chats.asked import ForcedCall
 from engine.records.chats.sets import NOT_ASKED, AnswerSet, SetRequest, SetRow, open_set
+from engine.records.chats.tool_sets import offers_tools, read_tool_set
 from engine.records.conversation import Conversation, say
 from engine.records.errors import WorkbenchError
 from engine.records.events import Event, Progress
 from engine.records.prompts import Prompt
+from engine.records.tool_prompts import ToolPrompt
 
 Job = Generator[Event | None, None, None]
+
+
+class _Asked(NamedTuple):
+    """A prompt that is asked, as it is asked, and the words that begin its answers."""
+
+    prompt: Prompt
+    conversation: Conversation
+    begun: str
+
+
 # Rows of one batch: the time of a step grows slowly up to here.
 ROWS = {"cpu": 24}
 ROWS_GPU = 128
@@ -30,7 +44,8 @@ def answer_set_job(payload: dict[str, Any], tools: Tools) -> Job:
     """Answer what is not answered yet, so that a set that was broken off goes on where it was."""
     answers = open_set(tools.settings, payload["set"])
     request = answers.request()
-    prompts = read_prompts(request.source, label=request.label)
+    offer = offers_tools(request.source)
+    prompts: list[Prompt] = [*(read_tool_set if offer else read_prompts)(request.source, label=request.label)]
     prompts = prompts[: request.limit] if request.limit else prompts
     known = {row.prompt_id for row in answers.rows()}
     left = [prompt for prompt in prompts if prompt.id not in known]
@@ -67,17 +82,18 @@ def _answer(
     A prompt that cannot be asked (too long, messages that the chat template refuses) gets a row that says so.
     """
     texts: list[Tokens] = []
-    asked: list[Prompt] = []
+    asked: list[_Asked] = []
     for prompt in prompts:
         conversation = _conversation(request, prompt)
         try:
             need_askable(model, conversation)
-            texts.append(tokens_of(model, conversation, begun=request.prefill, reserved=1))
+            begun = _begun(model, request, prompt, conversation)
+            texts.append(tokens_of(model, conversation, begun=begun, reserved=1))
         except WorkbenchError as error:
             nothing = ("",) * len(voices)
             answers.append(_row(prompt, nothing, (NOT_ASKED,) * len(voices), (str(error),) * len(voices)))
             continue
-        asked.append(prompt)
+        asked.append(_Asked(prompt, conversation, begun))
     if not asked:
         return
     limit = model.card.context_length
@@ -94,19 +110,32 @@ def _answer(
         [text.ids for text in texts for _ in voices],
         said,
         prefills=[text.begun for text in texts for _ in voices],
-        requests=[prompt.text for prompt in asked for _ in voices],
+        requests=[one.prompt.text for one in asked for _ in voices],
     )
     verdicts = yield from told(judging, lambda _: 1.0)
-    for index, prompt in enumerate(asked):
+    for index, (text, one) in enumerate(zip(texts, asked, strict=True)):
         own = slice(index * each, (index + 1) * each)
-        answers.append(
-            _row(
-                prompt,
-                tuple(decode(model, ids) for ids in said[own]),
-                tuple(verdict.word for verdict in verdicts[own]),
-                tuple(verdict.reason for verdict in verdicts[own]),
-            )
+        judged = verdicts[own]
+        offered = one.conversation.tools
+        calls = tuple(answer_in(model, text.begun, ids, offered) for ids in said[own]) if offered else ()
+        if calls:
+            judged = [verdict_with_tools(verdict, answer) for verdict, answer in zip(judged, calls, strict=True)]
+        row = _row(
+            one.prompt,
+            tuple(decode(model, ids) for ids in said[own]),
+            tuple(verdict.word for verdict in judged),
+            tuple(verdict.reason for verdict in judged),
         )
+        forced = one.begun if request.forced and one.begun != request.prefill else ""
+        answers.append(row.model_copy(update={"calls": calls, "forced": forced}))
+
+
+def _begun(model: LoadedModel, request: SetRequest, prompt: Prompt, conversation: Conversation) -> str:
+    """The words that begin the answer: those of the row's own call where it is to be forced, else the prefill."""
+    call = prompt.call if isinstance(prompt, ToolPrompt) else None
+    if not request.forced or call is None:
+        return request.prefill
+    return forced_words(model, conversation, ForcedCall(name=call.name, start=request.forced))
 
 
 def _row(prompt: Prompt, answers: tuple[str, ...], words: tuple[str, ...], reasons: tuple[str, ...]) -> SetRow:
