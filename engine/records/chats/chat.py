@@ -92,6 +92,14 @@ class Chat:
     def id(self) -> str:
         return self.folder.name
 
+    @property
+    def offers_tools(self) -> bool:
+        """Whether its first exchange does, told without reading it whole: there may be many chats."""
+        try:
+            return b'\n  "tools": [' in (self.folder / "exchange-0000.json").read_bytes()
+        except OSError:
+            return False
+
     def numbers(self) -> list[int]:
         """The exchanges there are, in the order they were asked."""
         return sorted(int(path.stem.removeprefix("exchange-")) for path in self.folder.glob("exchange-*.json"))
