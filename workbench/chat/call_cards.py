@@ -96,8 +96,10 @@ def _written(called: Called, tint: Tint) -> _Written:
     text = "".join(called.pieces)
     written = _Written(text, [0, *accumulate(map(len, called.pieces))], tint.cosines, None)
     for place in (place for places in argument_places(text, called.answer.calls) for place in places):
-        first = written.token(place.start)
-        own = tint.cosines[first : written.token(place.end - 1) + 1]
+        # A text's quotes are no part of it.
+        quote = int(text[place.start] == '"')
+        first = written.token(place.start + quote)
+        own = tint.cosines[first : written.token(place.end - 1 - quote) + 1]
         if (below := first_below(own, tint.threshold)) is not None:
             return written._replace(mark=first + below)
     return written
