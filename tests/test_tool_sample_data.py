@@ -32,12 +32,12 @@ def tools() -> dict[str, ToolDefinition]:
 
 @pytest.fixture(scope="module")
 def harmful() -> list[ToolPrompt]:
-    return read_tool_prompts("sample:harmful")
+    return read_tool_prompts("tools:harmful")
 
 
 @pytest.fixture(scope="module")
 def benign() -> list[ToolPrompt]:
-    return read_tool_prompts("sample:benign")
+    return read_tool_prompts("tools:benign")
 
 
 def test_there_are_enough_tools_in_each_of_twelve_domains(tools):

@@ -15,7 +15,7 @@ from engine.compute.steps import drained
 from engine.records.errors import RunError, SpecError
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.findings import SIDES, Evaluation
-from engine.records.evaluation.plan import ABILITIES, EvaluationPlan, parse_attack
+from engine.records.evaluation.plan import ABILITY_NAMES, EvaluationPlan, parse_attack
 from engine.records.events import Event, Progress
 from engine.records.files import storage_error, write_whole
 from engine.records.harmfulness import KINDS
@@ -52,7 +52,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help=f"may be given several times (default: direct and prefill); one of {', '.join(ATTACKS)}",
     )
     command.add_argument(
-        "--ability", action="append", metavar="NAME", help=f"also measure one of {', '.join(ABILITIES)}; several times"
+        "--ability",
+        action="append",
+        metavar="NAME",
+        help=f"also measure one of {', '.join(ABILITY_NAMES)}; several times",
     )
     command.add_argument("--json", metavar="OUT", help="write the figures here")
     command.add_argument("--limit", type=int, default=0, help="at most this many rows a side, evenly taken; 0: all")
@@ -90,6 +93,12 @@ def summary(evaluation: Evaluation) -> str:
     for one in evaluation.abilities:
         base, rerouted = (("-" if value is None else f"{value:.3f}") for value in (one.base, one.rerouted))
         lines.append(f"  {one.name}: base {base}, circuit-broken {rerouted} {one.unit or f'(n {one.n})'}")
+        lines += [
+            f"    {category:<17} {side:<9} {'-' if found.rate is None else f'{found.rate:.3f}'}  "
+            f"[{found.ci95.low:.3f}, {found.ci95.high:.3f}]  n {found.n}  unreadable {found.unreadable}"
+            for category, sides in one.categories.items()
+            for side, found in sides.items()
+        ]
     return "\n".join([*lines, *_probe_lines(evaluation)])
 
 

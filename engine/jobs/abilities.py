@@ -1,13 +1,25 @@
-"""Kept abilities of both models: borderline requests, multiple-choice questions, speed. Knows nothing of attacks."""
+"""Kept abilities of both models: borderline requests, multiple-choice questions, function calling, speed. Knows nothing
+of attacks."""
 
 from collections.abc import Generator, Sequence
 from typing import TypeVar
 
+from engine.compute.evaluation.call_checker import call_checker
+from engine.compute.evaluation.calls import call_counts, need_room
 from engine.compute.evaluation.capability import multiple_choice, tokens_per_second
 from engine.compute.evaluation.runner import Judge, Outcome
+from engine.compute.model.loaded import LoadedModel
 from engine.compute.steps import told
 from engine.jobs.subjects import Subject, attacked
-from engine.records.evaluation.findings import Ability, Count, Side, count, wilson
+from engine.records.evaluation.bfcl import (
+    ABILITY,
+    NEW_TOKENS,
+    CallQuestion,
+    chosen_categories,
+    package_root,
+    read_call_questions,
+)
+from engine.records.evaluation.findings import Ability, CallCount, Count, Side, count, mean_interval, wilson
 from engine.records.evaluation.mmlu import read_questions
 from engine.records.evaluation.plan import AttackChoice, EvaluationPlan
 from engine.records.evaluation.rows import EvaluationRow, read_rows
@@ -18,6 +30,15 @@ Result = TypeVar("Result")
 Measured = Generator[Event, None, Ability]
 
 
+def need_abilities(plan: EvaluationPlan, model: LoadedModel, settings: Settings) -> None:
+    """Raises DataError or ModelError where function calling is asked for and cannot be measured: better said before the
+    attacks than behind them."""
+    questions = _call_questions(plan, settings)
+    if questions:
+        call_checker(package_root(settings))
+        need_room(model, questions, new_tokens=_call_tokens(plan))
+
+
 def measure_abilities(
     plan: EvaluationPlan,
     benign: Sequence[EvaluationRow],
@@ -26,11 +47,14 @@ def measure_abilities(
     settings: Settings,
     answered: dict[tuple[str, Side], list[Outcome]],
 ) -> Generator[Event, None, tuple[Ability, ...]]:
-    """The abilities that the plan names, in its order. Answers to requests are added to `answered`, by ability."""
+    """The abilities that the plan names, in its order; categories of function calling are one. Answers to requests are
+    added to `answered`, by ability."""
     found = []
-    for name in plan.abilities:
+    for name in dict.fromkeys(name.partition(":")[0] for name in plan.abilities):
         if name == "mmlu":
             found.append((yield from _mmlu(plan, subjects, settings)))
+        elif name == ABILITY:
+            found.append((yield from _calls(plan, subjects, settings)))
         elif name == "speed":
             found.append((yield from _speed(benign, subjects)))
         else:
@@ -78,6 +102,45 @@ def _mmlu(plan: EvaluationPlan, subjects: Sequence[Subject], settings: Settings)
         n=n,
         ci95={side: wilson(right, n) for side, right in correct.items()},
     )
+
+
+def _calls(plan: EvaluationPlan, subjects: Sequence[Subject], settings: Settings) -> Measured:
+    """Share of questions that are answered by the right calls, the mean over the categories."""
+    questions = _call_questions(plan, settings)
+    checker = call_checker(package_root(settings))
+    categories: dict[str, dict[Side, CallCount]] = {}
+    for subject in subjects:
+        steps = call_counts(
+            subject.model,
+            subject.adapter,
+            questions,
+            checker,
+            new_tokens=_call_tokens(plan),
+            memory=subject.memory,
+        )
+        counts = yield from _reported(steps, f"function calling, {subject.side}", len(questions))
+        for category, one in counts.items():
+            categories.setdefault(category, {})[subject.side] = one
+    means = {
+        subject.side: mean_interval([sides[subject.side] for sides in categories.values()]) for subject in subjects
+    }
+    return Ability(
+        name=ABILITY,
+        base=means["base"][0],
+        rerouted=means["rerouted"][0],
+        n=len(questions),
+        ci95={side: interval for side, (_, interval) in means.items()},
+        categories=categories,
+    )
+
+
+def _call_questions(plan: EvaluationPlan, settings: Settings) -> list[CallQuestion]:
+    chosen = chosen_categories(plan.abilities)
+    return [one for category in chosen for one in read_call_questions(settings, category, limit=plan.limit)]
+
+
+def _call_tokens(plan: EvaluationPlan) -> int:
+    return max(NEW_TOKENS, plan.new_tokens)
 
 
 def _speed(rows: Sequence[EvaluationRow], subjects: Sequence[Subject]) -> Measured:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from engine.compute.model.load import describe_model, load_tokenizer
+from engine.compute.model.openings import tokens_alone
 from engine.compute.model.text import prompt_ids
 from engine.compute.training.sources import reading
 from engine.device import Tools, converted
@@ -35,7 +36,9 @@ def describe_data_job(payload: dict[str, Any], tools: Tools) -> Job:
         payload["source"], label=payload["label"], answer_field=payload.get("answer_field", "")
     )
     counted = prompts[:: 1 + len(prompts) // COUNTED_PROMPTS]
-    lengths = np.array([len(prompt_ids(tokenizer, prompt.conversation)) for prompt in counted])
+    rows = [prompt_ids(tokenizer, prompt.conversation) for prompt in counted]
+    lengths = np.array([len(row) for row in rows])
+    with_tools = sum(bool(prompt.conversation.tools) for prompt in counted) / len(counted)
     counts, edges = np.histogram(lengths, bins=min(24, max(1, int(np.ptp(lengths)))))
     card = DataCard(
         rows=len(prompts),
@@ -45,6 +48,8 @@ def describe_data_job(payload: dict[str, Any], tools: Tools) -> Job:
         tokens_max=int(lengths.max()),
         histogram=counts.tolist(),
         histogram_edges=edges.tolist(),
+        with_tools=with_tools,
+        tokens_alone_mean=tokens_alone(rows) if with_tools else None,
     )
     write_card(tools.settings.cards, "describe_data", payload, card)
     yield None

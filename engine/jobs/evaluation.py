@@ -16,7 +16,7 @@ from engine.compute.model.scoring import answer_nats, mean_nats
 from engine.compute.model.text import decode, tokens_of
 from engine.compute.steps import told
 from engine.device import Tools
-from engine.jobs.abilities import measure_abilities
+from engine.jobs.abilities import measure_abilities, need_abilities
 from engine.jobs.own_rows import OwnRows, own_rows
 from engine.jobs.probed import evaluated_with_probe
 from engine.jobs.subjects import Subject, attacked, subject_of
@@ -80,6 +80,7 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
     model = yield from tools.acquire(run.spec().model)
     # It may have been resumed while the model was waited for.
     _need_still(run, checkpoint)
+    need_abilities(plan, model, settings)
     judge = _judge(plan, tools)
     found: dict[tuple[str, Side], list[Outcome]] = {}
     with tools.attached(model, checkpoint) as adapter:

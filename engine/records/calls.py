@@ -47,11 +47,13 @@ _OF_A_CALL = {"name", "arguments", "parameters", "id", "type"}
 
 class ReadCalls(NamedTuple):
     """text: all words outside of calls, and those of a call that cannot be read.  problem: why the first such call
-    cannot be read, '' where all can."""
+    cannot be read, '' where all can.  spans: where in the answer each piece stands that was meant as calls, readable or
+    not, marks and all."""
 
     text: str
     calls: tuple[Call, ...] = ()
     problem: str = ""
+    spans: tuple[tuple[int, int], ...] = ()
 
 
 class _Piece(NamedTuple):
@@ -71,6 +73,7 @@ def read_calls(text: str) -> ReadCalls:
     """
     calls: list[Call] = []
     words: list[str] = []
+    spans: list[tuple[int, int]] = []
     problem = ""
     told = place = 0
     for _ in range(2 * MOST_CALLS):
@@ -80,6 +83,8 @@ def read_calls(text: str) -> ReadCalls:
         piece = _read(text, opening)
         place = max(piece.end, opening.end())
         problem = problem or piece.problem
+        if piece.calls or piece.problem:
+            spans.append((opening.start(), place))
         if piece.calls:
             calls.extend(piece.calls)
             words.append(text[told : opening.start()])
@@ -90,9 +95,9 @@ def read_calls(text: str) -> ReadCalls:
             problem = problem or _unread(f"the answer holds more than {MOST_CALLS} of them", text)
             break
     if not calls:
-        return ReadCalls(text, (), problem)
+        return ReadCalls(text, (), problem, tuple(spans))
     outside = _EMPTY_FENCE.sub("", "".join([*words, text[told:]]))
-    return ReadCalls(outside.strip(), tuple(calls[:MOST_CALLS]), problem)
+    return ReadCalls(outside.strip(), tuple(calls[:MOST_CALLS]), problem, tuple(spans))
 
 
 def _read(text: str, opening: re.Match[str]) -> _Piece:

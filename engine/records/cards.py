@@ -61,7 +61,11 @@ class ModelCard(BaseModel):
 
 
 class DataCard(BaseModel):
-    """Token lengths of a prompt set under one model's tokenizer and chat template."""
+    """Token lengths of a prompt set under one model's tokenizer and chat template.
+
+    with_tools: the share of prompts that offer tools.  tokens_alone_mean: how many tokens are run for a prompt where
+    what prompts with the same tools open with is run once for all of them; None where none offers tools.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -72,6 +76,8 @@ class DataCard(BaseModel):
     tokens_max: int
     histogram: list[int]
     histogram_edges: list[float]
+    with_tools: float = 0.0
+    tokens_alone_mean: float | None = None
 
 
 def card_file(cards: Path, kind: str, payload: dict[str, Any]) -> Path:

@@ -137,12 +137,14 @@ def estimate(
     training_rows: int,
     heldout_rows: int,
     prompt_tokens: float,
+    alone_tokens: float | None = None,
+    with_tools: float = 0.0,
 ) -> Estimate:
     """Parameters, memory and time of a run.
 
     machine: {"flops_per_second": float, "processes": int} as the worker measured it, the speed that of one process.
-    Rows: both sides together. prompt_tokens: mean length of a prompt. Time: as if the machine did nothing else, and had
-    no answers to the prompts yet.
+    Rows: both sides together. prompt_tokens: mean length of a prompt.  alone_tokens, with_tools: see DataCard, of both
+    sides. Time: as if the machine did nothing else, and had no answers to the prompts yet.
     Raises SpecError when the block lists do not fit the model.
     """
     blocks = resolve_blocks(spec, card.block_count)
@@ -151,7 +153,8 @@ def estimate(
     }
     trained = len(blocks.adapted) * sum(spec.adapter.rank * (inputs + outputs) for inputs, outputs in modules.values())
 
-    row_tokens = min(spec.data.max_tokens, prompt_tokens + spec.data.new_tokens)
+    answer_tokens = spec.data.new_tokens + with_tools * (spec.data.call_tokens - spec.data.new_tokens)
+    row_tokens = min(spec.data.max_tokens, prompt_tokens + answer_tokens)
     step_tokens = (spec.optimizer.circuit_breaker_batch + spec.optimizer.retain_batch) * row_tokens
     rows = training_rows + heldout_rows
     width = BYTES.get(card.dtype, 4)
@@ -175,7 +178,8 @@ def estimate(
         return Estimate(trained, memory, cache, checkpointing)
     # Several processes share out the rows of all that is computed.
     speed *= int(machine.get("processes", 1))
-    work = _Work(spec, card, blocks, speed, prompt_tokens=prompt_tokens, row_tokens=row_tokens)
+    alone = max(0.0, prompt_tokens - card.opening_tokens) if alone_tokens is None else alone_tokens
+    work = _Work(spec, card, blocks, speed, alone_tokens=alone, answer_tokens=answer_tokens, row_tokens=row_tokens)
     seconds = {
         LOADING: weight_bytes(card) / LOADED_BYTES_PER_SECOND,
         ANSWERS: work.answering(rows) if spec.data.answers == "elicit" else 0.0,
@@ -195,34 +199,34 @@ class _Work(NamedTuple):
     """Seconds of each kind of work on this machine.
 
     2 operations a parameter and token forwards and 2 backwards, since the weights stay as they are; the opening that
-    all prompts share not at all.
+    all prompts share not at all. alone_tokens: of a prompt, what is run for it alone.
     """
 
     spec: RunSpec
     card: ModelCard
     blocks: ResolvedBlocks
     speed: float
-    prompt_tokens: float
+    alone_tokens: float
+    answer_tokens: float
     row_tokens: float
 
     def step(self) -> float:
         # Dropout draws anew for every row, so that each reads its own opening.
-        shared = 0 if self.spec.adapter.dropout else self.card.opening_tokens
         rows = self.spec.optimizer.circuit_breaker_batch + self.spec.optimizer.retain_batch
-        tokens = rows * max(0.0, self.row_tokens - shared)
+        tokens = rows * (self.row_tokens if self.spec.adapter.dropout else self._row_alone)
         return 4.0 * self.card.block_parameters * self._depth * tokens / (EFFICIENCY * self.speed)
 
     def reading(self, rows: float, block_count: int, *, efficiency: float = READING) -> float:
-        tokens = rows * max(0.0, self.row_tokens - self.card.opening_tokens)
+        tokens = rows * self._row_alone
         return 2.0 * self.card.block_parameters * block_count * tokens / (efficiency * self.speed)
 
     def answering(self, rows: int, *, new_tokens: int = 0, together: int = MOST_TOGETHER) -> float:
         """new_tokens: of an answer, 0: as many as the spec says.  together: rows that are answered at once."""
         together = max(1, min(together, rows, MOST_TOGETHER))
-        read = self.prompt_tokens - self.card.opening_tokens + (new_tokens or self.spec.data.new_tokens)
+        read = self.alone_tokens + (new_tokens or self.answer_tokens)
         fewer = (1 + SHARED_READING / together) / (1 + SHARED_READING / MOST_TOGETHER)
         operations = ANSWERING * 2.0 * self.card.product_parameters + BLOCK_OPERATIONS * self.card.block_count
-        return operations * rows * max(0.0, read) * fewer / self.speed
+        return operations * rows * read * fewer / self.speed
 
     def measuring(self, heldout_rows: int) -> float:
         """Half of the held-out rows are validation rows, measured again and again; the others are tested once."""
@@ -252,6 +256,10 @@ class _Work(NamedTuple):
     def evaluating(self) -> float:
         rows = self.spec.captures.evaluation_rows
         return self.answering(EVALUATED_ANSWERS * rows, new_tokens=EVALUATED_TOKENS, together=rows)
+
+    @property
+    def _row_alone(self) -> float:
+        return min(self.spec.data.max_tokens, self.alone_tokens + self.answer_tokens)
 
     @property
     def _depth(self) -> int:

@@ -1,7 +1,5 @@
-"""Prompts out of files: JSONL, JSON lists, CSV and Parquet, each source with the rows that are taken of it. Knows
-nothing of models or tokens."""
+"""Prompts out of files, each source with the rows that are taken of it. Knows nothing of models or tokens."""
 
-import csv
 import hashlib
 import json
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -14,15 +12,12 @@ from engine.records.errors import DataError
 from engine.records.prompts import Prompt, Split, fraction, prompt_from_row
 from engine.records.published import published_file
 from engine.records.refusals import refusal_for
+from engine.records.row_files import ROWS_AT_ONCE, file_rows
 from engine.records.settings import SAMPLE_DATA, given_path
-from engine.records.sources import PUBLISHED, SAMPLE, Source, parse_sources
+from engine.records.sources import PUBLISHED, SAMPLE, TOOLS, Source, parse_sources
 from engine.records.spec_parts import DataSpec
-
-REFUSED_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".npy", ".npz", ".joblib"}
-# Read in one go; whoever reads many comes up for air between.
-ROWS_AT_ONCE = 500
-# Of characters: longer than any answer, and the csv module's own limit is shorter than some.
-LONGEST_CELL = 10_000_000
+from engine.records.tool_forms import own_form
+from engine.records.tool_prompts import DEFINITIONS, sample_tools, tool_prompt_from, tool_set_file
 
 NumberedRows = Iterable[tuple[int, Any]]
 
@@ -34,7 +29,7 @@ def read_source(source: str, *, label: Label, answer_field: str = "") -> list[Pr
     Formats, told apart by their fields: JSONL with `prompt` (and an answer, if there is one), JSONL chat with
     `messages` (each content a text or a list of parts, see engine.records.conversation) and perhaps `tools`, the JSON
     list of the published circuit_breakers_train.json (`prompt`, `output`, `category`), and CSV or Parquet with columns
-    of these names.
+    of these names. A row's `tools` are defined there or named, if they ship (see engine.records.tool_prompts).
     """
     found: list[Prompt] = []
     for part in parse_sources(source):
@@ -56,7 +51,7 @@ def prompts_of(
     field = source.answer or answer_field
     prompts: list[Prompt] = []
     for number, row in _taken(source, rows):
-        prompts.append(_placed(source, prompt_from_row(row, f"{name}, row {number}", label, field)))
+        prompts.append(_placed(source, _prompt(row, f"{name}, row {number}", label, field)))
         if len(prompts) % ROWS_AT_ONCE == 0:
             yield len(prompts)
     if not prompts:
@@ -78,8 +73,10 @@ def source_hashes(data: DataSpec) -> dict[str, str]:
         for source in sources:
             try:
                 if source.name not in found and not source.is_remote:
-                    with source_file(source).open("rb") as file:
-                        found[source.name] = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+                    digest = hashlib.sha256(source_file(source).read_bytes())
+                    if source.name.startswith(TOOLS):
+                        digest.update(DEFINITIONS.read_bytes())
+                    found[source.name] = digest.hexdigest()[:16]
             except (OSError, DataError):
                 continue
     return found
@@ -111,6 +108,8 @@ def source_file(source: Source) -> Path:
         raise DataError(f"{source.name} is a Hugging Face dataset: only the worker can read it.")
     if source.name.startswith(PUBLISHED):
         return published_file(source.name.removeprefix(PUBLISHED))
+    if source.name.startswith(TOOLS):
+        return tool_set_file(source.name)
     if source.name.startswith(SAMPLE):
         path = SAMPLE_DATA / "prompts" / f"{source.name.removeprefix(SAMPLE)}.jsonl"
         if not path.is_file() or path.parent != SAMPLE_DATA / "prompts":
@@ -118,27 +117,6 @@ def source_file(source: Source) -> Path:
             raise DataError(f"There is no sample set '{source.name}': choose sample:{' or sample:'.join(names)}.")
         return path
     return given_path(source.name, error=DataError)
-
-
-def file_rows(path: Path) -> Iterator[tuple[int, Any]]:
-    """The rows of a file with their numbers, from 1, as they are asked for. Raises DataError naming file and row."""
-    if path.suffix.lower() in REFUSED_SUFFIXES:
-        raise DataError(f"{path.name} may run code when it is opened: convert it to JSON or JSONL first.")
-    if not path.is_file():
-        raise DataError(f"The prompt file {path} does not exist: check the path.")
-    if path.suffix.lower() == ".parquet":
-        yield from _parquet_rows(path)
-        return
-    try:
-        with path.open(encoding="utf-8-sig", newline="" if path.suffix.lower() == ".csv" else "\n") as file:
-            if path.suffix.lower() == ".csv":
-                yield from _csv_rows(path.name, file)
-            elif _opening(file) == "[":
-                yield from _list_rows(path.name, file.read())
-            else:
-                yield from _line_rows(path.name, file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path.name} cannot be read as UTF-8 text: {error}.") from error
 
 
 def _taken(source: Source, rows: NumberedRows) -> NumberedRows:
@@ -160,11 +138,22 @@ def _is_wanted(source: Source, row: Any) -> bool:
     return not isinstance(messages, list) or len(messages) >= source.least_turns
 
 
+def _prompt(row: Any, where: str, label: Label, answer_field: str) -> Prompt:
+    """A row that offers tools may name those that ship, or have another's form; the side that it is read for says what
+    it is."""
+    row = own_form(row, where)
+    if not isinstance(row, dict) or not row.get("tools"):
+        return prompt_from_row(row, where, label, answer_field)
+    return tool_prompt_from({**row, "label": label}, where, sample_tools(), answer_field=answer_field)
+
+
 def _placed(source: Source, prompt: Prompt) -> Prompt:
     """In the split, as the kind and with the answer that the source says."""
     changes: dict[str, Any] = {"borderline": True} if source.borderline else {}
     if source.answered == "refusal":
         changes |= {"answer": refusal_for(prompt.conversation.asked), "keeps_answer": True}
+    if source.answered == "given":
+        changes |= {"keeps_answer": True}
     if source.part != "split":
         changes["split"] = "train" if source.part == "train" else _heldout_split(prompt)
     return prompt.model_copy(update=changes) if changes else prompt
@@ -172,54 +161,3 @@ def _placed(source: Source, prompt: Prompt) -> Prompt:
 
 def _heldout_split(prompt: Prompt) -> Split:
     return "validation" if fraction(f"heldout:{prompt.conversation.asked}") < 0.5 else "test"
-
-
-def _opening(file: Any) -> str:
-    """The first character of a text that is no space; the file is at its beginning again afterwards."""
-    while (character := file.read(1)).isspace():
-        pass
-    file.seek(0)
-    return character
-
-
-def _line_rows(name: str, lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"{name}, row {number}: not JSON ({error}). Correct this row.") from error
-            yield number, row
-
-
-def _list_rows(name: str, text: str) -> Iterator[tuple[int, Any]]:
-    try:
-        rows = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{name} is not a JSON list: {error}. Correct the file.") from error
-    yield from enumerate(rows, start=1)
-
-
-def _csv_rows(name: str, lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
-    csv.field_size_limit(LONGEST_CELL)
-    try:
-        for number, row in enumerate(csv.DictReader(lines), start=1):
-            # An empty cell says nothing; cells beyond the headings belong to no column.
-            yield number, {column: value or None for column, value in row.items() if column is not None}
-    except csv.Error as error:
-        raise DataError(f"{name} is no CSV: {error}. Correct the file.") from error
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[int, Any]]:
-    # Loading it takes longer than reading most prompt files.
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        number = 0
-        for batch in pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=ROWS_AT_ONCE):
-            for row in batch.to_pylist():
-                number += 1
-                yield number, row
-    except (OSError, pyarrow.ArrowException) as error:
-        raise DataError(f"{path.name} is no Parquet file: {str(error).splitlines()[0]}. Fetch it again.") from error

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from engine.records.conversation import Conversation, Label, Message, Role, Tool, say
+from engine.records.conversation import Conversation, Label, Message, Role, say
 from engine.records.errors import DataError
 from engine.records.spec_parts import DataSpec
 
@@ -85,10 +85,15 @@ def select(
 def opener_for(prompt: Prompt, data: DataSpec) -> str:
     """The words put in the model's mouth for this prompt, or ''. Depends on what is asked alone, so that both sides
     get the same mix and answers can be cached across runs."""
-    draw = fraction(f"opener:{prompt.conversation.asked}")
+    draw = opener_draw(prompt)
     if not data.openers or draw >= data.opener_share:
         return ""
     return data.openers[int(draw / data.opener_share * len(data.openers))]
+
+
+def opener_draw(prompt: Prompt) -> float:
+    """From 0 to 1: below the spec's opener share its answer is begun."""
+    return fraction(f"opener:{prompt.conversation.asked}")
 
 
 def refuse_half_characters(row: Any, where: str) -> None:
@@ -108,7 +113,7 @@ def prompt_from_row(row: Any, where: str, label: Label, answer_field: str) -> Pr
     refuse_half_characters(row, where)
     if "messages" in row:
         messages, answer = _messages(row["messages"], where)
-        conversation = Conversation(messages=messages, tools=_tools(row.get("tools"), where))
+        conversation = Conversation(messages=messages)
     else:
         conversation = Conversation.asking(_text(row, "prompt", where))
         answer = _answer(row, where, answer_field)
@@ -165,21 +170,6 @@ def _message(given: Any, place: str) -> Message:
     if message.is_text:
         _text({field: message.text}, field, place)
     return message
-
-
-def _tools(given: Any, where: str) -> tuple[Tool, ...]:
-    if not given:
-        return ()
-    if not isinstance(given, list):
-        raise DataError(f"{where}: field 'tools' must be a list of tools, got {_short(given)}.")
-    found = []
-    for number, tool in enumerate(given):
-        try:
-            found.append(Tool.model_validate(tool))
-        except ValidationError as error:
-            wrong = _wrong(error, f"{where}: tools[{number}]", error.errors()[0]["loc"])
-            raise DataError(f"{wrong} A tool has a name, a description and parameters.") from error
-    return tuple(found)
 
 
 def _wrong(error: ValidationError, where: str, steps: Sequence[str | int]) -> str:

@@ -5,8 +5,8 @@
     sample:harmful keep=split:train rows=400 take=random answered=refusal part=train
     published:circuit_breakers_train.json answer=llama3_output take=random rows=2000 times=2 part=train
 
-A source is `sample:NAME`, `published:FILE`, `hub:DATASET[:SPLIT]` or a path; what follows its name says which of its
-rows are taken. Knows nothing of what is in a file.
+A source is `sample:NAME`, `tools:NAME`, `published:FILE`, `hub:DATASET[:SPLIT]` or a path; what follows its name says
+which of its rows are taken. Knows nothing of what is in a file.
 """
 
 import re
@@ -15,8 +15,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.records.errors import DataError
+from engine.records.settings import SAMPLE_DATA
 
-HUB, SAMPLE, PUBLISHED = "hub:", "sample:", "published:"
+HUB, SAMPLE, TOOLS, PUBLISHED = "hub:", "sample:", "tools:", "published:"
 _OPTION = re.compile(r"\s+([a-z_]+)=(\S+)$")
 # Where rows go that say no split of their own.
 PartName = Literal["split", "train", "heldout"]
@@ -25,19 +26,19 @@ PartName = Literal["split", "train", "heldout"]
 class Source(BaseModel):
     """One source and which of its rows are taken.
 
-    answer: the field that holds the answer; empty: the spec's, or found by itself.  answered: 'refusal' gives each row
-    a refusal for its answer, whatever the spec says of answers.  keep: 'field:value', only rows of which that is true.
-    least_turns: rows of fewer messages are passed over.  skip, rows: of those that are left, so many are passed over,
-    and at most so many taken; 0: all.  take: the first ones, or some that the rows' texts draw.  times: how often each
-    is in the set.  part: train or heldout for all rows; split: by a row's own field, else by its text.  borderline:
-    these are harmless requests that sound harmful.
+    answer: the field that holds the answer; empty: the spec's, or found by itself.  answered: 'given' keeps the
+    file's answers, 'refusal' gives each row a refusal, whatever the spec says of answers. keep: 'field:value', only
+    rows of which that is true. least_turns: rows of fewer messages are passed over. skip, rows: of those that are
+    left, so many are passed over, and at most so many taken; 0: all. take: the first ones, or some that the rows'
+    texts draw. times: how often each is in the set. part: train or heldout for all rows; split: by a row's own
+    field, else by its text. borderline: these are harmless requests that sound harmful.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1)
     answer: str = ""
-    answered: Literal["", "refusal"] = ""
+    answered: Literal["", "given", "refusal"] = ""
     keep: str = Field("", pattern=r"^$|^[^:]+:.+$")
     least_turns: int = Field(0, ge=0)
     skip: int = Field(0, ge=0)
@@ -64,6 +65,14 @@ def parse_sources(text: str) -> tuple[Source, ...]:
 def source_texts(text: str) -> list[str]:
     """The text of each source."""
     return [part.strip() for part in text.split(";") if part.strip()]
+
+
+def sample_sources() -> list[str]:
+    """All sets that ship, texts first."""
+    texts = [f"{SAMPLE}{file.stem}" for file in sorted((SAMPLE_DATA / "prompts").glob("*.jsonl"))]
+    # The tools themselves lie beside the requests that offer them.
+    sets = [file.stem for file in sorted((SAMPLE_DATA / "tools").glob("*.jsonl")) if file.stem != "tools"]
+    return [*texts, *(f"{TOOLS}{name}" for name in sets)]
 
 
 def needs_worker(text: str) -> bool:

@@ -24,6 +24,10 @@ def _block_text(value: Any) -> Any:
 BlockText = Annotated[str, BeforeValidator(_block_text)]
 
 
+# Which tokens of a row a loss sees: see engine.compute.training.masks.
+TokenMask = Literal["response", "all", "request_and_response", "call", "function_name"]
+
+
 class Part(BaseModel):
     """A part of the spec: frozen, and a key it does not know is an error."""
 
@@ -60,6 +64,13 @@ class DataSpec(Part):
     borderline_share: float = Field(
         0.0, ge=0, le=1, description="Share of borderline prompts in each retain batch; 0: as they come."
     )
+    tool_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of rows with tools in each batch, those of a step with the same tools; 0: as they come.",
+        json_schema_extra=since(5),
+    )
     answers: Literal["elicit", "given"] = Field(
         "elicit", description="elicit: the model's own answers; given: the answers in the files."
     )
@@ -72,6 +83,13 @@ class DataSpec(Part):
         description="Words put in the model's mouth, the same mix on both sides.",
     )
     new_tokens: int = Field(48, ge=4, le=4096, description="Length of an elicited answer, in tokens.")
+    call_tokens: int = Field(
+        96,
+        ge=4,
+        le=4096,
+        description="Length of an elicited answer to a request with tools, in tokens.",
+        json_schema_extra=since(5),
+    )
     temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature of elicited answers; 0: greedy.")
     drop_refusals: bool = Field(True, description="Leave out harmful prompts that the base model refuses.")
     empty_prompt_share: float = Field(
@@ -113,7 +131,11 @@ class LossSpec(Part):
     space: Literal["raw", "centred", "standardised"] = Field(
         "standardised", description="Space of the rerouting cosine; standardised removes rogue dimensions."
     )
-    mask: Literal["response", "all"] = Field("response", description="Tokens of harmful rows that are rerouted.")
+    mask: TokenMask = Field(
+        "response",
+        description="Tokens of harmful rows that are rerouted; of rows with tools also their calls alone, or what "
+        "leads up to the function's name.",
+    )
     skip_response_tokens: int = Field(0, ge=0, description="Response tokens left out at the start of the mask.")
     lead_tokens: int = Field(
         0, ge=0, description="Prompt tokens just before the answer that a response mask includes, on both sides."
@@ -121,7 +143,7 @@ class LossSpec(Part):
     retain_scale: Literal["absolute", "relative"] = Field(
         "relative", description="Retain distance as it is, or divided by the block's mean centred norm."
     )
-    retain_mask: Literal["all", "response"] = Field("all", description="Tokens of benign rows that are held still.")
+    retain_mask: TokenMask = Field("all", description="Tokens of benign rows that are held still.")
     retain_blocks: BlockText = Field("adapted", min_length=1, description="Blocks held still: 'adapted' or a list.")
     retain_weight: float = Field(10.0, ge=0, description="Constant factor on the retain loss.")
     retain_mean: Literal["tokens", "positions"] = Field(

@@ -1,7 +1,10 @@
 """Requests to an agent: the tools that are defined in a file, joined to the rows that offer them by name. Knows nothing
 of models; no tool is ever executed."""
 
+import hashlib
+import json
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from engine.records.call_schemas import check_call, need_schema
 from engine.records.conversation import Call, Label, Tool
 from engine.records.errors import DataError
-from engine.records.prompt_files import file_rows
 from engine.records.prompts import Prompt, prompt_from_row, refuse_half_characters
+from engine.records.row_files import file_rows
 from engine.records.settings import SAMPLE_DATA, given_path
-from engine.records.sources import SAMPLE
+from engine.records.sources import TOOLS
+from engine.records.tool_forms import own_form
 
 FOLDER = SAMPLE_DATA / "tools"
 DEFINITIONS = FOLDER / "tools.jsonl"
@@ -46,6 +50,17 @@ class ToolPrompt(Prompt):
     expects_call: bool | None = None
 
 
+def expected_call(prompt: Prompt) -> str:
+    """The name of the function that a compliant agent calls, '' where none, or nobody says which."""
+    return prompt.call.name if isinstance(prompt, ToolPrompt) and prompt.call is not None else ""
+
+
+def tools_key(prompt: Prompt) -> str:
+    """The same for prompts that offer the same tools, '' for those without any."""
+    offered = [(tool.name, tool.description, tool.parameters) for tool in prompt.conversation.tools]
+    return hashlib.sha256(json.dumps(offered).encode()).hexdigest()[:16] if offered else ""
+
+
 def read_tools(path: Path | str = DEFINITIONS) -> dict[str, ToolDefinition]:
     """The tools that a file defines, by name. Raises DataError naming file, row and value."""
     place = given_path(str(path), error=DataError)
@@ -62,18 +77,25 @@ def read_tools(path: Path | str = DEFINITIONS) -> dict[str, ToolDefinition]:
     return found
 
 
+@lru_cache(maxsize=1)
+def sample_tools() -> Mapping[str, ToolDefinition]:
+    """The tools that ship, by name."""
+    return read_tools()
+
+
 def read_tool_prompts(
     source: str, *, tools: Mapping[str, ToolDefinition] | None = None, label: Label | None = None
 ) -> list[ToolPrompt]:
-    """The requests of `sample:harmful`, `sample:benign` or a file, with their tools. tools: those that rows may name,
-    the ones that ship if none are given.  label: of rows that do not say theirs. Raises DataError naming file, row and
-    value; nothing is half-read."""
-    path = _file(source)
-    known = read_tools() if tools is None else tools
+    """The requests of `tools:harmful`, `tools:benign` or a file, with their tools. tools: those that rows may name,
+    the ones that ship if none are given.  label: of rows that do not say theirs. Rows may have other people's forms
+    (engine.records.tool_forms). Raises DataError naming file, row and value; nothing is half-read."""
+    path = tool_set_file(source) if source.startswith(TOOLS) else given_path(source, error=DataError)
+    known = sample_tools() if tools is None else tools
     prompts: list[ToolPrompt] = []
     rows_by_id: dict[str, int] = {}
     for number, row in file_rows(path):
-        prompt = tool_prompt_from(row, f"{path.name}, row {number}", known, label)
+        where = f"{path.name}, row {number}"
+        prompt = tool_prompt_from(own_form(row, where), where, known, label)
         if prompt.id in rows_by_id and isinstance(row, dict) and row.get("id"):
             raise DataError(
                 f"{path.name}, row {number}: the id {prompt.id!r} is that of row {rows_by_id[prompt.id]} too: "
@@ -84,6 +106,15 @@ def read_tool_prompts(
     if not prompts:
         raise DataError(f"{path.name} has no rows: give a file with at least one request.")
     return prompts
+
+
+def tool_set_file(source: str) -> Path:
+    """Where a set that ships lies, of `tools:NAME`. Raises DataError for one that does not."""
+    path = FOLDER / f"{source.removeprefix(TOOLS)}.jsonl"
+    names = sorted(file.stem for file in FOLDER.glob("*.jsonl") if file != DEFINITIONS)
+    if path.stem not in names or path.parent != FOLDER:
+        raise DataError(f"There is no sample set of tools '{source}': choose tools:{' or tools:'.join(names)}.")
+    return path
 
 
 def definition_from(row: Any, where: str) -> ToolDefinition:
@@ -115,7 +146,12 @@ def definition_from(row: Any, where: str) -> ToolDefinition:
 
 
 def tool_prompt_from(
-    row: Any, where: str, known: Mapping[str, ToolDefinition], label: Label | None = None
+    row: Any,
+    where: str,
+    known: Mapping[str, ToolDefinition],
+    label: Label | None = None,
+    *,
+    answer_field: str = "",
 ) -> ToolPrompt:
     """A request out of one row. Raises DataError naming the place and the value."""
     if not isinstance(row, dict):
@@ -123,10 +159,12 @@ def tool_prompt_from(
     refuse_half_characters(row, where)
     offered = _offered(row.get("tools"), where, known)
     rest = {name: value for name, value in row.items() if name != "tools"}
-    prompt = prompt_from_row(rest, where, _label(row, where, label), "")
+    prompt = prompt_from_row(rest, where, _label(row, where, label), answer_field)
     call = _call(row.get("call"), where, offered)
     fields = {name: getattr(prompt, name) for name in Prompt.model_fields}
-    fields["conversation"] = prompt.conversation.model_copy(update={"tools": tuple(offered.values())})
+    conversation = prompt.conversation.model_copy(update={"tools": tuple(offered.values())})
+    # The same words with other tools are another request.
+    fields |= {"conversation": conversation, "id": prompt.id if row.get("id") else conversation.key[:12]}
     return ToolPrompt(**fields, call=call, expects_call=call is not None if "call" in row else None)
 
 
@@ -207,16 +245,6 @@ def _label(row: dict, where: str, label: Label | None) -> Label:
     if given is None and label is not None:
         return label
     raise DataError(f"{where}: field 'label' is {short(given)}: use harmful or benign.")
-
-
-def _file(source: str) -> Path:
-    if not source.startswith(SAMPLE):
-        return given_path(source, error=DataError)
-    path = FOLDER / f"{source.removeprefix(SAMPLE)}.jsonl"
-    names = sorted(file.stem for file in FOLDER.glob("*.jsonl") if file != DEFINITIONS)
-    if path.stem not in names or path.parent != FOLDER:
-        raise DataError(f"There is no sample set of tools '{source}': choose sample:{' or sample:'.join(names)}.")
-    return path
 
 
 def _wrong(error: ValidationError | TypeError) -> str:

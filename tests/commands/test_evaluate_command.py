@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from making import drain
+from making_bfcl import write_bfcl
 
 from engine.__main__ import main
 from engine.compute.evaluation import runner
@@ -181,3 +182,13 @@ def test_a_job_of_the_worker_reads_the_plan_as_json(trained: Run, rows: tuple[st
     drain(evaluate_job(json.loads(plan.model_dump_json()), Device(settings).tools(0)))
     [found] = read_evaluations(trained, settings)
     assert found.abilities[0].name == "speed" and (found.abilities[0].base or 0) > 0
+
+
+def test_function_calling_that_the_template_has_no_place_for_is_refused_before_any_attack(
+    trained: Run, rows: tuple[str, str], settings: Settings, capsys: pytest.CaptureFixture
+):
+    write_bfcl(settings)
+    arguments = ["evaluate", trained.id, "--harmful", rows[0], "--benign", rows[1], "--ability", "bfcl:parallel"]
+    assert main(arguments) == 2
+    assert "leaves the tools out that are offered (lamp.set)" in capsys.readouterr().err
+    assert not (settings.cache / "evaluations").exists()

@@ -17,8 +17,9 @@ from engine.compute.model.adapters import attach_adapter
 from engine.compute.model.generation import Ask, answer
 from engine.compute.model.load import load_model
 from engine.compute.model.mixed import Voice
+from engine.compute.training.drawing import step_rows
 from engine.compute.training.heldout import measure_heldout, measure_spaces
-from engine.compute.training.rows import micro_batches, step_rows
+from engine.compute.training.rows import micro_batches
 from engine.compute.training.step import one_step
 from engine.compute.training.trainer import Rows, prepared
 from engine.records.blocks import resolve_blocks

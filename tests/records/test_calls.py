@@ -52,7 +52,7 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("calls", [(MAIL,), (LOOK,), (MAIL, LOOK, MAIL)], ids=["one", "quotes and tags", "several"])
 def test_a_call_is_read_back_in_every_shape(shape, calls):
-    assert read_calls(SHAPES[shape](calls)) == ReadCalls("", calls)
+    assert read_calls(SHAPES[shape](calls))[:3] == ("", calls, "")
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -258,4 +258,21 @@ CALLS = st.builds(
 @settings(max_examples=60, deadline=None)
 @given(calls=st.lists(CALLS, min_size=1, max_size=3).map(tuple))
 def test_whatever_is_written_in_a_shape_is_read_back_equal(shape, calls):
-    assert read_calls(SHAPES[shape](calls)) == ReadCalls("", calls)
+    assert read_calls(SHAPES[shape](calls))[:3] == ("", calls, "")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_letters_of_calls_are_told_apart_from_words(shape):
+    written_calls = SHAPES[shape]((MAIL, LOOK))
+    answer = f"I look both up.\n\n{written_calls}\n\nThat is all."
+    spans = read_calls(answer).spans
+    covered = "".join(answer[start:end] for start, end in spans)
+    assert spans and answer[: spans[0][0]].split("```")[0].strip() == "I look both up."
+    assert MAIL.name in covered and LOOK.name in covered and "That is all" not in covered
+
+
+def test_a_call_that_breaks_off_has_its_letters_and_words_have_none():
+    begun = '<tool_call>{"name": "send_mail", "arguments": {"to": ["ann@exam'
+    read = read_calls(f"Well. {begun}")
+    assert not read.calls and read.problem and read.spans == ((6, 6 + len(begun)),)
+    assert read_calls("Nothing to call.").spans == ()

@@ -11,7 +11,7 @@ from engine.records.presets import read_preset
 from engine.records.prompt_files import read_source
 from engine.records.settings import ROOT
 from engine.records.spec import RunSpec
-from engine.records.spec_text import with_fields
+from engine.records.spec_text import build_spec, with_fields
 from workbench.train.checks import RowCounts, count_rows
 
 # The machine of docs/decisions/0009-the-front.md: two cores, and prompts of 48 tokens with their template.
@@ -112,3 +112,17 @@ def test_the_harmfulness_probe_is_a_part_of_the_time_only_where_it_is_asked_for(
     assert "fitting the harmfulness probe" in names
     without = with_fields(spec, {"harmfulness.probe": False})
     assert "fitting the harmfulness probe" not in [part.name for part in estimated(without).parts]
+
+
+def test_tools_that_prompts_share_cost_what_is_run_of_them_and_calls_their_own_length():
+    # With dropout every row runs its own opening.
+    spec = build_spec({"adapter": {"dropout": 0.0}})
+    rows = {"training_rows": 400, "heldout_rows": 40, "prompt_tokens": 720.0}
+    machine = {"flops_per_second": 1e11}
+    apart = estimate(spec, QWEN, machine, **rows)
+    shared = estimate(spec, QWEN, machine, **rows, alone_tokens=150.0, with_tools=1.0)
+    assert (shared.seconds or 0) < 0.5 * (apart.seconds or 0)
+    longer = spec.model_copy(update={"data": spec.data.model_copy(update={"call_tokens": 400})})
+    again = estimate(longer, QWEN, machine, **rows, alone_tokens=150.0, with_tools=1.0)
+    assert (again.eliciting_seconds or 0) > 1.5 * (shared.eliciting_seconds or 0)
+    assert estimate(longer, QWEN, machine, **rows).seconds == apart.seconds

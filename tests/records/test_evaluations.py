@@ -17,6 +17,8 @@ from engine.records.evaluation.findings import (
     Losses,
     Sample,
     count,
+    count_calls,
+    mean_interval,
     read_evaluations,
     read_samples,
     sorted_out,
@@ -206,6 +208,26 @@ def test_the_page_names_adaptive_attacks_that_defeat_published_weights():
         "finetuning",
     }
     assert "2407.15902" in KNOWN_DEFEATS
+
+
+def test_a_category_of_function_calling_is_an_ability_and_another_is_named():
+    assert EvaluationPlan(checkpoint="run", abilities=("bfcl", "bfcl:multiple")).abilities == ("bfcl", "bfcl:multiple")
+    with pytest.raises(SpecError, match=r"There is no ability 'bfcl:live_simple': choose from .*bfcl:irrelevance"):
+        EvaluationPlan(checkpoint="run", abilities=("bfcl:live_simple",))
+
+
+def test_a_mean_of_rates_weighs_each_category_alike_and_joins_their_intervals():
+    """Rates 1 of 2 and 3 of 4, so 5/8. One category alone keeps its own interval; of two equal ones each half is as
+    wide as of one, divided by the root of 2."""
+    few, more = count_calls(1, 2), count_calls(3, 4)
+    assert mean_interval([few, more])[0] == 0.625
+    assert mean_interval([more])[1] == pytest.approx(more.ci95)
+    rate, (low, high) = mean_interval([more, more])
+    assert rate == 0.75
+    assert (0.75 - low, high - 0.75) == pytest.approx(
+        ((0.75 - more.ci95.low) / 2**0.5, (more.ci95.high - 0.75) / 2**0.5)
+    )
+    assert mean_interval([]) == mean_interval([count_calls(0, 0)]) == (None, (0.0, 1.0))
 
 
 def test_a_budget_beyond_what_there_is_to_try_is_not_reported_as_spent():

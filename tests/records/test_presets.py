@@ -5,6 +5,8 @@ import pytest
 from engine.records.errors import ModelError, SpecError
 from engine.records.model_place import need_model
 from engine.records.presets import named_spec, preset_names, read_preset
+from engine.records.prompt_files import read_source
+from engine.records.sources import parse_sources
 from engine.records.spec import RunSpec, flat
 from engine.records.spec_text import assignment, read_assignments, with_fields
 
@@ -15,7 +17,7 @@ def test_quick_comes_first_and_every_preset_can_be_read():
 
 
 def test_a_preset_that_is_not_there_names_those_that_are():
-    with pytest.raises(SpecError, match=r"no preset 'fast': choose quick, quick-qwen, default, strongest"):
+    with pytest.raises(SpecError, match=r"no preset 'fast': choose quick, quick-qwen, default, tools, strongest"):
         read_preset("fast")
 
 
@@ -82,3 +84,20 @@ def test_a_file_in_place_of_a_folder_is_named_as_one(tmp_path):
 def test_an_id_is_not_looked_up_and_a_whole_folder_is_taken(tiny_model_folder):
     for name in ("meta-llama/Meta-Llama-3-8B-Instruct", "gpt2", str(tiny_model_folder)):
         need_model(name)
+
+
+def test_the_presets_for_agents_train_texts_and_requests_with_tools_in_every_split():
+    data = read_preset("tools").data
+    assert 0 < data.tool_share < 1
+    for label, text in (("harmful", data.circuit_breaker), ("benign", data.retain)):
+        prompts = read_source(text, label=label)
+        for split in ("train", "validation", "test"):
+            kinds = {bool(prompt.conversation.tools) for prompt in prompts if prompt.split == split}
+            assert kinds == {True, False}, (label, split)
+
+
+def test_the_papers_setting_for_agents_keeps_published_answers_and_elicits_calls():
+    spec = read_preset("paper-llama-3-8b-tools")
+    assert spec.data.answers == "elicit" and spec.loss.mask == spec.loss.retain_mask == "request_and_response"
+    for source in (*parse_sources(spec.data.circuit_breaker), *parse_sources(spec.data.retain)):
+        assert (source.answered == "given") == source.name.startswith("published:")

@@ -49,7 +49,7 @@ def test_chat_rows_may_hold_parts_and_tools(tmp_path):
         {"role": "tool", "parts": [{"type": "result", "call": "1", "text": "a cat"}]},
         {"role": "assistant", "content": [{"type": "text", "text": "A cat."}]},
     ]
-    row = {"messages": messages, "tools": [{"name": "zoom"}]}
+    row = {"messages": messages, "tools": [{"name": "zoom", "parameters": {"type": "object"}}]}
     other = json.loads(json.dumps(row).replace("a" * 64, "b" * 64))
     [prompt, second] = read_source(write(tmp_path / "chat.jsonl", row, other), label="benign")
     assert (prompt.text, prompt.answer) == ("look", "A cat.")
@@ -98,8 +98,11 @@ def test_the_published_circuit_breaker_list(tmp_path):
             [{"messages": [USER, {"role": "assistant", "content": [{"type": "call", "name": "look"}]}]}],
             r"messages\[1\] is the answer: it must be one text",
         ),
-        ([{"messages": [USER], "tools": "look"}], "field 'tools' must be a list of tools, got 'look'"),
-        ([{"messages": [USER], "tools": [{"nom": "look"}]}], r"row 1: tools\[0\]\.name is"),
+        ([{"messages": [USER], "tools": "look"}], "field 'tools' is the text 'look', which is no JSON"),
+        (
+            [{"messages": [USER], "tools": [{"nom": "look"}]}],
+            r"row 1: tools\[0\]: the schema 'parameters' of the tool None is missing",
+        ),
         ([{"prompt": "x", "split": "dev"}], "field 'split' is 'dev'"),
         ([{"prompt": "x", "borderline": "yes"}], "field 'borderline'"),
         ([{"prompt": "x", "category": 3}], "field 'category'"),

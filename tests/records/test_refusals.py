@@ -46,3 +46,11 @@ def test_the_model_answers_the_others_and_no_refusal_is_asked_or_remembered(tiny
     assert len(by_kind[False]) == 4 and all(answer.startswith("Yes:") for answer in by_kind[False])
     [cache] = (tmp_path / "answers").glob("*.jsonl")
     assert len(cache.read_text().splitlines()) == 4
+
+
+def test_given_answers_are_kept_beside_those_that_a_model_makes(tmp_path):
+    file = tmp_path / "given.jsonl"
+    file.write_text('{"prompt": "one", "answer": "its own"}\n{"prompt": "two", "answer": "another"}\n')
+    kept = read_source(f"{file} answered=given", label="benign")
+    assert [(prompt.answer, prompt.keeps_answer) for prompt in kept] == [("its own", True), ("another", True)]
+    assert not any(prompt.keeps_answer for prompt in read_source(str(file), label="benign"))

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from engine.records import prompt_files
 from engine.records.errors import DataError
+from engine.records.prompt_files import read_source, source_hashes
 from engine.records.prompts import Prompt
-from engine.records.tool_prompts import ExpectedCall, read_tool_prompts, read_tools
+from engine.records.spec_parts import DataSpec
+from engine.records.tool_prompts import DEFINITIONS, ExpectedCall, read_tool_prompts, read_tools
 
 SCHEMA = {
     "type": "object",
@@ -210,11 +213,38 @@ def test_results_are_texts_for_arguments_that_the_tool_has(refused_tool):
 
 
 def test_files_that_are_not_there_or_empty_are_named(tmp_path, tools):
-    with pytest.raises(DataError, match="choose sample:benign or sample:harmful"):
-        read_tool_prompts("sample:tools")
+    with pytest.raises(DataError, match="choose tools:benign or tools:harmful"):
+        read_tool_prompts("tools:tools")
     with pytest.raises(DataError, match="does not exist"):
         read_tool_prompts(str(tmp_path / "gone.jsonl"), tools=tools)
     with pytest.raises(DataError, match="has no rows"):
         read_tool_prompts(write(tmp_path / "empty.jsonl"), tools=tools)
     with pytest.raises(DataError, match="defines no tool"):
         read_tools(write(tmp_path / "empty.jsonl"))
+
+
+def test_a_source_of_a_run_may_hold_texts_and_requests_that_offer_tools(tmp_path: Path):
+    """Two sources, one of each; the side says what a row is, and rows of a file may name tools that ship."""
+    own = tmp_path / "own.jsonl"
+    rows = [
+        {"prompt": "Mail it.", "tools": ["send_email"], "call": {"name": "send_email"}, "harmful": False},
+        {"prompt": "Say hello."},
+    ]
+    own.write_text("\n".join(map(json.dumps, rows)))
+    prompts = read_source(f"tools:harmful rows=3; {own}", label="harmful")
+    assert [type(prompt).__name__ for prompt in prompts] == ["ToolPrompt"] * 4 + ["Prompt"]
+    assert {prompt.label for prompt in prompts} == {"harmful"}
+    assert [tool.name for tool in prompts[3].conversation.tools] == ["send_email"]
+    with pytest.raises(DataError, match=r"There is no sample set of tools 'tools:none'"):
+        read_source("tools:none", label="harmful")
+
+
+def test_a_spec_is_told_apart_by_the_tools_that_its_sets_name(monkeypatch, tmp_path: Path):
+    data = DataSpec(circuit_breaker="tools:harmful", retain="sample:benign; tools:benign")
+    before = source_hashes(data)
+    assert set(before) == {"tools:harmful", "sample:benign", "tools:benign"}
+    changed = tmp_path / "tools.jsonl"
+    changed.write_bytes(DEFINITIONS.read_bytes() + b"\n")
+    monkeypatch.setattr(prompt_files, "DEFINITIONS", changed)
+    after = source_hashes(data)
+    assert [name for name in before if before[name] != after[name]] == ["tools:harmful", "tools:benign"]

@@ -8,7 +8,16 @@ import pytest
 import streamlit as st
 
 from engine.desk.queue import Job
-from engine.records.evaluation.findings import Ability, AttackResult, CurvePoint, Evaluation, Losses, count, wilson
+from engine.records.evaluation.findings import (
+    Ability,
+    AttackResult,
+    CurvePoint,
+    Evaluation,
+    Losses,
+    count,
+    count_calls,
+    wilson,
+)
 from workbench.evaluate import jobs as evaluate_jobs
 from workbench.evaluate.csv_text import as_csv
 from workbench.evaluate.figures import budget_figures, front_figure
@@ -88,6 +97,26 @@ def test_names_are_written_letter_by_letter():
 def test_kept_abilities_show_losses_questions_and_speed():
     html = abilities_html(columns([made(rerouted=2)], ["a"]))
     assert "+1.0 %" in html and "25.0 %" in html and "70.0" in html and "tokens/s" in html
+
+
+def calling() -> Ability:
+    sides = {"base": count_calls(32, 40), "rerouted": count_calls(30, 40, unreadable=2)}
+    few = {"base": count_calls(4, 8), "rerouted": count_calls(4, 8)}
+    return Ability(
+        name="bfcl", base=0.65, rerouted=0.625, n=48, categories={"simple_python": sides, "irrelevance": few}
+    )
+
+
+def test_each_category_of_function_calling_has_its_rate_interval_and_n():
+    one = made(rerouted=2).model_copy(update={"abilities": (calling(),)})
+    html = abilities_html(columns([one, made(rerouted=2, base=9)], ["a", "b"]))
+    low, high = wilson(30, 40)
+    assert f"{100 * low:.1f}–{100 * high:.1f} · n 40 · 2 unreadable" in html and "−5.0 points" in html
+    assert html.index("Function calling") < html.index("· simple_python") < html.index("· irrelevance")
+    assert "multiple" not in html and html.count("mean of its categories") == 1
+    rows = list(csv.DictReader(io.StringIO(as_csv([one], ["a"]))))
+    line = next(row for row in rows if row["measure"] == "bfcl: simple_python" and row["model"] == "rerouted")
+    assert (line["n"], float(line["value"]), float(line["low95"]), line["unit"]) == ("40", 0.75, low, "rate")
 
 
 def test_the_csv_has_a_line_for_every_figure_and_no_formula():

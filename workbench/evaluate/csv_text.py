@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from engine.records.evaluation.findings import SIDES, Ability, Count, Evaluation, Side, WithProbe
+from engine.records.evaluation.findings import SIDES, Ability, CallCount, Count, Evaluation, Side, WithProbe
 
 
 def as_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
@@ -49,6 +49,10 @@ def as_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
                 writer.writerow([*before, "benign", 1, *_figures(one.benign_answers[side]), "rate", *after])
             for ability in one.abilities:
                 writer.writerow([*before, ability.name, "", *_ability_figures(ability, side), *after])
+                for category, sides in ability.categories.items():
+                    if side in sides:
+                        figures = _call_figures(sides[side])
+                        writer.writerow([*before, f"{ability.name}: {category}", "", *figures, *after])
             if one.with_probe is not None:
                 _probe_rows(writer, before, one.with_probe, side, after)
             for label, losses in one.loss.items():
@@ -77,6 +81,10 @@ def _ability_figures(one: Ability, side: str) -> list:
     interval = one.ci95.get(side)  # type: ignore[call-overload]
     low, high = interval if interval else ("", "")
     return [one.n or "", "", "", "", "", getattr(one, side), low, high, one.unit or "rate"]
+
+
+def _call_figures(one: CallCount) -> list:
+    return [one.n, "", "", "", "", one.rate, one.ci95.low, one.ci95.high, "rate"]
 
 
 def _safe(name: str) -> str:

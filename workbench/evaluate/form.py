@@ -7,6 +7,9 @@ from pydantic import ValidationError
 from engine.records.checkpoints import parse_checkpoint, run_checkpoints
 from engine.records.errors import DataError, RunError, SpecError, WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS
+from engine.records.evaluation.bfcl import ABILITY as BFCL
+from engine.records.evaluation.bfcl import FILE as BFCL_FILE
+from engine.records.evaluation.bfcl import PACKAGE as BFCL_PACKAGE
 from engine.records.evaluation.mmlu import PACKAGE as MMLU_PACKAGE
 from engine.records.evaluation.plan import ABILITIES, AttackChoice, EvaluationPlan
 from engine.records.evaluation.rows import PACKAGE_SETS, need_package_file, read_rows
@@ -117,7 +120,12 @@ def _requests() -> tuple[str, str, int, int]:
     harmful = _source(left, "Harmful requests", HARMFUL, "harmful")
     benign = _source(middle, "Benign requests", BENIGN, "benign")
     limit = rows.number_input(
-        "Rows a side", 0, 100_000, 24, key="evaluate_limit", help="Evenly taken from each set; 0: all rows."
+        "Rows a side",
+        0,
+        100_000,
+        24,
+        key="evaluate_limit",
+        help="Evenly taken from each set and each category of function calling; 0: all rows.",
     )
     length = tokens.number_input("Answer tokens", 1, 4096, 64, key="evaluate_tokens")
     return harmful, benign, limit, length
@@ -248,4 +256,6 @@ def _needed(attacks: list[str], harmful: str, benign: str, abilities: list[str])
         needed[ATTACKS["templates"].package] = "jailbreak/text_jailbreak.py"
     if "mmlu" in abilities:
         needed[MMLU_PACKAGE] = "flan_cot_fewshot/_cot_prompts.json"
+    if BFCL in abilities:
+        needed[BFCL_PACKAGE] = BFCL_FILE
     return needed

@@ -5,7 +5,8 @@ from html import escape
 from typing import NamedTuple
 
 from engine.records.evaluation.attacks import ATTACKS, LLAMA, MISTRAL, AttackCard
-from engine.records.evaluation.findings import Ability, Count, Evaluation, Losses, Side
+from engine.records.evaluation.bfcl import CATEGORIES
+from engine.records.evaluation.findings import Ability, CallCount, Count, Evaluation, Interval, Losses, Side
 from engine.records.evaluation.plan import ABILITIES
 from workbench.evaluate.findings import FEW, TOO_FEW, requests_asked
 from workbench.kit.colours import BASE, BENIGN, HARMFUL
@@ -91,7 +92,7 @@ def styles_html(shown: Sequence[MatrixColumn]) -> str:
 
 
 def abilities_html(shown: Sequence[MatrixColumn]) -> str:
-    """Kept abilities x model: benign and borderline requests, questions, losses, speed."""
+    """Kept abilities x model: benign and borderline requests, questions, function calling, losses, speed."""
     rows = [
         table_row("Benign requests answered", "coherent and not refused", [_benign_cell(column) for column in shown])
     ]
@@ -99,7 +100,8 @@ def abilities_html(shown: Sequence[MatrixColumn]) -> str:
         found = [_ability(column, name) for column in shown]
         if any(found):
             cells = [_ability_cell(one, column.side) for one, column in zip(found, shown, strict=True)]
-            rows.append(table_row(title, "", cells))
+            categories = _category_rows(found, shown)
+            rows += [table_row(title, "mean of its categories" if categories else "", cells), *categories]
     for label in ("benign", "harmful"):
         losses = [column.evaluation.loss.get(label) for column in shown]  # type: ignore[call-overload]
         about = "nats a token; should stay" if label == "benign" else "nats a token; should rise"
@@ -192,13 +194,36 @@ def _ability_cell(one: Ability | None, side: str) -> str:
         return count_cell(one.counts[side], change, "kept")  # type: ignore[index]
     if not one.n:
         return f'<td><span class="rate">{figure(value, 1)}</span><small>{escape(one.unit)}</small></td>'
-    interval = one.ci95.get(side)  # type: ignore[call-overload]
-    about = f"{100 * interval.low:.1f}–{100 * interval.high:.1f} · n {one.n}" if interval else f"n {one.n}"
+    return _rate_cell(value, one.ci95.get(side), one.n, change)  # type: ignore[call-overload]
+
+
+def _rate_cell(rate: float | None, interval: Interval | None, n: int, change: str, more: str = "") -> str:
+    about = f"{100 * interval.low:.1f}–{100 * interval.high:.1f} · n {n}" if interval else f"n {n}"
     return (
-        f'<td><span class="rate">{percent(value)}</span><small>{about}</small>'
+        f'<td><span class="rate">{percent(rate)}</span><small>{about}{more}</small>'
         + (f"<small>{change}</small>" if change else "")
         + "</td>"
     )
+
+
+def _category_rows(found: Sequence[Ability | None], shown: Sequence[MatrixColumn]) -> list[str]:
+    """A line for each category of function calling that any of the models was asked."""
+    rows = []
+    for category, about in CATEGORIES.items():
+        counts = [one.categories.get(category, {}) if one else {} for one in found]
+        if any(counts):
+            cells = [_call_cell(sides, column.side) for sides, column in zip(counts, shown, strict=True)]
+            rows.append(table_row(f"· {category}", about, cells))
+    return rows
+
+
+def _call_cell(sides: Mapping[Side, CallCount], side: str) -> str:
+    one, base = sides.get(side), sides.get("base")  # type: ignore[call-overload]
+    if one is None:
+        return "<td>–</td>"
+    change = _change(base.rate, one.rate) if base and side == "rerouted" else ""
+    unreadable = f" · {one.unreadable} unreadable" if one.unreadable else ""
+    return _rate_cell(one.rate, one.ci95, one.n, change, unreadable)
 
 
 def _loss_cell(losses: Losses | None, side: str) -> str:

@@ -13,7 +13,7 @@ from engine.records.chats.asked import CallStart, ForcedCall, Sampling
 from engine.records.conversation import Label, Tool
 from engine.records.errors import DataError
 from engine.records.prompts import Prompt
-from engine.records.tool_prompts import ToolPrompt, read_tool_prompts
+from engine.records.tool_prompts import expected_call, read_tool_prompts
 from workbench.chat.composer import NEXT_KEY, ToBeRead, settings_fields
 from workbench.chat.library import Shelf, library, next_prompt
 from workbench.chat.panes import turns_words
@@ -183,14 +183,14 @@ def _take(prompt: Prompt) -> None:
     st.session_state[HARMFUL] = prompt.label == "harmful"
     st.session_state[CONTINUE] = False
     offer(prompt.conversation.tools)
-    if isinstance(prompt, ToolPrompt) and prompt.call is not None:
-        st.session_state[FUNCTION] = prompt.call.name
+    if name := expected_call(prompt):
+        st.session_state[FUNCTION] = name
 
 
 @lru_cache(maxsize=2)
 def _requests(label: Label) -> Sequence[Prompt]:
     try:
-        return read_tool_prompts(f"sample:{label}", label=label)
+        return read_tool_prompts(f"tools:{label}", label=label)
     except DataError:
         return []
 

@@ -1,12 +1,11 @@
 """Which tools there are: those that ship, and the user's own of this session; and which of them are offered."""
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 
 import streamlit as st
 
 from engine.records.conversation import Tool
-from engine.records.tool_prompts import ToolDefinition, read_tools
+from engine.records.tool_prompts import ToolDefinition, sample_tools
 
 # A widget's key: the names of the tools that are offered.
 OFFERED = "tools_offered"
@@ -17,7 +16,7 @@ MOST_TOOLS = 256
 
 def known_tools() -> dict[str, ToolDefinition]:
     """All tools by name, domain after domain; an own one takes the place of one that ships."""
-    found = {**_shipped(), **own_tools()}
+    found = {**sample_tools(), **own_tools()}
     return dict(sorted(found.items(), key=lambda item: (item[1].domain, item[0])))
 
 
@@ -42,8 +41,3 @@ def offer(tools: Sequence[Tool]) -> None:
     known = known_tools()
     add_own(tool for tool in tools if tool.name not in known or known[tool.name].tool != tool)
     st.session_state[OFFERED] = [tool.name for tool in tools]
-
-
-@lru_cache(maxsize=1)
-def _shipped() -> dict[str, ToolDefinition]:
-    return read_tools()

@@ -6,8 +6,10 @@ import streamlit as st
 
 from engine.records.chats.asked import CallStart, Column
 from engine.records.chats.sets import SetRequest
-from engine.records.chats.tool_sets import TOOL_SETS, read_tool_set
+from engine.records.chats.tool_sets import offers_tools, tool_sets
 from engine.records.conversation import Label
+from engine.records.errors import DataError
+from engine.records.prompt_files import read_source
 from workbench.chat.columns import column_pickers, columns_buttons, model_of
 from workbench.chat.sets import answered_sets, start_set
 from workbench.tools.composer import FORCES, SYSTEM, sampling
@@ -24,7 +26,7 @@ def tool_sets_view() -> None:
         chosen = str(
             source.selectbox(
                 "Set of requests",
-                TOOL_SETS,
+                tool_sets(),
                 key="tool_set_source",
                 accept_new_options=True,
                 help="A set that ships, or the path of a JSONL file with 'prompt' and 'tools' (see docs/data.md).",
@@ -52,7 +54,12 @@ def tool_sets_view() -> None:
 
 def _start(columns: tuple[Column, ...], source: str, label: Label, limit: int, forced: str) -> None:
     # Read here as well, so that a bad file is named before anything is queued.
-    read_tool_set(source, label=label)
+    read_source(source, label=label)
+    if not offers_tools(source):
+        raise DataError(
+            f"The rows of {source} offer no tools: choose a set with the field 'tools', or ask this one in Side by "
+            "side."
+        )
     start_set(
         SetRequest(
             model=model_of(columns),

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from engine.records.cards import ModelCard, read_data_card, read_model_card
+from engine.records.cards import DataCard, ModelCard, read_data_card, read_model_card
 from engine.records.conversation import Label
 from engine.records.errors import SpecError
 from engine.records.estimate import Estimate, estimate
@@ -25,14 +25,14 @@ def form_estimate(form: Form, spec: RunSpec | None = None) -> Estimate | None:
     if spec is None or form.card is None or BLOCK_FIELDS & form.problems.keys():
         return None
     training = heldout = 0
-    tokens: list[tuple[int, float]] = []
+    sides: list[tuple[int, DataCard | None]] = []
     for label in form.prompts:
         card = side_card(form, label)
         counted = form.rows.get(label) or RowCounts(card.rows if card else 0, 0)
         training += counted.training
         heldout += counted.heldout
-        tokens.append((sum(counted), card.tokens_mean if card else GUESSED_PROMPT_TOKENS))
-    return _estimate(spec, form.card, training, heldout, tokens)
+        sides.append((sum(counted), card))
+    return _estimate(spec, form.card, training, heldout, sides)
 
 
 def preset_estimate(spec: RunSpec, rows: Mapping[Label, RowCounts]) -> Estimate | None:
@@ -40,23 +40,29 @@ def preset_estimate(spec: RunSpec, rows: Mapping[Label, RowCounts]) -> Estimate 
     card = read_model_card(settings().cards, model_payload(spec.model))
     if card is None:
         return None
-    tokens = []
+    sides: list[tuple[int, DataCard | None]] = []
     sources: dict[Label, str] = {"harmful": spec.data.circuit_breaker, "benign": spec.data.retain}
     for label, source in sources.items():
         payload = data_payload(spec.model, source=source, label=label, answer_field=spec.data.answer_field)
-        known = read_data_card(settings().cards, payload)
-        tokens.append((sum(rows[label]), known.tokens_mean if known else GUESSED_PROMPT_TOKENS))
+        sides.append((sum(rows[label]), read_data_card(settings().cards, payload)))
     training, heldout = (sum(numbers) for numbers in zip(*rows.values(), strict=True))
-    return _estimate(spec, card, training, heldout, tokens)
+    return _estimate(spec, card, training, heldout, sides)
 
 
 def _estimate(
-    spec: RunSpec, card: ModelCard, training: int, heldout: int, tokens: list[tuple[int, float]]
+    spec: RunSpec, card: ModelCard, training: int, heldout: int, sides: list[tuple[int, DataCard | None]]
 ) -> Estimate | None:
-    """tokens: of each side, its rows and the mean length of its prompts."""
-    total = sum(rows for rows, _ in tokens)
+    """sides: of each, its rows and what is known of its prompts."""
+    total = sum(rows for rows, _ in sides)
     if not total:
         return None
+    prompt_tokens = alone = with_tools = 0.0
+    for rows, data in sides:
+        mean = data.tokens_mean if data else GUESSED_PROMPT_TOKENS
+        own = data.tokens_alone_mean if data else None
+        prompt_tokens += mean * rows / total
+        alone += (max(0.0, mean - card.opening_tokens) if own is None else own) * rows / total
+        with_tools += (data.with_tools if data else 0.0) * rows / total
     try:
         return estimate(
             spec,
@@ -64,7 +70,9 @@ def _estimate(
             queue().worker().machine,
             training_rows=training,
             heldout_rows=heldout,
-            prompt_tokens=sum(rows * mean for rows, mean in tokens) / total,
+            prompt_tokens=prompt_tokens,
+            alone_tokens=alone,
+            with_tools=with_tools,
         )
     except SpecError:
         return None

@@ -9,9 +9,8 @@ from engine.records.blocks import format_blocks, paper_layer, parse_blocks
 from engine.records.conversation import Label
 from engine.records.errors import SpecError, WorkbenchError
 from engine.records.files import write_whole
-from engine.records.prompt_files import REFUSED_SUFFIXES
-from engine.records.settings import SAMPLE_DATA
-from engine.records.sources import source_texts
+from engine.records.row_files import REFUSED_SUFFIXES
+from engine.records.sources import HUB, SAMPLE, TOOLS, sample_sources, source_texts
 from workbench.kit.state import settings
 from workbench.kit.words import plain
 from workbench.train.checks import SIDES
@@ -66,24 +65,30 @@ def source_picker(form: Form, label: Label) -> None:
         required=True,
         wrap=True,
         label_visibility="collapsed",
-        help="Sample sets ship with the workbench. Files: JSONL with 'prompt' or 'messages', a JSON list, CSV or "
-        "Parquet. Several sources, divided by ';', each with what is taken of it: 'a.jsonl rows=500; sample:benign "
-        "times=2'. docs/data.md lists the options.",
+        help="Sample sets ship with the workbench; those named tools: hold requests to agents. Files: JSONL with "
+        "'prompt' or 'messages' and perhaps 'tools', a JSON list, CSV or Parquet. Several sources, divided by ';', "
+        "each with what is taken of it: 'sample:harmful; tools:harmful rows=100'. docs/data.md lists the options.",
     )
     value = f"source_value_{label}_{kind}"
     if kind == "sample":
-        names = sorted(file.stem for file in (SAMPLE_DATA / "prompts").glob("*.jsonl"))
-        current = source.removeprefix("sample:")
-        index = names.index(current) if current in names else None
-        chosen = st.selectbox(f"Sample set, {label}", names, index=index, key=value, placeholder="Choose a set")
-        _offer(path, source, f"sample:{chosen}" if chosen else "")
+        names = sample_sources()
+        index = names.index(source) if source in names else None
+        chosen = st.selectbox(
+            f"Sample set, {label}",
+            names,
+            index=index,
+            format_func=lambda name: name.removeprefix(SAMPLE),
+            key=value,
+            placeholder="Choose a set",
+        )
+        _offer(path, source, chosen or "")
     elif kind == "file":
         current = source if _kind(source) == "file" else ""
         _offer(path, source, st.text_input(f"File of {label} prompts", current, key=value, placeholder="prompts.jsonl"))
     elif kind == "hub":
-        current = source.removeprefix("hub:") if source.startswith("hub:") else ""
+        current = source.removeprefix(HUB) if source.startswith(HUB) else ""
         chosen = st.text_input(f"Hugging Face dataset, {label}", current, key=value, placeholder="owner/dataset")
-        _offer(path, source, f"hub:{chosen}" if chosen else "")
+        _offer(path, source, f"{HUB}{chosen}" if chosen else "")
     else:
         _take_upload(path, source, label, value)
     problem(form, path)
@@ -140,7 +145,8 @@ def _blocks_caption(blocks: tuple[int, ...]) -> str:
 def _kind(source: str) -> str:
     sources = source_texts(source)
     if len(sources) == 1 and " " not in source:
-        for kind in ("sample", "hub"):
-            if source.startswith(f"{kind}:"):
-                return kind
+        if source.startswith((SAMPLE, TOOLS)):
+            return "sample"
+        if source.startswith(HUB):
+            return "hub"
     return "file"

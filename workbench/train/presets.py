@@ -25,9 +25,11 @@ PURPOSES = {
     "quick": "See a circuit breaker form, from the click to its answers.",
     "default": "Train the bundled model's circuit breaker on all sample rows: the run that ships was made so.",
     "quick-qwen": "See one form in a second model of half a billion parameters, fetched from packages.",
+    "tools": "Break harmful function calls of a small agent and keep its useful ones, fetched from packages.",
     "strongest": "All that is public against harm: rerouting, refusals in the retain set, and a harmfulness probe.",
     "paper-llama-3-8b": "Repeat the paper's run on Llama 3, with the published data.",
     "paper-mistral-7b": "Repeat the paper's run on Mistral, with the published data.",
+    "paper-llama-3-8b-tools": "The paper's training of Llama 3 with its agents' setting: requests with tools as well.",
     "paper-llama-3-8b-own-data": "The paper's training of Llama 3 on the sample prompts.",
     "paper-mistral-7b-own-data": "The paper's training of Mistral on the sample prompts.",
 }

@@ -127,19 +127,40 @@ def run_attack(
     """Ask every row, judge every answer; yields how many rows are done. Rows of similar length go together."""
     keys = [attempt_key(name, options, row) for row in rows]
     order = sorted(range(len(rows)), key=lambda index: len(rows[index].prompt) + len(rows[index].target))
-    size = ATTACKS[name].rows * (1 if model.device.type == "cpu" else GPU_GROUPS) * team_size()
+    size = group_size(model, name)
     for start in range(0, len(order), size):
         group = order[start : start + size]
-        missing = [index for index in group if keys[index] not in memory.attempts]
-        if missing:
-            steps = _attempts(model, adapter, [rows[index] for index in missing], options, name)
-            found = yield from _shares(steps, start, len(group))
-            memory.add_attempts(dict(zip((keys[index] for index in missing), found, strict=True)))
+        steps = attempts_at(model, adapter, [rows[index] for index in group], name, options, memory=memory)
+        yield from _shares(steps, start, len(group))
         yield from _judge(model, [rows[i] for i in group], [keys[i] for i in group], judge, memory, start)
     return [
         outcome(row, memory.attempts[key], memory.verdicts[f"{key}:{judge.identity}"])
         for row, key in zip(rows, keys, strict=True)
     ]
+
+
+def group_size(model: LoadedModel, name: str) -> int:
+    """How many rows an attack asks before what they answered is remembered."""
+    return ATTACKS[name].rows * (1 if model.device.type == "cpu" else GPU_GROUPS) * team_size()
+
+
+def attempts_at(
+    model: LoadedModel,
+    adapter: str | None,
+    rows: Sequence[EvaluationRow],
+    name: str,
+    options: Options,
+    *,
+    memory: Memory,
+) -> Attempts:
+    """An attack's attempts at each row: those that are remembered, the others made and remembered now. Yields the
+    share that is done, 0 to 1."""
+    keys = [attempt_key(name, options, row) for row in rows]
+    missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in memory.attempts}
+    if missing:
+        found = yield from _attempts(model, adapter, list(missing.values()), options, name)
+        memory.add_attempts(dict(zip(missing, found, strict=True)))
+    return [memory.attempts[key] for key in keys]
 
 
 @divided("rows")

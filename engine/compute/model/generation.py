@@ -10,12 +10,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from engine.compute.model.activations import recorded, shared_tokens
+from engine.compute.model.activations import recorded
 from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import MixedBatch, Voice
+from engine.compute.model.openings import opening_lengths
 from engine.compute.model.padding import batch_of, positions_of
 from engine.compute.model.room import tokens_at_once
+from engine.compute.model.roomy_cache import roomy_cache
 from engine.compute.steps import told
 from engine.compute.team import divided, where_sharded
 from engine.records.chats.asked import Sampling
@@ -162,24 +164,30 @@ def _order(voice: Voice) -> tuple[bool, str, float]:
 
 
 def _read_prompts(model: LoadedModel, asks: Sequence[Ask]) -> Generator[None, None, _Read]:
-    """Read all prompts, an opening that all share once for each voice; yields between the parts."""
+    """Read all prompts, an opening that some share once for each voice; yields between the parts."""
     voices = [ask.voice for ask in asks]
-    distinct = list(dict.fromkeys(voices))
-    shared = _shared(asks) if len(distinct) < len(voices) else 0
-    columns, attention = _columns(model, [ask.prompt[shared:] for ask in asks])
-    cache: Any = None
-    batch = MixedBatch(model, distinct if shared else voices)
-    if shared:
-        opening, seen = _columns(model, [ask.prompt[:shared] for ask in asks[: len(distinct)]])
+    lengths = _openings(asks)
+    columns, attention = _columns(model, [ask.prompt[length:] for ask, length in zip(asks, lengths, strict=True)])
+    cache: Any = roomy_cache(model)
+    # Each opening once for each voice that reads it, those of one voice together.
+    read = [(voice, tuple(ask.prompt[:length])) for ask, voice, length in zip(asks, voices, lengths, strict=True)]
+    distinct = list(dict.fromkeys(read)) if max(lengths) else []
+    batch = MixedBatch(model, [voice for voice, _ in distinct] or voices)
+    shared = 0
+    if distinct:
+        opening, seen = _columns(model, [ids for _, ids in distinct])
+        shared = opening.shape[1]
         for part in _parts(model, opening.shape):
             if part.start:
                 yield None
             cache = _read(model, batch, opening[:, part], seen[:, : part.stop], cache)
-        rows = [distinct.index(voice) for voice in voices]
-        cache.batch_select_indices(torch.tensor(rows, device=model.device))
+        places = {one: place for place, one in enumerate(distinct)}
+        rows = [places[one] for one in read]
+        chosen = torch.tensor(rows, device=model.device)
+        cache.batch_select_indices(chosen)
         batch.select(rows)
         # What is padded then lies between the opening and the rest of a prompt; positions leave it out.
-        attention = torch.cat([attention.new_ones(len(asks), shared), attention], dim=1)
+        attention = torch.cat([seen[chosen], attention], dim=1)
         yield None
     *parts, last = _parts(model, columns.shape)
     for part in parts:
@@ -189,10 +197,12 @@ def _read_prompts(model: LoadedModel, asks: Sequence[Ask]) -> Generator[None, No
     return _Read(batch, attention, cache, logits)
 
 
-def _shared(asks: Sequence[Ask]) -> int:
-    """How many tokens all prompts open with; vectors are not compared."""
+def _openings(asks: Sequence[Ask]) -> list[int]:
+    """How many tokens of each prompt are read once for all that have them; vectors are not compared."""
     prompts = [ask.prompt for ask in asks if not isinstance(ask.prompt, Tensor)]
-    return shared_tokens(prompts) if len(prompts) == len(asks) else 0
+    if len(prompts) < len(asks):
+        return [0] * len(asks)
+    return opening_lengths(prompts, [ask.voice for ask in asks])
 
 
 def _columns(model: LoadedModel, prompts: Sequence[Prompt]) -> tuple[Tensor, Int[Tensor, "prompt token"]]:

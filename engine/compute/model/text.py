@@ -85,6 +85,14 @@ def begun_call(model: LoadedModel, conversation: Conversation, name: str, start:
     return call_opening(model.tokenizer, conversation, name, start)
 
 
+def request_start(model: LoadedModel, conversation: Conversation) -> int:
+    """How many tokens of a conversation stand before its request, the last user message: the system turn, tools and
+    earlier turns. All of them where the request says nothing, 0 where the template changes it."""
+    text = rendered(model.tokenizer, conversation)
+    place = text.rfind(conversation.text.strip())
+    return len(text_ids(model, text[:place])) if place >= 0 else 0
+
+
 def published_tokens(
     model: LoadedModel,
     conversation: Conversation,
@@ -168,20 +176,23 @@ def said(model: LoadedModel, ids: Sequence[int]) -> Message:
 
 
 def calls_in(model: LoadedModel, ids: Sequence[int]) -> ReadCalls:
-    """The calls in an answer's tokens, and why one that was begun cannot be read. Special tokens are left out, but for
-    those that begin or end a call."""
-    return read_calls(_with_marks(model)(ids))
+    """The calls in an answer's tokens, and why one that was begun cannot be read."""
+    return read_calls(with_marks(model, ids))
+
+
+def with_marks(model: LoadedModel, ids: Sequence[int]) -> str:
+    """Text of an answer's tokens, special ones left out but for those that begin or end a call."""
+    return _reader_of_marks(model)(ids)
 
 
 def pieces_with_marks(model: LoadedModel, before: Sequence[int], ids: Sequence[int]) -> tuple[str, ...]:
-    """The text of each of an answer's tokens as calls are read in it, behind the tokens `before`. A character of
+    """The text of each of an answer's tokens as with_marks reads them, behind the tokens `before`. A character of
     several tokens comes with the last of them."""
-    speaker = Speaker(model, before, read=_with_marks(model))
+    speaker = Speaker(model, before, read=_reader_of_marks(model))
     return tuple(speaker.say(token) for token in ids)
 
 
-def _with_marks(model: LoadedModel) -> Callable[[Sequence[int]], str]:
-    """Reads tokens as text, special ones left out, but for those that begin or end a call."""
+def _reader_of_marks(model: LoadedModel) -> Callable[[Sequence[int]], str]:
     added = model.tokenizer.added_tokens_decoder
     special = {*model.tokenizer.all_special_ids, *(number for number, token in added.items() if token.special)}
     left_out = {number for number in special if number not in added or added[number].content not in MARKS}

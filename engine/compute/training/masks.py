@@ -15,13 +15,14 @@ def loss_mask(spec: RunSpec, rows: Sequence[Row], tokens: int, device: torch.dev
     """1 for tokens that a loss sees: the spec's masks, harmful rows and benign ones."""
     mask = torch.zeros((len(rows), tokens))
     for index, row in enumerate(rows):
-        mask[index, _start(spec, row) : len(row.ids)] = 1
+        seen = seen_tokens(spec, row)
+        mask[index, seen.start : seen.stop] = 1
     return mask.to(device)
 
 
 def reroute_tokens(spec: RunSpec, rows: Sequence[Row]) -> float:
     """How many tokens the rerouting mean of a whole step is over."""
-    return float(sum(len(row.ids) - _start(spec, row) for row in rows if row.label == "harmful"))
+    return float(sum(len(seen_tokens(spec, row)) for row in rows if row.label == "harmful"))
 
 
 def retain_distances(spec: RunSpec, rows: Sequence[Row], blocks: int) -> float:
@@ -29,14 +30,29 @@ def retain_distances(spec: RunSpec, rows: Sequence[Row], blocks: int) -> float:
     benign = [row for row in rows if row.label == "benign"]
     if spec.loss.retain_mean == "positions":
         return published_distances(rows=len(benign), tokens=spec.data.max_tokens, blocks=blocks)
-    return float(sum(len(row.ids) - _start(spec, row) for row in benign) * blocks)
+    return float(sum(len(seen_tokens(spec, row)) for row in benign) * blocks)
 
 
-def _start(spec: RunSpec, row: Row) -> int:
-    """The first token that the row's loss sees."""
+def seen_tokens(spec: RunSpec, row: Row) -> range:
+    """The tokens that the row's loss sees.
+
+    all: every one.  response: the answer, led in by some tokens of the prompt.  request_and_response: from the request
+    on, so that of a row with tools their definitions are left out.  function_name: as response, up to and with the name
+    in its first call.  call: its calls alone. An answer without a call is seen as a response.
+    """
+    harmful, end = row.label == "harmful", len(row.ids)
+    mask = spec.loss.mask if harmful else spec.loss.retain_mask
     lead = max(0, row.response_start - spec.loss.lead_tokens)
-    if row.label == "harmful":
-        return 0 if spec.loss.mask == "all" else min(lead + spec.loss.skip_response_tokens, len(row.ids))
     # Relative drift is in units of the centred norm, which the first token (an attention sink) does not share.
-    first = 1 if spec.loss.retain_scale == "relative" else 0
-    return first if spec.loss.retain_mask == "all" else max(first, lead)
+    first = 1 if not harmful and spec.loss.retain_scale == "relative" else 0
+    skipped = spec.loss.skip_response_tokens if harmful else 0
+    if mask == "all":
+        return range(min(first, end), end)
+    if mask == "request_and_response":
+        return range(min(max(first, row.request_start), end), end)
+    if mask == "call" and row.call is not None:
+        return range(min(max(first, row.call.start), row.call.end), row.call.end)
+    start = min(max(first, lead + skipped), end)
+    if mask == "function_name" and row.call is not None:
+        return range(min(start, row.call.named), row.call.named)
+    return range(start, end)

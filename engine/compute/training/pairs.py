@@ -12,17 +12,20 @@ from typing import NamedTuple
 from engine.compute.model.generation import DRAWS, Ask, answered_ids
 from engine.compute.model.load import model_fingerprint
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.openings import opening_lengths
 from engine.compute.model.room import answer_bytes, by_halves, rows_at_once
-from engine.compute.model.text import decode, tokens_of
+from engine.compute.model.text import Tokens, begun_call, decode, tokens_of, with_marks
 from engine.compute.seeds import mix
 from engine.compute.steps import told
 from engine.compute.team import team_size
+from engine.records.calls import read_calls
 from engine.records.chats.asked import Sampling
 from engine.records.errors import DataError
 from engine.records.events import Progress
 from engine.records.files import append_line
-from engine.records.prompts import Prompt, opener_for
+from engine.records.prompts import Prompt, opener_draw, opener_for
 from engine.records.spec_parts import DataSpec
+from engine.records.tool_prompts import expected_call, tools_key
 from engine.records.versions import key_of
 
 _REFUSALS = (
@@ -36,6 +39,9 @@ SHOWN_EACH_SIDE = 2
 TOKENS_BETWEEN_LOOKS = 4
 # Of how answers are elicited: another number, and they are elicited anew.
 ANSWERS = 1
+# Of a processor: rows that are answered together, tokens that they read and write, and tokens that the cache holds.
+LEAST_ROWS, MOST_ROWS = 8, 96
+TOKENS_READ, TOKENS_KEPT = 16_384, 49_152
 
 
 class Pair(NamedTuple):
@@ -70,11 +76,7 @@ def elicit(
 
 def without_refusals(pairs: Sequence[Pair], data: DataSpec) -> list[Pair]:
     """Harmful pairs that the base model refused are left out if the spec says so. Raises DataError if none remains."""
-    kept = [
-        pair
-        for pair in pairs
-        if not (data.drop_refusals and pair.prompt.label == "harmful" and looks_refused(pair.answer))
-    ]
+    kept = [pair for pair in pairs if not (data.drop_refusals and pair.prompt.label == "harmful" and _is_refused(pair))]
     if pairs and not kept:
         raise DataError(
             f"The base model refused all {len(pairs)} harmful prompts, so there is nothing to reroute: "
@@ -83,10 +85,25 @@ def without_refusals(pairs: Sequence[Pair], data: DataSpec) -> list[Pair]:
     return kept
 
 
+def _is_refused(pair: Pair) -> bool:
+    """An agent refuses by calling nothing."""
+    if pair.prompt.conversation.tools:
+        return not read_calls(pair.answer).calls
+    return looks_refused(pair.answer)
+
+
 def looks_refused(answer: str) -> bool:
     """Whether an answer opens like a refusal. A rule of thumb for cleaning training data, not a judge."""
     opening = answer[:160].lower().replace("\u2019", "'")
     return any(phrase in opening for phrase in _REFUSALS)
+
+
+class _Wanted(NamedTuple):
+    """An answer that is wanted: to which prompt, begun with which words, of how many tokens."""
+
+    prompt: Prompt
+    begun: str
+    new_tokens: int
 
 
 def _own_answers(
@@ -97,52 +114,105 @@ def _own_answers(
     seed: int,
     heard: Callable[[Sequence[Pair]], None],
 ) -> Generator[Progress, None, list[Pair]]:
+    """Answers to texts, then to requests with tools; where one of these should be a call and is none, it is begun."""
     cache = _AnswerCache(folder / f"{model_fingerprint(model)}.jsonl")
-    # By what is asked, never by id: two files may both number their prompts from 1.
-    keys = [_answer_key(prompt, data, seed) for prompt in prompts]
-    missing = {
-        key: (prompt, tokens_of(model, prompt.conversation, begun=opener_for(prompt, data)))
-        for key, prompt in zip(keys, prompts, strict=True)
-        if key not in cache.answers
-    }
-    left = sorted(missing, key=lambda key: len(missing[key][1].whole))
-    done = len(prompts) - len(left)
-    sampling = Sampling(temperature=data.temperature, new_tokens=data.new_tokens)
-    known = [Pair(prompt, cache.answers[key]) for key, prompt in zip(keys, prompts, strict=True) if key not in missing]
-    heard([known[place] for place in _few([pair.prompt for pair in known])])
+    elicitor = _Elicitor(model, data, seed, cache, heard, total=len(prompts))
+    wanted = [_Wanted(prompt, _begun(model, prompt, data), _new_tokens(prompt, data)) for prompt in prompts]
+    for with_tools in (False, True):
+        some = [one for one in wanted if bool(one.prompt.conversation.tools) == with_tools]
+        yield from elicitor.answer(some)
+    anew = []
+    for place, one in enumerate(wanted):
+        call = expected_call(one.prompt)
+        if call and not one.begun and not read_calls(cache.answers[elicitor.key(one)]).calls:
+            wanted[place] = one._replace(begun=begun_call(model, one.prompt.conversation, call, "name"))
+            anew.append(wanted[place])
+    elicitor.total += len(anew)
+    yield from elicitor.answer(anew)
+    return [Pair(one.prompt, cache.answers[elicitor.key(one)]) for one in wanted]
 
-    def worded(key: str, ids: list[int]) -> str:
-        prompt, asked = missing[key]
-        # Spaces at the end of an opener were not said: the answer's first word brings its own.
-        return opener_for(prompt, data).rstrip(" ") + decode(model, ids, begun=asked.begun)
 
-    def answered(batch: Sequence[str]) -> Generator[int, None, list[str]]:
+def _begun(model: LoadedModel, prompt: Prompt, data: DataSpec) -> str:
+    """The opener of a text; of a request with tools, in the same share, a call up to its name or to its arguments."""
+    if not prompt.conversation.tools:
+        return opener_for(prompt, data)
+    call, draw = expected_call(prompt), opener_draw(prompt)
+    if not call or draw >= data.opener_share:
+        return ""
+    return begun_call(model, prompt.conversation, call, "name" if draw < data.opener_share / 2 else "arguments")
+
+
+def _new_tokens(prompt: Prompt, data: DataSpec) -> int:
+    return data.call_tokens if prompt.conversation.tools else data.new_tokens
+
+
+class _Elicitor:
+    """Answers what the cache does not know."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        data: DataSpec,
+        seed: int,
+        cache: "_AnswerCache",
+        heard: Callable[[Sequence[Pair]], None],
+        *,
+        total: int,
+    ) -> None:
+        """total: answers that are wanted in all."""
+        self.model, self.data, self.seed, self.cache, self.heard = model, data, seed, cache, heard
+        self.total, self.done = total, 0
+
+    def key(self, wanted: _Wanted) -> str:
+        """By what is asked, never by id: two files may both number their prompts from 1."""
+        randomness = (self.data.temperature, self.seed, DRAWS) if self.data.temperature else ()
+        content = json.dumps([wanted.prompt.conversation.content, wanted.begun, wanted.new_tokens, randomness])
+        return key_of(content, version=ANSWERS, length=24)
+
+    def answer(self, wanted: Sequence[_Wanted]) -> Generator[Progress, None, None]:
+        """Answers of one length, rows of similar length together, those that offer the same tools above all."""
+        known = [one for one in wanted if self.key(one) in self.cache.answers]
+        few = [known[place] for place in _few([one.prompt for one in known])]
+        self.heard([Pair(one.prompt, self.cache.answers[self.key(one)]) for one in few])
+        missing = {key: one for one in wanted if (key := self.key(one)) not in self.cache.answers}
+        texts = {key: tokens_of(self.model, one.prompt.conversation, begun=one.begun) for key, one in missing.items()}
+        left = sorted(missing, key=lambda key: (tools_key(missing[key].prompt), len(texts[key].whole)))
+        self.done += len(wanted) - len(left)
+        while left:
+            new_tokens = missing[left[0]].new_tokens
+            batch = left[: team_size() * _rows_at_once(self.model, [texts[key].whole for key in left], new_tokens)]
+            row_bytes = answer_bytes(self.model, max(len(texts[key].whole) for key in batch) + new_tokens)
+            answered = partial(self._answered, missing, texts, new_tokens)
+            tell = partial(_progress, self.done, len(batch) / new_tokens, self.total)
+            yield from told(by_halves(self.model, batch, answered, row_bytes=row_bytes), tell)
+            self.done += len(batch)
+            left = left[len(batch) :]
+
+    def _answered(
+        self, missing: dict[str, _Wanted], texts: dict[str, Tokens], new_tokens: int, batch: Sequence[str]
+    ) -> Generator[int, None, list[str]]:
         # A prompt's draws are its own: what is sampled does not depend on what else is asked or known.
-        asks = [Ask(missing[key][1].whole, seed=mix(seed, key)) for key in batch]
-        shown = _few([missing[key][0] for key in batch])
+        asks = [Ask(texts[key].whole, seed=mix(self.seed, key)) for key in batch]
+        shown = _few([missing[key].prompt for key in batch])
+
+        def worded(key: str, ids: list[int]) -> str:
+            if missing[key].prompt.conversation.tools:
+                return with_marks(self.model, [*texts[key].begun, *ids])
+            # Spaces at the end of an opener were not said: the answer's first word brings its own.
+            return missing[key].begun.rstrip(" ") + decode(self.model, ids, begun=texts[key].begun)
 
         def look(said: list[list[int]]) -> None:
             # Where several processes answer, the other rows are not heard before all are done.
             places = [place for place in shown if place < len(said)]
             if places and len(said[places[0]]) % TOKENS_BETWEEN_LOOKS == 0:
-                heard([Pair(missing[batch[place]][0], worded(batch[place], said[place])) for place in places])
+                self.heard([Pair(missing[batch[place]].prompt, worded(batch[place], said[place])) for place in places])
 
-        answers = yield from answered_ids(model, asks, sampling, look=look)
+        sampling = Sampling(temperature=self.data.temperature, new_tokens=new_tokens)
+        answers = yield from answered_ids(self.model, asks, sampling, look=look)
         for key, ids in zip(batch, answers, strict=True):
-            cache.add(key, worded(key, ids))
-        heard([Pair(missing[batch[place]][0], cache.answers[batch[place]]) for place in shown])
+            self.cache.add(key, worded(key, ids))
+        self.heard([Pair(missing[batch[place]].prompt, self.cache.answers[batch[place]]) for place in shown])
         return list(batch)
-
-    start = 0
-    while start < len(left):
-        lengths = [len(missing[key][1].whole) + data.new_tokens for key in left[start:]]
-        batch = left[start : start + team_size() * _rows_at_once(model, lengths)]
-        row_bytes = answer_bytes(model, lengths[len(batch) - 1])
-        tell = partial(_progress, done, len(batch) / data.new_tokens, len(prompts))
-        yield from told(by_halves(model, batch, answered, row_bytes=row_bytes), tell)
-        done += len(batch)
-        start += len(batch)
-    return [Pair(prompt, cache.answers[key]) for key, prompt in zip(keys, prompts, strict=True)]
 
 
 def _few(prompts: Sequence[Prompt]) -> list[int]:
@@ -154,13 +224,18 @@ def _few(prompts: Sequence[Prompt]) -> list[int]:
     ]
 
 
-def _rows_at_once(model: LoadedModel, lengths: Sequence[int]) -> int:
-    """How many of the next rows, of rising lengths, are answered together. On two cores 96 rows give nearly three times
-    the tokens a second of 16."""
-    processor = max(8, min(96, 16_384 // lengths[0]))
-    most = rows_at_once(model, answer_bytes(model, lengths[0]), on_a_processor=processor)
-    # The last of them is the longest, and all are padded to it.
-    longest = lengths[min(most, len(lengths)) - 1]
+def _rows_at_once(model: LoadedModel, prompts: Sequence[Sequence[int]], new_tokens: int) -> int:
+    """How many of the next prompts are answered together. On two cores 96 rows give nearly three times the tokens a
+    second of 16; what they open with alike counts once."""
+    next_ones = prompts[:MOST_ROWS]
+    openings = opening_lengths(next_ones, [None] * len(next_ones))
+    once = sum({tuple(prompt[:length]): length for prompt, length in zip(next_ones, openings, strict=True)}.values())
+    read = (sum(map(len, next_ones)) - sum(openings) + once) / len(next_ones) + new_tokens
+    longest = max(map(len, next_ones)) + new_tokens
+    processor = max(LEAST_ROWS, min(MOST_ROWS, int(TOKENS_READ / read), TOKENS_KEPT // longest))
+    most = rows_at_once(model, answer_bytes(model, len(prompts[0]) + new_tokens), on_a_processor=processor)
+    # All are padded to the longest of them.
+    longest = max(map(len, prompts[:most])) + new_tokens
     return rows_at_once(model, answer_bytes(model, longest), on_a_processor=most, most=most)
 
 
@@ -186,12 +261,6 @@ class _AnswerCache:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         append_line(self.file, json.dumps({"key": key, "answer": answer}))
         self.answers[key] = answer
-
-
-def _answer_key(prompt: Prompt, data: DataSpec, seed: int) -> str:
-    randomness = (data.temperature, seed, DRAWS) if data.temperature else ()
-    content = json.dumps([prompt.conversation.content, opener_for(prompt, data), data.new_tokens, randomness])
-    return key_of(content, version=ANSWERS, length=24)
 
 
 def _given(prompt: Prompt) -> str:

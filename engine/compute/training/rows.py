@@ -1,30 +1,42 @@
-"""Pairs as rows of tokens, which rows a step trains on, and how they are cut into micro-batches."""
+"""Pairs as rows of tokens, and how rows are put together into micro-batches. Knows nothing of steps."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, overload
 
-import torch
-
+from engine.compute.model.activations import shared_tokens
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.text import published_tokens, text_ids, tokens_of
-from engine.compute.seeds import mix
+from engine.compute.model.text import published_tokens, request_start, text_ids, tokens_of, with_marks
 from engine.compute.training.pairs import Pair
+from engine.records.calls import read_calls
 from engine.records.conversation import Conversation, Label, say
 from engine.records.prompts import Prompt
-from engine.records.spec import RunSpec
 from engine.records.spec_parts import DataSpec
+from engine.records.tool_prompts import tools_key
 
 # Of encoded rows that are kept in memory: more than most sets have.
 KEPT_ROWS = 16_384
+# Rows that share their tools go together up to so many times the tokens of the longest of them.
+ROWS_IN_ONE = 2
+
+
+class CallPlace(NamedTuple):
+    """Where the first call of an answer stands among a row's tokens: it begins at `start`, its function's name ends
+    before `named`, the last call ends before `end`."""
+
+    start: int
+    named: int
+    end: int
 
 
 @dataclass(frozen=True)
 class Row:
     """A pair as tokens: `ids` is prompt then answer, the answer begins at `response_start`. pictures: the keys of the
-    pictures that its placeholders stand for."""
+    pictures that its placeholders stand for.  request_start: where the request begins, behind the system turn with its
+    tools; 0 in a row that is written as published.  call: of an answer that calls.  tools: what rows that offer the
+    same tools have in common, '' without any."""
 
     prompt_id: str
     label: Label
@@ -32,18 +44,29 @@ class Row:
     ids: tuple[int, ...]
     response_start: int
     pictures: tuple[str, ...] = ()
+    request_start: int = 0
+    call: CallPlace | None = None
+    tools: str = ""
+
+
+class RowKind(NamedTuple):
+    """What decides when a row is drawn."""
+
+    borderline: bool
+    tools: str
 
 
 def encode(model: LoadedModel, pair: Pair, data: DataSpec) -> Row:
     """Tokens of a pair, written and cut as the spec says.
 
     Under the model's chat template a request that would leave no room for its answer is cut to half of max_tokens.
+    A row that offers tools is always written under it: the published forms have no place for them.
     """
     prompt, harmful = pair.prompt, pair.prompt.label == "harmful"
     conversation, answer = prompt.conversation, pair.answer
     if (harmful or data.empty_prompt_sides == "both") and _hides_request(prompt, data):
         conversation, answer = _without_requests(conversation, answer, first=not harmful)
-    if data.rows_as != "chat":
+    if data.rows_as != "chat" and not conversation.tools:
         ids, start = published_tokens(
             model, conversation, answer, written_as=data.rows_as, apart=harmful, limit=data.max_tokens
         )
@@ -51,21 +74,53 @@ def encode(model: LoadedModel, pair: Pair, data: DataSpec) -> Row:
     asked, _, pictures = tokens_of(model, conversation)
     if len(asked) >= data.max_tokens:
         asked = asked[: data.max_tokens // 2]
-    ids = (*asked, *text_ids(model, answer))[: data.max_tokens]
-    return Row(prompt.id, prompt.label, prompt.borderline, ids, len(asked), pictures)
+    answered = text_ids(model, answer)
+    ids = (*asked, *answered)[: data.max_tokens]
+    return Row(
+        prompt.id,
+        prompt.label,
+        prompt.borderline,
+        ids,
+        len(asked),
+        pictures,
+        request_start=min(request_start(model, conversation), len(asked)),
+        call=_call_place(model, answer, answered, len(asked), len(ids)) if conversation.tools else None,
+        tools=tools_key(prompt),
+    )
+
+
+def _call_place(model: LoadedModel, answer: str, answered: Sequence[int], start: int, end: int) -> CallPlace | None:
+    """Of the calls in an answer whose tokens begin at `start` of a row that ends before `end`."""
+    read = read_calls(answer)
+    if not read.spans:
+        return None
+    begins, ends = read.spans[0][0], read.spans[-1][1]
+    named = answer.find(read.calls[0].name, begins) if read.calls else -1
+    name_ends = named + len(read.calls[0].name) if named >= 0 else ends
+    first, behind_name, last = (_tokens_before(model, answer, answered, place) for place in (begins, name_ends, ends))
+    return CallPlace(*(min(start + place, end) for place in (first, behind_name, last)))
+
+
+def _tokens_before(model: LoadedModel, text: str, ids: Sequence[int], place: int) -> int:
+    """How many of a text's tokens it takes to write its letters before `place`."""
+    low, high = 0, len(ids)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if len(with_marks(model, ids[:middle])) < place else (low, middle)
+    return low
 
 
 class EncodedWhenDrawn(Sequence[Row]):
     """Rows of pairs, encoded when they are asked for: a set may hold a hundred times the rows that its run draws.
 
-    borderline, plain: the places of both kinds, known without a token.
+    kinds: what is known of each row without a token.
     """
 
     def __init__(self, model: LoadedModel, pairs: Sequence[Pair], data: DataSpec) -> None:
         self._made_of = model, pairs, data
         self._encode = lru_cache(maxsize=KEPT_ROWS)(lambda place: encode(model, pairs[place], data))
         self._length = len(pairs)
-        self.borderline, self.plain = places_by_kind([pair.prompt.borderline for pair in pairs])
+        self.kinds = [RowKind(pair.prompt.borderline, tools_key(pair.prompt)) for pair in pairs]
 
     def __reduce__(self) -> tuple:
         """Another process encodes for itself."""
@@ -86,12 +141,8 @@ class EncodedWhenDrawn(Sequence[Row]):
         return self._encode(place % self._length)
 
 
-def places_by_kind(borderline: Sequence[bool]) -> tuple[list[int], list[int]]:
-    """The places of borderline rows, and those of the others."""
-    kinds: tuple[list[int], list[int]] = ([], [])
-    for place, is_borderline in enumerate(borderline):
-        kinds[0 if is_borderline else 1].append(place)
-    return kinds
+def row_kinds(rows: Sequence[Row]) -> Sequence[RowKind]:
+    return rows.kinds if isinstance(rows, EncodedWhenDrawn) else [RowKind(row.borderline, row.tools) for row in rows]
 
 
 def _hides_request(prompt: Prompt, data: DataSpec) -> bool:
@@ -109,85 +160,38 @@ def _without_requests(conversation: Conversation, answer: str, *, first: bool) -
     return conversation.model_copy(update={"messages": tuple(messages)}), answer
 
 
-class Place(NamedTuple):
-    """Where a row lies: on which side, and the how-manieth it is there."""
+def micro_batches(rows: Sequence[Row], budget: int, *, shared: bool = True) -> list[list[Row]]:
+    """Rows of similar length together, each group within `budget` tokens, padding included; a longer row goes alone.
 
-    label: Label
-    number: int
-
-
-def step_rows(spec: RunSpec, harmful: Sequence[Row], benign: Sequence[Row], step: int) -> list[Row]:
-    """The rows of one optimizer step, harmful first. Each side runs through its rows in a new order every epoch."""
-    sides = {"harmful": harmful, "benign": benign}
-    return [sides[place.label][place.number] for pool in _pools(spec, harmful, benign) for place in pool.drawn(step)]
-
-
-def places_that_come_back(spec: RunSpec, harmful: Sequence[Row], benign: Sequence[Row]) -> Iterator[Place]:
-    """Where the rows lie that the run's steps draw more than once, in the order in which they are drawn first."""
-    pools = _pools(spec, harmful, benign)
-    steps = spec.optimizer.steps
-    known = {place for pool in pools for place in pool.coming_back(steps)}
-    epoch = 1 + max((len(pool.numbers) // max(1, pool.each_step) for pool in pools), default=0)
-    for step in range(min(steps, epoch)):
-        for pool in pools:
-            for place in pool.drawn(step):
-                if place in known:
-                    known.remove(place)
-                    yield place
-
-
-class _Pool(NamedTuple):
-    """Rows of one side of which each step draws some. numbers: which of the side's rows they are."""
-
-    label: Label
-    numbers: Sequence[int]
-    each_step: int
-    seed: str
-
-    def drawn(self, step: int) -> list[Place]:
-        places = []
-        orders: dict[int, list[int]] = {}
-        for number in range(step * self.each_step, (step + 1) * self.each_step):
-            epoch, place = divmod(number, len(self.numbers))
-            if epoch not in orders:
-                orders[epoch] = self._order(epoch)
-            places.append(Place(self.label, self.numbers[orders[epoch][place]]))
-        return places
-
-    def coming_back(self, steps: int) -> list[Place]:
-        """What is drawn in the second epoch was drawn in the first one."""
-        second = min(steps * self.each_step, 2 * len(self.numbers)) - len(self.numbers)
-        return [Place(self.label, self.numbers[place]) for place in self._order(1)[: max(0, second)]]
-
-    def _order(self, epoch: int) -> list[int]:
-        generator = torch.Generator().manual_seed(mix(self.seed, epoch))
-        return torch.randperm(len(self.numbers), generator=generator).tolist()
-
-
-def _pools(spec: RunSpec, harmful: Sequence[Row], benign: Sequence[Row]) -> list[_Pool]:
-    optimizer, seed = spec.optimizer, spec.seed
-    pools = [_Pool("harmful", range(len(harmful)), optimizer.circuit_breaker_batch, f"{seed}:harmful")]
-    if isinstance(benign, EncodedWhenDrawn):
-        borderline, plain = benign.borderline, benign.plain
-    else:
-        borderline, plain = places_by_kind([row.borderline for row in benign])
-    if not spec.data.borderline_share or not borderline or not plain:
-        return [*pools, _Pool("benign", range(len(benign)), optimizer.retain_batch, f"{seed}:benign")]
-    count = round(optimizer.retain_batch * spec.data.borderline_share)
-    return [
-        *pools,
-        _Pool("benign", borderline, count, f"{seed}:borderline"),
-        _Pool("benign", plain, optimizer.retain_batch - count, f"{seed}:plain"),
-    ]
-
-
-def micro_batches(rows: Sequence[Row], budget: int) -> list[list[Row]]:
-    """Rows of similar length together, each group within `budget` tokens, padding included; a longer row goes alone."""
-    groups: list[list[Row]] = []
+    Rows that offer the same tools go together, apart from all others: their opening is run once (shared: else it is
+    run in every row), and is then so much of a row that up to ROWS_IN_ONE long rows in all may go beyond the budget.
+    """
+    kinds: dict[str, list[Row]] = {}
+    for row in rows:
+        kinds.setdefault(row.tools if shared else "", []).append(row)
+    groups = [group for tools, alike in kinds.items() for group in _groups(alike, budget, opening=bool(tools))]
     # Longest first: the first micro-batch then needs the most memory, so that a step fails early or not at all.
+    return sorted(groups, key=lambda group: len(group[0].ids), reverse=True)
+
+
+def _groups(rows: Sequence[Row], budget: int, *, opening: bool) -> list[list[Row]]:
+    """opening: whether the rows' common opening counts once."""
+    groups: list[list[Row]] = []
     for row in sorted(rows, key=lambda row: len(row.ids), reverse=True):
-        if groups and (len(groups[-1]) + 1) * len(groups[-1][0].ids) <= budget:
+        if groups and _positions([*groups[-1], row], opening) <= _room(len(groups[-1][0].ids), budget, opening):
             groups[-1].append(row)
         else:
             groups.append([row])
     return groups
+
+
+def _positions(group: Sequence[Row], opening: bool) -> int:
+    """Of the longest first. What is run of a group, padding included."""
+    longest = len(group[0].ids)
+    alike = shared_tokens([row.ids for row in group], [row.pictures for row in group]) if opening else 0
+    return alike + len(group) * (longest - alike)
+
+
+def _room(longest: int, budget: int, opening: bool) -> int:
+    # Where memory ran out, the budget is down to a fraction of a row.
+    return max(budget, ROWS_IN_ONE * longest) if opening and budget >= longest / 8 else budget

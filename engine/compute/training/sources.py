@@ -8,8 +8,9 @@ from engine.compute.steps import drained, told
 from engine.records.conversation import Label
 from engine.records.errors import DataError
 from engine.records.events import Progress
-from engine.records.prompt_files import file_rows, prompts_of, source_file
+from engine.records.prompt_files import prompts_of, source_file
 from engine.records.prompts import Prompt
+from engine.records.row_files import file_rows
 from engine.records.sources import HUB, Source, parse_sources
 
 

@@ -21,10 +21,11 @@ from engine.compute.model.room import release_memory
 from engine.compute.seeds import mix
 from engine.compute.team import is_sharded, summed, together, working
 from engine.compute.training.base_activations import RowActivations, row_batch, stack
+from engine.compute.training.drawing import step_rows
 from engine.compute.training.masks import loss_mask, reroute_tokens, retain_distances
 from engine.compute.training.rates import learning_rate_at, weights_at
 from engine.compute.training.reroute import last_normed, rerouting_loss, retain_loss
-from engine.compute.training.rows import Row, micro_batches, step_rows
+from engine.compute.training.rows import Row, micro_batches
 from engine.compute.training.trainer import Trainer
 from engine.records.errors import TrainingError
 from engine.records.events import ControlEvent, StepResult
@@ -81,7 +82,9 @@ def one_step(
     short = False
     seconds = 0.0
     rank, size = working()
-    groups = [micro_batches(share, micro_batch_tokens) for share in shared_out(rows, size)]
+    groups = [
+        micro_batches(share, micro_batch_tokens, shared=trainer.shares_opening) for share in shared_out(rows, size)
+    ]
     count = max(map(len, groups))
     for number in range(count):
         # A process whose share is done waits for the others: all take each step of this generator.

@@ -18,8 +18,9 @@ from engine.compute.seeds import mix
 from engine.compute.team import held, is_sharded, keep, together, working
 from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations, row_bytes
 from engine.compute.training.checkpoints import Position, list_checkpoints, load_checkpoint, save_checkpoint
+from engine.compute.training.drawing import places_that_come_back
 from engine.compute.training.reroute import BlockSpace
-from engine.compute.training.rows import Row, places_that_come_back
+from engine.compute.training.rows import Row
 from engine.records.blocks import ResolvedBlocks
 from engine.records.errors import TrainingError
 from engine.records.events import CheckpointResult, ControlEvent, Event, StatusEvent

@@ -1,32 +1,28 @@
-"""Prompt sets whose rows offer tools: `tools:harmful`, `tools:benign`, or one's own file. Knows nothing of models."""
+"""Prompt sets whose rows offer tools: those that ship, and files. Knows nothing of models."""
 
 from itertools import islice
 
-from engine.records.conversation import Label
 from engine.records.errors import DataError
-from engine.records.prompt_files import file_rows
-from engine.records.settings import given_path
-from engine.records.sources import SAMPLE
-from engine.records.tool_prompts import ToolPrompt, read_tool_prompts
-
-TOOLS = "tools:"
-TOOL_SETS = (f"{TOOLS}harmful", f"{TOOLS}benign")
+from engine.records.prompt_files import source_file
+from engine.records.row_files import file_rows
+from engine.records.sources import TOOLS, parse_sources, sample_sources
+from engine.records.tool_forms import own_form
 
 
-def offers_tools(source: str) -> bool:
-    """Whether the rows of this set offer tools: told by its name, or by the first row of a file."""
-    if source.startswith(TOOLS):
-        return True
+def tool_sets() -> list[str]:
+    """The sets that ship, harmful ones first."""
+    return sorted((source for source in sample_sources() if source.startswith(TOOLS)), reverse=True)
+
+
+def offers_tools(text: str) -> bool:
+    """Whether the rows of these sources offer tools: told by their names, or by the first row of a file."""
     try:
-        rows = list(islice(file_rows(given_path(source, error=DataError)), 1))
+        sources = parse_sources(text)
+        if any(source.name.startswith(TOOLS) for source in sources):
+            return True
+        files = [source_file(source) for source in sources if not source.is_remote]
+        rows = [own_form(row, file.name) for file in files for _, row in islice(file_rows(file), 1)]
     except DataError:
         # Whoever reads the set says what is wrong with it.
         return False
-    return any(isinstance(row, dict) and isinstance(row.get("tools"), list) for _, row in rows)
-
-
-def read_tool_set(source: str, *, label: Label) -> list[ToolPrompt]:
-    """The requests of a set with tools; those of a file that do not say their label have this one. Raises DataError
-    naming file, row and value."""
-    name = f"{SAMPLE}{source.removeprefix(TOOLS)}" if source.startswith(TOOLS) else source
-    return read_tool_prompts(name, label=label)
+    return any(isinstance(row, dict) and bool(row.get("tools")) for row in rows)

@@ -74,6 +74,40 @@ def count(words: Iterable[Word]) -> Count:
     )
 
 
+class CallCount(BaseModel):
+    """Questions of one category of function calling. right: as the benchmark's own checker says.  rate: right / n.
+    unreadable: answers with a call that was begun and cannot be read; they count as answers."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    n: int
+    right: int
+    unreadable: int = 0
+    rate: float | None
+    ci95: Interval
+
+
+def count_calls(right: int, n: int, *, unreadable: int = 0) -> CallCount:
+    """Of n answers so many are right."""
+    rate = right / n if n else None
+    return CallCount(n=n, right=right, unreadable=unreadable, rate=rate, ci95=wilson(right, n))
+
+
+def mean_interval(counts: Sequence[CallCount]) -> tuple[float | None, Interval]:
+    """The mean of the rates, each category with the same weight, and its 95 % interval.
+
+    Independent rates' intervals are joined by their distances from the rates, squared and added (MOVER: Zou and Donner,
+    Statistics in Medicine 27, 2008). None and 0 to 1 where nothing was counted.
+    """
+    known = [(one.rate, one.ci95) for one in counts if one.rate is not None]
+    if not known:
+        return None, Interval(0.0, 1.0)
+    mean = sum(rate for rate, _ in known) / len(known)
+    below = math.sqrt(sum((rate - interval.low) ** 2 for rate, interval in known)) / len(known)
+    above = math.sqrt(sum((interval.high - rate) ** 2 for rate, interval in known)) / len(known)
+    return mean, Interval(max(0.0, mean - below), min(1.0, mean + above))
+
+
 class CurvePoint(BaseModel):
     """Share of requests that were answered with at most this budget."""
 
@@ -86,7 +120,7 @@ class CurvePoint(BaseModel):
 
 class Ability(BaseModel):
     """One kept ability. base and rerouted are rates where `n` is not 0, else figures in `unit`.  counts: the verdicts,
-    where answers were judged."""
+    where answers were judged.  categories: of function calling; base and rerouted are then the means over them."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -97,6 +131,7 @@ class Ability(BaseModel):
     n: int = 0
     ci95: dict[Side, Interval] = {}
     counts: dict[Side, Count] = {}
+    categories: dict[str, dict[Side, CallCount]] = Field({}, exclude_if=lambda categories: not categories)
 
 
 class AttackResult(BaseModel):

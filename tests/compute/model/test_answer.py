@@ -64,19 +64,39 @@ def test_each_voice_says_what_peft_says_alone(model):
 
 def test_an_opening_that_all_share_is_read_once_for_each_voice(model):
     opening = list(range(20, 34))
-    asked = [Ask([*opening, *ask.prompt], ask.voice) for ask in asks()]
-    read = []
-
-    def count(_module, _args, given):
-        read.append(tuple(given["input_ids"].shape))
-
-    hook = model.decoder.register_forward_pre_hook(count, with_kwargs=True)
-    try:
-        together, _ = said(model, asked, GREEDY)
-    finally:
-        hook.remove()
+    asked = [Ask([*opening, *ask.prompt], ask.voice) for ask in asks() if len(ask.prompt) < 20]
+    together, read = said_and_read(model, asked)
     assert read[0] == (4, 14) and all(rows == len(asked) for rows, _ in read[1:])
     assert together == [said(model, [ask], GREEDY)[0][0] for ask in asked]
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, DRAWN], ids=["greedy", "sampled"])
+def test_openings_that_some_rows_share_are_read_once_for_each_voice(model, sampling):
+    """As requests that offer the same tools do: two openings of unlike length, and a row that shares neither."""
+    openings = [list(range(20, 60)), list(range(30, 85))]
+    asked = [
+        Ask([*opening, *prompt], voice)
+        for prompt in ([1, 2], [4, 5, 6, 7, 8, 9], [11])
+        for opening in openings
+        for voice in (Voice("first"), Voice())
+    ]
+    asked.append(Ask([7, 7, 7], Voice("second")))
+    together, read = said_and_read(model, asked, sampling)
+    # Two openings for each of two voices, and nothing of the row that shares neither.
+    assert read[:2] == [(5, 51), (5, 4)] and all(rows == len(asked) for rows, _ in read[2:])
+    assert together == [said(model, [ask], sampling)[0][0] for ask in asked]
+
+
+def said_and_read(model, asked, sampling=GREEDY):
+    """What is said, and the shapes of all that the model reads for it."""
+    read = []
+    hook = model.decoder.register_forward_pre_hook(
+        lambda _module, _args, given: read.append(tuple(given["input_ids"].shape)), with_kwargs=True
+    )
+    try:
+        return said(model, asked, sampling)[0], read
+    finally:
+        hook.remove()
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, DRAWN], ids=["greedy", "sampled"])

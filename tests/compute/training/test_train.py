@@ -10,9 +10,10 @@ from engine.compute.model import low_rank
 from engine.compute.model.adapters import adapter_parameters, remove_adapter
 from engine.compute.training.base_activations import BaseActivations
 from engine.compute.training.checkpoints import list_checkpoints
+from engine.compute.training.drawing import step_rows
 from engine.compute.training.masks import loss_mask
 from engine.compute.training.rates import learning_rate_at, weights_at
-from engine.compute.training.rows import Row, micro_batches, step_rows
+from engine.compute.training.rows import Row, micro_batches
 from engine.compute.training.train import train
 from engine.compute.training.trainer import Rows
 from engine.records.blocks import resolve_blocks

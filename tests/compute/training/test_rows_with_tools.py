@@ -1,0 +1,206 @@
+"""Rows of requests with tools: how they are encoded, which of their tokens a loss sees, and when they are drawn."""
+
+from collections import Counter
+
+import pytest
+from making import drain, random_rows
+from making_tools import CALL, WEATHER, speaking
+
+from engine.compute.model.text import decode, tokens_of, with_marks
+from engine.compute.training import pairs as pairs_room
+from engine.compute.training.drawing import places_that_come_back, step_rows
+from engine.compute.training.masks import loss_mask, seen_tokens
+from engine.compute.training.pairs import Pair, elicit, without_refusals
+from engine.compute.training.rows import CallPlace, encode, micro_batches
+from engine.records.calls import read_calls
+from engine.records.conversation import Conversation, Tool, say
+from engine.records.errors import DataError
+from engine.records.prompts import Prompt
+from engine.records.spec_parts import DataSpec
+from engine.records.tool_prompts import ExpectedCall, ToolPrompt
+
+FAMILIES = {
+    "hermes": '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Bonn"}}\n</tool_call>',
+    "llama": '<|python_tag|>{"name": "get_weather", "parameters": {"city": "Bonn"}}',
+    "mistral": '[TOOL_CALLS] [{"name": "get_weather", "arguments": {"city": "Bonn"}}]',
+    "small": '```json\n{"name": "get_weather", "arguments": {"city": "Bonn"}}\n```',
+}
+CLOCK = Tool(name="set_clock", description="Sets a clock.", parameters={"type": "object"})
+
+
+def asking(text: str, *, label="harmful", tools=(WEATHER,), call="get_weather", number=0) -> ToolPrompt:
+    return ToolPrompt(
+        id=f"{label}-{number}-{text}",
+        conversation=Conversation(messages=(say("user", text),), tools=tools),
+        label=label,
+        split="train",
+        call=ExpectedCall(name=call) if call else None,
+        expects_call=bool(call),
+    )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_row_knows_where_its_request_and_its_call_stand(tiny_model, family: str):
+    model = speaking(tiny_model, family)
+    call = FAMILIES[family]
+    row = encode(model, Pair(asking("Rain in Bonn?"), f"I look it up. {call} Done."), DataSpec())
+
+    def text(start: int, end: int) -> str:
+        return with_marks(model, row.ids[start:end])
+
+    assert row.call is not None and row.tools
+    if family == "small":
+        # In the midst of a line a fence is words; on a line of its own it is a call.
+        row = encode(model, Pair(asking("Rain in Bonn?"), f"I look it up.\n{call}\nDone."), DataSpec())
+    assert text(row.request_start, row.response_start).strip().startswith("Rain in Bonn?")
+    assert text(row.response_start, row.call.start).strip() == "I look it up."
+    assert text(row.response_start, row.call.named).endswith("get_weather")
+    assert read_calls(text(row.call.start, row.call.end)).calls[0].arguments == {"city": "Bonn"}
+    assert "Done" not in text(row.call.start, row.call.end)
+
+
+def test_each_mask_sees_its_tokens_and_falls_back_where_there_is_no_call(tiny_model, tiny_spec):
+    model = speaking(tiny_model, "hermes")
+    pair = Pair(asking("Rain in Bonn?"), f"I look. {FAMILIES['hermes']} Done.")
+    row, text = encode(model, pair, DataSpec()), random_rows(1)[0]
+    assert row.call is not None
+    ends = {
+        "all": (0, len(row.ids)),
+        "response": (row.response_start - 2, len(row.ids)),
+        "request_and_response": (row.request_start, len(row.ids)),
+        "call": (row.call.start, row.call.end),
+        "function_name": (row.response_start - 2, row.call.named),
+    }
+    for mask, (start, end) in ends.items():
+        spec = tiny_spec(**{"loss.mask": mask, "loss.retain_mask": mask, "loss.lead_tokens": 2})
+        assert seen_tokens(spec, row) == range(start, end), mask
+        benign = seen_tokens(spec, row.__class__(**{**row.__dict__, "label": "benign"}))
+        assert benign == range(max(1, start), end), mask
+        assert loss_mask(spec, [row], len(row.ids) + 3, model.device).sum() == end - start
+        without = {"all": 0, "request_and_response": 0}.get(mask, text.response_start - 2)
+        assert seen_tokens(spec, text) == range(without, len(text.ids)), mask
+    first = "optimizer.circuit_breaker_batch"
+    assert len({tiny_spec(**{"loss.mask": mask, first: 3}).digest for mask in ends}) == len(ends)
+
+
+def test_an_answer_cut_within_its_call_keeps_what_there_is(tiny_model):
+    model = speaking(tiny_model, "hermes")
+    whole = encode(model, Pair(asking("Rain?"), FAMILIES["hermes"]), DataSpec())
+    assert whole.call is not None
+    cut = encode(model, Pair(asking("Rain?"), FAMILIES["hermes"]), DataSpec(max_tokens=whole.call.named - 3))
+    assert cut.call == CallPlace(whole.call.start, len(cut.ids), len(cut.ids))
+    begun = encode(model, Pair(asking("Rain?"), '<tool_call>{"name": "get_weather", "argum'), DataSpec())
+    assert begun.call is not None and begun.call.named == begun.call.end == len(begun.ids)
+    assert encode(model, Pair(asking("Rain?"), "No."), DataSpec()).call is None
+
+
+def test_rows_written_as_published_leave_rows_with_tools_to_the_template(tiny_model):
+    model = speaking(tiny_model, "hermes")
+    data = DataSpec(rows_as="llama-3", answers="given")
+    row = encode(model, Pair(asking("Rain?"), "x"), data)
+    assert row.ids[: row.response_start] == tokens_of(model, asking("Rain?").conversation).ids
+    plain = encode(model, Pair(Prompt(id="a", conversation=Conversation.asking("x"), label="harmful"), "x"), data)
+    assert "<|start_header_id|>" in decode(model, plain.ids)
+
+
+def rows_of(label: str, tools: dict[str, int], *, texts: int = 6):
+    rows = random_rows(texts, label=label)
+    for number, (name, count) in enumerate(tools.items()):
+        found = random_rows(count, seed=number + 7, label=label)
+        rows += [
+            row.__class__(**{**row.__dict__, "tools": name, "prompt_id": f"{label} {name} {place}"})
+            for place, row in enumerate(found)
+        ]
+    return rows
+
+
+def test_a_step_takes_its_share_of_rows_with_the_same_tools_and_in_time_all_of_them(tiny_spec):
+    spec = tiny_spec(
+        **{"data.tool_share": 0.5, "optimizer.circuit_breaker_batch": 4, "optimizer.retain_batch": 8,
+           "optimizer.steps": 12}
+    )  # fmt: skip
+    harmful = rows_of("harmful", {"mail": 3, "files": 3, "shops": 1})
+    benign = rows_of("benign", {"shops": 5, "mail": 5, "files": 5}, texts=9)
+    seen = Counter()
+    for step in range(12):
+        rows = step_rows(spec, harmful, benign, step)
+        tools = [row.tools for row in rows if row.tools]
+        assert len(set(tools)) == 1
+        assert Counter(row.label for row in rows if not row.tools) == {"harmful": 2, "benign": 4}
+        assert Counter(row.label for row in rows if row.tools) == {
+            "harmful": 1 if tools[0] == "shops" else 2,
+            "benign": 4,
+        }
+        seen.update(row.prompt_id for row in rows if row.tools)
+    assert set(seen) == {row.prompt_id for row in (*harmful, *benign) if row.tools}
+    again = {place for place in places_that_come_back(spec, harmful, benign)}
+    assert {(harmful if place.label == "harmful" else benign)[place.number].prompt_id for place in again} >= {
+        name for name, times in seen.items() if times > 1
+    }
+
+
+def test_tools_that_one_side_does_not_offer_meet_the_next_rows_of_the_other(tiny_spec):
+    spec = tiny_spec(**{"data.tool_share": 1.0, "optimizer.circuit_breaker_batch": 2, "optimizer.retain_batch": 2})
+    harmful, benign = rows_of("harmful", {"mail": 4}, texts=0), rows_of("benign", {"files": 3, "shops": 3}, texts=0)
+    for step in range(6):
+        rows = step_rows(spec, harmful, benign, step)
+        assert Counter(row.label for row in rows) == {"harmful": 2, "benign": 2}
+
+
+@pytest.mark.parametrize(("share", "tools"), [(0.0, {"mail": 3}), (0.5, {})])
+def test_without_a_share_or_without_tools_rows_come_as_they_lie(tiny_spec, share: float, tools: dict[str, int]):
+    spec = tiny_spec(**{"data.tool_share": share})
+    harmful, benign = rows_of("harmful", tools), rows_of("benign", tools)
+    bare = [[row.__class__(**{**row.__dict__, "tools": ""}) for row in side] for side in (harmful, benign)]
+    drawn = [[row.prompt_id for row in step_rows(spec, harmful, benign, step)] for step in range(5)]
+    assert drawn == [[row.prompt_id for row in step_rows(spec, *bare, step)] for step in range(5)]
+
+
+def test_rows_with_the_same_tools_share_a_micro_batch_beyond_the_budget_and_others_keep_to_it():
+    opening = tuple(range(200))
+    mail = [
+        row.__class__(**{**row.__dict__, "tools": "mail", "ids": opening + row.ids}) for row in random_rows(5, seed=3)
+    ]
+    texts = random_rows(6)
+    groups = micro_batches([*texts, *mail], 100)
+    assert {row.tools for row in groups[0]} == {"mail"} and len(groups[0]) == 5
+    assert sum(len(group) for group in groups) == 11
+    for group in groups[1:]:
+        assert len(group) * max(len(row.ids) for row in group) <= 100
+    assert all(len(group) == 1 for group in micro_batches(mail, 100, shared=False))
+    # Memory ran out again and again: they no longer go together.
+    assert all(len(group) == 1 for group in micro_batches(mail, 20))
+
+
+def test_answers_to_tools_are_the_models_own_and_a_call_is_begun_where_it_makes_none(tiny_model, tmp_path, monkeypatch):
+    """Two prompts a side, and one that needs no call."""
+    model = speaking(tiny_model, "small")
+    prompts = [asking(f"Rain in {city}?", label=label) for label in ("harmful", "benign") for city in ("Bonn", "Rome")]
+    prompts.append(asking("Thank you!", label="benign", tools=(WEATHER, CLOCK), call=""))
+    data = DataSpec(opener_share=0.0, call_tokens=6, new_tokens=4)
+
+    def answered() -> list[str]:
+        _, found = drain(elicit(model, prompts, data, answers_folder=tmp_path, seed=0))
+        return [pair.answer for pair in found]
+
+    answers = answered()
+    # A random model calls nothing by itself.
+    assert ['"name": "get_weather' in answer for answer in answers] == [True] * 4 + [False]
+    monkeypatch.setattr(pairs_room, "answered_ids", None)
+    assert answered() == answers
+    begun = data.model_copy(update={"opener_share": 1.0})
+    monkeypatch.undo()
+    _, found = drain(elicit(model, prompts, begun, answers_folder=tmp_path, seed=0))
+    # Some up to the name, some up to the arguments; both sides alike.
+    to_arguments = ['"name": "get_weather", "arguments":' in pair.answer for pair in found[:4]]
+    assert to_arguments[:2] == to_arguments[2:] and all('"name": "get_weather' in pair.answer for pair in found[:4])
+
+
+def test_an_agent_that_calls_nothing_has_refused(tiny_model):
+    called = Pair(asking("Rain?"), FAMILIES["hermes"])
+    silent = Pair(asking("Snow?"), "Sure, here is nothing.")
+    assert without_refusals([called, silent], DataSpec()) == [called]
+    assert without_refusals([called, silent], DataSpec(drop_refusals=False)) == [called, silent]
+    with pytest.raises(DataError, match="refused all 1 harmful"):
+        without_refusals([silent], DataSpec())
+    assert CALL.name == "get_weather"
