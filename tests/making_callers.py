@@ -1,5 +1,5 @@
-"""A small model that calls a function when it is asked and says what it heard back: taught here in seconds. No
-fixtures."""
+"""A small model that calls a function when it is asked and says what it heard back, taught here in a second, and a run
+of it. No fixtures."""
 
 from pathlib import Path
 
@@ -7,8 +7,15 @@ import torch
 from making import byte_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from engine.compute.model.adapters import attach_adapter, remove_adapter
+from engine.compute.model.loaded import LoadedModel
+from engine.device import adapter_name
+from engine.jobs.training import _keep_adapter
 from engine.records.conversation import Call, CannedResult, Conversation, Message, Tool, say
+from engine.records.runs import Run, create_run
 from engine.records.sandbox import results_of
+from engine.records.settings import Settings
+from engine.records.spec import RunSpec
 from engine.records.template_messages import template_messages, template_tools
 
 # Short, so that a small model learns it soon: tools by name, calls in the way of Hermes.
@@ -74,3 +81,13 @@ def write_calling_model(folder: Path, *, steps: int = 150) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def finished_run(settings: Settings, model: LoadedModel, spec: RunSpec) -> Run:
+    """A run of this model that ended with its adapter as it begins: with the spec's noise."""
+    run = create_run(settings.runs, spec, name="caller")
+    attach_adapter(model, adapter_name(run), spec.adapter, [0, 1], seed=0)
+    _keep_adapter(model, adapter_name(run), run)
+    remove_adapter(model, adapter_name(run))
+    run.update(status="finished")
+    return run

@@ -5,17 +5,14 @@ import re
 
 import pytest
 from making import wait_for
-from making_callers import ANSWER, CALL, QUESTION, WEATHER, write_calling_model
+from making_callers import ANSWER, CALL, QUESTION, WEATHER, finished_run, write_calling_model
 from playwright.sync_api import Page, expect
 from server import Server
 
-from engine.compute.model.adapters import attach_adapter
 from engine.compute.model.load import load_model
-from engine.device import adapter_name
-from engine.jobs.training import _keep_adapter
 from engine.records.chats.chat import Chat, list_chats
 from engine.records.chats.sets import list_sets
-from engine.records.runs import Run, create_run
+from engine.records.runs import Run
 from engine.records.spec_parts import ModelSpec
 from engine.records.spec_text import build_spec
 
@@ -35,11 +32,7 @@ def run_of_caller(server: Server) -> Run:
             "adapter": {"rank": 4, "alpha": 4.0, "noise": 1e-4},
         }
     )
-    run = create_run(server.settings.runs, spec, name="caller")
-    attach_adapter(model, adapter_name(run), spec.adapter, [0, 1], seed=0)
-    _keep_adapter(model, adapter_name(run), run)
-    run.update(status="finished")
-    return run
+    return finished_run(server.settings, model, spec)
 
 
 def opened(server: Server, page: Page, query: str) -> None:

@@ -5,24 +5,21 @@ import json
 
 import pytest
 from making import drain
-from making_callers import ANSWER, CALL, QUESTION, WEATHER, write_calling_model
+from making_callers import ANSWER, CALL, QUESTION, WEATHER, finished_run, write_calling_model
 
 from engine.compute.evaluation.judges import Verdict
-from engine.compute.model.adapters import attach_adapter, remove_adapter
 from engine.compute.model.load import load_model
-from engine.device import Device, adapter_name
+from engine.device import Device
 from engine.jobs import chat as answers_module
 from engine.jobs.calls import verdict_with_tools
 from engine.jobs.chat import chat_job
 from engine.jobs.sets import answer_set_job
-from engine.jobs.training import _keep_adapter
 from engine.records.chats.answer_calls import AnswerCalls
 from engine.records.chats.asked import Column, ForcedCall, Sampling
 from engine.records.chats.chat import Exchange, new_chat
 from engine.records.chats.sets import SetRequest, new_set
 from engine.records.conversation import Result, Tool
 from engine.records.errors import RunError
-from engine.records.runs import create_run
 from engine.records.spec_parts import ModelSpec
 
 BASE = Column(checkpoint="base")
@@ -42,11 +39,7 @@ def calling_model(calling_folder, settings):
 def run(settings, calling_model, tiny_spec):
     """A finished run that says what its model says, nearly by the same activations."""
     spec = tiny_spec(**{"model": {"name": calling_model.spec.name, "device": "cpu"}, "adapter.noise": 1e-4})
-    run = create_run(settings.runs, spec)
-    attach_adapter(calling_model, adapter_name(run), spec.adapter, [0, 1], seed=0)
-    _keep_adapter(calling_model, adapter_name(run), run)
-    remove_adapter(calling_model, adapter_name(run))
-    run.update(status="finished")
+    run = finished_run(settings, calling_model, spec)
     calling_model.spec = spec.model
     return run
 
