@@ -5,6 +5,7 @@ from functools import partial
 
 import streamlit as st
 
+from workbench.chat.columns import keep_columns
 from workbench.chat.transcripts import transcripts_view
 from workbench.kit.frame import page_frame
 from workbench.tools.composer import keep_request
@@ -20,6 +21,7 @@ VIEWS: dict[str, Callable[[], None]] = {
 with page_frame():
     st.title("Tools", anchor=False)
     keep_request()
+    keep_columns()
     tabs = st.tabs(list(VIEWS), key="tools_view", bind="query-params", on_change="rerun")
     for tab, draw in zip(tabs, VIEWS.values(), strict=True):
         if tab.open:

@@ -154,6 +154,18 @@ def test_a_set_is_answered_with_its_own_calls_forced(server: Server, page: Page)
     assert "Base: functions" in download.value.path().read_text().splitlines()[0]
 
 
+def test_models_that_take_tools_are_chosen_and_kept_over_the_tabs(server: Server, page: Page):
+    opened(server, page, f"?model={server.tiny}/model")
+    expect(page.get_by_text("takes no tools, so it cannot be asked with any")).to_be_visible()
+    page.get_by_role("button", name="Add a model").click()
+    expect(page.get_by_role("combobox", name="Model 2")).to_be_visible()
+    page.get_by_role("tab", name="Transcripts").click()
+    expect(page.get_by_text("Transcripts are listed here once you have asked something with tools.")).to_be_visible()
+    page.get_by_role("tab", name="Run a set").click()
+    expect(page.get_by_role("combobox", name="Base model")).to_have_value(f"{server.tiny}/model")
+    expect(page.get_by_text("takes no tools, so it cannot be asked with any")).to_be_visible()
+
+
 def test_the_page_opens_by_any_link_without_an_error_of_its_own(server: Server, page: Page):
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))

@@ -6,7 +6,7 @@ import streamlit as st
 from engine.desk.launch import ensure_worker
 from engine.desk.queue import Job
 from engine.records.chats.asked import Column
-from engine.records.chats.sets import AnswerSet, SetRequest, list_sets, new_set, open_set
+from engine.records.chats.sets import NOT_ASKED, AnswerSet, SetRequest, list_sets, new_set, open_set
 from engine.records.chats.tool_sets import offers_tools
 from engine.records.conversation import Label
 from engine.records.errors import WorkbenchError
@@ -116,6 +116,9 @@ def _results(answers: AnswerSet, moving: bool) -> None:
         st.button("Go on", icon=":material/play_arrow:", key="set_go_on", on_click=_queue, args=(answers,))
     if not rows:
         return
+    if refused := [row.reasons[0] for row in rows if NOT_ASKED in row.words]:
+        count = f"{len(refused)} {'prompt' if len(refused) == 1 else 'prompts'} could not be asked"
+        st.warning(plain(f"{count}. The first: {refused[0]}"), icon=":material/block:")
     names = column_names(request.columns)
     table, texts = set_table(rows, names)
     _counts(table, names)

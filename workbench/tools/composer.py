@@ -10,6 +10,7 @@ from typing import Any, cast
 import streamlit as st
 
 from engine.records.chats.asked import CallStart, ForcedCall, Sampling
+from engine.records.chats.chat import Exchange
 from engine.records.conversation import Label, Tool
 from engine.records.errors import DataError
 from engine.records.prompts import Prompt
@@ -80,10 +81,11 @@ def clear_request() -> None:
     st.session_state[CONTINUE] = True
 
 
-def put_back(text: str) -> None:
-    """Give a message that could not be answered back, unless another one was begun."""
-    if not st.session_state.get(TEXT):
-        st.session_state[TEXT] = text
+def put_back(exchange: Exchange) -> None:
+    """Give a request that could not be answered back with its label, unless another one was begun."""
+    if not st.session_state.get(TEXT) and exchange.user:
+        st.session_state[TEXT] = exchange.user
+        st.session_state[HARMFUL], st.session_state[PROMPT_ID] = exchange.harmful, exchange.prompt_id
 
 
 def composer(tools: Sequence[Tool], *, send: Callable[[], None], busy: bool, read: ToBeRead) -> None:

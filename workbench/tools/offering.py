@@ -7,13 +7,14 @@ import streamlit as st
 
 from engine.records.conversation import Conversation, Tool
 from engine.records.errors import DataError
-from engine.records.model_files import context_length, takes_tools
+from engine.records.model_files import context_length
 from engine.records.template_messages import template_tools
 from workbench.kit.frame import catching
 from workbench.kit.state import settings
 from workbench.kit.words import plain
 from workbench.tools.definitions import tools_from
 from workbench.tools.known import MOST_TOOLS, OFFERED, OWN_DOMAIN, add_own, known_tools, offered_tools
+from workbench.tools.models import warn_without_tools
 from workbench.tools.tool_cards import STYLE, tool_cards
 
 DOMAIN = "tools_domain"
@@ -90,14 +91,7 @@ def _size_words(tools: Sequence[Tool], model: str) -> str:
 
 def _warn(tools: Sequence[Tool], model: str) -> None:
     """Say what the worker would refuse, before anything is asked."""
-    if takes_tools(settings().models, model) is False:
-        st.warning(
-            plain(
-                f"The chat template of {model} takes no tools, so it cannot be asked with any: choose another base "
-                "model, such as packaged/Qwen2.5-Coder-0.5B-Instruct, or a run of one."
-            ),
-            icon=":material/build_circle:",
-        )
+    warn_without_tools(model)
     limit = context_length(settings().models, model)
     if limit and tokens_of_tools(tools) > limit:
         st.warning(

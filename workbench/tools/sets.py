@@ -13,7 +13,7 @@ from engine.records.prompt_files import read_source
 from workbench.chat.columns import column_pickers, columns_buttons, model_of
 from workbench.chat.sets import answered_sets, start_set
 from workbench.tools.composer import FORCES, SYSTEM, sampling
-from workbench.tools.models import prefer_models_with_tools
+from workbench.tools.models import base_model_name, prefer_models_with_tools, warn_without_tools
 
 
 def tool_sets_view() -> None:
@@ -46,6 +46,7 @@ def tool_sets_view() -> None:
             help="A forced call is of the function that the row itself expects; rows without one are asked directly.",
         )
         started = button.button("Answer them", key="tool_set_start", type="primary", icon=":material/playlist_play:")
+    warn_without_tools(base_model_name(columns))
     st.caption("System prompt and sampling are those of the tab Tools.")
     if started:
         _start(columns, chosen, side, int(count), forced)

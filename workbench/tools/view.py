@@ -39,7 +39,7 @@ def tools_view() -> None:
             st.button("New chat", icon=":material/add_comment:", key="chat_new", type="tertiary", on_click=forget)
     busy = False
     if chat is not None and numbers:
-        busy = conversation(chat, numbers, put_back=lambda exchange: put_back(exchange.user), go_on=_ways_on)
+        busy = conversation(chat, numbers, put_back=put_back, go_on=_ways_on)
         if models(columns) != models(chat.exchange(numbers[-1]).columns):
             st.caption(":material/info: Other models are chosen now: the next request begins a new chat.")
     else:
