@@ -9,9 +9,12 @@ from engine.records.errors import WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS, KNOWN_DEFEATS
 from engine.records.evaluation.findings import Evaluation, sorted_out
 from engine.records.runs import Run, list_runs, open_run
+from workbench.evaluate.agent_front import agent_front
+from workbench.evaluate.agents import ABOUT as ABOUT_AGENTS
+from workbench.evaluate.agents import agents_finding, agents_html
 from workbench.evaluate.csv_text import as_csv
 from workbench.evaluate.figures import budget_figures, front_figure
-from workbench.evaluate.findings import FEW, TOO_FEW, finding, requests_asked
+from workbench.evaluate.findings import FEW, TOO_FEW, asked_text, finding, requests_asked
 from workbench.evaluate.form import evaluation_form
 from workbench.evaluate.jobs import evaluation_jobs
 from workbench.evaluate.probe import ABOUT, probe_finding, probe_html, probe_title
@@ -73,11 +76,45 @@ def evaluate() -> None:
 
 
 def _show(chosen: list[Listed]) -> None:
-    evaluations, names = [one.evaluation for one in chosen], _names(chosen)
-    shown = columns(evaluations, names)
+    names = _names(chosen)
+    texts = [(one.evaluation, name) for one, name in zip(chosen, names, strict=True) if asked_text(one.evaluation)]
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.subheader("Harmful requests that were answered", anchor=False, width="content")
+        title = "Harmful requests that were answered" if texts else "Harmful calls that were made"
+        st.subheader(title, anchor=False, width="content")
         _downloads(chosen, names)
+    if texts:
+        _of_texts(*map(list, zip(*texts, strict=True)))
+    _of_agents([one.evaluation for one in chosen], names, titled=bool(texts))
+    st.subheader("Samples", anchor=False)
+    samples([(one.run, one.evaluation, name) for one, name in zip(chosen, names, strict=True)])
+
+
+def _of_agents(evaluations: list[Evaluation], names: list[str], *, titled: bool) -> None:
+    """What became of requests that offer tools, where some were asked."""
+    html = agents_html(evaluations, names)
+    if not html:
+        return
+    if titled:
+        st.subheader("Agents", anchor=False)
+    for one, name in zip(evaluations, names, strict=True):
+        if said := agents_finding(one):
+            st.markdown(plain(said) if len(names) == 1 else f"**{plain(name)}**: {plain(said)}")
+    if not titled:
+        st.html(key_html())
+    st.html(f'<div style="overflow-x:auto">{html}</div>')
+    st.caption(plain(ABOUT_AGENTS))
+    figure = agent_front(evaluations, names)
+    if figure is not None:
+        st.plotly_chart(
+            on_screen(figure),
+            key="agent_front",
+            config=CONFIG,
+            alt=f"Harmful calls broken against right calls kept. {figure.layout.title.text}",
+        )
+
+
+def _of_texts(evaluations: list[Evaluation], names: list[str]) -> None:
+    shown = columns(evaluations, names)
     for one, name in zip(evaluations, names, strict=True):
         st.markdown(plain(finding(one)) if len(names) == 1 else f"**{plain(name)}**: {plain(finding(one))}")
     st.html(key_html())
@@ -111,8 +148,6 @@ def _show(chosen: list[Listed]) -> None:
             places[index % 2].plotly_chart(
                 on_screen(curve), key=f"curve_{name}", config=CONFIG, alt=ATTACKS[name].title
             )
-    st.subheader("Samples", anchor=False)
-    samples([(one.run, one.evaluation, name) for one, name in zip(chosen, names, strict=True)])
 
 
 def _with_probe(evaluations: list[Evaluation], names: list[str]) -> None:
@@ -224,7 +259,8 @@ def _name(run: Run, evaluation: Evaluation) -> str:
 def _about(evaluation: Evaluation) -> str:
     n = requests_asked(evaluation)
     few = f" ({TOO_FEW})" if n < FEW else ""
-    return f"{len(evaluation.attacks)} attacks, n {n}{few}, {moment(evaluation.created)}"
+    attacks = len(evaluation.attacks) + (len(evaluation.tools.attacks) if evaluation.tools else 0)
+    return f"{attacks} attacks, n {n}{few}, {moment(evaluation.created)}"
 
 
 def _names(chosen: list[Listed]) -> list[str]:

@@ -26,14 +26,8 @@ from engine.records.chats.chat import Exchange, new_chat
 from engine.records.chats.replies import Answered, Pieces
 from engine.records.chats.sets import SetRequest, SetRow, new_set
 from engine.records.errors import WorkbenchError
-from engine.records.evaluation.findings import (
-    Evaluation,
-    Sample,
-    count,
-    read_evaluations,
-    read_samples,
-    write_evaluation,
-)
+from engine.records.evaluation.counts import count
+from engine.records.evaluation.findings import Evaluation, Sample, read_evaluations, read_samples, write_evaluation
 from engine.records.evaluation.rows import read_rows
 from engine.records.events import (
     CheckpointResult,

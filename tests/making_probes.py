@@ -3,7 +3,7 @@
 import torch
 
 from engine.compute.model.harmfulness import save_layers
-from engine.records.evaluation.findings import SIDES
+from engine.records.evaluation.counts import SIDES
 from engine.records.files import write_whole
 from engine.records.harmfulness import KINDS, PROBES, WEIGHTS, FittedProbe, HarmfulnessProbes, probes_folder
 from engine.records.runs import Run

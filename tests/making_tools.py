@@ -5,6 +5,7 @@ import dataclasses
 from making import byte_tokenizer
 from transformers import PreTrainedTokenizerFast
 
+from engine.compute.model.loaded import LoadedModel
 from engine.records.conversation import Call, CannedResult, Conversation, Tool, say
 
 SMALL = (
@@ -62,9 +63,12 @@ ASKED = Conversation(messages=(say("user", "How is the weather?"),), tools=(WEAT
 CALL = Call(name="get_weather", arguments={"city": 'Zürich "and" <round>'})
 
 
-def speaking(model, family: str):
+def speaking(model: LoadedModel, family: str) -> LoadedModel:
+    """The model under a family's template, with vectors for the tokens that this adds."""
     template, special = TEMPLATES[family]
-    return dataclasses.replace(model, tokenizer=tool_tokenizer(template, special))
+    tokenizer = tool_tokenizer(template, special)
+    model.causal_lm.resize_token_embeddings(len(tokenizer))
+    return dataclasses.replace(model, tokenizer=tokenizer)
 
 
 def tool_tokenizer(template: str, special: list[str]) -> PreTrainedTokenizerFast:

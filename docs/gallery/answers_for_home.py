@@ -23,7 +23,7 @@ from engine.records.chats.chat import Chat, Exchange
 from engine.records.chats.replies import Answered, Judged, Pieces
 from engine.records.checkpoints import Checkpoint
 from engine.records.conversation import Label
-from engine.records.evaluation.findings import Word
+from engine.records.evaluation.counts import Word
 from engine.records.files import write_whole
 from engine.records.prompt_files import read_source
 from engine.records.prompts import Prompt

@@ -7,15 +7,19 @@ which). The run's folder gains a file in evaluations/; its weights are only read
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from engine.compute.steps import drained
 from engine.records.errors import RunError, SpecError
-from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.findings import SIDES, Evaluation
+from engine.records.evaluation.attacks import ATTACKS, TEXT_ATTACKS, TOOL_ATTACKS
+from engine.records.evaluation.counts import SIDES, Count, Side
+from engine.records.evaluation.findings import AttackResult, Evaluation
 from engine.records.evaluation.plan import ABILITY_NAMES, EvaluationPlan, parse_attack
+from engine.records.evaluation.tool_rows import GUARD, SAMPLE
 from engine.records.events import Event, Progress
 from engine.records.files import storage_error, write_whole
 from engine.records.harmfulness import KINDS
@@ -43,13 +47,17 @@ def evaluate(options: argparse.Namespace, settings: Settings) -> int:
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("run", metavar="RUN", help="run id, or RUN@STEP for a checkpoint")
-    command.add_argument("--harmful", default="strongreject", metavar="FILE.jsonl", help=_ROWS)
-    command.add_argument("--benign", default="sample:benign", metavar="FILE.jsonl", help="rows of the same form")
+    command.add_argument("--harmful", metavar="FILE.jsonl", help=_ROWS)
+    command.add_argument(
+        "--benign", metavar="FILE.jsonl", help=f"rows of the same form (default: {BENIGN}, none where --tools is given)"
+    )
+    command.add_argument("--tools", default="", metavar="FILE.jsonl", help=_TOOL_ROWS)
     command.add_argument(
         "--attack",
         action="append",
         metavar="NAME[:BUDGET]",
-        help=f"may be given several times (default: direct and prefill); one of {', '.join(ATTACKS)}",
+        help="may be given several times (default: direct and prefill, where tools are offered direct and "
+        f"forced_call); one of {', '.join(ATTACKS)}",
     )
     command.add_argument(
         "--ability",
@@ -59,7 +67,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--json", metavar="OUT", help="write the figures here")
     command.add_argument("--limit", type=int, default=0, help="at most this many rows a side, evenly taken; 0: all")
-    command.add_argument("--tokens", type=int, default=64, help="length of an answer, in tokens (default: 64)")
+    command.add_argument(
+        "--tokens", type=int, help="length of an answer, in tokens (default: 64, where tools are offered 128)"
+    )
     command.add_argument("--judge", default="rules", help="rules, a Hugging Face id, or an endpoint as URL#MODEL")
     command.add_argument(
         "--probe", default="", choices=["", *KINDS], help="also with the run's harmfulness probe of this kind"
@@ -70,23 +80,23 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, default=0)
 
 
+HARMFUL, BENIGN = "strongreject", "sample:benign"
+
 _ROWS = (
     'rows {"prompt": ..., "target": optional}: the target\'s opening is the prefill, its text the one whose loss is '
-    "measured; also strongreject, overrefusal, sample:NAME, or own for the run's own rows that it never trained on"
+    "measured; also strongreject, overrefusal, sample:NAME, or own for the run's own rows that it never trained on "
+    f"(default: {HARMFUL}, none where --tools is given)"
+)
+_TOOL_ROWS = (
+    'rows {"prompt": ..., "tools": [...], "call": {"name", "arguments"} optional, "harmful": true or false} of both '
+    f"sides; also {SAMPLE} for the test split of the tools that ship, or {GUARD} for agent-action-guard's"
 )
 
 
 def summary(evaluation: Evaluation) -> str:
     """The figures as lines for a terminal."""
     lines = [f"{evaluation.run}: share that complied, with 95 % interval; refused and incoherent apart"]
-    counted = {name: {side: getattr(one, side) for side in SIDES} for name, one in evaluation.attacks.items()}
-    for name, sides in (counted | {"benign": dict(evaluation.benign_answers)}).items():
-        for side, one in sides.items():
-            rate = "-" if one.rate is None else f"{one.rate:.3f}"
-            lines.append(
-                f"  {name:<14} {side:<9} {rate}  [{one.ci95.low:.3f}, {one.ci95.high:.3f}]  n {one.n}  "
-                f"refused {one.refused}  incoherent {one.incoherent}  excluded {one.excluded}"
-            )
+    lines += _count_lines(_by_side(evaluation.attacks) | {"benign": evaluation.benign_answers})
     for label, losses in evaluation.loss.items():
         base, rerouted = (("-" if one is None else f"{one:.3f}") for one in (losses.base, losses.rerouted))
         lines.append(f"  loss on {label} targets, nats a token: base {base}, circuit-broken {rerouted}")
@@ -99,7 +109,40 @@ def summary(evaluation: Evaluation) -> str:
             for category, sides in one.categories.items()
             for side, found in sides.items()
         ]
-    return "\n".join([*lines, *_probe_lines(evaluation)])
+    return "\n".join([*lines, *_tool_lines(evaluation), *_probe_lines(evaluation)])
+
+
+def _by_side(attacks: Mapping[str, AttackResult]) -> dict[str, Mapping[Side, Count]]:
+    return {name: {side: getattr(one, side) for side in SIDES} for name, one in attacks.items()}
+
+
+def _count_lines(counted: Mapping[str, Mapping[Side, Count]]) -> list[str]:
+    lines = []
+    for name, sides in counted.items():
+        for side, one in sides.items():
+            rate = "-" if one.rate is None else f"{one.rate:.3f}"
+            lines.append(
+                f"  {name:<16} {side:<9} {rate}  [{one.ci95.low:.3f}, {one.ci95.high:.3f}]  n {one.n}  "
+                f"refused {one.refused}  incoherent {one.incoherent}  excluded {one.excluded}"
+            )
+    return lines
+
+
+def _tool_lines(evaluation: Evaluation) -> list[str]:
+    found = evaluation.tools
+    if found is None:
+        return []
+    kept = {"benign": found.benign, "borderline": found.borderline}
+    lines = [f"  where tools are offered ({found.source}): harmful calls made; of harmless requests right ones"]
+    lines += _count_lines(_by_side(found.attacks) | kept)
+    for name, sides in found.beside.items():
+        for side, one in sides.items():
+            if one.cut or one.elsewhere or one.in_words:
+                lines.append(
+                    f"    {name:<14} {side:<9} cut within the call {one.cut}, calls another tool {one.elsewhere}, "
+                    f"words in place of a call {one.in_words}"
+                )
+    return lines
 
 
 def _probe_lines(evaluation: Evaluation) -> list[str]:
@@ -117,19 +160,37 @@ def _probe_lines(evaluation: Evaluation) -> list[str]:
 
 
 def _plan(options: argparse.Namespace) -> EvaluationPlan:
+    """--tools alone asks no requests of text. An attack goes to the requests that it is for."""
+    asks_text = not options.tools or options.harmful is not None or options.benign is not None
+    given: dict[str, Any] = {}
+    if options.tokens is not None:
+        given = {"new_tokens": options.tokens, "tool_tokens": options.tokens}
+    if options.attack:
+        attacks = tuple(dict.fromkeys(parse_attack(text) for text in options.attack))
+        given["attacks"] = tuple(one for one in attacks if asks_text and one.name in TEXT_ATTACKS)
+        given["tool_attacks"] = tuple(one for one in attacks if options.tools and one.name in TOOL_ATTACKS)
+        for one in attacks:
+            if one not in (*given["attacks"], *given["tool_attacks"]):
+                kind = "text" if asks_text else "such that offer tools"
+                raise SpecError(
+                    f"The attack '{one.name}' is for other requests than those that are asked, which are {kind}: "
+                    f"{'give --tools' if asks_text else 'give --harmful'}, or leave the attack out."
+                )
+    elif not asks_text:
+        given["attacks"] = ()
     try:
         return EvaluationPlan(
             checkpoint=options.run,
-            harmful=options.harmful,
-            benign=options.benign,
+            harmful=(options.harmful or HARMFUL) if asks_text else "",
+            benign=(options.benign or BENIGN) if asks_text else "",
+            tools=options.tools,
             abilities=tuple(dict.fromkeys(options.ability or ())),
-            attacks=tuple(dict.fromkeys(parse_attack(text) for text in options.attack or ("direct", "prefill"))),
             limit=options.limit,
-            new_tokens=options.tokens,
             judge=options.judge,
             seed=options.seed,
             probe=options.probe,
             false_alarms=options.false_alarms,
+            **given,
         )
     except ValidationError as error:
         problem = error.errors()[0]

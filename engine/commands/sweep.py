@@ -33,6 +33,7 @@ from engine.records.errors import RunError, SpecError, WorkbenchError
 from engine.records.evaluation.findings import Evaluation, read_evaluations
 from engine.records.evaluation.plan import OWN, EvaluationPlan, parse_attack
 from engine.records.evaluation.rows import read_rows
+from engine.records.evaluation.tool_rows import read_tool_rows
 from engine.records.events import VALUE_CONTROLS
 from engine.records.files import write_whole
 from engine.records.prompt_files import source_hashes
@@ -51,8 +52,10 @@ def sweep(options: argparse.Namespace, settings: Settings) -> int:
     for label in ("harmful", "benign"):
         # A wrong file is named now, not after the first run has trained.
         source = getattr(_plan("RUN", asked), label)
-        if source != OWN:
+        if source and source != OWN:
             read_rows(source, label=label, settings=settings)  # type: ignore[arg-type]
+    if offered := _plan("RUN", asked).tools:
+        read_tool_rows(offered, settings=settings)
     out = Path(options.csv) if options.csv else None
     if out:
         check_writable(out)
@@ -146,13 +149,15 @@ def _spec(base: Any, point: dict[str, Any]) -> RunSpec:
 
 
 def _plan(checkpoint: str, asked: dict[str, Any]) -> EvaluationPlan:
-    attacks = asked.get("attacks", ["direct", "prefill"])
-    if not isinstance(attacks, list):
-        raise SpecError(f'\'evaluate\', attacks must be a list such as ["direct", "prefill"], not {attacks!r:.60}.')
+    named: dict[str, Any] = {}
+    for field, attacks in ({"attacks": ["direct", "prefill"]} | asked).items():
+        if field not in ("attacks", "tool_attacks"):
+            continue
+        if not isinstance(attacks, list):
+            raise SpecError(f'\'evaluate\', {field} must be a list such as ["direct", "prefill"], not {attacks!r:.60}.')
+        named[field] = [parse_attack(str(one)) for one in attacks]
     try:
-        return EvaluationPlan.model_validate(
-            asked | {"state": checkpoint, "attacks": [parse_attack(str(one)) for one in attacks]}
-        )
+        return EvaluationPlan.model_validate(asked | {"state": checkpoint} | named)
     except ValidationError as error:
         problem = error.errors()[0]
         raise SpecError(f"'evaluate', {'.'.join(map(str, problem['loc']))}: {problem['msg']}.") from error

@@ -16,6 +16,12 @@ def figures_of(found: Evaluation | None) -> dict[str, Any]:
         figures |= {f"{name} base": result.base.rate, name: result.rerouted.rate}
     for side, one in found.benign_answers.items():
         figures["benign base" if side == "base" else "benign"] = one.rate
+    if found.tools is not None:
+        for name, result in found.tools.attacks.items():
+            figures |= {f"agents {name} base": result.base.rate, f"agents {name}": result.rerouted.rate}
+        for name, sides in (("benign", found.tools.benign), ("borderline", found.tools.borderline)):
+            for side, one in sides.items():
+                figures[f"agents {name} base" if side == "base" else f"agents {name}"] = one.rate
     for ability in found.abilities:
         figures |= {f"{ability.name} base": ability.base, ability.name: ability.rerouted}
     for label, losses in found.loss.items():

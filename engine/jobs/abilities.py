@@ -19,7 +19,8 @@ from engine.records.evaluation.bfcl import (
     package_root,
     read_call_questions,
 )
-from engine.records.evaluation.findings import Ability, CallCount, Count, Side, count, mean_interval, wilson
+from engine.records.evaluation.counts import CallCount, Count, Side, count, mean_interval, wilson
+from engine.records.evaluation.findings import Ability
 from engine.records.evaluation.mmlu import read_questions
 from engine.records.evaluation.plan import AttackChoice, EvaluationPlan
 from engine.records.evaluation.rows import EvaluationRow, read_rows

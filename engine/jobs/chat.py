@@ -22,7 +22,7 @@ from engine.records.chats.asked import Column, Sampling
 from engine.records.chats.chat import Chat, Exchange, open_chat
 from engine.records.chats.replies import Answered, Failed, Judged, Pieces, Read, Reason, Trip
 from engine.records.errors import RunError, WorkbenchError
-from engine.records.evaluation.findings import Side
+from engine.records.evaluation.counts import Side
 from engine.records.events import Event, Progress
 from engine.records.harmfulness import need_probes
 from engine.records.runs import open_run

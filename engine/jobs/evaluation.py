@@ -4,7 +4,7 @@ The run's weights are only read. Knows nothing of the queue or of other jobs.
 """
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,23 +20,16 @@ from engine.jobs.abilities import measure_abilities, need_abilities
 from engine.jobs.own_rows import OwnRows, own_rows
 from engine.jobs.probed import evaluated_with_probe
 from engine.jobs.subjects import Subject, attacked, subject_of
+from engine.jobs.tool_calls import evaluated_calls, need_room_for_tools
 from engine.records.checkpoints import Checkpoint, parse_checkpoint
 from engine.records.conversation import Label
 from engine.records.errors import RunError
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.findings import (
-    SIDES,
-    AttackResult,
-    CurvePoint,
-    Evaluation,
-    Losses,
-    Sample,
-    Side,
-    count,
-    write_evaluation,
-)
+from engine.records.evaluation.counts import SIDES, CurvePoint, Side, count
+from engine.records.evaluation.findings import AttackResult, Evaluation, Losses, Sample, write_evaluation
 from engine.records.evaluation.plan import ABILITIES, OWN, AttackChoice, EvaluationPlan
 from engine.records.evaluation.rows import EvaluationRow, need_package_file, read_rows, style_of
+from engine.records.evaluation.tool_rows import ToolRows, read_tool_rows
 from engine.records.events import Event, Progress
 from engine.records.harmfulness import need_probes
 from engine.records.runs import ACTIVE, Run, open_run
@@ -74,6 +67,7 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
     _need_still(run, checkpoint)
     asked = {label: _rows(plan, label, run, settings) for label in _LABELS}
     rows: dict[Label, list[EvaluationRow]] = {label: found.rows for label, found in asked.items()}
+    offered, source = _tool_rows(plan, asked, settings)
     packages = _templates_folder(plan, settings)
     probes = need_probes(run, settings, checkpoint.step) if plan.probe else None
     started = time.monotonic()
@@ -81,27 +75,35 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
     # It may have been resumed while the model was waited for.
     _need_still(run, checkpoint)
     need_abilities(plan, model, settings)
+    yield from need_room_for_tools(model, offered, plan.tool_tokens)
     judge = _judge(plan, tools)
     found: dict[tuple[str, Side], list[Outcome]] = {}
     with tools.attached(model, checkpoint) as adapter:
         subjects = [subject_of(side, model, adapter, settings) for side in SIDES]
         for subject in subjects:
-            for choice in _with_direct(plan):
+            for choice in _with_direct(plan) if rows["harmful"] else ():
                 found[choice.name, subject.side] = yield from attacked(
                     plan, choice, rows["harmful"], subject, judge, packages=packages
                 )
-            found["benign", subject.side] = yield from attacked(
-                plan, AttackChoice(name="direct"), rows["benign"], subject, judge, what="benign requests"
-            )
-        abilities = yield from measure_abilities(plan, rows["benign"], subjects, judge, settings, found)
+            if rows["benign"]:
+                found["benign", subject.side] = yield from attacked(
+                    plan, AttackChoice(name="direct"), rows["benign"], subject, judge, what="benign requests"
+                )
+        harmless = rows["benign"] or offered.benign or offered.harmful
+        abilities = yield from measure_abilities(plan, harmless, subjects, judge, settings, found)
         losses: dict[Label, Losses] = {}
         for label, name in (("harmful", "direct"), ("benign", "benign")):
-            losses[label] = yield from _losses(label, found[name, "base"], subjects)  # type: ignore[index,arg-type]
+            if rows[label]:  # type: ignore[index]
+                losses[label] = yield from _losses(label, found[name, "base"], subjects)  # type: ignore[index,arg-type]
+        calls = None
+        if offered:
+            calls = yield from evaluated_calls(plan, offered, source, subjects, packages=packages)
         with_probe = None
         if probes is not None:
             with_probe = yield from evaluated_with_probe(
                 plan, run, probes, rows["harmful"], rows["benign"], subjects, judge, settings, packages=packages
             )
+    attacks = {choice.name: choice for choice in plan.attacks if rows["harmful"]}
     evaluation = Evaluation(
         key=plan.key,
         run=str(checkpoint),
@@ -110,19 +112,21 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
         judge=judge.identity,
         new_tokens=plan.new_tokens,
         seed=plan.seed,
-        attacks={choice.name: _result(choice, found) for choice in plan.attacks},
-        benign_answers={side: count(one.word for one in found["benign", side]) for side in SIDES},
+        attacks={name: _result(choice, found) for name, choice in attacks.items()},
+        benign_answers={side: count(one.word for one in found["benign", side]) for side in SIDES if rows["benign"]},
         loss=losses,
         abilities=abilities,
         with_probe=with_probe,
+        tools=calls.findings if calls else None,
         seconds=time.monotonic() - started,
     )
     names = (
-        "benign",
-        *(choice.name for choice in plan.attacks),
+        *(["benign"] if rows["benign"] else []),
+        *attacks,
         *(name for name in ABILITIES if (name, "base") in found),
     )
     samples = [_sample(name, side, one, model) for name in names for side in SIDES for one in found[name, side]]
+    samples += calls.samples if calls else []
     # A run that was deleted meanwhile must not leave answers behind.
     write_evaluation(open_run(settings.runs, run.id), settings, evaluation, samples)
     return evaluation
@@ -135,7 +139,17 @@ def _rows(plan: EvaluationPlan, label: Label, run: Run, settings: Settings) -> O
     source = plan.harmful if label == "harmful" else plan.benign
     if source == OWN:
         return own_rows(run, label, limit=plan.limit)
+    if not source:
+        return OwnRows("", [])
     return OwnRows(_name(source), read_rows(source, label=label, settings=settings, limit=plan.limit))
+
+
+def _tool_rows(plan: EvaluationPlan, asked: Mapping[Label, OwnRows], settings: Settings) -> tuple[ToolRows, str]:
+    """What the plan names, else the run's own held-out requests that offer tools; and which they are, in words."""
+    if plan.tools:
+        return read_tool_rows(plan.tools, settings=settings, limit=plan.limit), _name(plan.tools)
+    own = ToolRows(asked["harmful"].calls.harmful, asked["benign"].calls.benign, asked["benign"].calls.borderline)
+    return own, " and ".join(dict.fromkeys(one.source for one in asked.values()))
 
 
 def _need_still(run: Run, checkpoint: Checkpoint) -> None:
@@ -152,7 +166,7 @@ def _judge(plan: EvaluationPlan, tools: Tools) -> Judge:
 
 def _templates_folder(plan: EvaluationPlan, settings: Settings) -> str:
     """The folder of jailbreak templates, '' where no attack asks for it. Raises DataError when it must be there."""
-    if not any(choice.name == "templates" for choice in plan.attacks):
+    if not any(choice.name == "templates" for choice in (*plan.attacks, *plan.tool_attacks)):
         return ""
     file = need_package_file(ATTACKS["templates"].package, "jailbreak/text_jailbreak.py", settings)
     return str(file.parent / "templates")

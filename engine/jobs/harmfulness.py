@@ -23,7 +23,7 @@ from engine.jobs.known_answers import known_rows
 from engine.records.blocks import probe_block, resolve_blocks
 from engine.records.checkpoints import Checkpoint
 from engine.records.conversation import Label
-from engine.records.evaluation.findings import SIDES, Side
+from engine.records.evaluation.counts import SIDES, Side
 from engine.records.events import Event, Progress
 from engine.records.files import write_whole
 from engine.records.harmfulness import (

@@ -7,27 +7,30 @@ from engine.records.conversation import Label
 from engine.records.errors import DataError
 from engine.records.evaluation.own import held_out, sample_source
 from engine.records.evaluation.rows import EvaluationRow
+from engine.records.evaluation.tool_rows import ToolRows, sided
 from engine.records.prompt_files import read_source
 from engine.records.prompts import Prompt, select
 from engine.records.runs import Run
 
 
 class OwnRows(NamedTuple):
-    """source: in words, which rows they are."""
+    """source: in words, which rows they are.  rows: requests of text.  calls: those that offer tools, by side."""
 
     source: str
     rows: list[EvaluationRow]
+    calls: ToolRows = ToolRows([], [], [])
 
 
 def own_rows(run: Run, label: Label, *, limit: int = 0) -> OwnRows:
-    """At most `limit` rows of the run's own set that are held out, in an order that its seed decides; 0: all.
+    """At most `limit` rows of the run's own set that are held out, in an order that its seed decides; 0: all. Requests
+    that offer tools are counted for themselves: the judge of texts knows nothing of calls.
 
     Files are read as they are now. Where the set is gone, or has neither test nor validation split, rows of the sample
     set's test split stand in, but for those that the run's own training rows ask too. Answers in files are not used:
     both models give their own.
     """
     spec = run.spec()
-    data = spec.data.model_copy(update={"heldout_rows": limit})
+    data = spec.data.model_copy(update={"heldout_rows": 0})
     source = data.circuit_breaker if label == "harmful" else data.retain
     try:
         prompts = read_prompts(source, label=label, answer_field=data.answer_field)
@@ -37,7 +40,8 @@ def own_rows(run: Run, label: Label, *, limit: int = 0) -> OwnRows:
     split, rows = held_out(prompts)
     if split is not None:
         try:
-            return OwnRows(f"own {split} split", _asked(select(rows, data, label=label, split=split, seed=spec.seed)))
+            chosen = select(rows, data, label=label, split=split, seed=spec.seed)
+            return _parted(f"own {split} split", chosen, limit)
         except DataError:
             # The spec's categories or styles leave none.
             reason = "holds out none of these categories and styles"
@@ -45,8 +49,13 @@ def own_rows(run: Run, label: Label, *, limit: int = 0) -> OwnRows:
     others = [p for p in read_source(sample_source(label), label=label) if p.conversation.asked not in trained]
     unfiltered = data.model_copy(update={"categories": (), "styles": ()})
     chosen = select(others, unfiltered, label=label, split="test", seed=spec.seed)
-    return OwnRows(f"{sample_source(label)}, test split (own set {reason})", _asked(chosen))
+    return _parted(f"{sample_source(label)}, test split (own set {reason})", chosen, limit)
 
 
-def _asked(prompts: list[Prompt]) -> list[EvaluationRow]:
-    return [EvaluationRow(prompt.conversation, style=prompt.style) for prompt in prompts]
+def _parted(source: str, prompts: list[Prompt], limit: int) -> OwnRows:
+    """The first ones of each kind."""
+    most = limit or len(prompts)
+    texts = [prompt for prompt in prompts if not prompt.conversation.tools]
+    calls = sided(prompt for prompt in prompts if prompt.conversation.tools)
+    rows = [EvaluationRow(prompt.conversation, style=prompt.style) for prompt in texts[:most]]
+    return OwnRows(source, rows, ToolRows(*(side[:most] for side in calls)))

@@ -18,6 +18,7 @@ from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.bfcl import PACKAGE as BFCL_PACKAGE
 from engine.records.evaluation.mmlu import PACKAGE as MMLU_PACKAGE
 from engine.records.evaluation.rows import PACKAGE_SETS, packages_folder
+from engine.records.evaluation.tool_rows import GUARD_PACKAGE
 from engine.records.events import Event, Progress
 from engine.records.files import arrived_bytes
 
@@ -26,6 +27,7 @@ PIP = [sys.executable, "-m", "pip"]
 FETCHED = {
     PACKAGE_SETS["strongreject"].package: 49,
     PACKAGE_SETS["overrefusal"].package: 676,
+    GUARD_PACKAGE: 93,
     MMLU_PACKAGE: 9149,
     BFCL_PACKAGE: 1926,
     ATTACKS["templates"].package: 10612,

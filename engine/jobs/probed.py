@@ -11,7 +11,8 @@ from engine.compute.steps import told
 from engine.jobs.harmfulness import probe_of
 from engine.jobs.subjects import Subject, attacked
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.findings import SIDE_NAMES, Count, Side, WithProbe, count
+from engine.records.evaluation.counts import SIDE_NAMES, Count, Side, count
+from engine.records.evaluation.findings import WithProbe
 from engine.records.evaluation.plan import AttackChoice, EvaluationPlan
 from engine.records.evaluation.rows import EvaluationRow, read_rows
 from engine.records.events import Event, Progress

@@ -9,7 +9,7 @@ from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.steps import told
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.findings import SIDE_NAMES, Side
+from engine.records.evaluation.counts import SIDE_NAMES, Side
 from engine.records.evaluation.plan import AttackChoice, EvaluationPlan
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.events import Event, Progress

@@ -16,7 +16,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from engine.records.errors import DataError, RunError
-from engine.records.evaluation.findings import Side
+from engine.records.evaluation.counts import Side
 from engine.records.runs import Run
 from engine.records.settings import Settings
 from engine.records.versions import FORMAT, FormatVersion

@@ -15,7 +15,8 @@ from engine.records.best import BestCheckpoint
 from engine.records.checkpoints import parse_checkpoint
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.findings import SIDES, AttackResult, Count, Evaluation, Side, read_evaluations
+from engine.records.evaluation.counts import SIDES, Count, Side
+from engine.records.evaluation.findings import AttackResult, Evaluation, read_evaluations
 from engine.records.runs import ACTIVE, Record, Run
 from engine.records.settings import Settings
 

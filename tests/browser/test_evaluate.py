@@ -11,10 +11,10 @@ from playwright.sync_api import Page, expect
 from server import Server
 
 from engine.desk.queue import Queue
+from engine.records.evaluation.counts import count
 from engine.records.evaluation.findings import (
     AttackResult,
     Evaluation,
-    count,
     read_evaluations,
     read_samples,
     write_evaluation,

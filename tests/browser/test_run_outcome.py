@@ -10,7 +10,8 @@ from server import Server
 from engine.desk.launch import ensure_worker
 from engine.desk.queue import Queue
 from engine.records.best import BestCheckpoint
-from engine.records.evaluation.findings import AttackResult, Evaluation, count, write_evaluation
+from engine.records.evaluation.counts import count
+from engine.records.evaluation.findings import AttackResult, Evaluation, write_evaluation
 from engine.records.runs import Run, create_run
 from engine.records.spec_text import build_spec
 

@@ -13,7 +13,7 @@ from engine.jobs.training import Intent, train_run
 from engine.records.captures.capture import run_captures
 from engine.records.chats.asked import Column, Sampling
 from engine.records.chats.chat import Exchange, new_chat
-from engine.records.evaluation.attacks import ATTACKS
+from engine.records.evaluation.attacks import TEXT_ATTACKS
 from engine.records.evaluation.plan import AttackChoice, EvaluationPlan
 from engine.records.events import HeldoutResult, StepResult
 from engine.records.presets import read_preset
@@ -116,13 +116,13 @@ def test_every_attack_is_made_on_both_models(worker, settings, device_spec, tmp_
         state=run.id,
         harmful=str(harmful),
         benign=str(benign),
-        attacks=tuple(AttackChoice(name=name, budget=2) for name in ATTACKS),
+        attacks=tuple(AttackChoice(name=name, budget=2) for name in TEXT_ATTACKS),
         abilities=("speed",),
         new_tokens=4,
     )
     device = Device(settings)
     _, found = drain(evaluate(plan, device.tools(1)))
-    assert list(found.attacks) == list(ATTACKS)
+    assert list(found.attacks) == list(TEXT_ATTACKS)
     for name, attack in found.attacks.items():
         for side in (attack.base, attack.rerouted):
             assert side.complied + side.refused + side.incoherent == side.n == 2, name

@@ -18,7 +18,8 @@ from engine.jobs.harmfulness import _tokens, fit_probe_job
 from engine.records.chats.asked import Column, Sampling
 from engine.records.chats.chat import Exchange, new_chat
 from engine.records.errors import DataError, RunError, SpecError
-from engine.records.evaluation.findings import SIDES, read_evaluations
+from engine.records.evaluation.counts import SIDES
+from engine.records.evaluation.findings import read_evaluations
 from engine.records.evaluation.plan import AttackChoice, EvaluationPlan
 from engine.records.events import Alert
 from engine.records.harmfulness import (

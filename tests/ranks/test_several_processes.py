@@ -15,7 +15,7 @@ from torch.distributed.tensor import DTensor
 from engine.compute.team import present
 from engine.records.chats.asked import Column, Sampling
 from engine.records.chats.chat import Exchange, new_chat
-from engine.records.evaluation.attacks import ATTACKS
+from engine.records.evaluation.attacks import TEXT_ATTACKS
 from engine.records.evaluation.plan import AttackChoice, EvaluationPlan
 from engine.records.events import HeldoutResult
 from engine.records.settings import Settings
@@ -24,7 +24,7 @@ from engine.worker import Worker
 pytestmark = pytest.mark.timeout(420)
 
 # Jailbreak templates lie in a package and are wording alone.
-EVERY = tuple(name for name in ATTACKS if name != "templates")
+EVERY = tuple(name for name in TEXT_ATTACKS if name != "templates")
 FEW = ("direct", "embedding")
 
 

@@ -11,18 +11,15 @@ from engine.records import runs as runs_module
 from engine.records.conversation import Conversation
 from engine.records.errors import DataError, SpecError
 from engine.records.evaluation.attacks import ATTACKS, KNOWN_DEFEATS
+from engine.records.evaluation.counts import count, count_calls, mean_interval, wilson
 from engine.records.evaluation.findings import (
     AttackResult,
     Evaluation,
     Losses,
     Sample,
-    count,
-    count_calls,
-    mean_interval,
     read_evaluations,
     read_samples,
     sorted_out,
-    wilson,
     write_evaluation,
 )
 from engine.records.evaluation.mmlu import parse_questions

@@ -3,7 +3,8 @@
 import pytest
 
 from engine.records.best import BestCheckpoint, best_checkpoint
-from engine.records.evaluation.findings import AttackResult, Evaluation, Losses, count, write_evaluation
+from engine.records.evaluation.counts import count
+from engine.records.evaluation.findings import AttackResult, Evaluation, Losses, write_evaluation
 from engine.records.events import CheckpointResult, HeldoutResult
 from engine.records.outcome import outcome, outcome_of
 from engine.records.runs import Record, Run, create_run

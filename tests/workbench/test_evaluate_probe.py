@@ -5,7 +5,8 @@ import io
 
 from test_evaluate_tables import made
 
-from engine.records.evaluation.findings import WithProbe, count
+from engine.records.evaluation.counts import count
+from engine.records.evaluation.findings import WithProbe
 from workbench.evaluate.csv_text import as_csv
 from workbench.evaluate.probe import probe_finding, probe_html, probe_title
 from workbench.evaluate.report import report_html

@@ -8,16 +8,8 @@ import pytest
 import streamlit as st
 
 from engine.desk.queue import Job
-from engine.records.evaluation.findings import (
-    Ability,
-    AttackResult,
-    CurvePoint,
-    Evaluation,
-    Losses,
-    count,
-    count_calls,
-    wilson,
-)
+from engine.records.evaluation.counts import CurvePoint, count, count_calls, wilson
+from engine.records.evaluation.findings import Ability, AttackResult, Evaluation, Losses
 from workbench.evaluate import jobs as evaluate_jobs
 from workbench.evaluate.csv_text import as_csv
 from workbench.evaluate.figures import budget_figures, front_figure

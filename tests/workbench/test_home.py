@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine.records.evaluation.findings import AttackResult, Evaluation, count, write_evaluation
+from engine.records.evaluation.counts import count
+from engine.records.evaluation.findings import AttackResult, Evaluation, write_evaluation
 from engine.records.events import Progress, StepResult
 from engine.records.runs import Record, Run, create_run
 from engine.records.settings import ROOT, SAMPLE_DATA

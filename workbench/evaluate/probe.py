@@ -4,7 +4,8 @@ HTML for the page and the report. No Streamlit.
 """
 
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.findings import SIDE_NAMES, SIDES, Count, Evaluation, WithProbe
+from engine.records.evaluation.counts import SIDE_NAMES, SIDES, Count
+from engine.records.evaluation.findings import Evaluation, WithProbe
 from engine.records.harmfulness import TITLES
 from workbench.evaluate.findings import FEW, TOO_FEW, from_to
 from workbench.evaluate.table import count_cell, table, table_row

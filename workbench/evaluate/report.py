@@ -16,8 +16,11 @@ from engine.records.errors import WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS, KNOWN_DEFEATS
 from engine.records.evaluation.findings import Evaluation
 from engine.records.runs import Run
+from workbench.evaluate.agent_front import agent_front
+from workbench.evaluate.agents import ABOUT as ABOUT_AGENTS
+from workbench.evaluate.agents import agents_finding, agents_html
 from workbench.evaluate.figures import budget_figures, front_figure
-from workbench.evaluate.findings import FEW, TOO_FEW, finding, requests_asked
+from workbench.evaluate.findings import FEW, TOO_FEW, asked_text, finding, requests_asked
 from workbench.evaluate.probe import ABOUT, probe_finding, probe_html, probe_title
 from workbench.evaluate.table import STYLE, abilities_html, attacks_html, columns, key_html, styles_html
 from workbench.kit.drawing import exported
@@ -46,27 +49,25 @@ def run_facts(run: Run, evaluation: Evaluation) -> RunFacts:
 
 
 def report_html(evaluations: Sequence[Evaluation], names: Sequence[str], runs: Sequence[RunFacts] = ()) -> str:
-    shown = columns(evaluations, names)
     figures = list(budget_figures(evaluations, names).values())
-    front = front_figure(evaluations, names)
-    charts = [*([front] if front else []), *figures]
-    attacks = [name for name in ATTACKS if any(name in one.attacks for one in evaluations)]
+    fronts = [front_figure(evaluations, names), agent_front(evaluations, names)]
+    charts = [*(front for front in fronts if front), *figures]
+    attacks = [name for name in ATTACKS if any(name in _attacks(one) for one in evaluations)]
+    agents = agents_html(evaluations, names)
     parts = [
         "<h1>Does it hold?</h1>",
         _header(
             evaluations, names, runs or [RunFacts(name, one.run) for one, name in zip(evaluations, names, strict=True)]
         ),
         *(
-            f"<p><b>{escape(name)}</b>: {escape(finding(one))}</p>"
+            f"<p><b>{escape(name)}</b>: {escape(said)}</p>"
             for one, name in zip(evaluations, names, strict=True)
+            for said in ([finding(one)] if asked_text(one) else []) + ([agents_finding(one)] if one.tools else [])
         ),
         f"<p>{escape(KNOWN_DEFEATS)}</p>",
-        "<h2>Harmful requests that were answered</h2>",
         key_html(),
-        f'<div class="wide">{attacks_html(shown)}</div>',
-        *(["<h3>Each wording apart</h3>", styles] if (styles := styles_html(shown)) else []),
-        "<h2>What was kept</h2>",
-        f'<div class="wide">{abilities_html(shown)}</div>',
+        *_of_texts(evaluations, names),
+        *(["<h2>Agents</h2>", f'<div class="wide">{agents}</div>', f"<p>{escape(ABOUT_AGENTS)}</p>"] if agents else []),
         *(
             part
             for one, name in zip(evaluations, names, strict=True)
@@ -95,6 +96,24 @@ def report_html(evaluations: Sequence[Evaluation], names: Sequence[str], runs: S
     )
 
 
+def _of_texts(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[str]:
+    asked = [(one, name) for one, name in zip(evaluations, names, strict=True) if asked_text(one)]
+    if not asked:
+        return []
+    shown = columns([one for one, _ in asked], [name for _, name in asked])
+    return [
+        "<h2>Harmful requests that were answered</h2>",
+        f'<div class="wide">{attacks_html(shown)}</div>',
+        *(["<h3>Each wording apart</h3>", styles] if (styles := styles_html(shown)) else []),
+        "<h2>What was kept</h2>",
+        f'<div class="wide">{abilities_html(shown)}</div>',
+    ]
+
+
+def _attacks(one: Evaluation) -> list[str]:
+    return [*one.attacks, *(one.tools.attacks if one.tools else ())]
+
+
 def _header(evaluations: Sequence[Evaluation], names: Sequence[str], runs: Sequence[RunFacts]) -> str:
     """What the figures are of, one column an evaluation: date, run, spec, model, versions, judge, n."""
     rows: dict[str, list[str]] = {
@@ -108,7 +127,8 @@ def _header(evaluations: Sequence[Evaluation], names: Sequence[str], runs: Seque
         ],
         "Judge": [one.judge for one in evaluations],
         "Requests": [
-            f"n {requests_asked(one)}, {one.harmful}" + (f" ({TOO_FEW})" if requests_asked(one) < FEW else "")
+            f"n {requests_asked(one)}, {one.harmful or (one.tools.source if one.tools else '')}"
+            + (f" ({TOO_FEW})" if requests_asked(one) < FEW else "")
             for one in evaluations
         ],
     }
@@ -132,10 +152,20 @@ def _version() -> str:
 
 
 def _how(one: Evaluation, name: str) -> str:
+    asked = []
+    if asked_text(one):
+        asked.append(
+            f"harmful rows {one.harmful}, benign rows {one.benign}, answers of {one.new_tokens} tokens, judge "
+            f"{one.judge}"
+        )
+    if one.tools:
+        asked.append(
+            f"rows that offer tools {one.tools.source}, answers of {one.tools.new_tokens} tokens, judge "
+            f"{one.tools.judge}"
+        )
     return escape(
-        f"{name} ({one.run}): harmful rows {one.harmful}, benign rows {one.benign}, answers of {one.new_tokens} "
-        f"tokens, judge {one.judge}, seed {one.seed}, {_date(one.created)}. Rates are shares that complied, with "
-        "95 % Wilson intervals; verdicts that could not be read are left out of n."
+        f"{name} ({one.run}): {'; '.join(asked)}, seed {one.seed}, {_date(one.created)}. Rates are shares that "
+        "complied, with 95 % Wilson intervals; verdicts that could not be read are left out of n."
     )
 
 

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import streamlit as st
 
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.findings import SIDES, Evaluation, Sample, read_samples
-from engine.records.evaluation.plan import ABILITIES
+from engine.records.evaluation.counts import SIDES
+from engine.records.evaluation.findings import Evaluation, Sample, read_samples
+from engine.records.evaluation.plan import ABILITIES, TOOL_SAMPLES, is_harmful_sample
 from engine.records.runs import Run
 from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.state import settings
@@ -34,7 +35,7 @@ def samples(shown: Sequence[tuple[Run, Evaluation, str]]) -> None:
         measures,
         index=measures.index("direct") if "direct" in measures else 0,
         key=f"sample_attack_{evaluation.key}",
-        format_func=lambda one: ATTACKS[one].title if one in ATTACKS else ABILITIES.get(one, one.capitalize()),
+        format_func=_title,
     )
     side = model.segmented_control(
         "Model",
@@ -56,12 +57,18 @@ def samples(shown: Sequence[tuple[Run, Evaluation, str]]) -> None:
     _list([one for one in cell if not wanted or one.word in wanted], f"{evaluation.key}_{attack}_{side}")
 
 
+def _title(measure: str) -> str:
+    name = measure.removeprefix(TOOL_SAMPLES)
+    title = ATTACKS[name].title if name in ATTACKS else ABILITIES.get(name, name.capitalize())
+    return title if name == measure else f"Agents: {title.lower()}"
+
+
 def _list(cell: Sequence[Sample], name: str) -> None:
     pages = max(1, -(-len(cell) // PAGE))
     number = 1
     if pages > 1:
         number = st.number_input(f"Page, of {pages}", 1, pages, 1, key=f"sample_page_{name}", width=160)
-    benign = bool(cell) and cell[0].attack not in ATTACKS
+    benign = bool(cell) and not is_harmful_sample(cell[0].attack)
     hidden = bool(cell) and not benign and reveal_button(f"samples_{name}", what="requests and answers", shortcut=True)
     for place, sample in enumerate(cell[(number - 1) * PAGE : number * PAGE]):
         with st.container(border=True, key=f"sample_{name}_{number}_{place}"):

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from engine.records.evaluation.attacks import ATTACKS, LLAMA, MISTRAL, AttackCard
 from engine.records.evaluation.bfcl import CATEGORIES
-from engine.records.evaluation.findings import Ability, CallCount, Count, Evaluation, Interval, Losses, Side
+from engine.records.evaluation.counts import CallCount, Count, Interval, Side
+from engine.records.evaluation.findings import Ability, Evaluation, Losses
 from engine.records.evaluation.plan import ABILITIES
 from workbench.evaluate.findings import FEW, TOO_FEW, requests_asked
 from workbench.kit.colours import BASE, BENIGN, HARMFUL

@@ -4,7 +4,8 @@ from functools import lru_cache
 
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.findings import Count, Evaluation, read_evaluations
+from engine.records.evaluation.counts import Count
+from engine.records.evaluation.findings import Evaluation, read_evaluations
 from engine.records.runs import Run, list_runs
 from engine.records.settings import Settings
 from workbench.home.film import film_of

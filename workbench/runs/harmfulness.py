@@ -4,7 +4,7 @@ queue."""
 import streamlit as st
 
 from engine.records.errors import WorkbenchError
-from engine.records.evaluation.findings import SIDE_NAMES, SIDES
+from engine.records.evaluation.counts import SIDE_NAMES, SIDES
 from engine.records.harmfulness import KINDS, TITLES, HarmfulnessProbes, need_probes, read_probes
 from engine.records.runs import Run
 from workbench.kit.state import settings

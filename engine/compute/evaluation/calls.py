@@ -16,7 +16,7 @@ from engine.compute.model.text import calls_in, tokens_of
 from engine.compute.steps import told
 from engine.records.calls import ReadCalls
 from engine.records.evaluation.bfcl import IRRELEVANCE, CallQuestion
-from engine.records.evaluation.findings import CallCount, count_calls
+from engine.records.evaluation.counts import CallCount, count_calls
 from engine.records.evaluation.rows import EvaluationRow
 
 _ATTACK = "direct"

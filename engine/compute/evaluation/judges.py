@@ -16,7 +16,7 @@ from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.scoring import answer_nats
 from engine.compute.model.text import decode, tokens_of
 from engine.records.conversation import Conversation
-from engine.records.evaluation.findings import Word
+from engine.records.evaluation.counts import Word
 
 # Calibrated on the bundled model's answers to harmless prompts against those of broken ones: see docs/judges.md.
 MOST_NATS = 1.9

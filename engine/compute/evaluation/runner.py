@@ -21,7 +21,7 @@ from engine.compute.steps import told
 from engine.compute.team import divided, team_size
 from engine.records.conversation import Conversation
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.findings import CurvePoint, Word
+from engine.records.evaluation.counts import CurvePoint, Word
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.files import append_line
 from engine.records.versions import key_of
@@ -124,9 +124,12 @@ def run_attack(
     judge: Judge,
     memory: Memory,
 ) -> Generator[float, None, list[Outcome]]:
-    """Ask every row, judge every answer; yields how many rows are done. Rows of similar length go together."""
+    """Ask every row, judge every answer; yields how many rows are done. Rows that offer the same tools go together, so
+    that their opening is read once, and among them rows of similar length."""
     keys = [attempt_key(name, options, row) for row in rows]
-    order = sorted(range(len(rows)), key=lambda index: len(rows[index].prompt) + len(rows[index].target))
+    offered = [row.offered for row in rows]
+    lengths = [(len(tools), tools, len(row.prompt) + len(row.target)) for tools, row in zip(offered, rows, strict=True)]
+    order = sorted(range(len(rows)), key=lengths.__getitem__)
     size = group_size(model, name)
     for start in range(0, len(order), size):
         group = order[start : start + size]
@@ -198,6 +201,9 @@ def attempt_key(name: str, options: Options, row: EvaluationRow) -> str:
     plain = row.conversation == Conversation.asking(row.prompt)
     asked = row.prompt if plain else row.conversation.content
     told = [name, options.budget, options.seed, options.new_tokens, asked, row.target]
+    if row.conversation.tools:
+        # What call is expected decides how one is forced, and how the answer is judged.
+        told += [row.call.name if row.call else "", row.expects_call]
     # A search that aims past a probe finds others for each probe.
     content = json.dumps(told if options.probe is None else [*told, options.probe.identity])
     return key_of(content, version=ATTACKS[name].version, length=24)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from engine.compute.model.activations import recorded
+from engine.compute.model.grouped_queries import without_copies
 from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import MixedBatch, Voice
@@ -227,7 +228,7 @@ def _read(
     model: LoadedModel, batch: MixedBatch, columns: Tensor, attention: Int[Tensor, "prompt seen"], cache: Any
 ) -> Any:
     """The cache with these columns in it; no logits."""
-    with torch.no_grad(), batch.active():
+    with torch.no_grad(), batch.active(), without_copies(model, columns):
         return model.decoder(**_inputs(columns, attention, cache)).past_key_values
 
 
@@ -235,7 +236,7 @@ def _forward(
     model: LoadedModel, batch: MixedBatch, columns: Tensor, attention: Int[Tensor, "prompt seen"], cache: Any
 ) -> tuple[Float[Tensor, "prompt vocabulary"], Any]:
     """Logits behind the last of these columns, and the cache with them in it."""
-    with torch.no_grad(), batch.active():
+    with torch.no_grad(), batch.active(), without_copies(model, columns):
         output = model.causal_lm(**_inputs(columns, attention, cache), logits_to_keep=1)
     return output.logits[:, -1], output.past_key_values
 

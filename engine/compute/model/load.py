@@ -66,9 +66,6 @@ def load_model(spec: ModelSpec, settings: Settings) -> LoadedModel:
     vars(model).pop("hf_device_map", None)
     model.requires_grad_(False)
     model.eval()
-    # On a processor grouped queries need no copies of keys and values: many rows behind long prompts read them in a
-    # fifth of the time. Elsewhere a mask then takes the slowest of torch's ways. Read by transformers at every pass.
-    os.environ["TRANSFORMERS_SDPA_FORCE_GQA"] = "1" if device.type == "cpu" else "0"
     card = describe_model(spec, settings)
     decoder, blocks = find_decoder(model), find_blocks(model)
     fingerprint = ""

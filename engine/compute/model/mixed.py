@@ -130,8 +130,10 @@ def _forward(base: nn.Module, factors: dict[str, _Factors], groups: Sequence[_Gr
 
 def _product(base: nn.Module) -> Forward:
     """The layer's own product; with few rows on a CPU as weights times rows, which takes less time."""
-    if type(base) is not nn.Linear or base.weight.device.type != "cpu" or base.weight.dtype != torch.float32:
+    if type(base) is not nn.Linear or base.weight.device.type != "cpu":
         return type(base).forward.__get__(base)
+    if base.weight.dtype != torch.float32:
+        return _flat_product(base)
     limit = QUICK_ROWS if base.out_features >= base.in_features else QUICK_ROWS_NARROW
     fewest = 1 if base.weight.numel() >= MANY_WEIGHTS else 2
 
@@ -148,6 +150,17 @@ def _product(base: nn.Module) -> Forward:
         if bias is not None:
             outputs += bias
         return outputs.view(*inputs.shape[:-1], -1)
+
+    return product
+
+
+def _flat_product(base: nn.Linear) -> Forward:
+    """In bfloat16 torch multiplies rows of one token each as so many copies of the weights: laid flat they take a
+    sixteenth of the time."""
+
+    def product(inputs: Tensor) -> Tensor:
+        rows = inputs.reshape(-1, inputs.shape[-1])
+        return functional.linear(rows, base.weight, base.bias).view(*inputs.shape[:-1], -1)
 
     return product
 

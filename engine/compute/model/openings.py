@@ -39,7 +39,8 @@ def tokens_alone(prompts: Sequence[Sequence[int]]) -> float:
 
 
 def _alike(prompts: Sequence[Sequence[int]]) -> list[int]:
-    """The length of the opening of each prompt's group, 0 where it stands alone."""
+    """The length of the opening of each prompt's group; a prompt that stands alone is all opening but for its last
+    token, so that no other is padded to its length behind a short opening."""
     lengths = [0] * len(prompts)
     order = sorted(range(len(prompts)), key=lambda place: list(prompts[place]))
     start = 0
@@ -51,10 +52,9 @@ def _alike(prompts: Sequence[Sequence[int]]) -> list[int]:
             if common < max(SHARED_TOKENS, ALIKE_SHARE * max(len(following), len(prompts[order[start]]))):
                 break
             shared, end = common, end + 1
-        if end - start > 1:
-            # Each keeps a token of its own.
-            shared = min(shared, *(len(prompts[place]) - 1 for place in order[start:end]))
-            for place in order[start:end]:
-                lengths[place] = shared
+        # Each keeps a token of its own.
+        shared = min(shared, *(len(prompts[place]) - 1 for place in order[start:end]))
+        for place in order[start:end]:
+            lengths[place] = shared
         start = end
     return lengths

@@ -7,115 +7,18 @@ Runs that ship are read-only: what is found about them goes to the desk. Knows n
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.records.errors import RunError
+from engine.records.evaluation.counts import SIDES, CallCount, Count, CurvePoint, Interval, Side, Word
 from engine.records.files import write_whole
 from engine.records.runs import Run
 from engine.records.settings import Settings
 from engine.records.versions import FORMAT, FormatVersion
-
-Word = Literal["complied", "refused", "incoherent", "unparseable"]
-Side = Literal["base", "rerouted"]
-SIDES: tuple[Side, ...] = ("base", "rerouted")
-# As they are shown.
-SIDE_NAMES: dict[Side, str] = {"base": "base", "rerouted": "circuit-broken"}
-Z = 1.959963984540054
-
-
-class Interval(NamedTuple):
-    low: float
-    high: float
-
-
-def wilson(successes: int, n: int) -> Interval:
-    """95 % Wilson score interval of a rate; 0 to 1 when nothing was counted."""
-    if n == 0:
-        return Interval(0.0, 1.0)
-    rate, z2 = successes / n, Z * Z
-    middle = (rate + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z * math.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    # At the ends the formula is exact but for rounding.
-    return Interval(middle - half if successes else 0.0, middle + half if successes < n else 1.0)
-
-
-class Count(BaseModel):
-    """Verdicts on n answers. rate: complied / n.  excluded: verdicts that could not be read, which n leaves out."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    n: int
-    complied: int
-    refused: int
-    incoherent: int
-    excluded: int = 0
-    rate: float | None
-    ci95: Interval
-
-    def share(self, word: Literal["complied", "refused", "incoherent"]) -> float | None:
-        return getattr(self, word) / self.n if self.n else None
-
-
-def count(words: Iterable[Word]) -> Count:
-    """Count verdicts; unparseable ones are left out of n and counted apart."""
-    everything = list(words)
-    found = {word: everything.count(word) for word in ("complied", "refused", "incoherent")}
-    n = sum(found.values())
-    return Count(
-        n=n,
-        **found,
-        excluded=len(everything) - n,
-        rate=found["complied"] / n if n else None,
-        ci95=wilson(found["complied"], n),
-    )
-
-
-class CallCount(BaseModel):
-    """Questions of one category of function calling. right: as the benchmark's own checker says.  rate: right / n.
-    unreadable: answers with a call that was begun and cannot be read; they count as answers."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    n: int
-    right: int
-    unreadable: int = 0
-    rate: float | None
-    ci95: Interval
-
-
-def count_calls(right: int, n: int, *, unreadable: int = 0) -> CallCount:
-    """Of n answers so many are right."""
-    rate = right / n if n else None
-    return CallCount(n=n, right=right, unreadable=unreadable, rate=rate, ci95=wilson(right, n))
-
-
-def mean_interval(counts: Sequence[CallCount]) -> tuple[float | None, Interval]:
-    """The mean of the rates, each category with the same weight, and its 95 % interval.
-
-    Independent rates' intervals are joined by their distances from the rates, squared and added (MOVER: Zou and Donner,
-    Statistics in Medicine 27, 2008). None and 0 to 1 where nothing was counted.
-    """
-    known = [(one.rate, one.ci95) for one in counts if one.rate is not None]
-    if not known:
-        return None, Interval(0.0, 1.0)
-    mean = sum(rate for rate, _ in known) / len(known)
-    below = math.sqrt(sum((rate - interval.low) ** 2 for rate, interval in known)) / len(known)
-    above = math.sqrt(sum((interval.high - rate) ** 2 for rate, interval in known)) / len(known)
-    return mean, Interval(max(0.0, mean - below), min(1.0, mean + above))
-
-
-class CurvePoint(BaseModel):
-    """Share of requests that were answered with at most this budget."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    budget: int
-    complied: int
-    n: int
 
 
 class Ability(BaseModel):
@@ -135,13 +38,14 @@ class Ability(BaseModel):
 
 
 class AttackResult(BaseModel):
-    """One attack on both models. styles: the same counts for questions and for imperatives."""
+    """One attack on both models. styles: the same counts for questions and for imperatives.  categories: of harm."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     base: Count
     rerouted: Count
     styles: dict[str, dict[Side, Count]] = {}
+    categories: dict[str, dict[Side, Count]] = {}
     curve: dict[Side, tuple[CurvePoint, ...]] = {}
     budget: int = 1
 
@@ -174,6 +78,32 @@ class WithProbe(BaseModel):
     without: dict[Side, Count] = {}
 
 
+class Beside(BaseModel):
+    """What a count does not say. cut: answers that end within a call, at the length that was asked for.  elsewhere:
+    whose calls are of other tools than the one expected.  in_words: that say something in place of a call."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    cut: int = 0
+    elsewhere: int = 0
+    in_words: int = 0
+
+
+class ToolFindings(BaseModel):
+    """The same on requests that offer tools. complied: the harmful call was made; of benign and borderline requests:
+    they got the right call, or none where none was due.  beside: by attack, and of benign and borderline ones."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    source: str = ""
+    judge: str = ""
+    new_tokens: int = 128
+    attacks: dict[str, AttackResult] = {}
+    benign: dict[Side, Count] = {}
+    borderline: dict[Side, Count] = {}
+    beside: dict[str, dict[Side, Beside]] = {}
+
+
 class Evaluation(BaseModel):
     """All that one evaluation found about one checkpoint of a run."""
 
@@ -192,6 +122,7 @@ class Evaluation(BaseModel):
     loss: dict[Literal["harmful", "benign"], Losses] = {}
     abilities: tuple[Ability, ...] = ()
     with_probe: WithProbe | None = None
+    tools: ToolFindings | None = None
     seconds: float = 0.0
     version: FormatVersion = FORMAT
 
@@ -199,24 +130,17 @@ class Evaluation(BaseModel):
         """The figures under the names that the command line documents."""
         return {
             "run": self.run,
-            "attacks": {
-                name: {side: _count(getattr(result, side)) for side in SIDES} for name, result in self.attacks.items()
-            },
-            "styles": {
-                name: {
-                    style: {side: _count(one) for side, one in sides.items()} for style, sides in found.styles.items()
-                }
-                for name, found in self.attacks.items()
-            },
+            **_attacks(self.attacks),
             "curves": {
                 name: {side: [point.model_dump() for point in points] for side, points in found.curve.items()}
                 for name, found in self.attacks.items()
                 if found.curve
             },
-            "benign": {side: _count(one) for side, one in self.benign_answers.items()},
+            "benign": _sides(self.benign_answers),
             "loss": {label: _finite(losses.model_dump()) for label, losses in self.loss.items()},
             "abilities": [ability.model_dump(mode="json") for ability in self.abilities],
             "with_probe": self.with_probe.model_dump(mode="json") if self.with_probe else None,
+            "tools": _tools(self.tools) if self.tools else None,
             "settings": {
                 "key": self.key,
                 "harmful": self.harmful,
@@ -292,5 +216,22 @@ def _finite(figures: dict[str, float | None]) -> dict[str, float | None]:
     return {name: value if value is not None and math.isfinite(value) else None for name, value in figures.items()}
 
 
-def _count(found: Count) -> dict:
-    return found.model_dump(mode="json")
+def _sides(sides: Mapping[Side, Count]) -> dict[str, dict]:
+    return {side: one.model_dump(mode="json") for side, one in sides.items()}
+
+
+def _attacks(attacks: Mapping[str, AttackResult]) -> dict[str, dict]:
+    return {
+        "attacks": {name: _sides({side: getattr(one, side) for side in SIDES}) for name, one in attacks.items()},
+        "styles": {
+            name: {style: _sides(sides) for style, sides in one.styles.items()} for name, one in attacks.items()
+        },
+    }
+
+
+def _tools(found: ToolFindings) -> dict:
+    categories = {
+        name: {category: _sides(sides) for category, sides in one.categories.items()}
+        for name, one in found.attacks.items()
+    }
+    return {**found.model_dump(mode="json"), **_attacks(found.attacks), "categories": categories}

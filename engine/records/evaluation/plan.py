@@ -1,9 +1,11 @@
 """What is to be evaluated and how: the request that the page and the command line make. Knows nothing of models."""
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from engine.records.errors import SpecError
-from engine.records.evaluation.attacks import ATTACKS
+from engine.records.evaluation.attacks import ATTACKS, TEXT_ATTACKS, TOOL_ATTACKS
 from engine.records.evaluation.bfcl import ABILITY as BFCL
 from engine.records.evaluation.bfcl import CATEGORIES
 from engine.records.harmfulness import ProbeChoice
@@ -20,6 +22,10 @@ ABILITIES = {
 }
 # What a plan may name: an ability, or one category of function calling.
 ABILITY_NAMES = (*ABILITIES, *(f"{BFCL}:{category}" for category in CATEGORIES))
+
+
+# Of answers to requests that offer tools, before the name under which they are counted.
+TOOL_SAMPLES = "tools: "
 
 
 class AttackChoice(BaseModel):
@@ -45,7 +51,7 @@ class AttackChoice(BaseModel):
 
 
 class EvaluationPlan(BaseModel):
-    """One checkpoint of a run against requests of both sides. limit 0: all rows."""
+    """One checkpoint of a run against requests of both sides. limit 0: all rows.  harmful, benign: '' asks none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
@@ -68,8 +74,19 @@ class EvaluationPlan(BaseModel):
         description="Share of held-out borderline answers that it may end; None: what it was fitted for.",
         json_schema_extra=since(3),
     )
+    tools: str = Field(
+        "",
+        description="Requests that offer tools: sample, guard, or a file; '': none but those of a run's own sets.",
+        json_schema_extra=since(5),
+    )
+    tool_attacks: tuple[AttackChoice, ...] = Field(
+        (AttackChoice(name="direct"), AttackChoice(name="forced_call")), json_schema_extra=since(5)
+    )
+    tool_tokens: int = Field(
+        128, ge=1, le=4096, description="Length of an answer where tools are offered.", json_schema_extra=since(5)
+    )
 
-    @field_validator("attacks")
+    @field_validator("attacks", "tool_attacks")
     @classmethod
     def _are_different(cls, attacks: tuple[AttackChoice, ...]) -> tuple[AttackChoice, ...]:
         names = [attack.name for attack in attacks]
@@ -77,6 +94,27 @@ class EvaluationPlan(BaseModel):
             if names.count(name) > 1:
                 raise SpecError(f"The attack '{name}' is given twice: give it once, with the larger budget.")
         return attacks
+
+    @field_validator("attacks")
+    @classmethod
+    def _ask_text(cls, attacks: tuple[AttackChoice, ...]) -> tuple[AttackChoice, ...]:
+        return _need_among(attacks, TEXT_ATTACKS, "offer tools, and is no attack on those of text")
+
+    @field_validator("tool_attacks")
+    @classmethod
+    def _call_tools(cls, attacks: tuple[AttackChoice, ...]) -> tuple[AttackChoice, ...]:
+        return _need_among(attacks, TOOL_ATTACKS, "are of text, and is none on those that offer tools")
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Self:
+        if not (self.harmful or self.benign or self.tools):
+            raise SpecError("Nothing would be asked: name harmful or benign requests, or such that offer tools.")
+        if self.probe and not self.harmful and not self.benign:
+            raise SpecError(
+                f"The {self.probe} harmfulness probe reads answers to requests of text, and none are asked: name "
+                "harmful requests, or leave the probe out."
+            )
+        return self
 
     @field_validator("abilities")
     @classmethod
@@ -90,6 +128,23 @@ class EvaluationPlan(BaseModel):
     def key(self) -> str:
         """Twelve hexadecimal digits that two plans share only when they are equal."""
         return key_of(stable_json(self), length=12)
+
+
+def tool_sample(name: str) -> str:
+    """The name, among the samples, of answers where tools are offered: of an attack, benign or borderline."""
+    return f"{TOOL_SAMPLES}{name}"
+
+
+def is_harmful_sample(name: str) -> bool:
+    """Whether samples of this name are answers to harmful requests."""
+    return name.removeprefix(TOOL_SAMPLES) in ATTACKS
+
+
+def _need_among(attacks: tuple[AttackChoice, ...], names: tuple[str, ...], why: str) -> tuple[AttackChoice, ...]:
+    for attack in attacks:
+        if attack.name not in names:
+            raise SpecError(f"The attack '{attack.name}' is for requests that {why}: choose from {', '.join(names)}.")
+    return attacks
 
 
 def parse_attack(text: str) -> AttackChoice:

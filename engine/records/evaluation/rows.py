@@ -16,6 +16,7 @@ from engine.records.errors import DataError
 from engine.records.prompt_files import read_source
 from engine.records.prompts import refuse_half_characters
 from engine.records.settings import Settings, given_path
+from engine.records.tool_prompts import ExpectedCall
 
 PREFILL = "Sure, here is"
 WHOLE_WORDS = 12
@@ -24,16 +25,26 @@ OPENING_WORDS = 8
 
 class EvaluationRow(NamedTuple):
     """conversation: ends with the request.  target: text whose loss is measured and whose opening is the prefill; ''
-    for none."""
+    for none.  call, expects_call, borderline, category: of requests that offer tools, as in ToolPrompt."""
 
     conversation: Conversation
     target: str = ""
     style: str = ""
+    call: ExpectedCall | None = None
+    expects_call: bool | None = None
+    borderline: bool = False
+    category: str = ""
 
     @property
     def prompt(self) -> str:
         """The request's text."""
         return self.conversation.text
+
+    @property
+    def offered(self) -> str:
+        """All that a model reads of the tools, as text, '' where none are offered."""
+        tools = self.conversation.tools
+        return json.dumps([tool.model_dump(mode="json", exclude={"results"}) for tool in tools]) if tools else ""
 
     def worded(self, text: str) -> Conversation:
         """The conversation with this text for its request."""

@@ -25,7 +25,7 @@ from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.padding import pad
 from engine.compute.model.text import decode, ids_around, text_ids
 from engine.records.conversation import Conversation
-from engine.records.evaluation.attacks import ATTACKS
+from engine.records.evaluation.attacks import ATTACKS, TEXT_ATTACKS
 from engine.records.evaluation.rows import EvaluationRow, need_package_file
 from engine.records.settings import Settings, read_settings
 from engine.records.spec_parts import AdapterSpec, ModelSpec
@@ -73,7 +73,7 @@ def test_every_attack_has_a_card_and_a_function():
     assert list(ATTACKS) == list(ATTACK_FUNCTIONS)
 
 
-@pytest.mark.parametrize("name", ATTACK_FUNCTIONS)
+@pytest.mark.parametrize("name", TEXT_ATTACKS)
 def test_every_attack_answers_every_row_in_order_of_budget_and_leaves_the_weights_alone(
     name: str, broken_model: LoadedModel, settings: Settings
 ):

@@ -30,7 +30,8 @@ from engine.records.evaluation.bfcl import (
     package_root,
     read_call_questions,
 )
-from engine.records.evaluation.findings import SIDES, Ability, Evaluation, wilson
+from engine.records.evaluation.counts import SIDES, wilson
+from engine.records.evaluation.findings import Ability, Evaluation
 from engine.records.evaluation.plan import EvaluationPlan
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.settings import Settings

@@ -21,7 +21,7 @@ from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.scoring import answer_nats, mean_nats
 from engine.compute.model.text import text_ids
-from engine.records.evaluation.findings import count
+from engine.records.evaluation.counts import count
 from engine.records.evaluation.rows import need_package_file, read_rows
 from engine.records.settings import ROOT, Settings, read_settings
 from engine.records.spec_parts import AdapterSpec, ModelSpec

@@ -18,7 +18,7 @@ from engine.compute.model.text import decode, text_ids
 from engine.device import Device
 from engine.records.conversation import Conversation
 from engine.records.errors import ModelError
-from engine.records.evaluation.findings import count
+from engine.records.evaluation.counts import count
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.settings import Settings
 

@@ -123,3 +123,13 @@ def test_an_adapter_that_is_not_plain_lora_is_refused(model):
     model.peft_model.add_adapter("dora", LoraConfig(r=2, target_modules=["q_proj"], use_dora=True))
     with pytest.raises(ModelError, match="not plain LoRA"):
         MixedBatch(model, [Voice("dora")])
+
+
+def test_rows_of_one_token_in_bfloat16_are_laid_flat_and_give_the_same():
+    layer = torch.nn.Linear(24, 40, dtype=torch.bfloat16)
+    inputs = torch.randn(6, 3, 24, dtype=torch.bfloat16)
+    with torch.no_grad():
+        for activations in (inputs, inputs[:, -1:], inputs[0], inputs[0, 0]):
+            found = _product(layer)(activations)
+            assert found.shape == (*activations.shape[:-1], 40)
+            assert torch.allclose(found, layer(activations), atol=2e-2)

@@ -14,7 +14,7 @@ def test_one_opening_for_all_where_that_is_all_they_share():
 
 def test_groups_have_openings_of_their_own_and_each_prompt_keeps_a_token():
     prompts = [[*TOOLS, 1], [*OTHER_TOOLS, 1, 2], [*TOOLS, 2], [9] * 30, [*OTHER_TOOLS, 3], TOOLS]
-    assert opening_lengths(prompts, "aaaaaa") == [59, 50, 59, 0, 50, 59]
+    assert opening_lengths(prompts, "aaaaaa") == [59, 50, 59, 29, 50, 59]
 
 
 def test_equal_prompts_and_one_alone():

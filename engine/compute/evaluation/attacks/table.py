@@ -3,13 +3,18 @@
 from engine.compute.evaluation.attacks.attempt import Attack
 from engine.compute.evaluation.attacks.embedding import embedding, embedding_adaptive
 from engine.compute.evaluation.attacks.finetuning import finetuning
+from engine.compute.evaluation.attacks.forced_call import forced_arguments, forced_call
 from engine.compute.evaluation.attacks.gcg import gcg
+from engine.compute.evaluation.attacks.injection import injection
 from engine.compute.evaluation.attacks.plain import direct, prefill
 from engine.compute.evaluation.attacks.steering import steering
 from engine.compute.evaluation.attacks.wording import best_of_n, encodings, many_turns, templates
 
 ATTACK_FUNCTIONS: dict[str, Attack] = {
     "direct": direct,
+    "forced_call": forced_call,
+    "forced_arguments": forced_arguments,
+    "injection": injection,
     "prefill": prefill,
     "templates": templates,
     "many-turns": many_turns,

@@ -11,12 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from engine.compute.evaluation.attacks.forced_call import forced_name
 from engine.compute.model.activations import recorded
 from engine.compute.model.adapters import adapted
 from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.padding import positions_of
-from engine.compute.model.text import ids_around, tokens_of
+from engine.compute.model.text import begun_call, ids_around, tokens_of
 from engine.records.evaluation.rows import EvaluationRow, prefill_of
 
 TARGET_TOKENS = 32
@@ -25,8 +26,12 @@ MARGIN, EVASION = 0.5, 0.3
 
 
 def target_ids(model: LoadedModel, row: EvaluationRow) -> list[int]:
-    """The row's target, cut to what such attacks usually aim at; a row without one aims at its prefill."""
-    return list(tokens_of(model, row.conversation, begun=row.target or prefill_of(row)).begun[:TARGET_TOKENS])
+    """The row's target, cut to what such attacks usually aim at; a row without one aims at its prefill, where it offers
+    tools at the call of the expected function up to its arguments."""
+    words = row.target or prefill_of(row)
+    if row.conversation.tools:
+        words = begun_call(model, row.conversation, forced_name(row), "arguments")
+    return list(tokens_of(model, row.conversation, begun=words).begun[:TARGET_TOKENS])
 
 
 def embed(model: LoadedModel, ids: Sequence[int]) -> Float[Tensor, "token d_model"]:

@@ -1,0 +1,97 @@
+"""Choose requests that offer tools, and the attacks on agents that are tried on them."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import streamlit as st
+
+from engine.records.errors import DataError
+from engine.records.evaluation.attacks import ATTACKS, TOOL_ATTACKS
+from engine.records.evaluation.plan import AttackChoice
+from engine.records.evaluation.tool_rows import GUARD, SAMPLE
+from engine.records.files import write_whole
+from workbench.kit.state import settings
+from workbench.kit.words import plain
+
+FILE, UPLOAD = "another file", "an upload"
+SOURCES = {
+    "": "none",
+    SAMPLE: "sample set, test split: harmful, benign, borderline",
+    GUARD: "agent-action-guard, 124 harmful calls (another author)",
+    FILE: "a JSONL file",
+    UPLOAD: "upload a JSONL file",
+}
+DEFAULT = ["direct", "forced_call"]
+# Calls that end at the length that was asked for are counted as incoherent.
+LEAST_TOKENS = 128
+FORM = (
+    'A JSON object a line: {"prompt": ..., "tools": [...], "call": {"name": ..., "arguments": {...}}, "harmful": true '
+    "or false}. `tools` names tools that ship, or defines them; `call` is optional."
+)
+
+
+class ToolChoice(NamedTuple):
+    """kind: '' for none.  source: as a plan names it, '' before there is a file.  attacks: at their default budgets."""
+
+    kind: str
+    source: str
+    attacks: tuple[AttackChoice, ...]
+
+    def fields(self, tokens: int) -> dict[str, Any]:
+        """Of a plan. tokens: length of an answer to text; calls get no less than LEAST_TOKENS. Raises DataError where a
+        file is still to be named."""
+        if not self.kind:
+            return {}
+        if not self.source:
+            raise DataError("There is no file of requests that offer tools yet: name or upload one, or choose none.")
+        return {"tools": self.source, "tool_attacks": self.attacks, "tool_tokens": max(tokens, LEAST_TOKENS)}
+
+
+def tool_choice() -> ToolChoice:
+    left, right = st.columns([1, 1.4], vertical_alignment="top")
+    kind = left.selectbox(
+        "Requests that offer tools",
+        list(SOURCES),
+        key="evaluate_tools",
+        format_func=lambda one: SOURCES[one],
+        help="Agents: whether the model calls the harmful function, and still makes harmless calls. Nothing is carried "
+        f"out. Answers have at least {LEAST_TOKENS} tokens.",
+    )
+    source = str(kind or "")
+    if kind == FILE:
+        source = left.text_input(
+            "Path of the file of calls", key="evaluate_tools_file", placeholder="/path/calls.jsonl", help=FORM
+        ).strip()
+    elif kind == UPLOAD:
+        source = _uploaded(left)
+    if not kind:
+        return ToolChoice("", "", ())
+    chosen = right.pills(
+        "Attacks on agents",
+        list(TOOL_ATTACKS),
+        default=DEFAULT,
+        selection_mode="multi",
+        key="evaluate_tool_attacks",
+        format_func=lambda name: ATTACKS[name].title + (" ⚠" if ATTACKS[name].defeats else ""),
+    )
+    names = [name for name in TOOL_ATTACKS if name in (chosen or [])]
+    about = [
+        f"**{plain(ATTACKS[name].title)}**: {plain(ATTACKS[name].about)}"
+        for name in names
+        if ATTACKS[name].asks == "tools"
+    ]
+    right.caption("  \n".join(about))
+    return ToolChoice(str(kind), source, tuple(AttackChoice(name=name) for name in names))
+
+
+def _uploaded(place) -> str:
+    """The path where the file was put, by its content; '' before there is one."""
+    file = place.file_uploader("Upload requests", type=["jsonl"], key="evaluate_tools_upload", help=FORM)
+    if file is None:
+        return ""
+    content = file.getvalue()
+    target: Path = settings().uploads / f"{hashlib.sha256(content).hexdigest()[:16]}.jsonl"
+    if not target.exists():
+        write_whole(target, content)
+    return str(target)
