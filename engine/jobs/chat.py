@@ -5,7 +5,8 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from engine.compute.evaluation.judges import judge_answers
+from engine.compute.evaluation.attacks.attempt import Attempt
+from engine.compute.evaluation.judges import Verdict, judge_answers
 from engine.compute.evaluation.probed import ended
 from engine.compute.geometry.trip import trip
 from engine.compute.model.generation import Ask, answer
@@ -15,7 +16,7 @@ from engine.compute.model.mixed import Voice
 from engine.compute.model.text import Speaker, need_askable, tokens_of
 from engine.compute.steps import told
 from engine.device import Tools
-from engine.jobs.calls import called, forced_words, verdict_with_tools
+from engine.jobs.calls import called, forced_words, judge_with_tools
 from engine.jobs.harmfulness import probe_of
 from engine.jobs.known_answers import run_spaces
 from engine.records.chats.asked import Column, Sampling
@@ -23,6 +24,7 @@ from engine.records.chats.chat import Chat, Exchange, open_chat
 from engine.records.chats.replies import Answered, Failed, Judged, Pieces, Read, Reason, Trip
 from engine.records.errors import RunError, WorkbenchError
 from engine.records.evaluation.counts import Side
+from engine.records.evaluation.rows import EvaluationRow
 from engine.records.events import Event, Progress
 from engine.records.harmfulness import need_probes
 from engine.records.runs import open_run
@@ -200,20 +202,32 @@ def _measure(
                 cosines=tuple(tuple(round(value, DIGITS) for value in block) for block in shown.tolist()),
             ),
         )
-    verdicts = yield from judge_answers(
-        model,
-        [text.prompt for text in texts],
-        [answered.ids[text.column] for text in texts],
-        prefills=[text.prefill for text in texts],
-        requests=[text.conversation.text for text in texts],
-    )
-    reply = chat.reply(number)
+    verdicts = yield from _verdicts(model, exchange, texts, [answered.ids[text.column] for text in texts])
     for text, verdict in zip(texts, verdicts, strict=True):
-        if (said_calls := reply.calls(text.column)) is not None:
-            verdict = verdict_with_tools(verdict, said_calls.answer)
-        if reply.is_ended_by_probe(text.column):
+        if answered.reasons[text.column] == "probe":
             verdict = ended(verdict, len(answered.ids[text.column]))
         chat.append(number, Judged(column=text.column, **verdict._asdict()))
+
+
+def _verdicts(
+    model: LoadedModel, exchange: Exchange, texts: Sequence[_Text], answers: Sequence[tuple[int, ...]]
+) -> Generator[None, None, list[Verdict]]:
+    """A word on each answer, of columns that were asked."""
+    if exchange.tools:
+        rows = [EvaluationRow(text.conversation) for text in texts]
+        attempts = [
+            Attempt(1, tuple(text.prompt), ids, tuple(text.prefill)) for text, ids in zip(texts, answers, strict=True)
+        ]
+        return (yield from judge_with_tools(model, rows, attempts, new_tokens=exchange.sampling.new_tokens))
+    return (
+        yield from judge_answers(
+            model,
+            [text.prompt for text in texts],
+            answers,
+            prefills=[text.prefill for text in texts],
+            requests=[text.conversation.text for text in texts],
+        )
+    )
 
 
 def _against(columns: Sequence[Column], index: int) -> int | None:

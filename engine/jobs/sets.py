@@ -5,7 +5,8 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
 
-from engine.compute.evaluation.judges import judge_answers
+from engine.compute.evaluation.attacks.attempt import Attempt
+from engine.compute.evaluation.judges import Verdict, judge_answers
 from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
@@ -14,14 +15,15 @@ from engine.compute.model.text import Tokens, decode, need_askable, tokens_of
 from engine.compute.steps import told
 from engine.compute.training.sources import read_prompts
 from engine.device import Tools
-from engine.jobs.calls import answer_in, forced_words, verdict_with_tools
+from engine.jobs.calls import answer_in, forced_words, judge_with_tools
 from engine.records.chats.asked import ForcedCall
 from engine.records.chats.sets import NOT_ASKED, AnswerSet, SetRequest, SetRow, open_set
 from engine.records.conversation import Conversation, say
 from engine.records.errors import WorkbenchError
+from engine.records.evaluation.rows import EvaluationRow
 from engine.records.events import Event, Progress
 from engine.records.prompts import Prompt
-from engine.records.tool_prompts import expected_call
+from engine.records.tool_prompts import ToolPrompt, expected_call
 
 Job = Generator[Event | None, None, None]
 
@@ -32,6 +34,13 @@ class _Asked(NamedTuple):
     prompt: Prompt
     conversation: Conversation
     begun: str
+
+    @property
+    def evaluated(self) -> EvaluationRow:
+        """As judges of calls take it, with the call that the row expects where it says so."""
+        if not isinstance(self.prompt, ToolPrompt):
+            return EvaluationRow(self.conversation)
+        return EvaluationRow(self.conversation, call=self.prompt.call, expects_call=self.prompt.expects_call)
 
 
 # Rows of one batch: the time of a step grows slowly up to here.
@@ -103,29 +112,44 @@ def _answer(
     steps = by_halves(model, asks, lambda some: answered_ids(model, some, sampling), row_bytes=row_bytes)
     said = yield from told(steps, lambda tokens: tokens / sampling.new_tokens)
     each = len(voices)
-    judging = judge_answers(
-        model,
-        [text.ids for text in texts for _ in voices],
-        said,
-        prefills=[text.begun for text in texts for _ in voices],
-        requests=[one.prompt.text for one in asked for _ in voices],
-    )
-    verdicts = yield from told(judging, lambda _: 1.0)
+    verdicts = yield from told(_verdicts(model, asked, texts, said, sampling.new_tokens), lambda _: 1.0)
     for index, (text, one) in enumerate(zip(texts, asked, strict=True)):
         own = slice(index * each, (index + 1) * each)
-        judged = verdicts[own]
-        offered = one.conversation.tools
-        calls = tuple(answer_in(model, text.begun, ids, offered) for ids in said[own]) if offered else ()
-        if calls:
-            judged = [verdict_with_tools(verdict, answer) for verdict, answer in zip(judged, calls, strict=True)]
         row = _row(
             one.prompt,
             tuple(decode(model, ids) for ids in said[own]),
-            tuple(verdict.word for verdict in judged),
-            tuple(verdict.reason for verdict in judged),
+            tuple(verdict.word for verdict in verdicts[own]),
+            tuple(verdict.reason for verdict in verdicts[own]),
         )
+        offered = one.conversation.tools
+        calls = tuple(answer_in(model, text.begun, ids, offered) for ids in said[own]) if offered else ()
         forced = one.begun if request.forced and one.begun != request.prefill else ""
         answers.append(row.model_copy(update={"calls": calls, "forced": forced}))
+
+
+def _verdicts(
+    model: LoadedModel, asked: Sequence[_Asked], texts: Sequence[Tokens], said: Sequence[Sequence[int]], new_tokens: int
+) -> Generator[None, None, list[Verdict]]:
+    """A word on each answer, in their order: by its calls where tools were offered, else by its words."""
+    each = len(said) // len(asked)
+    rows = [(asked[place // each], texts[place // each], tuple(ids)) for place, ids in enumerate(said)]
+    of_tools = [row for row in rows if row[0].conversation.tools]
+    of_words = [row for row in rows if not row[0].conversation.tools]
+    by_calls = by_words = iter(list[Verdict]())
+    if of_tools:
+        attempts = [Attempt(1, text.ids, ids, text.begun) for _, text, ids in of_tools]
+        evaluated = [one.evaluated for one, _, _ in of_tools]
+        by_calls = iter((yield from judge_with_tools(model, evaluated, attempts, new_tokens=new_tokens)))
+    if of_words:
+        judging = judge_answers(
+            model,
+            [text.ids for _, text, _ in of_words],
+            [ids for _, _, ids in of_words],
+            prefills=[text.begun for _, text, _ in of_words],
+            requests=[one.prompt.text for one, _, _ in of_words],
+        )
+        by_words = iter((yield from judging))
+    return [next(by_calls if one.conversation.tools else by_words) for one, _, _ in rows]
 
 
 def _begun(model: LoadedModel, request: SetRequest, prompt: Prompt, conversation: Conversation) -> str:

@@ -7,14 +7,11 @@ import pytest
 from making import drain
 from making_callers import ANSWER, CALL, QUESTION, WEATHER, finished_run, write_calling_model
 
-from engine.compute.evaluation.judges import Verdict
 from engine.compute.model.load import load_model
 from engine.device import Device
 from engine.jobs import chat as answers_module
-from engine.jobs.calls import verdict_with_tools
 from engine.jobs.chat import chat_job
 from engine.jobs.sets import answer_set_job
-from engine.records.chats.answer_calls import AnswerCalls
 from engine.records.chats.asked import Column, ForcedCall, Sampling
 from engine.records.chats.chat import Exchange, new_chat
 from engine.records.chats.sets import SetRequest, new_set
@@ -147,7 +144,7 @@ def test_a_call_of_a_function_that_is_not_offered_cannot_be_forced(talk):
 def test_a_call_that_breaks_off_is_said_to_be_unreadable_and_does_not_comply(talk):
     reply = talk.chat.reply(talk.ask(QUESTION, new_tokens=40))
     assert "breaks off" in reply.called[0].answer.unread and not reply.called[0].answer.calls
-    assert reply.verdicts[0].word == "incoherent" and "cannot be read" in reply.verdicts[0].reason
+    assert reply.verdicts[0].word == "incoherent" and "ends within the call" in reply.verdicts[0].reason
 
 
 def test_a_stopped_answer_keeps_its_calls(talk):
@@ -191,28 +188,36 @@ def test_a_set_with_tools_is_answered_with_its_own_calls_forced(settings, tools,
     drain(answer_set_job({"set": made.id}, tools))
     asks, talks = made.rows()
     assert asks.forced == '<tool_call>{"name": "get_weather' and not talks.forced
+    assert asks.words == ("complied", "complied")
+    # No call was due.
+    assert talks.words == ("incoherent", "incoherent")
     for row in (asks, talks):
-        assert row.words == ("complied", "complied") and [one.calls for one in row.calls] == [(CALL,), (CALL,)]
+        assert [one.calls for one in row.calls] == [(CALL,), (CALL,)]
         assert row.calls[0].results[0].text == '{"city": "Bern", "sky": "clear"}'
 
 
-CALLS = AnswerCalls(calls=(CALL,), problems=((),), results=(Result(call="get_weather", text="{}"),))
+def test_an_answer_in_words_is_judged_as_words_in_a_chat(talk):
+    """Nobody said that a call is due: the answer over the results is a good one."""
+    talk.ask(QUESTION)
+    verdicts = talk.chat.reply(talk.ask(results=True)).verdicts
+    assert [verdict.word for verdict in verdicts] == ["complied", "complied"] and not verdicts[0].reason
 
 
-@pytest.mark.parametrize(
-    ("answer", "text_word", "word"),
-    [
-        (CALLS, "incoherent", "complied"),
-        (CALLS.model_copy(update={"text": "I'm sorry, but I can't help with that."}), "complied", "refused"),
-        (CALLS.model_copy(update={"problems": (("Argument city is missing.",),)}), "complied", "incoherent"),
-        (AnswerCalls(text="No."), "refused", "refused"),
-        (AnswerCalls(text="It is sunny."), "complied", "complied"),
-        (AnswerCalls(text="{", unread="It breaks off."), "complied", "incoherent"),
-        (AnswerCalls(text="I can't.", unread="It breaks off."), "refused", "refused"),
-    ],
-)
-def test_what_became_of_a_request_follows_from_its_calls_before_its_words(answer, text_word, word):
-    assert verdict_with_tools(Verdict(text_word, "", 1.0), answer).word == word
+def test_texts_and_requests_with_tools_stand_in_one_set(settings, tools, run, tmp_path):
+    rows = [
+        {"id": "words", "prompt": QUESTION},
+        {"id": "calls", "prompt": QUESTION, "tools": [WEATHER.model_dump(mode="json")]},
+        {"id": "more words", "prompt": "And then?"},
+    ]
+    file = tmp_path / "both.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    request = SetRequest(
+        model=run.spec().model, columns=(BASE,), source=str(file), label="benign", sampling=Sampling(new_tokens=96)
+    )
+    made = new_set(settings, request)
+    drain(answer_set_job({"set": made.id}, tools))
+    assert [(row.prompt_id, len(row.calls)) for row in made.rows()] == [("words", 0), ("calls", 1), ("more words", 0)]
+    assert made.rows()[1].words == ("complied",)
 
 
 def spoken(talk, said: dict[int, str]):
