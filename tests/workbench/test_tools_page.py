@@ -37,7 +37,7 @@ def calling_folder(tmp_path_factory):
 @pytest.fixture
 def page(calling_folder):
     """The page with the small model that takes tools."""
-    page = AppTest.from_file(str(ROOT / "pages" / "tools.py"), default_timeout=60)
+    page = AppTest.from_file(str(ROOT / "pages" / "tools.py"), default_timeout=180)
     page.query_params["model"] = str(calling_folder)
     page.run()
     assert not page.exception
@@ -128,7 +128,7 @@ def test_two_hundred_tools_are_offered_at_once_and_said_to_be_too_long(page, set
 
 
 def test_a_model_whose_template_takes_no_tools_is_named(settings, tmp_path):
-    page = AppTest.from_file(str(ROOT / "pages" / "tools.py"), default_timeout=60)
+    page = AppTest.from_file(str(ROOT / "pages" / "tools.py"), default_timeout=180)
     page.query_params["model"] = str(write_tiny_model(tmp_path / "plain"))
     page.run()
     assert "takes no tools, so it cannot be asked with any" in plain_said(page)
@@ -138,7 +138,7 @@ def test_a_chat_that_is_opened_by_its_link_offers_its_tools(settings, calling_fo
     chat = new_chat(settings, [BASE])
     asked = Exchange(model=ModelSpec(name=str(calling_folder)), columns=(BASE,), user="hello", tools=(WEATHER,))
     chat.set_job(chat.ask(asked), 1)
-    page = AppTest.from_file(str(ROOT / "pages" / "tools.py"), default_timeout=60)
+    page = AppTest.from_file(str(ROOT / "pages" / "tools.py"), default_timeout=180)
     page.query_params["chat"] = chat.id
     page.run()
     assert not page.exception and page.multiselect(key=OFFERED).value == ["get_weather"]
