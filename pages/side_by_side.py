@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from workbench.chat.columns import keep_columns
 from workbench.chat.composer import keep_message
 from workbench.chat.sets import sets_view
 from workbench.chat.transcripts import transcripts_view
@@ -13,6 +14,7 @@ VIEWS = {"Chat": chat_view, "Run a set": sets_view, "Transcripts": transcripts_v
 with page_frame():
     st.title("Side by side", anchor=False)
     keep_message()
+    keep_columns()
     tabs = st.tabs(list(VIEWS), key="side_view", bind="query-params", on_change="rerun")
     for tab, draw in zip(tabs, VIEWS.values(), strict=True):
         if tab.open:

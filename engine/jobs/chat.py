@@ -5,7 +5,8 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from engine.compute.evaluation.judges import judge_answers
+from engine.compute.evaluation.attacks.attempt import Attempt
+from engine.compute.evaluation.judges import Verdict, judge_answers
 from engine.compute.evaluation.probed import ended
 from engine.compute.geometry.trip import trip
 from engine.compute.model.generation import Ask, answer
@@ -15,6 +16,7 @@ from engine.compute.model.mixed import Voice
 from engine.compute.model.text import Speaker, need_askable, tokens_of
 from engine.compute.steps import told
 from engine.device import Tools
+from engine.jobs.calls import called, forced_words, judge_with_tools
 from engine.jobs.harmfulness import probe_of
 from engine.jobs.known_answers import run_spaces
 from engine.records.chats.asked import Column, Sampling
@@ -22,6 +24,7 @@ from engine.records.chats.chat import Chat, Exchange, open_chat
 from engine.records.chats.replies import Answered, Failed, Judged, Pieces, Read, Reason, Trip
 from engine.records.errors import RunError, WorkbenchError
 from engine.records.evaluation.counts import Side
+from engine.records.evaluation.rows import EvaluationRow
 from engine.records.events import Event, Progress
 from engine.records.harmfulness import need_probes
 from engine.records.runs import open_run
@@ -42,13 +45,11 @@ def chat_job(payload: dict[str, Any], tools: Tools) -> Job:
                 Voice(stack.enter_context(tools.attached(model, column.checkpoint)), column.dose)
                 for column in exchange.columns
             ]
-            texts = [_Text(model, chat, number, index) for index in range(len(voices))]
+            texts = _texts(model, chat, number)
             if not payload.get("measure"):
                 probes = _probes(model, exchange, tools)
-                chat.append(number, Read(tokens=tuple(len(text.ids) for text in texts)))
-                asks = [
-                    Ask(text.ids, voice, None, probe) for text, voice, probe in zip(texts, voices, probes, strict=True)
-                ]
+                chat.append(number, _read(exchange, texts))
+                asks = [Ask(text.ids, voices[text.column], None, probes[text.column]) for text in texts]
                 yield from _answer(model, chat, number, texts, asks)
             yield from _measure(model, chat, number, texts, voices, tools)
     except Exception as error:  # Whatever it was, the chat must say that it broke off.
@@ -58,13 +59,34 @@ def chat_job(payload: dict[str, Any], tools: Tools) -> Job:
 
 
 class _Text:
-    """One column's prompt and prefill as tokens. Raises ModelError when they cannot be asked."""
+    """One column's prompt and the words that begin its answer, as tokens. Raises ModelError when it cannot be asked."""
 
     def __init__(self, model: LoadedModel, chat: Chat, number: int, column: int) -> None:
-        conversation = chat.conversation(number, column)
-        need_askable(model, conversation)
-        tokens = tokens_of(model, conversation, begun=chat.exchange(number).prefill, reserved=1)
+        self.column, exchange = column, chat.exchange(number)
+        self.conversation = chat.conversation(number, column)
+        need_askable(model, self.conversation)
+        forced = exchange.forced
+        self.begun = forced_words(model, self.conversation, forced) if forced else exchange.prefill
+        tokens = tokens_of(model, self.conversation, begun=self.begun, reserved=1)
         self.prompt, self.prefill, self.ids = tokens.ids, tokens.begun, tokens.whole
+
+
+def _texts(model: LoadedModel, chat: Chat, number: int) -> list[_Text]:
+    """The columns that are asked: in a turn of results those that made a call. Raises RunError without any."""
+    columns = range(len(chat.exchange(number).columns))
+    texts = [_Text(model, chat, number, index) for index in columns if chat.message(number, index) is not None]
+    if not texts:
+        raise RunError(
+            "No model made a call that can be read, so there are no results to go on with: send a message instead."
+        )
+    return texts
+
+
+def _read(exchange: Exchange, texts: Sequence[_Text]) -> Read:
+    tokens, begun = ([0] * len(exchange.columns), [""] * len(exchange.columns))
+    for text in texts:
+        tokens[text.column], begun[text.column] = len(text.ids), text.begun
+    return Read(tokens=tuple(tokens), begun=tuple(begun) if exchange.forced else ())
 
 
 def _probes(model: LoadedModel, exchange: Exchange, tools: Tools) -> list[Probe | None]:
@@ -88,38 +110,54 @@ def _answer(
     model: LoadedModel, chat: Chat, number: int, texts: Sequence[_Text], asks: Sequence[Ask]
 ) -> Generator[None, None, None]:
     """Write each token down as it comes, and at the end, or when stopped, what was said in all."""
-    sampling = _within_context(model, chat.exchange(number), texts)
+    exchange = chat.exchange(number)
+    sampling = _within_context(model, exchange, texts)
     speakers = [Speaker(model, text.ids) for text in texts]
-    ids: list[list[int]] = [[] for _ in texts]
-    reasons: list[Reason] = ["stopped"] * len(texts)
+    ids: list[list[int]] = [[] for _ in exchange.columns]
+    reasons: list[Reason] = ["not asked"] * len(ids)
+    for text in texts:
+        reasons[text.column] = "stopped"
     started = time.monotonic()
     first = 0.0
     steps = answer(model, asks, sampling)
 
-    def answered() -> Answered:
+    def write_answered() -> None:
         seconds = time.monotonic() - started
         said = tuple(map(tuple, ids))
-        return Answered(ids=said, reasons=tuple(reasons), first_token_seconds=first, seconds=seconds)
+        chat.append(number, Answered(ids=said, reasons=tuple(reasons), first_token_seconds=first, seconds=seconds))
+        _write_calls(model, chat, number, texts)
 
     def write(tokens: list[int | None] | None) -> None:
         nonlocal first
         if tokens is None:
             return
         first = first or time.monotonic() - started
-        said = []
-        for column, token in enumerate(tokens):
+        said: list[tuple[str, ...]] = [()] * len(ids)
+        for text, speaker, token in zip(texts, speakers, tokens, strict=True):
             if token is not None:
-                ids[column].append(token)
-            said.append(() if token is None else (speakers[column].say(token),))
+                ids[text.column].append(token)
+                said[text.column] = (speaker.say(token),)
         chat.append(number, Pieces(columns=tuple(said)))
 
     try:
-        reasons[:] = yield from told(steps, write)
+        endings = yield from told(steps, write)
     except GeneratorExit:
         # Stopped: what was said so far is the answer.
-        chat.append(number, answered())
+        write_answered()
         raise
-    chat.append(number, answered())
+    for text, ending in zip(texts, endings, strict=True):
+        reasons[text.column] = ending
+    write_answered()
+
+
+def _write_calls(model: LoadedModel, chat: Chat, number: int, texts: Sequence[_Text]) -> None:
+    """Where tools were offered, what each column said as a message."""
+    tools, answered = chat.exchange(number).tools, chat.reply(number).answered
+    if not tools or answered is None:
+        return
+    for text in texts:
+        said = answered.ids[text.column]
+        chat.append(number, called(model, text.column, text.prompt, text.prefill, said, tools))
 
 
 def _within_context(model: LoadedModel, exchange: Exchange, texts: Sequence[_Text]) -> Sampling:
@@ -142,7 +180,10 @@ def _measure(
     answered = chat.reply(number).answered
     if answered is None:
         return
-    for index, (text, said) in enumerate(zip(texts, answered.ids, strict=True)):
+    if not chat.reply(number).called:
+        _write_calls(model, chat, number, texts)
+    for text in texts:
+        index, said = text.column, answered.ids[text.column]
         other = _against(exchange.columns, index)
         if other is None or not (text.prefill or said):
             continue
@@ -161,17 +202,32 @@ def _measure(
                 cosines=tuple(tuple(round(value, DIGITS) for value in block) for block in shown.tolist()),
             ),
         )
-    verdicts = yield from judge_answers(
-        model,
-        [text.prompt for text in texts],
-        answered.ids,
-        prefills=[text.prefill for text in texts],
-        requests=[exchange.user] * len(texts),
+    verdicts = yield from _verdicts(model, exchange, texts, [answered.ids[text.column] for text in texts])
+    for text, verdict in zip(texts, verdicts, strict=True):
+        if answered.reasons[text.column] == "probe":
+            verdict = ended(verdict, len(answered.ids[text.column]))
+        chat.append(number, Judged(column=text.column, **verdict._asdict()))
+
+
+def _verdicts(
+    model: LoadedModel, exchange: Exchange, texts: Sequence[_Text], answers: Sequence[tuple[int, ...]]
+) -> Generator[None, None, list[Verdict]]:
+    """A word on each answer, of columns that were asked."""
+    if exchange.tools:
+        rows = [EvaluationRow(text.conversation) for text in texts]
+        attempts = [
+            Attempt(1, tuple(text.prompt), ids, tuple(text.prefill)) for text, ids in zip(texts, answers, strict=True)
+        ]
+        return (yield from judge_with_tools(model, rows, attempts, new_tokens=exchange.sampling.new_tokens))
+    return (
+        yield from judge_answers(
+            model,
+            [text.prompt for text in texts],
+            answers,
+            prefills=[text.prefill for text in texts],
+            requests=[text.conversation.text for text in texts],
+        )
     )
-    for index, verdict in enumerate(verdicts):
-        if answered.reasons[index] == "probe":
-            verdict = ended(verdict, len(answered.ids[index]))
-        chat.append(number, Judged(column=index, **verdict._asdict()))
 
 
 def _against(columns: Sequence[Column], index: int) -> int | None:

@@ -3,9 +3,10 @@
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from engine.compute.evaluation.judges import judge_answers
+from engine.compute.evaluation.attacks.attempt import Attempt
+from engine.compute.evaluation.judges import Verdict, judge_answers
 from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
@@ -14,13 +15,34 @@ from engine.compute.model.text import Tokens, decode, need_askable, tokens_of
 from engine.compute.steps import told
 from engine.compute.training.sources import read_prompts
 from engine.device import Tools
+from engine.jobs.calls import answer_in, forced_words, judge_with_tools
+from engine.records.chats.asked import ForcedCall
 from engine.records.chats.sets import NOT_ASKED, AnswerSet, SetRequest, SetRow, open_set
 from engine.records.conversation import Conversation, say
 from engine.records.errors import WorkbenchError
+from engine.records.evaluation.rows import EvaluationRow
 from engine.records.events import Event, Progress
 from engine.records.prompts import Prompt
+from engine.records.tool_prompts import ToolPrompt, expected_call
 
 Job = Generator[Event | None, None, None]
+
+
+class _Asked(NamedTuple):
+    """A prompt that is asked, as it is asked, and the words that begin its answers."""
+
+    prompt: Prompt
+    conversation: Conversation
+    begun: str
+
+    @property
+    def evaluated(self) -> EvaluationRow:
+        """As judges of calls take it, with the call that the row expects where it says so."""
+        if not isinstance(self.prompt, ToolPrompt):
+            return EvaluationRow(self.conversation)
+        return EvaluationRow(self.conversation, call=self.prompt.call, expects_call=self.prompt.expects_call)
+
+
 # Rows of one batch: the time of a step grows slowly up to here.
 ROWS = {"cpu": 24}
 ROWS_GPU = 128
@@ -67,17 +89,18 @@ def _answer(
     A prompt that cannot be asked (too long, messages that the chat template refuses) gets a row that says so.
     """
     texts: list[Tokens] = []
-    asked: list[Prompt] = []
+    asked: list[_Asked] = []
     for prompt in prompts:
         conversation = _conversation(request, prompt)
         try:
             need_askable(model, conversation)
-            texts.append(tokens_of(model, conversation, begun=request.prefill, reserved=1))
+            begun = _begun(model, request, prompt, conversation)
+            texts.append(tokens_of(model, conversation, begun=begun, reserved=1))
         except WorkbenchError as error:
             nothing = ("",) * len(voices)
             answers.append(_row(prompt, nothing, (NOT_ASKED,) * len(voices), (str(error),) * len(voices)))
             continue
-        asked.append(prompt)
+        asked.append(_Asked(prompt, conversation, begun))
     if not asked:
         return
     limit = model.card.context_length
@@ -89,24 +112,52 @@ def _answer(
     steps = by_halves(model, asks, lambda some: answered_ids(model, some, sampling), row_bytes=row_bytes)
     said = yield from told(steps, lambda tokens: tokens / sampling.new_tokens)
     each = len(voices)
-    judging = judge_answers(
-        model,
-        [text.ids for text in texts for _ in voices],
-        said,
-        prefills=[text.begun for text in texts for _ in voices],
-        requests=[prompt.text for prompt in asked for _ in voices],
-    )
-    verdicts = yield from told(judging, lambda _: 1.0)
-    for index, prompt in enumerate(asked):
+    verdicts = yield from told(_verdicts(model, asked, texts, said, sampling.new_tokens), lambda _: 1.0)
+    for index, (text, one) in enumerate(zip(texts, asked, strict=True)):
         own = slice(index * each, (index + 1) * each)
-        answers.append(
-            _row(
-                prompt,
-                tuple(decode(model, ids) for ids in said[own]),
-                tuple(verdict.word for verdict in verdicts[own]),
-                tuple(verdict.reason for verdict in verdicts[own]),
-            )
+        row = _row(
+            one.prompt,
+            tuple(decode(model, ids) for ids in said[own]),
+            tuple(verdict.word for verdict in verdicts[own]),
+            tuple(verdict.reason for verdict in verdicts[own]),
         )
+        offered = one.conversation.tools
+        calls = tuple(answer_in(model, text.begun, ids, offered) for ids in said[own]) if offered else ()
+        forced = one.begun if request.forced and one.begun != request.prefill else ""
+        answers.append(row.model_copy(update={"calls": calls, "forced": forced}))
+
+
+def _verdicts(
+    model: LoadedModel, asked: Sequence[_Asked], texts: Sequence[Tokens], said: Sequence[Sequence[int]], new_tokens: int
+) -> Generator[None, None, list[Verdict]]:
+    """A word on each answer, in their order: by its calls where tools were offered, else by its words."""
+    each = len(said) // len(asked)
+    rows = [(asked[place // each], texts[place // each], tuple(ids)) for place, ids in enumerate(said)]
+    of_tools = [row for row in rows if row[0].conversation.tools]
+    of_words = [row for row in rows if not row[0].conversation.tools]
+    by_calls = by_words = iter(list[Verdict]())
+    if of_tools:
+        attempts = [Attempt(1, text.ids, ids, text.begun) for _, text, ids in of_tools]
+        evaluated = [one.evaluated for one, _, _ in of_tools]
+        by_calls = iter((yield from judge_with_tools(model, evaluated, attempts, new_tokens=new_tokens)))
+    if of_words:
+        judging = judge_answers(
+            model,
+            [text.ids for _, text, _ in of_words],
+            [ids for _, _, ids in of_words],
+            prefills=[text.begun for _, text, _ in of_words],
+            requests=[one.prompt.text for one, _, _ in of_words],
+        )
+        by_words = iter((yield from judging))
+    return [next(by_calls if one.conversation.tools else by_words) for one, _, _ in rows]
+
+
+def _begun(model: LoadedModel, request: SetRequest, prompt: Prompt, conversation: Conversation) -> str:
+    """The words that begin the answer: those of the row's own call where it is to be forced, else the prefill."""
+    name = expected_call(prompt)
+    if not request.forced or not name:
+        return request.prefill
+    return forced_words(model, conversation, ForcedCall(name=name, start=request.forced))
 
 
 def _row(prompt: Prompt, answers: tuple[str, ...], words: tuple[str, ...], reasons: tuple[str, ...]) -> SetRow:

@@ -1,1 +1,1 @@
-"""Parts of the page Side by side: composer, columns, panes, doses, sets, transcripts."""
+"""Parts of the page Side by side: composer, columns, conversation, panes, doses, sets, transcripts. Tools uses them."""

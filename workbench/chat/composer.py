@@ -163,7 +163,7 @@ def composer(*, send: Callable[[], None], busy: bool, read: ToBeRead, has_probe:
     with below[0].expander("Sample prompts", icon=":material/library_books:", key="chat_library"):
         library(_take)
     with below[1].expander("System prompt and sampling", icon=":material/tune:", key="chat_settings"):
-        _settings()
+        settings_fields()
 
 
 def _reading(read: ToBeRead, goes_on: bool) -> str:
@@ -185,15 +185,18 @@ def _take(prompt: Prompt) -> None:
     st.session_state[HARMFUL] = prompt.label == "harmful"
 
 
-def _settings() -> None:
-    st.text_area("System prompt", key=SYSTEM, height=80, placeholder="None", help="The first turn, for all models.")
+def settings_fields(prefix: str = "chat_") -> None:
+    """System prompt and sampling. prefix: of the widgets' keys."""
+    st.text_area(
+        "System prompt", key=f"{prefix}system", height=80, placeholder="None", help="The first turn, for all models."
+    )
     cells = st.columns(4)
     cells[0].number_input(
         "Temperature",
         0.0,
         2.0,
         step=0.1,
-        key="chat_temperature",
+        key=f"{prefix}temperature",
         help="0: always the likeliest token. Higher: more varied.",
     )
     cells[1].number_input(
@@ -201,15 +204,15 @@ def _settings() -> None:
         0.05,
         1.0,
         step=0.05,
-        key="chat_top_p",
+        key=f"{prefix}top_p",
         help="Draw from the likeliest tokens that together have this share of the probability.",
     )
-    cells[2].number_input("New tokens", 1, 4096, step=16, key="chat_new_tokens", help="Longest answer, in tokens.")
+    cells[2].number_input("New tokens", 1, 4096, step=16, key=f"{prefix}new_tokens", help="Longest answer, in tokens.")
     cells[3].number_input(
         "Seed",
         0,
         2**31 - 1,
         step=1,
-        key="chat_seed",
+        key=f"{prefix}seed",
         help="The same seed gives the same answer. All columns draw with the same luck.",
     )

@@ -3,8 +3,9 @@
 import json
 import time
 
-from engine.records.chats.chat import Chat, Exchange
-from engine.records.chats.replies import Reply
+from engine.records.chats.chat import Chat, Exchange, begun
+from engine.records.chats.replies import Called, Reply
+from engine.records.conversation import Tool
 from workbench.chat.parts import part_markdown
 
 
@@ -16,6 +17,8 @@ def chat_json(chat: Chat) -> str:
             "asked": chat.exchange(number).model_dump(mode="json"),
             "answers": [reply.text(column) for column in range(len(reply.answers))],
             "answered": reply.answered.model_dump(mode="json") if reply.answered else None,
+            "begun": [begun(chat.exchange(number), reply, column) for column in range(len(reply.answers))],
+            "called": [called.model_dump(mode="json") for called in reply.called],
             "trips": [trip.model_dump(mode="json") for trip in reply.trips],
             "verdicts": [verdict.model_dump(mode="json") for verdict in reply.verdicts],
             "error": reply.error,
@@ -29,17 +32,23 @@ def chat_json(chat: Chat) -> str:
 def chat_markdown(chat: Chat) -> str:
     """The conversation as it stands, to read."""
     parts = [f"# Chat {chat.id}"]
-    system = ""
+    system, tools = "", tuple[Tool, ...]()
     for number in chat.thread():
         exchange, reply = chat.exchange(number), chat.reply(number)
         if exchange.system.strip() and exchange.system != system:
             system = exchange.system
             parts.append(f"**System**\n\n{_quoted(system)}")
+        if exchange.tools and exchange.tools != tools:
+            tools = exchange.tools
+            parts.append("**Tools**\n\n" + _quoted("\n\n".join(map(_tool, tools))))
         asked = time.strftime("%Y-%m-%d %H:%M", time.localtime(exchange.created))
         message = exchange.message
         said = "\n\n".join(map(part_markdown, message.parts))
+        if exchange.results:
+            said = "Each model reads the results of its own calls."
         read = "" if not exchange.turn else ", on its own" if exchange.alone else ", after the turns above"
-        parts.append(f"**{message.role.capitalize()}** ({asked}{read})\n\n{_quoted(said)}")
+        who = "Results" if exchange.results else message.role.capitalize()
+        parts.append(f"**{who}** ({asked}{read})\n\n{_quoted(said)}")
         parts += [_answer(exchange, reply, column) for column in range(len(exchange.columns))]
     return "\n\n".join(parts) + "\n"
 
@@ -52,7 +61,26 @@ def _answer(exchange: Exchange, reply: Reply, index: int) -> str:
     about += [verdict.word for verdict in reply.verdicts if verdict.column == index]
     if reply.error:
         about.append(reply.error)
-    return f"**{' · '.join(about)}**\n\n{_quoted(exchange.prefill + reply.text(index))}"
+    if exchange.forced:
+        about.append(f"begun with a call of {exchange.forced.name}")
+    if not reply.is_asked(index):
+        return f"**{' · '.join([*about, 'not asked'])}**\n\n> It had made no call that can be read."
+    called = reply.calls(index)
+    calls = "" if called is None else _calls(called)
+    return f"**{' · '.join(about)}**\n\n{_quoted(begun(exchange, reply, index) + reply.text(index))}{calls}"
+
+
+def _calls(called: Called) -> str:
+    """Each call behind the answer that holds it, with its problems and its canned result."""
+    answer = called.answer
+    parts = [answer.unread] if answer.unread else []
+    for call, problems, result in zip(answer.calls, answer.problems, answer.results, strict=False):
+        parts += [part_markdown(call), *problems, part_markdown(result)]
+    return "".join(f"\n\n{_quoted(part)}" for part in parts)
+
+
+def _tool(tool: Tool) -> str:
+    return f"{tool.name}: {tool.description}\n{json.dumps(tool.parameters, ensure_ascii=False)}"
 
 
 def _quoted(text: str) -> str:

@@ -1,8 +1,9 @@
 """Sample prompts by label, category and style: one click puts a prompt into the box. Knows nothing of chats."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import streamlit as st
 
@@ -17,18 +18,35 @@ ANY = "any"
 SHOWN = 8
 
 
-def library(take: Callable[[Prompt], None]) -> None:
+class Shelf(NamedTuple):
+    """Where sample prompts come from, and the keys of the widgets that choose among them."""
+
+    key: str
+    prompts: Callable[[Label], Sequence[Prompt]]
+
+
+def library(take: Callable[[Prompt], None], shelf: Shelf | None = None) -> None:
     """Choose label, category and style; press a prompt to take it."""
+    shelf = shelf or TEXTS
     label = st.segmented_control(
-        "Label", ["harmful", "benign", "borderline"], default="harmful", key="library_label", required=True
+        "Label", ["harmful", "benign", "borderline"], default="harmful", key=f"{shelf.key}_label", required=True
     )
     filters = st.columns([1.4, 1.4, 1], vertical_alignment="bottom")
-    prompts = _of_label(label)
-    category = filters[0].selectbox("Category", [ANY, *sorted({p.category for p in prompts})], key="library_category")
-    style = filters[1].selectbox("Style", [ANY, *sorted({p.style for p in prompts})], key="library_style")
+    prompts = _of_label(shelf, label)
+    category = filters[0].selectbox(
+        "Category", [ANY, *sorted({p.category for p in prompts})], key=f"{shelf.key}_category"
+    )
+    style = filters[1].selectbox("Style", [ANY, *sorted({p.style for p in prompts})], key=f"{shelf.key}_style")
     found = _matching(prompts, category, style)
-    page = int(st.session_state.setdefault("library_page", 0))
-    filters[2].button("Others", icon=":material/shuffle:", key="library_more", on_click=_turn_page, width="stretch")
+    page = int(st.session_state.setdefault(f"{shelf.key}_page", 0))
+    filters[2].button(
+        "Others",
+        icon=":material/shuffle:",
+        key=f"{shelf.key}_more",
+        on_click=_turn_page,
+        args=(shelf,),
+        width="stretch",
+    )
     if not found:
         st.caption("No prompt of this category and style.")
         return
@@ -36,25 +54,27 @@ def library(take: Callable[[Prompt], None]) -> None:
     shown = _page(found, page)
     hidden = label == "harmful" and blurs()
     for prompt in shown:
-        with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"library_row_{prompt.id}"):
-            st.button("Use", key=f"library_use_{prompt.id}", on_click=take, args=(prompt,), type="secondary")
-            with blurred(f"library_{prompt.id}", hidden=hidden):
+        with st.container(
+            horizontal=True, vertical_alignment="center", gap="small", key=f"{shelf.key}_row_{prompt.id}"
+        ):
+            st.button("Use", key=f"{shelf.key}_use_{prompt.id}", on_click=take, args=(prompt,), type="secondary")
+            with blurred(f"{shelf.key}_{prompt.id}", hidden=hidden):
                 harmful_text(prompt.text, hidden=hidden)
             st.caption(f"{prompt.category}, {prompt.style}, {prompt.split}", width="content")
 
 
-def next_prompt(taken: str) -> Prompt | None:
+def next_prompt(taken: str, shelf: Shelf | None = None) -> Prompt | None:
     """The prompt after the one with this id, of the label, category and style that are chosen; None without any."""
-    chosen = st.session_state
-    prompts = _of_label(str(chosen.get("library_label", "harmful")))
-    found = _matching(prompts, str(chosen.get("library_category", ANY)), str(chosen.get("library_style", ANY)))
-    order = _ordered(found)
+    shelf, chosen = shelf or TEXTS, st.session_state
+    prompts = _of_label(shelf, str(chosen.get(f"{shelf.key}_label", "harmful")))
+    category, style = (str(chosen.get(f"{shelf.key}_{name}", ANY)) for name in ("category", "style"))
+    order = _ordered(_matching(prompts, category, style))
     place = next((index + 1 for index, prompt in enumerate(order) if prompt.id == taken), 0)
     return order[place % len(order)] if order else None
 
 
-def _of_label(label: str) -> list[Prompt]:
-    prompts = _prompts("harmful" if label == "harmful" else "benign")
+def _of_label(shelf: Shelf, label: str) -> list[Prompt]:
+    prompts = shelf.prompts("harmful" if label == "harmful" else "benign")
     return [prompt for prompt in prompts if prompt.borderline == (label == "borderline")]
 
 
@@ -80,5 +100,8 @@ def _page(found: list[Prompt], page: int) -> list[Prompt]:
     return (order + order)[start : start + min(SHOWN, len(order))]
 
 
-def _turn_page() -> None:
-    st.session_state["library_page"] = int(st.session_state.get("library_page", 0)) + 1
+def _turn_page(shelf: Shelf) -> None:
+    st.session_state[f"{shelf.key}_page"] = int(st.session_state.get(f"{shelf.key}_page", 0)) + 1
+
+
+TEXTS = Shelf("library", _prompts)

@@ -1,13 +1,15 @@
 """One exchange: the message, and an answer a column, as it comes or as it ended. Reads the record alone."""
 
 from collections.abc import Sequence
+from itertools import accumulate, takewhile
 
 import streamlit as st
 
 from engine.desk.queue import Job
-from engine.records.chats.chat import Chat, Exchange
-from engine.records.chats.replies import Judged, Reason, Reply, Trip
+from engine.records.chats.chat import Chat, Exchange, begun
+from engine.records.chats.replies import Called, Judged, Reason, Reply, Trip
 from engine.records.harmfulness import MESSAGE, TITLES
+from workbench.chat.call_cards import Tint, call_cards, first_in_arguments
 from workbench.chat.columns import column_names, model_name
 from workbench.chat.parts import part_card
 from workbench.chat.tint import TintedToken, first_below, tinted
@@ -23,13 +25,18 @@ ENDINGS: dict[Reason, str] = {
     "length": ", cut at the limit",
     "stopped": ", stopped",
     "probe": ", then the harmfulness probe fired",
+    "not asked": "",
 }
 # Measured on the bundled model with two cores.
 LOADING_SECONDS = 10
+SHOWN_TOOLS = 8
+# Of one answer: longer than what any model here says at once.
+MOST_LETTERS = 20_000
 WORD_HELP = (
     "complied, refused or incoherent, by rules: refusals by how they open, incoherence by the base model's surprise, "
     "by repetition, and by what only repeats the request or is too short for it. The rules cannot tell whether an "
-    "answer is true or of any use; docs/judges.md says how often they agree with people."
+    "answer is true or of any use; docs/judges.md says how often they agree with people. With tools on offer, a call "
+    "that fits its function is complied."
 )
 
 
@@ -48,10 +55,14 @@ def exchange_view(
             what = f"the message and {count} {'answer' if count == 1 else 'answers'}"
             hidden = exchange.harmful and reveal_button(f"chat_{name}", what=what, shortcut=newest)
         with blurred(f"message_{name}", hidden=hidden):
-            if exchange.user or not exchange.parts:
+            if exchange.results:
+                st.caption("Each model reads the results of its own calls above.")
+            elif exchange.user or not exchange.parts:
                 harmful_text(exchange.user, hidden=hidden)
             for part in exchange.parts:
                 part_card(part, hidden=hidden)
+        if exchange.tools and not exchange.results:
+            st.caption(plain(_offered(exchange)))
         if reply.error:
             st.error(plain(reply.error), icon=":material/error:")
         for index, place in enumerate(st.columns(len(exchange.columns), gap="medium", border=True)):
@@ -89,19 +100,58 @@ def _pane(
     trip = next((trip for trip in reply.trips if trip.column == index), None)
     verdict = next((verdict for verdict in reply.verdicts if verdict.column == index), None)
     _heading(column_names(exchange.columns)[index], verdict, HARMFUL_COLOURS if exchange.harmful else BENIGN_COLOURS)
+    if not reply.is_asked(index):
+        st.caption("It made no call that can be read, so there was nothing for it to go on with: it was not asked.")
+        return
     going = live and reply.answered is None and not reply.error
+    called = reply.calls(index)
     tokens = _tokens(exchange, reply, index, trip, block)
+    shown = _first_tokens(tokens)
     cosines = _at(trip, block)
     with blurred(f"answer_{name}_{index}", hidden=hidden):
-        if tokens or going:
-            fires = reply.is_ended_by_probe(index)
-            mark = threshold if cosines else None
-            st.html(tinted(tokens, threshold=mark, going=going, hidden=hidden, fires=fires))
+        whole = tinted(
+            shown,
+            threshold=threshold if cosines else None,
+            going=going,
+            hidden=hidden,
+            fires=reply.is_ended_by_probe(index) and len(shown) == len(tokens),
+        )
+        if called is not None and (called.answer.calls or called.answer.unread):
+            _calls(called, exchange, Tint(cosines, threshold), whole, hidden=hidden)
+        elif tokens or going:
+            st.html(whole)
         elif reply.answered is not None:
             st.caption("(says nothing)")
+    if len(shown) < len(tokens):
+        st.caption(f"The last {len(tokens) - len(shown):,} tokens are in the download.")
     if reply.is_ended_by_probe(index):
         st.info(plain(MESSAGE), icon=":material/front_hand:")
     _facts(exchange, reply, index, trip, cosines, threshold)
+
+
+def _calls(called: Called, exchange: Exchange, tint: Tint, whole: str, *, hidden: bool) -> None:
+    """An answer as words and cards; below, as it was written."""
+    answer = called.answer
+    if answer.text and not answer.unread:
+        harmful_text(answer.text, hidden=hidden)
+    if answer.calls:
+        st.html(call_cards(called, exchange.tools, tint, hidden=hidden))
+    if answer.unread:
+        st.badge("A call cannot be read", color="orange", icon=":material/data_object:")
+        harmful_text(answer.unread, hidden=hidden)
+    with st.expander("As it was written", icon=":material/notes:", expanded=bool(answer.unread)):
+        st.html(whole)
+
+
+def _offered(exchange: Exchange) -> str:
+    """Which tools were offered, and which call was forced."""
+    names = [tool.name for tool in exchange.tools]
+    more = f" and {len(names) - SHOWN_TOOLS} more" if len(names) > SHOWN_TOOLS else ""
+    offered = f"Offered: {', '.join(names[:SHOWN_TOOLS])}{more}"
+    if exchange.forced is None:
+        return offered
+    where = "its function's name" if exchange.forced.start == "name" else "its arguments"
+    return f"{offered} · every answer begins with a call of {exchange.forced.name}, up to {where}"
 
 
 def _heading(name: str, verdict: Judged | None, colours: dict[str, str]) -> None:
@@ -112,16 +162,27 @@ def _heading(name: str, verdict: Judged | None, colours: dict[str, str]) -> None
             st.badge(verdict.word, color=colours.get(verdict.word, "gray"), help=WORD_HELP + reason)  # type: ignore[arg-type]
 
 
+def _first_tokens(tokens: Sequence[TintedToken]) -> Sequence[TintedToken]:
+    """As many as a page can hold."""
+    ends = accumulate(len(token.text) for token in tokens)
+    count = sum(1 for _ in takewhile(lambda end: end <= MOST_LETTERS, ends))
+    return tokens[:count]
+
+
 def _tokens(
     exchange: Exchange, reply: Reply, index: int, trip: Trip | None, block: int | None
 ) -> Sequence[TintedToken]:
     if trip is None:
         said = [TintedToken(text) for text in reply.answers[index]]
-        return [TintedToken(exchange.prefill, prefill=True), *said] if exchange.prefill else said
+        before = begun(exchange, reply, index)
+        return [TintedToken(before, prefill=True), *said] if before else said
     cosines: Sequence[float | None] = _at(trip, block) or [None] * len(trip.pieces)
+    called = reply.calls(index)
+    # With the special tokens that begin a call.
+    pieces = called.pieces if called is not None and len(called.pieces) == len(cosines) else trip.pieces
     return [
         TintedToken(text, cosine, prefill=place < trip.prefill)
-        for place, (text, cosine) in enumerate(zip(trip.pieces, cosines, strict=True))
+        for place, (text, cosine) in enumerate(zip(pieces, cosines, strict=True))
     ]
 
 
@@ -138,6 +199,9 @@ def _facts(
         where = "never trips" if mark is None else f"trips at {token_name(mark)}"
         mean = sum(cosines) / len(cosines)
         parts.append(f"{where}, mean cosine {mean:.2f}")
+        if (called := reply.calls(index)) is not None and called.answer.calls:
+            first = first_in_arguments(called, Tint(cosines, threshold))
+            parts.append("never in an argument" if first is None else f"in an argument at {token_name(first)}")
         if trip.against != exchange.columns[index]:
             parts.append(f"as read by {model_name(trip.against.checkpoint)}")
     st.caption(plain(" · ".join(parts)))
@@ -152,8 +216,10 @@ def _at(trip: Trip | None, block: int | None) -> Sequence[float]:
 def _read(chat: Chat, number: int, reply: Reply) -> str:
     """What the models read before they answered."""
     above = len(chat.turns_read(number))
-    tokens = _span_words(reply.read)
-    return f"read {turns_words(above)}" + (f", {tokens} tokens" if tokens else "")
+    # A column that was not asked read nothing.
+    tokens = _span_words([count for count in reply.read if count])
+    read = f"{turns_words(above)}, {tokens} tokens" if tokens else turns_words(above)
+    return f"read {read.replace('this question', 'the results', 1) if chat.exchange(number).results else read}"
 
 
 def turns_words(above: int) -> str:

@@ -6,13 +6,15 @@ import streamlit as st
 from engine.desk.launch import ensure_worker
 from engine.desk.queue import Job
 from engine.records.chats.asked import Column
-from engine.records.chats.sets import AnswerSet, SetRequest, list_sets, new_set, open_set
+from engine.records.chats.sets import NOT_ASKED, AnswerSet, SetRequest, list_sets, new_set, open_set
+from engine.records.chats.tool_sets import offers_tools
 from engine.records.conversation import Label
 from engine.records.errors import WorkbenchError
 from engine.records.prompt_files import read_source
 from engine.records.settings import SAMPLE_DATA
 from workbench.chat.columns import column_names, column_pickers, columns_buttons, model_of
 from workbench.chat.composer import written
+from workbench.chat.set_table import set_table
 from workbench.kit.frame import catching
 from workbench.kit.state import ANSWER_SET, blurs, queue, settings
 from workbench.kit.words import moment, plain
@@ -43,7 +45,7 @@ def sets_view() -> None:
     st.caption("System prompt, prefill and sampling are those of the chat.")
     if started:
         _start(columns, chosen, side, int(count))
-    _shown()
+    answered_sets()
 
 
 def _start(columns: tuple[Column, ...], source: str, label: Label, limit: int) -> None:
@@ -60,6 +62,11 @@ def _start(columns: tuple[Column, ...], source: str, label: Label, limit: int) -
         prefill=now.prefill,
         sampling=now.sampling,
     )
+    start_set(request)
+
+
+def start_set(request: SetRequest) -> None:
+    """Give a set to the worker and look at it."""
     made = new_set(settings(), request)
     _queue(made)
     st.query_params[ANSWER_SET] = made.id
@@ -72,15 +79,17 @@ def _queue(answers: AnswerSet) -> None:
     ensure_worker(settings())
 
 
-def _shown() -> None:
-    """The set of the link, or the newest."""
-    known = list_sets(settings())
-    if not known:
+def answered_sets(*, of_tools: bool = False) -> None:
+    """The set of the link, or the newest. of_tools: only those whose rows offer tools are listed."""
+    known = [one for one in list_sets(settings()) if not of_tools or _offers_tools(one)]
+    if not known and ANSWER_SET not in st.query_params:
         st.info("Answers to whole sets are listed here once you have asked for some.", icon=":material/table_rows:")
         return
     wanted = st.query_params.get(ANSWER_SET) or known[0].id
     answers = open_set(settings(), wanted)
     ids = [one.id for one in known]
+    # A link may name one that is not listed here.
+    ids = ids if answers.id in ids else [answers.id, *ids]
     chosen = st.selectbox(
         "Answered sets", ids, index=ids.index(answers.id), format_func=_set_name, key=f"set_of_{answers.id}"
     )
@@ -107,27 +116,17 @@ def _results(answers: AnswerSet, moving: bool) -> None:
         st.button("Go on", icon=":material/play_arrow:", key="set_go_on", on_click=_queue, args=(answers,))
     if not rows:
         return
+    if refused := [row.reasons[0] for row in rows if NOT_ASKED in row.words]:
+        count = f"{len(refused)} {'prompt' if len(refused) == 1 else 'prompts'} could not be asked"
+        st.warning(plain(f"{count}. The first: {refused[0]}"), icon=":material/block:")
     names = column_names(request.columns)
-    table = pd.DataFrame(
-        [
-            {
-                "prompt": row.prompt,
-                "category": row.category,
-                "style": row.style,
-                **{f"{name}: verdict": word for name, word in zip(names, row.words, strict=True)},
-                **{f"{name}: answer": answer for name, answer in zip(names, row.answers, strict=True)},
-                "id": row.prompt_id,
-            }
-            for row in rows
-        ]
-    )
+    table, texts = set_table(rows, names)
     _counts(table, names)
     hidden = (
         request.label == "harmful"
         and blurs()
         and not st.toggle("Reveal texts", key=REVEAL, help="Show harmful prompts and their answers in the table.")
     )
-    texts = ["prompt", *(f"{name}: answer" for name in names)]
     st.dataframe(table.drop(columns=texts) if hidden else table, hide_index=True, height=420)
     st.download_button(
         "Download CSV",
@@ -165,7 +164,16 @@ def _set_name(set_id: str) -> str:
     except WorkbenchError:
         return set_id
     models = " | ".join(column_names(request.columns))
-    return f"{moment(request.created)} · {request.source} · {models}"
+    forced = f" · forced to its {request.forced}" if request.forced else ""
+    return f"{moment(request.created)} · {request.source}{forced} · {models}"
+
+
+def _offers_tools(answers: AnswerSet) -> bool:
+    try:
+        request = answers.request()
+        return bool(request.forced) or offers_tools(request.source)
+    except WorkbenchError:
+        return False
 
 
 def _job(answers: AnswerSet) -> Job | None:

@@ -68,6 +68,30 @@ def tinted(
     return f"<div class='{classes}'{aria}><div>{''.join(spans)}{end}</div></div>"
 
 
+class PlacedText(NamedTuple):
+    """A stretch of text that one token wrote, and the token's place in the answer; None: no token is known."""
+
+    text: str
+    token: int | None = None
+
+
+def tinted_stretch(
+    stretches: Sequence[PlacedText], cosines: Sequence[float], *, mark: int | None, hidden: bool = False
+) -> str:
+    """HTML of a part of an answer, each stretch by its token's cosine. mark: the token that is marked, where it is
+    among them."""
+    spans = []
+    for stretch in stretches:
+        inner = escape(stand_in(stretch.text) if hidden else stretch.text)
+        place = stretch.token
+        if place is None or place >= len(cosines):
+            spans.append(inner)
+        else:
+            token = TintedToken(stretch.text, cosines[place])
+            spans.append(_span(token, inner, place, marked=place == mark, fired=False))
+    return "".join(spans)
+
+
 def legend(threshold: float) -> str:
     """What the tint means, in one line."""
     steps = "".join(

@@ -17,10 +17,12 @@ SHOWN = 30
 WORDS = 110
 
 
-def transcripts_view() -> None:
-    chats = list_chats(settings())
+def transcripts_view(*, of_tools: bool = False) -> None:
+    """of_tools: only those that offer tools."""
+    chats = [chat for chat in list_chats(settings()) if chat.offers_tools or not of_tools]
     if not chats:
-        st.info("Transcripts are listed here once you have asked something.", icon=":material/forum:")
+        where = "asked something with tools" if of_tools else "asked something"
+        st.info(f"Transcripts are listed here once you have {where}.", icon=":material/forum:")
         return
     pages = -(-len(chats) // SHOWN)
     page = min(int(st.session_state.get("transcripts_page", 1)), pages)
@@ -40,9 +42,12 @@ def _row(chat: Chat) -> None:
     if first is None:
         return
     with st.container(horizontal=True, vertical_alignment="center", key=f"row_chat_{chat.id}"):
-        st.page_link(places()["side_by_side"], label=moment(first.created), query_params={CHAT: chat.id}, width=130)
+        page = places()["tools" if chat.offers_tools else "side_by_side"]
+        st.page_link(page, label=moment(first.created), query_params={CHAT: chat.id}, width=130)
         names = " | ".join(column_names(first.columns))
         turns = f"{len(numbers)} {'turn' if len(numbers) == 1 else 'turns'}"
+        if first.tools:
+            turns += f" · {len(first.tools)} {'tool' if len(first.tools) == 1 else 'tools'}"
         st.caption(plain(f"{names} · {turns}"), width=320)
         hidden = first.harmful and blurs()
         with blurred(f"transcript_{chat.id}", hidden=hidden):

@@ -36,6 +36,7 @@ def places() -> dict[str, st.Page]:
             icon=":material/compare_arrows:",
             url_path="side-by-side",
         ),
+        "tools": st.Page(folder / "tools.py", title="Tools", icon=":material/build:", url_path="tools"),
         "evaluate": st.Page(
             folder / "evaluate.py", title="Evaluate", icon=":material/shield_question:", url_path="evaluate"
         ),

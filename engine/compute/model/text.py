@@ -1,6 +1,7 @@
 """What is said to tokens, and tokens back to what is said. Knows nothing of jobs."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import takewhile
 from typing import Literal, NamedTuple
 
@@ -181,11 +182,26 @@ def calls_in(model: LoadedModel, ids: Sequence[int]) -> ReadCalls:
 
 def with_marks(model: LoadedModel, ids: Sequence[int]) -> str:
     """Text of an answer's tokens, special ones left out but for those that begin or end a call."""
+    return _reader_of_marks(model)(ids)
+
+
+def pieces_with_marks(model: LoadedModel, before: Sequence[int], ids: Sequence[int]) -> tuple[str, ...]:
+    """The text of each of an answer's tokens as with_marks reads them, behind the tokens `before`. A character of
+    several tokens comes with the last of them."""
+    speaker = Speaker(model, before, read=_reader_of_marks(model))
+    return tuple(speaker.say(token) for token in ids)
+
+
+def _reader_of_marks(model: LoadedModel) -> Callable[[Sequence[int]], str]:
     added = model.tokenizer.added_tokens_decoder
     special = {*model.tokenizer.all_special_ids, *(number for number, token in added.items() if token.special)}
     left_out = {number for number in special if number not in added or added[number].content not in MARKS}
-    kept = [number for number in ids if number not in left_out]
-    return str(model.tokenizer.decode(kept, skip_special_tokens=False))
+
+    def read(ids: Sequence[int]) -> str:
+        kept = [number for number in ids if number not in left_out]
+        return str(model.tokenizer.decode(kept, skip_special_tokens=False))
+
+    return read
 
 
 def decode(model: LoadedModel, ids: Sequence[int], *, begun: Sequence[int] = ()) -> str:
@@ -203,17 +219,20 @@ def common_opening(first: Sequence[int], second: Sequence[int]) -> int:
 class Speaker:
     """One answer's text as its tokens come. A character that needs several tokens comes with the last of them."""
 
-    def __init__(self, model: LoadedModel, before: Sequence[int]) -> None:
-        """before: the tokens that the answer continues, so that its first word gets its space."""
-        self.model = model
+    def __init__(
+        self, model: LoadedModel, before: Sequence[int], *, read: Callable[[Sequence[int]], str] | None = None
+    ) -> None:
+        """before: the tokens that the answer continues, so that its first word gets its space.  read: what makes a text
+        of tokens, `decode` without it."""
+        self.read = read or partial(decode, model)
         self.ids = list(before)[-8:]
         self.start, self.told = 0, len(self.ids)
 
     def say(self, token: int) -> str:
         """The text this token adds, '' where it only begins a character."""
         self.ids.append(token)
-        before = decode(self.model, self.ids[self.start : self.told])
-        now = decode(self.model, self.ids[self.start :])
+        before = self.read(self.ids[self.start : self.told])
+        now = self.read(self.ids[self.start :])
         if len(now) <= len(before) or now.endswith("\ufffd"):
             return ""
         self.start, self.told = self.told, len(self.ids)

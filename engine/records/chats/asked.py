@@ -1,11 +1,15 @@
 """Who is asked in a chat and how tokens are chosen. Knows nothing of models or files."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from engine.records.checkpoints import CheckpointText
 
 MOST_COLUMNS = 4
 MOST_DOSE = 1.5
+# How far a call is begun for the model: with its function's name, or with all that stands before its arguments.
+CallStart = Literal["name", "arguments"]
 
 
 class Frozen(BaseModel):
@@ -28,3 +32,10 @@ class Column(Frozen):
 
     checkpoint: CheckpointText = Field(alias="state")
     dose: float = Field(1.0, ge=0, le=MOST_DOSE)
+
+
+class ForcedCall(Frozen):
+    """Every answer begins with a call of this function, in the words of the model's chat template."""
+
+    name: str = Field(min_length=1)
+    start: CallStart = "name"

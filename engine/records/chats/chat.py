@@ -17,9 +17,21 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from engine.records.chats.asked import MOST_COLUMNS, Column, Frozen, Sampling
+from engine.records.chats.answer_calls import AnswerCalls
+from engine.records.chats.asked import MOST_COLUMNS, Column, ForcedCall, Frozen, Sampling
 from engine.records.chats.homes import folders_of, home_of
-from engine.records.chats.replies import Answered, ChatEvent, Judged, Pieces, Read, Reply, Trip, parse_chat_event
+from engine.records.chats.replies import (
+    Answered,
+    Called,
+    ChatEvent,
+    Failed,
+    Judged,
+    Pieces,
+    Read,
+    Reply,
+    Trip,
+    parse_chat_event,
+)
 from engine.records.conversation import Conversation, Message, Part, Result, Text, Tool, say
 from engine.records.errors import RunError
 from engine.records.files import append_line, write_new, write_whole
@@ -28,13 +40,18 @@ from engine.records.settings import Settings
 from engine.records.spec_parts import ModelSpec
 from engine.records.versions import FORMAT, FormatVersion
 
+# Turns that go on with results, one behind another: an agent that has not ended by then runs in circles.
+MOST_ROUNDS = 4
+
 
 class Exchange(Frozen):
     """One message to all columns. turn: which message of the conversation this is, from 0.
 
     alone: the models read this message and nothing of the turns above it. Later turns that go on read back to here.
     parts: what the message holds besides the text of `user`: pictures, or results of calls.  tools: what the models may
-    call.  probe: the kind of the run's harmfulness probe that ends each answer where it fires; '' none.
+    call.  results: nothing is said here: each column reads the canned results of the calls that it made in the turn
+    before, and one that made none is not asked.  forced: the call that every answer begins with.  probe: the kind of
+    the run's harmfulness probe that ends each answer where it fires; '' none.
     """
 
     turn: int = Field(0, ge=0)
@@ -44,7 +61,9 @@ class Exchange(Frozen):
     user: str
     parts: tuple[Part, ...] = Field((), exclude_if=lambda parts: not parts)
     tools: tuple[Tool, ...] = Field((), exclude_if=lambda tools: not tools)
+    results: bool = Field(False, exclude_if=lambda results: not results)
     prefill: str = ""
+    forced: ForcedCall | None = Field(None, exclude_if=lambda forced: forced is None)
     alone: bool = Field(False, exclude_if=lambda alone: not alone)
     probe: ProbeChoice = Field("", exclude_if=lambda probe: not probe)
     harmful: bool = False
@@ -55,7 +74,8 @@ class Exchange(Frozen):
 
     @property
     def message(self) -> Message:
-        """What is said here: a tool's message where it holds a call's result, else the user's."""
+        """What is said here to all columns: a tool's message where it holds a call's result, else the user's. Of a turn
+        of results see Chat.message."""
         if not self.parts:
             return say("user", self.user)
         role: Literal["tool", "user"] = "tool" if any(isinstance(part, Result) for part in self.parts) else "user"
@@ -71,6 +91,14 @@ class Chat:
     @property
     def id(self) -> str:
         return self.folder.name
+
+    @property
+    def offers_tools(self) -> bool:
+        """Whether its first exchange does, told without reading it whole: there may be many chats."""
+        try:
+            return b'\n  "tools": [' in (self.folder / "exchange-0000.json").read_bytes()
+        except OSError:
+            return False
 
     def numbers(self) -> list[int]:
         """The exchanges there are, in the order they were asked."""
@@ -117,7 +145,8 @@ class Chat:
         columns = len(self.exchange(number).columns)
         answers: list[list[str]] = [[] for _ in range(columns)]
         answered, error = None, ""
-        read: tuple[int, ...] = ()
+        read = Read(tokens=())
+        called: dict[int, Called] = {}
         trips: dict[int, Trip] = {}
         verdicts: dict[int, Judged] = {}
         try:
@@ -133,18 +162,28 @@ class Chat:
                 for answer, pieces in zip(answers, event.columns, strict=False):
                     answer += pieces
             elif isinstance(event, Read):
-                read = event.tokens
+                read = event
             elif isinstance(event, Answered):
                 answered, error = event, ""
+            elif isinstance(event, Called):
+                called[event.column] = event
             elif isinstance(event, Trip):
                 trips[event.column] = event
             elif isinstance(event, Judged):
                 # The last thing of a measurement: an earlier one that failed is made good.
                 verdicts[event.column], error = event, ""
-            else:
+            elif isinstance(event, Failed):
                 error = event.message
-        measured = tuple(trips.values()), tuple(verdicts.values())
-        return Reply(tuple(map(tuple, answers)), answered, *measured, error, read)
+        return Reply(
+            tuple(map(tuple, answers)),
+            answered,
+            tuple(trips.values()),
+            tuple(verdicts.values()),
+            error,
+            read.tokens,
+            read.begun,
+            tuple(called.values()),
+        )
 
     def thread(self, *, before: int | None = None) -> list[int]:
         """The exchanges that make up the conversation, one a turn, of those asked before exchange `before`."""
@@ -171,14 +210,58 @@ class Chat:
         asked = self.exchange(number)
         messages = [say("system", asked.system)] if asked.system.strip() else []
         for earlier in self.turns_read(number):
-            exchange, reply = self.exchange(earlier), self.reply(earlier)
-            own = min(column, len(reply.answers) - 1)
-            said = MESSAGE if reply.is_ended_by_probe(own) else exchange.prefill + reply.text(own)
-            messages += [exchange.message, say("assistant", said)]
-        return Conversation(messages=(*messages, asked.message), tools=asked.tools)
+            message = self.message(earlier, column)
+            # A turn that had nothing for this column was not asked of it.
+            messages += [message, self._said(earlier, column)] if message is not None else []
+        message = self.message(number, column)
+        return Conversation(messages=(*messages, *([message] if message is not None else [])), tools=asked.tools)
+
+    def message(self, number: int, column: int) -> Message | None:
+        """What this column is told in exchange `number`; None where these are results and it made no call that can be
+        read in the turn before."""
+        asked = self.exchange(number)
+        if not asked.results:
+            return asked.message
+        before = self.turns_read(number)
+        answer = self._calls(before[-1], column) if before else None
+        return answer.results_message if answer is not None else None
+
+    def rounds(self, number: int) -> int:
+        """How many turns of results stand one behind another, exchange `number` the last of them."""
+        thread = [*self.turns_read(number), number]
+        said = [place for place, one in enumerate(thread) if not self.exchange(one).results]
+        return len(thread) - 1 - (said[-1] if said else -1)
+
+    def has_results(self, number: int) -> bool:
+        """Whether any column made a call in exchange `number` whose results the conversation can go on with."""
+        return any(self._calls(number, column) for column in range(len(self.exchange(number).columns)))
+
+    def _calls(self, number: int, column: int) -> AnswerCalls | None:
+        """What a column said in an exchange, where that holds a call which can be read and which was made: an answer
+        that a probe ended was not."""
+        reply = self.reply(number)
+        own = min(column, len(reply.answers) - 1)
+        called = reply.calls(own)
+        made = called is not None and called.answer.calls and not reply.is_ended_by_probe(own)
+        return called.answer if called is not None and made else None
+
+    def _said(self, number: int, column: int) -> Message:
+        calls = self._calls(number, column)
+        if calls is not None:
+            return calls.message
+        exchange, reply = self.exchange(number), self.reply(number)
+        own = min(column, len(reply.answers) - 1)
+        return say(
+            "assistant", MESSAGE if reply.is_ended_by_probe(own) else begun(exchange, reply, own) + reply.text(own)
+        )
 
     def _events_file(self, number: int) -> Path:
         return self.folder / f"exchange-{number:04d}.jsonl"
+
+
+def begun(exchange: Exchange, reply: Reply, column: int) -> str:
+    """The words that were put into a column's mouth: the prefill, or those of the call that was forced."""
+    return reply.begun[column] if column < len(reply.begun) else exchange.prefill
 
 
 def new_chat(settings: Settings, columns: Sequence[Column]) -> Chat:

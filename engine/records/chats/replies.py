@@ -6,17 +6,20 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from engine.records.chats.answer_calls import AnswerCalls
 from engine.records.chats.asked import Column, Frozen
 
-# How an answer ended.
-Reason = Literal["end", "length", "stopped", "probe"]
+# How an answer ended; "not asked": this column had made no call whose results it could go on with.
+Reason = Literal["end", "length", "stopped", "probe", "not asked"]
 
 
 class Read(Frozen):
-    """How many tokens each column reads before it answers: conversation, message, and the prefill."""
+    """How many tokens each column reads before it answers: conversation, message, and the words that begin its answer.
+    begun: those words, where a call was forced, which the model's chat template has."""
 
     kind: Literal["read"] = "read"
     tokens: tuple[int, ...]
+    begun: tuple[str, ...] = Field((), exclude_if=lambda begun: not begun)
 
 
 class Pieces(Frozen):
@@ -27,8 +30,8 @@ class Pieces(Frozen):
 
 
 class Answered(Frozen):
-    """All columns have ended. ids: each answer's tokens, without the prefill. reasons: end, length, stopped, or
-    probe: the harmfulness probe fired at the last token."""
+    """All columns have ended. ids: each answer's tokens, without the prefill. reasons: end, length, stopped, probe: the
+    harmfulness probe fired at the last token, or not asked."""
 
     kind: Literal["answered"] = "answered"
     ids: tuple[tuple[int, ...], ...]
@@ -36,6 +39,17 @@ class Answered(Frozen):
     first_token_seconds: float
     seconds: float
     time: float = Field(default_factory=time.time)
+
+
+class Called(Frozen):
+    """One column's answer to an exchange with tools, as a message. pieces: the text of each token, of the words that
+    begin the answer and then of its own, with the special tokens that begin or end a call, which other texts leave
+    out."""
+
+    kind: Literal["called"] = "called"
+    column: int
+    answer: AnswerCalls
+    pieces: tuple[str, ...] = ()
 
 
 class Trip(Frozen):
@@ -70,7 +84,7 @@ class Failed(Frozen):
     message: str
 
 
-ChatEvent = Annotated[Read | Pieces | Answered | Trip | Judged | Failed, Field(discriminator="kind")]
+ChatEvent = Annotated[Read | Pieces | Answered | Called | Trip | Judged | Failed, Field(discriminator="kind")]
 parse_chat_event: TypeAdapter[ChatEvent] = TypeAdapter(ChatEvent)
 
 
@@ -84,9 +98,19 @@ class Reply:
     verdicts: tuple[Judged, ...] = ()
     error: str = ""
     read: tuple[int, ...] = ()
+    begun: tuple[str, ...] = ()
+    called: tuple[Called, ...] = ()
 
     def text(self, column: int) -> str:
         return "".join(self.answers[column])
 
     def is_ended_by_probe(self, column: int) -> bool:
         return self.answered is not None and self.answered.reasons[column] == "probe"
+
+    def is_asked(self, column: int) -> bool:
+        """Whether this column was asked at all, as far as is known."""
+        return self.answered is None or self.answered.reasons[column] != "not asked"
+
+    def calls(self, column: int) -> Called | None:
+        """A column's answer as a message, where tools were offered and it has answered."""
+        return next((called for called in self.called if called.column == column), None)

@@ -10,10 +10,12 @@ import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from engine.records.chats.asked import MOST_COLUMNS, Column, Sampling
+from engine.records.chats.answer_calls import AnswerCalls
+from engine.records.chats.asked import MOST_COLUMNS, CallStart, Column, Sampling
 from engine.records.chats.homes import folders_of, home_of
 from engine.records.conversation import Label
 from engine.records.errors import RunError
@@ -27,7 +29,10 @@ NOT_ASKED = "not asked"
 
 
 class SetRequest(BaseModel):
-    """Answer the first `limit` prompts of a source (0: all), each by every column."""
+    """Answer the first `limit` prompts of a source (0: all), each by every column.
+
+    forced: each answer begins with the call that the prompt's row expects, so far; a row without one is asked directly.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,13 +43,18 @@ class SetRequest(BaseModel):
     limit: int = Field(0, ge=0)
     system: str = ""
     prefill: str = ""
+    forced: Literal[""] | CallStart = Field("", exclude_if=lambda forced: not forced)
     sampling: Sampling = Sampling()
     created: float = Field(default_factory=time.time)
     version: FormatVersion = FORMAT
 
 
 class SetRow(BaseModel):
-    """One prompt with its answers and verdicts, in the order of the request's columns."""
+    """One prompt with its answers and verdicts, in the order of the request's columns.
+
+    calls: where tools were offered, each answer as a message.  forced: the words that began every answer, where its
+    call was forced.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -56,6 +66,8 @@ class SetRow(BaseModel):
     answers: tuple[str, ...]
     words: tuple[str, ...]
     reasons: tuple[str, ...]
+    calls: tuple[AnswerCalls, ...] = Field((), exclude_if=lambda calls: not calls)
+    forced: str = Field("", exclude_if=lambda forced: not forced)
 
 
 @dataclass(frozen=True)

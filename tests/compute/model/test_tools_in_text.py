@@ -14,11 +14,13 @@ from engine.compute.model.text import (
     decode,
     ids_around,
     need_askable,
+    pieces_with_marks,
     published_tokens,
     said,
     text_ids,
     tokens_of,
 )
+from engine.records.calls import read_calls
 from engine.records.conversation import Call, Conversation, Message, Picture, Result, Text, Tool, say
 from engine.records.errors import ModelError
 from engine.records.sandbox import results_of
@@ -49,8 +51,11 @@ def test_a_call_is_read_back_as_the_template_writes_it(tiny_model, speaker, end)
     asked = tokens_of(model, ASKED).ids
     whole = tokens_of(model, ASKED.then(Message(role="assistant", parts=(CALL,)))).ids
     written = list(whole[common_opening(asked, whole) :])
-    [read] = said(model, written[: written.index(model.tokenizer.convert_tokens_to_ids(end)) + 1]).parts
+    answer = written[: written.index(model.tokenizer.convert_tokens_to_ids(end)) + 1]
+    [read] = said(model, answer).parts
     assert (read.name, read.arguments) == (CALL.name, CALL.arguments)
+    pieces = pieces_with_marks(model, asked, answer)
+    assert len(pieces) == len(answer) and read_calls("".join(pieces)).calls == calls_in(model, answer).calls
 
 
 def test_a_conversation_over_two_calls_with_results_renders_and_goes_on(tiny_model, family):

@@ -1,0 +1,68 @@
+"""What a model's files say of it before it is loaded: whether its chat template takes tools, and how much it reads.
+Knows nothing of models in memory."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from engine.records.errors import ModelError
+from engine.records.packaged import PACKAGED, packaged_folder
+from engine.records.settings import given_path
+from engine.records.spec_parts import BUNDLED_MODEL
+
+# Of a template: longer ones are none.
+MOST_LETTERS = 1_000_000
+
+
+def takes_tools(models: Path, name: str) -> bool | None:
+    """Whether the chat template of a model speaks of tools; None where its files are not here."""
+    folder = _folder(models, name)
+    template = _template(folder)
+    return None if template is None else "tools" in template
+
+
+def context_length(models: Path, name: str) -> int:
+    """As many tokens as a model reads; 0 where its files are not here or do not say."""
+    found = _json(_folder(models, name) / "config.json").get("max_position_embeddings")
+    return found if isinstance(found, int) else 0
+
+
+def _folder(models: Path, name: str) -> Path:
+    if name in PACKAGED:
+        return packaged_folder(models, name)
+    if name == BUNDLED_MODEL:
+        return models / name.rpartition("/")[2]
+    try:
+        return given_path(name, error=ModelError)
+    except ModelError:
+        return models / "none"
+
+
+def _template(folder: Path) -> str | None:
+    try:
+        return _text(folder / "chat_template.jinja")
+    except (OSError, ValueError):
+        given = _json(folder / "tokenizer_config.json").get("chat_template")
+    if isinstance(given, list):
+        # Several by name: the default is what a conversation gets.
+        return json.dumps(given)
+    return given if isinstance(given, str) else None
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        read = json.loads(_text(file))
+    except (OSError, ValueError):
+        return {}
+    return read if isinstance(read, dict) else {}
+
+
+def _text(file: Path) -> str:
+    return _cached(str(file), file.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _cached(file: str, _stamp: int) -> str:
+    with Path(file).open(encoding="utf-8") as opened:
+        return opened.read(MOST_LETTERS)

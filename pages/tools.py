@@ -1,0 +1,29 @@
+"""Tools: what base and circuit-broken models call, side by side (?chat=ID, ?run=ID), or for a whole set (?set=ID)."""
+
+from collections.abc import Callable
+from functools import partial
+
+import streamlit as st
+
+from workbench.chat.columns import keep_columns
+from workbench.chat.transcripts import transcripts_view
+from workbench.kit.frame import page_frame
+from workbench.tools.composer import keep_request
+from workbench.tools.sets import tool_sets_view
+from workbench.tools.view import tools_view
+
+VIEWS: dict[str, Callable[[], None]] = {
+    "Tools": tools_view,
+    "Run a set": tool_sets_view,
+    "Transcripts": partial(transcripts_view, of_tools=True),
+}
+
+with page_frame():
+    st.title("Tools", anchor=False)
+    keep_request()
+    keep_columns()
+    tabs = st.tabs(list(VIEWS), key="tools_view", bind="query-params", on_change="rerun")
+    for tab, draw in zip(tabs, VIEWS.values(), strict=True):
+        if tab.open:
+            with tab:
+                draw()

@@ -1,0 +1,145 @@
+"""The page Tools as a user meets it: what is offered, own tools, sample requests, and what cannot be sent."""
+
+import json
+
+import pytest
+from making import write_tiny_model
+from making_callers import WEATHER, write_calling_model
+from streamlit.testing.v1 import AppTest
+
+from engine.records.chats.asked import Column
+from engine.records.chats.chat import Exchange, list_chats, new_chat
+from engine.records.settings import ROOT
+from engine.records.spec_parts import ModelSpec
+from engine.records.tool_prompts import read_tools
+from workbench.kit import state
+from workbench.tools.composer import FORCED, FUNCTION, HARMFUL, TEXT
+from workbench.tools.known import OFFERED
+
+BASE = Column(checkpoint="base")
+
+
+@pytest.fixture(autouse=True)
+def no_worker(settings, monkeypatch):
+    """Nothing is answered: what is written down is what counts."""
+    for module in ("workbench.chat.asking", "workbench.chat.sets"):
+        monkeypatch.setattr(f"{module}.ensure_worker", lambda _: None)
+    state.settings.cache_clear()
+    yield
+    state.settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def calling_folder(tmp_path_factory):
+    return write_calling_model(tmp_path_factory.mktemp("calling"), steps=0)
+
+
+@pytest.fixture
+def page(calling_folder):
+    """The page with the small model that takes tools."""
+    page = AppTest.from_file(str(ROOT / "pages" / "tools.py"), default_timeout=180)
+    page.query_params["model"] = str(calling_folder)
+    page.run()
+    assert not page.exception
+    return page
+
+
+def said(page: AppTest) -> str:
+    return "\n".join(
+        one.value for kind in (page.info, page.warning, page.caption, page.error, page.success) for one in kind
+    )
+
+
+def plain_said(page: AppTest) -> str:
+    return said(page).replace("\\", "")
+
+
+def button(page: AppTest, label: str):
+    return next(one for one in page.button if one.label == label)
+
+
+def own(page: AppTest, text: str) -> AppTest:
+    page.text_area(key="tools_pasted").set_value(text)
+    return page.button(key="tools_add").click().run()
+
+
+def test_an_empty_page_says_what_to_do_and_refuses_to_ask_without_request_or_tools(page, settings):
+    assert "Offer some tools and ask for something" in plain_said(page) and "No tool is offered." in plain_said(page)
+    button(page, "Ask").click().run()
+    assert "The request is empty" in plain_said(page)
+    page.text_area(key=TEXT).set_value("How is the weather?")
+    button(page, "Ask").click().run()
+    assert "No tool is offered: choose at least one" in plain_said(page)
+    assert page.text_area(key=TEXT).value == "How is the weather?" and list_chats(settings) == []
+
+
+def test_a_sample_request_fills_request_tools_and_label_at_once(page, settings):
+    button(page, "Next sample request").click().run()
+    offered = page.multiselect(key=OFFERED).value
+    assert page.text_area(key=TEXT).value and 2 <= len(offered) <= 5 and page.toggle(key=HARMFUL).value
+    button(page, "Ask").click().run()
+    asked = list_chats(settings)[0].exchange(0)
+    assert [tool.name for tool in asked.tools] == offered and asked.harmful and asked.prompt_id
+    assert asked.forced is None and not asked.alone
+
+
+def test_a_forced_call_is_of_a_function_that_is_offered(page, settings):
+    page.multiselect(key=OFFERED).set_value(["send_email", "search_mailbox"]).run()
+    page.selectbox(key=FORCED).set_value("arguments").run()
+    page.selectbox(key=FUNCTION).set_value("search_mailbox").run()
+    page.text_area(key=TEXT).set_value("Find it.")
+    button(page, "Ask").click().run()
+    forced = list_chats(settings)[0].exchange(0).forced
+    assert forced and (forced.name, forced.start) == ("search_mailbox", "arguments")
+
+
+def test_the_domain_filters_what_is_listed_and_keeps_what_is_offered(page):
+    page.multiselect(key=OFFERED).set_value(["send_email"]).run()
+    page.selectbox(key="tools_domain").set_value("travel").run()
+    listed = page.multiselect(key=OFFERED).options
+    domains = {option.partition(" · ")[0] for option in listed}
+    assert domains == {"mail", "travel"} and page.multiselect(key=OFFERED).value == ["send_email"]
+    [of_travel] = [one for one in page.button if one.label.endswith(" of travel")]
+    of_travel.click().run()
+    travel = [name for name, one in read_tools().items() if one.domain == "travel"]
+    assert set(page.multiselect(key=OFFERED).value) == {"send_email", *travel}
+
+
+def test_an_own_tool_is_offered_and_one_that_is_none_is_refused_and_kept_in_the_box(page):
+    page.multiselect(key=OFFERED).set_value(["send_email"]).run()
+    own(page, '{"name": "water_plants"}')
+    assert "schema 'parameters' of the tool 'water_plants' is missing" in plain_said(page)
+    assert page.text_area(key="tools_pasted").value == '{"name": "water_plants"}'
+    assert page.multiselect(key=OFFERED).value == ["send_email"]
+    own(page, WEATHER.model_dump_json())
+    assert page.multiselect(key=OFFERED).value == ["send_email", "get_weather"]
+    assert page.text_area(key="tools_pasted").value == "" and "offered: get_weather" in plain_said(page)
+
+
+def test_two_hundred_tools_are_offered_at_once_and_said_to_be_too_long(page, settings):
+    many = [{"name": f"tool_{n}", "description": "x" * 40, "parameters": {"type": "object"}} for n in range(200)]
+    own(page, json.dumps(many))
+    assert len(page.multiselect(key=OFFERED).value) == 200
+    assert "200 tools, about " in plain_said(page) and "of the 1,024 that the model reads" in plain_said(page)
+    assert "are longer than the 1,024 tokens" in plain_said(page)
+    page.text_area(key=TEXT).set_value("Do it.")
+    button(page, "Ask").click().run()
+    assert len(list_chats(settings)[0].exchange(0).tools) == 200
+
+
+def test_a_model_whose_template_takes_no_tools_is_named(settings, tmp_path):
+    page = AppTest.from_file(str(ROOT / "pages" / "tools.py"), default_timeout=180)
+    page.query_params["model"] = str(write_tiny_model(tmp_path / "plain"))
+    page.run()
+    assert "takes no tools, so it cannot be asked with any" in plain_said(page)
+
+
+def test_a_chat_that_is_opened_by_its_link_offers_its_tools(settings, calling_folder):
+    chat = new_chat(settings, [BASE])
+    asked = Exchange(model=ModelSpec(name=str(calling_folder)), columns=(BASE,), user="hello", tools=(WEATHER,))
+    chat.set_job(chat.ask(asked), 1)
+    page = AppTest.from_file(str(ROOT / "pages" / "tools.py"), default_timeout=180)
+    page.query_params["chat"] = chat.id
+    page.run()
+    assert not page.exception and page.multiselect(key=OFFERED).value == ["get_weather"]
+    assert "The worker ended before it had answered" in plain_said(page)

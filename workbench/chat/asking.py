@@ -1,0 +1,101 @@
+"""Give a message to the worker, ask it again, measure it, stop it: by the records and the queue. Draws nothing."""
+
+import streamlit as st
+
+from engine.desk.launch import ensure_worker
+from engine.records.chats.asked import Column
+from engine.records.chats.chat import Chat, Exchange, new_chat, open_chat
+from workbench.chat.columns import dose_key, has_probe, model_of
+from workbench.chat.composer import PROBE
+from workbench.kit.frame import catching
+from workbench.kit.state import CHAT, queue, settings
+
+# The chat whose models the pickers show, and what they show now.
+OPENED = "chat_opened"
+CHOSEN = "chat_chosen"
+
+
+def submit(chat: Chat, exchange: Exchange, *, seen: int | None = None) -> None:
+    """Write an exchange down, have it answered, and look at its chat. seen: as in Chat.ask."""
+    number = chat.ask(exchange, seen=seen)
+    run_id = next((c.checkpoint.run_id for c in exchange.columns if not c.checkpoint.is_base), "")
+    job = queue().submit("chat", run_id=run_id, payload={"chat": chat.id, "exchange": number})
+    chat.set_job(number, job)
+    ensure_worker(settings())
+    st.query_params[CHAT] = chat.id
+    st.session_state[OPENED] = chat.id
+
+
+def continued(columns: tuple[Column, ...]) -> tuple[Chat, int, int]:
+    """The open chat, its next turn and last exchange, or a new chat: there is none, or other models are chosen."""
+    chat = open_now()
+    if chat is not None:
+        numbers = chat.thread()
+        last = chat.exchange(numbers[-1]) if numbers else None
+        if last and models(last.columns) == models(columns) and last.model.name == model_of(columns).name:
+            failed = chat.reply(numbers[-1]).answered is None
+            return chat, last.turn + (0 if failed else 1), max(chat.numbers())
+    return new_chat(settings(), columns), 0, -1
+
+
+def open_now() -> Chat | None:
+    """The chat of the link. Raises RunError where it is gone."""
+    name = st.query_params.get(CHAT)
+    return open_chat(settings(), name) if name else None
+
+
+@catching
+def ask_again() -> None:
+    """Ask the last message again, with the doses and the probe as they are now."""
+    chat = open_now()
+    if chat is None:
+        return
+    last = chat.thread()[-1]
+    exchange = chat.exchange(last)
+    columns = doses_now(exchange.columns)
+    job_id = chat.job(last)
+    if job_id is not None:
+        queue().cancel(job_id)
+    probe = st.session_state.get(PROBE, "") if has_probe(columns) else ""
+    submit(chat, exchange.model_copy(update={"columns": columns, "probe": probe}))
+
+
+@catching
+def dose_changed() -> None:
+    """Ask again at once, unless the dose is of models that the open chat does not ask."""
+    chat = open_now()
+    numbers = chat.thread() if chat else []
+    if chat and numbers and models(chat.exchange(numbers[-1]).columns) == models(st.session_state.get(CHOSEN, ())):
+        ask_again()
+
+
+def doses_now(columns: tuple[Column, ...]) -> tuple[Column, ...]:
+    """The columns of an exchange at the strengths that the pickers show."""
+    return tuple(
+        column
+        if column.checkpoint.is_base
+        else column.model_copy(update={"dose": st.session_state.get(dose_key(index), column.dose)})
+        for index, column in enumerate(columns)
+    )
+
+
+@catching
+def measure(chat: Chat, number: int) -> None:
+    """Measure and judge an answer that was stopped before."""
+    payload = {"chat": chat.id, "exchange": number, "measure": True}
+    chat.set_job(number, queue().submit("chat", payload=payload))
+
+
+@catching
+def stop(job_id: int) -> None:
+    queue().cancel(job_id)
+
+
+def forget() -> None:
+    """Look at no chat any more."""
+    st.query_params.pop(CHAT, None)
+    st.session_state.pop(OPENED, None)
+
+
+def models(columns: tuple[Column, ...]) -> list[str]:
+    return [str(column.checkpoint) for column in columns]

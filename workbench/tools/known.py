@@ -1,0 +1,43 @@
+"""Which tools there are: those that ship, and the user's own of this session; and which of them are offered."""
+
+from collections.abc import Iterable, Sequence
+
+import streamlit as st
+
+from engine.records.conversation import Tool
+from engine.records.tool_prompts import ToolDefinition, sample_tools
+
+# A widget's key: the names of the tools that are offered.
+OFFERED = "tools_offered"
+_OWN = "tools_own"
+OWN_DOMAIN = "own"
+MOST_TOOLS = 256
+
+
+def known_tools() -> dict[str, ToolDefinition]:
+    """All tools by name, domain after domain; an own one takes the place of one that ships."""
+    found = {**sample_tools(), **own_tools()}
+    return dict(sorted(found.items(), key=lambda item: (item[1].domain, item[0])))
+
+
+def own_tools() -> dict[str, ToolDefinition]:
+    return dict(st.session_state.get(_OWN, {}))
+
+
+def add_own(tools: Iterable[Tool]) -> None:
+    """Know these tools too."""
+    added = {tool.name: ToolDefinition(tool=tool, domain=OWN_DOMAIN) for tool in tools}
+    st.session_state[_OWN] = {**own_tools(), **added}
+
+
+def offered_tools() -> tuple[Tool, ...]:
+    """The tools that are chosen, in the order in which they were."""
+    known = known_tools()
+    return tuple(known[name].tool for name in st.session_state.get(OFFERED, ()) if name in known)
+
+
+def offer(tools: Sequence[Tool]) -> None:
+    """Offer these and no others. Those that no tool is known as become the user's own."""
+    known = known_tools()
+    add_own(tool for tool in tools if tool.name not in known or known[tool.name].tool != tool)
+    st.session_state[OFFERED] = [tool.name for tool in tools]
