@@ -210,5 +210,5 @@ def test_a_sampled_answer_depends_on_no_other(tiny_model, settings, monkeypatch)
     assert answers(prompts, "first known") == expected
     answers(prompts[1:2], "second known")
     assert answers(prompts[::-1], "second known") == expected
-    monkeypatch.setattr("engine.compute.training.pairs._rows_at_once", lambda *_: 1)
+    monkeypatch.setattr("engine.compute.training.pairs.answered_together", lambda *_, **__: 1)
     assert answers(prompts, "one at a time") == expected
