@@ -15,6 +15,7 @@ from jsonschema.exceptions import SchemaError, ValidationError
 from jsonschema.validators import extend
 from referencing import Registry
 from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
 
 from engine.records.conversation import Call, Tool
 from engine.records.errors import DataError
@@ -70,9 +71,27 @@ def need_schema(tool: Tool) -> None:
         raise _no_schema(tool, f"{_shown(error.instance)}{at} is not what JSON Schema has there") from error
     except RecursionError as error:
         raise _no_schema(tool, "it is nested too deep") from error
+    resolver = Registry().with_resource("", DRAFT202012.create_resource(tool.parameters)).resolver()
+    for reference in _references(tool.parameters):
+        try:
+            resolver.lookup(reference)
+        except Unresolvable as error:
+            raise _no_schema(tool, f"it refers to {_shown(reference)}, which it does not hold") from error
     kind = tool.parameters.get("type", "object")
     if kind != "object":
         raise _no_schema(tool, f"its type is {_shown(kind)}, and arguments are an object")
+
+
+def _references(schema: Any) -> Iterator[str]:
+    """All that a schema refers to. Its nesting was looked at before."""
+    if isinstance(schema, dict):
+        if isinstance(schema.get("$ref"), str):
+            yield schema["$ref"]
+        for one in schema.values():
+            yield from _references(one)
+    elif isinstance(schema, list):
+        for one in schema:
+            yield from _references(one)
 
 
 def tool_named(name: str, tools: Sequence[Tool]) -> Tool | None:

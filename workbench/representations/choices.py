@@ -71,13 +71,17 @@ def choose_tokens(capture: Capture) -> TokenChoice:
     return choose("Tokens", words, TOKENS, usual=usual, help_text="Which token's activation stands for a prompt.")
 
 
-def choose_step(steps: list[int], *, help_text: str) -> int:
-    """One of the steps, the last one at first. Callers offer at least one."""
+def choose_step(steps: list[int], *, help_text: str, key: str = STEP) -> int:
+    """One of the steps, the last one at first. Callers offer at least one.
+
+    key: another than STEP where a click leads to the map: its slider is then new there, and takes the step that the
+    click set, which a slider that stood on the page already may lose to a second drawing.
+    """
     if len(steps) == 1:
         st.caption(f"Step {steps[0]}, the only one captured")
         return steps[0]
-    with lasting(STEP, steps):
-        return st.select_slider("Step", steps, value=steps[-1], key=STEP, bind="query-params", help=help_text)
+    with lasting(key, steps):
+        return st.select_slider("Step", steps, value=steps[-1], key=key, bind="query-params", help=help_text)
 
 
 def choose_averaged(capture: Capture) -> Averaged | None:

@@ -20,6 +20,7 @@ from workbench.representations.block_words import movement_finding
 from workbench.representations.choices import choose_averaged, choose_step, choose_tokens, open_map
 
 CHART = "chart_movement"
+COMPARED = "compared"
 COLUMNS = {
     "block": st.column_config.NumberColumn("Block", format="%d"),
     "cosine_harmful": st.column_config.NumberColumn("Cosine, harmful", format="%.3f", help="1: nothing moved."),
@@ -80,7 +81,8 @@ def _blocks(capture: Capture, averaged: Averaged | None) -> None:
     st.subheader("Block by block", anchor=False)
     left, right = st.columns(2, gap="large", vertical_alignment="bottom")
     with left:
-        step = choose_step(capture.steps, help_text="The step that is compared with the base model.")
+        help_text = "The step that is compared with the base model."
+        step = choose_step(capture.steps, help_text=help_text, key=COMPARED)
     with right:
         tokens = choose_tokens(capture)
     checkpoint = checkpoint_name(step)
