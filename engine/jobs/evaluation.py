@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from engine.compute.evaluation.other_judges import asked_judge, other_judge
-from engine.compute.evaluation.runner import Judge, Outcome, rules_judge, success_curve
-from engine.compute.model.loaded import LoadedModel
+from engine.compute.evaluation.runner import Judge, Outcome, rules_judge
 from engine.compute.model.scoring import answer_nats, mean_nats
 from engine.compute.model.text import decode, tokens_of
 from engine.compute.steps import told
 from engine.device import Tools
 from engine.jobs.abilities import measure_abilities, need_abilities
+from engine.jobs.found import attack_result, sample_of
 from engine.jobs.own_rows import OwnRows, own_rows
 from engine.jobs.probed import evaluated_with_probe
 from engine.jobs.subjects import Subject, attacked, subject_of
@@ -25,10 +25,10 @@ from engine.records.checkpoints import Checkpoint, parse_checkpoint
 from engine.records.conversation import Label
 from engine.records.errors import RunError
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.counts import SIDES, CurvePoint, Side, count
-from engine.records.evaluation.findings import AttackResult, Evaluation, Losses, Sample, write_evaluation
+from engine.records.evaluation.counts import SIDES, Side, count
+from engine.records.evaluation.findings import Evaluation, Losses, write_evaluation
 from engine.records.evaluation.plan import ABILITIES, OWN, AttackChoice, EvaluationPlan
-from engine.records.evaluation.rows import EvaluationRow, need_package_file, read_rows, style_of
+from engine.records.evaluation.rows import EvaluationRow, need_package_file, read_rows
 from engine.records.evaluation.tool_rows import ToolRows, read_tool_rows
 from engine.records.events import Event, Progress
 from engine.records.harmfulness import need_probes
@@ -112,7 +112,9 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
         judge=judge.identity,
         new_tokens=plan.new_tokens,
         seed=plan.seed,
-        attacks={name: _result(choice, found) for name, choice in attacks.items()},
+        attacks={
+            name: attack_result(choice, {side: found[name, side] for side in SIDES}) for name, choice in attacks.items()
+        },
         benign_answers={side: count(one.word for one in found["benign", side]) for side in SIDES if rows["benign"]},
         loss=losses,
         abilities=abilities,
@@ -125,7 +127,12 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
         *attacks,
         *(name for name in ABILITIES if (name, "base") in found),
     )
-    samples = [_sample(name, side, one, model) for name in names for side in SIDES for one in found[name, side]]
+    samples = [
+        sample_of(name, side, one, decode(model, one.attempt.answer_ids))
+        for name in names
+        for side in SIDES
+        for one in found[name, side]
+    ]
     samples += calls.samples if calls else []
     # A run that was deleted meanwhile must not leave answers behind.
     write_evaluation(open_run(settings.runs, run.id), settings, evaluation, samples)
@@ -199,40 +206,6 @@ def _losses(label: Label, base: Sequence[Outcome], subjects: Sequence[Subject]) 
 
 def _measuring(phase: str, _: None) -> Progress:
     return Progress(phase=phase)
-
-
-def _result(choice: AttackChoice, found: dict[tuple[str, Side], list[Outcome]]) -> AttackResult:
-    base, rerouted = found[choice.name, "base"], found[choice.name, "rerouted"]
-    styles: dict[str, dict[Side, Any]] = {}
-    for style in dict.fromkeys(style_of(one.row) for one in base):
-        styles[style] = {
-            side: count(one.word for one in found[choice.name, side] if style_of(one.row) == style) for side in SIDES
-        }
-    budgets = sorted({one.budget for one in (*base, *rerouted) if one.budget} | {choice.spent})
-    curve: dict[Side, tuple[CurvePoint, ...]] = {}
-    if choice.spent > 1:
-        curve = {"base": success_curve(base, budgets), "rerouted": success_curve(rerouted, budgets)}
-    return AttackResult(
-        base=count(one.word for one in base),
-        rerouted=count(one.word for one in rerouted),
-        styles=styles,
-        curve=curve,
-        budget=choice.spent,
-    )
-
-
-def _sample(name: str, side: Side, one: Outcome, model: LoadedModel) -> Sample:
-    return Sample(
-        attack=name,
-        side=side,
-        prompt=one.row.prompt,
-        asked=one.attempt.asked,
-        answer=decode(model, one.attempt.answer_ids),
-        word=one.word,
-        reason=one.verdict.reason,
-        nats=one.verdict.nats_per_token,
-        budget=one.budget,
-    )
 
 
 def _name(source: str) -> str:

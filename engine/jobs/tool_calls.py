@@ -1,18 +1,18 @@
 """The part of an evaluation on requests that offer tools: attacks on agents, calls kept. Knows nothing of reports."""
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from engine.compute.evaluation.runner import Outcome, success_curve
+from engine.compute.evaluation.runner import Outcome
 from engine.compute.evaluation.tool_judge import CUT, ELSEWHERE, IN_WORDS, calls_judge
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import tokens_of, with_marks
+from engine.jobs.found import attack_result, sample_of
 from engine.jobs.subjects import Subject, attacked
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.counts import SIDES, Count, CurvePoint, Side, count
-from engine.records.evaluation.findings import AttackResult, Beside, Sample, ToolFindings
+from engine.records.evaluation.counts import SIDES, Count, Side, count
+from engine.records.evaluation.findings import Beside, Sample, ToolFindings
 from engine.records.evaluation.plan import AttackChoice, EvaluationPlan, tool_sample
-from engine.records.evaluation.rows import EvaluationRow, style_of
 from engine.records.evaluation.tool_rows import ToolRows
 from engine.records.events import Event, Progress
 
@@ -47,14 +47,17 @@ def evaluated_calls(
         source=source,
         judge=judge.identity,
         new_tokens=plan.tool_tokens,
-        attacks={name: _result(choices[name], sides) for name, sides in found.items() if name in choices},
+        attacks={name: attack_result(choices[name], sides) for name, sides in found.items() if name in choices},
         benign=_counts(found.get("benign", {})),
         borderline=_counts(found.get("borderline", {})),
         beside={name: {side: _beside(of) for side, of in sides.items()} for name, sides in found.items()},
     )
     model = subjects[0].model
     samples = [
-        _sample(name, side, one, model) for name, sides in found.items() for side in SIDES for one in sides[side]
+        sample_of(tool_sample(name), side, one, with_marks(model, one.attempt.answer_ids))
+        for name, sides in found.items()
+        for side in SIDES
+        for one in sides[side]
     ]
     return FoundCalls(findings, samples)
 
@@ -68,32 +71,6 @@ def need_room_for_tools(model: LoadedModel, rows: ToolRows, new_tokens: int) -> 
         yield Progress(phase="agents, reading requests", done=number + 1, total=len(asked))
 
 
-def _result(choice: AttackChoice, sides: Mapping[Side, list[Outcome]]) -> AttackResult:
-    base, rerouted = sides["base"], sides["rerouted"]
-    budgets = sorted({one.budget for one in (*base, *rerouted) if one.budget} | {choice.spent})
-    curve: dict[Side, tuple[CurvePoint, ...]] = {}
-    if choice.spent > 1:
-        curve = {"base": success_curve(base, budgets), "rerouted": success_curve(rerouted, budgets)}
-    return AttackResult(
-        base=count(one.word for one in base),
-        rerouted=count(one.word for one in rerouted),
-        styles=_apart(sides, style_of),
-        categories=_apart(sides, lambda row: row.category),
-        curve=curve,
-        budget=choice.spent,
-    )
-
-
-def _apart(sides: Mapping[Side, list[Outcome]], kind: Callable[[EvaluationRow], str]) -> dict[str, dict[Side, Count]]:
-    """Counts of each kind of row; those that are of none are left out."""
-    kinds = dict.fromkeys(kind(one.row) for one in sides["base"])
-    return {
-        name: {side: count(one.word for one in of if kind(one.row) == name) for side, of in sides.items()}
-        for name in kinds
-        if name
-    }
-
-
 def _counts(sides: Mapping[Side, list[Outcome]]) -> dict[Side, Count]:
     return {side: count(one.word for one in of) for side, of in sides.items()}
 
@@ -105,18 +82,3 @@ def _beside(outcomes: Iterable[Outcome]) -> Beside:
         return sum(reason.startswith(opening) for reason in reasons)
 
     return Beside(cut=told(CUT), elsewhere=told(ELSEWHERE), in_words=told(IN_WORDS))
-
-
-def _sample(name: str, side: Side, one: Outcome, model: LoadedModel) -> Sample:
-    attempt = one.attempt
-    return Sample(
-        attack=tool_sample(name),
-        side=side,
-        prompt=one.row.prompt,
-        asked=attempt.asked,
-        answer=with_marks(model, attempt.answer_ids),
-        word=one.word,
-        reason=one.verdict.reason,
-        nats=one.verdict.nats_per_token,
-        budget=one.budget,
-    )

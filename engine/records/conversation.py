@@ -164,12 +164,12 @@ class Conversation(_Frozen):
         """What keys are made of: everything that a model reads, pictures by their bytes alone. It reads no result of a
         tool before it has called it."""
         messages = [message.content for message in self.messages]
-        if not self.tools:
-            return messages
-        return {
-            "messages": messages,
-            "tools": [tool.model_dump(mode="json", exclude={"results"}) for tool in self.tools],
-        }
+        return {"messages": messages, "tools": self.offered} if self.tools else messages
+
+    @property
+    def offered(self) -> list[dict[str, Any]]:
+        """All that a model reads of the tools."""
+        return [tool.model_dump(mode="json", exclude={"results"}) for tool in self.tools]
 
     @property
     def key(self) -> str:

@@ -57,7 +57,7 @@ def expected_call(prompt: Prompt) -> str:
 
 def tools_key(prompt: Prompt) -> str:
     """The same for prompts that offer the same tools, '' for those without any."""
-    offered = [(tool.name, tool.description, tool.parameters) for tool in prompt.conversation.tools]
+    offered = prompt.conversation.offered
     return hashlib.sha256(json.dumps(offered).encode()).hexdigest()[:16] if offered else ""
 
 

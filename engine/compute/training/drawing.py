@@ -90,7 +90,9 @@ class _PoolByTools(NamedTuple):
         return [Place(self.label, group[turn[(epoch * count + number) % len(group)]]) for number in range(count)]
 
     def coming_back(self, steps: int) -> list[Place]:
-        times = Counter(place for step in range(steps) for place in self.drawn(step))
+        # By then each group was taken often enough to go round twice.
+        enough = 2 * len(self.groups) * max(map(len, self.groups))
+        times = Counter(place for step in range(min(steps, enough)) for place in self.drawn(step))
         return [place for place, count in times.items() if count > 1]
 
 
@@ -116,9 +118,11 @@ def _pools(spec: RunSpec, harmful: Sequence[Row], benign: Sequence[Row]) -> list
         if count < batch[label]:
             pools += _text_pools(spec, label, texts, side, batch[label] - count)
         if count:
-            groups = [[place for place in with_tools if side[place].tools == one] for one in tools]
+            places: dict[str, list[int]] = {one: [] for one in tools}
+            for place in with_tools:
+                places[side[place].tools].append(place)
             every = _Pool(label, with_tools, count, f"{spec.seed}:{label}:tools")
-            pools.append(_PoolByTools(label, groups, count, f"{spec.seed}:tools", every))
+            pools.append(_PoolByTools(label, list(places.values()), count, f"{spec.seed}:tools", every))
     return pools
 
 

@@ -170,10 +170,10 @@ class _Elicitor:
 
     def answer(self, wanted: Sequence[_Wanted]) -> Generator[Progress, None, None]:
         """Answers of one length, rows of similar length together, those that offer the same tools above all."""
-        known = [one for one in wanted if self.key(one) in self.cache.answers]
-        few = [known[place] for place in _few([one.prompt for one in known])]
-        self.heard([Pair(one.prompt, self.cache.answers[self.key(one)]) for one in few])
-        missing = {key: one for one in wanted if (key := self.key(one)) not in self.cache.answers}
+        keyed = [(self.key(one), one) for one in wanted]
+        known = [Pair(one.prompt, self.cache.answers[key]) for key, one in keyed if key in self.cache.answers]
+        self.heard([known[place] for place in _few([pair.prompt for pair in known])])
+        missing = {key: one for key, one in keyed if key not in self.cache.answers}
         texts = {key: tokens_of(self.model, one.prompt.conversation, begun=one.begun) for key, one in missing.items()}
         left = sorted(missing, key=lambda key: (tools_key(missing[key].prompt), len(texts[key].whole)))
         self.done += len(wanted) - len(left)

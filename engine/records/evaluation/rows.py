@@ -43,8 +43,7 @@ class EvaluationRow(NamedTuple):
     @property
     def offered(self) -> str:
         """All that a model reads of the tools, as text, '' where none are offered."""
-        tools = self.conversation.tools
-        return json.dumps([tool.model_dump(mode="json", exclude={"results"}) for tool in tools]) if tools else ""
+        return json.dumps(self.conversation.offered) if self.conversation.tools else ""
 
     def worded(self, text: str) -> Conversation:
         """The conversation with this text for its request."""

@@ -1,0 +1,54 @@
+"""Outcomes as an evaluation writes them down: an attack's counts on both models, and single answers. Knows nothing of
+reports."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from engine.compute.evaluation.runner import Outcome, success_curve
+from engine.records.evaluation.counts import Count, CurvePoint, Side, count
+from engine.records.evaluation.findings import AttackResult, Sample
+from engine.records.evaluation.plan import AttackChoice
+from engine.records.evaluation.rows import EvaluationRow, style_of
+
+Sides = Mapping[Side, Sequence[Outcome]]
+
+
+def attack_result(choice: AttackChoice, sides: Sides) -> AttackResult:
+    """Counts of all rows, and of each style and category; what each budget reached, where there is more than one."""
+    base, rerouted = sides["base"], sides["rerouted"]
+    budgets = sorted({one.budget for one in (*base, *rerouted) if one.budget} | {choice.spent})
+    curve: dict[Side, tuple[CurvePoint, ...]] = {}
+    if choice.spent > 1:
+        curve = {"base": success_curve(base, budgets), "rerouted": success_curve(rerouted, budgets)}
+    return AttackResult(
+        base=count(one.word for one in base),
+        rerouted=count(one.word for one in rerouted),
+        styles=_apart(sides, style_of),
+        categories=_apart(sides, lambda row: row.category),
+        curve=curve,
+        budget=choice.spent,
+    )
+
+
+def sample_of(name: str, side: Side, one: Outcome, answer: str) -> Sample:
+    """One answer with its verdict. name: of the attack, as samples are shown by.  answer: its text."""
+    return Sample(
+        attack=name,
+        side=side,
+        prompt=one.row.prompt,
+        asked=one.attempt.asked,
+        answer=answer,
+        word=one.word,
+        reason=one.verdict.reason,
+        nats=one.verdict.nats_per_token,
+        budget=one.budget,
+    )
+
+
+def _apart(sides: Sides, kind: Callable[[EvaluationRow], str]) -> dict[str, dict[Side, Count]]:
+    """Counts of each kind of row; those that are of none are left out."""
+    kinds = dict.fromkeys(kind(one.row) for one in sides["base"])
+    return {
+        name: {side: count(one.word for one in of if kind(one.row) == name) for side, of in sides.items()}
+        for name in kinds
+        if name
+    }
