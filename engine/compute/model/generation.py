@@ -8,23 +8,17 @@ from typing import Any, Literal, NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from engine.compute.model.activations import recorded
 from engine.compute.model.grouped_queries import without_copies
 from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import MixedBatch, Voice
-from engine.compute.model.openings import opening_lengths
-from engine.compute.model.padding import batch_of, positions_of
-from engine.compute.model.room import tokens_at_once
-from engine.compute.model.roomy_cache import roomy_cache
+from engine.compute.model.reading import Prompt, read_inputs, read_prompts
 from engine.compute.steps import told
 from engine.compute.team import divided, where_sharded
 from engine.records.chats.asked import Sampling
 
-# A prompt enters a processor in parts of so many tokens, all rows together, so that a step stays short.
-PREFILL_TOKENS = 256
 # Letting rows go copies the cache of all others: it pays once so large a share of the batch has ended.
 LEAVING_SHARE = 1 / 8
 # How tokens are drawn, in the key of what was sampled: 2 since each row draws for itself. Before, what a row said
@@ -33,8 +27,6 @@ DRAWS = 2
 
 # By its end token, by the length that was asked for, or by the harmfulness probe.
 Ending = Literal["end", "length", "probe"]
-# What a prompt is: tokens, or vectors in their place.
-Prompt = Sequence[int] | Float[Tensor, "_ d_model"]
 
 
 class Ask(NamedTuple):
@@ -45,15 +37,6 @@ class Ask(NamedTuple):
     voice: Voice = Voice()
     seed: int | None = None
     probe: Probe | None = None
-
-
-class _Read(NamedTuple):
-    """Prompts that have been read. attention: of all that is in the cache.  logits: behind the last token."""
-
-    batch: MixedBatch
-    attention: Int[Tensor, "prompt seen"]
-    cache: Any
-    logits: Float[Tensor, "prompt vocabulary"]
 
 
 @where_sharded
@@ -72,7 +55,10 @@ def answer(
     ends = set(_end_ids(model))
     endings: list[Ending | None] = [None] * len(asks)
     draws = _draws([asks[row] for row in order], sampling, model.device)
-    batch, attention, cache, logits = yield from _read_prompts(model, [asks[row] for row in order])
+    batch, cache, attention, ahead = yield from read_prompts(
+        model, [asks[row].prompt for row in order], [asks[row].voice for row in order]
+    )
+    logits, cache = _forward(model, batch, ahead, attention, cache)
     for count in range(1, sampling.new_tokens + 1):
         chosen = _choose(logits, sampling, draws[:, count - 1])
         said: list[int | None] = [None] * len(asks)
@@ -164,92 +150,13 @@ def _order(voice: Voice) -> tuple[bool, str, float]:
     return voice.adapter is not None, voice.adapter or "", voice.dose
 
 
-def _read_prompts(model: LoadedModel, asks: Sequence[Ask]) -> Generator[None, None, _Read]:
-    """Read all prompts, an opening that some share once for each voice; yields between the parts."""
-    voices = [ask.voice for ask in asks]
-    lengths = _openings(asks)
-    columns, attention = _columns(model, [ask.prompt[length:] for ask, length in zip(asks, lengths, strict=True)])
-    cache: Any = roomy_cache(model)
-    # Each opening once for each voice that reads it, those of one voice together.
-    read = [(voice, tuple(ask.prompt[:length])) for ask, voice, length in zip(asks, voices, lengths, strict=True)]
-    distinct = list(dict.fromkeys(read)) if max(lengths) else []
-    batch = MixedBatch(model, [voice for voice, _ in distinct] or voices)
-    shared = 0
-    if distinct:
-        opening, seen = _columns(model, [ids for _, ids in distinct])
-        shared = opening.shape[1]
-        for part in _parts(model, opening.shape):
-            if part.start:
-                yield None
-            cache = _read(model, batch, opening[:, part], seen[:, : part.stop], cache)
-        places = {one: place for place, one in enumerate(distinct)}
-        rows = [places[one] for one in read]
-        chosen = torch.tensor(rows, device=model.device)
-        cache.batch_select_indices(chosen)
-        batch.select(rows)
-        # What is padded then lies between the opening and the rest of a prompt; positions leave it out.
-        attention = torch.cat([seen[chosen], attention], dim=1)
-        yield None
-    *parts, last = _parts(model, columns.shape)
-    for part in parts:
-        cache = _read(model, batch, columns[:, part], attention[:, : shared + part.stop], cache)
-        yield None
-    logits, cache = _forward(model, batch, columns[:, last], attention, cache)
-    return _Read(batch, attention, cache, logits)
-
-
-def _openings(asks: Sequence[Ask]) -> list[int]:
-    """How many tokens of each prompt are read once for all that have them; vectors are not compared."""
-    prompts = [ask.prompt for ask in asks if not isinstance(ask.prompt, Tensor)]
-    if len(prompts) < len(asks):
-        return [0] * len(asks)
-    return opening_lengths(prompts, [ask.voice for ask in asks])
-
-
-def _columns(model: LoadedModel, prompts: Sequence[Prompt]) -> tuple[Tensor, Int[Tensor, "prompt token"]]:
-    """Tokens or vectors of all prompts, padded on the left, and their attention."""
-    vectors = [prompt for prompt in prompts if isinstance(prompt, Tensor)]
-    if not vectors:
-        batch = batch_of(model, prompts, side="left")  # type: ignore[arg-type]
-        return batch.ids, batch.attention
-    assert len(vectors) == len(prompts), "tokens and vectors do not go into one batch"
-    ones = [torch.ones(len(prompt), dtype=torch.long, device=model.device) for prompt in vectors]
-    return tuple(pad_sequence(rows, batch_first=True, padding_side="left") for rows in (vectors, ones))  # type: ignore
-
-
-def _parts(model: LoadedModel, shape: Sequence[int]) -> list[slice]:
-    """Columns of the prompts that are read in one go, so that other jobs need not wait for all of them."""
-    rows, columns = shape[:2]
-    width = max(16, tokens_at_once(model, on_a_processor=PREFILL_TOKENS) // rows)
-    return [slice(start, min(start + width, columns)) for start in range(0, columns, width)]
-
-
-def _read(
-    model: LoadedModel, batch: MixedBatch, columns: Tensor, attention: Int[Tensor, "prompt seen"], cache: Any
-) -> Any:
-    """The cache with these columns in it; no logits."""
-    with torch.no_grad(), batch.active(), without_copies(model, columns):
-        return model.decoder(**_inputs(columns, attention, cache)).past_key_values
-
-
 def _forward(
     model: LoadedModel, batch: MixedBatch, columns: Tensor, attention: Int[Tensor, "prompt seen"], cache: Any
 ) -> tuple[Float[Tensor, "prompt vocabulary"], Any]:
     """Logits behind the last of these columns, and the cache with them in it."""
     with torch.no_grad(), batch.active(), without_copies(model, columns):
-        output = model.causal_lm(**_inputs(columns, attention, cache), logits_to_keep=1)
+        output = model.causal_lm(**read_inputs(columns, attention, cache), logits_to_keep=1)
     return output.logits[:, -1], output.past_key_values
-
-
-def _inputs(columns: Tensor, attention: Int[Tensor, "prompt seen"], cache: Any) -> dict[str, Any]:
-    """What the model is given to read these tokens, or vectors, behind those in the cache."""
-    return {
-        "inputs_embeds" if columns.is_floating_point() else "input_ids": columns,
-        "attention_mask": attention,
-        "position_ids": positions_of(attention)[:, -columns.shape[1] :],
-        "past_key_values": cache,
-        "use_cache": True,
-    }
 
 
 def _draws(asks: Sequence[Ask], sampling: Sampling, device: torch.device) -> Float[Tensor, "prompt token"]:

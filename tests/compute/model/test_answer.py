@@ -7,7 +7,7 @@ import pytest
 import torch
 from making import drain
 
-from engine.compute.model import generation
+from engine.compute.model import generation, reading
 from engine.compute.model.adapters import adapted, adapter_parameters, attach_adapter
 from engine.compute.model.generation import Ask, answer
 from engine.compute.model.mixed import Voice
@@ -153,7 +153,7 @@ def test_rows_that_end_leave_the_batch_and_change_no_other(model, monkeypatch):
 
 def test_a_long_prompt_is_read_in_parts_and_says_the_same(model, monkeypatch):
     whole, _ = said(model, [Ask(PROMPTS[3]), Ask(PROMPTS[0], Voice("first"))], GREEDY)
-    monkeypatch.setattr(generation, "PREFILL_TOKENS", 32)
+    monkeypatch.setattr(reading, "PREFILL_TOKENS", 32)
     steps, _ = drain(answer(model, [Ask(PROMPTS[3]), Ask(PROMPTS[0], Voice("first"))], GREEDY))
     assert steps[:2] == [None, None] and steps[2] is not None
     assert [[step[row] for step in steps if step] for row in range(2)] == whole

@@ -70,7 +70,7 @@ def test_long_prompts_are_read_in_parts_and_answered_the_same(tiny_model, monkey
     prompts = [list(range(1, 41)), [7, 8, 9]]
     counts, whole = generated(tiny_model, prompts, new_tokens=6)
     assert counts == [1, 2, 3, 4, 5, 6]
-    monkeypatch.setattr("engine.compute.model.generation.PREFILL_TOKENS", 16)
+    monkeypatch.setattr("engine.compute.model.reading.PREFILL_TOKENS", 16)
     counts, parts = generated(tiny_model, prompts, new_tokens=6)
     assert counts == [0, 0, 1, 2, 3, 4, 5, 6]
     assert parts == whole
