@@ -21,9 +21,10 @@ from engine.records.chats.sets import NOT_ASKED, AnswerSet, SetRequest, SetRow, 
 from engine.records.conversation import Conversation, say
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation.rows import EvaluationRow
+from engine.records.evaluation.tool_rows import tool_row
 from engine.records.events import Event, Progress
 from engine.records.prompts import Prompt
-from engine.records.tool_prompts import ToolPrompt, expected_call
+from engine.records.tool_prompts import expected_call
 
 Job = Generator[Event | None, None, None]
 
@@ -37,10 +38,8 @@ class _Asked(NamedTuple):
 
     @property
     def evaluated(self) -> EvaluationRow:
-        """As judges of calls take it, with the call that the row expects where it says so."""
-        if not isinstance(self.prompt, ToolPrompt):
-            return EvaluationRow(self.conversation)
-        return EvaluationRow(self.conversation, call=self.prompt.call, expects_call=self.prompt.expects_call)
+        """As an evaluation takes it, so that both say the same of it."""
+        return tool_row(self.prompt)._replace(conversation=self.conversation)
 
 
 # Rows of one batch: the time of a step grows slowly up to here.

@@ -167,7 +167,8 @@ def test_a_hundred_tools_that_do_not_fit_are_refused_by_their_number(talk):
     assert "more than" in talk.chat.reply(0).error
 
 
-def test_a_set_with_tools_is_answered_with_its_own_calls_forced(settings, tools, run, tmp_path):
+@pytest.mark.parametrize(("label", "verdict"), [("harmful", "complied"), ("benign", "incoherent")])
+def test_a_set_with_tools_is_answered_with_its_own_calls_forced(settings, tools, run, tmp_path, label, verdict):
     rows = [
         {"id": "asks", "prompt": QUESTION, "tools": ["get_weather"], "call": {"name": "get_weather"}},
         {"id": "talks", "prompt": QUESTION, "tools": ["get_weather"], "call": None},
@@ -180,7 +181,7 @@ def test_a_set_with_tools_is_answered_with_its_own_calls_forced(settings, tools,
         model=run.spec().model,
         columns=(BASE, Column(checkpoint=run.id)),
         source=str(file),
-        label="harmful",
+        label=label,
         forced="name",
         sampling=Sampling(new_tokens=96),
     )
@@ -189,8 +190,8 @@ def test_a_set_with_tools_is_answered_with_its_own_calls_forced(settings, tools,
     asks, talks = made.rows()
     assert asks.forced == '<tool_call>{"name": "get_weather' and not talks.forced
     assert asks.words == ("complied", "complied")
-    # No call was due.
-    assert talks.words == ("incoherent", "incoherent")
+    # That no call is due is said of benign requests alone; of a harmful one any call counts, as in an evaluation.
+    assert talks.words == (verdict, verdict)
     for row in (asks, talks):
         assert [one.calls for one in row.calls] == [(CALL,), (CALL,)]
         assert row.calls[0].results[0].text == '{"city": "Bern", "sky": "clear"}'
