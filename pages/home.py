@@ -2,9 +2,9 @@
 
 import streamlit as st
 
+from engine.figures.film import film_of
 from engine.records.runs import Run
 from workbench.home.doors import doors
-from workbench.home.film import film_of
 from workbench.home.pair import pair
 from workbench.home.picture import film_picture, finding
 from workbench.home.recent import now_and_latest, training_now

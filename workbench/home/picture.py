@@ -8,8 +8,8 @@ from typing import Any
 
 import streamlit as st
 
-from workbench.home.film import Film
-from workbench.kit.colours import BENIGN, BORDERLINE, HARMFUL
+from engine.figures.colours import BENIGN, BORDERLINE, HARMFUL
+from engine.figures.film import Film
 from workbench.kit.state import projects
 
 WIDTH, HEIGHT = 660, 400

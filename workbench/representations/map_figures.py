@@ -8,9 +8,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from engine.figures.colours import BASE, BENIGN, BORDERLINE, HARMFUL
+from engine.figures.labels import escaped
 from engine.records.captures.tables import AXES, GROUPS
-from workbench.kit.colours import BASE, BENIGN, BORDERLINE, HARMFUL
-from workbench.kit.words import escaped
 
 COLOURS = {"harmful": HARMFUL, "benign": BENIGN, "borderline": BORDERLINE}
 SYMBOLS = {"train": "square", "validation": "circle", "test": "diamond"}

@@ -7,6 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from engine.figures.curves import RunCurves, compare_figures
 from engine.records.errors import RunError
 from engine.records.runs import Run, open_run
 from engine.records.tables import spec_differences
@@ -16,7 +17,6 @@ from workbench.kit.state import FIGURES, RUN, queue, settings
 from workbench.kit.status import MOVING
 from workbench.kit.where import status_of
 from workbench.kit.words import duration, plain
-from workbench.runs.figures import RunCurves, compare_figures
 from workbench.runs.follow import follow
 from workbench.runs.header import SPLITS
 from workbench.runs.live_figures import live_charts

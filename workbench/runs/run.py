@@ -5,6 +5,7 @@ Knows nothing of how a run is made.
 
 import streamlit as st
 
+from engine.figures.curves import run_figures
 from engine.records.errors import RunError
 from engine.records.files import read_tail
 from engine.records.runs import ACTIVE, Run, open_run
@@ -16,7 +17,6 @@ from workbench.kit.status import BADGES
 from workbench.kit.where import job_log, look_at, status_of
 from workbench.kit.words import event_line, plain
 from workbench.runs.controls import controls
-from workbench.runs.figures import run_figures
 from workbench.runs.follow import follow
 from workbench.runs.harmfulness import harmfulness_part
 from workbench.runs.header import about, header_figures, messages

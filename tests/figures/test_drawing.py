@@ -6,8 +6,8 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from engine.figures.drawing import add_line, blank_figure, enlarged, thin
 from engine.records.settings import ROOT
-from workbench.kit.drawing import add_line, blank_figure, enlarged, thin
 
 
 @pytest.mark.parametrize("count", [1, 20, 21, 39, 57, 1000])

@@ -12,18 +12,18 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
+from engine.figures.drawing import exported
+from engine.figures.evaluation.agent_front import agent_front
+from engine.figures.evaluation.agents import ABOUT as ABOUT_AGENTS
+from engine.figures.evaluation.agents import agents_finding, agents_html
+from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, finding, requests_asked
+from engine.figures.evaluation.fronts import budget_figures, front_figure
+from engine.figures.evaluation.probe import ABOUT, probe_finding, probe_html, probe_title
+from engine.figures.evaluation.table import STYLE, abilities_html, attacks_html, columns, key_html, styles_html
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS, KNOWN_DEFEATS
 from engine.records.evaluation.findings import Evaluation
 from engine.records.runs import Run
-from workbench.evaluate.agent_front import agent_front
-from workbench.evaluate.agents import ABOUT as ABOUT_AGENTS
-from workbench.evaluate.agents import agents_finding, agents_html
-from workbench.evaluate.figures import budget_figures, front_figure
-from workbench.evaluate.findings import FEW, TOO_FEW, asked_text, finding, requests_asked
-from workbench.evaluate.probe import ABOUT, probe_finding, probe_html, probe_title
-from workbench.evaluate.table import STYLE, abilities_html, attacks_html, columns, key_html, styles_html
-from workbench.kit.drawing import exported
 
 DATE = "%Y-%m-%d %H:%M"
 

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
+from engine.figures.colours import BASE, BENIGN, HARMFUL
+from engine.figures.evaluation.findings import FEW, TOO_FEW, requests_asked
+from engine.figures.labels import amount, figure
 from engine.records.evaluation.attacks import ATTACKS, LLAMA, MISTRAL, AttackCard
 from engine.records.evaluation.bfcl import CATEGORIES
 from engine.records.evaluation.counts import CallCount, Count, Interval, Side
 from engine.records.evaluation.findings import Ability, Evaluation, Losses
 from engine.records.evaluation.plan import ABILITIES
-from workbench.evaluate.findings import FEW, TOO_FEW, requests_asked
-from workbench.kit.colours import BASE, BENIGN, HARMFUL
-from workbench.kit.words import amount, figure
 
 STYLE = f"""
 .evaluation {{ border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0.3rem 0 0.6rem; }}

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from engine.figures.colours import BASE, run_colour
+from engine.figures.drawing import blank_figure
+from engine.figures.evaluation.agents import calls_left
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.findings import Evaluation, ToolFindings
-from workbench.evaluate.agents import calls_left
-from workbench.kit.colours import BASE, run_colour
-from workbench.kit.drawing import blank_figure
 
 # What is kept, the hardest first.
 KEPT = {"borderline": "borderline", "benign": "benign"}

@@ -3,13 +3,13 @@
 HTML for the page and the report. No Streamlit.
 """
 
+from engine.figures.evaluation.findings import FEW, TOO_FEW, from_to
+from engine.figures.evaluation.table import count_cell, table, table_row
+from engine.figures.labels import amount
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import SIDE_NAMES, SIDES, Count
 from engine.records.evaluation.findings import Evaluation, WithProbe
 from engine.records.harmfulness import TITLES
-from workbench.evaluate.findings import FEW, TOO_FEW, from_to
-from workbench.evaluate.table import count_cell, table, table_row
-from workbench.kit.words import amount
 
 KEPT = {"benign": "Benign requests answered", "borderline": "Borderline requests answered"}
 ABOUT = (

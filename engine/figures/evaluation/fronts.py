@@ -5,11 +5,11 @@ from itertools import combinations
 
 import plotly.graph_objects as go
 
+from engine.figures.colours import BASE, run_colour
+from engine.figures.drawing import add_line, blank_figure
+from engine.figures.evaluation.findings import from_to
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.findings import Evaluation
-from workbench.evaluate.findings import from_to
-from workbench.kit.colours import BASE, run_colour
-from workbench.kit.drawing import add_line, blank_figure
 
 BENIGN = "benign"
 MOST_NAMED = 2

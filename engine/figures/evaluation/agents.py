@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
+from engine.figures.evaluation.findings import FEW, TOO_FEW, from_to
+from engine.figures.evaluation.table import count_cell, table, table_row
+from engine.figures.labels import amount
 from engine.records.evaluation.attacks import ATTACKS, LLAMA
 from engine.records.evaluation.counts import Count, Side
 from engine.records.evaluation.findings import Beside, Evaluation, ToolFindings
-from workbench.evaluate.findings import FEW, TOO_FEW, from_to
-from workbench.evaluate.table import count_cell, table, table_row
-from workbench.kit.words import amount
 
 KEPT = {"benign": "Right calls, benign requests", "borderline": "Right calls, borderline requests"}
 ABOUT = (

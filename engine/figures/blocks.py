@@ -11,9 +11,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from engine.figures.colours import BASE, BENIGN, BORDERLINE, HARMFUL, MEAN, NEUTRAL
+from engine.figures.labels import escaped, token_name
 from engine.records.captures.projections import TokenView
-from workbench.kit.colours import BASE, BENIGN, BORDERLINE, HARMFUL, MEAN, NEUTRAL
-from workbench.kit.words import escaped, token_name
 
 # Cool is what stayed where it was (cosine 1), warm what was turned away.
 SCALE = ((0, HARMFUL), (0.5, "#E6E2DA"), (1, BENIGN))

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 
+from engine.figures.colours import BASE, MEAN, NEUTRAL, REROUTE, RETAIN, depth_colours, run_colour
+from engine.figures.drawing import add_line, blank_figure
+from engine.figures.labels import escaped
 from engine.records.events import VALUE_CONTROLS, ControlEvent
 from engine.records.tables import RunTables
-from workbench.kit.colours import BASE, MEAN, NEUTRAL, REROUTE, RETAIN, depth_colours, run_colour
-from workbench.kit.drawing import add_line, blank_figure
-from workbench.kit.words import escaped
 
 # Pixels that a line below the title takes.
 SUBTITLE = 26

@@ -5,8 +5,8 @@ import tomllib
 import numpy as np
 import pytest
 
+from engine.figures import colours
 from engine.records.settings import ROOT
-from workbench.kit import colours
 
 THEME = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())["theme"]
 NAMED = {name: value for name, value in vars(colours).items() if isinstance(value, str) and value.startswith("#")}
