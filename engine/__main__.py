@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+from engine.commands import bundle as bundle_command
 from engine.commands import capture as capture_command
 from engine.commands import evaluate as evaluate_command
 from engine.commands import fetch as fetch_command
@@ -253,6 +254,7 @@ def _parser() -> argparse.ArgumentParser:
     command = add("pack", pack_command.pack, "copy a finished run without answers to harmful prompts, for sharing")
     command.add_argument("run", metavar="RUN", help="run id")
     command.add_argument("folder", metavar="FOLDER", help="the copy becomes FOLDER/RUN")
+    bundle_command.add_arguments(add("bundle", bundle_command.bundle, "write a run as one HTML file that plays it"))
     command = add("prepare", prepare, "convert the bundled model, once")
     command.add_argument("model", nargs="?", default="", help="a packaged model that was fetched, in its place")
     node_command.add_arguments(add("on-node", on_node, "what a cluster's job does on its node: train one run"))

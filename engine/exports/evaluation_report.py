@@ -3,15 +3,14 @@
 It holds figures alone, never a request or an answer: it may be passed on.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from html import escape
-from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
 import plotly.graph_objects as go
 
+from engine.exports.product import date, written_by
 from engine.figures.drawing import exported
 from engine.figures.evaluation.agent_front import agent_front
 from engine.figures.evaluation.agents import ABOUT as ABOUT_AGENTS
@@ -24,8 +23,6 @@ from engine.records.errors import WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS, KNOWN_DEFEATS
 from engine.records.evaluation.findings import Evaluation
 from engine.records.runs import Run
-
-DATE = "%Y-%m-%d %H:%M"
 
 
 class RunFacts(NamedTuple):
@@ -118,7 +115,7 @@ def _header(evaluations: Sequence[Evaluation], names: Sequence[str], runs: Seque
     """What the figures are of, one column an evaluation: date, run, spec, model, versions, judge, n."""
     rows: dict[str, list[str]] = {
         "Evaluation": list(names),
-        "Evaluated": [_date(one.created) for one in evaluations],
+        "Evaluated": [date(one.created) for one in evaluations],
         "Run": [f"{facts.name} ({facts.run})" if facts.name != facts.run else facts.run for facts in runs],
         "Spec digest": [facts.digest or "not known" for facts in runs],
         "Base model": [facts.model or "not known" for facts in runs],
@@ -136,19 +133,7 @@ def _header(evaluations: Sequence[Evaluation], names: Sequence[str], runs: Seque
         f"<tr><th>{escape(head)}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
         for head, cells in rows.items()
     )
-    written = f"Written {_date(time.time())} by the circuit breaker workbench {_version()}."
-    return f'<div class="wide"><table class="about">{lines}</table></div><p><small>{escape(written)}</small></p>'
-
-
-def _date(seconds: float) -> str:
-    return time.strftime(DATE, time.localtime(seconds))
-
-
-def _version() -> str:
-    try:
-        return version("circuit-breaker-workbench")
-    except PackageNotFoundError:
-        return ""
+    return f'<div class="wide"><table class="about">{lines}</table></div><p><small>{escape(written_by())}</small></p>'
 
 
 def _how(one: Evaluation, name: str) -> str:
@@ -164,7 +149,7 @@ def _how(one: Evaluation, name: str) -> str:
             f"{one.tools.judge}"
         )
     return escape(
-        f"{name} ({one.run}): {'; '.join(asked)}, seed {one.seed}, {_date(one.created)}. Rates are shares that "
+        f"{name} ({one.run}): {'; '.join(asked)}, seed {one.seed}, {date(one.created)}. Rates are shares that "
         "complied, with 95 % Wilson intervals; verdicts that could not be read are left out of n."
     )
 

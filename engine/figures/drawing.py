@@ -1,5 +1,6 @@
 """Figures' common ground: an empty figure in the style of all, a curve, the user's ranges. No Streamlit, no tables."""
 
+import json
 import textwrap
 from collections.abc import Mapping
 from typing import Any
@@ -103,6 +104,13 @@ def exported(figure: go.Figure, *, title: str = "") -> go.Figure:
                 axis.title.text = _in_lines(axis.title.text, pixels * (high - low))
                 axis.title.standoff = 14
     return shown
+
+
+def figure_content(figure: go.Figure) -> dict[str, Any]:
+    """A figure as plotly's script reads it, without a theme: where it is drawn has its own."""
+    bare = go.Figure(figure)
+    bare.layout.template = None
+    return json.loads(bare.to_json())
 
 
 def _in_lines(text: str, pixels: float) -> str:

@@ -4,10 +4,11 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
+from engine.exports.bundle.write import bundle_html
 from engine.records.runs import ACTIVE, Run
-from workbench.kit.downloads import spec_button
+from workbench.kit.downloads import file_button, spec_button
 from workbench.kit.frame import caught, places
-from workbench.kit.state import RUN
+from workbench.kit.state import RUN, settings
 
 
 def next_steps(run: Run, status: str) -> None:
@@ -59,6 +60,7 @@ def _share(run: Run, status: str) -> None:
     st.markdown("**Copy link**")
     st.caption("For whoever can open this workbench.")
     st.code(link_to(run), language=None, wrap_lines=True)
+    _replay(run)
     st.markdown("**A copy of the run**")
     if status == "finished":
         st.caption(
@@ -77,6 +79,24 @@ def _share(run: Run, status: str) -> None:
         key="share_spec",
         label="Download the spec",
         help_text="Trains the same run elsewhere: python -m engine train SPEC.json",
+    )
+
+
+def _replay(run: Run) -> None:
+    """The run as one file; it is made when the button is pressed."""
+    st.markdown("**A replay**")
+    st.caption("One HTML file that opens from disk without a network and plays the run: curves, map, answers, attacks.")
+    with_harmful = st.toggle(
+        "With harmful text",
+        key="replay_with_harmful",
+        help="Harmful requests and the answers to them, hidden until whoever opens the file reveals them.",
+    )
+    here = settings()
+    file_button(
+        "Download the replay",
+        lambda: bundle_html(run, here, harmful_text=with_harmful),
+        f"replay-{run.id}.html",
+        "text/html",
     )
 
 
