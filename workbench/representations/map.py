@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from engine.figures.drawing import with_ranges
 from engine.figures.labels import figure as number
+from engine.figures.maps import ARROWS, axis_titles, one_map, two_maps
 from engine.records.captures.capture import BASE, Capture, checkpoint_name
 from engine.records.captures.projections import (
     MapFigures,
@@ -29,7 +30,6 @@ from workbench.kit.waiting import awaited
 from workbench.kit.words import plain
 from workbench.kit.zoom import zoom_memory
 from workbench.representations.choices import STEP, choose, choose_block, choose_step, choose_tokens
-from workbench.representations.map_figures import ARROWS, axis_titles, one_map, two_maps
 from workbench.representations.map_words import map_sentences
 from workbench.representations.opened import DIMENSIONS, LAYOUT, METHOD, PLANE, SPACE
 from workbench.representations.plane_view import LAYOUTS as PLANE_LAYOUTS

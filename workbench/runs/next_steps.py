@@ -1,10 +1,12 @@
 """What to do with a run that has something to look at: look, ask, evaluate, share."""
 
+from functools import partial
 from urllib.parse import urlsplit
 
 import streamlit as st
 
 from engine.exports.bundle.write import bundle_html
+from engine.exports.notebook.write import VIEWS, notebook_text
 from engine.records.runs import ACTIVE, Run
 from workbench.kit.downloads import file_button, spec_button
 from workbench.kit.frame import caught, places
@@ -61,6 +63,7 @@ def _share(run: Run, status: str) -> None:
     st.caption("For whoever can open this workbench.")
     st.code(link_to(run), language=None, wrap_lines=True)
     _replay(run)
+    _notebooks(run)
     st.markdown("**A copy of the run**")
     if status == "finished":
         st.caption(
@@ -98,6 +101,19 @@ def _replay(run: Run) -> None:
         f"replay-{run.id}.html",
         "text/html",
     )
+
+
+def _notebooks(run: Run) -> None:
+    st.markdown("**Notebooks**")
+    st.caption("Each reads this run's files with public functions and draws the same figures.")
+    with st.container(horizontal=True, gap="small"):
+        for view in VIEWS:
+            file_button(
+                view.capitalize(),
+                partial(notebook_text, run, view),
+                f"{view}-{run.id}.ipynb",
+                "application/x-ipynb+json",
+            )
 
 
 def link_to(run: Run) -> str:

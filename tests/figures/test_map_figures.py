@@ -9,11 +9,11 @@ import pytest
 from making_captures import write_capture
 
 from engine.figures.colours import BENIGN, BORDERLINE, HARMFUL
+from engine.figures.maps import axis_titles, one_map, two_maps
 from engine.records.captures.capture import BASE, Capture
 from engine.records.captures.projections import MapFigures, Projection
 from engine.records.captures.tables import map_ranges, map_table, sampled
 from workbench.kit.downloads import picture_config
-from workbench.representations.map_figures import axis_titles, one_map, two_maps
 from workbench.representations.map_words import Said, is_chance, is_reversed, map_sentences
 
 STATE = "step-000020"
