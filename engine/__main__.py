@@ -11,6 +11,7 @@ from pathlib import Path
 
 from engine.commands import bundle as bundle_command
 from engine.commands import capture as capture_command
+from engine.commands import compare as compare_command
 from engine.commands import evaluate as evaluate_command
 from engine.commands import fetch as fetch_command
 from engine.commands import node as node_command
@@ -257,6 +258,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("folder", metavar="FOLDER", help="the copy becomes FOLDER/RUN")
     bundle_command.add_arguments(add("bundle", bundle_command.bundle, "write a run as one HTML file that plays it"))
     notebook_command.add_arguments(add("notebook", notebook_command.notebook, "write a view of a run as a notebook"))
+    compare_command.add_arguments(add("compare", compare_command.compare, "write what differs between runs"))
     command = add("prepare", prepare, "convert the bundled model, once")
     command.add_argument("model", nargs="?", default="", help="a packaged model that was fetched, in its place")
     node_command.add_arguments(add("on-node", on_node, "what a cluster's job does on its node: train one run"))

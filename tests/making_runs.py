@@ -8,8 +8,8 @@ from engine.records.chats.asked import Column
 from engine.records.chats.chat import Exchange, new_chat
 from engine.records.chats.replies import Answered, Judged, Pieces, Trip
 from engine.records.checkpoints import BASE_MODEL, Checkpoint
-from engine.records.evaluation.counts import CurvePoint, count
-from engine.records.evaluation.findings import AttackResult, Evaluation, write_evaluation
+from engine.records.evaluation.counts import CurvePoint, Word, count
+from engine.records.evaluation.findings import AttackResult, Evaluation, Sample, write_evaluation
 from engine.records.events import HeldoutResult, ProbeAnswer, ProbeResult, StatusEvent, StepResult
 from engine.records.files import write_whole
 from engine.records.runs import Run, create_run
@@ -34,7 +34,7 @@ def write_run(settings: Settings, *, name: str = "made", steps: int = 20, compli
     write_whole(run.adapter_folder / "adapter_config.json", str(adapter).replace("'", '"'))
     versions = {"python": "3.11", "torch": "2.13.0"}
     run.update(status="finished", step=steps, targets=(1,), adapted=(0, 1), versions=versions, started=1000.0)
-    write_evaluation(run, settings, _evaluation(run, complied), [])
+    write_evaluation(run, settings, _evaluation(run, complied), _samples(complied))
     return run
 
 
@@ -103,6 +103,15 @@ def _evaluation(run: Run, complied: int) -> Evaluation:
     attacks = {"direct": result, "best-of-n": result.model_copy(update={"curve": curve, "budget": 8})}
     benign = {"base": count(words(19)), "rerouted": count(words(18))}
     return Evaluation(key="made", run=run.id, harmful="rows.jsonl", attacks=attacks, benign_answers=benign)
+
+
+def _samples(complied: int) -> list[Sample]:
+    """The direct attack: the first so many of 20 requests were answered."""
+    words: list[Word] = ["complied"] * complied + ["incoherent"] * (20 - complied)
+    return [
+        Sample(attack="direct", side="rerouted", prompt=f"request {number}", answer="an answer", word=word)
+        for number, word in enumerate(words)
+    ]
 
 
 def _view(prompt_id: str) -> TokenView:

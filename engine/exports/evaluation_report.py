@@ -8,17 +8,15 @@ from contextlib import suppress
 from html import escape
 from typing import NamedTuple
 
-import plotly.graph_objects as go
-
+from engine.exports.document import about_table, charts, document
 from engine.exports.product import date, written_by
-from engine.figures.drawing import exported
 from engine.figures.evaluation.agent_front import agent_front
 from engine.figures.evaluation.agents import ABOUT as ABOUT_AGENTS
 from engine.figures.evaluation.agents import agents_finding, agents_html
 from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, finding, requests_asked
 from engine.figures.evaluation.fronts import budget_figures, front_figure
 from engine.figures.evaluation.probe import ABOUT, probe_finding, probe_html, probe_title
-from engine.figures.evaluation.table import STYLE, abilities_html, attacks_html, columns, key_html, styles_html
+from engine.figures.evaluation.table import abilities_html, attacks_html, columns, key_html, styles_html
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS, KNOWN_DEFEATS
 from engine.records.evaluation.findings import Evaluation
@@ -48,7 +46,7 @@ def run_facts(run: Run, evaluation: Evaluation) -> RunFacts:
 def report_html(evaluations: Sequence[Evaluation], names: Sequence[str], runs: Sequence[RunFacts] = ()) -> str:
     figures = list(budget_figures(evaluations, names).values())
     fronts = [front_figure(evaluations, names), agent_front(evaluations, names)]
-    charts = [*(front for front in fronts if front), *figures]
+    drawn = [*(front for front in fronts if front), *figures]
     attacks = [name for name in ATTACKS if any(name in _attacks(one) for one in evaluations)]
     agents = agents_html(evaluations, names)
     parts = [
@@ -75,22 +73,14 @@ def report_html(evaluations: Sequence[Evaluation], names: Sequence[str], runs: S
                 f'<div class="wide">{probe_html(one)}</div>',
             )
         ),
-        *(_chart(one, first=index == 0) for index, one in enumerate(charts)),
+        *charts(drawn),
         "<h2>Attacks</h2><ul>",
         *(f"<li><b>{escape(ATTACKS[name].title)}</b>: {escape(ATTACKS[name].about)}</li>" for name in attacks),
         "</ul><h2>How</h2><ul>",
         *(f"<li>{_how(one, name)}</li>" for one, name in zip(evaluations, names, strict=True)),
         "</ul>",
     ]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Evaluation</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }}"
-        ".about th { text-align: left; padding: 0 1.2rem 0.2rem 0; vertical-align: top; white-space: nowrap; } "
-        ".about td { padding: 0 1.6rem 0.2rem 0; vertical-align: top; overflow-wrap: anywhere; } "
-        ".about { font-size: 0.9rem; } .wide { overflow-x: auto; } body { color: #1f2933; background: #ffffff; }"
-        f"{STYLE}</style></head><body>{''.join(parts)}</body></html>"
-    )
+    return document("Evaluation", parts)
 
 
 def _of_texts(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[str]:
@@ -113,7 +103,7 @@ def _attacks(one: Evaluation) -> list[str]:
 
 def _header(evaluations: Sequence[Evaluation], names: Sequence[str], runs: Sequence[RunFacts]) -> str:
     """What the figures are of, one column an evaluation: date, run, spec, model, versions, judge, n."""
-    rows: dict[str, list[str]] = {
+    rows: dict[str, Sequence[str]] = {
         "Evaluation": list(names),
         "Evaluated": [date(one.created) for one in evaluations],
         "Run": [f"{facts.name} ({facts.run})" if facts.name != facts.run else facts.run for facts in runs],
@@ -129,11 +119,7 @@ def _header(evaluations: Sequence[Evaluation], names: Sequence[str], runs: Seque
             for one in evaluations
         ],
     }
-    lines = "".join(
-        f"<tr><th>{escape(head)}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
-        for head, cells in rows.items()
-    )
-    return f'<div class="wide"><table class="about">{lines}</table></div><p><small>{escape(written_by())}</small></p>'
+    return f"{about_table(rows)}<p><small>{escape(written_by())}</small></p>"
 
 
 def _how(one: Evaluation, name: str) -> str:
@@ -152,8 +138,3 @@ def _how(one: Evaluation, name: str) -> str:
         f"{name} ({one.run}): {'; '.join(asked)}, seed {one.seed}, {date(one.created)}. Rates are shares that "
         "complied, with 95 % Wilson intervals; verdicts that could not be read are left out of n."
     )
-
-
-def _chart(figure: go.Figure, *, first: bool) -> str:
-    """The library is written into the file once, so that it opens without a network."""
-    return str(exported(figure).to_html(full_html=False, include_plotlyjs=first, config={"displaylogo": False}))
