@@ -86,6 +86,8 @@ def _event_text(event: AnyEvent) -> str:
             return f"{phase_words(event.phase)}{share}" + (f" ({event.message})" if event.message else "")
         case "alert":
             return f"step {event.step}: {event.message} {event.advice}"
+        case "notice":
+            return event.message
         case "control":
             value = "" if event.value is None else f" = {event.value:g}"
             return f"{event.control}{value} from step {event.step} on"

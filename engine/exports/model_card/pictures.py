@@ -29,7 +29,7 @@ def curves_picture(tables: RunTables) -> bytes:
     means = validation.groupby("step")[["cosine", "drift"]].mean()
     held.plot(means.index, means["cosine"], "o-", label="cosine, harmful", color=HARMFUL)
     held.plot(means.index, means["drift"], "s--", label="drift, benign", color=RETAIN)
-    _named(held, "Held out, validation split", "step", "1: nothing moved / share of mean norm")
+    _named(held, "Held out, validation split", "step", "cosine, drift")
     return _png(figure)
 
 
@@ -67,7 +67,7 @@ def _named(axes: Axes, title: str, across: str, up: str) -> None:
     axes.set_ylabel(up)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0)
 
 
 def _png(figure: Figure) -> bytes:
