@@ -25,6 +25,7 @@ from engine.figures.film_picture import finding as film_finding
 from engine.records.captures.capture import run_captures
 from engine.records.captures.tables import MEASURED_TOKENS, movement_table
 from engine.records.errors import RunError
+from engine.records.evaluation.attacks import KNOWN_DEFEATS
 from engine.records.evaluation.findings import Evaluation, read_evaluations
 from engine.records.events import ControlEvent
 from engine.records.outcome import outcome_of
@@ -151,6 +152,7 @@ def _evaluations(run: Run, settings: Settings, private: Private) -> dict[str, An
             for one, name in zip(shown, names, strict=True)
             for said in ([finding(one)] if asked_text(one) else []) + ([agents_finding(one)] if one.tools else [])
         ],
+        "limits": KNOWN_DEFEATS,
         "key": key_html(),
         "tables": [table for table in (*_tables(matrix), agents_html(shown, names)) if table],
         "figures": [figure_content(exported(figure)) for figure in figures],

@@ -64,6 +64,7 @@ function drawMovement(place, movement) {
 
 function drawEvaluations(place, found) {
   for (const sentence of found.findings) place.append(element("p", "", sentence));
+  place.append(element("p", "small", found.limits));
   // Tables of counts and names, written and escaped by the workbench.
   const tables = element("div");
   tables.innerHTML = found.key + found.tables.map((table) => `<div class="wide" tabindex="0">${table}</div>`).join("");
