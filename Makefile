@@ -36,6 +36,7 @@ gallery: prepare browser
 	$(PYTHON) docs/gallery/take.py
 	$(PYTHON) docs/gallery/take_pages.py
 	$(PYTHON) docs/gallery/first_minutes.py
+	$(PYTHON) docs/gallery/replay.py
 
 install: $(VENV)/installed
 

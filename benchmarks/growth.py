@@ -18,6 +18,7 @@ from engine.compute.model.adapters import remove_adapter
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.training.rows import Row as TrainingRow
+from engine.figures.curves import run_figures
 from engine.records.captures.capture import BASE
 from engine.records.events import StepResult
 from engine.records.runs import Run, create_run, effective, list_runs
@@ -25,7 +26,6 @@ from engine.records.settings import read_settings
 from engine.records.spec_parts import ModelSpec
 from engine.records.spec_text import build_spec
 from engine.records.tables import run_tables
-from workbench.runs.figures import run_figures
 
 RUNS, STEPS, PROMPTS = 1000, 100_000, 10_000
 

@@ -9,10 +9,14 @@ import os
 import sys
 from pathlib import Path
 
+from engine.commands import bundle as bundle_command
 from engine.commands import capture as capture_command
+from engine.commands import compare as compare_command
 from engine.commands import evaluate as evaluate_command
+from engine.commands import export as export_command
 from engine.commands import fetch as fetch_command
 from engine.commands import node as node_command
+from engine.commands import notebook as notebook_command
 from engine.commands import pack as pack_command
 from engine.commands import probe as probe_command
 from engine.commands import runs as runs_command
@@ -27,7 +31,7 @@ from engine.records.events import Event, HeldoutResult, Progress, StatusEvent, S
 from engine.records.outcome import outcome_of
 from engine.records.packaged import packaged
 from engine.records.presets import named_spec, preset_names
-from engine.records.runs import ACTIVE, Record, create_run, open_run
+from engine.records.runs import ACTIVE, Record, create_run
 from engine.records.settings import Settings, read_settings
 from engine.records.spec import RunSpec
 from engine.records.spec_text import read_assignments, with_fields
@@ -128,11 +132,7 @@ def probe(options: argparse.Namespace, settings: Settings) -> int:
 
 def export(options: argparse.Namespace, settings: Settings) -> int:
     _quiet()
-    from engine.compute.model.export import export_run
-
-    folder = export_run(open_run(settings.runs, options.run), Path(options.folder), settings, merged=options.merged)
-    print(folder)
-    return 0
+    return export_command.export(options, settings)
 
 
 def prepare(options: argparse.Namespace, settings: Settings) -> int:
@@ -246,13 +246,13 @@ def _parser() -> argparse.ArgumentParser:
     sweep_command.add_arguments(
         add("sweep", sweep_command.sweep, "train a grid of specs, evaluate each, tabulate what came out")
     )
-    command = add("export", export, "write a run's adapter as a plain PEFT folder")
-    command.add_argument("run", metavar="RUN", help="run id")
-    command.add_argument("folder", metavar="FOLDER", help="where to write; must not exist yet, or be empty")
-    command.add_argument("--merged", action="store_true", help="also the full model with the adapter merged in")
+    export_command.add_arguments(add("export", export, "write a run's adapter as a folder for a hub"))
     command = add("pack", pack_command.pack, "copy a finished run without answers to harmful prompts, for sharing")
     command.add_argument("run", metavar="RUN", help="run id")
     command.add_argument("folder", metavar="FOLDER", help="the copy becomes FOLDER/RUN")
+    bundle_command.add_arguments(add("bundle", bundle_command.bundle, "write a run as one HTML file that plays it"))
+    notebook_command.add_arguments(add("notebook", notebook_command.notebook, "write a view of a run as a notebook"))
+    compare_command.add_arguments(add("compare", compare_command.compare, "write what differs between runs"))
     command = add("prepare", prepare, "convert the bundled model, once")
     command.add_argument("model", nargs="?", default="", help="a packaged model that was fetched, in its place")
     node_command.add_arguments(add("on-node", on_node, "what a cluster's job does on its node: train one run"))

@@ -122,8 +122,9 @@ def trainable_status(run: Run, settings: Settings) -> Status:
     return status
 
 
-def reconciled(settings: Settings) -> list[str]:
-    """Set right what an earlier worker left: runs under way are interrupted. Returns the runs that are queued."""
+def reconciled(settings: Settings, *, watch: Callable[[str, Event], None] | None = None) -> list[str]:
+    """Set right what an earlier worker left: runs under way are interrupted, and watch is told so. Returns the runs
+    that are queued."""
     queued = []
     died = "The node or its process died" if settings.own_desk else "The worker died"
     for run in served_runs(settings):
@@ -134,8 +135,11 @@ def reconciled(settings: Settings) -> list[str]:
             if record.status == "queued":
                 queued.append(run.id)
             else:
-                run.append(StatusEvent(status="interrupted", step=record.step, message=died))
+                event = StatusEvent(status="interrupted", step=record.step, message=died)
+                run.append(event)
                 run.update(status="interrupted", ended=time.time())
+                if watch:
+                    watch(run.id, event)
         except WorkbenchError as error:
             log.error("%s", error)
     return queued

@@ -28,6 +28,7 @@ from engine.records.learned import throw_away
 from engine.records.runs import open_run
 from engine.records.settings import Settings
 from engine.tasks import REST_SECONDS, Task, in_the_way, next_task, waiting_for
+from engine.telling import Teller
 
 log = logging.getLogger("workbench.worker")
 
@@ -54,11 +55,12 @@ class Worker:
         self.done: set[int] = set()
         self.reason = ""
         self.complaint = Complaint()
+        self.teller = Teller(settings, watch=watch)
 
     def serve(self, *, until: Callable[[], bool] | None = None) -> None:
         """Work until told to end (or `until` says so). Jobs under way are then closed and become interrupted."""
         self.queue.forget_claims()
-        for run_id in reconciled(self.settings):
+        for run_id in reconciled(self.settings, watch=self.teller.hear):
             self.queue.submit("train", run_id=run_id)
         make_up(self.settings, self.queue)
         with beating(self.queue, self._about, lambda: self.reason):
@@ -73,11 +75,13 @@ class Worker:
                 end_child()
                 for task in list(self.tasks):
                     self._leave(task)
+                self.teller.close()
 
     def turn(self) -> bool:
         """One round: new jobs, controls, one advance of the most urgent job. False if there was nothing to do."""
         try:
             self._save_unsaved()
+            self.teller.write_down()
             for job in self.queue.claim():
                 self._accept(job)
             for request in self.queue.controls():
@@ -105,7 +109,7 @@ class Worker:
         try:
             run = open_run(self.settings.runs, job.run_id)
             status = trainable_status(run, self.settings)
-            controls, book = run.controls(), RunBook(run, watch=self.watch)
+            controls, book = run.controls(), RunBook(run, watch=self.teller.see)
         except WorkbenchError as error:
             log.error("%s", error)
             self.queue.finish(job.id, error=str(error))

@@ -5,24 +5,24 @@ from typing import NamedTuple
 
 import streamlit as st
 
+from engine.exports.evaluation_report import report_html, run_facts
+from engine.figures.drawing import CONFIG
+from engine.figures.evaluation.agent_front import agent_front
+from engine.figures.evaluation.agents import ABOUT as ABOUT_AGENTS
+from engine.figures.evaluation.agents import agents_finding, agents_html
+from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, finding, requests_asked
+from engine.figures.evaluation.fronts import budget_figures, front_figure
+from engine.figures.evaluation.probe import ABOUT, probe_finding, probe_html, probe_title
+from engine.figures.evaluation.table import STYLE, abilities_html, attacks_html, columns, key_html, styles_html
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS, KNOWN_DEFEATS
 from engine.records.evaluation.findings import Evaluation, sorted_out
 from engine.records.runs import Run, list_runs, open_run
-from workbench.evaluate.agent_front import agent_front
-from workbench.evaluate.agents import ABOUT as ABOUT_AGENTS
-from workbench.evaluate.agents import agents_finding, agents_html
 from workbench.evaluate.csv_text import as_csv
-from workbench.evaluate.figures import budget_figures, front_figure
-from workbench.evaluate.findings import FEW, TOO_FEW, asked_text, finding, requests_asked
 from workbench.evaluate.form import evaluation_form
 from workbench.evaluate.jobs import evaluation_jobs
-from workbench.evaluate.probe import ABOUT, probe_finding, probe_html, probe_title
-from workbench.evaluate.report import report_html, run_facts
 from workbench.evaluate.samples import samples
-from workbench.evaluate.table import STYLE, abilities_html, attacks_html, columns, key_html, styles_html
 from workbench.kit.charts import on_screen
-from workbench.kit.drawing import CONFIG
 from workbench.kit.frame import page_frame, places
 from workbench.kit.state import RUN, settings, show_in_url
 from workbench.kit.words import moment, plain

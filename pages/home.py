@@ -2,11 +2,12 @@
 
 import streamlit as st
 
+from engine.figures.film import film_of
+from engine.figures.film_picture import finding
 from engine.records.runs import Run
 from workbench.home.doors import doors
-from workbench.home.film import film_of
 from workbench.home.pair import pair
-from workbench.home.picture import film_picture, finding
+from workbench.home.picture import film_picture
 from workbench.home.recent import now_and_latest, training_now
 from workbench.home.shipped import broadest_evaluation, matrix_line, shipped_run
 from workbench.kit.frame import caught, page_frame, places

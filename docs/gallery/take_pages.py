@@ -9,11 +9,11 @@ import time
 from playwright.sync_api import Browser, Page, expect
 from take import FOLDER, scheme_page, served, shoot
 
+from engine.exports.evaluation_report import report_html
 from engine.records.evaluation.findings import Evaluation, read_evaluations
 from engine.records.prompt_files import read_source
 from engine.records.runs import Run
 from engine.records.settings import SAMPLE_DATA, read_settings
-from workbench.evaluate.report import report_html
 
 # The cosine of block 19 is what this run's training turned away.
 MAPS = {"map-pca": "", "map-direction": "&method=Mean+difference", "map-arrows": "&layout=Arrows"}

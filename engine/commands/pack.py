@@ -51,7 +51,9 @@ def pack_run(run: Run, target: Path, captures: Sequence[Path] | None = None) -> 
     """record.json, which makes a folder a run, is written last. captures: their folders; None: those in the run."""
     target.mkdir(parents=True)
     shutil.copy(run.folder / "spec.json", target)
-    events = [_without_answers(event) for event in effective(run.events()[0]) if event.kind != "progress"]
+    events = [
+        _without_answers(event) for event in effective(run.events()[0]) if event.kind not in ("progress", "notice")
+    ]
     write_whole(target / "events.jsonl", "".join(event.model_dump_json() + "\n" for event in events))
     if (run.folder / "label.json").is_file():
         shutil.copy(run.folder / "label.json", target)

@@ -29,6 +29,10 @@ class ClusterError(WorkbenchError):
     """A cluster that is not described, cannot be reached, or refuses a job."""
 
 
+class NoticeError(WorkbenchError):
+    """A file that says who is to be told of runs, and says something wrong."""
+
+
 class TrainingError(WorkbenchError):
     """Training cannot go on: a loss is not finite, memory is exhausted."""
 

@@ -162,6 +162,17 @@ class ControlEvent(Event):
     value: float | None = None
 
 
+class NoticeResult(Event):
+    """Whether one of those who wait was told of the run, in a sentence without address or token."""
+
+    kind: Literal["notice"] = "notice"
+    step: Whole = 0
+    target: str
+    what: str
+    told: bool
+    message: str
+
+
 class StatusEvent(Event):
     kind: Literal["status"] = "status"
     status: str
@@ -179,6 +190,7 @@ AnyEvent = Annotated[
     | Progress
     | Alert
     | ControlEvent
+    | NoticeResult
     | StatusEvent,
     Field(discriminator="kind"),
 ]

@@ -7,12 +7,12 @@ import plotly.graph_objects as go
 import pytest
 from playwright.sync_api import Page, expect
 
+from engine.exports.evaluation_report import report_html, run_facts
+from engine.figures.drawing import add_line, blank_figure
 from engine.records.evaluation.findings import read_evaluations
 from engine.records.runs import Run
 from engine.records.settings import SAMPLE_DATA, Settings
-from workbench.evaluate.report import report_html, run_facts
 from workbench.kit.downloads import figure_html
-from workbench.kit.drawing import add_line, blank_figure
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 SHIPPED = "20261125-115818-e1d17f"

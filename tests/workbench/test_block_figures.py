@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from making_captures import write_capture
 
+from engine.figures.blocks import movement_figure, separation_figure, token_figure
+from engine.figures.labels import token_name
 from engine.records.captures.projections import BlockExamination, Examination, TokenView
 from engine.records.captures.tables import examination_table, movement_table
-from workbench.kit.words import token_name
-from workbench.representations.block_figures import movement_figure, separation_figure, token_figure
 from workbench.representations.block_words import movement_finding, separation_finding
 from workbench.representations.strip import block_strip, strip_words
 

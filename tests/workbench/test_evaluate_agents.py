@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from engine.exports.evaluation_report import report_html
+from engine.figures.evaluation.agent_front import agent_front, harm_broken
+from engine.figures.evaluation.agents import agent_columns, agents_finding, agents_html, beside_words, calls_left
+from engine.figures.evaluation.findings import asked_text, requests_asked
 from engine.records.errors import DataError
 from engine.records.evaluation.counts import count
 from engine.records.evaluation.findings import AttackResult, Beside, Evaluation, Sample, ToolFindings, write_evaluation
@@ -15,11 +19,7 @@ from engine.records.evaluation.plan import EvaluationPlan
 from engine.records.runs import create_run
 from engine.records.settings import ROOT
 from engine.records.spec_text import build_spec
-from workbench.evaluate.agent_front import agent_front, harm_broken
-from workbench.evaluate.agents import agent_columns, agents_finding, agents_html, beside_words, calls_left
 from workbench.evaluate.csv_text import as_csv
-from workbench.evaluate.findings import asked_text, requests_asked
-from workbench.evaluate.report import report_html
 from workbench.evaluate.tool_form import ToolChoice
 from workbench.kit import state
 

@@ -5,11 +5,11 @@ import io
 
 from test_evaluate_tables import made
 
+from engine.exports.evaluation_report import report_html
+from engine.figures.evaluation.probe import probe_finding, probe_html, probe_title
 from engine.records.evaluation.counts import count
 from engine.records.evaluation.findings import WithProbe
 from workbench.evaluate.csv_text import as_csv
-from workbench.evaluate.probe import probe_finding, probe_html, probe_title
-from workbench.evaluate.report import report_html
 
 
 def words(complied: int, n: int = 20) -> list:

@@ -8,14 +8,14 @@ import pytest
 import streamlit as st
 
 from engine.desk.queue import Job
+from engine.exports.evaluation_report import RunFacts, report_html
+from engine.figures.evaluation.findings import finding
+from engine.figures.evaluation.fronts import budget_figures, front_figure
+from engine.figures.evaluation.table import abilities_html, attacks_html, columns, styles_html
 from engine.records.evaluation.counts import CurvePoint, count, count_calls, wilson
 from engine.records.evaluation.findings import Ability, AttackResult, Evaluation, Losses
 from workbench.evaluate import jobs as evaluate_jobs
 from workbench.evaluate.csv_text import as_csv
-from workbench.evaluate.figures import budget_figures, front_figure
-from workbench.evaluate.findings import finding
-from workbench.evaluate.report import RunFacts, report_html
-from workbench.evaluate.table import abilities_html, attacks_html, columns, styles_html
 
 
 def made(*, rerouted: int, base: int = 18, name: str = "one") -> Evaluation:

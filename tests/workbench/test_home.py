@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from engine.figures.film import Film, film_of, film_points
+from engine.figures.film_picture import film_svg, finding, pixels
 from engine.records.evaluation.counts import count
 from engine.records.evaluation.findings import AttackResult, Evaluation, write_evaluation
 from engine.records.events import Progress, StepResult
@@ -16,9 +18,7 @@ from engine.records.runs import Record, Run, create_run
 from engine.records.settings import ROOT, SAMPLE_DATA
 from engine.records.spec_text import build_spec
 from workbench.chat import composer
-from workbench.home.film import Film, film_of, film_points
 from workbench.home.pair import condensed, shipped_chats
-from workbench.home.picture import film_svg, finding, pixels
 from workbench.home.recent import time_left
 from workbench.home.shipped import broadest_evaluation, matrix_line, shipped_run
 from workbench.kit import state

@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 
 from engine.desk.presence import WorkerStatus
+from engine.figures.curves import RunCurves, compare_figures, run_figures, smooth
 from engine.records.events import Alert, HeldoutResult, Progress, StatusEvent, StepResult
 from engine.records.runs import Record
 from workbench.kit.words import event_line, place
 from workbench.runs.expected import left_in_all, whole_expected
-from workbench.runs.figures import RunCurves, compare_figures, run_figures, smooth
 from workbench.runs.follow import Followed, extend
 from workbench.runs.header import split_words, standing
 from workbench.runs.line import Waiting, in_line

@@ -5,14 +5,14 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
+from engine.figures.colours import BASE, BENIGN, HARMFUL
+from engine.figures.drawing import CONFIG, blank_figure
 from engine.records.chats.asked import Column
 from engine.records.chats.doses import DoseCurve, dose_payload, read_dose_curve
 from engine.records.checkpoints import Checkpoint
 from engine.records.errors import WorkbenchError
 from engine.records.runs import open_run
 from workbench.kit.charts import on_screen
-from workbench.kit.colours import BASE, BENIGN, HARMFUL
-from workbench.kit.drawing import CONFIG, blank_figure
 from workbench.kit.frame import catching
 from workbench.kit.state import queue, settings
 from workbench.kit.words import plain

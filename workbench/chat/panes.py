@@ -6,6 +6,7 @@ from itertools import accumulate, takewhile
 import streamlit as st
 
 from engine.desk.queue import Job
+from engine.figures.labels import token_name
 from engine.records.chats.chat import Chat, Exchange, begun
 from engine.records.chats.replies import Called, Judged, Reason, Reply, Trip
 from engine.records.harmfulness import MESSAGE, TITLES
@@ -15,7 +16,7 @@ from workbench.chat.parts import part_card
 from workbench.chat.tint import TintedToken, first_below, tinted
 from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.state import queue
-from workbench.kit.words import duration, plain, token_name
+from workbench.kit.words import duration, plain
 
 # What a breaker should bring about is not orange: a harmful request turned down, a benign one answered.
 HARMFUL_COLOURS = {"complied": "orange", "refused": "blue", "incoherent": "violet"}

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
+from engine.figures.colours import HARMFUL
+from engine.figures.labels import token_name
 from workbench.kit.blur import stand_in
-from workbench.kit.colours import HARMFUL
 from workbench.kit.empty_lines import EmptyLines, empty_lines
-from workbench.kit.words import token_name
 
 STYLE = """
 .answer { white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.75; max-height: 27rem; overflow-y: auto; }

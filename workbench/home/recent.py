@@ -7,6 +7,7 @@ import streamlit as st
 from pydantic import ValidationError
 
 from engine.desk.cluster import place_of
+from engine.figures.labels import figure
 from engine.records.cluster_jobs import is_on_cluster
 from engine.records.errors import WorkbenchError
 from engine.records.events import AnyEvent, Progress, StepResult, parse_event
@@ -18,7 +19,7 @@ from workbench.kit.records import known_record
 from workbench.kit.state import RUN, queue, settings
 from workbench.kit.status import BADGES
 from workbench.kit.where import look_at, status_of
-from workbench.kit.words import duration, figure, moment, phase_words, plain
+from workbench.kit.words import duration, moment, phase_words, plain
 
 LATEST = 5
 TICK = 2.0

@@ -2,13 +2,13 @@
 
 from functools import lru_cache
 
+from engine.figures.film import film_of
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import Count
 from engine.records.evaluation.findings import Evaluation, read_evaluations
 from engine.records.runs import Run, list_runs
 from engine.records.settings import Settings
-from workbench.home.film import film_of
 
 
 def shipped_run(settings: Settings) -> Run | None:

@@ -5,7 +5,7 @@ Knows the session, and nothing of what figures show. Files that are downloaded d
 
 import plotly.graph_objects as go
 
-from workbench.kit.drawing import enlarged
+from engine.figures.drawing import enlarged
 from workbench.kit.state import projects
 
 

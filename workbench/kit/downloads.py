@@ -13,8 +13,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from engine.figures.drawing import CONFIG, exported
 from engine.records.spec import RunSpec
-from workbench.kit.drawing import CONFIG, exported
 
 
 def picture_config(file: str, **more: Any) -> dict[str, Any]:

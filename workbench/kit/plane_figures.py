@@ -11,9 +11,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from workbench.kit.colours import BASE, BENIGN, BORDERLINE, HARMFUL
+from engine.figures.colours import BASE, BENIGN, BORDERLINE, HARMFUL
+from engine.figures.labels import escaped
 from workbench.kit.plane import AXES, Places, Plane, beyond, ellipse
-from workbench.kit.words import escaped
 
 COLOURS = {"harmful": HARMFUL, "benign": BENIGN, "borderline": BORDERLINE}
 SYMBOLS = {"harmful": "circle", "benign": "square", "borderline": "diamond"}

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from workbench.kit.colours import BASE, BENIGN, BORDERLINE, HARMFUL
+from engine.figures.colours import BASE, BENIGN, BORDERLINE, HARMFUL
 from workbench.kit.plane import AXES, Places, Plane, beyond, ellipse
 
 COLOURS = {"harmful": HARMFUL, "benign": BENIGN, "borderline": BORDERLINE}

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from workbench.kit.colours import BASE
+from engine.figures.colours import BASE
+from engine.figures.labels import escaped
 from workbench.kit.plane_figures import COLOURS, SYMBOLS
-from workbench.kit.words import escaped
 
 
 def strip_figure(

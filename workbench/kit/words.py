@@ -16,11 +16,6 @@ def plain(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
 
 
-def escaped(text: str) -> str:
-    """Text that a figure shows letter by letter: plotly reads tags in titles, names and ticks."""
-    return text.replace("&", "&amp;").replace("<", "&lt;")
-
-
 def duration(seconds: float | None) -> str:
     """'42 s', '3 min 20 s', '2 h 5 min'; a dash when it is not known."""
     if seconds is None or seconds < 0:
@@ -35,15 +30,6 @@ def duration(seconds: float | None) -> str:
     if whole < 48 * 3600:
         return f"{whole // 3600} h {whole % 3600 // 60} min"
     return f"{whole / 86400:.1f} days"
-
-
-def amount(number: float) -> str:
-    """'135 M', '8.0 B', '512'."""
-    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            scaled = number / size
-            return f"{scaled:.0f} {letter}" if scaled >= 100 else f"{scaled:.1f} {letter}"
-    return f"{number:.0f}"
 
 
 def memory(number: float) -> str:
@@ -73,20 +59,6 @@ def phase_words(phase: str) -> str:
     return _PHASES.get(phase, phase)
 
 
-def figure(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def token_name(place: int, *, answer_start: int = 0) -> str:
-    """'answer token 1', 'prompt token 12': how a token is called everywhere. Each part is counted from 1.
-
-    place, answer_start: counted from 0 over prompt and answer, as the engine does.
-    """
-    if place < answer_start:
-        return f"prompt token {place + 1}"
-    return f"answer token {place - answer_start + 1}"
-
-
 def event_line(event: AnyEvent) -> str:
     """One event as one line of the log."""
     clock = time.strftime("%H:%M:%S", time.localtime(event.time))
@@ -114,6 +86,8 @@ def _event_text(event: AnyEvent) -> str:
             return f"{phase_words(event.phase)}{share}" + (f" ({event.message})" if event.message else "")
         case "alert":
             return f"step {event.step}: {event.message} {event.advice}"
+        case "notice":
+            return event.message
         case "control":
             value = "" if event.value is None else f" = {event.value:g}"
             return f"{event.control}{value} from step {event.step} on"

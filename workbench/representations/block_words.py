@@ -2,9 +2,9 @@
 
 import pandas as pd
 
+from engine.figures.labels import figure
 from engine.records.captures.capture import Averaged
 from engine.records.captures.projections import Examination
-from workbench.kit.words import figure
 
 MOVED = 0.9
 WHERE: dict[Averaged | None, str] = {

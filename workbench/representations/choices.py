@@ -7,9 +7,9 @@ from typing import Any
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
+from engine.figures.labels import token_name
 from engine.records.captures.capture import Averaged, Capture, TokenChoice
 from workbench.kit.state import BLOCKS, CHOICES
-from workbench.kit.words import token_name
 from workbench.representations.opened import AVERAGED, BLOCK, TOKENS, opened, show
 from workbench.representations.strip import block_strip, strip_words
 

@@ -9,6 +9,9 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from engine.figures.drawing import with_ranges
+from engine.figures.labels import figure as number
+from engine.figures.maps import ARROWS, axis_titles, one_map, two_maps
 from engine.records.captures.capture import BASE, Capture, checkpoint_name
 from engine.records.captures.projections import (
     MapFigures,
@@ -21,15 +24,12 @@ from engine.records.captures.tables import POINTS, map_ranges, map_table, sample
 from engine.records.runs import Run
 from workbench.kit.charts import on_screen
 from workbench.kit.downloads import file_buttons, picture_config
-from workbench.kit.drawing import with_ranges
 from workbench.kit.frame import catching
 from workbench.kit.state import PLAYING
 from workbench.kit.waiting import awaited
-from workbench.kit.words import figure as number
 from workbench.kit.words import plain
 from workbench.kit.zoom import zoom_memory
 from workbench.representations.choices import STEP, choose, choose_block, choose_step, choose_tokens
-from workbench.representations.map_figures import ARROWS, axis_titles, one_map, two_maps
 from workbench.representations.map_words import map_sentences
 from workbench.representations.opened import DIMENSIONS, LAYOUT, METHOD, PLANE, SPACE
 from workbench.representations.plane_view import LAYOUTS as PLANE_LAYOUTS

@@ -2,8 +2,8 @@
 
 from typing import Literal, NamedTuple
 
+from engine.figures.labels import figure
 from engine.records.captures.projections import MapFigures
-from workbench.kit.words import figure
 
 GOOD_NEIGHBOURS = 0.8
 

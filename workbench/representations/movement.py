@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from engine.figures.blocks import movement_figure
 from engine.records.captures.capture import Averaged, Capture, checkpoint_name, read_capture
 from engine.records.captures.projections import ExaminationRequest, examination_file, read_examination
 from engine.records.captures.tables import block_table, movement_table
@@ -15,7 +16,6 @@ from workbench.kit.charts import on_screen
 from workbench.kit.downloads import file_buttons, picture_config
 from workbench.kit.frame import catching
 from workbench.kit.waiting import awaited
-from workbench.representations.block_figures import movement_figure
 from workbench.representations.block_words import movement_finding
 from workbench.representations.choices import choose_averaged, choose_step, choose_tokens, open_map
 

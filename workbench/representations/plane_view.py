@@ -7,17 +7,18 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
+from engine.figures.drawing import CONFIG, with_ranges
+from engine.figures.labels import escaped
 from engine.records.captures.capture import Capture, checkpoint_name
 from engine.records.captures.projections import Projection, ProjectionRequest
 from engine.records.captures.tables import MEASURED_TOKENS
 from engine.records.runs import Run
 from workbench.kit.charts import on_screen
 from workbench.kit.downloads import file_buttons, picture_config
-from workbench.kit.drawing import CONFIG, with_ranges
 from workbench.kit.plane import Plane, deviations, finding, plane_of, random_plane
 from workbench.kit.plane_figures import MANY, arrows_figure, panels_figure, small_figure
 from workbench.kit.strip_figure import strip_figure
-from workbench.kit.words import escaped, plain
+from workbench.kit.words import plain
 from workbench.kit.zoom import zoom_memory
 from workbench.representations.selection import (
     CHART,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import pandas as pd
 import streamlit as st
 
+from engine.figures.labels import figure
 from engine.records.blocks import format_blocks
 from engine.records.captures.capture import Capture, CapturedPrompt, checkpoint_step
 from engine.records.captures.tables import prompt_movements, prompt_table
@@ -15,7 +16,7 @@ from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.downloads import file_buttons
 from workbench.kit.frame import catching
 from workbench.kit.state import SELECTED, SELECTIONS
-from workbench.kit.words import figure, plain
+from workbench.kit.words import plain
 
 LISTED = 12
 # A link longer than this is no link: a larger selection lives in the session alone.

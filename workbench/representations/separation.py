@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from engine.figures.blocks import separation_figure
 from engine.records.blocks import parse_blocks
 from engine.records.captures.capture import BASE, Capture
 from engine.records.captures.projections import Examination, ExaminationRequest, examination_file, read_examination
@@ -13,7 +14,6 @@ from workbench.kit.frame import catching, places
 from workbench.kit.state import TAKE
 from workbench.kit.waiting import awaited
 from workbench.kit.words import plain
-from workbench.representations.block_figures import separation_figure
 from workbench.representations.block_words import separation_finding
 from workbench.representations.choices import choose_tokens, open_map
 

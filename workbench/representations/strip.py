@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from engine.figures.colours import HARMFUL, REROUTE
 from engine.records.blocks import format_blocks
-from workbench.kit.colours import HARMFUL, REROUTE
 
 
 def block_strip(blocks: Sequence[int], targets: Sequence[int], adapted: Sequence[int]) -> str:

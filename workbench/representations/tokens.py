@@ -2,6 +2,8 @@
 
 import streamlit as st
 
+from engine.figures.blocks import token_figure
+from engine.figures.labels import token_name
 from engine.records.captures.capture import Capture, CapturedPrompt, checkpoint_name
 from engine.records.captures.projections import TokenRequest, read_token_view, token_file
 from engine.records.captures.tables import token_table, trip_token
@@ -11,8 +13,7 @@ from workbench.kit.charts import on_screen
 from workbench.kit.downloads import file_buttons, picture_config
 from workbench.kit.state import settings
 from workbench.kit.waiting import awaited
-from workbench.kit.words import plain, token_name
-from workbench.representations.block_figures import token_figure
+from workbench.kit.words import plain
 from workbench.representations.capture import captured_steps
 from workbench.representations.choices import choose_step, lasting
 

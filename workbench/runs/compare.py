@@ -1,22 +1,25 @@
 """Several runs over each other: where their specs differ, curves, and figures with the split that made them."""
 
 import time
+from functools import partial
 from typing import NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from engine.exports.comparison.write import comparison_text
+from engine.figures.curves import RunCurves, compare_figures
 from engine.records.errors import RunError
 from engine.records.runs import Run, open_run
 from engine.records.tables import spec_differences
+from workbench.kit.downloads import file_button
 from workbench.kit.frame import catching, places
 from workbench.kit.records import exists, known_record
 from workbench.kit.state import FIGURES, RUN, queue, settings
 from workbench.kit.status import MOVING
 from workbench.kit.where import status_of
 from workbench.kit.words import duration, plain
-from workbench.runs.figures import RunCurves, compare_figures
 from workbench.runs.follow import follow
 from workbench.runs.header import SPLITS
 from workbench.runs.live_figures import live_charts
@@ -52,6 +55,7 @@ def compare_view(run_ids: list[str]) -> None:
     moving = any(run.record().status in MOVING for run in runs)
     st.fragment(_curves, run_every=3 if moving else None)(runs, view)
     _figures(runs)
+    _report(runs)
 
 
 def _too_few(runs: list[Run]) -> None:
@@ -151,6 +155,21 @@ def _figures(runs: list[Run]) -> None:
             ),
         },
     )
+
+
+def _report(runs: list[Run]) -> None:
+    """The comparison as a file; it is made when the button is pressed."""
+    st.subheader("Report", anchor=False)
+    st.caption("Where the specs differ, curves, fronts, and paired differences of what was answered, with intervals.")
+    here = settings()
+    with st.container(horizontal=True, gap="small"):
+        for ending, mime in ((".html", "text/html"), (".md", "text/markdown")):
+            file_button(
+                ending.removeprefix(".").upper().replace("MD", "Markdown"),
+                partial(comparison_text, runs, here, ending=ending),
+                f"comparison-{'-'.join(run.id for run in runs)[:80]}{ending}",
+                mime,
+            )
 
 
 def _differences(runs: list[Run]) -> None:

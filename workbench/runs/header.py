@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from engine.figures.labels import amount, figure
 from engine.records.cluster_jobs import is_on_cluster
 from engine.records.events import Alert, HeldoutResult
 from engine.records.runs import Record, Run
 from workbench.kit.records import known_record
 from workbench.kit.state import queue
-from workbench.kit.words import amount, duration, figure, moment, plain
+from workbench.kit.words import duration, moment, plain
 from workbench.runs.follow import Followed
 from workbench.runs.times import WHOLE, meaning, run_times
 

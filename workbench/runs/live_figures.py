@@ -5,8 +5,8 @@ from collections.abc import Callable
 import plotly.graph_objects as go
 import streamlit as st
 
+from engine.figures.drawing import CONFIG, with_ranges
 from workbench.kit.charts import on_screen
-from workbench.kit.drawing import CONFIG, with_ranges
 from workbench.kit.state import FIGURES, FROZEN
 from workbench.kit.zoom import mouse_on_chart, zoom_memory
 

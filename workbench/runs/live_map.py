@@ -7,13 +7,13 @@ from contextlib import suppress
 
 import streamlit as st
 
+from engine.figures.drawing import with_ranges
 from engine.records.captures.capture import BASE, FINAL, TRAINING, Capture, checkpoint_name, fullest, read_capture
 from engine.records.captures.projections import ProjectionRequest, projection_file, read_projection
 from engine.records.errors import RunError
 from engine.records.runs import ACTIVE, Run
 from workbench.kit.charts import on_screen
 from workbench.kit.downloads import picture_config
-from workbench.kit.drawing import with_ranges
 from workbench.kit.frame import catching, places
 from workbench.kit.plane import finding, plane_of
 from workbench.kit.plane_figures import arrows_figure

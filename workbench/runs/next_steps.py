@@ -1,13 +1,16 @@
 """What to do with a run that has something to look at: look, ask, evaluate, share."""
 
+from functools import partial
 from urllib.parse import urlsplit
 
 import streamlit as st
 
+from engine.exports.bundle.write import bundle_html
+from engine.exports.notebook.write import VIEWS, notebook_text
 from engine.records.runs import ACTIVE, Run
-from workbench.kit.downloads import spec_button
+from workbench.kit.downloads import file_button, spec_button
 from workbench.kit.frame import caught, places
-from workbench.kit.state import RUN
+from workbench.kit.state import RUN, settings
 
 
 def next_steps(run: Run, status: str) -> None:
@@ -59,6 +62,8 @@ def _share(run: Run, status: str) -> None:
     st.markdown("**Copy link**")
     st.caption("For whoever can open this workbench.")
     st.code(link_to(run), language=None, wrap_lines=True)
+    _replay(run)
+    _notebooks(run)
     st.markdown("**A copy of the run**")
     if status == "finished":
         st.caption(
@@ -69,7 +74,7 @@ def _share(run: Run, status: str) -> None:
     else:
         st.caption("A run that was stopped cannot be packed: resume it and let it finish.")
     st.markdown("**The adapter alone**")
-    st.caption("A plain PEFT folder; with `--merged` also the whole model.")
+    st.caption("A plain PEFT folder with a model card, ready for a hub; with `--merged` also the whole model.")
     st.code(f"python -m engine export {run.id} FOLDER", language="bash", wrap_lines=True)
     spec = run.spec()
     spec_button(
@@ -78,6 +83,37 @@ def _share(run: Run, status: str) -> None:
         label="Download the spec",
         help_text="Trains the same run elsewhere: python -m engine train SPEC.json",
     )
+
+
+def _replay(run: Run) -> None:
+    """The run as one file; it is made when the button is pressed."""
+    st.markdown("**A replay**")
+    st.caption("One HTML file that opens from disk without a network and plays the run: curves, map, answers, attacks.")
+    with_harmful = st.toggle(
+        "With harmful text",
+        key="replay_with_harmful",
+        help="Harmful requests and the answers to them, hidden until whoever opens the file reveals them.",
+    )
+    here = settings()
+    file_button(
+        "Download the replay",
+        lambda: bundle_html(run, here, harmful_text=with_harmful),
+        f"replay-{run.id}.html",
+        "text/html",
+    )
+
+
+def _notebooks(run: Run) -> None:
+    st.markdown("**Notebooks**")
+    st.caption("Each reads this run's files with public functions and draws the same figures.")
+    with st.container(horizontal=True, gap="small"):
+        for view in VIEWS:
+            file_button(
+                view.capitalize(),
+                partial(notebook_text, run, view),
+                f"{view}-{run.id}.ipynb",
+                "application/x-ipynb+json",
+            )
 
 
 def link_to(run: Run) -> str:

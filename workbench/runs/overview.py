@@ -8,6 +8,7 @@ from typing import NamedTuple
 import streamlit as st
 
 from engine.desk.cluster import place_of
+from engine.figures.labels import figure
 from engine.records.blocks import format_blocks
 from engine.records.errors import WorkbenchError
 from engine.records.names import derived_name
@@ -19,7 +20,7 @@ from workbench.kit.records import known_record
 from workbench.kit.state import COMPARE, LIKE, RUN, queue, settings
 from workbench.kit.status import BADGES
 from workbench.kit.where import look_at, status_of
-from workbench.kit.words import duration, figure, moment, plain
+from workbench.kit.words import duration, moment, plain
 from workbench.runs.header import SPLITS
 from workbench.runs.line import Waiting, waiting_line
 from workbench.runs.sorting import ORDER_HELP, ORDERS, in_order

@@ -5,6 +5,7 @@ Knows nothing of how a run is made.
 
 import streamlit as st
 
+from engine.figures.curves import run_figures
 from engine.records.errors import RunError
 from engine.records.files import read_tail
 from engine.records.runs import ACTIVE, Run, open_run
@@ -16,7 +17,6 @@ from workbench.kit.status import BADGES
 from workbench.kit.where import job_log, look_at, status_of
 from workbench.kit.words import event_line, plain
 from workbench.runs.controls import controls
-from workbench.runs.figures import run_figures
 from workbench.runs.follow import follow
 from workbench.runs.harmfulness import harmfulness_part
 from workbench.runs.header import about, header_figures, messages
@@ -25,6 +25,7 @@ from workbench.runs.live_figures import live_charts
 from workbench.runs.live_map import live_map
 from workbench.runs.missing import missing_run
 from workbench.runs.next_steps import next_steps
+from workbench.runs.notify import notify_when_ended
 from workbench.runs.outcome import outcome_part
 from workbench.runs.place import place_line
 from workbench.runs.probes import probes
@@ -83,6 +84,7 @@ def _header(run: Run, drawn_status: str) -> None:
     controls(run, status, followed.controls, waits=bool(waiting and waiting.other))
     if waiting:
         st.info(plain(f"{waiting.sentence} One run trains at a time."), icon=":material/hourglass_empty:")
+    notify_when_ended(run, status)
     place_line(run, status)
     progress(run, record, status, followed)
     header_figures(run, record, status, followed)

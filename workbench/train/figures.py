@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import plotly.graph_objects as go
 
+from engine.figures.colours import BENIGN, HARMFUL, REROUTE, RETAIN
+from engine.figures.drawing import add_line, blank_figure
 from engine.records.cards import DataCard
-from workbench.kit.colours import BENIGN, HARMFUL, REROUTE, RETAIN
-from workbench.kit.drawing import add_line, blank_figure
 
 
 def schedule_figure(weights: Callable[[int], tuple[float, float]], steps: int) -> go.Figure:

@@ -4,6 +4,7 @@ import time
 
 import streamlit as st
 
+from engine.figures.labels import amount
 from engine.records.errors import RunError
 from engine.records.estimate import ANSWERS, Estimate
 from engine.records.runs import ACTIVE, open_run
@@ -11,7 +12,7 @@ from workbench.kit.downloads import spec_button
 from workbench.kit.frame import catching, places
 from workbench.kit.starting import start_run
 from workbench.kit.state import RUN, queue, settings
-from workbench.kit.words import amount, memory, moment, plain
+from workbench.kit.words import memory, moment, plain
 from workbench.train.command import command_of
 from workbench.train.costs import about, form_estimate
 from workbench.train.fields import Form

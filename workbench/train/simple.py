@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
+from engine.figures.labels import amount
 from engine.records.cards import ModelCard
 from engine.records.conversation import Label
 from engine.records.packaged import PACKAGED
@@ -13,7 +14,7 @@ from engine.records.spec_parts import BUNDLED_MODEL, ModelSpec
 from workbench.kit.cards import model_payload, wait_for_card
 from workbench.kit.fetching import offer_model
 from workbench.kit.state import settings
-from workbench.kit.words import amount, plain
+from workbench.kit.words import plain
 from workbench.train.checks import SIDES
 from workbench.train.costs import about, form_estimate
 from workbench.train.data import wait_for_lengths

@@ -1,0 +1,140 @@
+"""Evaluations as one HTML file that needs nothing else: tables, curves, how it was done. No Streamlit.
+
+It holds figures alone, never a request or an answer: it may be passed on.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from html import escape
+from typing import NamedTuple
+
+from engine.exports.document import about_table, charts, document
+from engine.exports.product import date, written_by
+from engine.figures.evaluation.agent_front import agent_front
+from engine.figures.evaluation.agents import ABOUT as ABOUT_AGENTS
+from engine.figures.evaluation.agents import agents_finding, agents_html
+from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, finding, requests_asked
+from engine.figures.evaluation.fronts import budget_figures, front_figure
+from engine.figures.evaluation.probe import ABOUT, probe_finding, probe_html, probe_title
+from engine.figures.evaluation.table import abilities_html, attacks_html, columns, key_html, styles_html
+from engine.records.errors import WorkbenchError
+from engine.records.evaluation.attacks import ATTACKS, KNOWN_DEFEATS
+from engine.records.evaluation.findings import Evaluation
+from engine.records.runs import Run
+
+
+class RunFacts(NamedTuple):
+    """Where figures come from. digest: of the run's spec, '' where it cannot be read.  versions: of what trained it."""
+
+    name: str
+    run: str
+    digest: str = ""
+    model: str = ""
+    versions: Mapping[str, str] = {}
+
+
+def run_facts(run: Run, evaluation: Evaluation) -> RunFacts:
+    """Of a run that may be damaged: what can be read of it."""
+    facts = RunFacts(run.label().name or run.id, evaluation.run)
+    with suppress(WorkbenchError):
+        record = run.record()
+        facts = facts._replace(digest=record.digest, versions=record.versions)
+        facts = facts._replace(model=run.spec().model.name)
+    return facts
+
+
+def report_html(evaluations: Sequence[Evaluation], names: Sequence[str], runs: Sequence[RunFacts] = ()) -> str:
+    figures = list(budget_figures(evaluations, names).values())
+    fronts = [front_figure(evaluations, names), agent_front(evaluations, names)]
+    drawn = [*(front for front in fronts if front), *figures]
+    attacks = [name for name in ATTACKS if any(name in _attacks(one) for one in evaluations)]
+    agents = agents_html(evaluations, names)
+    parts = [
+        "<h1>Does it hold?</h1>",
+        _header(
+            evaluations, names, runs or [RunFacts(name, one.run) for one, name in zip(evaluations, names, strict=True)]
+        ),
+        *(
+            f"<p><b>{escape(name)}</b>: {escape(said)}</p>"
+            for one, name in zip(evaluations, names, strict=True)
+            for said in ([finding(one)] if asked_text(one) else []) + ([agents_finding(one)] if one.tools else [])
+        ),
+        f"<p>{escape(KNOWN_DEFEATS)}</p>",
+        key_html(),
+        *_of_texts(evaluations, names),
+        *(["<h2>Agents</h2>", f'<div class="wide">{agents}</div>', f"<p>{escape(ABOUT_AGENTS)}</p>"] if agents else []),
+        *(
+            part
+            for one, name in zip(evaluations, names, strict=True)
+            if one.with_probe is not None
+            for part in (
+                f"<h2>With a harmfulness probe: {escape(name)}</h2><p>{escape(probe_title(one.with_probe))}. "
+                f"{escape(probe_finding(one))} {escape(ABOUT)}</p>",
+                f'<div class="wide">{probe_html(one)}</div>',
+            )
+        ),
+        *charts(drawn),
+        "<h2>Attacks</h2><ul>",
+        *(f"<li><b>{escape(ATTACKS[name].title)}</b>: {escape(ATTACKS[name].about)}</li>" for name in attacks),
+        "</ul><h2>How</h2><ul>",
+        *(f"<li>{_how(one, name)}</li>" for one, name in zip(evaluations, names, strict=True)),
+        "</ul>",
+    ]
+    return document("Evaluation", parts)
+
+
+def _of_texts(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[str]:
+    asked = [(one, name) for one, name in zip(evaluations, names, strict=True) if asked_text(one)]
+    if not asked:
+        return []
+    shown = columns([one for one, _ in asked], [name for _, name in asked])
+    return [
+        "<h2>Harmful requests that were answered</h2>",
+        f'<div class="wide">{attacks_html(shown)}</div>',
+        *(["<h3>Each wording apart</h3>", styles] if (styles := styles_html(shown)) else []),
+        "<h2>What was kept</h2>",
+        f'<div class="wide">{abilities_html(shown)}</div>',
+    ]
+
+
+def _attacks(one: Evaluation) -> list[str]:
+    return [*one.attacks, *(one.tools.attacks if one.tools else ())]
+
+
+def _header(evaluations: Sequence[Evaluation], names: Sequence[str], runs: Sequence[RunFacts]) -> str:
+    """What the figures are of, one column an evaluation: date, run, spec, model, versions, judge, n."""
+    rows: dict[str, Sequence[str]] = {
+        "Evaluation": list(names),
+        "Evaluated": [date(one.created) for one in evaluations],
+        "Run": [f"{facts.name} ({facts.run})" if facts.name != facts.run else facts.run for facts in runs],
+        "Spec digest": [facts.digest or "not known" for facts in runs],
+        "Base model": [facts.model or "not known" for facts in runs],
+        "Trained with": [
+            ", ".join(f"{name} {version}" for name, version in facts.versions.items()) or "not known" for facts in runs
+        ],
+        "Judge": [one.judge for one in evaluations],
+        "Requests": [
+            f"n {requests_asked(one)}, {one.harmful or (one.tools.source if one.tools else '')}"
+            + (f" ({TOO_FEW})" if requests_asked(one) < FEW else "")
+            for one in evaluations
+        ],
+    }
+    return f"{about_table(rows)}<p><small>{escape(written_by())}</small></p>"
+
+
+def _how(one: Evaluation, name: str) -> str:
+    asked = []
+    if asked_text(one):
+        asked.append(
+            f"harmful rows {one.harmful}, benign rows {one.benign}, answers of {one.new_tokens} tokens, judge "
+            f"{one.judge}"
+        )
+    if one.tools:
+        asked.append(
+            f"rows that offer tools {one.tools.source}, answers of {one.tools.new_tokens} tokens, judge "
+            f"{one.tools.judge}"
+        )
+    return escape(
+        f"{name} ({one.run}): {'; '.join(asked)}, seed {one.seed}, {date(one.created)}. Rates are shares that "
+        "complied, with 95 % Wilson intervals; verdicts that could not be read are left out of n."
+    )

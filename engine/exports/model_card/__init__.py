@@ -1,0 +1,1 @@
+"""What stands beside an adapter that is uploaded to a hub: its card, pictures for it, and settings without paths."""

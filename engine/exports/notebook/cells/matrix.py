@@ -1,0 +1,45 @@
+# %% [markdown]
+# # Does it hold?
+#
+# Reads the evaluations of run RUN_ID: attack by model with 95 % Wilson intervals, what is kept, and the front. It needs
+# the workbench installed; the run is looked for in the runs folder of the workbench, or in the one that
+# `WORKBENCH_RUNS` names.
+
+# %%
+from engine.records.evaluation.findings import read_evaluations
+from engine.records.runs import open_run
+from engine.records.settings import read_settings
+
+run = open_run(read_settings().runs, "RUN_ID")
+evaluations = read_evaluations(run, read_settings())
+assert evaluations, "this run was not evaluated"
+names = [f"{run.name}, {one.key}" for one in evaluations]
+
+# %%
+import pandas as pd
+
+pd.DataFrame(
+    [
+        {"evaluation": name, "attack": attack, "model": side, **getattr(result, side).model_dump(exclude={"ci95"})}
+        for name, one in zip(names, evaluations, strict=True)
+        for attack, result in one.attacks.items()
+        for side in ("base", "rerouted")
+    ]
+)
+
+# %%
+from IPython.display import HTML
+
+from engine.figures.evaluation.table import STYLE, abilities_html, attacks_html, columns, key_html
+
+shown = columns(evaluations, names)
+HTML(f"<style>{STYLE}</style>{key_html()}{attacks_html(shown)}{abilities_html(shown)}")
+
+# %%
+from engine.figures.evaluation.fronts import budget_figures, front_figure
+
+front_figure(evaluations, names)
+
+# %%
+for figure in budget_figures(evaluations, names).values():
+    figure.show()

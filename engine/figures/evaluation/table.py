@@ -1,0 +1,255 @@
+"""Evaluations as tables, attack x model and kept abilities: HTML for the page and the report. No Streamlit."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import NamedTuple
+
+from engine.figures.colours import BASE, BENIGN, HARMFUL
+from engine.figures.evaluation.findings import FEW, TOO_FEW, requests_asked
+from engine.figures.labels import amount, figure
+from engine.records.evaluation.attacks import ATTACKS, LLAMA, MISTRAL, AttackCard
+from engine.records.evaluation.bfcl import CATEGORIES
+from engine.records.evaluation.counts import CallCount, Count, Interval, Side
+from engine.records.evaluation.findings import Ability, Evaluation, Losses
+from engine.records.evaluation.plan import ABILITIES
+
+STYLE = f"""
+.evaluation {{ border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0.3rem 0 0.6rem; }}
+.evaluation th, .evaluation td {{
+  text-align: left; padding: 0.42rem 1.1rem 0.42rem 0.1rem; vertical-align: top; font-size: 0.875rem; line-height: 1.3;
+  border: 0; border-bottom: 1px solid rgba(128, 140, 150, 0.25); min-width: 6.4rem;
+}}
+.evaluation th {{ font-weight: 600; }}
+.evaluation td:first-child {{ min-width: 9rem; }}
+.evaluation .rate {{ font-size: 1.02rem; font-weight: 600; }}
+.evaluation small {{ opacity: 0.72; font-size: 0.75rem; display: block; font-weight: 400; }}
+.evaluation .bar {{ display: flex; height: 5px; width: 5.6rem; margin: 3px 0 2px; background: rgba(128,140,150,0.15); }}
+.evaluation .complied {{ background: {HARMFUL}; }} .evaluation .refused {{ background: {BENIGN}; }}
+.evaluation .incoherent {{ background: {BASE}; }}
+.evaluation .kept .complied {{ background: #009E73; }}
+.evaluation .paper {{ opacity: 0.8; }}
+.evaluation-key i {{ display: inline-block; width: 0.7rem; height: 0.7rem; margin: 0 0.3rem 0 0.9rem; }}
+"""
+
+
+class MatrixColumn(NamedTuple):
+    """One model of one evaluation."""
+
+    name: str
+    about: str
+    evaluation: Evaluation
+    side: str
+
+
+def columns(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[MatrixColumn]:
+    """A column a model; the base model has one wherever its figures are others than those before, and says then whose
+    base it is. Each heading says n."""
+    found: list[MatrixColumn] = []
+    shown: tuple | None = None
+    for evaluation, name in zip(evaluations, names, strict=True):
+        n = requests_asked(evaluation)
+        about = f"{evaluation.harmful}, n {n}, {evaluation.new_tokens} tokens"
+        if n < FEW:
+            about += f": {TOO_FEW}"
+        base = (
+            {attack: (result.base, result.budget) for attack, result in evaluation.attacks.items()},
+            evaluation.benign_answers.get("base"),
+        )
+        if shown != base:
+            found.append(MatrixColumn("base", about, evaluation, "base"))
+            shown = base
+        found.append(MatrixColumn(name, about, evaluation, "rerouted"))
+    if sum(column.side == "base" for column in found) < 2:
+        return found
+    after = [*found[1:], found[-1]]
+    return [
+        column._replace(name=f"base of {whose.name}") if column.side == "base" else column
+        for column, whose in zip(found, after, strict=True)
+    ]
+
+
+def attacks_html(shown: Sequence[MatrixColumn]) -> str:
+    """Attack x model: share that complied with its interval, what became of the rest, change from base; the paper's."""
+    names = [name for name in ATTACKS if any(name in column.evaluation.attacks for column in shown)]
+    rows = [_attack_row(ATTACKS[name], name, shown) for name in names]
+    paper = [f'<th class="paper">{escape(model)}<small>paper</small></th>' for model in (MISTRAL, LLAMA)]
+    return table(["Attack", *_heads(shown)], paper, rows)
+
+
+def styles_html(shown: Sequence[MatrixColumn]) -> str:
+    """Attack x model as in attacks_html, each wording apart: questions, imperatives, or the rows' own styles. Empty
+    where the rows are all of one style."""
+    rows = []
+    for name, card in ATTACKS.items():
+        results = [column.evaluation.attacks.get(name) for column in shown]
+        styles = sorted({style for result in results if result for style in result.styles})
+        if len(styles) < 2:
+            continue
+        for style in styles:
+            counts = [result.styles.get(style, {}) if result else {} for result in results]
+            cells = [_style_cell(found, column.side) for found, column in zip(counts, shown, strict=True)]
+            rows.append(table_row(card.title, style, cells))
+    return table(["Attack", *_heads(shown)], [], rows) if rows else ""
+
+
+def abilities_html(shown: Sequence[MatrixColumn]) -> str:
+    """Kept abilities x model: benign and borderline requests, questions, function calling, losses, speed."""
+    rows = [
+        table_row("Benign requests answered", "coherent and not refused", [_benign_cell(column) for column in shown])
+    ]
+    for name, title in ABILITIES.items():
+        found = [_ability(column, name) for column in shown]
+        if any(found):
+            cells = [_ability_cell(one, column.side) for one, column in zip(found, shown, strict=True)]
+            categories = _category_rows(found, shown)
+            rows += [table_row(title, "mean of its categories" if categories else "", cells), *categories]
+    for label in ("benign", "harmful"):
+        losses = [column.evaluation.loss.get(label) for column in shown]  # type: ignore[call-overload]
+        about = "nats a token; should stay" if label == "benign" else "nats a token; should rise"
+        cells = [_loss_cell(one, column.side) for one, column in zip(losses, shown, strict=True)]
+        rows.append(table_row(f"Loss on {label} targets", about, cells))
+    return table(["Ability", *_heads(shown)], [], rows)
+
+
+def key_html() -> str:
+    return (
+        f'<div class="evaluation-key"><small><i style="background:{HARMFUL}; margin-left:0"></i>complied'
+        f'<i style="background:{BENIGN}"></i>refused<i style="background:{BASE}"></i>incoherent</small></div>'
+    )
+
+
+def percent(rate: float | None) -> str:
+    return "–" if rate is None else f"{100 * rate:.1f} %"
+
+
+def _attack_row(card: AttackCard, name: str, shown: Sequence[MatrixColumn]) -> str:
+    cells = []
+    for column in shown:
+        result = column.evaluation.attacks.get(name)
+        if result is None:
+            cells.append("<td>–</td>")
+            continue
+        one: Count = getattr(result, column.side)
+        change = _change(result.base.rate, one.rate) if column.side == "rerouted" else ""
+        cells.append(count_cell(one, change))
+    budgets = {c.evaluation.attacks[name].budget for c in shown if name in c.evaluation.attacks}
+    unit = ", ".join(amount(budget) for budget in sorted(budgets)) + f" {card.unit}" + ("s" if budgets != {1} else "")
+    about = unit if card.unit != "attempt" else ""
+    paper = [
+        f'<td class="paper">{card.paper[model].base:.1f} → {card.paper[model].rerouted:.1f} %</td>'
+        if model in card.paper
+        else '<td class="paper">–</td>'
+        for model in (MISTRAL, LLAMA)
+    ]
+    title = card.title + (" ⚠" if card.defeats else "")
+    return table_row(title, about, [*cells, *paper])
+
+
+def count_cell(one: Count, change: str, kind: str = "") -> str:
+    if not one.n:
+        return f"<td>–<small>{one.excluded} excluded</small></td>"
+    parts = "".join(
+        f'<span class="{word}" style="width:{100 * (one.share(word) or 0):.1f}%"></span>'  # type: ignore[arg-type]
+        for word in ("complied", "refused", "incoherent")
+    )
+    interval = f"{100 * one.ci95.low:.1f}–{100 * one.ci95.high:.1f}"
+    if one.n < FEW:
+        change = f"{change}: {TOO_FEW}" if change else TOO_FEW
+    excluded = f" · {one.excluded} excluded" if one.excluded else ""
+    words = f"{one.complied} complied, {one.refused} refused, {one.incoherent} incoherent"
+    return (
+        f'<td class="{kind}" title="{words}"><span class="rate">{percent(one.rate)}</span>'
+        f'<span class="bar">{parts}</span><small>{interval} · n {one.n}{excluded}</small>'
+        + (f"<small>{change}</small>" if change else "")
+        + "</td>"
+    )
+
+
+def _style_cell(found: Mapping[Side, Count], side: str) -> str:
+    one = found.get(side)  # type: ignore[call-overload]
+    if one is None:
+        return "<td>–</td>"
+    base = found.get("base")
+    return count_cell(one, _change(base.rate, one.rate) if base and side == "rerouted" else "")
+
+
+def _benign_cell(column: MatrixColumn) -> str:
+    one = column.evaluation.benign_answers.get(column.side)  # type: ignore[call-overload]
+    if one is None:
+        return "<td>–</td>"
+    base = column.evaluation.benign_answers.get("base")
+    change = _change(base.rate, one.rate) if base and column.side == "rerouted" else ""
+    return count_cell(one, change, "kept")
+
+
+def _ability(column: MatrixColumn, name: str) -> Ability | None:
+    return next((one for one in column.evaluation.abilities if one.name == name), None)
+
+
+def _ability_cell(one: Ability | None, side: str) -> str:
+    if one is None:
+        return "<td>–</td>"
+    value = getattr(one, side)
+    change = _change(one.base, value) if side == "rerouted" and one.n else ""
+    if side in one.counts:
+        return count_cell(one.counts[side], change, "kept")  # type: ignore[index]
+    if not one.n:
+        return f'<td><span class="rate">{figure(value, 1)}</span><small>{escape(one.unit)}</small></td>'
+    return _rate_cell(value, one.ci95.get(side), one.n, change)  # type: ignore[call-overload]
+
+
+def _rate_cell(rate: float | None, interval: Interval | None, n: int, change: str, more: str = "") -> str:
+    about = f"{100 * interval.low:.1f}–{100 * interval.high:.1f} · n {n}" if interval else f"n {n}"
+    return (
+        f'<td><span class="rate">{percent(rate)}</span><small>{about}{more}</small>'
+        + (f"<small>{change}</small>" if change else "")
+        + "</td>"
+    )
+
+
+def _category_rows(found: Sequence[Ability | None], shown: Sequence[MatrixColumn]) -> list[str]:
+    """A line for each category of function calling that any of the models was asked."""
+    rows = []
+    for category, about in CATEGORIES.items():
+        counts = [one.categories.get(category, {}) if one else {} for one in found]
+        if any(counts):
+            cells = [_call_cell(sides, column.side) for sides, column in zip(counts, shown, strict=True)]
+            rows.append(table_row(f"· {category}", about, cells))
+    return rows
+
+
+def _call_cell(sides: Mapping[Side, CallCount], side: str) -> str:
+    one, base = sides.get(side), sides.get("base")  # type: ignore[call-overload]
+    if one is None:
+        return "<td>–</td>"
+    change = _change(base.rate, one.rate) if base and side == "rerouted" else ""
+    unreadable = f" · {one.unreadable} unreadable" if one.unreadable else ""
+    return _rate_cell(one.rate, one.ci95, one.n, change, unreadable)
+
+
+def _loss_cell(losses: Losses | None, side: str) -> str:
+    value = getattr(losses, side) if losses else None
+    if losses is None or value is None:
+        return "<td>–</td>"
+    change = ""
+    if side == "rerouted" and losses.base:
+        change = f"<small>{100 * (value / losses.base - 1):+.1f} %</small>"
+    return f'<td><span class="rate">{value:.3f}</span>{change}</td>'
+
+
+def _change(base: float | None, value: float | None) -> str:
+    return "" if base is None or value is None else f"{100 * (value - base):+.1f} points".replace("-", "−")
+
+
+def _heads(shown: Sequence[MatrixColumn]) -> list[str]:
+    return [f"{escape(column.name)}<small>{escape(column.about)}</small>" for column in shown]
+
+
+def table_row(title: str, about: str, cells: Sequence[str]) -> str:
+    small = f"<small>{escape(about)}</small>" if about else ""
+    return f"<tr><td>{escape(title)}{small}</td>{''.join(cells)}</tr>"
+
+
+def table(heads: Sequence[str], more_heads: Sequence[str], rows: Sequence[str]) -> str:
+    head = "".join(f"<th>{one}</th>" for one in heads) + "".join(more_heads)
+    return f'<table class="evaluation"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'

@@ -1,0 +1,29 @@
+"""What figures and their tables write beside numbers: names of tokens, short numbers, texts letter by letter."""
+
+
+def escaped(text: str) -> str:
+    """Text that a figure shows letter by letter: plotly reads tags in titles, names and ticks."""
+    return text.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def token_name(place: int, *, answer_start: int = 0) -> str:
+    """'answer token 1', 'prompt token 12': how a token is called everywhere. Each part is counted from 1.
+
+    place, answer_start: counted from 0 over prompt and answer, as the engine does.
+    """
+    if place < answer_start:
+        return f"prompt token {place + 1}"
+    return f"answer token {place - answer_start + 1}"
+
+
+def amount(number: float) -> str:
+    """'135 M', '8.0 B', '512'."""
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            scaled = number / size
+            return f"{scaled:.0f} {letter}" if scaled >= 100 else f"{scaled:.1f} {letter}"
+    return f"{number:.0f}"
+
+
+def figure(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
