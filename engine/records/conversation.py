@@ -32,8 +32,8 @@ class Text(_Frozen):
 
 
 class Picture(_Frozen):
-    """sha256: of the picture's bytes, which make it the picture it is.  file: where it was read.  alt: what it shows,
-    for people; no model reads it."""
+    """sha256: of its pixels as engine.records.pictures reads them, which make it the picture it is.  file: where it was
+    read.  alt: what it shows, for people; no model reads it."""
 
     type: Literal["picture"] = "picture"
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -120,7 +120,7 @@ class Message(_Frozen):
 
     @property
     def content(self) -> dict[str, Any]:
-        """What keys are made of: as it is written, but a picture by its bytes alone."""
+        """What keys are made of: as it is written, but a picture by its pixels alone."""
         written = self.model_dump(mode="json")
         for part in written.get("parts", ()):
             if part["type"] == "picture":
@@ -161,7 +161,7 @@ class Conversation(_Frozen):
 
     @property
     def content(self) -> Any:
-        """What keys are made of: everything that a model reads, pictures by their bytes alone. It reads no result of a
+        """What keys are made of: everything that a model reads, pictures by their pixels alone. It reads no result of a
         tool before it has called it."""
         messages = [message.content for message in self.messages]
         return {"messages": messages, "tools": self.offered} if self.tools else messages

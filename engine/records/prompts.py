@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from engine.records.conversation import Conversation, Label, Message, Role, say
+from engine.records.conversation import Conversation, Label, Message, Picture, Role, Text, say
 from engine.records.errors import DataError
 from engine.records.spec_parts import DataSpec
 
@@ -115,7 +115,7 @@ def prompt_from_row(row: Any, where: str, label: Label, answer_field: str) -> Pr
         messages, answer = _messages(row["messages"], where)
         conversation = Conversation(messages=messages)
     else:
-        conversation = Conversation.asking(_text(row, "prompt", where))
+        conversation = Conversation(messages=(_request(row, where),))
         answer = _answer(row, where, answer_field)
     contents = [message.content for message in conversation.messages]
     text = json.dumps([content.get("content", content.get("parts")) for content in contents])
@@ -135,6 +135,20 @@ def prompt_from_row(row: Any, where: str, label: Label, answer_field: str) -> Pr
         borderline=borderline,
         answer=answer,
     )
+
+
+def _request(row: dict, where: str) -> Message:
+    """The row's text behind its pictures, which whoever read the file has found."""
+    words = Text(text=_text(row, "prompt", where))
+    if not (given := row.get("pictures", row.get("picture"))):
+        return Message(role="user", parts=(words,))
+    try:
+        pictures = [Picture.model_validate(one) for one in given]
+    except (ValidationError, TypeError) as error:
+        raise DataError(
+            f"{where}: names the picture {_short(given)}, and pictures are read with files alone."
+        ) from error
+    return Message(role="user", parts=(*pictures, words))
 
 
 def _messages(given: Any, where: str) -> tuple[tuple[Message, ...], str | None]:

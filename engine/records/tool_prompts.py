@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from engine.records.call_schemas import check_call, need_schema
 from engine.records.conversation import Call, Label, Tool
 from engine.records.errors import DataError
+from engine.records.picture_rows import with_pictures
 from engine.records.prompts import Prompt, prompt_from_row, refuse_half_characters
 from engine.records.row_files import file_rows
 from engine.records.settings import SAMPLE_DATA, given_path
@@ -95,7 +96,7 @@ def read_tool_prompts(
     rows_by_id: dict[str, int] = {}
     for number, row in file_rows(path):
         where = f"{path.name}, row {number}"
-        prompt = tool_prompt_from(own_form(row, where), where, known, label)
+        prompt = tool_prompt_from(with_pictures(own_form(row, where), where, path.parent), where, known, label)
         if prompt.id in rows_by_id and isinstance(row, dict) and row.get("id"):
             raise DataError(
                 f"{path.name}, row {number}: the id {prompt.id!r} is that of row {rows_by_id[prompt.id]} too: "
