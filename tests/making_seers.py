@@ -1,5 +1,6 @@
 """Small models that see pictures, built offline, and pictures to show them. No fixtures."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -116,3 +117,23 @@ def painted(file: Path, *, size: tuple[int, int] = (16, 16), seed: int = 0) -> P
 def showing(text: str, *files: Path) -> Conversation:
     """A request with pictures before its words."""
     return Conversation(messages=(Message(role="user", parts=(*map(picture_at, files), Text(text=text))),))
+
+
+def write_picture_prompts(file: Path, *, kind: str, rows: int = 12) -> Path:
+    """A small prompt file, each row with a picture of its own under one of two questions, with answers and splits."""
+    splits = ["train"] * 6 + ["validation"] * 2 + ["test"] * 4
+    lines = []
+    for index in range(rows):
+        name = f"{kind}-{index}.png"
+        painted(file.parent / "pictures" / name, size=(16 + 9 * (index % 3), 16), seed=sum(kind.encode()) + index)
+        lines.append(
+            {
+                "prompt": f"{kind}: {('what is this?', 'say it')[index % 2]}",
+                "picture": f"pictures/{name}",
+                "response": f"{kind} thing {index}",
+                "split": splits[index % len(splits)],
+                "borderline": kind == "benign" and index % 3 == 0,
+            }
+        )
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return file

@@ -8,7 +8,7 @@ from typing import NamedTuple, overload
 
 from engine.compute.model.activations import shared_tokens
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.pictures import picture_positions
+from engine.compute.model.pictures import behind_pictures, picture_positions
 from engine.compute.model.published_forms import published_tokens
 from engine.compute.model.text import request_start, text_ids, tokens_of, with_marks
 from engine.compute.training.pairs import Pair
@@ -55,6 +55,7 @@ class RowKind(NamedTuple):
 
     borderline: bool
     tools: str
+    pictured: bool = False
 
 
 def encode(model: LoadedModel, pair: Pair, data: DataSpec) -> Row:
@@ -128,7 +129,7 @@ class EncodedWhenDrawn(Sequence[Row]):
         self._made_of = model, pairs, data
         self._encode = lru_cache(maxsize=KEPT_ROWS)(lambda place: encode(model, pairs[place], data))
         self._length = len(pairs)
-        self.kinds = [RowKind(pair.prompt.borderline, tools_key(pair.prompt)) for pair in pairs]
+        self.kinds = [_kind(pair.prompt) for pair in pairs]
 
     def __reduce__(self) -> tuple:
         """Another process encodes for itself."""
@@ -150,7 +151,13 @@ class EncodedWhenDrawn(Sequence[Row]):
 
 
 def row_kinds(rows: Sequence[Row]) -> Sequence[RowKind]:
-    return rows.kinds if isinstance(rows, EncodedWhenDrawn) else [RowKind(row.borderline, row.tools) for row in rows]
+    if isinstance(rows, EncodedWhenDrawn):
+        return rows.kinds
+    return [RowKind(row.borderline, row.tools, behind_pictures(row.ids) > 0) for row in rows]
+
+
+def _kind(prompt: Prompt) -> RowKind:
+    return RowKind(prompt.borderline, tools_key(prompt), bool(prompt.conversation.pictures))
 
 
 def _hides_request(prompt: Prompt, data: DataSpec) -> bool:
