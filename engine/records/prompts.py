@@ -129,8 +129,8 @@ def prompt_from_row(row: Any, where: str, label: Label, answer_field: str) -> Pr
         id=str(row.get("id") or hashlib.sha256(text.encode()).hexdigest()[:12]),
         conversation=conversation,
         label=label,
-        category=_optional_text(row, "category", where),
-        style=_optional_text(row, "style", where),
+        category=optional_text(row, "category", where),
+        style=optional_text(row, "style", where),
         split=split,
         borderline=borderline,
         answer=answer,
@@ -149,6 +149,20 @@ def _request(row: dict, where: str) -> Message:
             f"{where}: names the picture {_short(given)}, and pictures are read with files alone."
         ) from error
     return Message(role="user", parts=(*pictures, words))
+
+
+def row_label(row: dict, where: str, label: Label | None = None) -> Label:
+    """What a row is, by its field 'label' or 'harmful', else `label`. Raises DataError where neither says."""
+    given = row.get("label")
+    if given is None and "harmful" in row:
+        if not isinstance(row["harmful"], bool):
+            raise DataError(f"{where}: field 'harmful' is {_short(row['harmful'])}: use true or false.")
+        return "harmful" if row["harmful"] else "benign"
+    if given == "harmful" or given == "benign":
+        return given
+    if given is None and label is not None:
+        return label
+    raise DataError(f"{where}: field 'label' is {_short(given)}: use harmful or benign.")
 
 
 def _messages(given: Any, where: str) -> tuple[tuple[Message, ...], str | None]:
@@ -210,7 +224,8 @@ def _text(row: dict, name: str, where: str) -> str:
     return value
 
 
-def _optional_text(row: dict, name: str, where: str) -> str:
+def optional_text(row: dict, name: str, where: str) -> str:
+    """The text of a field, '' where there is none. Raises DataError for what is no text."""
     value = row.get(name)
     if value is not None and not isinstance(value, str):
         raise DataError(f"{where}: field '{name}' is {_short(value)}: it must be text.")

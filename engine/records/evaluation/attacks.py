@@ -168,6 +168,8 @@ ATTACKS: dict[str, AttackCard] = {
 # By what they ask: an attack on agents needs a tool to call, one on words is not tried on tools.
 TEXT_ATTACKS = tuple(name for name, card in ATTACKS.items() if card.asks != "tools")
 TOOL_ATTACKS = tuple(name for name, card in ATTACKS.items() if card.asks != "text")
+# Those that change words or vectors beside the pictures, and leave the pictures as they are.
+PICTURE_ATTACKS = tuple(name for name in TEXT_ATTACKS if name not in ("steering", "finetuning"))
 
 KNOWN_DEFEATS = (
     "Published circuit breakers have been defeated by attackers who adapt to them: input-embedding search with another "
