@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from engine.records.conversation import Picture
 from engine.records.errors import DataError, first_line
+from engine.records.settings import given_path
 
 # Those that are read by Pillow itself: others start programs, or hold what is no picture.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -74,7 +75,7 @@ def image_of(picture: Picture) -> Image.Image:
         raise DataError(
             f"Nothing says where the picture {picture.sha256[:12]} lies: name its file, or give the prompt another one."
         )
-    read = read_picture(Path(picture.file))
+    read = read_picture(given_path(picture.file, error=DataError))
     if read.sha256 != picture.sha256:
         raise DataError(
             f"The file {picture.file} holds another picture than the one that was asked about: put that one back, or "

@@ -2,20 +2,29 @@
 and a chat of both models."""
 
 import pytest
+import torch
 from making import drain
-from making_seers import painted, write_picture_prompts
+from making_seers import painted, showing, write_picture_prompts
 from test_capturing import captured, trained, work
 
+from engine.compute.model.adapters import adapted, load_adapter
+from engine.compute.model.export import export_run
+from engine.compute.model.load import load_model
+from engine.compute.model.text import tokens_of
 from engine.device import Device
 from engine.jobs.capture import capture_job
+from engine.jobs.cards import describe_data_job
 from engine.jobs.chat import chat_job
 from engine.jobs.maps import tokens_job
 from engine.records.captures.capture import CaptureRequest, checkpoint_name
 from engine.records.captures.projections import TokenRequest, read_token_view, token_file
+from engine.records.cards import read_data_card
 from engine.records.chats.asked import Column, Sampling
 from engine.records.chats.chat import Exchange, new_chat
 from engine.records.checkpoints import Checkpoint
 from engine.records.pictures import picture_at
+from engine.records.sources import parse_sources
+from engine.records.spec_parts import ModelSpec
 
 
 @pytest.fixture
@@ -105,3 +114,31 @@ def test_both_columns_of_a_chat_are_shown_the_picture(device, settings, run, spe
     assert answered[0][0][0] != answered[0][0][1]
     # A random model may say the same of both, but not be turned alike.
     assert answered[0][1] != answered[1][1]
+
+
+def test_an_exported_model_that_sees_is_whole_and_sees_the_same(device, settings, run, spec, tmp_path):
+    """The merged one opens by itself and gives what base model and adapter give."""
+    model = load_model(spec.model, settings)
+    conversation = showing("What?", painted(tmp_path / "a.png", size=(40, 20)))
+    ids = torch.tensor([tokens_of(model, conversation).ids])
+    folder = export_run(run, tmp_path / "out", settings, merged=True)
+    merged = load_model(ModelSpec(name=str(folder / "merged"), device="cpu"), settings)
+    assert merged.sight and tokens_of(merged, conversation).ids == tuple(ids[0].tolist())
+    load_adapter(model, "run", run.adapter_folder)
+    with torch.no_grad():
+        plain = model.causal_lm(input_ids=ids).logits
+        with adapted(model, "run"):
+            expected = model.causal_lm(input_ids=ids).logits
+        torch.testing.assert_close(merged.causal_lm(input_ids=ids).logits, expected, rtol=1e-4, atol=1e-5)
+    assert (plain - expected).abs().max() > 1e-3
+
+
+def test_the_card_of_a_set_counts_the_positions_of_its_pictures(device, settings, spec, tmp_path):
+    for source in parse_sources(spec.data.circuit_breaker):
+        payload = {"model": spec.model.model_dump(), "source": source.name, "label": "harmful"}
+        drain(describe_data_job(payload, device.tools(1)))
+    words, seen = (
+        read_data_card(settings.cards, {"model": spec.model.model_dump(), "source": source.name, "label": "harmful"})
+        for source in parse_sources(spec.data.circuit_breaker)
+    )
+    assert words.rows == seen.rows == 12 and seen.tokens_max > words.tokens_max

@@ -136,3 +136,10 @@ def test_more_pixels_than_can_be_read_are_refused_without_reading_them(tmp_path)
     wide = saved(Image.new("1", (12_000, 10_000)), tmp_path / "wide.png")
     with pytest.raises(DataError, match="12000 x 10000 are 120,000,000 pixels"):
         read_picture(wide)
+
+
+def test_pictures_of_a_record_are_read_where_files_may_be_alone(tmp_path, monkeypatch):
+    picture = picture_at(saved(halves(), tmp_path / "a.png"))
+    monkeypatch.setenv("WORKBENCH_FOLDERS", str(tmp_path / "others"))
+    with pytest.raises(DataError, match="lies outside the folders that may be read"):
+        image_of(picture)
