@@ -183,6 +183,16 @@ class Conversation(_Frozen):
         changed = self.messages[place].with_text(change)
         return self.model_copy(update={"messages": (*self.messages[:place], changed, *self.messages[place + 1 :])})
 
+    def with_pictures(self, change: Callable[[Picture], Picture]) -> Self:
+        """A copy that shows what `change` makes of each picture."""
+        messages = (
+            message.model_copy(
+                update={"parts": tuple(change(one) if isinstance(one, Picture) else one for one in message.parts)}
+            )
+            for message in self.messages
+        )
+        return self.model_copy(update={"messages": tuple(messages)})
+
     def then(self, *messages: Message) -> Self:
         """A copy that goes on with these messages."""
         return self.model_copy(update={"messages": (*self.messages, *messages)})

@@ -4,7 +4,7 @@ Base and rerouted model share them. Knows nothing of templates, adapters or jobs
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -78,9 +78,8 @@ class Sight:
             self._kept.popitem(last=False)
         return found
 
-    @torch.no_grad()
-    def _made(self, picture: Picture) -> Tensor:
-        inputs, positions = self.tokens.processed(picture)
+    def projected(self, inputs: Mapping[str, Tensor]) -> Float[Tensor, "token d_model"]:
+        """What tower and projector make of one picture, as its processor prepared it; a gradient comes back."""
         published: Any = self.published
         weights = next(published.base_model.multi_modal_projector.parameters())
         moved = {
@@ -88,6 +87,12 @@ class Sight:
             for name, value in inputs.items()
         }
         [vectors] = published.get_image_features(**moved).pooler_output
+        return vectors
+
+    @torch.no_grad()
+    def _made(self, picture: Picture) -> Tensor:
+        inputs, positions = self.tokens.processed(picture)
+        vectors = self.projected(inputs)
         if len(vectors) != positions:
             raise ModelError(
                 f"The model's tower makes {len(vectors)} vectors of the picture {picture.file}, and its processor "
