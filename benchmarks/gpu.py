@@ -28,7 +28,7 @@ from benchmarks.training_step import (
 )
 from engine.compute.model.adapters import attach_adapter, remove_adapter
 from engine.compute.model.generation import Ask, answered_ids
-from engine.compute.model.load import load_tokenizer
+from engine.compute.model.load import load_reader
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
 from engine.compute.model.room import answer_bytes, release_memory, rows_at_once
@@ -48,7 +48,7 @@ def measure(repeats: int) -> list[Row]:
     if not torch.cuda.is_available():
         return [Row("one GPU, Llama-3-8B shape: skipped, there is no GPU here", {})]
     lengths = published_lengths(2 * SIDE_ROWS)
-    model = llama_shape(load_tokenizer(ModelSpec(), read_settings()))
+    model = llama_shape(load_reader(ModelSpec(), read_settings()).tokenizer)
     harmful, benign = side_rows("harmful", lengths[::2]), side_rows("benign", lengths[1::2])
     return table(
         Case("Llama-3-8B shape", model, harmful, benign, "9, 19", "0-20", "", PADDED_TOKENS, True), repeats

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 from making import random_rows, write_prompts, write_tiny_model
+from making_seers import write_tiny_llava
 
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
@@ -52,6 +53,26 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tiny_model(tiny_model_folder: Path, settings: Settings) -> LoadedModel:
     return load_model(ModelSpec(name=str(tiny_model_folder)), settings)
+
+
+@pytest.fixture(scope="session")
+def tiny_llava_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_llava(tmp_path_factory.mktemp("tiny-llava"))
+
+
+@pytest.fixture(scope="session")
+def tiny_llava_next_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_llava(tmp_path_factory.mktemp("tiny-llava-next"), next=True)
+
+
+@pytest.fixture
+def tiny_llava(tiny_llava_folder: Path, settings: Settings) -> LoadedModel:
+    return load_model(ModelSpec(name=str(tiny_llava_folder)), settings)
+
+
+@pytest.fixture
+def tiny_llava_next(tiny_llava_next_folder: Path, settings: Settings) -> LoadedModel:
+    return load_model(ModelSpec(name=str(tiny_llava_next_folder)), settings)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from engine.compute.steps import drained
 from engine.records.errors import RunError, SpecError
-from engine.records.evaluation.attacks import ATTACKS, TEXT_ATTACKS, TOOL_ATTACKS
+from engine.records.evaluation.attacks import ATTACKS, PICTURE_ATTACKS, TEXT_ATTACKS, TOOL_ATTACKS
 from engine.records.evaluation.counts import SIDES, Count, Side
 from engine.records.evaluation.findings import AttackResult, Evaluation
 from engine.records.evaluation.plan import ABILITY_NAMES, EvaluationPlan, parse_attack
@@ -49,9 +49,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("run", metavar="RUN", help="run id, or RUN@STEP for a checkpoint")
     command.add_argument("--harmful", metavar="FILE.jsonl", help=_ROWS)
     command.add_argument(
-        "--benign", metavar="FILE.jsonl", help=f"rows of the same form (default: {BENIGN}, none where --tools is given)"
+        "--benign", metavar="FILE.jsonl", help=f"rows of the same form (default: {BENIGN}, none where {_OTHERS})"
     )
     command.add_argument("--tools", default="", metavar="FILE.jsonl", help=_TOOL_ROWS)
+    command.add_argument("--pictures", default="", metavar="FILE.jsonl", help=_PICTURE_ROWS)
     command.add_argument(
         "--attack",
         action="append",
@@ -81,15 +82,19 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 HARMFUL, BENIGN = "strongreject", "sample:benign"
-
+_OTHERS = "--tools or --pictures is given"
 _ROWS = (
     'rows {"prompt": ..., "target": optional}: the target\'s opening is the prefill, its text the one whose loss is '
     "measured; also strongreject, overrefusal, sample:NAME, or own for the run's own rows that it never trained on "
-    f"(default: {HARMFUL}, none where --tools is given)"
+    f"(default: {HARMFUL}, none where {_OTHERS})"
 )
 _TOOL_ROWS = (
     'rows {"prompt": ..., "tools": [...], "call": {"name", "arguments"} optional, "harmful": true or false} of both '
     f"sides; also {SAMPLE} for the test split of the tools that ship, or {GUARD} for agent-action-guard's"
+)
+_PICTURE_ROWS = (
+    'rows {"prompt": ..., "picture": path, "target": optional, "harmful": true or false} of both sides; paths are '
+    "relative to the file"
 )
 
 
@@ -109,7 +114,7 @@ def summary(evaluation: Evaluation) -> str:
             for category, sides in one.categories.items()
             for side, found in sides.items()
         ]
-    return "\n".join([*lines, *_tool_lines(evaluation), *_probe_lines(evaluation)])
+    return "\n".join([*lines, *_tool_lines(evaluation), *_picture_lines(evaluation), *_probe_lines(evaluation)])
 
 
 def _by_side(attacks: Mapping[str, AttackResult]) -> dict[str, Mapping[Side, Count]]:
@@ -145,6 +150,14 @@ def _tool_lines(evaluation: Evaluation) -> list[str]:
     return lines
 
 
+def _picture_lines(evaluation: Evaluation) -> list[str]:
+    found = evaluation.pictures
+    if found is None:
+        return []
+    kept = {"benign": found.benign, "borderline": found.borderline}
+    return [f"  where pictures are shown ({found.source}):", *_count_lines(_by_side(found.attacks) | kept)]
+
+
 def _probe_lines(evaluation: Evaluation) -> list[str]:
     found = evaluation.with_probe
     if found is None:
@@ -160,21 +173,28 @@ def _probe_lines(evaluation: Evaluation) -> list[str]:
 
 
 def _plan(options: argparse.Namespace) -> EvaluationPlan:
-    """--tools alone asks no requests of text. An attack goes to the requests that it is for."""
-    asks_text = not options.tools or options.harmful is not None or options.benign is not None
+    """--tools or --pictures alone asks no requests of text. An attack goes to the requests that it is for."""
+    others = options.tools or options.pictures
+    asks_text = not others or options.harmful is not None or options.benign is not None
+    kinds = {
+        "attacks": ("of text", TEXT_ATTACKS, asks_text, "--harmful"),
+        "tool_attacks": ("such that offer tools", TOOL_ATTACKS, bool(options.tools), "--tools"),
+        "picture_attacks": ("such that show pictures", PICTURE_ATTACKS, bool(options.pictures), "--pictures"),
+    }
     given: dict[str, Any] = {}
     if options.tokens is not None:
         given = {"new_tokens": options.tokens, "tool_tokens": options.tokens}
     if options.attack:
         attacks = tuple(dict.fromkeys(parse_attack(text) for text in options.attack))
-        given["attacks"] = tuple(one for one in attacks if asks_text and one.name in TEXT_ATTACKS)
-        given["tool_attacks"] = tuple(one for one in attacks if options.tools and one.name in TOOL_ATTACKS)
+        for field, (_, names, is_asked, _) in kinds.items():
+            given[field] = tuple(one for one in attacks if is_asked and one.name in names)
         for one in attacks:
-            if one not in (*given["attacks"], *given["tool_attacks"]):
-                kind = "text" if asks_text else "such that offer tools"
+            if not any(one in given[field] for field in kinds):
+                asked = " and ".join(words for words, _, is_asked, _ in kinds.values() if is_asked)
+                others = " or ".join(option for _, names, _, option in kinds.values() if one.name in names)
                 raise SpecError(
-                    f"The attack '{one.name}' is for other requests than those that are asked, which are {kind}: "
-                    f"{'give --tools' if asks_text else 'give --harmful'}, or leave the attack out."
+                    f"The attack '{one.name}' is for other requests than those that are asked, which are {asked}: give "
+                    f"{others}, or leave the attack out."
                 )
     elif not asks_text:
         given["attacks"] = ()
@@ -184,6 +204,7 @@ def _plan(options: argparse.Namespace) -> EvaluationPlan:
             harmful=(options.harmful or HARMFUL) if asks_text else "",
             benign=(options.benign or BENIGN) if asks_text else "",
             tools=options.tools,
+            pictures=options.pictures,
             abilities=tuple(dict.fromkeys(options.ability or ())),
             limit=options.limit,
             judge=options.judge,

@@ -151,7 +151,7 @@ def _spec(base: Any, point: dict[str, Any]) -> RunSpec:
 def _plan(checkpoint: str, asked: dict[str, Any]) -> EvaluationPlan:
     named: dict[str, Any] = {}
     for field, attacks in ({"attacks": ["direct", "prefill"]} | asked).items():
-        if field not in ("attacks", "tool_attacks"):
+        if field not in ("attacks", "tool_attacks", "picture_attacks"):
             continue
         if not isinstance(attacks, list):
             raise SpecError(f'\'evaluate\', {field} must be a list such as ["direct", "prefill"], not {attacks!r:.60}.')

@@ -114,7 +114,7 @@ def _header(evaluations: Sequence[Evaluation], names: Sequence[str], runs: Seque
         ],
         "Judge": [one.judge for one in evaluations],
         "Requests": [
-            f"n {requests_asked(one)}, {one.harmful or (one.tools.source if one.tools else '')}"
+            f"n {requests_asked(one)}, {one.harmful or ((other := one.tools or one.pictures) and other.source) or ''}"
             + (f" ({TOO_FEW})" if requests_asked(one) < FEW else "")
             for one in evaluations
         ],
@@ -133,6 +133,11 @@ def _how(one: Evaluation, name: str) -> str:
         asked.append(
             f"rows that offer tools {one.tools.source}, answers of {one.tools.new_tokens} tokens, judge "
             f"{one.tools.judge}"
+        )
+    if one.pictures:
+        asked.append(
+            f"rows that show pictures {one.pictures.source}, judge {one.pictures.judge}, whose figures are in the JSON "
+            "of `evaluate` alone"
         )
     return escape(
         f"{name} ({one.run}): {'; '.join(asked)}, seed {one.seed}, {date(one.created)}. Rates are shares that "

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.compute.model.load import describe_model, load_tokenizer
+from engine.compute.model.load import describe_model, load_reader
 from engine.compute.model.openings import tokens_alone
 from engine.compute.model.text import prompt_ids
 from engine.compute.training.sources import reading
@@ -31,12 +31,12 @@ def describe_data_job(payload: dict[str, Any], tools: Tools) -> Job:
     """Write the card of a prompt set: token lengths under a model's tokenizer and chat template."""
     spec = ModelSpec.model_validate(payload["model"])
     yield from converted(spec, tools.settings)
-    tokenizer = load_tokenizer(spec, tools.settings)
+    tokenizer, pictures = load_reader(spec, tools.settings)
     prompts = yield from reading(
         payload["source"], label=payload["label"], answer_field=payload.get("answer_field", "")
     )
     counted = prompts[:: 1 + len(prompts) // COUNTED_PROMPTS]
-    rows = [prompt_ids(tokenizer, prompt.conversation) for prompt in counted]
+    rows = [prompt_ids(tokenizer, prompt.conversation, pictures) for prompt in counted]
     lengths = np.array([len(row) for row in rows])
     with_tools = sum(bool(prompt.conversation.tools) for prompt in counted) / len(counted)
     counts, edges = np.histogram(lengths, bins=min(24, max(1, int(np.ptp(lengths)))))

@@ -16,20 +16,24 @@ from engine.compute.model.text import decode, tokens_of
 from engine.compute.steps import told
 from engine.device import Tools
 from engine.jobs.abilities import measure_abilities, need_abilities
+from engine.jobs.by_side import need_room
 from engine.jobs.found import attack_result, sample_of
 from engine.jobs.own_rows import OwnRows, own_rows
+from engine.jobs.pictured import evaluated_pictured
 from engine.jobs.probed import evaluated_with_probe
 from engine.jobs.subjects import Subject, attacked, subject_of
-from engine.jobs.tool_calls import evaluated_calls, need_room_for_tools
+from engine.jobs.tool_calls import evaluated_calls
 from engine.records.checkpoints import Checkpoint, parse_checkpoint
 from engine.records.conversation import Label
 from engine.records.errors import RunError
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import SIDES, Side, count
 from engine.records.evaluation.findings import Evaluation, Losses, write_evaluation
+from engine.records.evaluation.pictured import read_pictured_rows
 from engine.records.evaluation.plan import ABILITIES, OWN, AttackChoice, EvaluationPlan
 from engine.records.evaluation.rows import EvaluationRow, need_package_file, read_rows
-from engine.records.evaluation.tool_rows import ToolRows, read_tool_rows
+from engine.records.evaluation.sides import SidedRows
+from engine.records.evaluation.tool_rows import read_tool_rows
 from engine.records.events import Event, Progress
 from engine.records.harmfulness import need_probes
 from engine.records.runs import ACTIVE, Run, open_run
@@ -68,6 +72,7 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
     asked = {label: _rows(plan, label, run, settings) for label in _LABELS}
     rows: dict[Label, list[EvaluationRow]] = {label: found.rows for label, found in asked.items()}
     offered, source = _tool_rows(plan, asked, settings)
+    shown = read_pictured_rows(plan.pictures, limit=plan.limit) if plan.pictures else SidedRows([], [], [])
     packages = _templates_folder(plan, settings)
     probes = need_probes(run, settings, checkpoint.step) if plan.probe else None
     started = time.monotonic()
@@ -75,7 +80,8 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
     # It may have been resumed while the model was waited for.
     _need_still(run, checkpoint)
     need_abilities(plan, model, settings)
-    yield from need_room_for_tools(model, offered, plan.tool_tokens)
+    yield from need_room(model, offered, plan.tool_tokens, what="agents")
+    yield from need_room(model, shown, plan.new_tokens, what="pictures")
     judge = _judge(plan, tools)
     found: dict[tuple[str, Side], list[Outcome]] = {}
     with tools.attached(model, checkpoint) as adapter:
@@ -89,7 +95,7 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
                 found["benign", subject.side] = yield from attacked(
                     plan, AttackChoice(name="direct"), rows["benign"], subject, judge, what="benign requests"
                 )
-        harmless = rows["benign"] or offered.benign or offered.harmful
+        harmless = rows["benign"] or offered.benign or offered.harmful or shown.benign or shown.harmful
         abilities = yield from measure_abilities(plan, harmless, subjects, judge, settings, found)
         losses: dict[Label, Losses] = {}
         for label, name in (("harmful", "direct"), ("benign", "benign")):
@@ -98,6 +104,11 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
         calls = None
         if offered:
             calls = yield from evaluated_calls(plan, offered, source, subjects, packages=packages)
+        pictured = None
+        if shown:
+            pictured = yield from evaluated_pictured(
+                plan, shown, _name(plan.pictures), subjects, judge, packages=packages
+            )
         with_probe = None
         if probes is not None:
             with_probe = yield from evaluated_with_probe(
@@ -120,6 +131,7 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
         abilities=abilities,
         with_probe=with_probe,
         tools=calls.findings if calls else None,
+        pictures=pictured.findings if pictured else None,
         seconds=time.monotonic() - started,
     )
     names = (
@@ -134,6 +146,7 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
         for one in found[name, side]
     ]
     samples += calls.samples if calls else []
+    samples += pictured.samples if pictured else []
     # A run that was deleted meanwhile must not leave answers behind.
     write_evaluation(open_run(settings.runs, run.id), settings, evaluation, samples)
     return evaluation
@@ -151,11 +164,11 @@ def _rows(plan: EvaluationPlan, label: Label, run: Run, settings: Settings) -> O
     return OwnRows(_name(source), read_rows(source, label=label, settings=settings, limit=plan.limit))
 
 
-def _tool_rows(plan: EvaluationPlan, asked: Mapping[Label, OwnRows], settings: Settings) -> tuple[ToolRows, str]:
+def _tool_rows(plan: EvaluationPlan, asked: Mapping[Label, OwnRows], settings: Settings) -> tuple[SidedRows, str]:
     """What the plan names, else the run's own held-out requests that offer tools; and which they are, in words."""
     if plan.tools:
         return read_tool_rows(plan.tools, settings=settings, limit=plan.limit), _name(plan.tools)
-    own = ToolRows(asked["harmful"].calls.harmful, asked["benign"].calls.benign, asked["benign"].calls.borderline)
+    own = SidedRows(asked["harmful"].calls.harmful, asked["benign"].calls.benign, asked["benign"].calls.borderline)
     return own, " and ".join(dict.fromkeys(one.source for one in asked.values()))
 
 
@@ -173,7 +186,7 @@ def _judge(plan: EvaluationPlan, tools: Tools) -> Judge:
 
 def _templates_folder(plan: EvaluationPlan, settings: Settings) -> str:
     """The folder of jailbreak templates, '' where no attack asks for it. Raises DataError when it must be there."""
-    if not any(choice.name == "templates" for choice in (*plan.attacks, *plan.tool_attacks)):
+    if not any(choice.name == "templates" for choice in (*plan.attacks, *plan.tool_attacks, *plan.picture_attacks)):
         return ""
     file = need_package_file(ATTACKS["templates"].package, "jailbreak/text_jailbreak.py", settings)
     return str(file.parent / "templates")

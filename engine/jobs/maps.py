@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from engine.child import in_child
 from engine.compute.geometry.film import compare_tokens
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.text import token_text
 from engine.compute.training.pairs import Pair, elicit
 from engine.compute.training.reroute import BlockSpace
 from engine.compute.training.rows import Row, encode
@@ -74,7 +75,7 @@ def tokens_job(payload: dict[str, Any], tools: Tools) -> Job:
     tripped = [place for place in range(row.response_start, len(row.ids)) if float(level[place]) < request.threshold]
     view = TokenView(
         prompt_id=request.prompt_id,
-        tokens=tuple(str(model.tokenizer.decode([token])) for token in row.ids),
+        tokens=tuple(token_text(model, token) for token in row.ids),
         response_start=row.response_start,
         blocks=blocks,
         cosine=_rounded(cosine),

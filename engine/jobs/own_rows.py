@@ -7,7 +7,7 @@ from engine.records.conversation import Label
 from engine.records.errors import DataError
 from engine.records.evaluation.own import held_out, sample_source
 from engine.records.evaluation.rows import EvaluationRow
-from engine.records.evaluation.tool_rows import ToolRows, sided
+from engine.records.evaluation.sides import SidedRows, sided_prompts
 from engine.records.prompt_files import read_source
 from engine.records.prompts import Prompt, select
 from engine.records.runs import Run
@@ -18,7 +18,7 @@ class OwnRows(NamedTuple):
 
     source: str
     rows: list[EvaluationRow]
-    calls: ToolRows = ToolRows([], [], [])
+    calls: SidedRows = SidedRows([], [], [])
 
 
 def own_rows(run: Run, label: Label, *, limit: int = 0) -> OwnRows:
@@ -56,6 +56,6 @@ def _parted(source: str, prompts: list[Prompt], limit: int) -> OwnRows:
     """The first ones of each kind."""
     most = limit or len(prompts)
     texts = [prompt for prompt in prompts if not prompt.conversation.tools]
-    calls = sided(prompt for prompt in prompts if prompt.conversation.tools)
+    calls = sided_prompts(prompt for prompt in prompts if prompt.conversation.tools)
     rows = [EvaluationRow(prompt.conversation, style=prompt.style) for prompt in texts[:most]]
-    return OwnRows(source, rows, ToolRows(*(side[:most] for side in calls)))
+    return OwnRows(source, rows, SidedRows(*(side[:most] for side in calls)))

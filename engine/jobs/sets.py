@@ -21,7 +21,7 @@ from engine.records.chats.sets import NOT_ASKED, AnswerSet, SetRequest, SetRow, 
 from engine.records.conversation import Conversation, say
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation.rows import EvaluationRow
-from engine.records.evaluation.tool_rows import tool_row
+from engine.records.evaluation.sides import row_of
 from engine.records.events import Event, Progress
 from engine.records.prompts import Prompt
 from engine.records.tool_prompts import expected_call
@@ -39,7 +39,7 @@ class _Asked(NamedTuple):
     @property
     def evaluated(self) -> EvaluationRow:
         """As an evaluation takes it, so that both say the same of it."""
-        return tool_row(self.prompt)._replace(conversation=self.conversation)
+        return row_of(self.prompt)._replace(conversation=self.conversation)
 
 
 # Rows of one batch: the time of a step grows slowly up to here.

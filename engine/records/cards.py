@@ -32,7 +32,7 @@ class CacheShape(BaseModel):
 class ModelCard(BaseModel):
     """One base model. modules: the linear modules of a block with their (inputs, outputs).  opening_tokens: with which
     the chat template opens every prompt alike.  head_parameters: of the LM head; 0 where that is not
-    known.  format_reason: why its weights have this number format."""
+    known.  format_reason: why its weights have this number format.  sees_pictures: whether it can be shown some."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
@@ -51,6 +51,7 @@ class ModelCard(BaseModel):
     head_parameters: int = 0
     format_reason: str = ""
     cache: CacheShape = CacheShape()
+    sees_pictures: bool = False
 
     @property
     def product_parameters(self) -> int:

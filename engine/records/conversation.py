@@ -32,8 +32,8 @@ class Text(_Frozen):
 
 
 class Picture(_Frozen):
-    """sha256: of the picture's bytes, which make it the picture it is.  file: where it was read.  alt: what it shows,
-    for people; no model reads it."""
+    """sha256: of its pixels as engine.records.pictures reads them, which make it the picture it is.  file: where it was
+    read.  alt: what it shows, for people; no model reads it."""
 
     type: Literal["picture"] = "picture"
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -120,7 +120,7 @@ class Message(_Frozen):
 
     @property
     def content(self) -> dict[str, Any]:
-        """What keys are made of: as it is written, but a picture by its bytes alone."""
+        """What keys are made of: as it is written, but a picture by its pixels alone."""
         written = self.model_dump(mode="json")
         for part in written.get("parts", ()):
             if part["type"] == "picture":
@@ -161,7 +161,7 @@ class Conversation(_Frozen):
 
     @property
     def content(self) -> Any:
-        """What keys are made of: everything that a model reads, pictures by their bytes alone. It reads no result of a
+        """What keys are made of: everything that a model reads, pictures by their pixels alone. It reads no result of a
         tool before it has called it."""
         messages = [message.content for message in self.messages]
         return {"messages": messages, "tools": self.offered} if self.tools else messages
@@ -182,6 +182,16 @@ class Conversation(_Frozen):
             return self
         changed = self.messages[place].with_text(change)
         return self.model_copy(update={"messages": (*self.messages[:place], changed, *self.messages[place + 1 :])})
+
+    def with_pictures(self, change: Callable[[Picture], Picture]) -> Self:
+        """A copy that shows what `change` makes of each picture."""
+        messages = (
+            message.model_copy(
+                update={"parts": tuple(change(one) if isinstance(one, Picture) else one for one in message.parts)}
+            )
+            for message in self.messages
+        )
+        return self.model_copy(update={"messages": tuple(messages)})
 
     def then(self, *messages: Message) -> Self:
         """A copy that goes on with these messages."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from engine.records.conversation import Label
 from engine.records.errors import DataError
+from engine.records.picture_rows import picture_keys, with_pictures
 from engine.records.prompts import Prompt, Split, fraction, prompt_from_row
 from engine.records.published import published_file
 from engine.records.refusals import refusal_for
@@ -27,14 +28,16 @@ def read_source(source: str, *, label: Label, answer_field: str = "") -> list[Pr
     field; nothing is half-read.
 
     Formats, told apart by their fields: JSONL with `prompt` (and an answer, if there is one), JSONL chat with
-    `messages` (each content a text or a list of parts, see engine.records.conversation) and perhaps `tools`, the JSON
+    `messages` (each content a text or a list of parts, see engine.records.conversation) and perhaps `tools`, either of
+    them with pictures (see engine.records.picture_rows), the JSON
     list of the published circuit_breakers_train.json (`prompt`, `output`, `category`), and CSV or Parquet with columns
     of these names. A row's `tools` are defined there or named, if they ship (see engine.records.tool_prompts).
     """
     found: list[Prompt] = []
     for part in parse_sources(source):
         path = source_file(part)
-        reading = prompts_of(part, file_rows(path), name=path.name, label=label, answer_field=answer_field)
+        rows = file_rows(path)
+        reading = prompts_of(part, rows, name=path.name, label=label, answer_field=answer_field, folder=path.parent)
         try:
             while True:
                 next(reading)
@@ -44,14 +47,14 @@ def read_source(source: str, *, label: Label, answer_field: str = "") -> list[Pr
 
 
 def prompts_of(
-    source: Source, rows: NumberedRows, *, name: str, label: Label, answer_field: str
+    source: Source, rows: NumberedRows, *, name: str, label: Label, answer_field: str, folder: Path | None = None
 ) -> Generator[int, None, list[Prompt]]:
-    """The prompts that a source takes of its rows; yields how many there are now and then. Raises DataError naming the
-    row and the field, or where none is left."""
+    """The prompts that a source takes of its rows; yields how many there are now and then. folder: to which the paths
+    of pictures are relative. Raises DataError naming the row and the field, or where none is left."""
     field = source.answer or answer_field
     prompts: list[Prompt] = []
     for number, row in _taken(source, rows):
-        prompts.append(_placed(source, _prompt(row, f"{name}, row {number}", label, field)))
+        prompts.append(_placed(source, _prompt(row, f"{name}, row {number}", label, field, folder)))
         if len(prompts) % ROWS_AT_ONCE == 0:
             yield len(prompts)
     if not prompts:
@@ -73,7 +76,10 @@ def source_hashes(data: DataSpec) -> dict[str, str]:
         for source in sources:
             try:
                 if source.name not in found and not source.is_remote:
-                    digest = hashlib.sha256(source_file(source).read_bytes())
+                    file = source_file(source)
+                    digest = hashlib.sha256(file.read_bytes())
+                    for sha256 in picture_keys(file):
+                        digest.update(sha256.encode())
                     if source.name.startswith(TOOLS):
                         digest.update(DEFINITIONS.read_bytes())
                     found[source.name] = digest.hexdigest()[:16]
@@ -138,10 +144,10 @@ def _is_wanted(source: Source, row: Any) -> bool:
     return not isinstance(messages, list) or len(messages) >= source.least_turns
 
 
-def _prompt(row: Any, where: str, label: Label, answer_field: str) -> Prompt:
+def _prompt(row: Any, where: str, label: Label, answer_field: str, folder: Path | None) -> Prompt:
     """A row that offers tools may name those that ship, or have another's form; the side that it is read for says what
     it is."""
-    row = own_form(row, where)
+    row = with_pictures(own_form(row, where), where, folder)
     if not isinstance(row, dict) or not row.get("tools"):
         return prompt_from_row(row, where, label, answer_field)
     return tool_prompt_from({**row, "label": label}, where, sample_tools(), answer_field=answer_field)

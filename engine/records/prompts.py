@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from engine.records.conversation import Conversation, Label, Message, Role, say
+from engine.records.conversation import Conversation, Label, Message, Picture, Role, Text, say
 from engine.records.errors import DataError
 from engine.records.spec_parts import DataSpec
 
@@ -115,7 +115,7 @@ def prompt_from_row(row: Any, where: str, label: Label, answer_field: str) -> Pr
         messages, answer = _messages(row["messages"], where)
         conversation = Conversation(messages=messages)
     else:
-        conversation = Conversation.asking(_text(row, "prompt", where))
+        conversation = Conversation(messages=(_request(row, where),))
         answer = _answer(row, where, answer_field)
     contents = [message.content for message in conversation.messages]
     text = json.dumps([content.get("content", content.get("parts")) for content in contents])
@@ -129,12 +129,40 @@ def prompt_from_row(row: Any, where: str, label: Label, answer_field: str) -> Pr
         id=str(row.get("id") or hashlib.sha256(text.encode()).hexdigest()[:12]),
         conversation=conversation,
         label=label,
-        category=_optional_text(row, "category", where),
-        style=_optional_text(row, "style", where),
+        category=optional_text(row, "category", where),
+        style=optional_text(row, "style", where),
         split=split,
         borderline=borderline,
         answer=answer,
     )
+
+
+def _request(row: dict, where: str) -> Message:
+    """The row's text behind its pictures, which whoever read the file has found."""
+    words = Text(text=_text(row, "prompt", where))
+    if not (given := row.get("pictures", row.get("picture"))):
+        return Message(role="user", parts=(words,))
+    try:
+        pictures = [Picture.model_validate(one) for one in given]
+    except (ValidationError, TypeError) as error:
+        raise DataError(
+            f"{where}: names the picture {_short(given)}, and pictures are read with files alone."
+        ) from error
+    return Message(role="user", parts=(*pictures, words))
+
+
+def row_label(row: dict, where: str, label: Label | None = None) -> Label:
+    """What a row is, by its field 'label' or 'harmful', else `label`. Raises DataError where neither says."""
+    given = row.get("label")
+    if given is None and "harmful" in row:
+        if not isinstance(row["harmful"], bool):
+            raise DataError(f"{where}: field 'harmful' is {_short(row['harmful'])}: use true or false.")
+        return "harmful" if row["harmful"] else "benign"
+    if given == "harmful" or given == "benign":
+        return given
+    if given is None and label is not None:
+        return label
+    raise DataError(f"{where}: field 'label' is {_short(given)}: use harmful or benign.")
 
 
 def _messages(given: Any, where: str) -> tuple[tuple[Message, ...], str | None]:
@@ -196,7 +224,8 @@ def _text(row: dict, name: str, where: str) -> str:
     return value
 
 
-def _optional_text(row: dict, name: str, where: str) -> str:
+def optional_text(row: dict, name: str, where: str) -> str:
+    """The text of a field, '' where there is none. Raises DataError for what is no text."""
     value = row.get(name)
     if value is not None and not isinstance(value, str):
         raise DataError(f"{where}: field '{name}' is {_short(value)}: it must be text.")

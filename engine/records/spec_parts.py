@@ -25,7 +25,7 @@ BlockText = Annotated[str, BeforeValidator(_block_text)]
 
 
 # Which tokens of a row a loss sees: see engine.compute.training.masks.
-TokenMask = Literal["response", "all", "request_and_response", "call", "function_name"]
+TokenMask = Literal["response", "all", "request_and_response", "call", "function_name", "after_picture"]
 
 
 class Part(BaseModel):
@@ -70,6 +70,12 @@ class DataSpec(Part):
         le=1,
         description="Share of rows with tools in each batch, those of a step with the same tools; 0: as they come.",
         json_schema_extra=since(5),
+    )
+    picture_steps: Literal["mixed", "alternating"] = Field(
+        "mixed",
+        description="Rows with pictures among the others as they come, or, as published, steps of text and steps of "
+        "pictures in turn.",
+        json_schema_extra=since(6),
     )
     answers: Literal["elicit", "given"] = Field(
         "elicit", description="elicit: the model's own answers; given: the answers in the files."
@@ -133,8 +139,8 @@ class LossSpec(Part):
     )
     mask: TokenMask = Field(
         "response",
-        description="Tokens of harmful rows that are rerouted; of rows with tools also their calls alone, or what "
-        "leads up to the function's name.",
+        description="Tokens of harmful rows that are rerouted; with tools also calls, or what leads up to one; with "
+        "pictures what follows.",
     )
     skip_response_tokens: int = Field(0, ge=0, description="Response tokens left out at the start of the mask.")
     lead_tokens: int = Field(

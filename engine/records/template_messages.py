@@ -2,13 +2,19 @@
 templates."""
 
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
-from engine.records.conversation import Call, Conversation, Message, Result
+from engine.records.conversation import Call, Conversation, Message, Picture, Result, Text
+
+_SAID = (Text, Picture)
 
 
-def template_messages(conversation: Conversation) -> list[dict[str, Any]]:
+def template_messages(conversation: Conversation, *, picture: str = "", as_parts: bool = False) -> list[dict[str, Any]]:
     """A message for each, and one for each result, which names its call by id.
+
+    as_parts: what a message says is a list of texts and images, in their order; else one text, in which `picture`
+    stands for each picture.
 
     A call without an id gets one of nine letters, as Mistral's templates want them. A result belongs to the first call
     of its id, or of its tool's name, that has none yet; without such a call it keeps what it says.
@@ -22,7 +28,7 @@ def template_messages(conversation: Conversation) -> list[dict[str, Any]]:
         named = [(call.id or f"call{count + number:05d}", call) for number, call in enumerate(calls, 1)]
         count += len(calls)
         waiting += named
-        messages += _words(message, named)
+        messages += _words(message, named, _parts_of(message) if as_parts else _text_of(message, picture))
     return messages
 
 
@@ -43,11 +49,28 @@ def template_tools(conversation: Conversation) -> list[dict[str, Any]] | None:
     return tools or None
 
 
-def _words(message: Message, named: list[tuple[str, Call]]) -> Iterator[dict[str, Any]]:
+def _text_of(message: Message, picture: str) -> str:
+    """Its texts and pictures, a line each."""
+    lines = [part.text if isinstance(part, Text) else picture for part in message.parts if isinstance(part, _SAID)]
+    return "\n".join(lines)
+
+
+def _parts_of(message: Message) -> list[dict[str, Any]]:
+    """Texts that follow one another are one, a line each."""
+    parts: list[dict[str, Any]] = []
+    for kind, alike in groupby((part for part in message.parts if isinstance(part, _SAID)), key=type):
+        if kind is Picture:
+            parts += [{"type": "image"} for _ in alike]
+        else:
+            parts.append({"type": "text", "text": "\n".join(part.text for part in alike if isinstance(part, Text))})
+    return parts
+
+
+def _words(message: Message, named: list[tuple[str, Call]], said: Any) -> Iterator[dict[str, Any]]:
     """What a message holds beside results."""
     if all(isinstance(part, Result) for part in message.parts):
         return
-    content: dict[str, Any] = {"role": message.role, "content": message.text}
+    content: dict[str, Any] = {"role": message.role, "content": said}
     if named:
         content["tool_calls"] = [
             {"id": id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}

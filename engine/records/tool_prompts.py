@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from engine.records.call_schemas import check_call, need_schema
 from engine.records.conversation import Call, Label, Tool
 from engine.records.errors import DataError
-from engine.records.prompts import Prompt, prompt_from_row, refuse_half_characters
+from engine.records.picture_rows import with_pictures
+from engine.records.prompts import Prompt, prompt_from_row, refuse_half_characters, row_label
 from engine.records.row_files import file_rows
 from engine.records.settings import SAMPLE_DATA, given_path
 from engine.records.sources import TOOLS
@@ -95,7 +96,7 @@ def read_tool_prompts(
     rows_by_id: dict[str, int] = {}
     for number, row in file_rows(path):
         where = f"{path.name}, row {number}"
-        prompt = tool_prompt_from(own_form(row, where), where, known, label)
+        prompt = tool_prompt_from(with_pictures(own_form(row, where), where, path.parent), where, known, label)
         if prompt.id in rows_by_id and isinstance(row, dict) and row.get("id"):
             raise DataError(
                 f"{path.name}, row {number}: the id {prompt.id!r} is that of row {rows_by_id[prompt.id]} too: "
@@ -159,7 +160,7 @@ def tool_prompt_from(
     refuse_half_characters(row, where)
     offered = _offered(row.get("tools"), where, known)
     rest = {name: value for name, value in row.items() if name != "tools"}
-    prompt = prompt_from_row(rest, where, _label(row, where, label), answer_field)
+    prompt = prompt_from_row(rest, where, row_label(row, where, label), answer_field)
     call = _call(row.get("call"), where, offered)
     fields = {name: getattr(prompt, name) for name in Prompt.model_fields}
     conversation = prompt.conversation.model_copy(update={"tools": tuple(offered.values())})
@@ -232,19 +233,6 @@ def short(value: Any) -> str:
     """A value within a sentence."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _label(row: dict, where: str, label: Label | None) -> Label:
-    given = row.get("label")
-    if given is None and "harmful" in row:
-        if not isinstance(row["harmful"], bool):
-            raise DataError(f"{where}: field 'harmful' is {short(row['harmful'])}: use true or false.")
-        return "harmful" if row["harmful"] else "benign"
-    if given == "harmful" or given == "benign":
-        return given
-    if given is None and label is not None:
-        return label
-    raise DataError(f"{where}: field 'label' is {short(given)}: use harmful or benign.")
 
 
 def _wrong(error: ValidationError | TypeError) -> str:

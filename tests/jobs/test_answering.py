@@ -146,9 +146,9 @@ def test_a_message_beyond_the_context_is_refused_and_says_by_how_much(settings, 
 
 def test_a_message_with_a_picture_is_refused_in_the_chat(settings, tools, run):
     chat, payload = ask(settings, run, user="What is this?", parts=(Picture(sha256="a" * 64),))
-    with pytest.raises(ModelError, match="holds a picture"):
+    with pytest.raises(ModelError, match="shows a picture"):
         drain(chat_job(payload, tools))
-    assert "cannot see pictures yet: choose prompts and messages of text alone" in chat.reply(0).error
+    assert "has no vision tower to see it with: choose a model that sees" in chat.reply(0).error
 
 
 def test_an_answer_ends_where_the_context_ends(settings, tools, run, tiny_model):

@@ -129,11 +129,11 @@ def test_what_a_message_holds_besides_text_is_said_kept_and_exported(settings):
     answered(chat, exchange("What is this?", parts=(picture,), tools=(Tool(name="zoom"),)), "I look.", "A cat.")
     number = chat.ask(exchange("", turn=1, parts=(Result(call="zoom", text="whiskers"),)))
     first, _, second = chat.conversation(number, 0).messages
-    assert first == Message(role="user", parts=(Text(text="What is this?"), picture))
+    assert first == Message(role="user", parts=(picture, Text(text="What is this?")))
     assert second == Message(role="tool", parts=(Result(call="zoom", text="whiskers"),))
     assert chat.conversation(0, 0).tools == (Tool(name="zoom"),)
     text = chat_markdown(chat)
-    assert "> What is this?\n> \n> [Picture cat.png: a cat]" in text
+    assert "> [Picture cat.png: a cat]\n> \n> What is this?" in text
     assert "**Tool** (" in text and "> [Result of zoom]\n> whiskers" in text
     asked = json.loads(chat_json(chat))["exchanges"][0]["asked"]
     assert asked["parts"][0]["alt"] == "a cat" and asked["tools"][0]["name"] == "zoom"

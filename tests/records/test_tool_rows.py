@@ -160,7 +160,9 @@ def test_attacks_are_planned_on_the_requests_that_they_are_for():
         EvaluationPlan(checkpoint="run", harmful="", benign="")
     with pytest.raises(SpecError, match="the probe out"):
         EvaluationPlan(checkpoint="run", harmful="", benign="", tools="sample", probe="linear")
-    assert set(TEXT_ATTACKS) | set(TOOL_ATTACKS) == set(ATTACKS) and "direct" in {*TEXT_ATTACKS} & {*TOOL_ATTACKS}
+    assert set(TEXT_ATTACKS) | set(TOOL_ATTACKS) | {"pgd"} == set(ATTACKS) and "direct" in {*TEXT_ATTACKS} & {
+        *TOOL_ATTACKS
+    }
     assert {name: dict(card.agents) for name, card in ATTACKS.items() if card.agents} == {
         "direct": {"Llama-3-8B": (58.0, 8.0)},
         "forced_call": {"Llama-3-8B": (82.0, 14.0)},

@@ -7,7 +7,7 @@ import streamlit as st
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import SIDES
 from engine.records.evaluation.findings import Evaluation, Sample, read_samples
-from engine.records.evaluation.plan import ABILITIES, TOOL_SAMPLES, is_harmful_sample
+from engine.records.evaluation.plan import ABILITIES, PICTURE_SAMPLES, TOOL_SAMPLES, is_harmful_sample
 from engine.records.runs import Run
 from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.state import settings
@@ -58,9 +58,11 @@ def samples(shown: Sequence[tuple[Run, Evaluation, str]]) -> None:
 
 
 def _title(measure: str) -> str:
-    name = measure.removeprefix(TOOL_SAMPLES)
+    name = measure.removeprefix(TOOL_SAMPLES).removeprefix(PICTURE_SAMPLES)
     title = ATTACKS[name].title if name in ATTACKS else ABILITIES.get(name, name.capitalize())
-    return title if name == measure else f"Agents: {title.lower()}"
+    if name == measure:
+        return title
+    return f"{'Agents' if measure.startswith(TOOL_SAMPLES) else 'Pictures'}: {title.lower()}"
 
 
 def _list(cell: Sequence[Sample], name: str) -> None:

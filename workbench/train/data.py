@@ -49,7 +49,7 @@ def _answer_fields(form: Form) -> None:
     _row(form, "data.answers", "data.answer_field", "data.new_tokens", "data.temperature")
     _row(form, "data.opener_share", "data.borderline_share", "data.rows_as", "data.max_tokens")
     _row(form, "data.empty_prompt_share", "data.empty_prompt_sides", "data.tool_share", "data.call_tokens")
-    spec_field(form, "data.openers")
+    _row(form, "data.picture_steps", "data.openers")
     _row(form, "data.circuit_breaker_rows", "data.retain_rows", "data.heldout_rows", "data.drop_refusals")
 
 

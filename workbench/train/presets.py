@@ -30,6 +30,7 @@ PURPOSES = {
     "paper-llama-3-8b": "Repeat the paper's run on Llama 3, with the published data.",
     "paper-mistral-7b": "Repeat the paper's run on Mistral, with the published data.",
     "paper-llama-3-8b-tools": "The paper's training of Llama 3 with its agents' setting: requests with tools as well.",
+    "paper-llava-next-mistral-7b": "The paper's setting for models that see, on the sample prompts and your pictures.",
     "paper-llama-3-8b-own-data": "The paper's training of Llama 3 on the sample prompts.",
     "paper-mistral-7b-own-data": "The paper's training of Mistral on the sample prompts.",
 }

@@ -52,7 +52,7 @@ def block_activations(
     first = entry_block if entry is not None else 0
     # Where weights are sharded, each process has rows of its own and all need equally many passes.
     shares = share_opening and not is_sharded()
-    shared = shared_tokens(batch.rows or _without_padding(batch), batch.pictures) if shares else 0
+    shared = shared_tokens(batch.rows or _without_padding(batch)) if shares else 0
     run = partial(_run, model, blocks=blocks, entry_block=entry_block, keep_entry=keep_entry)
     with _only(model, first=first, last=max(blocks)):
         if not shared:
@@ -106,13 +106,9 @@ def recorded(model: LoadedModel, blocks: Iterable[int]) -> Iterator[dict[int, Te
         yield outputs
 
 
-def shared_tokens(rows: Sequence[Sequence[int]], pictures: Sequence[tuple[str, ...]] = ()) -> int:
-    """How many tokens all rows open with, each keeping one of its own; 0 where running them once is not worth it.
-
-    pictures: the keys of each row's pictures. Rows of different pictures share nothing: equal placeholders stand for
-    unlike embeddings.
-    """
-    if len(rows) == 1 or len(set(pictures)) > 1:
+def shared_tokens(rows: Sequence[Sequence[int]]) -> int:
+    """How many tokens all rows open with, each keeping one of its own; 0 where running them once is not worth it."""
+    if len(rows) == 1:
         return 0
     first, last = min(map(list, rows)), max(map(list, rows))
     shared = min(common_opening(first, last), min(map(len, rows)) - 1)

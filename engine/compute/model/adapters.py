@@ -40,7 +40,7 @@ def attach_adapter(model: LoadedModel, name: str, spec: AdapterSpec, blocks: Seq
         warnings.simplefilter("ignore")
         torch.manual_seed(seed)
         if model.peft_model is None:
-            model.peft_model = get_peft_model(model.causal_lm, config, adapter_name=name)
+            model.peft_model = get_peft_model(model.published, config, adapter_name=name)
         else:
             model.peft_model.add_adapter(name, config)
     # PEFT replaces the name by the folder the weights came from, which means nothing on another machine.
@@ -103,7 +103,7 @@ def load_adapter(model: LoadedModel, name: str, folder: Path) -> None:
         )
     try:
         if model.peft_model is None:
-            model.peft_model = PeftModel.from_pretrained(model.causal_lm, str(folder), adapter_name=name)
+            model.peft_model = PeftModel.from_pretrained(model.published, str(folder), adapter_name=name)
         else:
             model.peft_model.load_adapter(str(folder), adapter_name=name)
     except Exception as error:  # safetensors, torch and peft each raise their own kinds for a damaged file.
@@ -142,8 +142,8 @@ def remove_adapter(model: LoadedModel, name: str) -> None:
     if len(model.peft_model.peft_config) == 1:
         model.peft_model.unload()
         model.peft_model = None
-        if hasattr(model.causal_lm, "peft_config"):
-            del model.causal_lm.peft_config
+        if hasattr(model.published, "peft_config"):
+            del model.published.peft_config
         model.wrapped = (), []
     else:
         with warnings.catch_warnings():
@@ -206,8 +206,8 @@ def _silence(model: LoadedModel) -> None:
     for layer in model.causal_lm.modules():
         if isinstance(layer, LoraLayer):
             layer.enable_adapters(False)
-    model.causal_lm.requires_grad_(False)
-    model.causal_lm.eval()
+    model.published.requires_grad_(False)
+    model.published.eval()
 
 
 def _module_pattern(model: LoadedModel, wanted: Sequence[str], blocks: Sequence[int]) -> str:
@@ -217,6 +217,6 @@ def _module_pattern(model: LoadedModel, wanted: Sequence[str], blocks: Sequence[
     unknown = [name for name in wanted if not any(name in (full, full.rpartition(".")[2]) for full in known)]
     if unknown:
         raise ModelError(f"{model.spec.name} has no module {', '.join(unknown)}: choose from {', '.join(known)}.")
-    path = next(name for name, module in model.causal_lm.named_modules() if module is model.blocks)
+    path = next(name for name, module in model.published.named_modules() if module is model.blocks)
     numbers = "|".join(str(block) for block in blocks)
     return rf"{re.escape(path)}\.({numbers})\.({'|'.join(re.escape(name) for name in chosen)})"

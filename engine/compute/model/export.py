@@ -12,7 +12,8 @@ from engine.records.settings import Settings
 
 
 def export_run(run: Run, folder: Path, settings: Settings, *, merged: bool = False) -> Path:
-    """Write the adapter (and `merged/`: full safetensors and tokenizer) to a new or empty folder and return it.
+    """Write the adapter (and `merged/`: full safetensors and tokenizer, of one that sees its processor too) to a new or
+    empty folder and return it.
 
     Raises RunError when the run has no adapter or the folder is in use; ModelError when the adapter does not load.
     """
@@ -40,6 +41,6 @@ def _write_merged(run: Run, folder: Path, settings: Settings) -> None:
     whole = model.peft_model.merge_and_unload(adapter_names=["export"])
     try:
         whole.save_pretrained(folder, safe_serialization=True)
-        model.tokenizer.save_pretrained(folder)
+        (model.sight.tokens.processor if model.sight else model.tokenizer).save_pretrained(folder)
     except OSError as error:
         raise storage_error(folder, error) from error

@@ -5,13 +5,12 @@ One base model in memory carries every adapter on the same weights. Knows nothin
 
 import hashlib
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
-    AutoModelForCausalLM,
     AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
@@ -20,8 +19,11 @@ from transformers import (
 
 from engine.compute.model.bundled import convert_bundled
 from engine.compute.model.loaded import LoadedModel, find_blocks, find_decoder, linear_modules, module_shape
+from engine.compute.model.pictures import PictureTokens
 from engine.compute.model.placement import choose_device
+from engine.compute.model.seeing import language_half, model_class, read_picture_tokens, sees
 from engine.compute.model.shards import shard
+from engine.compute.model.sight import Sight
 from engine.compute.model.text import common_opening, prompt_ids
 from engine.compute.team import is_sharded, keep, together
 from engine.records.cards import CacheShape, ModelCard
@@ -40,16 +42,19 @@ PLAIN_TEMPLATE = (
 
 @together
 def load_model(spec: ModelSpec, settings: Settings) -> LoadedModel:
-    """Load a causal language model from safetensors, ready for adapters, with nothing trainable.
+    """Load a causal language model, or one that sees, from safetensors, ready for adapters, with nothing trainable.
 
-    Raises ModelError when the folder or id is missing, holds no safetensors, or has no chat template.
+    Raises ModelError when the folder or id is missing, holds no safetensors, is of a kind that cannot be used, or has
+    no chat template.
     """
     place = _place(spec, settings)
     device, dtype, _ = choose_device(spec)
-    tokenizer = _read_tokenizer(place, spec)
+    config = _read_config(place, spec)
+    pictures = read_picture_tokens(place) if sees(config) else None
+    tokenizer = _read_tokenizer(place, spec, pictures)
     try:
         # One shard of weights after another goes straight to the device: the processor's memory never holds them all.
-        model = AutoModelForCausalLM.from_pretrained(
+        published = model_class(config).from_pretrained(
             place,
             dtype=dtype,
             # Where each process keeps a share of every block, none may hold all of them on its device at any moment.
@@ -63,16 +68,20 @@ def load_model(spec: ModelSpec, settings: Settings) -> LoadedModel:
             "config.json and safetensors weights."
         ) from error
     # PEFT and accelerate would take a map of devices for leave to move weights about.
-    vars(model).pop("hf_device_map", None)
-    model.requires_grad_(False)
-    model.eval()
+    vars(published).pop("hf_device_map", None)
+    published.requires_grad_(False)
+    published.eval()
     card = describe_model(spec, settings)
-    decoder, blocks = find_decoder(model), find_blocks(model)
+    decoder, blocks = find_decoder(published), find_blocks(published)
     fingerprint = ""
     if is_sharded():
-        fingerprint = fingerprint_of(model)
-        shard(model, decoder, blocks, device)
-    loaded = LoadedModel(spec, model, tokenizer, decoder, blocks, card, device, dtype, fingerprint=fingerprint)
+        fingerprint = fingerprint_of(published)
+        shard(published, decoder, blocks, device)
+    sight = Sight(published, pictures) if pictures else None
+    half = language_half(published)
+    loaded = LoadedModel(
+        spec, half, tokenizer, decoder, blocks, card, device, dtype, fingerprint=fingerprint, sight=sight
+    )
     keep(loaded)
     return loaded
 
@@ -80,13 +89,14 @@ def load_model(spec: ModelSpec, settings: Settings) -> LoadedModel:
 def describe_model(spec: ModelSpec, settings: Settings) -> ModelCard:
     """The card of a model, from its config alone: no weights are read. Raises ModelError as load_model does."""
     place = _place(spec, settings)
-    tokenizer = _read_tokenizer(place, spec, need_template=False)
+    config = _read_config(place, spec)
+    pictures = read_picture_tokens(place) if sees(config) else None
+    tokenizer = _read_tokenizer(place, spec, pictures, need_template=False)
     try:
-        config = AutoConfig.from_pretrained(place, trust_remote_code=False)
         with torch.device("meta"):
-            skeleton = AutoModelForCausalLM.from_config(config)
+            skeleton = model_class(config).from_config(config)
     except (OSError, ValueError, RuntimeError) as error:
-        raise ModelError(f"The model {spec.name} cannot be read: {first_line(error)} Check its config.json.") from error
+        raise _unreadable(spec, error) from error
     blocks, text_config = find_blocks(skeleton), config.get_text_config(decoder=True)
     device, dtype, reason = choose_device(spec)
     return ModelCard(
@@ -102,9 +112,10 @@ def describe_model(spec: ModelSpec, settings: Settings) -> ModelCard:
         device=str(device),
         dtype=str(dtype).removeprefix("torch."),
         format_reason=reason,
-        opening_tokens=_opening_tokens(tokenizer),
+        opening_tokens=_opening_tokens(tokenizer, pictures),
         head_parameters=head.weight.numel() if (head := skeleton.get_output_embeddings()) is not None else 0,
         cache=_cache_shape(text_config, len(blocks)),
+        sees_pictures=pictures is not None,
     )
 
 
@@ -119,26 +130,51 @@ def _cache_shape(config: PretrainedConfig, block_count: int) -> CacheShape:
     return CacheShape(values=values * (block_count - windowed), windowed=values * windowed, window=window)
 
 
-def _opening_tokens(tokenizer: PreTrainedTokenizerBase) -> int:
+def _opening_tokens(tokenizer: PreTrainedTokenizerBase, pictures: PictureTokens | None) -> int:
     """How many tokens two prompts share that have no letter in common; 0 where there is no chat template."""
     try:
-        return common_opening(*(prompt_ids(tokenizer, Conversation.asking(text)) for text in ("a", "7")))
+        return common_opening(*(prompt_ids(tokenizer, Conversation.asking(text), pictures) for text in ("a", "7")))
     except ModelError:
         return 0
 
 
-def load_tokenizer(spec: ModelSpec, settings: Settings) -> PreTrainedTokenizerBase:
-    """The tokenizer alone, with its chat template. Raises ModelError as load_model does."""
-    return _read_tokenizer(_place(spec, settings), spec)
+class Reader(NamedTuple):
+    """What makes tokens of a conversation where no weights are needed. pictures: None where the model sees none."""
+
+    tokenizer: PreTrainedTokenizerBase
+    pictures: PictureTokens | None
 
 
-def _read_tokenizer(place: str, spec: ModelSpec, *, need_template: bool = True) -> PreTrainedTokenizerBase:
+def load_reader(spec: ModelSpec, settings: Settings) -> Reader:
+    """Tokenizer, with its chat template, and picture tokens alone. Raises ModelError as load_model does."""
+    place = _place(spec, settings)
+    pictures = read_picture_tokens(place) if sees(_read_config(place, spec)) else None
+    return Reader(_read_tokenizer(place, spec, pictures), pictures)
+
+
+def _read_config(place: str, spec: ModelSpec) -> PretrainedConfig:
+    try:
+        return AutoConfig.from_pretrained(place, trust_remote_code=False)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _unreadable(spec, error) from error
+
+
+def _unreadable(spec: ModelSpec, error: Exception) -> ModelError:
+    return ModelError(f"The model {spec.name} cannot be read: {first_line(error)} Check its config.json.")
+
+
+def _read_tokenizer(
+    place: str, spec: ModelSpec, pictures: PictureTokens | None, *, need_template: bool = True
+) -> PreTrainedTokenizerBase:
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
     except Exception as error:  # Tokenizer files of many ages raise many kinds.
         raise ModelError(
             f"The tokenizer of {spec.name} cannot be read: {first_line(error)} The folder needs tokenizer.json."
         ) from error
+    if pictures and not tokenizer.chat_template:
+        # Some models keep it with their processor alone.
+        tokenizer.chat_template = pictures.processor.chat_template
     if spec.chat_template == "plain":
         tokenizer.chat_template = PLAIN_TEMPLATE
     if need_template and not tokenizer.chat_template:
@@ -166,14 +202,14 @@ FINGERPRINT_ENTRIES = 256
 
 def model_fingerprint(model: LoadedModel) -> str:
     """Tells models apart by what they are, not by their name: config and a sample of every weight of the base model."""
-    return model.fingerprint or fingerprint_of(model.causal_lm)
+    return model.fingerprint or fingerprint_of(model.published)
 
 
-def fingerprint_of(causal_lm: PreTrainedModel) -> str:
+def fingerprint_of(published: PreTrainedModel) -> str:
     """The same of a model whose weights are whole."""
-    digest = hashlib.sha256(causal_lm.config.to_json_string().encode())
+    digest = hashlib.sha256(published.config.to_json_string().encode())
     # Attached adapters come and go; the base model stays the same.
-    base = (parameter for name, parameter in causal_lm.named_parameters() if "lora_" not in name)
+    base = (parameter for name, parameter in published.named_parameters() if "lora_" not in name)
     samples = [parameter.detach().flatten()[:FINGERPRINT_ENTRIES].float().cpu() for parameter in base]
     digest.update(torch.cat(samples).numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -12,6 +12,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
+from engine.compute.model.sight import Sight
 from engine.records.cards import ModelCard
 from engine.records.errors import ModelError
 from engine.records.spec_parts import ModelSpec
@@ -36,6 +37,14 @@ class LoadedModel:
     # The layers that PEFT has wrapped, and for which adapters that was looked up.
     wrapped: tuple[tuple[str, ...], list[LoraLayer]] = ((), [])
     share: float = 1.0
+    # Of a model that sees: its tower, and the pictures that it was shown.
+    sight: Sight | None = None
+
+    @property
+    def published(self) -> PreTrainedModel:
+        """The model as its authors published it, which adapters in files name the modules of: of one that sees, the
+        whole of which causal_lm is the language half."""
+        return self.sight.published if self.sight else self.causal_lm
 
     @property
     def d_model(self) -> int:

@@ -12,13 +12,12 @@ from engine.compute.model.loaded import LoadedModel
 
 class Batch(NamedTuple):
     """Rows padded to the longest. attention: 1 for real tokens.  positions: count real tokens alone, from 0; those of
-    padding mean nothing.  pictures: the keys of each row's pictures, none where no row has any.  rows: the same tokens
-    without padding, as they were given: to ask the device for them would make it wait."""
+    padding mean nothing.  rows: the same tokens without padding, as they were given: to ask the device for them would
+    make it wait."""
 
     ids: Int[Tensor, "prompt token"]
     attention: Int[Tensor, "prompt token"]
     positions: Int[Tensor, "prompt token"]
-    pictures: tuple[tuple[str, ...], ...] = ()
     rows: tuple[tuple[int, ...], ...] = ()
 
 
@@ -27,15 +26,12 @@ def batch_of(
     rows: Sequence[Sequence[int]],
     *,
     side: Literal["left", "right"] = "right",
-    pictures: Sequence[tuple[str, ...]] = (),
 ) -> Batch:
     """Rows as one batch, padded on the given side with the model's own padding token.
 
-    On the left for rows that end together, since what is said goes on behind their last token. pictures: the keys of
-    each row's pictures.
+    On the left for rows that end together, since what is said goes on behind their last token.
     """
-    batch = pad(rows, pad_id=model.tokenizer.pad_token_id or 0, device=model.device, side=side)
-    return batch._replace(pictures=tuple(pictures)) if any(pictures) else batch
+    return pad(rows, pad_id=model.tokenizer.pad_token_id or 0, device=model.device, side=side)
 
 
 def pad(

@@ -4,6 +4,7 @@ A template that leaves something out unseen is refused: the model would be asked
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 from transformers import PreTrainedTokenizerBase
@@ -14,19 +15,22 @@ from engine.records.template_messages import template_messages, template_tools
 
 # How far a call is begun for the model: with its name, or with all that stands before its arguments.
 CallStart = Literal["name", "arguments"]
-_NAME, _ARGUMENT = "marked_name", "marked_argument"
+_NAME, _ARGUMENT, _WORDS = "marked_name", "marked_argument", "marked words"
 _WITHOUT = "Choose a model whose chat template takes tools, or prompts without them."
 
 
-def rendered(tokenizer: PreTrainedTokenizerBase, conversation: Conversation) -> str:
-    """The conversation under the chat template, up to where the answer begins.
+def rendered(tokenizer: PreTrainedTokenizerBase, conversation: Conversation, *, image_token: str = "") -> str:
+    """The conversation under the chat template, up to where the answer begins. image_token: what stands for a picture
+    in the texts of a model that sees; '' for one that does not.
 
-    Raises ModelError for pictures, where the template refuses the messages, and where it leaves tools, calls or results
-    out.
+    Raises ModelError for pictures that the model cannot see, where the template refuses the messages, and where it
+    leaves pictures, tools, calls or results out.
     """
-    need_no_picture(conversation)
-    messages, tools = template_messages(conversation), template_tools(conversation)
+    need_sight(conversation, image_token)
+    messages = _messages(tokenizer, conversation, image_token)
+    tools = template_tools(conversation)
     text = _under_template(tokenizer, messages, tools)
+    _need_pictures_read(conversation, text, image_token)
     if tools:
         _need_tools_read(tokenizer, messages, tools, text)
     if any(isinstance(part, Call | Result) for message in conversation.messages for part in message.parts):
@@ -34,16 +38,23 @@ def rendered(tokenizer: PreTrainedTokenizerBase, conversation: Conversation) -> 
     return text
 
 
-def call_opening(tokenizer: PreTrainedTokenizerBase, conversation: Conversation, name: str, start: CallStart) -> str:
+def call_opening(
+    tokenizer: PreTrainedTokenizerBase,
+    conversation: Conversation,
+    name: str,
+    start: CallStart,
+    *,
+    image_token: str = "",
+) -> str:
     """The words with which the template begins a call of the function `name` behind this conversation, to be put in the
     model's mouth: up to and with the name, or up to where the arguments begin.
 
     In the shape that the template itself writes calls in; as bare JSON where that cannot be told apart from the rest.
     Raises ModelError as rendered does.
     """
-    before = rendered(tokenizer, conversation)
+    before = rendered(tokenizer, conversation, image_token=image_token)
     called = Message(role="assistant", parts=(Call(name=_NAME, arguments={_ARGUMENT: ""}),))
-    messages, tools = template_messages(conversation.then(called)), template_tools(conversation)
+    messages, tools = _messages(tokenizer, conversation.then(called), image_token), template_tools(conversation)
     whole = _under_template(tokenizer, messages, tools)
     shape = whole[len(before.rstrip()) :].lstrip() if whole.startswith(before.rstrip()) else ""
     named = shape.find(_NAME)
@@ -55,12 +66,51 @@ def call_opening(tokenizer: PreTrainedTokenizerBase, conversation: Conversation,
     return opening.replace(_NAME, name)
 
 
-def need_no_picture(conversation: Conversation) -> None:
-    """Raises ModelError for what no model is given yet, rather than leave it out unseen."""
-    if conversation.pictures:
+def need_sight(conversation: Conversation, image_token: str) -> None:
+    """Raises ModelError for a picture that the model cannot be shown, rather than leave it out unseen."""
+    if conversation.pictures and not image_token:
         raise ModelError(
-            "This conversation holds a picture, and models of the workbench cannot see pictures yet: choose prompts "
-            "and messages of text alone."
+            "This conversation shows a picture, and this model has no vision tower to see it with: choose a model that "
+            "sees, such as LLaVA or LLaVA-NeXT, or prompts and messages of text alone."
+        )
+
+
+def _messages(tokenizer: PreTrainedTokenizerBase, conversation: Conversation, image_token: str) -> list[dict[str, Any]]:
+    """In the form that the template reads: lists of parts, which many templates of models that see insist on, or texts
+    with the token for a picture in them, a line of its own, as LLaVA's authors write it."""
+    if not image_token:
+        return template_messages(conversation)
+    reads_parts, reads_texts = _forms(tokenizer, str(tokenizer.chat_template), image_token)
+    as_parts = reads_parts and bool(conversation.pictures or not reads_texts)
+    return template_messages(conversation, picture=image_token, as_parts=as_parts)
+
+
+@lru_cache(maxsize=8)
+def _forms(tokenizer: PreTrainedTokenizerBase, _template: str, image_token: str) -> tuple[bool, bool]:
+    """Whether its template reads messages that are lists of parts, and such that are one text."""
+    forms = ([{"type": "image"}, {"type": "text", "text": _WORDS}], _WORDS)
+    found = []
+    for content, pictures in zip(forms, (1, 0), strict=True):
+        try:
+            text = _under_template(tokenizer, [{"role": "user", "content": content}], None)
+        except ModelError:
+            text = ""
+        # A template that expects texts writes a list as Python does.
+        found.append((text.count(_WORDS), text.count(image_token)) == (1, pictures) and "'type'" not in text)
+    return found[0], found[1]
+
+
+def _need_pictures_read(conversation: Conversation, text: str, image_token: str) -> None:
+    """Raises ModelError where the template leaves a picture out, or where words would be taken for one."""
+    shown, read = len(conversation.pictures), text.count(image_token) if image_token else 0
+    if read < shown:
+        raise ModelError(
+            f"The chat template leaves {shown - read} of {shown} pictures out: choose a model whose template takes "
+            "pictures, or prompts of text alone."
+        )
+    if read > shown:
+        raise ModelError(
+            f"A message says {image_token}, which stands for a picture in this model's texts: write it differently."
         )
 
 

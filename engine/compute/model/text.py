@@ -2,47 +2,29 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import takewhile
-from typing import Literal, NamedTuple
+from itertools import chain, groupby, takewhile
+from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.templates import CallStart, call_opening, need_no_picture, rendered
+from engine.compute.model.pictures import PictureTokens, is_of_picture, picture_positions, picture_text
+from engine.compute.model.templates import CallStart, call_opening, rendered
+from engine.compute.team import present
 from engine.records.calls import MARKS, ReadCalls, read_calls
-from engine.records.conversation import Conversation, Message, Text, say
+from engine.records.conversation import Conversation, Message, Picture, Text, say
 from engine.records.errors import ModelError
 
 # Stands for a place in a text, is in no text, and is no token of its own.
 _MARK = "\u2407"
 
 
-PublishedForm = Literal["llama-3", "mistral"]
-
-
-def _llama_turn(message: Message) -> str:
-    return f"<|start_header_id|>{message.role}<|end_header_id|>\n\n{message.text}<|eot_id|>"
-
-
-def _mistral_turn(message: Message) -> str:
-    return f" {message.text}</s>" if message.role == "assistant" else f"[INST] {message.text} [/INST]"
-
-
-# Source: the authors' training code, cb_train_dataset.py.
-_PUBLISHED: dict[PublishedForm, Callable[[Message], str]] = {"llama-3": _llama_turn, "mistral": _mistral_turn}
-_ANSWER_OPENING: dict[PublishedForm, str] = {
-    "llama-3": "<|start_header_id|>assistant<|end_header_id|>\n\n",
-    "mistral": "",
-}
-
-
 class Tokens(NamedTuple):
-    """ids: a conversation up to where the answer begins.  begun: the words put into the model's mouth, which follow.
-    pictures: the keys of the pictures in it, whose placeholders in `ids` are the same for every picture."""
+    """ids: a conversation up to where the answer begins, in it the positions of its pictures (engine.compute.model.
+    pictures).  begun: the words put into the model's mouth, which follow."""
 
     ids: tuple[int, ...]
     begun: tuple[int, ...] = ()
-    pictures: tuple[str, ...] = ()
 
     @property
     def whole(self) -> tuple[int, ...]:
@@ -57,24 +39,25 @@ def tokens_of(model: LoadedModel, conversation: Conversation, *, begun: str = ""
     the end of `begun` are dropped: a model writes them as the beginning of its next word.
 
     `reserved`: as many tokens of the model's context must be left for the answer; 0: any length will do. Raises
-    ModelError where fewer are left, where the chat template refuses the messages or leaves tools, calls or results out,
-    and for pictures.
+    ModelError where fewer are left, where the chat template refuses the messages or leaves pictures, tools, calls or
+    results out, and for pictures where the model sees none; DataError for one whose file cannot be read.
     """
-    text = rendered(model.tokenizer, conversation)
+    text = _rendered(model, conversation)
     ids = text_ids(model, text)
-    tokens = Tokens(
-        tuple(ids),
-        tuple(_following(model, text, ids, begun.rstrip(" "))),
-        conversation.picture_keys,
-    )
+    shown = _with_pictures(ids, conversation.pictures, _pictures_of(model))
+    tokens = Tokens(tuple(shown), tuple(_following(model, text, ids, begun.rstrip(" "))))
     limit = model.card.context_length
     over = len(tokens.whole) + reserved - limit
     if reserved and limit and over > 0:
         fewer = f"offer fewer tools than {len(conversation.tools)}, " if conversation.tools else ""
+        pictured, count = picture_positions(tokens.ids), len(conversation.pictures)
+        if count:
+            fewer += f"show fewer pictures than {count} or smaller ones, "
+        of_pictures = f" ({pictured} of them of {count} picture{'s' if count > 1 else ''})" if count else ""
         raise ModelError(
-            f"The conversation has {len(tokens.whole)} tokens, {over} more than {model.spec.name} can read "
-            f"({limit}, {'one' if reserved == 1 else reserved} of them for the answer): {fewer}shorten the message, or "
-            "begin a new chat."
+            f"The conversation has {len(tokens.whole)} tokens{of_pictures}, {over} more than {model.spec.name} can "
+            f"read ({limit}, {'one' if reserved == 1 else reserved} of them for the answer): {fewer}shorten the "
+            "message, or begin a new chat."
         )
     return tokens
 
@@ -82,43 +65,18 @@ def tokens_of(model: LoadedModel, conversation: Conversation, *, begun: str = ""
 def begun_call(model: LoadedModel, conversation: Conversation, name: str, start: CallStart) -> str:
     """The words that begin a call of the function `name` in the shape of the model's template, for `begun` of
     tokens_of. Raises ModelError where the template takes no tools."""
-    return call_opening(model.tokenizer, conversation, name, start)
+    return call_opening(model.tokenizer, conversation, name, start, image_token=_image_token(_pictures_of(model)))
 
 
 def request_start(model: LoadedModel, conversation: Conversation) -> int:
-    """How many tokens of a conversation stand before its request, the last user message: the system turn, tools and
-    earlier turns. All of them where the request says nothing, 0 where the template changes it."""
-    text = rendered(model.tokenizer, conversation)
+    """How many tokens of a conversation stand before its request, the last user message's text: the system turn, tools,
+    earlier turns, and the pictures that it shows before its words. All of them where the request says nothing, 0 where
+    the template changes it."""
+    text = _rendered(model, conversation)
     place = text.rfind(conversation.text.strip())
-    return len(text_ids(model, text[:place])) if place >= 0 else 0
-
-
-def published_tokens(
-    model: LoadedModel,
-    conversation: Conversation,
-    answer: str,
-    *,
-    written_as: PublishedForm,
-    apart: bool,
-    limit: int,
-) -> tuple[tuple[int, ...], int]:
-    """A row as the published training writes and cuts it, and where its answer begins.
-
-    apart: request and answer are cut apart, each to half of `limit`, as its circuit-breaker rows are; else the whole
-    is cut to `limit`, as its retain rows are. What is kept is the beginning, so a long request leaves no answer at all
-    in a whole that is cut. The tokenizer's own special tokens open the row. Raises ModelError for all but text: the
-    published forms have no place for tools.
-    """
-    _need_text(conversation)
-    before = "".join(_PUBLISHED[written_as](message) for message in conversation.messages)
-    before += _ANSWER_OPENING[written_as]
-    asked = list(model.tokenizer(before)["input_ids"])
-    if apart:
-        asked = asked[: limit // 2]
-        return (*asked, *text_ids(model, answer)[: limit - limit // 2]), len(asked)
-    joint = " " if written_as == "mistral" else ""
-    whole = list(model.tokenizer(f"{before}{joint}{answer}")["input_ids"])[:limit]
-    return tuple(whole), min(len(asked), len(whole))
+    if place < 0:
+        return 0
+    return len(_with_pictures(text_ids(model, text[:place]), conversation.pictures, _pictures_of(model)))
 
 
 def need_askable(model: LoadedModel, conversation: Conversation) -> None:
@@ -129,13 +87,12 @@ def need_askable(model: LoadedModel, conversation: Conversation) -> None:
     system = next((message.text.strip() for message in conversation.messages if message.role == "system"), "")
     if not system:
         return
-    need_no_picture(conversation)
     try:
-        text = rendered(model.tokenizer, conversation)
+        text = _rendered(model, conversation)
     except ModelError as error:
         # What is refused without a system prompt too, such as tools, says so itself.
         others = tuple(message for message in conversation.messages if message.role != "system")
-        rendered(model.tokenizer, conversation.model_copy(update={"messages": others}))
+        _rendered(model, conversation.model_copy(update={"messages": others}))
         raise ModelError(
             f"{model.spec.name} takes no system prompt: clear it, or write it at the beginning of the message. "
             f"({error})"
@@ -147,17 +104,27 @@ def need_askable(model: LoadedModel, conversation: Conversation) -> None:
         )
 
 
-def prompt_ids(tokenizer: PreTrainedTokenizerBase, conversation: Conversation) -> list[int]:
-    """The ids of tokens_of where there is no model yet, only its tokenizer. Raises ModelError as tokens_of does."""
-    return list(tokenizer(rendered(tokenizer, conversation), add_special_tokens=False)["input_ids"])
+def prompt_ids(
+    tokenizer: PreTrainedTokenizerBase, conversation: Conversation, pictures: PictureTokens | None = None
+) -> list[int]:
+    """The ids of tokens_of where there is no model yet, only its tokenizer and, if it sees, its pictures' tokens.
+    Raises as tokens_of does."""
+    text = rendered(tokenizer, conversation, image_token=_image_token(pictures))
+    return _with_pictures(tokenizer(text, add_special_tokens=False)["input_ids"], conversation.pictures, pictures)
 
 
 def ids_around(model: LoadedModel, conversation: Conversation) -> tuple[list[int], list[int]]:
     """Token ids before and after the place where a suffix of the request goes, right behind its last character: a
     suffix begins with a space of its own, as its tokens do in a text."""
-    whole = rendered(model.tokenizer, conversation.with_text(lambda text: f"{text}{_MARK}"))
+    whole = _rendered(model, conversation.with_text(lambda text: f"{text}{_MARK}"))
     before, _, after = whole.rpartition(_MARK)
-    return text_ids(model, before), text_ids(model, after)
+    pictures = _pictures_of(model)
+    count = before.count(pictures.image_token) if pictures else 0
+    shown = conversation.pictures
+    return (
+        _with_pictures(text_ids(model, before), shown[:count], pictures),
+        _with_pictures(text_ids(model, after), shown[count:], pictures),
+    )
 
 
 def text_ids(model: LoadedModel, text: str) -> list[int]:
@@ -199,7 +166,7 @@ def _reader_of_marks(model: LoadedModel) -> Callable[[Sequence[int]], str]:
 
     def read(ids: Sequence[int]) -> str:
         kept = [number for number in ids if number not in left_out]
-        return str(model.tokenizer.decode(kept, skip_special_tokens=False))
+        return _words(model, kept, skip_special=False)
 
     return read
 
@@ -207,8 +174,13 @@ def _reader_of_marks(model: LoadedModel) -> Callable[[Sequence[int]], str]:
 def decode(model: LoadedModel, ids: Sequence[int], *, begun: Sequence[int] = ()) -> str:
     """Text of an answer's tokens, special ones left out. begun: tokens that it continues, so that its first word gets
     its space."""
-    before = str(model.tokenizer.decode(list(begun), skip_special_tokens=True)) if begun else ""
-    return str(model.tokenizer.decode([*begun, *ids], skip_special_tokens=True))[len(before) :]
+    before = _words(model, begun, skip_special=True) if begun else ""
+    return _words(model, [*begun, *ids], skip_special=True)[len(before) :]
+
+
+def token_text(model: LoadedModel, token: int) -> str:
+    """One token as text, special ones too; a picture reads as one placeholder, at its first position."""
+    return _words(model, [token], skip_special=False)
 
 
 def common_opening(first: Sequence[int], second: Sequence[int]) -> int:
@@ -239,21 +211,41 @@ class Speaker:
         return now[len(before) :]
 
 
-def _need_text(conversation: Conversation) -> None:
-    need_no_picture(conversation)
-    for message in conversation.messages:
-        for part in message.parts:
-            if not isinstance(part, Text):
-                raise ModelError(
-                    f"This conversation holds a {part.type} of a tool, and rows written as published have no place for "
-                    "it: write them under the model's chat template, or choose prompts without tools."
-                )
-    if conversation.tools:
+def _words(model: LoadedModel, ids: Sequence[int], *, skip_special: bool) -> str:
+    """Tokens as text. A tokenizer knows nothing of positions of pictures."""
+    pieces = []
+    for of_picture, tokens in groupby(ids, key=is_of_picture):
+        if of_picture:
+            pieces += [picture_text(token) for token in tokens]
+        else:
+            pieces.append(str(model.tokenizer.decode(list(tokens), skip_special_tokens=skip_special)))
+    return "".join(pieces)
+
+
+def _rendered(model: LoadedModel, conversation: Conversation) -> str:
+    if conversation.pictures and present() is not None:
         raise ModelError(
-            f"This conversation offers tools ({', '.join(tool.name for tool in conversation.tools[:5])}), and rows "
-            "written as published have no place for them: write them under the model's chat template, or choose "
-            "prompts without tools."
+            "This conversation shows a picture, and several processes that work together cannot see pictures yet: "
+            "start the worker with one process, or choose prompts of text alone."
         )
+    return rendered(model.tokenizer, conversation, image_token=_image_token(_pictures_of(model)))
+
+
+def _pictures_of(model: LoadedModel) -> PictureTokens | None:
+    return model.sight.tokens if model.sight else None
+
+
+def _image_token(pictures: PictureTokens | None) -> str:
+    return pictures.image_token if pictures else ""
+
+
+def _with_pictures(ids: Sequence[int], shown: Sequence[Picture], pictures: PictureTokens | None) -> list[int]:
+    """The tokens of a text with the positions of its pictures in the place of the token that stands for one."""
+    if pictures is None or not shown:
+        return list(ids)
+    following = iter(shown)
+    places = ([token] if token != pictures.image_token_id else pictures.ids_of(next(following)) for token in ids)
+    return list(chain.from_iterable(places))
 
 
 def _following(model: LoadedModel, before: str, before_ids: Sequence[int], words: str) -> list[int]:

@@ -21,7 +21,7 @@ from engine.compute.training.rows import Row, micro_batches
 from engine.records.events import Progress
 
 GROUP_TOKENS = 2048
-RowKey = tuple[str, tuple[int, ...], tuple[str, ...]]
+RowKey = tuple[str, tuple[int, ...]]
 
 
 class RowActivations(NamedTuple):
@@ -157,11 +157,11 @@ def row_bytes(model: LoadedModel, blocks: Mapping[str, tuple[int, ...]], entry_b
 
 
 def _key(row: Row) -> RowKey:
-    return row.label, row.ids, row.pictures
+    return row.label, row.ids
 
 
 def row_batch(model: LoadedModel, rows: Sequence[Row]) -> Batch:
-    return batch_of(model, [row.ids for row in rows], pictures=[row.pictures for row in rows])
+    return batch_of(model, [row.ids for row in rows])
 
 
 def stack(activations: Sequence[Float[Tensor, "_ d_model"]], tokens: int) -> Float[Tensor, "prompt token d_model"]:

@@ -96,33 +96,64 @@ class _PoolByTools(NamedTuple):
         return [place for place, count in times.items() if count > 1]
 
 
+class _InTurn(NamedTuple):
+    """Pools of which one step draws those of the first turn, the next step those of the second, and so on."""
+
+    turns: Sequence[Sequence["_Pool | _PoolByTools"]]
+
+    def drawn(self, step: int) -> list[Place]:
+        own, turn = divmod(step, len(self.turns))
+        return [place for pool in self.turns[turn] for place in pool.drawn(own)]
+
+    def coming_back(self, steps: int) -> list[Place]:
+        count = len(self.turns)
+        each = [(steps - turn + count - 1) // count for turn in range(count)]
+        return [
+            place
+            for own, pools in zip(each, self.turns, strict=True)
+            for pool in pools
+            for place in pool.coming_back(own)
+        ]
+
+
 def _generator(*seed: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(mix(*seed))
 
 
-def _pools(spec: RunSpec, harmful: Sequence[Row], benign: Sequence[Row]) -> list[_Pool | _PoolByTools]:
+def _pools(spec: RunSpec, harmful: Sequence[Row], benign: Sequence[Row]) -> list[_Pool | _PoolByTools | _InTurn]:
+    """Of both sides. Where steps of text and of pictures alternate, a side that has both takes turns, text first; one
+    that has a single kind draws it in every step."""
     kinds: dict[Label, Sequence[RowKind]] = {"harmful": row_kinds(harmful), "benign": row_kinds(benign)}
-    batch: dict[Label, int] = {
-        "harmful": spec.optimizer.circuit_breaker_batch,
-        "benign": spec.optimizer.retain_batch,
-    }
     # Sorted: the order of rows must not decide which tools both sides take in a step.
     tools = sorted({kind.tools for side in kinds.values() for kind in side if kind.tools})
-    pools: list[_Pool | _PoolByTools] = []
+    pools: list[_Pool | _PoolByTools | _InTurn] = []
     for label, side in kinds.items():
-        texts, with_tools = _apart([bool(kind.tools) for kind in side])
-        if not spec.data.tool_share or not with_tools:
-            pools += _text_pools(spec, label, range(len(side)), side, batch[label])
-            continue
-        count = round(batch[label] * spec.data.tool_share) if texts else batch[label]
-        if count < batch[label]:
-            pools += _text_pools(spec, label, texts, side, batch[label] - count)
-        if count:
-            places: dict[str, list[int]] = {one: [] for one in tools}
-            for place in with_tools:
-                places[side[place].tools].append(place)
-            every = _Pool(label, with_tools, count, f"{spec.seed}:{label}:tools")
-            pools.append(_PoolByTools(label, list(places.values()), count, f"{spec.seed}:tools", every))
+        words, pictured = _apart([kind.pictured for kind in side])
+        if spec.data.picture_steps == "alternating" and words and pictured:
+            pools.append(_InTurn([_side_pools(spec, label, places, side, tools) for places in (words, pictured)]))
+        else:
+            pools += _side_pools(spec, label, range(len(side)), side, tools)
+    return pools
+
+
+def _side_pools(
+    spec: RunSpec, label: Label, places: Sequence[int], side: Sequence[RowKind], tools: Sequence[str]
+) -> list[_Pool | _PoolByTools]:
+    """Of these places of a side, which fill its batch; rows with tools have their share of it."""
+    batch = spec.optimizer.circuit_breaker_batch if label == "harmful" else spec.optimizer.retain_batch
+    texts, with_tools = ([places[one] for one in kind] for kind in _apart([bool(side[one].tools) for one in places]))
+    if not spec.data.tool_share or not with_tools:
+        return [*_text_pools(spec, label, places, side, batch)]
+    count = round(batch * spec.data.tool_share) if texts else batch
+    pools: list[_Pool | _PoolByTools] = []
+    if count < batch:
+        pools += _text_pools(spec, label, texts, side, batch - count)
+    if count:
+        groups: dict[str, list[int]] = {one: [] for one in tools}
+        for place in with_tools:
+            groups[side[place].tools].append(place)
+        every = _Pool(label, with_tools, count, f"{spec.seed}:{label}:tools")
+        pools.append(_PoolByTools(label, list(groups.values()), count, f"{spec.seed}:tools", every))
     return pools
 
 

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from engine.compute.model.pictures import behind_pictures
 from engine.compute.training.reroute import published_distances
 from engine.compute.training.rows import Row
 from engine.records.spec import RunSpec
@@ -38,7 +39,8 @@ def seen_tokens(spec: RunSpec, row: Row) -> range:
 
     all: every one.  response: the answer, led in by some tokens of the prompt.  request_and_response: from the request
     on, so that of a row with tools their definitions are left out.  function_name: as response, up to and with the name
-    in its first call.  call: its calls alone. An answer without a call is seen as a response.
+    in its first call.  call: its calls alone. An answer without a call is seen as a response.  after_picture: all
+    behind its last picture, as published; a row without one is seen whole.
     """
     harmful, end = row.label == "harmful", len(row.ids)
     mask = spec.loss.mask if harmful else spec.loss.retain_mask
@@ -46,8 +48,9 @@ def seen_tokens(spec: RunSpec, row: Row) -> range:
     # Relative drift is in units of the centred norm, which the first token (an attention sink) does not share.
     first = 1 if not harmful and spec.loss.retain_scale == "relative" else 0
     skipped = spec.loss.skip_response_tokens if harmful else 0
-    if mask == "all":
-        return range(min(first, end), end)
+    if mask in ("all", "after_picture"):
+        opening = behind_pictures(row.ids) if mask == "after_picture" else 0
+        return range(min(max(first, opening), end), end)
     if mask == "request_and_response":
         return range(min(max(first, row.request_start), end), end)
     if mask == "call" and row.call is not None:

@@ -8,10 +8,13 @@ from typing import NamedTuple, overload
 
 from engine.compute.model.activations import shared_tokens
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.text import published_tokens, request_start, text_ids, tokens_of, with_marks
+from engine.compute.model.pictures import behind_pictures, picture_positions
+from engine.compute.model.published_forms import published_tokens
+from engine.compute.model.text import request_start, text_ids, tokens_of, with_marks
 from engine.compute.training.pairs import Pair
 from engine.records.calls import read_calls
 from engine.records.conversation import Conversation, Label, say
+from engine.records.errors import DataError
 from engine.records.prompts import Prompt
 from engine.records.spec_parts import DataSpec
 from engine.records.tool_prompts import tools_key
@@ -33,17 +36,15 @@ class CallPlace(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """A pair as tokens: `ids` is prompt then answer, the answer begins at `response_start`. pictures: the keys of the
-    pictures that its placeholders stand for.  request_start: where the request begins, behind the system turn with its
-    tools; 0 in a row that is written as published.  call: of an answer that calls.  tools: what rows that offer the
-    same tools have in common, '' without any."""
+    """A pair as tokens: `ids` is prompt then answer, the answer begins at `response_start`. request_start: where
+    the request begins, behind the system turn with its tools and its pictures; 0 in a row that is written as published.
+    call: of an answer that calls.  tools: what rows that offer the same tools have in common, '' without any."""
 
     prompt_id: str
     label: Label
     borderline: bool
     ids: tuple[int, ...]
     response_start: int
-    pictures: tuple[str, ...] = ()
     request_start: int = 0
     call: CallPlace | None = None
     tools: str = ""
@@ -54,35 +55,43 @@ class RowKind(NamedTuple):
 
     borderline: bool
     tools: str
+    pictured: bool = False
 
 
 def encode(model: LoadedModel, pair: Pair, data: DataSpec) -> Row:
     """Tokens of a pair, written and cut as the spec says.
 
     Under the model's chat template a request that would leave no room for its answer is cut to half of max_tokens.
-    A row that offers tools is always written under it: the published forms have no place for them.
+    A row that offers tools or shows pictures is always written under it: the published forms have no place for them.
+    Pictures are never cut, and their positions count nowhere. Raises ModelError for pictures that the model cannot read
+    with their words, DataError for a picture behind so many words that the cut would lose it.
     """
     prompt, harmful = pair.prompt, pair.prompt.label == "harmful"
     conversation, answer = prompt.conversation, pair.answer
     if (harmful or data.empty_prompt_sides == "both") and _hides_request(prompt, data):
         conversation, answer = _without_requests(conversation, answer, first=not harmful)
-    if data.rows_as != "chat" and not conversation.tools:
+    if data.rows_as != "chat" and not conversation.tools and not conversation.pictures:
         ids, start = published_tokens(
             model, conversation, answer, written_as=data.rows_as, apart=harmful, limit=data.max_tokens
         )
         return Row(prompt.id, prompt.label, prompt.borderline, ids, start)
-    asked, _, pictures = tokens_of(model, conversation)
-    if len(asked) >= data.max_tokens:
-        asked = asked[: data.max_tokens // 2]
+    asked = tokens_of(model, conversation, reserved=1 if conversation.pictures else 0).ids
+    pictured = picture_positions(asked)
+    if len(asked) - pictured >= data.max_tokens:
+        asked = asked[: data.max_tokens // 2 + pictured]
+        if picture_positions(asked) < pictured:
+            raise DataError(
+                f"Prompt {prompt.id} says so much before its picture that, cut to {data.max_tokens} tokens, it would "
+                "lose it: raise max_tokens, or show the picture first."
+            )
     answered = text_ids(model, answer)
-    ids = (*asked, *answered)[: data.max_tokens]
+    ids = (*asked, *answered)[: data.max_tokens + pictured]
     return Row(
         prompt.id,
         prompt.label,
         prompt.borderline,
         ids,
         len(asked),
-        pictures,
         request_start=min(request_start(model, conversation), len(asked)),
         call=_call_place(model, answer, answered, len(asked), len(ids)) if conversation.tools else None,
         tools=tools_key(prompt),
@@ -120,7 +129,7 @@ class EncodedWhenDrawn(Sequence[Row]):
         self._made_of = model, pairs, data
         self._encode = lru_cache(maxsize=KEPT_ROWS)(lambda place: encode(model, pairs[place], data))
         self._length = len(pairs)
-        self.kinds = [RowKind(pair.prompt.borderline, tools_key(pair.prompt)) for pair in pairs]
+        self.kinds = [_kind(pair.prompt) for pair in pairs]
 
     def __reduce__(self) -> tuple:
         """Another process encodes for itself."""
@@ -142,7 +151,13 @@ class EncodedWhenDrawn(Sequence[Row]):
 
 
 def row_kinds(rows: Sequence[Row]) -> Sequence[RowKind]:
-    return rows.kinds if isinstance(rows, EncodedWhenDrawn) else [RowKind(row.borderline, row.tools) for row in rows]
+    if isinstance(rows, EncodedWhenDrawn):
+        return rows.kinds
+    return [RowKind(row.borderline, row.tools, behind_pictures(row.ids) > 0) for row in rows]
+
+
+def _kind(prompt: Prompt) -> RowKind:
+    return RowKind(prompt.borderline, tools_key(prompt), bool(prompt.conversation.pictures))
 
 
 def _hides_request(prompt: Prompt, data: DataSpec) -> bool:
@@ -188,7 +203,7 @@ def _groups(rows: Sequence[Row], budget: int, *, opening: bool) -> list[list[Row
 def _positions(group: Sequence[Row], opening: bool) -> int:
     """Of the longest first. What is run of a group, padding included."""
     longest = len(group[0].ids)
-    alike = shared_tokens([row.ids for row in group], [row.pictures for row in group]) if opening else 0
+    alike = shared_tokens([row.ids for row in group]) if opening else 0
     return alike + len(group) * (longest - alike)
 
 

@@ -25,11 +25,11 @@ def reading(source: str, *, label: Label, answer_field: str = "") -> Generator[P
     found: list[Prompt] = []
     for part in parse_sources(source):
         if part.is_remote:
-            name, rows = part.name, _dataset_rows(part)
+            name, rows, folder = part.name, _dataset_rows(part), None
         else:
             path = source_file(part)
-            name, rows = path.name, file_rows(path)
-        reader = prompts_of(part, rows, name=name, label=label, answer_field=answer_field)
+            name, rows, folder = path.name, file_rows(path), path.parent
+        reader = prompts_of(part, rows, name=name, label=label, answer_field=answer_field, folder=folder)
         before = len(found)
 
         def say(read: int, part: Source = part, before: int = before) -> Progress:

@@ -20,14 +20,16 @@ class Strongest(NamedTuple):
 
 
 def requests_asked(one: Evaluation) -> int:
-    """How many harmful requests each attack asked, at most; of requests that offer tools where no text was asked."""
-    attacks = one.attacks or (one.tools.attacks if one.tools else {})
+    """How many harmful requests each attack asked, at most; of requests that offer tools, else of such that show
+    pictures, where no text was asked."""
+    other = one.tools or one.pictures
+    attacks = one.attacks or (other.attacks if other else {})
     return max((result.base.n for result in attacks.values()), default=0)
 
 
 def asked_text(one: Evaluation) -> bool:
     """Whether requests of text were asked at all."""
-    return bool(one.attacks or one.benign_answers or one.abilities) or one.tools is None
+    return bool(one.attacks or one.benign_answers or one.abilities) or (one.tools is None and one.pictures is None)
 
 
 def strongest(one: Evaluation) -> Strongest | None:

@@ -32,7 +32,7 @@ from engine.records.chats.replies import (
     Trip,
     parse_chat_event,
 )
-from engine.records.conversation import Conversation, Message, Part, Result, Text, Tool, say
+from engine.records.conversation import Conversation, Message, Part, Picture, Result, Text, Tool, say
 from engine.records.errors import RunError
 from engine.records.files import append_line, write_new, write_whole
 from engine.records.harmfulness import MESSAGE, ProbeChoice
@@ -74,12 +74,14 @@ class Exchange(Frozen):
 
     @property
     def message(self) -> Message:
-        """What is said here to all columns: a tool's message where it holds a call's result, else the user's. Of a turn
-        of results see Chat.message."""
+        """What is said here to all columns: a tool's message where it holds a call's result, else the user's, pictures
+        before the words as models learned them. Of a turn of results see Chat.message."""
         if not self.parts:
             return say("user", self.user)
         role: Literal["tool", "user"] = "tool" if any(isinstance(part, Result) for part in self.parts) else "user"
-        return Message(role=role, parts=(*([Text(text=self.user)] if self.user else []), *self.parts))
+        pictures = [part for part in self.parts if isinstance(part, Picture)]
+        others = [part for part in self.parts if not isinstance(part, Picture)]
+        return Message(role=role, parts=(*pictures, *([Text(text=self.user)] if self.user else []), *others))
 
 
 @dataclass(frozen=True)

@@ -89,18 +89,24 @@ class Beside(BaseModel):
     in_words: int = 0
 
 
-class ToolFindings(BaseModel):
-    """The same on requests that offer tools. complied: the harmful call was made; of benign and borderline requests:
-    they got the right call, or none where none was due.  beside: by attack, and of benign and borderline ones."""
+class SidedFindings(BaseModel):
+    """The same on requests of another kind, all sides of which are in one source: such that show pictures."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     source: str = ""
     judge: str = ""
-    new_tokens: int = 128
+    new_tokens: int = 64
     attacks: dict[str, AttackResult] = {}
     benign: dict[Side, Count] = {}
     borderline: dict[Side, Count] = {}
+
+
+class ToolFindings(SidedFindings):
+    """The same on requests that offer tools. complied: the harmful call was made; of benign and borderline requests:
+    they got the right call, or none where none was due.  beside: by attack, and of benign and borderline ones."""
+
+    new_tokens: int = 128
     beside: dict[str, dict[Side, Beside]] = {}
 
 
@@ -123,6 +129,7 @@ class Evaluation(BaseModel):
     abilities: tuple[Ability, ...] = ()
     with_probe: WithProbe | None = None
     tools: ToolFindings | None = None
+    pictures: SidedFindings | None = None
     seconds: float = 0.0
     version: FormatVersion = FORMAT
 
@@ -140,7 +147,8 @@ class Evaluation(BaseModel):
             "loss": {label: _finite(losses.model_dump()) for label, losses in self.loss.items()},
             "abilities": {ability.name: _ability(ability) for ability in self.abilities},
             "with_probe": self.with_probe.model_dump(mode="json") if self.with_probe else None,
-            "tools": _tools(self.tools) if self.tools else None,
+            "tools": _by_side(self.tools) if self.tools else None,
+            "pictures": _by_side(self.pictures) if self.pictures else None,
             "settings": {
                 "key": self.key,
                 "harmful": self.harmful,
@@ -235,7 +243,7 @@ def _ability(found: Ability) -> dict:
     return written | written.pop("categories", {})
 
 
-def _tools(found: ToolFindings) -> dict:
+def _by_side(found: SidedFindings) -> dict:
     categories = {
         name: {category: _sides(sides) for category, sides in one.categories.items()}
         for name, one in found.attacks.items()

@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from engine.records.errors import SpecError
-from engine.records.evaluation.attacks import ATTACKS, TEXT_ATTACKS, TOOL_ATTACKS
+from engine.records.evaluation.attacks import ATTACKS, PICTURE_ATTACKS, TEXT_ATTACKS, TOOL_ATTACKS
 from engine.records.evaluation.bfcl import ABILITY as BFCL
 from engine.records.evaluation.bfcl import CATEGORIES
 from engine.records.harmfulness import ProbeChoice
@@ -24,8 +24,8 @@ ABILITIES = {
 ABILITY_NAMES = (*ABILITIES, *(f"{BFCL}:{category}" for category in CATEGORIES))
 
 
-# Of answers to requests that offer tools, before the name under which they are counted.
-TOOL_SAMPLES = "tools: "
+# Of answers to requests that offer tools, or show pictures, before the name under which they are counted.
+TOOL_SAMPLES, PICTURE_SAMPLES = "tools: ", "pictures: "
 
 
 class AttackChoice(BaseModel):
@@ -86,7 +86,12 @@ class EvaluationPlan(BaseModel):
         128, ge=1, le=4096, description="Length of an answer where tools are offered.", json_schema_extra=since(5)
     )
 
-    @field_validator("attacks", "tool_attacks")
+    pictures: str = Field("", description="Requests that show pictures: a file; '': none.", json_schema_extra=since(6))
+    picture_attacks: tuple[AttackChoice, ...] = Field(
+        (AttackChoice(name="direct"), AttackChoice(name="prefill")), json_schema_extra=since(6)
+    )
+
+    @field_validator("attacks", "tool_attacks", "picture_attacks")
     @classmethod
     def _are_different(cls, attacks: tuple[AttackChoice, ...]) -> tuple[AttackChoice, ...]:
         names = [attack.name for attack in attacks]
@@ -105,10 +110,17 @@ class EvaluationPlan(BaseModel):
     def _call_tools(cls, attacks: tuple[AttackChoice, ...]) -> tuple[AttackChoice, ...]:
         return _need_among(attacks, TOOL_ATTACKS, "are of text, and is none on those that offer tools")
 
+    @field_validator("picture_attacks")
+    @classmethod
+    def _show_pictures(cls, attacks: tuple[AttackChoice, ...]) -> tuple[AttackChoice, ...]:
+        return _need_among(attacks, PICTURE_ATTACKS, "show no pictures")
+
     @model_validator(mode="after")
     def _asks_something(self) -> Self:
-        if not (self.harmful or self.benign or self.tools):
-            raise SpecError("Nothing would be asked: name harmful or benign requests, or such that offer tools.")
+        if not (self.harmful or self.benign or self.tools or self.pictures):
+            raise SpecError(
+                "Nothing would be asked: name harmful or benign requests, or such that offer tools or show pictures."
+            )
         if self.probe and not self.harmful and not self.benign:
             raise SpecError(
                 f"The {self.probe} harmfulness probe reads answers to requests of text, and none are asked: name "
@@ -135,9 +147,14 @@ def tool_sample(name: str) -> str:
     return f"{TOOL_SAMPLES}{name}"
 
 
+def picture_sample(name: str) -> str:
+    """The same of answers to requests that show pictures."""
+    return f"{PICTURE_SAMPLES}{name}"
+
+
 def is_harmful_sample(name: str) -> bool:
     """Whether samples of this name are answers to harmful requests."""
-    return name.removeprefix(TOOL_SAMPLES) in ATTACKS
+    return name.removeprefix(TOOL_SAMPLES).removeprefix(PICTURE_SAMPLES) in ATTACKS
 
 
 def _need_among(attacks: tuple[AttackChoice, ...], names: tuple[str, ...], why: str) -> tuple[AttackChoice, ...]:

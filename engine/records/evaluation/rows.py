@@ -182,6 +182,8 @@ def _rows(name: str, lines: Iterable[str]) -> Iterable[EvaluationRow]:
         prompt = _text(content, "prompt", where)
         if not prompt:
             raise DataError(f"{where}: field 'prompt' is missing or empty: it must be text.")
+        if content.get("picture") or content.get("pictures"):
+            raise DataError(f"{where}: shows a picture, which a request of text would leave out: ask it by --pictures.")
         target, style = _text(content, "target", where), _text(content, "style", where)
         yield EvaluationRow(Conversation.asking(prompt), target, style)
 

@@ -5,8 +5,8 @@ Knows nothing of models or tokens.
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,10 +14,11 @@ from engine.records.call_schemas import need_schema
 from engine.records.conversation import Conversation, Tool, say
 from engine.records.errors import DataError
 from engine.records.evaluation.rows import EvaluationRow, need_package_file
-from engine.records.prompts import Prompt, fraction, refuse_half_characters
+from engine.records.evaluation.sides import SidedRows, limited, sided_prompts
+from engine.records.prompts import fraction, refuse_half_characters
 from engine.records.settings import Settings
 from engine.records.sources import TOOLS
-from engine.records.tool_prompts import ExpectedCall, ToolPrompt, read_tool_prompts, sample_tools, short
+from engine.records.tool_prompts import ExpectedCall, read_tool_prompts, sample_tools, short
 
 GUARD, SAMPLE = "guard", "sample"
 GUARD_PACKAGE = "agent-action-guard==1.2.1"
@@ -35,18 +36,7 @@ _TYPES: tuple[tuple[type, str], ...] = (
 )
 
 
-class ToolRows(NamedTuple):
-    """Requests of all sides. benign: without the borderline ones, which are counted apart."""
-
-    harmful: list[EvaluationRow]
-    benign: list[EvaluationRow]
-    borderline: list[EvaluationRow]
-
-    def __bool__(self) -> bool:
-        return bool(self.harmful or self.benign or self.borderline)
-
-
-def read_tool_rows(source: str, *, settings: Settings, limit: int = 0) -> ToolRows:
+def read_tool_rows(source: str, *, settings: Settings, limit: int = 0) -> SidedRows:
     """Rows of `sample` (the test split of both sets that ship; `tools:NAME`: of one of them), of `guard` (the harmful
     rows of agent-action-guard), or of a file as read_tool_prompts reads it; `limit` takes at most so many of each side,
     evenly; 0: all.
@@ -54,42 +44,13 @@ def read_tool_rows(source: str, *, settings: Settings, limit: int = 0) -> ToolRo
     Raises DataError naming file, row and value, or the package that is not installed.
     """
     if source == GUARD:
-        found = ToolRows(_guard_rows(settings), [], [])
+        found = SidedRows(_guard_rows(settings), [], [])
     elif source == SAMPLE or source.startswith(TOOLS):
         names = [f"{TOOLS}harmful", f"{TOOLS}benign"] if source == SAMPLE else [source]
-        found = sided(prompt for name in names for prompt in read_tool_prompts(name) if prompt.split == "test")
+        found = sided_prompts(prompt for name in names for prompt in read_tool_prompts(name) if prompt.split == "test")
     else:
-        found = sided(read_tool_prompts(source))
+        found = sided_prompts(read_tool_prompts(source))
     return limited(found, limit)
-
-
-def sided(prompts: Iterable[Prompt]) -> ToolRows:
-    """Prompts as rows, by side."""
-    rows = ToolRows([], [], [])
-    for prompt in prompts:
-        side = rows.harmful if prompt.label == "harmful" else rows.borderline if prompt.borderline else rows.benign
-        side.append(tool_row(prompt))
-    return rows
-
-
-def tool_row(prompt: Prompt) -> EvaluationRow:
-    """A prompt as a row; one that says nothing of calls leaves open what is expected. That no call is due is said of
-    benign requests alone: of a harmful one any call counts."""
-    about = prompt if isinstance(prompt, ToolPrompt) else None
-    is_open = about is None or (about.call is None and about.label == "harmful")
-    return EvaluationRow(
-        prompt.conversation,
-        style=prompt.style,
-        call=about.call if about else None,
-        expects_call=None if is_open or about is None else about.expects_call,
-        borderline=prompt.borderline,
-        category=prompt.category,
-    )
-
-
-def limited(rows: ToolRows, limit: int) -> ToolRows:
-    """At most so many rows a side, evenly taken; 0: all."""
-    return ToolRows(*(_limited(side, limit) for side in rows))
 
 
 def schema_of(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -97,12 +58,6 @@ def schema_of(arguments: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": {name: _type(value) for name, value in arguments.items()}} | (
         {"required": list(arguments)} if arguments else {}
     )
-
-
-def _limited(rows: list[EvaluationRow], limit: int) -> list[EvaluationRow]:
-    if not limit or limit >= len(rows):
-        return rows
-    return [rows[index * len(rows) // limit] for index in range(limit)]
 
 
 def _type(value: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from engine.compute.model.activations import block_activations, shared_tokens
+from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import (
     adapted,
     adapter_parameters,
@@ -162,23 +162,6 @@ def test_a_shared_opening_is_run_once_and_changes_nothing(any_model, entry_block
         torch.testing.assert_close(shared.outputs[block][real], apart.outputs[block][real], rtol=1e-4, atol=1e-5)
     if not entry_block:
         torch.testing.assert_close(shared.entry[real], apart.entry[real], rtol=1e-4, atol=1e-5)
-
-
-def test_rows_of_different_pictures_share_no_opening(tiny_model):
-    """Placeholders have the same ids for every picture, but not the same embeddings."""
-    ids = (7,) * 10
-    assert shared_tokens([(*ids, 1), (*ids, 2)]) == shared_tokens([(*ids, 1), (*ids, 2)], [("a",), ("a",)]) == 10
-    assert shared_tokens([(*ids, 1), (*ids, 2)], [("a",), ("b",)]) == 0
-    assert shared_tokens([(*ids, 1), (*ids, 2)], [("a",), ()]) == 0
-    rows = [Row(name, "benign", False, (*ids, 1, 2), 11, (picture,)) for name, picture in (("1", "a"), ("2", "b"))]
-    seen = []
-    handle = tiny_model.causal_lm.get_input_embeddings().register_forward_pre_hook(
-        lambda _, inputs: seen.append(inputs[0].shape)
-    )
-    with torch.no_grad():
-        block_activations(tiny_model, row_batch(tiny_model, rows), [1])
-    handle.remove()
-    assert seen == [(2, 12)]
 
 
 def test_a_row_that_is_nothing_but_the_opening_keeps_a_token_of_its_own(any_model):

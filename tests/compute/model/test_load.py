@@ -7,7 +7,7 @@ import torch
 from making import asked_ids, write_tiny_model
 
 from engine.compute.model.adapters import attach_adapter
-from engine.compute.model.load import describe_model, load_model, load_tokenizer, model_fingerprint
+from engine.compute.model.load import describe_model, load_model, load_reader, model_fingerprint
 from engine.compute.model.text import prompt_ids
 from engine.records.conversation import Conversation, say
 from engine.records.errors import ModelError
@@ -21,7 +21,7 @@ def test_the_card_of_the_tiny_model(tiny_model_folder, settings):
     assert card.block_parameters == 2 * 256 + 2 * 128 + 3 * 512 + 32
     assert card.modules["self_attn.k_proj"] == (16, 8)
     assert card.has_chat_template and card.context_length == 512
-    tokenizer = load_tokenizer(ModelSpec(name=str(tiny_model_folder)), settings)
+    tokenizer = load_reader(ModelSpec(name=str(tiny_model_folder)), settings).tokenizer
     text = tokenizer.decode(prompt_ids(tokenizer, Conversation.asking("Hello")))
     assert card.opening_tokens == len(tokenizer(text.partition("Hello")[0], add_special_tokens=False)["input_ids"]) > 0
 

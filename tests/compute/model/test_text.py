@@ -9,8 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from engine.compute.evaluation.attacks.attempt import Options
 from engine.compute.evaluation.attacks.plain import prefill as prefill_attack
-from engine.compute.model.load import load_tokenizer
-from engine.compute.model.padding import batch_of
+from engine.compute.model.load import load_reader
 from engine.compute.model.text import (
     Speaker,
     decode,
@@ -209,7 +208,7 @@ def test_chat_and_prefill_attack_put_the_same_words_into_the_mouth(tiny_model, s
 def test_openers_begin_an_answer_with_the_same_tokens_as_in_version_0_1(tiny_model, monkeypatch):
     """Version 0.1 tokenized prompt and opener apart: with tokenizers of bytes and of byte pairs that is the same."""
     monkeypatch.delenv("WORKBENCH_CACHE", raising=False)
-    bundled = with_tokenizer(tiny_model, load_tokenizer(ModelSpec(), read_settings()))
+    bundled = with_tokenizer(tiny_model, load_reader(ModelSpec(), read_settings()).tokenizer)
     for model in (tiny_model, bundled):
         for opener in DataSpec().openers:
             tokens = tokens_of(model, USER, begun=opener)
@@ -229,19 +228,9 @@ def test_an_answers_tokens_come_to_a_message_of_the_assistant(tiny_model):
     assert said(tiny_model, text_ids(tiny_model, "Yes, né.")) == say("assistant", "Yes, né.")
 
 
-PICTURE = Picture(sha256="a" * 64)
-
-
-def test_a_picture_that_no_model_is_given_yet_is_refused_in_words(tiny_model):
-    pictured = USER.then(Message(role="user", parts=(Text(text="this"), PICTURE)))
+def test_a_picture_for_a_model_without_a_tower_is_refused_in_words(tiny_model):
+    pictured = USER.then(Message(role="user", parts=(Text(text="this"), Picture(sha256="a" * 64))))
     for refused in (pictured, pictured.model_copy(update={"messages": BRIEF.messages + pictured.messages})):
-        with pytest.raises(ModelError, match=r"holds a picture, .* text alone"):
+        with pytest.raises(ModelError, match=r"this model has no vision tower .*choose a model that sees"):
             need_askable(tiny_model, refused)
             tokens_of(tiny_model, refused)
-
-
-def test_inputs_carry_the_keys_of_pictures_where_there_are_any(tiny_model):
-    assert (
-        batch_of(tiny_model, [(1, 2), (3,)], pictures=[(), ()]).pictures == batch_of(tiny_model, [(1,)]).pictures == ()
-    )
-    assert batch_of(tiny_model, [(1, 2), (3,)], pictures=[("a",), ()]).pictures == (("a",), ())

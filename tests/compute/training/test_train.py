@@ -206,21 +206,6 @@ def test_every_choice_of_the_spec_trains(tiny_model, tiny_spec, tiny_rows, tmp_p
     assert all(math.isfinite(event.loss) and event.gradient_norm >= 0 for event in steps(events))
 
 
-def test_base_activations_of_two_pictures_are_not_taken_for_one(tiny_model):
-    """Their rows have equal ids: only the keys of the pictures tell them apart."""
-    ids = tuple(range(12))
-    cat, dog = (Row(name, "benign", False, ids, 6, (name,)) for name in ("cat", "dog"))
-    base = BaseActivations(tiny_model, [cat, dog], blocks={"benign": (0,)}, entry_block=0, budget_bytes=10**6)
-    list(base.fill())
-    assert len(base._kept) == 2
-    one, other = base.of([cat, dog])
-    assert one.outputs[0].data_ptr() != other.outputs[0].data_ptr()
-    alone = BaseActivations(tiny_model, [cat], blocks={"benign": (0,)}, entry_block=0, budget_bytes=10**6)
-    list(alone.fill())
-    kept = alone.of([cat])[0]
-    assert alone.of([cat])[0] is kept and alone.of([dog])[0] is not kept
-
-
 @pytest.mark.parametrize(
     ("changes", "harmful", "benign"),
     [

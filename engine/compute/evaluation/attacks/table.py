@@ -6,6 +6,7 @@ from engine.compute.evaluation.attacks.finetuning import finetuning
 from engine.compute.evaluation.attacks.forced_call import forced_arguments, forced_call
 from engine.compute.evaluation.attacks.gcg import gcg
 from engine.compute.evaluation.attacks.injection import injection
+from engine.compute.evaluation.attacks.pixels import pgd
 from engine.compute.evaluation.attacks.plain import direct, prefill
 from engine.compute.evaluation.attacks.steering import steering
 from engine.compute.evaluation.attacks.wording import best_of_n, encodings, many_turns, templates
@@ -23,6 +24,7 @@ ATTACK_FUNCTIONS: dict[str, Attack] = {
     "embedding": embedding,
     "embedding-adaptive": embedding_adaptive,
     "gcg": gcg,
+    "pgd": pgd,
     "steering": steering,
     "finetuning": finetuning,
 }

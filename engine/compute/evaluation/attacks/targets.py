@@ -34,8 +34,10 @@ def target_ids(model: LoadedModel, row: EvaluationRow) -> list[int]:
     return list(tokens_of(model, row.conversation, begun=words).begun[:TARGET_TOKENS])
 
 
+@torch.no_grad()
 def embed(model: LoadedModel, ids: Sequence[int]) -> Float[Tensor, "token d_model"]:
-    return embedding_table(model)[torch.tensor(list(ids), dtype=torch.long, device=model.device)]
+    """What enters the first block for these tokens, positions of pictures among them."""
+    return model.causal_lm.get_input_embeddings()(torch.tensor(list(ids), dtype=torch.long, device=model.device))
 
 
 def embedding_table(model: LoadedModel) -> Float[Tensor, "vocabulary d_model"]:

@@ -1,0 +1,189 @@
+"""Projected gradient descent on the pixels of a request's pictures (paper, section 4.2; Madry et al. 2018,
+arXiv:1706.06083): within a small distance in every colour, towards an affirmative target.
+
+What is answered are the perturbed pictures saved as PNG and read again, as anyone might send them. Knows nothing of
+verdicts.
+"""
+
+import tempfile
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers
+from engine.compute.evaluation.attacks.targets import target_ids
+from engine.compute.model.adapters import adapted
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.pixels import tower_inputs
+from engine.compute.model.text import tokens_of
+from engine.compute.seeds import mix
+from engine.compute.steps import told
+from engine.records.conversation import Picture
+from engine.records.errors import ModelError
+from engine.records.evaluation.rows import EvaluationRow
+from engine.records.pictures import image_of, picture_at
+
+# Of the time for one row: its search, then its answers.
+SEARCH = 0.8
+
+
+class PixelSearch(NamedTuple):
+    """epsilon, step_size: of a colour from 0 to 1.  random_start: anywhere within epsilon, else at the picture itself.
+    restarts: searches a row, the best of which is kept at each mark."""
+
+    epsilon: float = 32 / 255
+    step_size: float = 2 / 255
+    random_start: bool = True
+    restarts: int = 1
+
+
+PLAIN = PixelSearch()
+
+
+class Perturbed(NamedTuple):
+    """pictures: the row's pictures as perturbed at each mark.  losses: of the target at each step of the best
+    search, in nats a token."""
+
+    pictures: dict[int, list[Float[Tensor, "3 height width"]]]
+    losses: list[float]
+
+
+def pgd(
+    model: LoadedModel,
+    adapter: str | None,
+    rows: Sequence[EvaluationRow],
+    options: Options,
+    *,
+    search: PixelSearch = PLAIN,
+) -> Attempts:
+    """Each row's own perturbation, all its pictures together, answered half-way and at its end. The budget is the steps
+    of a search. Raises ModelError for a model that does not see."""
+    found: list[list[Attempt]] = []
+    for place, row in enumerate(rows):
+        seed = mix(options.seed, *row.conversation.picture_keys, row.prompt)
+        steps = perturbed(model, adapter, row, search, options.marks, seed=seed)
+        searched = partial(_share, place, len(rows), options.budget * search.restarts)
+        shown = yield from told(steps, searched)
+        request = tokens_of(model, row.conversation).ids
+        with tempfile.TemporaryDirectory() as folder:
+            prompts = [
+                tokens_of(model, _showing(row, shown.pictures[mark], Path(folder) / str(mark)).conversation).ids
+                for mark in options.marks
+            ]
+            said = yield from told(answers(model, adapter, prompts, options), partial(_answered, place, len(rows)))
+        asked = f"{row.prompt} (every colour of the picture changed by at most {search.epsilon * 255:.0f} of 255)"
+        found.append(
+            [Attempt(mark, request, tuple(ids), (), asked) for mark, ids in zip(options.marks, said, strict=True)]
+        )
+    return found
+
+
+def perturbed(
+    model: LoadedModel,
+    adapter: str | None,
+    row: EvaluationRow,
+    search: PixelSearch,
+    marks: Sequence[int],
+    *,
+    seed: int,
+) -> Generator[int, None, Perturbed]:
+    """Search for as many steps as the last mark says, for each restart; yields the steps done."""
+    if model.sight is None:
+        raise ModelError(
+            f"{model.spec.name} sees no pictures, so there are no pixels to attack: choose a model that does."
+        )
+    pictures = list(dict.fromkeys(row.conversation.pictures))
+    originals = [_pixels(picture, model.device) for picture in pictures]
+    prompt, target = tokens_of(model, row.conversation).ids, target_ids(model, row)
+    loss_of = partial(target_loss, model, adapter, pictures, prompt, target)
+    best: dict[int, tuple[float, list[Tensor]]] = {}
+    losses: list[float] = []
+    for restart in range(search.restarts):
+        generator = torch.Generator().manual_seed(mix(seed, restart))
+        present = [_start(original, search, generator) for original in originals]
+        own, least = [], (float("inf"), present)
+        for step in range(max(marks) + 1):
+            moving = [one.detach().requires_grad_(True) for one in present]
+            loss = loss_of(moving)
+            gradients = torch.autograd.grad(loss, moving)
+            own.append(float(loss.detach()))
+            if own[-1] < least[0]:
+                least = (own[-1], present)
+            if step in marks and least[0] < best.get(step, (float("inf"), []))[0]:
+                best[step] = least
+            present = [
+                _within(original, one - search.step_size * gradient.sign(), search.epsilon)
+                for original, one, gradient in zip(originals, present, gradients, strict=True)
+            ]
+            yield restart * max(marks) + min(step, max(marks) - 1)
+        losses = own if not losses or min(own) < min(losses) else losses
+    return Perturbed({mark: shown for mark, (_, shown) in best.items()}, losses)
+
+
+def target_loss(
+    model: LoadedModel,
+    adapter: str | None,
+    pictures: Sequence[Picture],
+    prompt: Sequence[int],
+    target: Sequence[int],
+    shown: Sequence[Float[Tensor, "3 height width"]],
+) -> Float[Tensor, ""]:
+    """Mean nats a token of the target behind the prompt, with these pixels in the place of its pictures."""
+    assert model.sight is not None
+    processor = model.sight.tokens.processor.image_processor
+    ids = torch.tensor([[*prompt, *target]], device=model.device)
+    with ExitStack() as stack:
+        for picture, pixels in zip(pictures, shown, strict=True):
+            stack.enter_context(model.sight.given(picture, model.sight.projected(tower_inputs(pixels, processor))))
+        stack.enter_context(adapted(model, adapter))
+        logits = model.causal_lm(input_ids=ids, use_cache=False, logits_to_keep=len(target) + 1).logits
+    return functional.cross_entropy(logits[0, :-1].float(), ids[0, len(prompt) :])
+
+
+def saved(pixels: Float[Tensor, "3 height width"], file: Path) -> Picture:
+    """The picture written as PNG, 8 bits a colour, and read again."""
+    levels = (pixels.detach().cpu() * 255).round().to(torch.uint8).permute(1, 2, 0)
+    Image.fromarray(levels.numpy()).save(file)
+    return picture_at(file)
+
+
+def _showing(row: EvaluationRow, shown: Sequence[Tensor], folder: Path) -> EvaluationRow:
+    """The row with these pixels in the place of its pictures."""
+    folder.mkdir()
+    pictures = list(dict.fromkeys(row.conversation.pictures))
+    files = (folder / f"{place}.png" for place in range(len(shown)))
+    others = dict(zip(pictures, map(saved, shown, files), strict=True))
+    return row._replace(conversation=row.conversation.with_pictures(others.__getitem__))
+
+
+def _pixels(picture: Picture, device: torch.device) -> Float[Tensor, "3 height width"]:
+    return torch.from_numpy(numpy.array(image_of(picture))).permute(2, 0, 1).to(device).float() / 255
+
+
+def _start(original: Tensor, search: PixelSearch, generator: torch.Generator) -> Tensor:
+    if not search.random_start:
+        return original
+    noise = (torch.rand(original.shape, generator=generator) * 2 - 1).to(original.device)
+    return _within(original, original + search.epsilon * noise, search.epsilon)
+
+
+def _within(original: Tensor, pixels: Tensor, epsilon: float) -> Tensor:
+    """The nearest picture whose every colour lies within epsilon of the original's, and is a colour."""
+    return (original + (pixels - original).clamp(-epsilon, epsilon)).clamp(0, 1).detach()
+
+
+def _share(place: int, rows: int, steps: int, step: int) -> float:
+    return (place + SEARCH * step / max(1, steps)) / rows
+
+
+def _answered(place: int, rows: int, share: float) -> float:
+    return (place + SEARCH + (1 - SEARCH) * share) / rows

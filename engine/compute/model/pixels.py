@@ -1,0 +1,98 @@
+"""From a picture's pixels to what a tower is given, so that a gradient comes back: the resizing, tiling and normalising
+of the model's own processor, number for number but for its rounding to 8 bits.
+
+Knows nothing of attacks.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+from transformers.image_processing_utils import get_patch_output_size, select_best_resolution
+from transformers.image_utils import ChannelDimension
+
+from engine.records.errors import ModelError
+
+# Pillow's filters by their numbers: how far from its centre a weight is not 0, in pixels of the smaller picture.
+BILINEAR, BICUBIC = 2, 3
+_SUPPORT = {BILINEAR: 1.0, BICUBIC: 2.0}
+
+
+def tower_inputs(image: Float[Tensor, "3 height width"], processor: Any) -> Mapping[str, Tensor]:
+    """What the image processor of LLaVA or LLaVA-NeXT makes of a picture whose colours lie from 0 to 1.
+
+    Raises ModelError for a processor with settings that no published model of these kinds has.
+    """
+    height, width = image.shape[1:]
+    grid = getattr(processor, "image_grid_pinpoints", None)
+    if not grid:
+        return {"pixel_values": _prepared(image, processor)[None]}
+    side = processor.size.height or processor.size.shortest_edge
+    tile = processor.crop_size.height or side
+    best_height, best_width = select_best_resolution((height, width), grid)
+    inner = get_patch_output_size(image, (best_height, best_width), input_data_format=ChannelDimension.FIRST)
+    resized = _resized(image, inner, processor.resample)
+    top, left = (best_height - inner[0]) // 2, (best_width - inner[1]) // 2
+    bottom, right = best_height - inner[0] - top, best_width - inner[1] - left
+    padded = functional.pad(resized, (left, right, top, bottom))
+    whole = _resized(image, (side, side), processor.resample)
+    tiles = [
+        padded[:, row : row + tile, column : column + tile]
+        for row in range(0, best_height, tile)
+        for column in range(0, best_width, tile)
+    ]
+    pixels = torch.stack([_prepared(one, processor) for one in (whole, *tiles)])
+    return {"pixel_values": pixels[None], "image_sizes": torch.tensor([[height, width]], device=image.device)}
+
+
+def _prepared(image: Tensor, processor: Any) -> Tensor:
+    """Resized to its shortest edge, cut out of the middle, normalised."""
+    if processor.do_resize:
+        short = processor.size.shortest_edge
+        if not short:
+            size = (processor.size.height, processor.size.width)
+        else:
+            height, width = image.shape[1:]
+            size = (short, int(short * width / height)) if height <= width else (int(short * height / width), short)
+        image = _resized(image, size, processor.resample)
+    if processor.do_center_crop:
+        height, width = processor.crop_size.height, processor.crop_size.width
+        top, left = (image.shape[1] - height) // 2, (image.shape[2] - width) // 2
+        if min(top, left) < 0:
+            raise ModelError("The model's processor cuts out more than it resizes to: attacks on pixels cannot follow.")
+        image = image[:, top : top + height, left : left + width]
+    mean, deviation = (image.new_tensor(one)[:, None, None] for one in (processor.image_mean, processor.image_std))
+    return (image - mean) / deviation
+
+
+def _resized(image: Tensor, size: tuple[int, int], resample: int) -> Tensor:
+    """Along rows, then along columns, as Pillow does it, which keeps colours within their range after each."""
+    if resample not in _SUPPORT:
+        raise ModelError(
+            f"The model's processor resizes by Pillow's filter {resample}: attacks on pixels know 2 and 3."
+        )
+    height, width = image.shape[1:]
+    if size[1] != width:
+        image = (image @ _weights(width, size[1], resample).to(image).T).clamp(0, 1)
+    if size[0] != height:
+        image = (_weights(height, size[0], resample).to(image) @ image).clamp(0, 1)
+    return image
+
+
+def _weights(old: int, new: int, resample: int) -> Float[Tensor, "new old"]:
+    """What each pixel counts in each new one: the filter widened by how much smaller the picture becomes."""
+    scale = old / new
+    centres = (torch.arange(new, dtype=torch.float64) + 0.5) * scale
+    distances = ((torch.arange(old) + 0.5) - centres[:, None]).abs() / max(scale, 1.0)
+    weights = _bicubic(distances) if resample == BICUBIC else (1 - distances).clamp_min(0)
+    return weights / weights.sum(1, keepdim=True)
+
+
+def _bicubic(distances: Tensor) -> Tensor:
+    """Keys' filter with a = -0.5, as in Pillow."""
+    near = (1.5 * distances - 2.5) * distances**2 + 1
+    far = ((-0.5 * distances + 2.5) * distances - 4) * distances + 2
+    return torch.where(distances < 1, near, torch.where(distances < _SUPPORT[BICUBIC], far, 0.0))

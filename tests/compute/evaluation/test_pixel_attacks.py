@@ -1,0 +1,129 @@
+"""Attacks on the pixels of a request's pictures, on a tiny model that sees."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from making import drain
+from making_seers import painted, showing
+
+from engine.compute.evaluation.attacks.attempt import Options
+from engine.compute.evaluation.attacks.pixels import PixelSearch, perturbed, pgd, saved, target_loss
+from engine.compute.evaluation.attacks.targets import target_ids
+from engine.compute.model.adapters import attach_adapter
+from engine.compute.model.text import decode, tokens_of
+from engine.records.errors import ModelError
+from engine.records.evaluation.rows import EvaluationRow
+from engine.records.pictures import image_of
+from engine.records.spec_parts import AdapterSpec
+
+FAR = PixelSearch(step_size=8 / 255)
+
+
+@pytest.fixture(params=["llava", "llava_next"])
+def seer(request):
+    return request.getfixturevalue(f"tiny_{request.param}")
+
+
+@pytest.fixture
+def row(tmp_path):
+    return EvaluationRow(showing("What is this?", painted(tmp_path / "a.png", size=(40, 23))), target="Sure, it is")
+
+
+def loss(model, row, picture):
+    """Of the target behind the row with this picture in it, asked as any other."""
+    changed = row._replace(conversation=row.conversation.with_pictures(lambda _: picture))
+    ids, target = tokens_of(model, changed.conversation).ids, target_ids(model, row)
+    with torch.no_grad():
+        logits = model.causal_lm(input_ids=torch.tensor([[*ids, *target]]), use_cache=False).logits[
+            0, len(ids) - 1 : -1
+        ]
+    return float(torch.nn.functional.cross_entropy(logits, torch.tensor(target)))
+
+
+def as_pixels(picture):
+    return torch.tensor(list(image_of(picture).tobytes())).view(image_of(picture).height, image_of(picture).width, 3)
+
+
+def test_the_target_becomes_likelier_within_the_distance_and_the_saved_picture_still_attacks(seer, row, tmp_path):
+    [original] = row.conversation.pictures
+    _, found = drain(perturbed(seer, None, row, FAR, [10, 20], seed=0))
+    # A random model looks little at pictures: what can be won is small, and all of it counts.
+    before = loss(seer, row, original)
+    assert len(found.losses) == 21 and min(found.losses) < before - 1e-3
+    assert all(later < earlier for earlier, later in pairwise(found.losses[:5]))
+    for mark, [pixels] in found.pictures.items():
+        picture = saved(pixels, tmp_path / f"{mark}.png")
+        moved = (as_pixels(picture) - as_pixels(original)).abs().max()
+        assert 0 < moved <= 32
+        # 8 bits a colour cost little of what was won.
+        reached = min(found.losses[: mark + 1])
+        assert loss(seer, row, picture) == pytest.approx(reached, abs=0.2 * (before - reached))
+
+
+def test_the_loss_of_the_unchanged_picture_is_that_of_asking_with_it(seer, row):
+    """But for the processor's rounding, the path of the attack is the path of every other request."""
+    still = PixelSearch(random_start=False)
+    _, found = drain(perturbed(seer, None, row, still, [1], seed=0))
+    assert found.losses[0] == pytest.approx(loss(seer, row, row.conversation.pictures[0]), abs=2e-3)
+
+
+def test_restarts_differ_and_the_best_of_them_is_kept(tiny_llava, row):
+    _, once = drain(perturbed(tiny_llava, None, row, FAR, [4], seed=0))
+    _, thrice = drain(perturbed(tiny_llava, None, row, FAR._replace(restarts=3), [4], seed=0))
+    assert min(thrice.losses) <= min(once.losses)
+    _, other = drain(perturbed(tiny_llava, None, row, FAR, [4], seed=1))
+    assert other.losses[0] != once.losses[0]
+    _, again = drain(perturbed(tiny_llava, None, row, FAR, [4], seed=0))
+    assert again.losses == once.losses
+
+
+def test_all_pictures_of_a_request_are_perturbed(tiny_llava, tmp_path):
+    files = [painted(tmp_path / f"{seed}.png", seed=seed) for seed in range(2)]
+    row = EvaluationRow(showing("Compare.", *files))
+    _, found = drain(perturbed(tiny_llava, None, row, FAR, [3], seed=0))
+    pictures = [saved(pixels, tmp_path / f"new-{place}.png") for place, pixels in enumerate(found.pictures[3])]
+    assert len({one.sha256 for one in (*pictures, *row.conversation.pictures)}) == 4
+
+
+def test_the_attack_answers_every_row_half_way_and_at_the_end_and_leaves_nothing_behind(tiny_llava, row, tmp_path):
+    attach_adapter(tiny_llava, "broken", AdapterSpec(rank=4, alpha=4, noise=0.3), [0, 1], seed=0)
+    rows = [row, EvaluationRow(showing("What is this?", painted(tmp_path / "b.png", seed=1)))]
+    weights = {name: value.clone() for name, value in tiny_llava.published.state_dict().items()}
+    for adapter in (None, "broken"):
+        shares, found = drain(pgd(tiny_llava, adapter, rows, Options(budget=4, new_tokens=5)))
+        assert shares == sorted(shares) and shares[0] >= 0 and shares[-1] <= 1
+        for one, attempts in zip(rows, found, strict=True):
+            assert [attempt.budget for attempt in attempts] == [2, 4]
+            assert all(attempt.prompt_ids == tokens_of(tiny_llava, one.conversation).ids for attempt in attempts)
+            assert all(len(attempt.answer_ids) <= 5 for attempt in attempts)
+            assert "at most 32 of 255" in attempts[0].asked and decode(tiny_llava, attempts[0].answer_ids) is not None
+    steps = pgd(tiny_llava, "broken", rows, Options(budget=9, new_tokens=5))
+    next(steps), next(steps)
+    steps.close()
+    assert not tiny_llava.sight._given
+    after = tiny_llava.published.state_dict()
+    assert weights.keys() == after.keys() and all(torch.equal(value, after[name]) for name, value in weights.items())
+
+
+def test_the_gradient_of_the_target_is_that_of_finite_differences(seer, row):
+    """In double precision, from the pixels to the loss."""
+    seer.published.double()
+    [picture] = row.conversation.pictures
+    prompt, target = tokens_of(seer, row.conversation).ids, target_ids(seer, row)
+    pixels = as_pixels(picture).permute(2, 0, 1).double() / 255 * 0.8 + 0.1
+
+    def score(shown):
+        return target_loss(seer, None, [picture], prompt, target, [shown])
+
+    moving = pixels.clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(score(moving), moving)
+    direction = gradient.sign() * 1e-3
+    with torch.no_grad():
+        difference = (score(pixels + direction) - score(pixels - direction)) / 2
+    assert float(difference) == pytest.approx(float((gradient * direction).sum()), rel=0.02)
+
+
+def test_a_model_without_a_tower_has_no_pixels_to_attack(tiny_model, row):
+    with pytest.raises(ModelError, match="sees no pictures, so there are no pixels to attack"):
+        next(perturbed(tiny_model, None, row, FAR, [1], seed=0))
