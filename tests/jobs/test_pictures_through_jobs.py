@@ -22,7 +22,9 @@ from engine.records.cards import read_data_card
 from engine.records.chats.asked import Column, Sampling
 from engine.records.chats.chat import Exchange, new_chat
 from engine.records.checkpoints import Checkpoint
+from engine.records.conversation import Conversation
 from engine.records.pictures import picture_at
+from engine.records.prompt_files import read_source
 from engine.records.sources import parse_sources
 from engine.records.spec_parts import ModelSpec
 
@@ -133,12 +135,14 @@ def test_an_exported_model_that_sees_is_whole_and_sees_the_same(device, settings
     assert (plain - expected).abs().max() > 1e-3
 
 
-def test_the_card_of_a_set_counts_the_positions_of_its_pictures(device, settings, spec, tmp_path):
-    for source in parse_sources(spec.data.circuit_breaker):
-        payload = {"model": spec.model.model_dump(), "source": source.name, "label": "harmful"}
-        drain(describe_data_job(payload, device.tools(1)))
-    words, seen = (
-        read_data_card(settings.cards, {"model": spec.model.model_dump(), "source": source.name, "label": "harmful"})
-        for source in parse_sources(spec.data.circuit_breaker)
-    )
-    assert words.rows == seen.rows == 12 and seen.tokens_max > words.tokens_max
+def test_the_card_of_a_set_counts_the_positions_of_its_pictures(device, settings, spec):
+    """16 a tile: each request is longer by that than its words alone."""
+    source = parse_sources(spec.data.circuit_breaker)[1].name
+    payload = {"model": spec.model.model_dump(), "source": source, "label": "harmful"}
+    drain(describe_data_job(payload, device.tools(1)))
+    card = read_data_card(settings.cards, payload)
+    model, prompts = load_model(spec.model, settings), read_source(source, label="harmful")
+    lengths = [len(tokens_of(model, prompt.conversation).ids) for prompt in prompts]
+    words = [len(tokens_of(model, Conversation.asking(prompt.text)).ids) for prompt in prompts]
+    assert card.rows == 12 and card.tokens_max == max(lengths)
+    assert all(length >= alone + 16 for length, alone in zip(lengths, words, strict=True))
