@@ -5,6 +5,7 @@ import streamlit as st
 from workbench.chat.columns import keep_columns
 from workbench.chat.composer import keep_message
 from workbench.chat.sets import sets_view
+from workbench.chat.steering import keep_steering
 from workbench.chat.transcripts import transcripts_view
 from workbench.chat.view import chat_view
 from workbench.kit.frame import page_frame
@@ -15,6 +16,7 @@ with page_frame():
     st.title("Side by side", anchor=False)
     keep_message()
     keep_columns()
+    keep_steering()
     tabs = st.tabs(list(VIEWS), key="side_view", bind="query-params", on_change="rerun")
     for tab, draw in zip(tabs, VIEWS.values(), strict=True):
         if tab.open:

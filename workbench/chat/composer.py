@@ -11,7 +11,7 @@ import streamlit as st
 from engine.records.chats.asked import Sampling
 from engine.records.harmfulness import TITLES, ProbeChoice
 from engine.records.prompts import Prompt
-from workbench.chat.library import library, next_prompt
+from workbench.chat.library import library, next_prompt, sample_prompt
 from workbench.chat.panes import turns_words
 from workbench.kit.words import plain
 
@@ -32,6 +32,8 @@ PROBLEM = "chat_problem"
 # Also the name in the address.
 CONTINUE = "continue"
 NEXT_KEY = "N"
+# What a link may put into the box: a sample prompt by its id, or a text, and the words that answers begin with.
+LINKED_PROMPT, LINKED_TEXT, LINKED_PREFILL, LINKED_HARMFUL = "prompt", "message", "prefill", "harmful"
 # The sample prompt that was taken last, also after it was asked.
 TAKEN = "library_taken"
 
@@ -61,6 +63,7 @@ def keep_message() -> None:
     """Keep what is written while the box is not drawn: a widget that is left out of a drawing forgets its value."""
     for key, value in {TEXT: "", PREFILL: "", HARMFUL: True, SYSTEM: "", PROMPT_ID: "", PROBE: "", **SETTINGS}.items():
         st.session_state[key] = st.session_state.get(key, value)
+    _take_link()
 
 
 def written(*, has_probe: bool) -> Written:
@@ -183,6 +186,24 @@ def _take(prompt: Prompt) -> None:
     st.session_state[TEXT] = prompt.text
     st.session_state[PROMPT_ID] = st.session_state[TAKEN] = prompt.id
     st.session_state[HARMFUL] = prompt.label == "harmful"
+
+
+def _take_link() -> None:
+    """Put what a link says into the box, once: it then leaves the address, and what is written stays."""
+    told = {
+        name: st.query_params.pop(name, "") for name in (LINKED_PROMPT, LINKED_TEXT, LINKED_PREFILL, LINKED_HARMFUL)
+    }
+    if told[LINKED_PROMPT]:
+        prompt = sample_prompt(told[LINKED_PROMPT])
+        if prompt is None:
+            st.session_state[PROBLEM] = plain(f"There is no sample prompt '{told[LINKED_PROMPT]}': choose one below.")
+        else:
+            _take(prompt)
+    elif told[LINKED_TEXT]:
+        st.session_state[TEXT], st.session_state[PROMPT_ID] = told[LINKED_TEXT], ""
+        st.session_state[HARMFUL] = told[LINKED_HARMFUL] != "no"
+    if told[LINKED_PREFILL] or told[LINKED_PROMPT] or told[LINKED_TEXT]:
+        st.session_state[PREFILL] = told[LINKED_PREFILL]
 
 
 def settings_fields(prefix: str = "chat_") -> None:

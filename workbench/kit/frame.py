@@ -40,6 +40,7 @@ def places() -> dict[str, st.Page]:
         "evaluate": st.Page(
             folder / "evaluate.py", title="Evaluate", icon=":material/shield_question:", url_path="evaluate"
         ),
+        "learn": st.Page(folder / "learn.py", title="Learn", icon=":material/school:", url_path="learn"),
     }
 
 
@@ -140,6 +141,10 @@ _CSS = """
 :is(input, textarea):focus-visible { outline: 3px solid #2E8BC0 !important; outline-offset: -1px; border-radius: 3px; }
 :is([data-testid="stCheckbox"], [data-testid="stRadio"]) label:has(input:focus-visible) {
   outline: 3px solid #2E8BC0; outline-offset: 2px; border-radius: 3px;
+}
+@media (max-width: 1000px) {
+  .st-key-lesson > div > [data-testid="stHorizontalBlock"] { flex-wrap: wrap; }
+  .st-key-lesson > div > [data-testid="stHorizontalBlock"] > [data-testid="stColumn"] { min-width: 100%; }
 }
 .st-key-keyboard, .st-key-blank { position: absolute; }
 """
