@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
-from engine.records.captures.capture import BASE, TRAINING, Capture, checkpoint_name, fullest, run_captures
+from engine.records.captures.capture import BASE, TRAINING, Averaged, Capture, checkpoint_name, fullest, run_captures
 from engine.records.captures.projections import (
     ExaminationRequest,
     ProjectionRequest,
@@ -21,7 +21,8 @@ from engine.records.captures.projections import (
 from engine.records.captures.tables import examination_table, movement_table
 from engine.records.errors import DataError, RunError, WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.findings import read_evaluations
+from engine.records.evaluation.counts import Count, Side
+from engine.records.evaluation.findings import AttackResult, read_evaluations
 from engine.records.lessons.checking import run_named
 from engine.records.lessons.lesson import Figure, Step
 from engine.records.lessons.reading import Lesson, curves_file
@@ -136,7 +137,7 @@ def _prompts(run: Run, block: int | None) -> go.Figure:
     shown = block if block in index.blocks else next((one for one in index.targets if one in index.blocks), None)
     if shown is None or not capture.steps:
         raise RunError(f"The capture {index.key} holds no block that this run was trained on.")
-    averaged = "answer" if "answer" in index.averaged else None
+    averaged: Averaged | None = "answer" if "answer" in index.averaged else None
     cosines = capture.measure(checkpoint_name(capture.steps[-1]), "cosine", shown, averaged)
     # Categories, not texts: harmful ones are shown where they can be hidden.
     names = [f"{prompt.category}, {prompt.style}" for prompt in index.prompts]
@@ -148,9 +149,9 @@ def _blocks(run: Run) -> go.Figure:
     return blocks_figure(movement_table(capture), capture.index.targets)
 
 
-def _attacks(run: Run) -> dict[str, dict[str, Any]]:
+def _attacks(run: Run) -> dict[str, dict[Side, Count]]:
     """Each attack, of the evaluation that asked most with it."""
-    found: dict[str, Any] = {}
+    found: dict[str, AttackResult] = {}
     for evaluation in read_evaluations(run, settings()):
         for name, result in evaluation.attacks.items():
             if name in ATTACKS and (name not in found or result.base.n > found[name].base.n):
@@ -160,14 +161,14 @@ def _attacks(run: Run) -> dict[str, dict[str, Any]]:
     return {ATTACKS[name].title: {"base": one.base, "rerouted": one.rerouted} for name, one in found.items()}
 
 
-def _kept(run: Run) -> dict[str, dict[str, Any]]:
+def _kept(run: Run) -> dict[str, dict[Side, Count]]:
     """Benign requests and abilities that are counted, of the evaluation that asked most of them."""
     evaluations = read_evaluations(run, settings())
     most = max(evaluations, key=lambda one: one.benign_answers["base"].n if one.benign_answers else 0, default=None)
     if most is None or not most.benign_answers:
         raise RunError(f"{run.name} was not asked anything harmless yet: press Evaluate.")
     counted = {ability.name: ability.counts for ability in most.abilities if ability.counts}
-    return {"benign": dict(most.benign_answers), **{name: dict(sides) for name, sides in counted.items()}}
+    return {"benign": most.benign_answers, **counted}
 
 
 def _separation(run: Run) -> go.Figure | None:
@@ -177,14 +178,9 @@ def _separation(run: Run) -> go.Figure | None:
     )
     file = examination_file(capture, request)
     payload = request.model_dump(mode="json")
-    ready = awaited(
-        "examine",
-        payload,
-        what="Every block examined",
-        ready=lambda: read_examination(file) is not None,
-        place="lesson",
-    )
-    examination = read_examination(file) if ready else None
+    if not awaited("examine", payload, what="Every block", ready=lambda: bool(read_examination(file)), place="lesson"):
+        return None
+    examination = read_examination(file)
     return separation_figure(examination_table(examination)) if examination is not None else None
 
 
@@ -201,16 +197,12 @@ def _movement(run: Run, block: int | None) -> go.Figure | None:
     )
     file = projection_file(capture, request)
     payload = request.model_dump(mode="json")
-    if not awaited(
-        "project",
-        payload,
-        what=f"Map of block {shown}",
-        ready=lambda: read_projection(file) is not None,
-        place="lesson",
-    ):
+    what = f"Map of block {shown}"
+    if not awaited("project", payload, what=what, ready=lambda: bool(read_projection(file)), place="lesson"):
         return None
     projection = read_projection(file)
-    assert projection is not None
+    if projection is None:
+        return None
     plane = plane_of(capture, projection, capture.steps[-1], "response_mean")
     st.markdown(f"**{plain(finding(plane))}**")
     return arrows_figure(plane).update_layout(height=420)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from engine.records.evaluation.counts import SIDES, Count, Side
 from engine.records.events import AnyEvent, HeldoutResult, StepResult
 from workbench.kit.colours import BASE, BENIGN, BORDERLINE, HARMFUL, REROUTE, RETAIN, run_colour
 from workbench.kit.drawing import add_line, blank_figure
@@ -64,11 +65,12 @@ def blocks_figure(table: pd.DataFrame, targets: Sequence[int]) -> go.Figure:
     return figure
 
 
-def shares_figure(rows: Mapping[str, Mapping[str, Any]]) -> go.Figure:
-    """Shares in percent with their 95 % intervals, base and circuit-broken: {name: {"base": Count, "rerouted": ...}}."""
+def shares_figure(rows: Mapping[str, Mapping[Side, Count]]) -> go.Figure:
+    """Shares in percent with their 95 % intervals, base and circuit-broken, a group of bars a name."""
     figure = blank_figure("", "percent", x_title="", height=HEIGHT)
     names = [f"{escaped(name)}<br>n = {sides['base'].n}" for name, sides in rows.items()]
-    for side, words, colour in (("base", "base", BASE), ("rerouted", "circuit-broken", HARMFUL)):
+    for side in SIDES:
+        words, colour = ("base", BASE) if side == "base" else ("circuit-broken", HARMFUL)
         counts = [sides[side] for sides in rows.values()]
         rates = [100 * (one.rate or 0.0) for one in counts]
         figure.add_bar(

@@ -28,9 +28,8 @@ def unit_view(lesson: Lesson, lessons: Lessons) -> None:
     with text:
         st.subheader(step.title, anchor=False)
         st.markdown(step.text)
-        st.markdown(
-            f":material/flag: **{'To try, if you have the time' if step.optional else 'Your turn'}.** {step.task}"
-        )
+        turn = "To try, if you have the time" if step.optional else "Your turn"
+        st.markdown(f":material/flag: **{turn}.** {step.task}")
         with caught():
             met = step_check(lesson, step)
             done = done | {step.id} if met else done
@@ -90,17 +89,17 @@ def _ways_on(lesson: Lesson, lessons: Lessons, place: int, done: set[str]) -> No
     steps = lesson.unit.steps
     with st.container(horizontal=True, gap="small", key="lesson_ways"):
         if place:
-            before = steps[place - 1].id
-            st.button(
-                "Back", key="lesson_back", icon=":material/chevron_left:", on_click=go, args=(lesson.name, before)
-            )
+            before = (lesson.name, steps[place - 1].id)
+            st.button("Back", key="lesson_back", icon=":material/chevron_left:", on_click=go, args=before)
         if place + 1 < len(steps):
-            following = steps[place + 1].id
-            kind = "primary" if steps[place].id in done else "secondary"
             st.button(
-                "Next step", key="lesson_next", icon=":material/chevron_right:", type=kind, on_click=go,
-                args=(lesson.name, following),
-            )  # fmt: skip
+                "Next step",
+                key="lesson_next",
+                icon=":material/chevron_right:",
+                type="primary" if steps[place].id in done else "secondary",
+                on_click=go,
+                args=(lesson.name, steps[place + 1].id),
+            )
     if not is_done(lesson, done):
         return
     st.success("This unit is done.", icon=":material/workspace_premium:")

@@ -8,9 +8,9 @@ from workbench.learn.place import SHEET, go
 from workbench.learn.unit import is_done, steps_done
 
 INTRODUCTION = (
-    "Short units on what goes on inside a language model, and on how a circuit breaker changes it. Each step has a text, "
-    "what it talks about beside it, and something to do; it checks itself by what you did in the workbench. All that is "
-    "needed ships with it: start anywhere."
+    "Short units on what goes on inside a language model, and on how a circuit breaker changes it. Each step has a "
+    "text, what it talks about beside it, and something to do; it checks itself by what you did in the workbench. All "
+    "that is needed ships with it: start anywhere."
 )
 
 
