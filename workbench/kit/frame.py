@@ -113,6 +113,7 @@ _CSS = """
   background: #0072B2 !important; border-color: #0072B2 !important; color: #ffffff !important;
 }
 .st-key-next_steps [data-testid="stPageLink"] a,
+.st-key-lesson [data-testid="stPageLink"] a,
 .st-key-suggestion [data-testid="stPageLink"] a { border: 1px solid #0072B2; padding: 0.3rem 0.7rem; }
 [class*="st-key-row_"] { border-top: 1px solid rgba(128, 140, 150, 0.22); padding-top: 0.35rem; }
 [class*="st-key-row_"] [data-testid="stPageLink"] a { background: transparent; padding-left: 0; }

@@ -89,7 +89,7 @@ def _figure(lesson: Lesson, asked: Figure) -> None:
         "blocks": lambda: _blocks(run),
         "attacks": lambda: shares_figure(_attacks(run)),
         "kept": lambda: shares_figure(_kept(run)),
-        "separation": lambda: _separation(run),
+        "separation": lambda: _separation(run, while_training=asked.while_training),
         "movement": lambda: _movement(run, asked.block),
     }
     figure = drawings[asked.kind]()
@@ -107,7 +107,7 @@ def _recorded(file: Path) -> dict[str, Any]:
         content = json.loads(file.read_text())
         if not all(len(curve["steps"]) == len(curve["values"]) > 0 for curve in content["curves"]):
             raise ValueError("a curve has not as many values as steps")
-        return {"y": "", **content}
+        return {"x": "step", "y": "", **content}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"The curves {file.name} cannot be read: {error}. Correct the file.") from error
 
@@ -171,8 +171,8 @@ def _kept(run: Run) -> dict[str, dict[Side, Count]]:
     return {"benign": most.benign_answers, **counted}
 
 
-def _separation(run: Run) -> go.Figure | None:
-    index = (capture := _capture(run, while_training=True)).index
+def _separation(run: Run, *, while_training: bool) -> go.Figure | None:
+    index = (capture := _capture(run, while_training=while_training)).index
     request = ExaminationRequest(
         run_id=index.run_id, key=index.key, digest=index.digest, tokens="response_mean", checkpoint=BASE
     )

@@ -42,7 +42,7 @@ def blocks_figure(table: pd.DataFrame, targets: Sequence[int]) -> go.Figure:
     """Cosine at each block: harmful answers after each captured step, benign and borderline ones at the end. table: of
     `movement_table`."""
     figure = blank_figure("", "cosine with the base model", x_title="block", height=HEIGHT)
-    steps = sorted(table["step"].unique())
+    steps = sorted(int(step) for step in table["step"].unique())
     for step in steps:
         rows = table[(table["step"] == step) & (table["group"] == "harmful")]
         last = step == steps[-1]
@@ -117,8 +117,10 @@ def separation_figure(table: pd.DataFrame) -> go.Figure:
 
 
 def recorded_figure(content: Mapping[str, Any]) -> go.Figure:
-    """Curves of a file: {"y": title of the axis, "curves": [{"name", "steps", "values"}, ...]}."""
-    figure = blank_figure("", escaped(str(content["y"])), height=HEIGHT)
+    """Curves of a file: {"x", "y": titles of the axes, "curves": [{"name", "steps", "values"}, ...]}."""
+    x_title = escaped(str(content["x"]))
+    figure = blank_figure("", escaped(str(content["y"])), x_title=x_title, height=HEIGHT)
+    figure.update_xaxes(autorangeoptions={"minallowed": None, "include": None})
     for number, curve in enumerate(content["curves"]):
         name = escaped(str(curve["name"]))
         add_line(figure, curve["steps"], curve["values"], name, run_colour(number), markers=True)

@@ -7,7 +7,6 @@ from engine.records.lessons.progress import forget_unit, read_met
 from engine.records.lessons.reading import Lesson, Lessons
 from workbench.kit.frame import caught
 from workbench.kit.state import settings
-from workbench.kit.words import plain
 from workbench.learn.beside import beside
 from workbench.learn.check import step_check
 from workbench.learn.place import go, step_place
@@ -20,7 +19,7 @@ def unit_view(lesson: Lesson, lessons: Lessons) -> None:
     step = unit.steps[place]
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button("All units", key="lesson_list", icon=":material/arrow_back:", type="tertiary", on_click=go)
-        st.caption(plain(f"{unit.title} · step {place + 1} of {len(unit.steps)}"), width="content")
+        st.caption(f"Step {place + 1} of {len(unit.steps)}", width="content")
     done = steps_done(lesson)
     _steps(lesson, place, done)
     with st.container(key="lesson"):
@@ -96,7 +95,6 @@ def _ways_on(lesson: Lesson, lessons: Lessons, place: int, done: set[str]) -> No
                 "Next step",
                 key="lesson_next",
                 icon=":material/chevron_right:",
-                type="primary" if steps[place].id in done else "secondary",
                 on_click=go,
                 args=(lesson.name, steps[place + 1].id),
             )

@@ -17,7 +17,7 @@ def check_words(check: Check) -> str:
     """One sentence; of a question the right answer with its reason."""
     match check:
         case Answer():
-            return f"{check.question} Answer: {answer_words(check)}. {check.why}"
+            return f"“{check.question}” Answer: {answer_words(check)}. {check.why}"
         case RunExists():
             return _sentence("A run of the learner's own", _run_parts(check))
         case PausedAndResumed():

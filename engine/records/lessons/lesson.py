@@ -73,6 +73,7 @@ class Figure(Part):
     kind: Literal["losses", "heldout", "prompts", "blocks", "attacks", "kept", "separation", "movement", "recorded"]
     run: Text = SHIPPED
     block: int | None = Field(None, ge=0)
+    while_training: bool = Field(False, description="Of the capture that was made while the run trained.")
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+\.json$")] | None = None
 
 
