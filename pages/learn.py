@@ -6,7 +6,7 @@ from engine.records.lessons.reading import read_lessons
 from workbench.kit.frame import page_frame
 from workbench.kit.state import settings
 from workbench.kit.words import plain
-from workbench.learn.place import SHEET, UNIT
+from workbench.learn.place import here
 from workbench.learn.sheet import sheet_view
 from workbench.learn.unit import unit_view
 from workbench.learn.units import units_view
@@ -14,18 +14,19 @@ from workbench.learn.units import units_view
 
 def learn() -> None:
     lessons = read_lessons(settings())
-    wanted = st.query_params.get(UNIT, "")
-    lesson = lessons.named(wanted)
-    if SHEET in st.query_params:
+    place = here()
+    lesson = lessons.named(place.unit)
+    if place.sheet:
         st.title("Lessons: the teacher's sheet", anchor=False)
         sheet_view(lessons)
     elif lesson is not None:
         st.title(lesson.unit.title, anchor=False)
-        unit_view(lesson, lessons)
+        unit_view(lesson, lessons, place.step)
     else:
         st.title("Learn", anchor=False)
-        if wanted:
-            st.warning(plain(f"There is no unit '{wanted}': choose one of those below."), icon=":material/link_off:")
+        if place.unit:
+            text = f"There is no unit '{place.unit}': choose one of those below."
+            st.warning(plain(text), icon=":material/link_off:")
         units_view(lessons)
 
 

@@ -74,6 +74,8 @@ def test_a_unit_is_done_from_begin_to_end(shipping: Server, page: Page, unit: st
         do(shipping, page, lesson, step, wrongly_first=not number)
         expect(done(page)).to_be_visible()
         if number + 1 < len(lesson.unit.steps):
+            # While the page is still drawn its parts move, and a click may meet none of them.
+            page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
             page.get_by_role("button", name="Next step").click()
     expect(page.get_by_text("This unit is done.")).to_be_visible()
     expect(page.get_by_test_id("stException")).to_have_count(0)

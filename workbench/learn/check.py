@@ -75,8 +75,9 @@ def _question(lesson: Lesson, step: Step, check: Answer, *, done: bool) -> None:
         )
     else:
         st.text_input(check.question, value=last, key=key, disabled=done, placeholder="A number")
-    if not done:
-        st.button("Answer", key="lesson_answer", type="primary", on_click=_answer, args=(lesson.name, step.id, key))
+    # It stays where it is when it is done with, so that nothing below it moves.
+    given_to = (lesson.name, step.id, key)
+    st.button("Answer", key="lesson_answer", type="primary", disabled=done, on_click=_answer, args=given_to)
 
 
 @catching

@@ -1,4 +1,10 @@
-"""Where Learn is: the unit, its step and the sheet of the address. Knows nothing of what they hold."""
+"""Where Learn is: a unit, its step, or the sheet. On arrival the address says it, then the session does.
+
+The address is written all the while, and not read again: a browser that is busy sends the one that it had a moment ago,
+and a step that was just chosen would be undone by it. Knows nothing of what units hold.
+"""
+
+from typing import NamedTuple
 
 import streamlit as st
 
@@ -7,23 +13,39 @@ from engine.records.lessons.reading import Lesson
 from engine.records.runs import list_runs
 from workbench.kit.state import settings
 
-UNIT, STEP, SHEET = "unit", "step", "sheet"
+_HERE = "learn_place"
 
 
-def go(unit: str = "", step: str = "") -> None:
-    """Look at a unit and a step from now on; nothing named: at the list. For callbacks."""
-    for name, value in ((UNIT, unit), (STEP, step), (SHEET, "")):
-        if value:
-            st.query_params[name] = value
-        else:
+class Place(NamedTuple):
+    """What is looked at, under the names of the address; all empty: the list of units."""
+
+    unit: str = ""
+    step: str = ""
+    sheet: str = ""
+
+
+def here() -> Place:
+    """The place of this session, which the address then says."""
+    if _HERE not in st.session_state:
+        st.session_state[_HERE] = Place(*(st.query_params.get(name, "") for name in Place._fields))
+    place: Place = st.session_state[_HERE]
+    for name, value in place._asdict().items():
+        if not value:
             st.query_params.pop(name, None)
+        elif st.query_params.get(name) != value:
+            st.query_params[name] = value
+    return place
 
 
-def step_place(lesson: Lesson) -> int:
-    """Which step the address names, from 0; the first where it names none that is there."""
-    ids = [step.id for step in lesson.unit.steps]
-    wanted = st.query_params.get(STEP, "")
-    return ids.index(wanted) if wanted in ids else 0
+def go(unit: str = "", step: str = "", sheet: str = "") -> None:
+    """Look at this from now on; nothing named: at the list. For callbacks."""
+    st.session_state[_HERE] = Place(unit, step, sheet)
+
+
+def step_number(lesson: Lesson, step: str) -> int:
+    """Which step of a unit has this id, from 0; the first where none has."""
+    ids = [one.id for one in lesson.unit.steps]
+    return ids.index(step) if step in ids else 0
 
 
 def link_settings(view: View) -> dict[str, str]:

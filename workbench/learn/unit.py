@@ -9,13 +9,14 @@ from workbench.kit.frame import caught
 from workbench.kit.state import settings
 from workbench.learn.beside import beside
 from workbench.learn.check import step_check
-from workbench.learn.place import go, step_place
+from workbench.learn.place import go, step_number
 
 HINTS = (("nudge", "A nudge"), ("suggestion", "A suggestion"), ("show_me", "Show me"))
 
 
-def unit_view(lesson: Lesson, lessons: Lessons) -> None:
-    unit, place = lesson.unit, step_place(lesson)
+def unit_view(lesson: Lesson, lessons: Lessons, step_id: str) -> None:
+    """step_id: the step that is looked at; the first where the unit has none of that id."""
+    unit, place = lesson.unit, step_number(lesson, step_id)
     step = unit.steps[place]
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button("All units", key="lesson_list", icon=":material/arrow_back:", type="tertiary", on_click=go)

@@ -4,7 +4,7 @@ import streamlit as st
 
 from engine.records.lessons.reading import Lesson, Lessons
 from workbench.kit.words import plain
-from workbench.learn.place import SHEET, go
+from workbench.learn.place import go
 from workbench.learn.unit import is_done, steps_done
 
 INTRODUCTION = (
@@ -53,4 +53,4 @@ def _row(lesson: Lesson) -> None:
 
 
 def _open_sheet() -> None:
-    st.query_params[SHEET] = "yes"
+    go(sheet="yes")
