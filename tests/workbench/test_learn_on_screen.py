@@ -68,7 +68,7 @@ def test_the_next_step_and_the_list_are_a_click_away(draw: Draw):
     page = draw(unit="activations")
     page.button(key="lesson_next").click().run()
     assert page.subheader[0].value == "One vector for one prompt"
-    assert page.query_params["step"] == ["one-prompt-one-vector"]
+    assert page.query_params["step"] == "one-prompt-one-vector"
     page.button(key="lesson_list").click().run()
     assert page.title[0].value == "Learn" and "unit" not in page.query_params
 

@@ -56,7 +56,7 @@ def ask(page: AppTest) -> None:
 
 def test_a_link_steers_and_what_is_asked_holds_each_strength(settings, run):
     page = opened(**link(run))
-    assert sliders(page) == [0.5, -2.0] and page.query_params[STRENGTHS][0].startswith("0.5,-2")
+    assert sliders(page) == [0.5, -2.0] and page.query_params[STRENGTHS].startswith("0.5,-2")
     ask(page)
     columns = list_chats(settings)[0].exchange(0).columns
     assert [one.steering.strength for one in columns] == [0.5, -2.0]
@@ -69,7 +69,7 @@ def test_a_link_may_be_mistyped_and_may_leave_all_but_the_kind_to_the_page(run):
     assert sliders(page) == [] and KIND not in page.query_params
     page = opened(run=run.id, **{KIND: "probe", STRENGTHS: "much,9"})
     assert sliders(page) == [1.0, 1.0]
-    assert page.query_params[CAPTURE] == [f"{run.id}/made"] and page.query_params[BLOCK] == ["1"]
+    assert page.query_params[CAPTURE] == f"{run.id}/made" and page.query_params[BLOCK] == "1"
 
 
 def test_a_strength_that_is_moved_asks_again_and_is_in_the_second_exchange(settings, run):
@@ -92,7 +92,7 @@ def test_a_chat_opens_steered_as_it_was_and_one_that_was_not_opens_plain(setting
         page = opened(chat=chat.id)
         assert sliders(page) == ([-1.5, 0.0] if len(columns) == 2 else [])
         if len(columns) == 2:
-            assert page.query_params[KIND] == ["probe"] and page.query_params[BLOCK] == ["2"]
+            assert page.query_params[KIND] == "probe" and page.query_params[BLOCK] == "2"
             assert "steered -1.5 by a probe at block 2" in chat_markdown(chat)
 
 

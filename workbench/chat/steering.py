@@ -48,6 +48,7 @@ def show_steering(columns: Sequence[Column]) -> None:
         st.session_state[BLOCK] = first.block
     for index, column in enumerate(columns):
         st.session_state[strength_key(index)] = column.steering.strength if column.steering else 0.0
+    _write_address()
 
 
 def steering_of(index: int) -> Steering | None:
