@@ -14,9 +14,9 @@ VIEWS = {"Chat": chat_view, "Run a set": sets_view, "Transcripts": transcripts_v
 
 with page_frame():
     st.title("Side by side", anchor=False)
+    keep_steering()
     keep_message()
     keep_columns()
-    keep_steering()
     tabs = st.tabs(list(VIEWS), key="side_view", bind="query-params", on_change="rerun")
     for tab, draw in zip(tabs, VIEWS.values(), strict=True):
         if tab.open:

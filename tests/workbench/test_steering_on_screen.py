@@ -72,6 +72,18 @@ def test_a_link_may_be_mistyped_and_may_leave_all_but_the_kind_to_the_page(run):
     assert page.query_params[CAPTURE] == f"{run.id}/made" and page.query_params[BLOCK] == "1"
 
 
+def test_a_second_link_with_a_message_steers_as_it_says_and_one_without_steering_turns_it_off(run):
+    page = opened(**link(run))
+    for name, value in link(run, **{BLOCK: "0", STRENGTHS: "3,3"}, message="Hello").items():
+        page.query_params[name] = value
+    page.run()
+    assert sliders(page) == [3.0, 3.0] and page.query_params[BLOCK] == "0"
+    page.query_params.clear()
+    page.query_params["message"] = "Hello again"
+    page.run()
+    assert sliders(page) == [] and page.text_area(key="chat_text").value == "Hello again"
+
+
 def test_a_strength_that_is_moved_asks_again_and_is_in_the_second_exchange(settings, run):
     page = opened(**link(run))
     ask(page)
@@ -117,6 +129,19 @@ def test_without_a_capture_of_the_model_it_says_so(settings, run):
     (run.representations_folder / "made" / "capture.json").unlink()
     page = opened(run=run.id)
     assert any("No capture of this model" in one.value for one in page.info)
+
+
+def test_an_address_that_comes_a_second_time_takes_back_nothing(run):
+    """As a busy browser sends it; the same link opened again, later, is taken again."""
+    page = opened(run=run.id, message="Hello")
+    page.session_state["chat_text"] = "my own words"
+    page.query_params["message"] = "Hello"
+    page.run()
+    assert page.text_area(key="chat_text").value == "my own words" and "message" not in page.query_params
+    page.run()
+    page.query_params["message"] = "Hello"
+    page.run()
+    assert page.text_area(key="chat_text").value == "Hello"
 
 
 def test_a_link_puts_a_prompt_or_a_text_into_the_box_once(run):

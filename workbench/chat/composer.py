@@ -11,6 +11,7 @@ import streamlit as st
 from engine.records.chats.asked import Sampling
 from engine.records.harmfulness import TITLES, ProbeChoice
 from engine.records.prompts import Prompt
+from workbench.chat import linked
 from workbench.chat.library import library, next_prompt, sample_prompt
 from workbench.chat.panes import turns_words
 from workbench.kit.words import plain
@@ -32,8 +33,6 @@ PROBLEM = "chat_problem"
 # Also the name in the address.
 CONTINUE = "continue"
 NEXT_KEY = "N"
-# What a link may put into the box: a sample prompt by its id, or a text, and the words that answers begin with.
-LINKED_PROMPT, LINKED_TEXT, LINKED_PREFILL, LINKED_HARMFUL = "prompt", "message", "prefill", "harmful"
 # The sample prompt that was taken last, also after it was asked.
 TAKEN = "library_taken"
 
@@ -189,21 +188,20 @@ def _take(prompt: Prompt) -> None:
 
 
 def _take_link() -> None:
-    """Put what a link says into the box, once: it then leaves the address, and what is written stays."""
-    told = {
-        name: st.query_params.pop(name, "") for name in (LINKED_PROMPT, LINKED_TEXT, LINKED_PREFILL, LINKED_HARMFUL)
-    }
-    if told[LINKED_PROMPT]:
-        prompt = sample_prompt(told[LINKED_PROMPT])
+    """Put what a link brings into the box."""
+    told = linked.taken()
+    if not told:
+        return
+    st.session_state[PREFILL] = told[linked.PREFILL]
+    if prompt_id := told[linked.PROMPT]:
+        prompt = sample_prompt(prompt_id)
         if prompt is None:
-            st.session_state[PROBLEM] = plain(f"There is no sample prompt '{told[LINKED_PROMPT]}': choose one below.")
+            st.session_state[PROBLEM] = plain(f"There is no sample prompt '{prompt_id}': choose one below.")
         else:
             _take(prompt)
-    elif told[LINKED_TEXT]:
-        st.session_state[TEXT], st.session_state[PROMPT_ID] = told[LINKED_TEXT], ""
-        st.session_state[HARMFUL] = told[LINKED_HARMFUL] != "no"
-    if told[LINKED_PREFILL] or told[LINKED_PROMPT] or told[LINKED_TEXT]:
-        st.session_state[PREFILL] = told[LINKED_PREFILL]
+    elif told[linked.MESSAGE]:
+        st.session_state[TEXT], st.session_state[PROMPT_ID] = told[linked.MESSAGE], ""
+        st.session_state[HARMFUL] = told[linked.HARMFUL] != "no"
 
 
 def settings_fields(prefix: str = "chat_") -> None:

@@ -10,6 +10,7 @@ from engine.records.captures.capture import Capture, read_capture, run_captures
 from engine.records.chats.asked import MOST_COLUMNS, MOST_STEERING, Column, Steering
 from engine.records.errors import RunError, WorkbenchError
 from engine.records.runs import list_runs
+from workbench.chat import linked
 from workbench.kit.state import settings
 from workbench.kit.words import plain
 
@@ -25,8 +26,11 @@ def strength_key(index: int) -> str:
 
 
 def keep_steering() -> None:
-    """Read the address on arrival, keep what is chosen while its widgets are not drawn, and write the address."""
-    if KIND not in st.session_state:
+    """Read the address on arrival, keep what is chosen while its widgets are not drawn, and write the address.
+
+    A link that brings a message is an arrival too, and comes before the message is taken.
+    """
+    if KIND not in st.session_state or linked.brought():
         _arrive()
     for key in (KIND, CAPTURE, BLOCK, *map(strength_key, range(MOST_COLUMNS))):
         if key in st.session_state:
