@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from engine.records.lessons.checking import judge
+from engine.records.lessons.checking import Judged, judge
 from engine.records.lessons.lesson import Answer, Step
 from engine.records.lessons.progress import Met, is_gone, keep_answer, keep_met, read_answers, read_met
 from engine.records.lessons.reading import Lesson
@@ -16,47 +16,44 @@ TICK = 4.0
 def step_check(lesson: Lesson, step: Step) -> bool:
     """Draw it, and return whether it is met."""
     known = read_met(settings(), lesson.name, step.id)
-    if known is None:
-        known = _look(lesson, step)
+    judged = Judged(True, known.words, known.run) if known is not None else _judged(lesson, step)
     with st.container(border=True, key="lesson_check"):
         if isinstance(step.check, Answer):
-            _question(lesson, step, step.check, done=known is not None)
-        if known is not None:
-            _met(known)
+            _question(lesson, step, step.check, done=judged.met)
+        if judged.met:
+            _met(judged)
         elif isinstance(step.check, Answer):
-            _said(lesson, step)
+            _missing(judged)
         else:
             st.fragment(_wait, run_every=TICK)(lesson, step)
-    return known is not None
+    return judged.met
 
 
-def _look(lesson: Lesson, step: Step) -> Met | None:
+def _judged(lesson: Lesson, step: Step) -> Judged:
     """Read the records, and keep that the check is met where it is."""
     judged = judge(step.check, settings(), read_answers(settings(), lesson.name, step.id))
-    if not judged.met:
-        return None
-    met = Met(words=judged.words, run=judged.run)
-    keep_met(settings(), lesson.name, step.id, met)
-    return met
+    if judged.met:
+        keep_met(settings(), lesson.name, step.id, Met(words=judged.words, run=judged.run))
+    return judged
 
 
 @catching
 def _wait(lesson: Lesson, step: Step) -> None:
-    if _look(lesson, step) is not None:
+    judged = _judged(lesson, step)
+    if judged.met:
         st.rerun()
-    _said(lesson, step)
+    _missing(judged)
     st.button("Check now", key="lesson_check_now", icon=":material/refresh:", type="tertiary")
 
 
-def _said(lesson: Lesson, step: Step) -> None:
-    judged = judge(step.check, settings(), read_answers(settings(), lesson.name, step.id))
+def _missing(judged: Judged) -> None:
     st.markdown(f":material/radio_button_unchecked: {plain(judged.words)}")
 
 
-def _met(met: Met) -> None:
-    st.markdown(f":green[:material/check_circle: **Done.**] {plain(met.words)}")
-    if is_gone(settings(), met):
-        st.caption(plain(f"The run {met.run} that met it was deleted since; the step stays done."))
+def _met(judged: Judged) -> None:
+    st.markdown(f":green[:material/check_circle: **Done.**] {plain(judged.words)}")
+    if is_gone(settings(), judged.run):
+        st.caption(plain(f"The run {judged.run} that met it was deleted since; the step stays done."))
 
 
 def _question(lesson: Lesson, step: Step, check: Answer, *, done: bool) -> None:
