@@ -7,7 +7,7 @@ from streamlit.testing.v1 import AppTest
 from engine.records.captures.capture import write_index
 from engine.records.chats.asked import Column, Steering
 from engine.records.chats.chat import Exchange, list_chats, new_chat
-from engine.records.chats.replies import Answered
+from engine.records.chats.replies import Answered, Judged
 from engine.records.runs import create_run
 from engine.records.settings import ROOT
 from workbench.chat.columns import column_names
@@ -101,7 +101,10 @@ def test_a_chat_opens_steered_as_it_was_and_one_that_was_not_opens_plain(setting
         chat = new_chat(settings, columns)
         chat.ask(Exchange(model=run.spec().model, columns=columns, user="u"))
         chat.append(0, Answered(ids=((1,),) * 2, reasons=("end",) * 2, first_token_seconds=1, seconds=1))
+        chat.append(0, Judged(column=0, word="complied", reason="", nats_per_token=0.83))
         page = opened(chat=chat.id)
+        beside = any(r"0\.83 nats a token under the base model" in one.value for one in page.caption)
+        assert beside == (len(columns) == 2)
         assert sliders(page) == ([-1.5, 0.0] if len(columns) == 2 else [])
         if len(columns) == 2:
             assert page.query_params[KIND] == "probe" and page.query_params[BLOCK] == "2"
