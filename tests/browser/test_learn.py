@@ -74,9 +74,7 @@ def test_a_unit_is_done_from_begin_to_end(shipping: Server, page: Page, unit: st
         do(shipping, page, lesson, step, wrongly_first=not number)
         expect(done(page)).to_be_visible()
         if number + 1 < len(lesson.unit.steps):
-            # While the page is still drawn its parts move, and a click may meet none of them.
-            page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-            page.get_by_role("button", name="Next step").click()
+            settled(page).get_by_role("button", name="Next step").click()
     expect(page.get_by_text("This unit is done.")).to_be_visible()
     expect(page.get_by_test_id("stException")).to_have_count(0)
     assert "Traceback" not in shipping.log()
@@ -85,6 +83,12 @@ def test_a_unit_is_done_from_begin_to_end(shipping: Server, page: Page, unit: st
 def done(page: Page) -> Locator:
     """What says that the step's check is met."""
     return page.locator(".st-key-lesson_check").get_by_text("Done.")
+
+
+def settled(page: Page) -> Page:
+    """While a page is still drawn its parts move, and a click may meet none of them."""
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    return page
 
 
 def do(app: Server, page: Page, lesson: Lesson, step: Step, *, wrongly_first: bool) -> None:
@@ -121,7 +125,7 @@ def answer(page: Page, check: Answer, *, wrongly_first: bool) -> None:
 def ask_through_the_view(app: Server, page: Page, check: Asked) -> None:
     """Open the view that the step names, and press Ask; the answer is written down here."""
     known = {chat.folder for chat in list_chats(app.settings)}
-    page.get_by_role("link", name="Open this view").click()
+    settled(page).get_by_role("link", name="Open this view").click()
     box = page.get_by_placeholder("Ask all models at once")
     expect(box).not_to_have_value("")
     if check.steered:
