@@ -71,7 +71,8 @@ def read_unit(file: Path) -> Unit:
     try:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
+        # A value under the wrong tag, such as a date that is none, fails in ways of its own.
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
         said = getattr(error, "problem", None) or "it is no YAML"
