@@ -70,9 +70,12 @@ def test_a_unit_is_done_from_begin_to_end(shipping: Server, page: Page, unit: st
     expect(page).to_have_url(re.compile(f"unit={unit}"))
     for number, step in enumerate(lesson.unit.steps):
         expect(page.get_by_role("heading", name=step.title, exact=True)).to_be_visible()
-        expect(done(page)).to_have_count(0)
+        settled(page)
+        # What is to be looked at may have been drawn by now: beside this step, or in another unit.
+        if not isinstance(step.check, Looked):
+            expect(done(page)).to_have_count(0)
         do(shipping, page, lesson, step, wrongly_first=not number)
-        expect(done(page)).to_be_visible()
+        expect(done(page).first).to_be_visible()
         if number + 1 < len(lesson.unit.steps):
             settled(page).get_by_role("button", name="Next step").click()
     expect(page.get_by_text("This unit is done.")).to_be_visible()
@@ -101,8 +104,8 @@ def do(app: Server, page: Page, lesson: Lesson, step: Step, *, wrongly_first: bo
         page.goto(f"{app.url}/learn?unit={lesson.name}&step={step.id}")
         return
     leave(app.settings, step)
-    # The figure beside may have been waited for, and is drawn by now.
-    page.get_by_role("button", name="Check now").click()
+    if not isinstance(step.check, Looked):
+        page.get_by_role("button", name="Check now").click()
 
 
 def answer(page: Page, check: Answer, *, wrongly_first: bool) -> None:
