@@ -5,6 +5,7 @@ import streamlit as st
 from workbench.chat.columns import keep_columns
 from workbench.chat.composer import keep_message
 from workbench.chat.sets import sets_view
+from workbench.chat.steering import keep_steering
 from workbench.chat.transcripts import transcripts_view
 from workbench.chat.view import chat_view
 from workbench.kit.frame import page_frame
@@ -13,6 +14,7 @@ VIEWS = {"Chat": chat_view, "Run a set": sets_view, "Transcripts": transcripts_v
 
 with page_frame():
     st.title("Side by side", anchor=False)
+    keep_steering()
     keep_message()
     keep_columns()
     tabs = st.tabs(list(VIEWS), key="side_view", bind="query-params", on_change="rerun")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from making_captures import write_capture, write_map
+from making_lessons import LESSON
 
 from engine.commands.sweep import read_grid
 from engine.desk.queue import Queue
@@ -39,6 +40,8 @@ from engine.records.events import (
     StatusEvent,
     StepResult,
 )
+from engine.records.lessons.progress import Met, keep_answer, keep_met, read_answers, read_met
+from engine.records.lessons.reading import read_unit
 from engine.records.prompt_files import read_source
 from engine.records.prompts import opener_for, select
 from engine.records.runs import create_run, effective
@@ -139,6 +142,11 @@ def readers(folder: Path) -> dict[str, Reader]:
     rows = folder / "rows.jsonl"
     rows.write_text(json.dumps({"prompt": "p?", "target": "t", "style": "question"}) + "\n")
 
+    lesson = folder / "lesson.yaml"
+    lesson.write_text(LESSON)
+    keep_met(settings, "unit", "step", Met(words="met", run=run.id))
+    keep_answer(settings, "unit", "step", "1")
+
     def chosen(file: Path) -> list:
         found = read_source(str(file), label="harmful")
         for prompt in found:
@@ -150,6 +158,13 @@ def readers(folder: Path) -> dict[str, Reader]:
         "chat rows": Reader(chats, lambda: chosen(chats)),
         "published list": Reader(published, lambda: chosen(published)),
         "evaluation rows": Reader(rows, lambda: read_rows(str(rows), label="harmful", settings=settings)),
+        "lesson": Reader(lesson, lambda: read_unit(lesson)),
+        "lesson progress": Reader(
+            settings.progress / "unit" / "step.json", lambda: read_met(settings, "unit", "step")
+        ),
+        "lesson answers": Reader(
+            settings.progress / "unit" / "step.answers.jsonl", lambda: read_answers(settings, "unit", "step")
+        ),
         "spec": Reader(spec_file, lambda: resolve_blocks(read_spec(spec_file), 30)),
         "spec text": Reader(spec_file, lambda: parse_spec(spec_file.read_text(errors="replace")).digest),
         "grid": Reader(grid_file, lambda: read_grid(grid_file)),

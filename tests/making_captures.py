@@ -37,6 +37,7 @@ def write_capture(
     seed: int = 0,
     averaged: tuple[Averaged, ...] = (),
     targets: tuple[int, ...] | None = None,
+    width: int = 8,
 ) -> Capture:
     """A capture whose harmful prompts turn away from step to step and whose benign ones stay.
 
@@ -49,7 +50,7 @@ def write_capture(
     prompts = [_prompt("harmful", index) for index in range(harmful)]
     prompts += [_prompt("benign", index) for index in range(benign)]
     generator = np.random.default_rng(seed)
-    count, width = len(prompts), 8
+    count = len(prompts)
     is_harmful = np.array([prompt.label == "harmful" for prompt in prompts])
     base = {block: generator.normal(size=(count, width)).astype(np.float32) for block in blocks}
     for block in blocks:

@@ -19,6 +19,7 @@ from engine.device import Tools
 from engine.jobs.calls import called, forced_words, judge_with_tools
 from engine.jobs.harmfulness import probe_of
 from engine.jobs.known_answers import run_spaces
+from engine.jobs.voices import voices_of
 from engine.records.chats.asked import Column, Sampling
 from engine.records.chats.chat import Chat, Exchange, open_chat
 from engine.records.chats.replies import Answered, Failed, Judged, Pieces, Read, Reason, Trip
@@ -41,10 +42,7 @@ def chat_job(payload: dict[str, Any], tools: Tools) -> Job:
     try:
         model = yield from tools.acquire(exchange.model)
         with ExitStack() as stack:
-            voices = [
-                Voice(stack.enter_context(tools.attached(model, column.checkpoint)), column.dose)
-                for column in exchange.columns
-            ]
+            voices = yield from voices_of(stack, model, exchange.columns, tools)
             texts = _texts(model, chat, number)
             if not payload.get("measure"):
                 probes = _probes(model, exchange, tools)
@@ -190,7 +188,9 @@ def _measure(
         yield Progress(phase="measuring", message="Where the breaker trips")
         run = open_run(tools.settings.runs, exchange.columns[other].checkpoint.run_id)
         spaces = yield from run_spaces(model, run, tools.settings)
-        cosines = yield from trip(model, [*text.ids, *said], voices[other], spaces)
+        # Steered as the text was, under both models.
+        read_by = voices[other]._replace(push=voices[index].push)
+        cosines = yield from trip(model, [*text.ids, *said], read_by, spaces)
         shown = cosines[:, len(text.prompt) :]
         chat.append(
             number,

@@ -16,6 +16,7 @@ from engine.compute.steps import told
 from engine.compute.training.sources import read_prompts
 from engine.device import Tools
 from engine.jobs.calls import answer_in, forced_words, judge_with_tools
+from engine.jobs.voices import voices_of
 from engine.records.chats.asked import ForcedCall
 from engine.records.chats.sets import NOT_ASKED, AnswerSet, SetRequest, SetRow, open_set
 from engine.records.conversation import Conversation, say
@@ -62,10 +63,7 @@ def answer_set_job(payload: dict[str, Any], tools: Tools) -> Job:
         batch = left[start : start + size]
         # Anew for each batch: a run that trains may end meanwhile, and is then asked as it ended.
         with ExitStack() as stack:
-            voices = [
-                Voice(stack.enter_context(tools.attached(model, column.checkpoint)), column.dose)
-                for column in request.columns
-            ]
+            voices = yield from voices_of(stack, model, request.columns, tools)
             steps = _answer(model, answers, request, batch, voices)
             yield from told(steps, partial(_progress, done, len(batch), total))
         done += len(batch)

@@ -17,11 +17,13 @@ class Settings:
 
     runs: one folder a run, the truth about it.  cache: converted models, elicited answers, uploads; may be deleted.
     own_desk: of a process that has one run to itself, as a cluster's job has.
+    lessons: a teacher's own, beside those that ship.
     """
 
     runs: Path
     cache: Path
     own_desk: Path | None = None
+    lessons: Path | None = None
 
     @property
     def desk(self) -> Path:
@@ -50,15 +52,23 @@ class Settings:
         return self.desk / "cards"
 
     @property
+    def progress(self) -> Path:
+        """What was done of the lessons: one folder a unit."""
+        return self.desk / "lessons"
+
+    @property
     def worker_log(self) -> Path:
         return self.desk / "worker.log"
 
 
 def read_settings(runs: str | Path | None = None) -> Settings:
-    """Settings from the argument, else WORKBENCH_RUNS and WORKBENCH_CACHE, else runs/ and cache/ in the project."""
+    """Settings from the argument, else WORKBENCH_RUNS and WORKBENCH_CACHE, else runs/ and cache/ in the project; a
+    teacher's lessons from WORKBENCH_LESSONS."""
+    lessons = os.environ.get("WORKBENCH_LESSONS", "")
     return Settings(
         runs=Path(runs or os.environ.get("WORKBENCH_RUNS") or ROOT / "runs").expanduser().resolve(),
         cache=Path(os.environ.get("WORKBENCH_CACHE") or ROOT / "cache").expanduser().resolve(),
+        lessons=Path(lessons).expanduser().resolve() if lessons else None,
     )
 
 

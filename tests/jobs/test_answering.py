@@ -8,14 +8,13 @@ import pytest
 import torch
 from making import asked_ids, drain
 
-from engine.compute.model.adapters import adapter_parameters, attach_adapter, has_adapter, remove_adapter
-from engine.device import Device, adapter_name
+from engine.compute.model.adapters import adapter_parameters, attach_adapter, has_adapter
+from engine.device import adapter_name
 from engine.jobs import chat as answers_module
 from engine.jobs import sets as answer_sets
 from engine.jobs.chat import chat_job
 from engine.jobs.doses import dose_curve_job
 from engine.jobs.sets import answer_set_job
-from engine.jobs.training import _keep_adapter
 from engine.records.chats.asked import Column, Sampling
 from engine.records.chats.chat import Exchange, new_chat
 from engine.records.chats.doses import DOSES, dose_payload, read_dose_curve
@@ -24,27 +23,8 @@ from engine.records.checkpoints import Checkpoint
 from engine.records.conversation import Picture
 from engine.records.errors import ModelError, RunError
 from engine.records.prompt_files import read_source
-from engine.records.runs import create_run
 
 BASE = Column(checkpoint="base")
-
-
-@pytest.fixture
-def run(settings, tiny_model, tiny_spec):
-    """A finished run whose adapter is strong on the upper of two blocks alone."""
-    run = create_run(settings.runs, tiny_spec(**{"blocks.adapted": "1", "adapter.noise": 1.0}))
-    name = adapter_name(run)
-    attach_adapter(tiny_model, name, run.spec().adapter, [1], seed=0)
-    _keep_adapter(tiny_model, name, run)
-    remove_adapter(tiny_model, name)
-    run.update(status="finished")
-    return run
-
-
-@pytest.fixture
-def tools(settings, tiny_model, run):
-    tiny_model.spec = run.spec().model
-    return Device(settings, tiny_model).tools(1)
 
 
 def ask(settings, run, user="harmful request number 3", **more):

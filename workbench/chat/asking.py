@@ -7,6 +7,7 @@ from engine.records.chats.asked import Column
 from engine.records.chats.chat import Chat, Exchange, new_chat, open_chat
 from workbench.chat.columns import dose_key, has_probe, model_of
 from workbench.chat.composer import PROBE
+from workbench.chat.steering import steering_of
 from workbench.kit.frame import catching
 from workbench.kit.state import CHAT, queue, settings
 
@@ -46,13 +47,13 @@ def open_now() -> Chat | None:
 
 @catching
 def ask_again() -> None:
-    """Ask the last message again, with the doses and the probe as they are now."""
+    """Ask the last message again, with doses, steering and the probe as they are now."""
     chat = open_now()
     if chat is None:
         return
     last = chat.thread()[-1]
     exchange = chat.exchange(last)
-    columns = doses_now(exchange.columns)
+    columns = strengths_now(exchange.columns)
     job_id = chat.job(last)
     if job_id is not None:
         queue().cancel(job_id)
@@ -62,21 +63,20 @@ def ask_again() -> None:
 
 @catching
 def dose_changed() -> None:
-    """Ask again at once, unless the dose is of models that the open chat does not ask."""
+    """Ask again at once, unless the dose or the steering is of models that the open chat does not ask."""
     chat = open_now()
     numbers = chat.thread() if chat else []
     if chat and numbers and models(chat.exchange(numbers[-1]).columns) == models(st.session_state.get(CHOSEN, ())):
         ask_again()
 
 
-def doses_now(columns: tuple[Column, ...]) -> tuple[Column, ...]:
+def strengths_now(columns: tuple[Column, ...]) -> tuple[Column, ...]:
     """The columns of an exchange at the strengths that the pickers show."""
-    return tuple(
-        column
-        if column.checkpoint.is_base
-        else column.model_copy(update={"dose": st.session_state.get(dose_key(index), column.dose)})
-        for index, column in enumerate(columns)
-    )
+    now = []
+    for index, column in enumerate(columns):
+        dose = column.dose if column.checkpoint.is_base else st.session_state.get(dose_key(index), column.dose)
+        now.append(column.model_copy(update={"dose": dose, "steering": steering_of(index)}))
+    return tuple(now)
 
 
 @catching

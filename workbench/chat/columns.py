@@ -1,4 +1,4 @@
-"""Which models are asked: up to four columns, each a model and its adapter's strength. Not what is asked."""
+"""Which models are asked: up to four columns, each a model, its adapter's strength and its steering. Not what."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,6 +14,14 @@ from engine.records.packaged import PACKAGED
 from engine.records.runs import ACTIVE, list_runs, open_run
 from engine.records.spec import RunSpec
 from engine.records.spec_parts import BUNDLED_MODEL, ModelSpec
+from workbench.chat.steering import (
+    forget_steering,
+    show_steering,
+    steering_choice,
+    steering_of,
+    steering_words,
+    strength_slider,
+)
 from workbench.kit.fetching import offer_model
 from workbench.kit.frame import places
 from workbench.kit.state import MODEL, RUN, settings
@@ -80,6 +88,8 @@ def column_names(columns: Sequence[Column]) -> list[str]:
         name = model_name(column.checkpoint)
         if not column.checkpoint.is_base and column.dose != 1:
             name += f", adapter strength {column.dose:g}" + (" (equals base)" if column.dose == 0 else "")
+        if column.steering is not None:
+            name += f", {steering_words(column.steering)}"
         names.append(name)
     # Two runs may have one name: their ids tell them apart. Twice the same model is counted.
     runs = {
@@ -97,6 +107,7 @@ def column_names(columns: Sequence[Column]) -> list[str]:
 
 def show_columns(columns: tuple[Column, ...], model: ModelSpec) -> None:
     """Set the pickers to a chat's columns."""
+    show_steering(columns)
     st.session_state[BASE_MODEL] = model.name
     st.session_state[COUNT] = len(columns)
     for index, column in enumerate(columns):
@@ -111,8 +122,11 @@ def keep_columns() -> None:
             st.session_state[key] = st.session_state[key]
 
 
-def column_pickers(*, on_dose: Callable[[], None] | None) -> tuple[Column, ...]:
-    """One picker a column, with the strength of its adapter below; returns what is chosen."""
+def column_pickers(*, on_dose: Callable[[], None] | None, steers: bool = False) -> tuple[Column, ...]:
+    """One picker a column, with the strength of its adapter below; returns what is chosen. steers: whether columns may
+    be steered here."""
+    if not steers:
+        forget_steering()
     choices = model_choices()
     labels = {choice.checkpoint: choice.label for choice in choices}
     _say_unknown(labels)
@@ -143,6 +157,13 @@ def columns_buttons() -> None:
     )
     if count > 1:
         st.button("Remove the last", icon=":material/remove:", type="tertiary", key="chat_remove", on_click=_remove)
+
+
+def steer(columns: tuple[Column, ...], *, on_change: Callable[[], None] | None) -> None:
+    """Choose the direction that these columns are steered by; nothing where they do not share a base model."""
+    with suppress(WorkbenchError):
+        runs = [column.checkpoint.run_id for column in columns if not column.checkpoint.is_base]
+        steering_choice(model_of(columns).name, runs, on_change)
 
 
 def model_of(columns: tuple[Column, ...]) -> ModelSpec:
@@ -191,7 +212,8 @@ def _picker(index: int, labels: dict[str, str], on_dose: Callable[[], None] | No
     )
     if checkpoint == "base":
         st.caption("No adapter.")
-        return Column(checkpoint="base")
+        strength_slider(index, on_dose)
+        return Column(checkpoint="base", steering=steering_of(index))
     dose = st.slider(
         f"Adapter strength {index + 1}",
         0.0,
@@ -202,7 +224,8 @@ def _picker(index: int, labels: dict[str, str], on_dose: Callable[[], None] | No
         help="How much of the adapter's update is added: 0 none (the base model), 1 as trained. A change asks the last "
         "message again.",
     )
-    return Column(checkpoint=str(checkpoint), dose=dose)
+    strength_slider(index, on_dose)
+    return Column(checkpoint=str(checkpoint), dose=dose, steering=steering_of(index))
 
 
 def _say_unknown(labels: dict[str, str]) -> None:

@@ -11,7 +11,8 @@ import streamlit as st
 from engine.records.chats.asked import Sampling
 from engine.records.harmfulness import TITLES, ProbeChoice
 from engine.records.prompts import Prompt
-from workbench.chat.library import library, next_prompt
+from workbench.chat import linked
+from workbench.chat.library import library, next_prompt, sample_prompt
 from workbench.chat.panes import turns_words
 from workbench.kit.words import plain
 
@@ -61,6 +62,7 @@ def keep_message() -> None:
     """Keep what is written while the box is not drawn: a widget that is left out of a drawing forgets its value."""
     for key, value in {TEXT: "", PREFILL: "", HARMFUL: True, SYSTEM: "", PROMPT_ID: "", PROBE: "", **SETTINGS}.items():
         st.session_state[key] = st.session_state.get(key, value)
+    _take_link()
 
 
 def written(*, has_probe: bool) -> Written:
@@ -183,6 +185,23 @@ def _take(prompt: Prompt) -> None:
     st.session_state[TEXT] = prompt.text
     st.session_state[PROMPT_ID] = st.session_state[TAKEN] = prompt.id
     st.session_state[HARMFUL] = prompt.label == "harmful"
+
+
+def _take_link() -> None:
+    """Put what a link brings into the box."""
+    told = linked.taken()
+    if not told:
+        return
+    st.session_state[PREFILL] = told[linked.PREFILL]
+    if prompt_id := told[linked.PROMPT]:
+        prompt = sample_prompt(prompt_id)
+        if prompt is None:
+            st.session_state[PROBLEM] = plain(f"There is no sample prompt '{prompt_id}': choose one below.")
+        else:
+            _take(prompt)
+    elif told[linked.MESSAGE]:
+        st.session_state[TEXT], st.session_state[PROMPT_ID] = told[linked.MESSAGE], ""
+        st.session_state[HARMFUL] = told[linked.HARMFUL] != "no"
 
 
 def settings_fields(prefix: str = "chat_") -> None:

@@ -7,6 +7,7 @@ from engine.records.chats.chat import Chat, Exchange, begun
 from engine.records.chats.replies import Called, Reply
 from engine.records.conversation import Tool
 from workbench.chat.parts import part_markdown
+from workbench.chat.steering import steering_words
 
 
 def chat_json(chat: Chat) -> str:
@@ -58,6 +59,8 @@ def _answer(exchange: Exchange, reply: Reply, index: int) -> str:
     about = [str(column.checkpoint)]
     if not column.checkpoint.is_base and column.dose != 1:
         about.append(f"adapter strength {column.dose:g}")
+    if column.steering is not None:
+        about.append(steering_words(column.steering))
     about += [verdict.word for verdict in reply.verdicts if verdict.column == index]
     if reply.error:
         about.append(reply.error)

@@ -73,6 +73,12 @@ def next_prompt(taken: str, shelf: Shelf | None = None) -> Prompt | None:
     return order[place % len(order)] if order else None
 
 
+def sample_prompt(prompt_id: str) -> Prompt | None:
+    """The sample prompt with this id, of either label."""
+    labels: tuple[Label, ...] = ("harmful", "benign")
+    return next((prompt for label in labels for prompt in _prompts(label) if prompt.id == prompt_id), None)
+
+
 def _of_label(shelf: Shelf, label: str) -> list[Prompt]:
     prompts = shelf.prompts("harmful" if label == "harmful" else "benign")
     return [prompt for prompt in prompts if prompt.borderline == (label == "borderline")]

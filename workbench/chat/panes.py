@@ -205,6 +205,9 @@ def _facts(
             parts.append("never in an argument" if first is None else f"in an argument at {token_name(first)}")
         if trip.against != exchange.columns[index]:
             parts.append(f"as read by {model_name(trip.against.checkpoint)}")
+    nats = next((one.nats_per_token for one in reply.verdicts if one.column == index), None)
+    if exchange.columns[index].steering is not None and nats is not None:
+        parts.append(f"{nats:.2f} nats a token under the base model")
     st.caption(plain(" · ".join(parts)))
 
 

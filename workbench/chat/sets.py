@@ -12,7 +12,7 @@ from engine.records.conversation import Label
 from engine.records.errors import WorkbenchError
 from engine.records.prompt_files import read_source
 from engine.records.settings import SAMPLE_DATA
-from workbench.chat.columns import column_names, column_pickers, columns_buttons, model_of
+from workbench.chat.columns import column_names, column_pickers, columns_buttons, model_of, steer
 from workbench.chat.composer import written
 from workbench.chat.set_table import set_table
 from workbench.kit.frame import catching
@@ -24,9 +24,10 @@ TICK = 1.0
 
 
 def sets_view() -> None:
-    columns = column_pickers(on_dose=None)
+    columns = column_pickers(on_dose=None, steers=True)
     with st.container(horizontal=True, gap="small"):
         columns_buttons()
+        steer(columns, on_change=None)
     with st.container(border=True, key="set_request"):
         source, label, limit, button = st.columns([3, 1.2, 1.1, 1.1], vertical_alignment="bottom", gap="medium")
         chosen = str(

@@ -7,7 +7,7 @@ from engine.records.chats.chat import Chat, Exchange
 from engine.records.errors import WorkbenchError
 from workbench.chat.asking import CHOSEN, OPENED, continued, dose_changed, forget, models, open_now, submit
 from workbench.chat.call_cards import STYLE as CARD_STYLE
-from workbench.chat.columns import column_pickers, columns_buttons, has_probe, model_of, show_columns
+from workbench.chat.columns import column_pickers, columns_buttons, has_probe, model_of, show_columns, steer
 from workbench.chat.composer import CONTINUE, PROBLEM, ToBeRead, clear_message, composer, put_back, written
 from workbench.chat.conversation import conversation, downloads
 from workbench.chat.doses import dose_chart
@@ -20,12 +20,13 @@ from workbench.kit.words import plain
 def chat_view() -> None:
     st.html(f"<style>{STYLE}{CARD_STYLE}</style>")
     chat = opened_chat()
-    columns = column_pickers(on_dose=dose_changed)
+    columns = column_pickers(on_dose=dose_changed, steers=True)
     st.session_state[CHOSEN] = columns
     numbers = chat.thread() if chat else []
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         columns_buttons()
         dose_chart(columns)
+        steer(columns, on_change=dose_changed)
         if chat is not None and numbers:
             downloads(chat)
             st.button("New chat", icon=":material/add_comment:", key="chat_new", type="tertiary", on_click=forget)

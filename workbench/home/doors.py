@@ -1,4 +1,4 @@
-"""The ways on from Home: look at the run that ships, or train one at once. A third one, to learn, fits beside them."""
+"""The ways on from Home: look at the run that ships, train one at once, or learn what all this is."""
 
 import streamlit as st
 
@@ -30,6 +30,7 @@ def doors(shipped: Run | None, *, training: str) -> None:
         ):
             run = start_preset(PRESET)
             st.switch_page(places()["runs"], query_params={RUN: run.id})
+        st.page_link(places()["learn"], label="Learn how it works", icon=":material/school:", width="content")
     look = "**Look** opens the run that ships, before and after. " if shipped is not None else ""
     waits = f" It waits until {plain(training)} has ended: one run trains at a time." if training else ""
     st.caption(f"{look}**Train** starts the preset {PRESET} on the bundled model, without a form.{waits}")

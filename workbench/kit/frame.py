@@ -40,6 +40,7 @@ def places() -> dict[str, st.Page]:
         "evaluate": st.Page(
             folder / "evaluate.py", title="Evaluate", icon=":material/shield_question:", url_path="evaluate"
         ),
+        "learn": st.Page(folder / "learn.py", title="Learn", icon=":material/school:", url_path="learn"),
     }
 
 
@@ -112,6 +113,7 @@ _CSS = """
   background: #0072B2 !important; border-color: #0072B2 !important; color: #ffffff !important;
 }
 .st-key-next_steps [data-testid="stPageLink"] a,
+.st-key-lesson [data-testid="stPageLink"] a,
 .st-key-suggestion [data-testid="stPageLink"] a { border: 1px solid #0072B2; padding: 0.3rem 0.7rem; }
 [class*="st-key-row_"] { border-top: 1px solid rgba(128, 140, 150, 0.22); padding-top: 0.35rem; }
 [class*="st-key-row_"] [data-testid="stPageLink"] a { background: transparent; padding-left: 0; }
@@ -140,6 +142,10 @@ _CSS = """
 :is(input, textarea):focus-visible { outline: 3px solid #2E8BC0 !important; outline-offset: -1px; border-radius: 3px; }
 :is([data-testid="stCheckbox"], [data-testid="stRadio"]) label:has(input:focus-visible) {
   outline: 3px solid #2E8BC0; outline-offset: 2px; border-radius: 3px;
+}
+@media (max-width: 1000px) {
+  .st-key-lesson > div > [data-testid="stHorizontalBlock"] { flex-wrap: wrap; }
+  .st-key-lesson > div > [data-testid="stHorizontalBlock"] > [data-testid="stColumn"] { min-width: 100%; }
 }
 .st-key-keyboard, .st-key-blank { position: absolute; }
 """

@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from jaxtyping import Float
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
 
+from engine.compute.geometry.directions import label_direction
 from engine.compute.geometry.separation import SMALLEST_CLASS, Groups, Mask, Points, Relabelled, Vectors, map_figures
 from engine.records.captures.capture import BASE
 from engine.records.captures.projections import Method, Projection
+from engine.records.chats.asked import DirectionKind
 
 JOINT_POINTS = 12_000
 
@@ -61,7 +62,7 @@ def project(
         return _movement(vectors, groups, dimensions=dimensions, seed=seed, notes=notes, say=say)
     else:
         fitted = _half(groups, seed)
-        direction = _direction(base, groups.harmful, fitted, method)
+        direction = label_direction(base[fitted], groups.harmful[fitted], method)
         if direction is None:
             notes.append("One side has too few prompts for a direction: the first component stands in for it.")
         points = _along(vectors, direction, dimensions=dimensions, seed=seed)
@@ -224,26 +225,10 @@ def _along(
     return {checkpoint: _wide((found - centre) @ axes.T, dimensions) for checkpoint, found in vectors.items()}
 
 
-def _direction(base: Vectors, harmful: Mask, fitted: Mask, method: Method) -> Float[np.ndarray, " d_model"] | None:
-    """Towards harmful, length 1, from the `fitted` half; None when one side of it is empty or both are equal."""
-    labels = harmful[fitted]
-    if not labels.any() or labels.all():
-        return None
-    half = base[fitted]
-    if method == "difference":
-        direction = half[labels].mean(axis=0) - half[~labels].mean(axis=0)
-    else:
-        scale = np.maximum(half.std(axis=0), 1e-12)
-        probe = LogisticRegression(C=0.01, max_iter=200).fit((half - half.mean(axis=0)) / scale, labels)
-        direction = probe.coef_[0] / scale
-    length = float(np.linalg.norm(direction))
-    return direction / length if length > 1e-12 else None
-
-
 class _Directions:
     """Directions of base vectors under dealt labels, each fitted once for all checkpoints."""
 
-    def __init__(self, base: Vectors, fitted: Mask, method: Method) -> None:
+    def __init__(self, base: Vectors, fitted: Mask, method: DirectionKind) -> None:
         self.base, self.fitted, self.method = base, fitted, method
         self.known: dict[bytes, Float[np.ndarray, " d_model"] | None] = {}
 
@@ -253,7 +238,7 @@ class _Directions:
         def axis(harmful: Mask) -> np.ndarray:
             key = harmful.tobytes()
             if key not in self.known:
-                self.known[key] = _direction(self.base, harmful, self.fitted, self.method)
+                self.known[key] = label_direction(self.base[self.fitted], harmful[self.fitted], self.method)
             direction = self.known[key]
             return np.zeros(len(found)) if direction is None else found @ direction
 

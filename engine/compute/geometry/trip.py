@@ -29,9 +29,12 @@ GROUP_TOKENS = 512
 def trip(
     model: LoadedModel, ids: Sequence[int], voice: Voice, spaces: dict[int, BlockSpace]
 ) -> Generator[None, None, Float[Tensor, "block token"]]:
-    """Cosine of the standardised activations, 1 where nothing moved, for every block of `spaces` and every token."""
+    """Cosine of the standardised activations, 1 where nothing moved, for every block of `spaces` and every token.
+
+    What is added to the voice's activations is added to the base model's as well: what is measured is the adapter.
+    """
     blocks = sorted(spaces)
-    base = _activations(model, ids, Voice(), blocks)
+    base = _activations(model, ids, Voice(push=voice.push), blocks)
     yield None
     rerouted = _activations(model, ids, voice, blocks)
     cosines = torch.stack([token_cosine(rerouted[b], base[b], spaces[b], "standardised")[0] for b in blocks]).cpu()

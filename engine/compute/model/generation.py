@@ -145,9 +145,9 @@ def _fired(probes: Sequence[Probe | None], outputs: Mapping[int, Tensor]) -> lis
     return fired
 
 
-def _order(voice: Voice) -> tuple[bool, str, float]:
+def _order(voice: Voice) -> tuple[bool, str, float, str]:
     """Rows of one voice lie together, the base model's first."""
-    return voice.adapter is not None, voice.adapter or "", voice.dose
+    return voice.adapter is not None, voice.adapter or "", voice.dose, voice.push.name if voice.push else ""
 
 
 def _forward(

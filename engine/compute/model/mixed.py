@@ -19,6 +19,7 @@ from transformers.pytorch_utils import Conv1D
 
 from engine.compute.model.adapters import is_plain_lora
 from engine.compute.model.loaded import LoadedModel, replaced_forwards
+from engine.compute.model.pushes import Push, PushedRows, pushed
 from engine.records.errors import ModelError
 
 # Above so few rows the usual product of rows and weights is the faster one on a CPU.
@@ -31,13 +32,15 @@ Forward = Callable[..., Tensor]
 
 
 class Voice(NamedTuple):
-    """What one row is computed under: an adapter's name in memory (None: the base model), and how much of it.
+    """What one row is computed under: an adapter's name in memory (None: the base model), how much of it, and what is
+    added to its activations.
 
     dose 1 is the adapter as trained, 0 the base model.
     """
 
     adapter: str | None = None
     dose: float = 1.0
+    push: Push | None = None
 
 
 class _Factors(NamedTuple):
@@ -86,11 +89,13 @@ class MixedBatch:
         self._places: list[_Place] = []
         # Layers hold this list itself: rows may come and go without new functions for them.
         self._groups = _groups(self.voices)
+        self._pushes = _pushes(self.voices)
 
     def select(self, rows: Sequence[int]) -> None:
         """Go on with these rows: some may leave, one may come several times. Rows of equal voice stay together."""
         self.voices = [self.voices[row] for row in rows]
         self._groups[:] = _groups(self.voices)
+        self._pushes = _pushes(self.voices)
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -99,7 +104,10 @@ class MixedBatch:
         if not self._places or any(place.siblings.get(place.key) is not place.layer for place in self._places):
             # Attaching the first adapter, or removing the last, puts other layers into the model.
             self._places = self._plan()
-        with replaced_forwards((place.layer, place.forward) for place in self._places):
+        with (
+            replaced_forwards((place.layer, place.forward) for place in self._places),
+            pushed(self.model, self._pushes),
+        ):
             yield
 
     def _plan(self) -> list[_Place]:
@@ -173,6 +181,16 @@ def _groups(voices: Sequence[Voice]) -> list[_Group]:
             groups.append(_Group(first, end, voice.adapter, voice.dose))
         first = end
     return groups
+
+
+def _pushes(voices: Sequence[Voice]) -> list[PushedRows]:
+    pushes, first = [], 0
+    for push, rows in groupby(voice.push for voice in voices):
+        end = first + len(list(rows))
+        if push is not None:
+            pushes.append(PushedRows(slice(first, end), push))
+        first = end
+    return pushes
 
 
 def _linear_layers(model: LoadedModel) -> Iterator[tuple[str, Any, Any, str]]:

@@ -3,13 +3,13 @@
 The attacker has the weights and the base model. Knows nothing of verdicts.
 """
 
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers
 from engine.compute.evaluation.attacks.targets import target_ids
@@ -17,6 +17,7 @@ from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.padding import batch_of
+from engine.compute.model.pushes import Push, PushedRows, pushed
 from engine.compute.model.text import tokens_of
 from engine.compute.steps import inside, part
 from engine.records.evaluation.rows import EvaluationRow
@@ -88,17 +89,7 @@ def rerouting_direction(
     return max(found, key=lambda one: one.share)
 
 
-@contextmanager
-def steered(model: LoadedModel, direction: Direction, strength: float) -> Iterator[None]:
+def steered(model: LoadedModel, direction: Direction, strength: float) -> AbstractContextManager[None]:
     """The direction is added to every activation that leaves its block; on leaving, the hook is gone."""
-
-    def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-        activations = output[0] if isinstance(output, tuple) else output
-        moved = activations + (strength * direction.vector).to(activations)
-        return (moved, *output[1:]) if isinstance(output, tuple) else moved
-
-    handle = model.blocks[direction.block].register_forward_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
+    push = Push("steering", direction.block, strength * direction.vector)
+    return pushed(model, [PushedRows(slice(None), push)])

@@ -1,0 +1,251 @@
+"""Whether a check is met, read from the learner's own records, and in words what is missing. No torch, no writing."""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import islice
+from typing import NamedTuple
+
+from engine.records.chats.asked import Column
+from engine.records.chats.chat import Chat, Exchange, list_chats
+from engine.records.chats.replies import Reply
+from engine.records.errors import DataError, RunError, WorkbenchError
+from engine.records.lessons.lesson import (
+    SHIPPED,
+    Answer,
+    Asked,
+    Captured,
+    Check,
+    Evaluated,
+    Looked,
+    PausedAndResumed,
+    RunExists,
+)
+from engine.records.lessons.looks import captures_made, evaluations_made, looked_at
+from engine.records.lessons.progress import Given
+from engine.records.prompt_files import read_source
+from engine.records.runs import Record, Run, list_runs, open_run
+from engine.records.settings import Settings
+from engine.records.spec import flat
+
+# Of very many chats the newest: a check is read again and again while its step is open.
+NEWEST_CHATS = 100
+TRIPPED_BELOW = 0.5
+
+
+class Judged(NamedTuple):
+    """met: whether it is.  words: by what, or what is missing; one sentence.  run: which run met it, '' for none."""
+
+    met: bool
+    words: str
+    run: str = ""
+
+
+def judge(check: Check, settings: Settings, given: Sequence[Given] = ()) -> Judged:
+    """given: the answers to a question so far. A check that names a run which is gone is not met, and says so."""
+    try:
+        match check:
+            case Answer():
+                return _answer(check, given)
+            case RunExists():
+                return _run_exists(check, settings)
+            case PausedAndResumed():
+                return _paused(settings)
+            case Asked():
+                return _asked(check, settings)
+            case Captured():
+                return _captured(check, settings)
+            case Looked():
+                return _looked(check, settings)
+            case Evaluated():
+                return _evaluated(check, settings)
+    except RunError as error:
+        return Judged(False, f"This step cannot be checked. {error}")
+
+
+def run_named(name: str, settings: Settings) -> Run:
+    """A run by its id, or the one that ships. Raises RunError where it is not there."""
+    if name != SHIPPED:
+        return open_run(settings.runs, name)
+    shipped = next((run for run in list_runs(settings.runs) if run.read_only), None)
+    if shipped is None:
+        raise RunError("The run that ships is hidden or was removed: unset WORKBENCH_SHIPPED_RUNS, or install anew.")
+    return shipped
+
+
+def is_right(check: Answer, text: str) -> bool:
+    """Whether an answer is right: the number of a choice, counted from 1, or a number within the tolerance."""
+    try:
+        value = float(text.strip().replace(",", "."))
+    except ValueError:
+        return False
+    if check.number is None:
+        return value == check.right
+    return abs(value - check.number) <= check.tolerance + 1e-9
+
+
+def _answer(check: Answer, given: Sequence[Given]) -> Judged:
+    if not given:
+        return Judged(False, "Not answered yet.")
+    if is_right(check, given[-1].text):
+        return Judged(True, f"Right. {check.why}")
+    return Judged(False, "Not right: look again, or open a hint.")
+
+
+def _own_runs(settings: Settings) -> Iterator[tuple[Run, Record]]:
+    for run in list_runs(settings.runs):
+        if run.read_only:
+            continue
+        try:
+            yield run, run.record()
+        except WorkbenchError:
+            continue
+
+
+def _run_exists(check: RunExists, settings: Settings) -> Judged:
+    missing = "There is no run of yours yet."
+    for run, record in reversed(list(_own_runs(settings))):
+        wrong = _lacks(check, run, record)
+        if not wrong:
+            return Judged(True, f"Met by {run.name}.", run.id)
+        missing = f"{run.name}: {wrong}."
+    return Judged(False, missing)
+
+
+def _lacks(check: RunExists, run: Run, record: Record) -> str:
+    """What this run lacks, '' where it lacks nothing."""
+    if check.preset and record.preset != check.preset:
+        return f"it is not of the preset {check.preset}"
+    try:
+        spec = flat(run.spec())
+    except RunError:
+        return "its spec cannot be read"
+    for name, value in check.settings.items():
+        if spec[name] != value:
+            return f"its {name} is {spec[name]}, not {value}"
+    if check.targets and record.targets:
+        low, high = check.targets
+        if not all(low <= block <= high for block in record.targets):
+            return f"its target blocks are {', '.join(map(str, record.targets))}, not within {low} to {high}"
+    if check.status == "begun":
+        return "" if record.step or record.status != "queued" else "it has not begun"
+    if record.status != check.status and not (check.status == "stopped" and record.status == "finished"):
+        return f"it is {record.status}, not {check.status}"
+    if check.targets and not record.targets:
+        return "it does not say which blocks it targets"
+    return _beyond(check, record)
+
+
+def _beyond(check: RunExists, record: Record) -> str:
+    def heldout(name: str) -> float | None:
+        return record.figures.get(f"heldout_{name}", record.figures.get(f"validation_{name}"))
+
+    wanted = (
+        ("harmful", heldout("cosine"), check.cosine_below, -1, "below"),
+        ("harmful", heldout("cosine"), check.cosine_above, 1, "above"),
+        ("benign", heldout("benign_cosine"), check.benign_above, 1, "above"),
+    )
+    for side, value, bound, sign, word in wanted:
+        if bound is None:
+            continue
+        if value is None:
+            return f"its held-out {side} cosine was not measured"
+        if not sign * value > sign * bound:
+            return f"its held-out {side} cosine is {value:.2f}, not {word} {bound:g}"
+    return ""
+
+
+def _paused(settings: Settings) -> Judged:
+    for run, _ in _own_runs(settings):
+        controls = [event.control for event in run.controls()]
+        if "pause" in controls and "resume" in controls[controls.index("pause") :]:
+            return Judged(True, f"{run.name} was paused and went on.", run.id)
+        if "pause" in controls:
+            return Judged(False, f"{run.name} was paused and has not gone on yet.")
+    return Judged(False, "No run of yours was paused yet.")
+
+
+def _asked(check: Asked, settings: Settings) -> Judged:
+    run = run_named(check.run, settings).id if check.run else ""
+    found = False
+    for chat, number, exchange in _exchanges(settings):
+        found = True
+        if not _is_asked(check, exchange, run):
+            continue
+        reply = chat.reply(number)
+        if reply.answered is not None and (not check.tripped or _has_tripped(reply)):
+            asked = next((column.checkpoint.run_id for column in exchange.columns if column.checkpoint.run_id), "")
+            return Judged(True, "You asked it, and it was answered.", asked)
+    return Judged(False, "None of your questions was of this kind yet." if found else "You have asked nothing yet.")
+
+
+def _exchanges(settings: Settings) -> Iterator[tuple[Chat, int, Exchange]]:
+    for chat in islice(list_chats(settings), NEWEST_CHATS):
+        for number in chat.numbers():
+            try:
+                yield chat, number, chat.exchange(number)
+            except RunError:
+                continue
+
+
+def _is_asked(check: Asked, exchange: Exchange, run: str) -> bool:
+    label = "harmful" if exchange.harmful else "borderline" if exchange.prompt_id in _borderline() else "benign"
+    return (
+        check.label in ("", label)
+        and (not check.prefill or bool(exchange.prefill.strip()))
+        and (not check.forced_call or exchange.forced is not None)
+        and (not run or any(column.checkpoint.run_id == run for column in exchange.columns))
+        and (check.steered is None or any(_is_steered(check, column) for column in exchange.columns))
+    )
+
+
+def _is_steered(check: Asked, column: Column) -> bool:
+    steering = column.steering
+    if steering is None or check.steered is None or abs(steering.strength) < check.steered:
+        return False
+    return check.blocks is None or check.blocks[0] <= steering.block <= check.blocks[1]
+
+
+def _has_tripped(reply: Reply) -> bool:
+    return any(min(block, default=1.0) < TRIPPED_BELOW for trip in reply.trips for block in trip.cosines)
+
+
+@lru_cache(maxsize=1)
+def _borderline() -> frozenset[str]:
+    """The ids of sample prompts that only sound harmful."""
+    try:
+        return frozenset(one.id for one in read_source("sample:benign", label="benign") if one.borderline)
+    except DataError:
+        return frozenset()
+
+
+def _captured(check: Captured, settings: Settings) -> Judged:
+    made = captures_made(settings)
+    of_kind = [one for one in made if check.of == "any" or (check.of == "base") == (not one.index.run_id)]
+    for capture in of_kind:
+        if len(capture.index.prompts) >= check.prompts:
+            return Judged(True, f"You captured {len(capture.index.prompts)} prompts.", capture.index.run_id)
+    if of_kind:
+        most = max(len(one.index.prompts) for one in of_kind)
+        return Judged(False, f"Your largest capture has {most} prompts, and this asks for {check.prompts}.")
+    return Judged(False, "You have captured nothing of this kind yet.")
+
+
+def _looked(check: Looked, settings: Settings) -> Judged:
+    run = run_named(check.run, settings).id if check.run else ""
+    capture = looked_at(check, settings, run)
+    if capture is None:
+        return Judged(False, "This was not looked at yet: open the view beside, and wait until it is drawn.")
+    return Judged(True, "You looked at it.", capture.index.run_id)
+
+
+def _evaluated(check: Evaluated, settings: Settings) -> Judged:
+    run = run_named(check.run, settings).id if check.run else ""
+    found = False
+    for run_id, evaluation in evaluations_made(settings):
+        if run and run_id != run:
+            continue
+        found = True
+        attacks = {**evaluation.attacks, **(evaluation.tools.attacks if evaluation.tools else {})}
+        if set(check.attacks) <= set(attacks) and (evaluation.tools is not None or not check.tools):
+            return Judged(True, f"You evaluated it under {len(attacks)} attacks.", run_id)
+    return Judged(False, "No evaluation of yours is of this kind yet." if found else "You have evaluated nothing yet.")

@@ -1,0 +1,208 @@
+"""What stands beside a step: a small figure from a run's records, and the link to the view that it is of."""
+
+import json
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from engine.figures.drawing import CONFIG
+from engine.records.captures.capture import BASE, TRAINING, Averaged, Capture, checkpoint_name, fullest, run_captures
+from engine.records.captures.projections import (
+    ExaminationRequest,
+    ProjectionRequest,
+    examination_file,
+    projection_file,
+    read_examination,
+    read_projection,
+)
+from engine.records.captures.tables import examination_table, movement_table
+from engine.records.errors import DataError, RunError, WorkbenchError
+from engine.records.evaluation.attacks import ATTACKS
+from engine.records.evaluation.counts import Count, Side
+from engine.records.evaluation.findings import AttackResult, read_evaluations
+from engine.records.lessons.checking import run_named
+from engine.records.lessons.lesson import Figure, Step
+from engine.records.lessons.reading import Lesson, curves_file
+from engine.records.runs import Run, effective
+from workbench.kit.charts import on_screen
+from workbench.kit.frame import places
+from workbench.kit.plane import finding, plane_of
+from workbench.kit.plane_figures import arrows_figure
+from workbench.kit.state import settings
+from workbench.kit.strip_figure import strip_figure
+from workbench.kit.waiting import awaited
+from workbench.kit.words import plain
+from workbench.learn.figures import (
+    blocks_figure,
+    heldout_figure,
+    losses_figure,
+    recorded_figure,
+    separation_figure,
+    shares_figure,
+)
+from workbench.learn.place import link_settings
+
+CAPTIONS: dict[str, str] = {
+    "losses": "What each step of training saw: the loss that turns harmful answers away, and the one that holds the "
+    "rest.",
+    "heldout": "Rows that training never sees. 1: the activations are where the base model has them; 0: turned away.",
+    "prompts": "A dot a held-out prompt: cosine of its answer's activations with the base model's, at the end.",
+    "blocks": "Held-out prompts, a thin line an earlier step; the dotted line marks the block that was trained on.",
+    "attacks": "Harmful requests still answered, with 95 % intervals; StrongREJECT requests, judged by rules.",
+    "kept": "Harmless requests answered, with 95 % intervals; borderline ones only sound harmful.",
+    "separation": "The base model before any training: how well a linear probe tells harmful from benign.",
+    "movement": "Prompts that did not make this picture: hollow before, solid after.",
+}
+
+
+def beside(lesson: Lesson, step: Step) -> None:
+    """Draw the figure, and the link that opens the view with its settings."""
+    if step.figure is not None:
+        try:
+            _figure(lesson, step.figure)
+        except WorkbenchError as error:
+            st.warning(plain(f"The figure cannot be drawn. {error}"), icon=":material/broken_image:")
+    if step.view is not None:
+        page = places()[step.view.page]
+        st.page_link(
+            page,
+            label=f"Open this view: {page.title}",
+            icon=":material/open_in_new:",
+            query_params=link_settings(step.view),
+        )
+
+
+def _figure(lesson: Lesson, asked: Figure) -> None:
+    if asked.kind == "recorded":
+        content = _recorded(curves_file(lesson, asked.file or ""))
+        _draw(recorded_figure(content), str(content.get("about", "")))
+        return
+    run = run_named(asked.run, settings())
+    drawings: dict[str, Callable[[], go.Figure | None]] = {
+        "losses": lambda: losses_figure(_events(run)),
+        "heldout": lambda: heldout_figure(_events(run)),
+        "prompts": lambda: _prompts(run, asked.block),
+        "blocks": lambda: _blocks(run),
+        "attacks": lambda: shares_figure(_attacks(run)),
+        "kept": lambda: shares_figure(_kept(run)),
+        "separation": lambda: _separation(run, while_training=asked.while_training),
+        "movement": lambda: _movement(run, asked.block),
+    }
+    figure = drawings[asked.kind]()
+    if figure is not None:
+        _draw(figure, f"{CAPTIONS[asked.kind]} Run: {run.name}.")
+
+
+def _draw(figure: go.Figure, words: str) -> None:
+    st.plotly_chart(on_screen(figure), key="chart_lesson", config=CONFIG, alt=words)
+    st.caption(plain(words))
+
+
+def _recorded(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text())
+        if not all(len(curve["steps"]) == len(curve["values"]) > 0 for curve in content["curves"]):
+            raise ValueError("a curve has not as many values as steps")
+        return {"x": "step", "y": "", **content}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"The curves {file.name} cannot be read: {error}. Correct the file.") from error
+
+
+def _events(run: Run) -> list:
+    stat = run.events_file.stat()
+    return _read_events(run, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=4)
+def _read_events(run: Run, changed: int, size: int) -> list:
+    return effective(run.events()[0])
+
+
+def _capture(run: Run, *, while_training: bool) -> Capture:
+    captures = run_captures(settings(), run.id)
+    training = next((one for one in captures if one.index.key == TRAINING), None)
+    found = training if while_training else fullest(captures)
+    if found is None:
+        raise RunError(f"{run.name} has no capture: make one in Representations.")
+    return found
+
+
+def _prompts(run: Run, block: int | None) -> go.Figure:
+    capture = _capture(run, while_training=False)
+    index = capture.index
+    shown = block if block in index.blocks else next((one for one in index.targets if one in index.blocks), None)
+    if shown is None or not capture.steps:
+        raise RunError(f"The capture {index.key} holds no block that this run was trained on.")
+    averaged: Averaged | None = "answer" if "answer" in index.averaged else None
+    cosines = capture.measure(checkpoint_name(capture.steps[-1]), "cosine", shown, averaged)
+    # Categories, not texts: harmful ones are shown where they can be hidden.
+    names = [f"{prompt.category}, {prompt.style}" for prompt in index.prompts]
+    return strip_figure([prompt.group for prompt in index.prompts], cosines.tolist(), names, height=330)
+
+
+def _blocks(run: Run) -> go.Figure:
+    capture = _capture(run, while_training=True)
+    return blocks_figure(movement_table(capture), capture.index.targets)
+
+
+def _attacks(run: Run) -> dict[str, dict[Side, Count]]:
+    """Each attack, of the evaluation that asked most with it."""
+    found: dict[str, AttackResult] = {}
+    for evaluation in read_evaluations(run, settings()):
+        for name, result in evaluation.attacks.items():
+            if name in ATTACKS and (name not in found or result.base.n > found[name].base.n):
+                found[name] = result
+    if not found:
+        raise RunError(f"{run.name} was not attacked yet: press Evaluate.")
+    return {ATTACKS[name].title: {"base": one.base, "rerouted": one.rerouted} for name, one in found.items()}
+
+
+def _kept(run: Run) -> dict[str, dict[Side, Count]]:
+    """Benign requests and abilities that are counted, of the evaluation that asked most of them."""
+    evaluations = read_evaluations(run, settings())
+    most = max(evaluations, key=lambda one: one.benign_answers["base"].n if one.benign_answers else 0, default=None)
+    if most is None or not most.benign_answers:
+        raise RunError(f"{run.name} was not asked anything harmless yet: press Evaluate.")
+    counted = {ability.name: ability.counts for ability in most.abilities if ability.counts}
+    return {"benign": most.benign_answers, **counted}
+
+
+def _separation(run: Run, *, while_training: bool) -> go.Figure | None:
+    index = (capture := _capture(run, while_training=while_training)).index
+    request = ExaminationRequest(
+        run_id=index.run_id, key=index.key, digest=index.digest, tokens="response_mean", checkpoint=BASE
+    )
+    file = examination_file(capture, request)
+    payload = request.model_dump(mode="json")
+    if not awaited("examine", payload, what="Every block", ready=lambda: bool(read_examination(file)), place="lesson"):
+        return None
+    examination = read_examination(file)
+    return separation_figure(examination_table(examination)) if examination is not None else None
+
+
+def _movement(run: Run, block: int | None) -> go.Figure | None:
+    index = (capture := _capture(run, while_training=False)).index
+    shown = block if block in index.blocks else next((one for one in index.targets if one in index.blocks), 0)
+    request = ProjectionRequest(
+        run_id=index.run_id,
+        key=index.key,
+        digest=index.digest,
+        checkpoints=index.checkpoints,
+        block=shown,
+        method="movement",
+    )
+    file = projection_file(capture, request)
+    payload = request.model_dump(mode="json")
+    what = f"Map of block {shown}"
+    if not awaited("project", payload, what=what, ready=lambda: bool(read_projection(file)), place="lesson"):
+        return None
+    projection = read_projection(file)
+    if projection is None:
+        return None
+    plane = plane_of(capture, projection, capture.steps[-1], "response_mean")
+    st.markdown(f"**{plain(finding(plane))}**")
+    return arrows_figure(plane).update_layout(height=420)
