@@ -39,7 +39,7 @@ def assemble(
     Raises ModelError where projector and parts do not fit each other.
     """
     half: Any = AutoModelForCausalLM.from_pretrained(language, dtype="auto", use_safetensors=True)
-    tokenizer = AutoTokenizer.from_pretrained(language)
+    tokenizer: Any = AutoTokenizer.from_pretrained(language)
     tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]})
     if len(tokenizer) > half.get_input_embeddings().num_embeddings:
         half.resize_token_embeddings(len(tokenizer), mean_resizing=False)

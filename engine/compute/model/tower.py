@@ -5,6 +5,7 @@ import math
 import re
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -46,7 +47,8 @@ def _loaded(weights: dict[str, Tensor]) -> Dinov2Model:
     with tempfile.TemporaryDirectory() as folder:
         config.save_pretrained(folder)
         save_file(kept, Path(folder) / "model.safetensors", metadata={"format": "pt"})
-        tower, told = Dinov2Model.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+        loaded: Any = Dinov2Model.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    tower, told = loaded
     if lacking := sorted(told["missing_keys"]):
         raise ModelError(f"It has no weights {', '.join(lacking[:3])}.")
     return tower
