@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from engine.compute.model.assemble import assemble, read_projector
@@ -39,6 +39,7 @@ from engine.records.errors import ModelError
 from engine.records.evaluation.findings import Ability
 from engine.records.evaluation.naming import BEGUN, QUESTION
 from engine.records.events import Event, Progress
+from engine.records.files import write_whole
 from engine.records.packaged import PACKAGED, packaged_folder
 from engine.records.picture_sets import NamedPicture, named_pictures, training_pictures
 from engine.records.pictures import picture_at, read_picture
@@ -53,6 +54,8 @@ STEPS_A_MINUTE = {16: 9, 64: 5}
 NAME_QUESTIONS = ("What does the picture show?", "Describe the picture in one line.", "What is this?")
 KIND_QUESTIONS = (QUESTION, "Which kind of thing is this?")
 PICTURES_AT_ONCE = 16
+# Of each category, when a training has ended.
+NAMED = 100
 
 
 class Plan(NamedTuple):
@@ -94,7 +97,7 @@ def assembling(plan: Plan, settings: Settings) -> Generator[Event, None, Ability
     if not plan.train:
         return None
     model = load_model(ModelSpec(name=plan.model.name), settings)
-    return (yield from naming([subject_of("base", model, None, settings)], settings))
+    return (yield from naming([subject_of("base", model, None, settings)], settings, limit=NAMED))
 
 
 def lessons_of(pictures: Sequence[NamedPicture]) -> list[Lesson]:
@@ -145,7 +148,7 @@ def _trained(plan: Plan, tower: Path, language: Path, settings: Settings) -> Gen
         features,
         lessons_of(pictures),
         ProjectorSettings(steps=steps, seed=plan.seed, seconds=60 * plan.minutes),
-        folder / f"steps-{steps}-seed-{plan.seed}",
+        folder / f"steps-{steps}-seed-{plan.seed}-pictures-{len(pictures)}",
     )
 
     def shown(one: ProjectorStep) -> Progress:
@@ -155,16 +158,13 @@ def _trained(plan: Plan, tower: Path, language: Path, settings: Settings) -> Gen
     file = folder / "projector.safetensors"
     for place in (file, plan.out):
         if place is not None:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            save_file(projector_weights(model), place)
+            write_whole(place, save(projector_weights(model)))
     shutil.rmtree(untrained)
     return file
 
 
 def _features(model: LoadedModel, pictures: Sequence[NamedPicture], file: Path) -> Generator[Event, None, Tensor]:
     """What the tower makes of each picture at the block that the projector reads, kept for the next training."""
-    from safetensors.torch import load_file
-
     key = ",".join(one.reference for one in pictures)
     if file.is_file():
         kept = load_file(file)
@@ -179,5 +179,6 @@ def _features(model: LoadedModel, pictures: Sequence[NamedPicture], file: Path) 
         found.append(sight.features(processor(images, return_tensors="pt")["pixel_values"]).half())
         yield Progress(phase="looking", message="looking at pictures", done=start + len(images), total=len(pictures))
     features = torch.cat(found)
-    save_file({"features": features, "pictures": torch.tensor(list(key.encode()), dtype=torch.uint8)}, file)
+    names = torch.tensor(list(key.encode()), dtype=torch.uint8)
+    write_whole(file, save({"features": features, "pictures": names}))
     return features
