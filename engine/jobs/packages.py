@@ -13,11 +13,12 @@ from typing import Any
 
 from engine.child import run_to_end
 from engine.device import Tools
+from engine.records.archives import packages_folder
 from engine.records.errors import DataError
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.bfcl import PACKAGE as BFCL_PACKAGE
 from engine.records.evaluation.mmlu import PACKAGE as MMLU_PACKAGE
-from engine.records.evaluation.rows import PACKAGE_SETS, packages_folder
+from engine.records.evaluation.rows import PACKAGE_SETS
 from engine.records.evaluation.tool_rows import GUARD_PACKAGE
 from engine.records.events import Event, Progress
 from engine.records.files import arrived_bytes

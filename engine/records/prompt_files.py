@@ -9,13 +9,13 @@ from typing import Any
 
 from engine.records.conversation import Label
 from engine.records.errors import DataError
-from engine.records.picture_rows import picture_keys, with_pictures
+from engine.records.picture_rows import picture_keys, picture_set_file, with_pictures
 from engine.records.prompts import Prompt, Split, fraction, prompt_from_row
 from engine.records.published import published_file
 from engine.records.refusals import refusal_for
 from engine.records.row_files import ROWS_AT_ONCE, file_rows
 from engine.records.settings import SAMPLE_DATA, given_path
-from engine.records.sources import PUBLISHED, SAMPLE, TOOLS, Source, parse_sources
+from engine.records.sources import PICTURES, PUBLISHED, SAMPLE, TOOLS, Source, parse_sources
 from engine.records.spec_parts import DataSpec
 from engine.records.tool_forms import own_form
 from engine.records.tool_prompts import DEFINITIONS, sample_tools, tool_prompt_from, tool_set_file
@@ -116,6 +116,8 @@ def source_file(source: Source) -> Path:
         return published_file(source.name.removeprefix(PUBLISHED))
     if source.name.startswith(TOOLS):
         return tool_set_file(source.name)
+    if source.name.startswith(PICTURES):
+        return picture_set_file(source.name)
     if source.name.startswith(SAMPLE):
         path = SAMPLE_DATA / "prompts" / f"{source.name.removeprefix(SAMPLE)}.jsonl"
         if not path.is_file() or path.parent != SAMPLE_DATA / "prompts":

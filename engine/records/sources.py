@@ -5,8 +5,8 @@
     sample:harmful keep=split:train rows=400 take=random answered=refusal part=train
     published:circuit_breakers_train.json answer=llama3_output take=random rows=2000 times=2 part=train
 
-A source is `sample:NAME`, `tools:NAME`, `published:FILE`, `hub:DATASET[:SPLIT]` or a path; what follows its name says
-which of its rows are taken. Knows nothing of what is in a file.
+A source is `sample:NAME`, `tools:NAME`, `pictures:NAME`, `published:FILE`, `hub:DATASET[:SPLIT]` or a path; what
+follows its name says which of its rows are taken. Knows nothing of what is in a file.
 """
 
 import re
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from engine.records.errors import DataError
 from engine.records.settings import SAMPLE_DATA
 
-HUB, SAMPLE, TOOLS, PUBLISHED = "hub:", "sample:", "tools:", "published:"
+HUB, SAMPLE, TOOLS, PICTURES, PUBLISHED = "hub:", "sample:", "tools:", "pictures:", "published:"
 _OPTION = re.compile(r"\s+([a-z_]+)=(\S+)$")
 # Where rows go that say no split of their own.
 PartName = Literal["split", "train", "heldout"]
@@ -72,7 +72,8 @@ def sample_sources() -> list[str]:
     texts = [f"{SAMPLE}{file.stem}" for file in sorted((SAMPLE_DATA / "prompts").glob("*.jsonl"))]
     # The tools themselves lie beside the requests that offer them.
     sets = [file.stem for file in sorted((SAMPLE_DATA / "tools").glob("*.jsonl")) if file.stem != "tools"]
-    return [*texts, *(f"{TOOLS}{name}" for name in sets)]
+    pictured = [f"{PICTURES}{file.stem}" for file in sorted((SAMPLE_DATA / "pictures").glob("*.jsonl"))]
+    return [*texts, *(f"{TOOLS}{name}" for name in sets), *pictured]
 
 
 def needs_worker(text: str) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.jobs import models
+from engine.jobs import fetching, models
 from engine.jobs.models import fetch_model
 from engine.records.errors import ModelError
 from engine.records.events import Progress
@@ -112,7 +112,7 @@ def test_a_wrong_checksum_is_said_and_the_parts_are_fetched_anew(model, settings
 
 
 def test_a_disk_that_is_too_small_is_said_before_anything_is_fetched(model, settings, monkeypatch):
-    monkeypatch.setattr(models.shutil, "disk_usage", lambda _: Usage(0, 0, 1000))
+    monkeypatch.setattr(fetching.shutil, "disk_usage", lambda _: Usage(0, 0, 1000))
     with pytest.raises(ModelError, match=r"GB of disk.*0\.0 GB free.*Nothing was fetched"):
         list(fetch_model(model._replace(parameters=10**9), settings))
     assert not list((settings.models / ".fetching-Tiny").iterdir())

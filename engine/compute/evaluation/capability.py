@@ -16,11 +16,12 @@ from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
 from engine.compute.model.padding import batch_of
 from engine.compute.model.room import by_halves, logit_bytes, tokens_at_once
-from engine.compute.model.text import text_ids, tokens_of
+from engine.compute.model.text import common_opening, text_ids, tokens_of
 from engine.compute.steps import told
 from engine.compute.team import divided
 from engine.records.chats.asked import Sampling
 from engine.records.conversation import Conversation
+from engine.records.errors import ModelError
 from engine.records.evaluation.mmlu import LETTERS, Question
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.room import reading_bytes
@@ -42,19 +43,22 @@ def multiple_choice(
     model: LoadedModel, adapter: str | None, questions: Sequence[Question]
 ) -> Generator[int, None, Answered]:
     """How many questions have the right letter as the likeliest of the four; yields how many are done."""
-    right = yield from _rightly_answered(model, adapter, questions)
+    asked = [Conversation.asking(ASK + question.text) for question in questions]
+    found = yield from chosen_words(model, adapter, asked, begun=BEGUN, words=LETTERS)
+    right = [LETTERS[place] == question.answer for place, question in zip(found, questions, strict=True)]
     return Answered(sum(right), len(right))
 
 
-@divided("questions")
-def _rightly_answered(
-    model: LoadedModel, adapter: str | None, questions: Sequence[Question]
-) -> Generator[int, None, list[bool]]:
-    letters = [text_ids(model, f" {letter}")[-1] for letter in LETTERS]
-    asked = (Conversation.asking(ASK + question.text) for question in questions)
-    rows = [tokens_of(model, conversation, begun=BEGUN).whole for conversation in asked]
+@divided("conversations")
+def chosen_words(
+    model: LoadedModel, adapter: str | None, conversations: Sequence[Conversation], *, begun: str, words: Sequence[str]
+) -> Generator[int, None, list[int]]:
+    """Which of some words is the likeliest to follow `begun`, by its place, for each conversation; yields how many are
+    done. Raises ModelError where the tokenizer begins two of them with the same token."""
+    heads = _first_tokens(model, words)
+    rows = [tokens_of(model, conversation, begun=begun).whole for conversation in conversations]
     order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
-    right = [False] * len(rows)
+    found = [0] * len(rows)
     done = 0
 
     def chosen(group: Sequence[int]) -> Generator[int, None, list[int]]:
@@ -63,7 +67,7 @@ def _rightly_answered(
             logits = model.causal_lm(
                 input_ids=ids, attention_mask=attention, position_ids=positions, use_cache=False, logits_to_keep=1
             ).logits[:, -1]
-        choices = logits[:, letters].argmax(-1).tolist()
+        choices = logits[:, heads].argmax(-1).tolist()
         yield done + len(group)
         return choices
 
@@ -73,9 +77,19 @@ def _rightly_answered(
         row_bytes = reading_bytes(model.card, len(rows[group[-1]])) + logit_bytes(model, 1)
         choices = yield from by_halves(model, group, chosen, row_bytes=row_bytes)
         for choice, index in zip(choices, group, strict=True):
-            right[index] = LETTERS[choice] == questions[index].answer
+            found[index] = choice
         done += len(group)
-    return right
+    return found
+
+
+def _first_tokens(model: LoadedModel, words: Sequence[str]) -> list[int]:
+    """The token that tells each word from the others, as it follows a text: some tokenizers write a space apart."""
+    ids = [text_ids(model, f" {word}") for word in words]
+    shared = min(common_opening(ids[0], other) for other in ids[1:])
+    heads = [one[shared] for one in ids if len(one) > shared]
+    if len(set(heads)) < len(words):
+        raise ModelError(f"The tokenizer of {model.spec.name} begins two of these words alike: {', '.join(words)}.")
+    return heads
 
 
 def tokens_per_second(

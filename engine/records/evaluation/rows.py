@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from engine.records.archives import packages_folder
 from engine.records.conversation import Conversation, Label
 from engine.records.errors import DataError
 from engine.records.prompt_files import read_source
@@ -126,11 +127,6 @@ def package_file(package: str, ending: str, settings: Settings) -> Path | None:
         if str(file).endswith(ending) and Path(str(file.locate())).is_file():
             return Path(str(file.locate()))
     return None
-
-
-def packages_folder(package: str, settings: Settings) -> Path:
-    """Where a package is fetched to on demand. It is never put among the installed ones."""
-    return settings.cache / "packages" / package
 
 
 def need_package_file(package: str, ending: str, settings: Settings) -> Path:
