@@ -41,8 +41,9 @@ def picture_png(picture: Picture, *, hidden: bool, edge: int = LARGEST) -> bytes
 
 
 def fitted(image: Image.Image, edge: int) -> Image.Image:
-    """A copy whose longer edge has so many pixels; small pictures grow, their pixels sharp."""
-    share = edge / max(image.size)
+    """A copy no larger than `edge` along its longer edge, and no smaller than a thumbnail: small pictures grow, their
+    pixels sharp."""
+    share = max(THUMBNAIL, min(edge, max(image.size))) / max(image.size)
     size = (max(1, round(image.width * share)), max(1, round(image.height * share)))
     return image.resize(size, Image.Resampling.NEAREST if share > 1 else Image.Resampling.LANCZOS)
 
@@ -50,7 +51,7 @@ def fitted(image: Image.Image, edge: int) -> Image.Image:
 @lru_cache(maxsize=KEPT)
 def _png(picture: Picture, hidden: bool, edge: int, _written: int | None) -> bytes:
     image = image_of(picture)
-    shown = fitted(image, min(edge, max(image.size)) if max(image.size) > THUMBNAIL else THUMBNAIL)
+    shown = fitted(image, edge)
     if hidden:
         fields = shown.resize((FIELDS, FIELDS), Image.Resampling.BOX)
         shown = fields.resize(shown.size, Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(edge / 40))
