@@ -183,9 +183,10 @@ def attack_files(attack: AttackFolder) -> None:
 @catching
 def _keep(attack: AttackFolder) -> None:
     spec = attack.spec()
-    attack.keep()
     name = f"PGD {time.strftime('%H%M%S')} on {spec.picture.alt or 'picture'}"
     choose(keep_picture(settings(), attack.perturbed.read_bytes(), name, attack=attack.id).sha256)
+    # Last: what is written beside it says that all is kept.
+    attack.keep()
 
 
 @catching

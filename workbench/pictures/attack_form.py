@@ -45,6 +45,7 @@ def attack_form() -> None:
     # Two at most answer, as they were trained.
     columns = tuple(column.model_copy(update={"dose": 1.0}) for column in column_pickers(on_dose=None)[:2])
     st.session_state[COLUMNS] = columns
+    st.caption("The first two models answer, with adapters as they were trained.")
     warn_of_blind(base_model_name(columns))
     picture_choice()
     with st.container(border=True, key="attack_form"):
