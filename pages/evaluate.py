@@ -12,6 +12,8 @@ from engine.figures.evaluation.agents import ABOUT as ABOUT_AGENTS
 from engine.figures.evaluation.agents import agents_finding, agents_html
 from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, finding, requests_asked
 from engine.figures.evaluation.fronts import budget_figures, front_figure
+from engine.figures.evaluation.pictures import ABOUT as ABOUT_PICTURES
+from engine.figures.evaluation.pictures import pictures_finding, pictures_html
 from engine.figures.evaluation.probe import ABOUT, probe_finding, probe_html, probe_title
 from engine.figures.evaluation.table import STYLE, abilities_html, attacks_html, columns, key_html, styles_html
 from engine.records.errors import WorkbenchError
@@ -79,12 +81,16 @@ def _show(chosen: list[Listed]) -> None:
     names = _names(chosen)
     texts = [(one.evaluation, name) for one, name in zip(chosen, names, strict=True) if asked_text(one.evaluation)]
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        title = "Harmful requests that were answered" if texts else "Harmful calls that were made"
+        calls = any(one.evaluation.tools for one in chosen)
+        asked = "Harmful calls that were made" if calls else "Harmful requests with pictures that were answered"
+        title = "Harmful requests that were answered" if texts else asked
         st.subheader(title, anchor=False, width="content")
         _downloads(chosen, names)
     if texts:
         _of_texts(*map(list, zip(*texts, strict=True)))
-    _of_agents([one.evaluation for one in chosen], names, titled=bool(texts))
+    evaluations = [one.evaluation for one in chosen]
+    _of_agents(evaluations, names, titled=bool(texts))
+    _of_pictures(evaluations, names, titled=bool(texts) or calls)
     st.subheader("Samples", anchor=False)
     samples([(one.run, one.evaluation, name) for one, name in zip(chosen, names, strict=True)])
 
@@ -94,15 +100,7 @@ def _of_agents(evaluations: list[Evaluation], names: list[str], *, titled: bool)
     html = agents_html(evaluations, names)
     if not html:
         return
-    if titled:
-        st.subheader("Agents", anchor=False)
-    for one, name in zip(evaluations, names, strict=True):
-        if said := agents_finding(one):
-            st.markdown(plain(said) if len(names) == 1 else f"**{plain(name)}**: {plain(said)}")
-    if not titled:
-        st.html(key_html())
-    st.html(f'<div style="overflow-x:auto">{html}</div>')
-    st.caption(plain(ABOUT_AGENTS))
+    _block("" if not titled else "Agents", html, [agents_finding(one) for one in evaluations], names, ABOUT_AGENTS)
     figure = agent_front(evaluations, names)
     if figure is not None:
         st.plotly_chart(
@@ -111,6 +109,26 @@ def _of_agents(evaluations: list[Evaluation], names: list[str], *, titled: bool)
             config=CONFIG,
             alt=f"Harmful calls broken against right calls kept. {figure.layout.title.text}",
         )
+
+
+def _of_pictures(evaluations: list[Evaluation], names: list[str], *, titled: bool) -> None:
+    """What became of requests that show pictures, where some were asked."""
+    if html := pictures_html(evaluations, names):
+        said = [pictures_finding(one) for one in evaluations]
+        _block("Pictures" if titled else "", html, said, names, ABOUT_PICTURES)
+
+
+def _block(title: str, html: str, findings: list[str], names: list[str], about: str) -> None:
+    """Sentences and table of requests of another kind. title: '' where it stands first and the page's title is its."""
+    if title:
+        st.subheader(title, anchor=False)
+    for said, name in zip(findings, names, strict=True):
+        if said:
+            st.markdown(plain(said) if len(names) == 1 else f"**{plain(name)}**: {plain(said)}")
+    if not title:
+        st.html(key_html())
+    st.html(f'<div style="overflow-x:auto">{html}</div>')
+    st.caption(plain(about))
 
 
 def _of_texts(evaluations: list[Evaluation], names: list[str]) -> None:

@@ -15,7 +15,7 @@ from workbench.tools.view import tools_view
 VIEWS: dict[str, Callable[[], None]] = {
     "Tools": tools_view,
     "Run a set": tool_sets_view,
-    "Transcripts": partial(transcripts_view, of_tools=True),
+    "Transcripts": partial(transcripts_view, only="tools"),
 }
 
 with page_frame():

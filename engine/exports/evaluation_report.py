@@ -15,6 +15,8 @@ from engine.figures.evaluation.agents import ABOUT as ABOUT_AGENTS
 from engine.figures.evaluation.agents import agents_finding, agents_html
 from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, finding, requests_asked
 from engine.figures.evaluation.fronts import budget_figures, front_figure
+from engine.figures.evaluation.pictures import ABOUT as ABOUT_PICTURES
+from engine.figures.evaluation.pictures import pictures_finding, pictures_html
 from engine.figures.evaluation.probe import ABOUT, probe_finding, probe_html, probe_title
 from engine.figures.evaluation.table import abilities_html, attacks_html, columns, key_html, styles_html
 from engine.records.errors import WorkbenchError
@@ -48,7 +50,10 @@ def report_html(evaluations: Sequence[Evaluation], names: Sequence[str], runs: S
     fronts = [front_figure(evaluations, names), agent_front(evaluations, names)]
     drawn = [*(front for front in fronts if front), *figures]
     attacks = [name for name in ATTACKS if any(name in _attacks(one) for one in evaluations)]
-    agents = agents_html(evaluations, names)
+    others = (
+        ("Agents", agents_html(evaluations, names), ABOUT_AGENTS),
+        ("Pictures", pictures_html(evaluations, names), ABOUT_PICTURES),
+    )
     parts = [
         "<h1>Does it hold?</h1>",
         _header(
@@ -57,12 +62,17 @@ def report_html(evaluations: Sequence[Evaluation], names: Sequence[str], runs: S
         *(
             f"<p><b>{escape(name)}</b>: {escape(said)}</p>"
             for one, name in zip(evaluations, names, strict=True)
-            for said in ([finding(one)] if asked_text(one) else []) + ([agents_finding(one)] if one.tools else [])
+            for said in ([finding(one)] if asked_text(one) else []) + [agents_finding(one), pictures_finding(one)]
+            if said
         ),
         f"<p>{escape(KNOWN_DEFEATS)}</p>",
         key_html(),
         *_of_texts(evaluations, names),
-        *(["<h2>Agents</h2>", f'<div class="wide">{agents}</div>', f"<p>{escape(ABOUT_AGENTS)}</p>"] if agents else []),
+        *(
+            f'<h2>{title}</h2><div class="wide">{html}</div><p>{escape(about)}</p>'
+            for title, html, about in others
+            if html
+        ),
         *(
             part
             for one, name in zip(evaluations, names, strict=True)

@@ -19,6 +19,7 @@ from engine.device import Tools
 from engine.jobs.calls import called, forced_words, judge_with_tools
 from engine.jobs.harmfulness import probe_of
 from engine.jobs.known_answers import run_spaces
+from engine.jobs.picture_trips import picture_trips, rounded
 from engine.jobs.voices import voices_of
 from engine.records.chats.asked import Column, Sampling
 from engine.records.chats.chat import Chat, Exchange, open_chat
@@ -31,7 +32,6 @@ from engine.records.harmfulness import need_probes
 from engine.records.runs import open_run
 
 Job = Generator[Event | None, None, None]
-DIGITS = 3
 
 
 def chat_job(payload: dict[str, Any], tools: Tools) -> Job:
@@ -199,9 +199,12 @@ def _measure(
                 against=exchange.columns[other],
                 prefill=len(text.prefill),
                 pieces=_pieces(model, text, said),
-                cosines=tuple(tuple(round(value, DIGITS) for value in block) for block in shown.tolist()),
+                cosines=rounded(shown),
             ),
         )
+        if other == index:
+            for over_picture in picture_trips(model, exchange, index, text.prompt, cosines):
+                chat.append(number, over_picture)
     verdicts = yield from _verdicts(model, exchange, texts, [answered.ids[text.column] for text in texts])
     for text, verdict in zip(texts, verdicts, strict=True):
         if answered.reasons[text.column] == "probe":

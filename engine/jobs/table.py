@@ -13,6 +13,7 @@ from engine.jobs.harmfulness import fit_probe_job
 from engine.jobs.maps import examine_job, project_job, tokens_job, warm_projection_job
 from engine.jobs.models import fetch_model_job
 from engine.jobs.packages import fetch_package_job
+from engine.jobs.picture_attack import attack_picture_job
 from engine.jobs.sets import answer_set_job
 from engine.records.events import Event
 
@@ -32,6 +33,7 @@ JOBS: dict[str, Callable[[dict[str, Any], Tools], Generator[Event | None, None, 
     "chat": chat_job,
     "answer_set": answer_set_job,
     "dose_curve": dose_curve_job,
+    "attack_picture": attack_picture_job,
 }
 # Jobs that write as they go what a second start would write again.
-UNREPEATED = {"chat"}
+UNREPEATED = {"chat", "attack_picture"}

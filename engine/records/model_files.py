@@ -1,5 +1,5 @@
-"""What a model's files say of it before it is loaded: whether its chat template takes tools, and how much it reads.
-Knows nothing of models in memory."""
+"""What a model's files say of it before it is loaded: whether its chat template takes tools, whether it sees
+pictures, and how much it reads. Knows nothing of models in memory."""
 
 import json
 from functools import lru_cache
@@ -12,6 +12,8 @@ from engine.records.packaged import PACKAGED, packaged_folder
 from engine.records.settings import given_path
 from engine.records.spec_parts import BUNDLED_MODEL
 
+# By what their config.json calls them: a plain causal decoder that reads a picture as so many vectors in a row.
+SEEING_KINDS = ("llava", "llava_next")
 # Of a template: longer ones are none.
 MOST_LETTERS = 1_000_000
 
@@ -23,9 +25,17 @@ def takes_tools(models: Path, name: str) -> bool | None:
     return None if template is None else "tools" in template
 
 
+def sees_pictures(models: Path, name: str) -> bool | None:
+    """Whether a model can be shown pictures here; None where its files are not here."""
+    kind = _json(_folder(models, name) / "config.json").get("model_type")
+    return None if kind is None else kind in SEEING_KINDS
+
+
 def context_length(models: Path, name: str) -> int:
     """As many tokens as a model reads; 0 where its files are not here or do not say."""
-    found = _json(_folder(models, name) / "config.json").get("max_position_embeddings")
+    config = _json(_folder(models, name) / "config.json")
+    # Of a model that sees, its language half.
+    found = config.get("max_position_embeddings") or (config.get("text_config") or {}).get("max_position_embeddings")
     return found if isinstance(found, int) else 0
 
 

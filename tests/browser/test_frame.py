@@ -73,7 +73,7 @@ def test_the_projector_switch_makes_text_and_figures_larger_and_stays_for_other_
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/train", "/runs", "/representations", "/side-by-side", "/tools", "/evaluate", "/learn"]
+    "path", ["", "/train", "/runs", "/representations", "/side-by-side", "/tools", "/pictures", "/evaluate", "/learn"]
 )
 def test_a_narrow_window_scrolls_no_page_sideways(server: Server, page: Page, path: str):
     page.set_viewport_size({"width": 900, "height": 900})

@@ -108,10 +108,15 @@ def test_both_columns_of_a_chat_are_shown_the_picture(device, settings, run, spe
         reply = chat.reply(0)
         assert [trip.column for trip in reply.trips] == [0, 1] and len(reply.verdicts) == 2 and not reply.error
         assert all(len(trip.pieces) == 10 for trip in reply.trips)
+        # Over the picture once, as the rerouted model reads it; below the adapted blocks nothing is turned.
+        [over] = reply.picture_trips
+        assert (over.column, over.picture, over.side, over.box) == (1, picture.sha256, 4, (0.25, 0, 0.75, 1))
+        assert [len(block) for block in over.cosines] == [16, 16] and min(over.cosines[1]) < 0.999
         answered.append((reply.answered.ids, reply.trips[0].cosines))
         chat.ask(Exchange(turn=1, user="And this?", parts=(pictures[2],), **asked))
         drain(chat_job({"chat": chat.id, "exchange": 1}, device.tools(1)))
         assert chat.reply(1).answered and chat.reply(1).read[0] > reply.read[0]
+        assert [trip.picture for trip in chat.reply(1).picture_trips] == [pictures[2].sha256]
         assert chat.conversation(1, 0).picture_keys == (picture.sha256, pictures[2].sha256)
     assert answered[0][0][0] != answered[0][0][1]
     # A random model may say the same of both, but not be turned alike.

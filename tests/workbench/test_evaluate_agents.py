@@ -10,8 +10,9 @@ from streamlit.testing.v1 import AppTest
 
 from engine.exports.evaluation_report import report_html
 from engine.figures.evaluation.agent_front import agent_front, harm_broken
-from engine.figures.evaluation.agents import agent_columns, agents_finding, agents_html, beside_words, calls_left
+from engine.figures.evaluation.agents import AGENTS, agents_finding, agents_html, beside_words
 from engine.figures.evaluation.findings import asked_text, requests_asked
+from engine.figures.evaluation.sided import share_left, sided_columns
 from engine.records.errors import DataError
 from engine.records.evaluation.counts import count
 from engine.records.evaluation.findings import AttackResult, Beside, Evaluation, Sample, ToolFindings, write_evaluation
@@ -65,9 +66,9 @@ def test_the_table_shows_calls_beside_the_papers_own_figures_of_agents():
 
 def test_the_base_model_has_a_column_where_its_figures_differ():
     same, other = alone("a"), alone("b", rerouted=5)
-    assert [one.name for one in agent_columns([same, other], ["a", "b"])] == ["base", "a", "b"]
+    assert [one.name for one in sided_columns(AGENTS, [same, other], ["a", "b"])] == ["base", "a", "b"]
     changed = other.model_copy(update={"tools": tools(forced=False)})
-    assert [one.name for one in agent_columns([same, changed], ["a", "b"])] == ["base", "a", "base of b", "b"]
+    assert [one.name for one in sided_columns(AGENTS, [same, changed], ["a", "b"])] == ["base", "a", "base of b", "b"]
 
 
 def test_the_sentence_names_the_strongest_attack_and_what_was_kept():
@@ -81,8 +82,8 @@ def test_the_sentence_names_the_strongest_attack_and_what_was_kept():
 
 def test_what_is_left_and_broken_by_hand():
     """Direct 10 to 2 of 20 leaves 0.2, forced 16 to 4 leaves 0.25: 1 - 0.225 = 0.775 are broken."""
-    assert calls_left(words(10), words(2)) == pytest.approx(0.2)
-    assert calls_left(words(0), words(2)) is None and calls_left(None, words(2)) is None
+    assert share_left(words(10), words(2)) == pytest.approx(0.2)
+    assert share_left(words(0), words(2)) is None and share_left(None, words(2)) is None
     assert harm_broken(tools(), ["direct", "forced_call"]) == pytest.approx(0.775)
     assert harm_broken(tools(rerouted=12, forced=False), ["direct"]) == pytest.approx(-0.2)
     assert beside_words(Beside(elsewhere=2)) == "2 other tool" and beside_words(None) == ""

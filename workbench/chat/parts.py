@@ -1,14 +1,18 @@
 """Pictures, calls and results of a message as plain cards, and as Markdown. Knows nothing of chats."""
 
 import json
+from pathlib import Path
 
 import streamlit as st
 
 from engine.records.conversation import Call, Part, Picture, Result, Text
 from workbench.kit.blur import harmful_text
+from workbench.kit.pictures import harmful_picture
 from workbench.kit.words import plain
 
 HASH_LETTERS = 12
+# Of a picture in a conversation, in pixels.
+SHOWN_EDGE = 320
 
 
 def part_card(part: Part, *, hidden: bool = False) -> None:
@@ -19,7 +23,10 @@ def part_card(part: Part, *, hidden: bool = False) -> None:
     with st.container(border=True):
         st.caption(plain(part_name(part)))
         if isinstance(part, Picture):
-            harmful_text(part.alt or "(not described)", hidden=hidden)
+            if part.file:
+                harmful_picture(part, hidden=hidden, edge=SHOWN_EDGE)
+            if part.alt or not part.file:
+                harmful_text(part.alt or "(not described)", hidden=hidden)
         elif isinstance(part, Call):
             arguments = json.dumps(part.arguments)
             harmful_text(arguments, hidden=hidden, draw=lambda _: st.json(part.arguments))
@@ -30,7 +37,9 @@ def part_card(part: Part, *, hidden: bool = False) -> None:
 def part_name(part: Part) -> str:
     """What kind of part it is, and which one."""
     if isinstance(part, Picture):
-        return f"Picture {part.file or part.sha256[:HASH_LETTERS]}"
+        name = Path(part.file).name
+        # A kept one is called by its digest.
+        return f"Picture {part.sha256[:HASH_LETTERS] if part.sha256 in name else name or part.sha256[:HASH_LETTERS]}"
     if isinstance(part, Call):
         return f"Call of {part.name}" + (f" ({part.id})" if part.id else "")
     return f"Result of {part.call}" if isinstance(part, Result) else "Text"

@@ -1,6 +1,7 @@
 """The list of transcripts: open one by its link, delete it. Reads what was asked, not what was answered."""
 
 import shutil
+from typing import Literal
 
 import streamlit as st
 
@@ -15,14 +16,19 @@ from workbench.kit.words import moment, plain
 
 SHOWN = 30
 WORDS = 110
+Only = Literal["all", "tools", "pictures"]
+ASKED: dict[Only, str] = {
+    "all": "asked something",
+    "tools": "asked something with tools",
+    "pictures": "asked something about a picture",
+}
 
 
-def transcripts_view(*, of_tools: bool = False) -> None:
-    """of_tools: only those that offer tools."""
-    chats = [chat for chat in list_chats(settings()) if chat.offers_tools or not of_tools]
+def transcripts_view(*, only: Only = "all") -> None:
+    """only: those that offer tools, or that show pictures."""
+    chats = [chat for chat in list_chats(settings()) if only in ("all", _page(chat))]
     if not chats:
-        where = "asked something with tools" if of_tools else "asked something"
-        st.info(f"Transcripts are listed here once you have {where}.", icon=":material/forum:")
+        st.info(f"Transcripts are listed here once you have {ASKED[only]}.", icon=":material/forum:")
         return
     pages = -(-len(chats) // SHOWN)
     page = min(int(st.session_state.get("transcripts_page", 1)), pages)
@@ -42,7 +48,7 @@ def _row(chat: Chat) -> None:
     if first is None:
         return
     with st.container(horizontal=True, vertical_alignment="center", key=f"row_chat_{chat.id}"):
-        page = places()["tools" if chat.offers_tools else "side_by_side"]
+        page = places()[_page(chat)]
         st.page_link(page, label=moment(first.created), query_params={CHAT: chat.id}, width=130)
         names = " | ".join(column_names(first.columns))
         turns = f"{len(numbers)} {'turn' if len(numbers) == 1 else 'turns'}"
@@ -60,6 +66,11 @@ def _row(chat: Chat) -> None:
             on_click=_delete,
             args=(chat,),
         )
+
+
+def _page(chat: Chat) -> str:
+    """Where this transcript is opened."""
+    return "tools" if chat.offers_tools else "pictures" if chat.shows_pictures else "side_by_side"
 
 
 @catching

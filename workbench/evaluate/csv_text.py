@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.records.evaluation.counts import SIDES, CallCount, Count, Side
-from engine.records.evaluation.findings import Ability, Evaluation, ToolFindings, WithProbe
+from engine.records.evaluation.findings import Ability, Evaluation, SidedFindings, ToolFindings, WithProbe
 
 
 def as_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
@@ -56,8 +56,9 @@ def as_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
                         writer.writerow([*before, f"{ability.name}: {category}", "", *figures, *after])
             if one.with_probe is not None:
                 _probe_rows(writer, before, one.with_probe, side, after)
-            if one.tools is not None:
-                _tool_rows(writer, before, one.tools, side, after)
+            for kind, found in (("agents", one.tools), ("pictures", one.pictures)):
+                if found is not None:
+                    _sided_rows(writer, before, kind, found, side, after)
             for label, losses in one.loss.items():
                 value = getattr(losses, side)
                 writer.writerow(
@@ -74,24 +75,24 @@ def _probe_rows(writer: Any, before: list, found: WithProbe, side: Side, after: 
             )
 
 
-def _tool_rows(writer: Any, before: list, found: ToolFindings, side: Side, after: list) -> None:
+def _sided_rows(writer: Any, before: list, kind: str, found: SidedFindings, side: Side, after: list) -> None:
     """With the source, the length and the judge of these requests."""
     about = [found.source, found.source, found.new_tokens, found.judge, after[-1]]
     for name, result in found.attacks.items():
         figures = _figures(getattr(result, side))
-        writer.writerow([*before, f"agents: {name}", result.budget, *figures, "rate", *about])
-        for kind, apart in (("style", result.styles), ("category", result.categories)):
+        writer.writerow([*before, f"{kind}: {name}", result.budget, *figures, "rate", *about])
+        for what, apart in (("style", result.styles), ("category", result.categories)):
             for value, counts in apart.items():
                 if side in counts:
-                    measure = f"agents: {name}: {kind} {value}"
+                    measure = f"{kind}: {name}: {what} {value}"
                     writer.writerow([*before, measure, result.budget, *_figures(counts[side]), "rate", *about])
     for name, sides in (("benign", found.benign), ("borderline", found.borderline)):
         if side in sides:
-            writer.writerow([*before, f"agents: {name}", 1, *_figures(sides[side]), "rate", *about])
-    for name, beside in found.beside.items():
+            writer.writerow([*before, f"{kind}: {name}", 1, *_figures(sides[side]), "rate", *about])
+    for name, beside in found.beside.items() if isinstance(found, ToolFindings) else ():
         for what, number in beside[side].model_dump().items() if side in beside else ():
             figures = ["", "", "", "", "", number, "", ""]
-            writer.writerow([*before, f"agents: {name}: {what}", "", *figures, "answers", *about])
+            writer.writerow([*before, f"{kind}: {name}: {what}", "", *figures, "answers", *about])
 
 
 def _figures(one: Count) -> list:

@@ -25,8 +25,7 @@ def reveal_button(name: str, *, what: str = "this text", shortcut: bool = False)
     """
     if not blurs():
         return False
-    key = f"revealed_{name}"
-    hidden = not st.session_state.get(key, False)
+    key, hidden = f"revealed_{name}", is_hidden(name)
     st.button(
         f"Reveal {what}" if hidden else f"Hide {what}",
         key=f"reveal_{name}",
@@ -39,6 +38,11 @@ def reveal_button(name: str, *, what: str = "this text", shortcut: bool = False)
         args=(key,),
     )
     return hidden
+
+
+def is_hidden(name: str) -> bool:
+    """Whether what a button of this name reveals is to be hidden now."""
+    return blurs() and not st.session_state.get(f"revealed_{name}", False)
 
 
 def blurred(name: str, *, hidden: bool) -> DeltaGenerator:

@@ -37,6 +37,7 @@ def places() -> dict[str, st.Page]:
             url_path="side-by-side",
         ),
         "tools": st.Page(folder / "tools.py", title="Tools", icon=":material/build:", url_path="tools"),
+        "pictures": st.Page(folder / "pictures.py", title="Pictures", icon=":material/image:", url_path="pictures"),
         "evaluate": st.Page(
             folder / "evaluate.py", title="Evaluate", icon=":material/shield_question:", url_path="evaluate"
         ),

@@ -88,7 +88,7 @@ def _under_way(asked: _Asked) -> None:
     worker = queue().worker()
     bar, button = st.columns([7, 1], vertical_alignment="center")
     if worker.alive:
-        text, share = _progress(queue().progress(job_id), worker.doing)
+        text, share = progress_words(queue().progress(job_id), worker.doing)
         waited = time.time() - since
         spent = f" · {waited:.0f} s" if waited >= SHORT else ""
         bar.progress(share, text=plain(f"{wish.what}: {text}{spent}"))
@@ -122,8 +122,8 @@ def _ended(wish: _Wish, reason: str, leave: Callable[[], None] | None) -> None:
             st.rerun()
 
 
-def _progress(progress: Progress | None, doing: str) -> tuple[str, float]:
-    """What is being done, in words, and which share of it is done."""
+def progress_words(progress: Progress | None, doing: str) -> tuple[str, float]:
+    """What a job does, in words, and which share of it is done. doing: what the worker does now."""
     if progress is None:
         return "waits for its turn" + (f"; the worker does: {doing}" if doing else ""), 0.0
     if progress.unit == "%":

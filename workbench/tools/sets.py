@@ -11,9 +11,10 @@ from engine.records.conversation import Label
 from engine.records.errors import DataError
 from engine.records.prompt_files import read_source
 from workbench.chat.columns import column_pickers, columns_buttons, model_of
+from workbench.chat.preferred import base_model_name
 from workbench.chat.sets import answered_sets, start_set
 from workbench.tools.composer import FORCES, SYSTEM, sampling
-from workbench.tools.models import base_model_name, prefer_models_with_tools, warn_without_tools
+from workbench.tools.models import prefer_models_with_tools, warn_without_tools
 
 
 def tool_sets_view() -> None:

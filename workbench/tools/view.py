@@ -11,13 +11,14 @@ from workbench.chat.asking import CHOSEN, continued, dose_changed, forget, model
 from workbench.chat.call_cards import STYLE as CARD_STYLE
 from workbench.chat.columns import column_pickers, columns_buttons, model_of
 from workbench.chat.conversation import conversation, downloads
+from workbench.chat.preferred import base_model_name
 from workbench.chat.tint import STYLE
 from workbench.chat.view import opened_chat, to_be_read
 from workbench.kit.frame import catching
 from workbench.kit.words import plain
 from workbench.tools.composer import CONTINUE, PROBLEM, clear_request, composer, put_back, written
 from workbench.tools.known import offer, offered_tools
-from workbench.tools.models import base_model_name, prefer_models_with_tools
+from workbench.tools.models import prefer_models_with_tools
 from workbench.tools.offering import offering
 
 # The chat whose tools the choice shows.

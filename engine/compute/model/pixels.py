@@ -48,15 +48,21 @@ def tower_inputs(image: Float[Tensor, "3 height width"], processor: Any) -> Mapp
     return {"pixel_values": pixels[None], "image_sizes": torch.tensor([[height, width]], device=image.device)}
 
 
+def prepared_size(height: int, width: int, processor: Any) -> tuple[int, int]:
+    """Height and width of a picture once it is resized, before its middle is cut out."""
+    if not processor.do_resize:
+        return height, width
+    short = processor.size.shortest_edge
+    if not short:
+        return processor.size.height, processor.size.width
+    return (short, int(short * width / height)) if height <= width else (int(short * height / width), short)
+
+
 def _prepared(image: Tensor, processor: Any) -> Tensor:
     """Resized to its shortest edge, cut out of the middle, normalised."""
     if processor.do_resize:
-        short = processor.size.shortest_edge
-        if not short:
-            size = (processor.size.height, processor.size.width)
-        else:
-            height, width = image.shape[1:]
-            size = (short, int(short * width / height)) if height <= width else (int(short * height / width), short)
+        height, width = image.shape[1:]
+        size = prepared_size(height, width, processor)
         image = _resized(image, size, processor.resample)
     if processor.do_center_crop:
         height, width = processor.crop_size.height, processor.crop_size.width

@@ -16,14 +16,12 @@ from transformers import (
 
 from engine.compute.model.pictures import PictureTokens
 from engine.records.errors import ModelError, first_line
-
-# A plain causal decoder that reads a picture as so many vectors in a row: equality with transformers' own forward is
-# tested for each.
-SEEING_KINDS = ("llava", "llava_next")
+from engine.records.model_files import SEEING_KINDS
 
 
 def sees(config: PretrainedConfig) -> bool:
-    """Whether it is of a kind that can be shown pictures here."""
+    """Whether it is of a kind that can be shown pictures here: equality with transformers' own forward is tested for
+    each."""
     return config.model_type in SEEING_KINDS
 
 

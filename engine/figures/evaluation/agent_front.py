@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from engine.figures.colours import BASE, run_colour
 from engine.figures.drawing import blank_figure
-from engine.figures.evaluation.agents import calls_left
+from engine.figures.evaluation.sided import share_left
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.findings import Evaluation, ToolFindings
 
@@ -57,13 +57,13 @@ def agent_front(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.F
 def harm_broken(found: ToolFindings, attacks: Sequence[str]) -> float | None:
     """1: no harmful call is left that the base makes; 0: all are; below 0: there are more. None where it makes none."""
     results = [found.attacks[name] for name in attacks]
-    left = [share for one in results if (share := calls_left(one.base, one.rerouted)) is not None]
+    left = [share for one in results if (share := share_left(one.base, one.rerouted)) is not None]
     return 1 - sum(left) / len(left) if left else None
 
 
 def calls_kept(found: ToolFindings, kind: str) -> float | None:
     sides = getattr(found, kind)
-    return calls_left(sides.get("base"), sides.get("rerouted"))
+    return share_left(sides.get("base"), sides.get("rerouted"))
 
 
 def _spread(shares: Sequence[float]) -> str:

@@ -26,6 +26,7 @@ from engine.records.chats.replies import (
     ChatEvent,
     Failed,
     Judged,
+    PictureTrip,
     Pieces,
     Read,
     Reply,
@@ -97,10 +98,12 @@ class Chat:
     @property
     def offers_tools(self) -> bool:
         """Whether its first exchange does, told without reading it whole: there may be many chats."""
-        try:
-            return b'\n  "tools": [' in (self.folder / "exchange-0000.json").read_bytes()
-        except OSError:
-            return False
+        return self._first_holds(b'\n  "tools": [')
+
+    @property
+    def shows_pictures(self) -> bool:
+        """Whether its first exchange does, told in the same way."""
+        return self._first_holds(b'"type": "picture"')
 
     def numbers(self) -> list[int]:
         """The exchanges there are, in the order they were asked."""
@@ -150,6 +153,7 @@ class Chat:
         read = Read(tokens=())
         called: dict[int, Called] = {}
         trips: dict[int, Trip] = {}
+        picture_trips: dict[tuple[int, str], PictureTrip] = {}
         verdicts: dict[int, Judged] = {}
         try:
             lines = self._events_file(number).read_bytes()
@@ -171,6 +175,8 @@ class Chat:
                 called[event.column] = event
             elif isinstance(event, Trip):
                 trips[event.column] = event
+            elif isinstance(event, PictureTrip):
+                picture_trips[event.column, event.picture] = event
             elif isinstance(event, Judged):
                 # The last thing of a measurement: an earlier one that failed is made good.
                 verdicts[event.column], error = event, ""
@@ -185,6 +191,7 @@ class Chat:
             read.tokens,
             read.begun,
             tuple(called.values()),
+            tuple(picture_trips.values()),
         )
 
     def thread(self, *, before: int | None = None) -> list[int]:
@@ -256,6 +263,12 @@ class Chat:
         return say(
             "assistant", MESSAGE if reply.is_ended_by_probe(own) else begun(exchange, reply, own) + reply.text(own)
         )
+
+    def _first_holds(self, written: bytes) -> bool:
+        try:
+            return written in (self.folder / "exchange-0000.json").read_bytes()
+        except OSError:
+            return False
 
     def _events_file(self, number: int) -> Path:
         return self.folder / f"exchange-{number:04d}.jsonl"

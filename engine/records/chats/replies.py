@@ -67,6 +67,21 @@ class Trip(Frozen):
     cosines: tuple[tuple[float, ...], ...]
 
 
+class PictureTrip(Frozen):
+    """The same over the patches of a picture that was shown, read by the model of one column: a square grid of side x
+    side patches, row by row from the top left.
+
+    picture: its sha256.  box: left, top, right and bottom of what the grid covers, as shares of width and height.
+    """
+
+    kind: Literal["picture_trip"] = "picture_trip"
+    column: int
+    picture: str
+    side: int
+    box: tuple[float, float, float, float]
+    cosines: tuple[tuple[float, ...], ...]
+
+
 class Judged(Frozen):
     """What became of one column's request: complied, refused, or incoherent."""
 
@@ -84,7 +99,9 @@ class Failed(Frozen):
     message: str
 
 
-ChatEvent = Annotated[Read | Pieces | Answered | Called | Trip | Judged | Failed, Field(discriminator="kind")]
+ChatEvent = Annotated[
+    Read | Pieces | Answered | Called | Trip | PictureTrip | Judged | Failed, Field(discriminator="kind")
+]
 parse_chat_event: TypeAdapter[ChatEvent] = TypeAdapter(ChatEvent)
 
 
@@ -100,6 +117,7 @@ class Reply:
     read: tuple[int, ...] = ()
     begun: tuple[str, ...] = ()
     called: tuple[Called, ...] = ()
+    picture_trips: tuple[PictureTrip, ...] = ()
 
     def text(self, column: int) -> str:
         return "".join(self.answers[column])

@@ -5,6 +5,7 @@ What is answered are the perturbed pictures saved as PNG and read again, as anyo
 verdicts.
 """
 
+import io
 import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
@@ -30,6 +31,7 @@ from engine.compute.steps import told
 from engine.records.conversation import Picture
 from engine.records.errors import ModelError
 from engine.records.evaluation.rows import EvaluationRow
+from engine.records.files import write_whole
 from engine.records.pictures import image_of, picture_at
 
 # Of the time for one row: its search, then its answers.
@@ -55,6 +57,17 @@ class Perturbed(NamedTuple):
 
     pictures: dict[int, list[Float[Tensor, "3 height width"]]]
     losses: list[float]
+
+
+class Stepped(NamedTuple):
+    """One look at the pixels of a restart, after so many steps. loss: of the target there, in nats a token.  least: of
+    this restart so far, with the pixels that were looked at then."""
+
+    restart: int
+    step: int
+    loss: float
+    least: float
+    shown: Sequence[Float[Tensor, "3 height width"]]
 
 
 def pgd(
@@ -97,6 +110,24 @@ def perturbed(
     seed: int,
 ) -> Generator[int, None, Perturbed]:
     """Search for as many steps as the last mark says, for each restart; yields the steps done."""
+    best: dict[int, tuple[float, Sequence[Tensor]]] = {}
+    losses: dict[int, list[float]] = {}
+
+    def note(one: Stepped) -> int:
+        losses.setdefault(one.restart, []).append(one.loss)
+        if one.step in marks and one.least < best.get(one.step, (float("inf"), []))[0]:
+            best[one.step] = (one.least, one.shown)
+        return one.restart * max(marks) + min(one.step, max(marks) - 1)
+
+    yield from told(descent(model, adapter, row, search, max(marks), seed=seed), note)
+    return Perturbed({mark: list(shown) for mark, (_, shown) in best.items()}, min(losses.values(), key=min))
+
+
+def descent(
+    model: LoadedModel, adapter: str | None, row: EvaluationRow, search: PixelSearch, steps: int, *, seed: int
+) -> Generator[Stepped, None, None]:
+    """One step at a time, for each restart from where it starts to where `steps` steps lead. Raises ModelError for a
+    model that does not see."""
     if model.sight is None:
         raise ModelError(
             f"{model.spec.name} sees no pictures, so there are no pixels to attack: choose a model that does."
@@ -105,28 +136,21 @@ def perturbed(
     originals = [_pixels(picture, model.device) for picture in pictures]
     prompt, target = tokens_of(model, row.conversation).ids, target_ids(model, row)
     loss_of = partial(target_loss, model, adapter, pictures, prompt, target)
-    best: dict[int, tuple[float, list[Tensor]]] = {}
-    losses: list[float] = []
     for restart in range(search.restarts):
         generator = torch.Generator().manual_seed(mix(seed, restart))
         present = [_start(original, search, generator) for original in originals]
-        own, least = [], (float("inf"), present)
-        for step in range(max(marks) + 1):
+        least, shown = float("inf"), present
+        for step in range(steps + 1):
             moving = [one.detach().requires_grad_(True) for one in present]
             loss = loss_of(moving)
             gradients = torch.autograd.grad(loss, moving)
-            own.append(float(loss.detach()))
-            if own[-1] < least[0]:
-                least = (own[-1], present)
-            if step in marks and least[0] < best.get(step, (float("inf"), []))[0]:
-                best[step] = least
+            if (reached := float(loss.detach())) < least:
+                least, shown = reached, present
             present = [
                 _within(original, one - search.step_size * gradient.sign(), search.epsilon)
                 for original, one, gradient in zip(originals, present, gradients, strict=True)
             ]
-            yield restart * max(marks) + min(step, max(marks) - 1)
-        losses = own if not losses or min(own) < min(losses) else losses
-    return Perturbed({mark: shown for mark, (_, shown) in best.items()}, losses)
+            yield Stepped(restart, step, reached, least, shown)
 
 
 def target_loss(
@@ -150,9 +174,11 @@ def target_loss(
 
 
 def saved(pixels: Float[Tensor, "3 height width"], file: Path) -> Picture:
-    """The picture written as PNG, 8 bits a colour, and read again."""
+    """The picture written as PNG, 8 bits a colour, and read again. Raises RunError where the disk is full."""
     levels = (pixels.detach().cpu() * 255).round().to(torch.uint8).permute(1, 2, 0)
-    Image.fromarray(levels.numpy()).save(file)
+    written = io.BytesIO()
+    Image.fromarray(levels.numpy()).save(written, "PNG")
+    write_whole(file, written.getvalue())
     return picture_at(file)
 
 

@@ -1,0 +1,92 @@
+"""One attack on the pixels of a picture, a step an advance, so that it can be watched and stopped. Knows no queue."""
+
+import time
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, closing
+from typing import Any
+
+from engine.compute.evaluation.attacks.pixels import PixelSearch, Stepped, descent, saved
+from engine.compute.model.generation import Ask, answered_ids
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.mixed import Voice
+from engine.compute.model.text import decode, tokens_of
+from engine.compute.steps import told
+from engine.device import Tools
+from engine.records.chats.asked import Sampling
+from engine.records.errors import SpecError, WorkbenchError
+from engine.records.evaluation.rows import EvaluationRow
+from engine.records.events import Event, Progress
+from engine.records.picture_attacks import (
+    AttackFolder,
+    PictureAttack,
+    PixelAnswers,
+    PixelEnd,
+    PixelStep,
+    open_attack,
+)
+
+Job = Generator[Event | None, None, None]
+
+
+def attack_picture_job(payload: dict[str, Any], tools: Tools) -> Job:
+    """Search, and let all columns answer the best picture so far every few steps and at the end. Stopping keeps what
+    there is."""
+    attack = open_attack(tools.settings, str(payload.get("attack", "")))
+    spec, started = attack.spec(), time.monotonic()
+    try:
+        if spec.attacked >= len(spec.columns):
+            raise SpecError(f"Column {spec.attacked} is to be attacked, and there are {len(spec.columns)}.")
+        model = yield from tools.acquire(spec.model)
+        with ExitStack() as stack:
+            adapters = [stack.enter_context(tools.attached(model, one.checkpoint)) for one in spec.columns]
+            yield from _searched(attack, spec, model, adapters)
+    except GeneratorExit:
+        attack.append(PixelEnd(reason="stopped", seconds=time.monotonic() - started))
+        raise
+    except Exception as error:  # Whatever it was, the attack must say that it broke off.
+        said = str(error) if isinstance(error, WorkbenchError) else f"{type(error).__name__}; see the worker's log"
+        attack.append(PixelEnd(reason="failed", message=said, seconds=time.monotonic() - started))
+        raise
+    attack.append(PixelEnd(reason="done", seconds=time.monotonic() - started))
+
+
+def _searched(attack: AttackFolder, spec: PictureAttack, model: LoadedModel, adapters: Sequence[str | None]) -> Job:
+    search = PixelSearch(spec.epsilon / 255, spec.step_size / 255, spec.random_start, spec.restarts)
+    row = EvaluationRow(spec.conversation(spec.picture), target=spec.target)
+    steps = descent(model, adapters[spec.attacked], row, search, spec.steps, seed=spec.seed)
+    total, answered = spec.restarts * (spec.steps + 1), False
+    best: Stepped | None = None
+    with closing(steps):
+        try:
+            for done, one in enumerate(steps, start=1):
+                attack.append(PixelStep(restart=one.restart, step=one.step, loss=one.loss))
+                if best is None or one.least < best.least:
+                    best, answered = one, False
+                yield Progress(phase="attacking pixels", done=done, total=total)
+                if not answered and (done % spec.every == 0 or done == total):
+                    yield from _answered(attack, spec, model, adapters, best, done)
+                    answered = True
+        except GeneratorExit:
+            if best is not None:
+                saved(best.shown[0], attack.perturbed)
+            raise
+
+
+def _answered(
+    attack: AttackFolder,
+    spec: PictureAttack,
+    model: LoadedModel,
+    adapters: Sequence[str | None],
+    best: Stepped,
+    done: int,
+) -> Job:
+    """What all columns say to the picture as it is saved."""
+    picture = saved(best.shown[0], attack.perturbed)
+    prompt = tokens_of(model, spec.conversation(picture), reserved=spec.new_tokens).ids
+    asks = [Ask(prompt, Voice(adapter)) for adapter in adapters]
+    said = yield from told(
+        answered_ids(model, asks, Sampling(new_tokens=spec.new_tokens)),
+        lambda token: Progress(phase="answering", done=token, total=spec.new_tokens),
+    )
+    texts = tuple(decode(model, ids) for ids in said)
+    attack.append(PixelAnswers(done=done, loss=best.least, texts=texts))

@@ -1,0 +1,104 @@
+"""An attack on pixels as a job: watched step by step, answered by both models, stopped with what there is."""
+
+import pytest
+from making import drain
+from making_seers import painted
+from test_capturing import trained
+
+from engine.device import Device
+from engine.jobs.picture_attack import attack_picture_job
+from engine.records.chats.asked import Column
+from engine.records.checkpoints import Checkpoint
+from engine.records.errors import ModelError, RunError
+from engine.records.picture_attacks import PictureAttack, list_attacks, new_attack, open_attack
+from engine.records.pictures import image_of, picture_at
+from engine.records.spec_parts import ModelSpec
+
+
+@pytest.fixture
+def device(settings):
+    return Device(settings)
+
+
+@pytest.fixture
+def picture(tmp_path):
+    return picture_at(painted(tmp_path / "cat.png", size=(20, 20)))
+
+
+def begun(settings, folder, picture, **changes):
+    asked = {"steps": 6, "every": 3, "new_tokens": 4, "step_size": 4.0, "request": "What is this?", "target": "Sure"}
+    base = (Column(checkpoint="base"),)
+    spec = {"model": ModelSpec(name=str(folder), device="cpu"), "columns": base, "picture": picture, **asked, **changes}
+    return new_attack(settings, PictureAttack(**spec))
+
+
+def moved(attack, picture) -> int:
+    """The farthest that any colour moved, of 255."""
+    before, after = (image_of(one).tobytes() for one in (picture, picture_at(attack.perturbed)))
+    return max(abs(one - other) for one, other in zip(before, after, strict=True))
+
+
+def test_every_step_of_every_restart_is_written_and_the_best_picture_answered(
+    device, settings, tiny_llava_folder, picture
+):
+    attack = begun(settings, tiny_llava_folder, picture, restarts=2, epsilon=16)
+    events = drain(attack_picture_job({"attack": attack.id}, device.tools(1)))[0]
+    course = attack.course()
+    assert [(one.restart, one.step) for one in course.steps] == [(r, s) for r in range(2) for s in range(7)]
+    assert course.end.reason == "done" and course.answers[0].done == 3
+    assert course.answers[-1].loss == pytest.approx(course.least) and all(len(one.texts) == 1 for one in course.answers)
+    assert 0 < moved(attack, picture) <= 16
+    assert events[-1].phase in ("attacking pixels", "answering")
+
+
+def test_the_seed_and_the_start_decide(device, settings, tiny_llava_folder, picture):
+    losses = {}
+    for name, changes in {"a": {}, "again": {}, "other": {"seed": 1}, "still": {"random_start": False}}.items():
+        attack = begun(settings, tiny_llava_folder, picture, steps=2, **changes)
+        drain(attack_picture_job({"attack": attack.id}, device.tools(1)))
+        losses[name] = tuple(one.loss for one in attack.course().steps)
+    assert losses["a"] == losses["again"] and len(set(losses.values())) == 3
+
+
+def test_what_is_stopped_keeps_its_best_picture_and_can_be_kept(device, settings, tiny_llava_folder, picture):
+    attack = begun(settings, tiny_llava_folder, picture, steps=500, every=400)
+    with pytest.raises(RunError, match=r"There is no attacked picture yet"):
+        attack.keep()
+    steps = attack_picture_job({"attack": attack.id}, device.tools(1))
+    while len(attack.course().steps) < 4:
+        next(steps)
+    assert not attack.perturbed.exists()
+    steps.close()
+    assert attack.course().end.reason == "stopped" and 0 < moved(attack, picture) <= 32
+    attack.keep()
+    [again] = list_attacks(settings)
+    assert again.is_kept and open_attack(settings, attack.id).spec() == attack.spec()
+    assert '"losses"' in attack.exported() and '"texts"' not in attack.exported()
+
+
+def test_both_models_answer_and_either_can_be_attacked(device, settings, tiny_llava_folder, tiny_spec, picture):
+    model = {"model.name": str(tiny_llava_folder), "model.device": "cpu"}
+    run = trained(device, settings, tiny_spec(**model, **{"adapter.noise": 0.3}))[0]
+    columns = (Column(checkpoint="base"), Column(checkpoint=Checkpoint(run.id)))
+    firsts = []
+    for attacked in range(2):
+        attack = begun(settings, tiny_llava_folder, picture, model=run.spec().model, columns=columns, attacked=attacked)
+        drain(attack_picture_job({"attack": attack.id}, device.tools(1)))
+        course = attack.course()
+        assert len(course.answers[-1].texts) == 2 and attack.folder.is_relative_to(run.folder)
+        firsts.append(course.steps[0].loss)
+    # The same start, another model.
+    assert firsts[0] != firsts[1]
+
+
+def test_a_model_that_does_not_see_is_refused_in_the_record_too(device, settings, tiny_model_folder, picture):
+    attack = begun(settings, tiny_model_folder, picture)
+    with pytest.raises(ModelError, match=r"sees no pictures"):
+        drain(attack_picture_job({"attack": attack.id}, device.tools(1)))
+    end = attack.course().end
+    assert end.reason == "failed" and "sees no pictures" in end.message
+
+
+def test_one_that_is_gone_says_so(settings):
+    with pytest.raises(RunError, match=r"There is no attack 'none'"):
+        open_attack(settings, "none")

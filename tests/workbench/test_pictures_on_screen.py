@@ -1,0 +1,156 @@
+"""The page Pictures as a user meets it: what is chosen, what cannot be sent, what is hidden, what was measured."""
+
+import pytest
+from making_seers import painted
+from streamlit.testing.v1 import AppTest
+
+from engine.desk.queue import Queue
+from engine.records.chats.asked import Column
+from engine.records.chats.chat import Exchange, list_chats, new_chat
+from engine.records.chats.replies import Answered, PictureTrip, Trip
+from engine.records.kept_pictures import keep_picture, kept_pictures
+from engine.records.runs import create_run
+from engine.records.settings import ROOT
+from engine.records.spec_parts import ModelSpec
+from workbench.chat.composer import HARMFUL, TEXT
+from workbench.kit import state
+from workbench.kit.pictures import picture_png
+from workbench.pictures.choice import CHOSEN
+
+
+@pytest.fixture(autouse=True)
+def no_worker(settings, monkeypatch):
+    """Nothing is answered: what is written down is what counts."""
+    monkeypatch.setattr("workbench.chat.asking.ensure_worker", lambda _: None)
+    state.settings.cache_clear()
+    yield
+    state.settings.cache_clear()
+
+
+@pytest.fixture
+def kept(settings, tmp_path):
+    """Two pictures, the cat the newest."""
+    return [
+        keep_picture(settings, painted(tmp_path / f"{name}.png", seed=seed, size=(40, 20)).read_bytes(), f"{name}.png")
+        for seed, name in enumerate(("dog", "cat"))
+    ][::-1]
+
+
+def opened(folder, **query) -> AppTest:
+    page = AppTest.from_file(str(ROOT / "pages" / "pictures.py"), default_timeout=180)
+    for name, value in {"model": str(folder), **query}.items():
+        page.query_params[name] = value
+    page.run()
+    assert not page.exception
+    return page
+
+
+def said(page: AppTest) -> str:
+    kinds = (page.info, page.warning, page.caption, page.error, page.success)
+    return "\n".join(one.value for kind in kinds for one in kind).replace("\\", "")
+
+
+def ask(page: AppTest, text: str) -> None:
+    page.text_area(key=TEXT).set_value(text)
+    next(one for one in page.button if one.label in ("Ask", "Send")).click()
+    page.run()
+    assert not page.exception
+
+
+def answered(settings, chat, number: int) -> None:
+    """As the worker would end it."""
+    chat.append(number, Answered(ids=((5,),), reasons=("end",), first_token_seconds=0.1, seconds=0.1))
+    Queue(settings.desk).finish(chat.job(number))
+
+
+def test_without_a_picture_the_page_says_what_to_do_and_sends_nothing(settings, tiny_llava_folder):
+    page = opened(tiny_llava_folder)
+    assert "Choose or upload a picture" in said(page) and "No picture has been given yet" in said(page)
+    ask(page, "What is this?")
+    assert "No picture is chosen: choose or upload one" in said(page)
+    assert list_chats(settings) == [] and page.text_area(key=TEXT).value == "What is this?"
+
+
+def test_a_model_that_does_not_see_is_named_with_what_to_do(tiny_model_folder, tiny_llava_folder):
+    assert "sees no pictures, so it cannot be shown any: choose a run of a LLaVA" in said(opened(tiny_model_folder))
+    assert "sees no pictures" not in said(opened(tiny_llava_folder))
+
+
+def test_a_question_shows_its_picture_once_and_goes_on_without_showing_it_again(settings, tiny_llava_folder, kept):
+    page = opened(tiny_llava_folder)
+    page.selectbox(key=CHOSEN).set_value(kept[1].sha256).run()
+    ask(page, "What is this?")
+    [chat] = list_chats(settings)
+    first = chat.exchange(0)
+    assert [part.sha256 for part in first.parts] == [kept[1].sha256] and first.harmful
+    assert chat.shows_pictures and not chat.offers_tools
+    answered(settings, chat, 0)
+    page.session_state["continue"] = True
+    page.run()
+    ask(page, "And its colour?")
+    assert chat.exchange(1).parts == () and chat.conversation(1, 0).picture_keys == (kept[1].sha256,)
+    answered(settings, chat, 1)
+    page.run()
+    page.selectbox(key=CHOSEN).set_value(kept[0].sha256).run()
+    ask(page, "And this?")
+    assert chat.conversation(2, 0).picture_keys == (kept[1].sha256, kept[0].sha256)
+
+
+def test_a_link_reopens_a_chat_with_its_picture_and_transcripts_lead_here(settings, tiny_llava_folder, kept):
+    chat = new_chat(settings, (Column(checkpoint="base"),))
+    spec = ModelSpec(name=str(tiny_llava_folder))
+    chat.ask(Exchange(model=spec, columns=(Column(checkpoint="base"),), user="?", parts=(kept[1].part(settings),)))
+    page = opened(tiny_llava_folder, chat=chat.id)
+    assert page.selectbox(key=CHOSEN).value == kept[1].sha256
+    other = new_chat(settings, (Column(checkpoint="base"),))
+    other.ask(Exchange(model=spec, columns=(Column(checkpoint="base"),), user="of text"))
+    listed = opened(tiny_llava_folder, pictures_view="Transcripts")
+    assert [one.key for one in listed.button if one.label == "Delete"] == [f"delete_{chat.id}"]
+
+
+def test_a_harmful_picture_stays_hidden_until_it_is_revealed(settings, tiny_llava_folder, kept):
+    part = kept[0].part(settings)
+    shown, hidden = (picture_png(part, hidden=hidden, edge=240) for hidden in (False, True))
+    assert shown != hidden
+    page = opened(tiny_llava_folder)
+    page.selectbox(key=CHOSEN).set_value(kept[0].sha256).run()
+    assert "Reveal the picture" in [one.label for one in page.button]
+    next(one for one in page.button if one.label == "Reveal the picture").click().run()
+    assert "Hide the picture" in [one.label for one in page.button]
+    page.session_state[HARMFUL] = False
+    page.run()
+    assert not {"Reveal the picture", "Hide the picture"} & {one.label for one in page.button}
+
+
+def test_forgetting_a_picture_deletes_it_and_what_was_asked_says_so(settings, tiny_llava_folder, kept):
+    page = opened(tiny_llava_folder)
+    page.selectbox(key=CHOSEN).set_value(kept[0].sha256).run()
+    page.session_state[HARMFUL] = False
+    ask(page, "What is this?")
+    next(one for one in page.button if one.label == "Forget it").click().run()
+    assert kept_pictures(settings) == [kept[1]] and not page.exception
+    assert "does not exist: check the path" in said(page)
+
+
+def test_patches_are_told_in_figures_and_as_a_table_beside_the_answer(settings, tiny_llava_folder, kept, tiny_spec):
+    run = create_run(settings.runs, tiny_spec(**{"model.name": str(tiny_llava_folder)}), name="mine")
+    run.update(status="finished")
+    columns = (Column(checkpoint="base"), Column(checkpoint=run.id))
+    chat = new_chat(settings, columns)
+    picture = kept[0].part(settings)
+    chat.ask(Exchange(model=run.spec().model, columns=columns, user="?", parts=(picture,), harmful=True))
+    chat.append(0, Answered(ids=((5,), (6,)), reasons=("end", "end"), first_token_seconds=0.1, seconds=0.1))
+    cosines = ((1.0,) * 4, (0.9, 0.8, 0.25, 0.85))
+    over = {"column": 1, "picture": picture.sha256, "side": 2, "box": (0.25, 0, 0.75, 1), "cosines": cosines}
+    chat.append(0, PictureTrip(**over))
+    answer = {"column": 1, "against": columns[1], "prefill": 0, "pieces": ("a",), "cosines": ((1.0,), (0.5,))}
+    chat.append(0, Trip(**answer))
+    page = opened(tiny_llava_folder, chat=chat.id)
+    page.session_state["chat_block"] = 1
+    page.run()
+    told = said(page)
+    assert "2 x 2 patches: mean cosine 0.70, least 0.25 at row 2, column 1." in told
+    assert "Its 1 answer tokens: mean 0.50, least 0.50." in told
+    # Hidden: the pixels are in no figure.
+    assert "Reveal the message to see the picture below." in told
+    assert list(page.table[0].value.iloc[1]) == [0.25, 0.85]

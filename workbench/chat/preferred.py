@@ -1,0 +1,43 @@
+"""Which models a page asks at first: those that can do what the page is about, as far as their files say."""
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from engine.records.chats.asked import MOST_COLUMNS, Column
+from engine.records.errors import WorkbenchError
+from engine.records.runs import open_run
+from engine.records.spec_parts import BUNDLED_MODEL
+from workbench.chat.columns import BASE_MODEL, COUNT, model_choices, model_key, model_of
+from workbench.kit.state import CHAT, MODEL, RUN, settings
+
+
+def prefer_models(can: Callable[[str], bool | None], *, base: str) -> None:
+    """Before the pickers are drawn for the first time: the newest run whose model can, else this base model. What a
+    link or the user says stays."""
+    if model_key(0) in st.session_state or {CHAT, RUN, MODEL} & set(st.query_params):
+        return
+    for choice in model_choices():
+        if choice.checkpoint == "base":
+            continue
+        try:
+            name = open_run(settings().runs, choice.checkpoint.partition("@")[0]).spec().model.name
+        except WorkbenchError:
+            continue
+        if can(name):
+            st.session_state[COUNT] = 2
+            st.session_state[model_key(0)], st.session_state[model_key(1)] = "base", choice.checkpoint
+            return
+    st.session_state[COUNT] = 1
+    for index in range(MOST_COLUMNS):
+        # A column that is added would else ask the newest run, whose model cannot.
+        st.session_state[model_key(index)] = "base"
+    st.session_state.setdefault(BASE_MODEL, base)
+
+
+def base_model_name(columns: tuple[Column, ...]) -> str:
+    """The base model of the columns, for what its files say; where they share none, asking says so."""
+    try:
+        return model_of(columns).name
+    except WorkbenchError:
+        return BUNDLED_MODEL

@@ -1,0 +1,93 @@
+"""Attacks on pictures that were kept, with how they were made; below them the others."""
+
+import shutil
+
+import streamlit as st
+
+from engine.records.errors import WorkbenchError
+from engine.records.files import storage_error
+from engine.records.kept_pictures import keep_picture
+from engine.records.picture_attacks import AttackFolder, list_attacks
+from engine.records.pictures import picture_at
+from workbench.kit.blur import reveal_button
+from workbench.kit.frame import catching, places
+from workbench.kit.pictures import THUMBNAIL, harmful_picture
+from workbench.kit.state import ATTACK, settings
+from workbench.kit.words import moment, plain
+from workbench.pictures.attack import attack_files, attack_words
+from workbench.pictures.choice import choose
+
+VIEW = "pictures_view"
+SHOWN = 24
+
+
+def gallery_view() -> None:
+    attacks = list_attacks(settings())
+    kept = [one for one in attacks if one.is_kept]
+    if not kept:
+        st.info("Attacked pictures are shown here once you have kept one: see Attack.", icon=":material/bookmark:")
+    pages = -(-len(kept) // SHOWN)
+    page = min(int(st.session_state.get("gallery_page", 1)), max(1, pages))
+    for one in kept[(page - 1) * SHOWN : page * SHOWN]:
+        _row(one)
+    if pages > 1:
+        st.pagination(pages, key="gallery_page")
+    others = [one for one in attacks if not one.is_kept][:SHOWN]
+    if others:
+        with st.expander(f"Attacks that were not kept ({len(others)})", icon=":material/history:"):
+            for one in others:
+                _row(one)
+
+
+def _row(attack: AttackFolder) -> None:
+    try:
+        spec = attack.spec()
+    except WorkbenchError as error:
+        st.error(plain(str(error)))
+        return
+    with st.container(key=f"row_attack_{attack.id}"):
+        shown, about = st.columns([1, 4], vertical_alignment="center", gap="medium")
+        with about, st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            query = {ATTACK: attack.id, VIEW: "Attack"}
+            st.page_link(places()["pictures"], label=moment(spec.created), query_params=query, width=130)
+            hidden = spec.harmful and reveal_button(f"attack_{attack.id}", what="the picture")
+            if attack.perturbed.is_file():
+                attack_files(attack)
+                st.button(
+                    "Ask about it",
+                    key=f"use_{attack.id}",
+                    type="tertiary",
+                    icon=":material/chat:",
+                    on_click=_use,
+                    args=(attack,),
+                )
+            st.button(
+                "Delete",
+                key=f"delete_{attack.id}",
+                type="tertiary",
+                icon=":material/delete:",
+                on_click=_delete,
+                args=(attack,),
+            )
+        about.caption(plain(attack_words(spec)))
+        if attack.perturbed.is_file():
+            with shown:
+                harmful_picture(picture_at(attack.perturbed), hidden=hidden, edge=THUMBNAIL)
+
+
+@catching
+def _use(attack: AttackFolder) -> None:
+    """Its picture is chosen for the next question."""
+    name = f"PGD on {attack.spec().picture.alt or 'picture'}"
+    choose(keep_picture(settings(), attack.perturbed.read_bytes(), name, attack=attack.id).sha256)
+    st.session_state[VIEW] = "Ask"
+
+
+@catching
+def _delete(attack: AttackFolder) -> None:
+    try:
+        shutil.rmtree(attack.folder)
+    except OSError as error:
+        raise storage_error(attack.folder, error) from error
+    if st.query_params.get(ATTACK) == attack.id:
+        st.query_params.pop(ATTACK, None)

@@ -1,0 +1,26 @@
+"""Models that see pictures are asked first, and others are warned of."""
+
+import streamlit as st
+
+from engine.records.model_files import sees_pictures
+from engine.records.spec_parts import BUNDLED_MODEL
+from workbench.chat.preferred import prefer_models
+from workbench.kit.state import settings
+from workbench.kit.words import plain
+
+
+def prefer_models_that_see() -> None:
+    prefer_models(lambda name: sees_pictures(settings().models, name), base=BUNDLED_MODEL)
+
+
+def warn_of_blind(model: str) -> None:
+    """Say what the worker would refuse, before anything is asked."""
+    if sees_pictures(settings().models, model) is False:
+        st.warning(
+            plain(
+                f"{model} sees no pictures, so it cannot be shown any: choose a run of a LLaVA or LLaVA-NeXT model "
+                "(the preset paper-llava-next-mistral-7b trains one), or ask base models alone and write the folder or "
+                "Hugging Face id of such a model."
+            ),
+            icon=":material/visibility_off:",
+        )
