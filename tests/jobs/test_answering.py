@@ -16,10 +16,11 @@ from engine.jobs.chat import chat_job
 from engine.jobs.doses import dose_curve_job
 from engine.jobs.sets import answer_set_job
 from engine.jobs.training import _keep_adapter
+from engine.records.blocks import parse_blocks
 from engine.records.chats.asked import Column, Sampling
 from engine.records.chats.chat import Exchange, new_chat
 from engine.records.chats.doses import DOSES, dose_payload, read_dose_curve
-from engine.records.chats.sets import NOT_ASKED, SetRequest, new_set
+from engine.records.chats.sets import NOT_ASKED, TRIP_THRESHOLD, SetRequest, new_set
 from engine.records.checkpoints import Checkpoint
 from engine.records.conversation import Picture
 from engine.records.errors import ModelError, RunError
@@ -247,3 +248,25 @@ def test_a_chat_that_breaks_off_says_so_and_keeps_no_half_answer_as_whole(settin
     monkeypatch.undo()
     drain(chat_job(payload, tools))
     assert chat.reply(0).answered and not chat.reply(0).error
+
+
+def test_a_set_measures_where_each_answer_trips_as_a_chat_does(settings, tools, run):
+    request = SetRequest(
+        model=run.spec().model,
+        columns=(BASE, Column(checkpoint=run.id)),
+        source=run.spec().data.circuit_breaker,
+        label="harmful",
+        limit=2,
+        prefill="Sure",
+        trips=True,
+        sampling=Sampling(new_tokens=12),
+    )
+    made = new_set(settings, request)
+    drain(answer_set_job({"set": made.id}, tools))
+    block = parse_blocks(run.spec().blocks.targets, 2)[0]
+    for row in made.rows():
+        chat, payload = ask(settings, run, user=row.prompt, prefill="Sure")
+        drain(chat_job(payload, tools))
+        cosines = next(trip for trip in chat.reply(0).trips if trip.column == 1).cosines[block]
+        below = [place for place, cosine in enumerate(cosines, 1) if cosine < TRIP_THRESHOLD]
+        assert row.trips == (None, below[0] if below else 0)

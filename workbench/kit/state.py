@@ -18,6 +18,7 @@ SELECTED = "selected"
 CHAT = "chat"
 MODEL = "model"
 ANSWER_SET = "set"
+SET_ROW = "row"
 
 # Session keys that are no widget's.
 DRAFT = "draft"
