@@ -270,3 +270,31 @@ def test_a_set_measures_where_each_answer_trips_as_a_chat_does(settings, tools, 
         cosines = next(trip for trip in chat.reply(0).trips if trip.column == 1).cosines[block]
         below = [place for place, cosine in enumerate(cosines, 1) if cosine < TRIP_THRESHOLD]
         assert row.trips == (None, below[0] if below else 0)
+
+
+def test_an_answer_is_measured_while_it_comes_with_the_cosines_that_the_whole_answer_has(settings, tools, run):
+    """The first exchange measures the run's spaces behind its answers; the second one knows them."""
+    drain(chat_job(ask(settings, run)[1], tools))
+    columns = (BASE, Column(checkpoint=run.id))
+    chat = new_chat(settings, columns)
+    exchange = Exchange(
+        model=run.spec().model, columns=columns, user="And?", prefill="Sure", sampling=Sampling(new_tokens=40)
+    )
+    seen = {}
+    for _ in chat_job({"chat": chat.id, "exchange": chat.ask(exchange)}, tools):
+        reply = chat.reply(0)
+        if reply.turning and not reply.answered:
+            seen = {column: len(one.cosines) for column, one in reply.turning.items()}
+    reply = chat.reply(0)
+    assert set(seen) == {1} and min(seen.values()) >= 32
+    trip = next(trip for trip in reply.trips if trip.column == 1)
+    live = reply.turning[1]
+    assert live.prefill == trip.prefill == 4
+    assert live.cosines == pytest.approx(trip.cosines[live.block][: len(live.cosines)], abs=2e-3)
+    assert min(live.cosines) < 0.9
+
+
+def test_a_run_whose_spaces_are_not_known_is_answered_at_once_and_measured_afterwards(settings, tools, run):
+    chat, payload = ask(settings, run)
+    drain(chat_job(payload, tools))
+    assert chat.reply(0).turning == {} and len(chat.reply(0).trips) == 2

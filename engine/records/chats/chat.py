@@ -30,6 +30,7 @@ from engine.records.chats.replies import (
     Read,
     Reply,
     Trip,
+    Turning,
     parse_chat_event,
 )
 from engine.records.conversation import Conversation, Message, Part, Picture, Result, Text, Tool, say
@@ -149,6 +150,7 @@ class Chat:
         answered, error = None, ""
         read = Read(tokens=())
         called: dict[int, Called] = {}
+        turning: dict[int, Turning] = {}
         trips: dict[int, Trip] = {}
         verdicts: dict[int, Judged] = {}
         try:
@@ -169,6 +171,9 @@ class Chat:
                 answered, error = event, ""
             elif isinstance(event, Called):
                 called[event.column] = event
+            elif isinstance(event, Turning):
+                before = turning[event.column].cosines if event.column in turning else ()
+                turning[event.column] = event.model_copy(update={"cosines": (*before, *event.cosines)})
             elif isinstance(event, Trip):
                 trips[event.column] = event
             elif isinstance(event, Judged):
@@ -185,6 +190,7 @@ class Chat:
             read.tokens,
             read.begun,
             tuple(called.values()),
+            turning,
         )
 
     def thread(self, *, before: int | None = None) -> list[int]:
