@@ -13,6 +13,7 @@ from engine.jobs.harmfulness import fit_probe_job
 from engine.jobs.maps import examine_job, project_job, tokens_job, warm_projection_job
 from engine.jobs.models import fetch_model_job
 from engine.jobs.packages import fetch_package_job
+from engine.jobs.serving import serve_answer_job
 from engine.jobs.sets import answer_set_job
 from engine.records.events import Event
 
@@ -30,8 +31,9 @@ JOBS: dict[str, Callable[[dict[str, Any], Tools], Generator[Event | None, None, 
     "fetch_package": fetch_package_job,
     "fetch_model": fetch_model_job,
     "chat": chat_job,
+    "serve_answer": serve_answer_job,
     "answer_set": answer_set_job,
     "dose_curve": dose_curve_job,
 }
 # Jobs that write as they go what a second start would write again.
-UNREPEATED = {"chat"}
+UNREPEATED = {"chat", "serve_answer"}
