@@ -38,13 +38,13 @@ def disagreement(answers: AnswerSet, rows: Sequence[SetRow], names: Sequence[str
             hide_index=True,
             height=min(420, 40 + 35 * len(table)),
             on_select="rerun",
-            selection_mode="single-row",
+            selection_mode="single-cell",
             # Another order is another table: a click on the one before opens nothing in this one.
             key=f"disagreement_{answers.id}_{hash(tuple(ids)) & 0xFFFFFF:x}",
         )
-        places = selected["selection"]["rows"]
-        if places and places[0] < len(ids):
-            st.query_params[SET_ROW] = ids[places[0]]
+        cells = selected["selection"]["cells"]
+        if cells and cells[0][0] < len(ids):
+            st.query_params[SET_ROW] = ids[cells[0][0]]
     opened = next((row for row in rows if row.prompt_id == st.query_params.get(SET_ROW)), None)
     if opened is not None:
         marked_pair(answers, opened, names, marks.get(opened.prompt_id))
