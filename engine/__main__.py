@@ -21,6 +21,7 @@ from engine.commands import notebook as notebook_command
 from engine.commands import pack as pack_command
 from engine.commands import probe as probe_command
 from engine.commands import runs as runs_command
+from engine.commands import serve as serve_command
 from engine.commands import submit as submit_command
 from engine.commands import sweep as sweep_command
 from engine.commands import worker as worker_command
@@ -260,6 +261,9 @@ def _parser() -> argparse.ArgumentParser:
     bundle_command.add_arguments(add("bundle", bundle_command.bundle, "write a run as one HTML file that plays it"))
     notebook_command.add_arguments(add("notebook", notebook_command.notebook, "write a view of a run as a notebook"))
     compare_command.add_arguments(add("compare", compare_command.compare, "write what differs between runs"))
+    serve_command.add_arguments(
+        add("serve", serve_command.serve, "answer OpenAI clients on this machine with a run's circuit-broken model")
+    )
     command = add("prepare", prepare, "convert the bundled model, once")
     command.add_argument("model", nargs="?", default="", help="a packaged model that was fetched, in its place")
     node_command.add_arguments(add("on-node", on_node, "what a cluster's job does on its node: train one run"))

@@ -20,6 +20,7 @@ JobKind = Literal[
     "describe_model",
     "describe_data",
     "chat",
+    "serve_answer",
     "answer_set",
     "dose_curve",
     "attack_picture",
@@ -36,6 +37,7 @@ JobKind = Literal[
 # Lower goes first. What a user waits for goes before what runs by itself; equals take turns.
 PRIORITY: dict[str, int] = {
     "chat": 1,
+    "serve_answer": 1,
     "describe_model": 10,
     "describe_data": 10,
     "warm_projection": 15,

@@ -15,12 +15,15 @@ from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
 from engine.compute.model.text import Speaker, need_askable, tokens_of
 from engine.compute.steps import told
+from engine.compute.team import present
 from engine.device import Tools
 from engine.jobs.calls import called, forced_words, judge_with_tools
 from engine.jobs.harmfulness import probe_of
-from engine.jobs.known_answers import run_spaces
+from engine.jobs.known_answers import known_spaces, run_spaces
+from engine.jobs.live_trips import Followed, LiveTrips, beside
 from engine.jobs.picture_trips import picture_trips, rounded
 from engine.jobs.voices import voices_of
+from engine.records.blocks import parse_blocks
 from engine.records.chats.asked import Column, Sampling
 from engine.records.chats.chat import Chat, Exchange, open_chat
 from engine.records.chats.replies import Answered, Failed, Judged, Pieces, Read, Reason, Trip
@@ -48,7 +51,8 @@ def chat_job(payload: dict[str, Any], tools: Tools) -> Job:
                 probes = _probes(model, exchange, tools)
                 chat.append(number, _read(exchange, texts))
                 asks = [Ask(text.ids, voices[text.column], None, probes[text.column]) for text in texts]
-                yield from _answer(model, chat, number, texts, asks)
+                followed = _followed(model, exchange, texts, voices, tools)
+                yield from _answer(model, chat, number, texts, asks, followed)
             yield from _measure(model, chat, number, texts, voices, tools)
     except Exception as error:  # Whatever it was, the chat must say that it broke off.
         said = str(error) if isinstance(error, WorkbenchError) else f"{type(error).__name__}; see the worker's log"
@@ -105,9 +109,15 @@ def _probes(model: LoadedModel, exchange: Exchange, tools: Tools) -> list[Probe 
 
 
 def _answer(
-    model: LoadedModel, chat: Chat, number: int, texts: Sequence[_Text], asks: Sequence[Ask]
+    model: LoadedModel,
+    chat: Chat,
+    number: int,
+    texts: Sequence[_Text],
+    asks: Sequence[Ask],
+    followed: Sequence[Followed],
 ) -> Generator[None, None, None]:
-    """Write each token down as it comes, and at the end, or when stopped, what was said in all."""
+    """Write each token down as it comes, soon behind how far it was turned, and at the end, or when stopped, what was
+    said in all."""
     exchange = chat.exchange(number)
     sampling = _within_context(model, exchange, texts)
     speakers = [Speaker(model, text.ids) for text in texts]
@@ -117,7 +127,8 @@ def _answer(
         reasons[text.column] = "stopped"
     started = time.monotonic()
     first = 0.0
-    steps = answer(model, asks, sampling)
+    live = LiveTrips(model, followed, ids, lambda event: chat.append(number, event))
+    steps = beside(answer(model, asks, sampling), live.measure)
 
     def write_answered() -> None:
         seconds = time.monotonic() - started
@@ -146,6 +157,25 @@ def _answer(
     for text, ending in zip(texts, endings, strict=True):
         reasons[text.column] = ending
     write_answered()
+
+
+def _followed(
+    model: LoadedModel, exchange: Exchange, texts: Sequence[_Text], voices: Sequence[Voice], tools: Tools
+) -> list[Followed]:
+    """The circuit-broken columns, which are measured while they answer, each at its run's first target block. Left out
+    are those whose run's spaces are not known yet, since the answer would wait for them; and all where several
+    processes answer."""
+    found: list[Followed] = []
+    for text in texts:
+        checkpoint = exchange.columns[text.column].checkpoint
+        if checkpoint.is_base or present() is not None:
+            continue
+        run = open_run(tools.settings.runs, checkpoint.run_id)
+        spaces = known_spaces(model, run, tools.settings)
+        block = parse_blocks(run.spec().blocks.targets, len(model.blocks))[0]
+        if spaces:
+            found.append(Followed(text.column, text.prompt, text.prefill, voices[text.column], block, spaces[block]))
+    return found
 
 
 def _write_calls(model: LoadedModel, chat: Chat, number: int, texts: Sequence[_Text]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from pathlib import Path
 
-from engine.compute.geometry.trip import has_spaces, standard_spaces
+from engine.compute.geometry.trip import has_spaces, read_spaces, standard_spaces
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.training.pairs import elicit, without_refusals
 from engine.compute.training.reroute import BlockSpace
@@ -61,6 +61,11 @@ def run_spaces(
         for label in ("harmful", "benign"):
             rows += yield from known_rows(model, run.spec(), settings, split="train", label=label, limit=SPACE_PROMPTS)
     return (yield from standard_spaces(model, rows, file=file))
+
+
+def known_spaces(model: LoadedModel, run: Run, settings: Settings) -> dict[int, BlockSpace]:
+    """As run_spaces, where they were measured before; else empty."""
+    return read_spaces(_spaces_file(run, settings), model)
 
 
 def _prompts(data: DataSpec, label: Label, split: Split, seed: int) -> list[Prompt]:

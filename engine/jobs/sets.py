@@ -1,6 +1,6 @@
 """A whole prompt set answered by several models in the background, a batch of prompts at a time."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from engine.compute.steps import told
 from engine.compute.training.sources import read_prompts
 from engine.device import Tools
 from engine.jobs.calls import answer_in, forced_words, judge_with_tools
+from engine.jobs.trips import SpaceOfBlock, first_trips, spaces_of_columns
 from engine.jobs.voices import voices_of
 from engine.records.chats.asked import ForcedCall
 from engine.records.chats.sets import NOT_ASKED, AnswerSet, SetRequest, SetRow, open_set
@@ -64,7 +65,8 @@ def answer_set_job(payload: dict[str, Any], tools: Tools) -> Job:
         # Anew for each batch: a run that trains may end meanwhile, and is then asked as it ended.
         with ExitStack() as stack:
             voices = yield from voices_of(stack, model, request.columns, tools)
-            steps = _answer(model, answers, request, batch, voices)
+            spaces = (yield from spaces_of_columns(model, request.columns, tools.settings)) if request.trips else {}
+            steps = _answer(model, answers, request, batch, voices, spaces)
             yield from told(steps, partial(_progress, done, len(batch), total))
         done += len(batch)
     yield Progress(phase="answering", done=done, total=total)
@@ -80,6 +82,7 @@ def _answer(
     request: SetRequest,
     prompts: Sequence[Prompt],
     voices: Sequence[Voice],
+    spaces: Mapping[int, SpaceOfBlock],
 ) -> Generator[float, None, None]:
     """Answer one batch and write its rows; yields how much of it is done, 0 to 1.
 
@@ -112,6 +115,7 @@ def _answer(
     verdicts = yield from told(_verdicts(model, asked, texts, said, sampling.new_tokens), lambda _: 1.0)
     for index, (text, one) in enumerate(zip(texts, asked, strict=True)):
         own = slice(index * each, (index + 1) * each)
+        trips = yield from told(first_trips(model, text, said[own], voices, spaces), lambda _: 1.0)
         row = _row(
             one.prompt,
             tuple(decode(model, ids) for ids in said[own]),
@@ -121,7 +125,7 @@ def _answer(
         offered = one.conversation.tools
         calls = tuple(answer_in(model, text.begun, ids, offered) for ids in said[own]) if offered else ()
         forced = one.begun if request.forced and one.begun != request.prefill else ""
-        answers.append(row.model_copy(update={"calls": calls, "forced": forced}))
+        answers.append(row.model_copy(update={"calls": calls, "forced": forced, "trips": trips}))
 
 
 def _verdicts(

@@ -14,6 +14,7 @@ from engine.jobs.maps import examine_job, project_job, tokens_job, warm_projecti
 from engine.jobs.models import fetch_model_job
 from engine.jobs.packages import fetch_package_job
 from engine.jobs.picture_attack import attack_picture_job
+from engine.jobs.serving import serve_answer_job
 from engine.jobs.sets import answer_set_job
 from engine.records.events import Event
 
@@ -31,9 +32,10 @@ JOBS: dict[str, Callable[[dict[str, Any], Tools], Generator[Event | None, None, 
     "fetch_package": fetch_package_job,
     "fetch_model": fetch_model_job,
     "chat": chat_job,
+    "serve_answer": serve_answer_job,
     "answer_set": answer_set_job,
     "dose_curve": dose_curve_job,
     "attack_picture": attack_picture_job,
 }
 # Jobs that write as they go what a second start would write again.
-UNREPEATED = {"chat", "attack_picture"}
+UNREPEATED = {"chat", "attack_picture", "serve_answer"}

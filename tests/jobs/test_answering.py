@@ -15,10 +15,11 @@ from engine.jobs import sets as answer_sets
 from engine.jobs.chat import chat_job
 from engine.jobs.doses import dose_curve_job
 from engine.jobs.sets import answer_set_job
+from engine.records.blocks import parse_blocks
 from engine.records.chats.asked import Column, Sampling
 from engine.records.chats.chat import Exchange, new_chat
 from engine.records.chats.doses import DOSES, dose_payload, read_dose_curve
-from engine.records.chats.sets import NOT_ASKED, SetRequest, new_set
+from engine.records.chats.sets import NOT_ASKED, TRIP_THRESHOLD, SetRequest, new_set
 from engine.records.checkpoints import Checkpoint
 from engine.records.conversation import Picture
 from engine.records.errors import ModelError, RunError
@@ -227,3 +228,53 @@ def test_a_chat_that_breaks_off_says_so_and_keeps_no_half_answer_as_whole(settin
     monkeypatch.undo()
     drain(chat_job(payload, tools))
     assert chat.reply(0).answered and not chat.reply(0).error
+
+
+def test_a_set_measures_where_each_answer_trips_as_a_chat_does(settings, tools, run):
+    request = SetRequest(
+        model=run.spec().model,
+        columns=(BASE, Column(checkpoint=run.id)),
+        source=run.spec().data.circuit_breaker,
+        label="harmful",
+        limit=2,
+        prefill="Sure",
+        trips=True,
+        sampling=Sampling(new_tokens=12),
+    )
+    made = new_set(settings, request)
+    drain(answer_set_job({"set": made.id}, tools))
+    block = parse_blocks(run.spec().blocks.targets, 2)[0]
+    for row in made.rows():
+        chat, payload = ask(settings, run, user=row.prompt, prefill="Sure")
+        drain(chat_job(payload, tools))
+        cosines = next(trip for trip in chat.reply(0).trips if trip.column == 1).cosines[block]
+        below = [place for place, cosine in enumerate(cosines, 1) if cosine < TRIP_THRESHOLD]
+        assert row.trips == (None, below[0] if below else 0)
+
+
+def test_an_answer_is_measured_while_it_comes_with_the_cosines_that_the_whole_answer_has(settings, tools, run):
+    """The first exchange measures the run's spaces behind its answers; the second one knows them."""
+    drain(chat_job(ask(settings, run)[1], tools))
+    columns = (BASE, Column(checkpoint=run.id))
+    chat = new_chat(settings, columns)
+    exchange = Exchange(
+        model=run.spec().model, columns=columns, user="And?", prefill="Sure", sampling=Sampling(new_tokens=40)
+    )
+    seen = {}
+    for _ in chat_job({"chat": chat.id, "exchange": chat.ask(exchange)}, tools):
+        reply = chat.reply(0)
+        if reply.turning and not reply.answered:
+            seen = {column: len(one.cosines) for column, one in reply.turning.items()}
+    reply = chat.reply(0)
+    assert set(seen) == {1} and min(seen.values()) >= 32
+    trip = next(trip for trip in reply.trips if trip.column == 1)
+    live = reply.turning[1]
+    assert live.prefill == trip.prefill == 4
+    assert live.cosines == pytest.approx(trip.cosines[live.block][: len(live.cosines)], abs=2e-3)
+    assert min(live.cosines) < 0.9
+
+
+def test_a_run_whose_spaces_are_not_known_is_answered_at_once_and_measured_afterwards(settings, tools, run):
+    chat, payload = ask(settings, run)
+    drain(chat_job(payload, tools))
+    assert chat.reply(0).turning == {} and len(chat.reply(0).trips) == 2

@@ -1,7 +1,7 @@
 """One exchange: the message, and an answer a column, as it comes or as it ended. Reads the record alone."""
 
 from collections.abc import Sequence
-from itertools import accumulate, takewhile
+from itertools import accumulate, takewhile, zip_longest
 
 import streamlit as st
 
@@ -12,8 +12,10 @@ from engine.records.chats.replies import Called, Judged, Reason, Reply, Trip
 from engine.records.harmfulness import MESSAGE, TITLES
 from workbench.chat.call_cards import Tint, call_cards, first_in_arguments
 from workbench.chat.columns import column_names, model_name
+from workbench.chat.dial import dial
 from workbench.chat.parts import part_card
 from workbench.chat.tint import TintedToken, first_below, tinted
+from workbench.chat.trip import TINT
 from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.state import queue
 from workbench.kit.words import duration, plain
@@ -106,9 +108,12 @@ def _pane(
         return
     going = live and reply.answered is None and not reply.error
     called = reply.calls(index)
+    live_cosines = _live(reply, index) if going else ()
+    if live_cosines:
+        st.html(dial(live_cosines[-1], mark=first_below(live_cosines, threshold), threshold=threshold))
     tokens = _tokens(exchange, reply, index, trip, block)
     shown = _first_tokens(tokens)
-    cosines = _at(trip, block)
+    cosines = _at(trip, block) or live_cosines
     with blurred(f"answer_{name}_{index}", hidden=hidden):
         whole = tinted(
             shown,
@@ -174,7 +179,9 @@ def _tokens(
     exchange: Exchange, reply: Reply, index: int, trip: Trip | None, block: int | None
 ) -> Sequence[TintedToken]:
     if trip is None:
-        said = [TintedToken(text) for text in reply.answers[index]]
+        turned = _live(reply, index)[reply.turning[index].prefill :] if index in reply.turning else ()
+        pieces = reply.answers[index]
+        said = [TintedToken(text, cosine) for text, cosine in zip_longest(pieces, turned[: len(pieces)])]
         before = begun(exchange, reply, index)
         return [TintedToken(before, prefill=True), *said] if before else said
     cosines: Sequence[float | None] = _at(trip, block) or [None] * len(trip.pieces)
@@ -209,6 +216,12 @@ def _facts(
     if exchange.columns[index].steering is not None and nats is not None:
         parts.append(f"{nats:.2f} nats a token under the base model")
     st.caption(plain(" · ".join(parts)))
+
+
+def _live(reply: Reply, index: int) -> Sequence[float]:
+    """The cosines of an answer as it came, with those of what was put in the model's mouth; none where no tint is
+    wanted."""
+    return reply.turning[index].cosines if index in reply.turning and st.session_state.get(TINT, True) else ()
 
 
 def _at(trip: Trip | None, block: int | None) -> Sequence[float]:

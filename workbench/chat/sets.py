@@ -14,6 +14,7 @@ from engine.records.prompt_files import read_source
 from engine.records.settings import SAMPLE_DATA
 from workbench.chat.columns import column_names, column_pickers, columns_buttons, model_of, steer
 from workbench.chat.composer import written
+from workbench.chat.disagreement import disagreement
 from workbench.chat.set_table import set_table
 from workbench.kit.frame import catching
 from workbench.kit.state import ANSWER_SET, blurs, queue, settings
@@ -44,12 +45,13 @@ def sets_view() -> None:
         count = limit.number_input("Prompts", 0, 100_000, 32, key="set_limit", help="So many from the top; 0: all.")
         started = button.button("Answer them", key="set_start", type="primary", icon=":material/playlist_play:")
     st.caption("System prompt, prefill and sampling are those of the chat.")
+    trips = trips_choice(key="set_trips")
     if started:
-        _start(columns, chosen, side, int(count))
+        _start(columns, chosen, side, int(count), trips=trips)
     answered_sets()
 
 
-def _start(columns: tuple[Column, ...], source: str, label: Label, limit: int) -> None:
+def _start(columns: tuple[Column, ...], source: str, label: Label, limit: int, *, trips: bool) -> None:
     now = written(has_probe=False)
     # Read here as well, so that a bad file is named before anything is queued.
     read_source(source, label=label)
@@ -62,8 +64,19 @@ def _start(columns: tuple[Column, ...], source: str, label: Label, limit: int) -
         system=now.system,
         prefill=now.prefill,
         sampling=now.sampling,
+        trips=trips,
     )
     start_set(request)
+
+
+def trips_choice(*, key: str) -> bool:
+    """Whether the trip of each answer is measured as well."""
+    return st.checkbox(
+        "Measure where the breaker trips",
+        key=key,
+        help="Each circuit-broken answer is read twice more, by both models. A run that nobody has measured yet has "
+        "its known prompts answered first, which may take minutes.",
+    )
 
 
 def start_set(request: SetRequest) -> None:
@@ -128,7 +141,10 @@ def _results(answers: AnswerSet, moving: bool) -> None:
         and blurs()
         and not st.toggle("Reveal texts", key=REVEAL, help="Show harmful prompts and their answers in the table.")
     )
-    st.dataframe(table.drop(columns=texts) if hidden else table, hide_index=True, height=420)
+    if len(names) > 1:
+        disagreement(answers, rows, names, hidden=hidden)
+    else:
+        st.dataframe(table.drop(columns=texts) if hidden else table, hide_index=True, height=420)
     st.download_button(
         "Download CSV",
         table.to_csv(index=False),

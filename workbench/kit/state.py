@@ -19,6 +19,7 @@ CHAT = "chat"
 MODEL = "model"
 ANSWER_SET = "set"
 ATTACK = "attack"
+SET_ROW = "row"
 
 # Session keys that are no widget's.
 DRAFT = "draft"

@@ -12,7 +12,7 @@ from engine.records.errors import DataError
 from engine.records.prompt_files import read_source
 from workbench.chat.columns import column_pickers, columns_buttons, model_of
 from workbench.chat.preferred import base_model_name
-from workbench.chat.sets import answered_sets, start_set
+from workbench.chat.sets import answered_sets, start_set, trips_choice
 from workbench.tools.composer import FORCES, SYSTEM, sampling
 from workbench.tools.models import prefer_models_with_tools, warn_without_tools
 
@@ -49,12 +49,13 @@ def tool_sets_view() -> None:
         started = button.button("Answer them", key="tool_set_start", type="primary", icon=":material/playlist_play:")
     warn_without_tools(base_model_name(columns))
     st.caption("System prompt and sampling are those of the tab Tools.")
+    trips = trips_choice(key="tool_set_trips")
     if started:
-        _start(columns, chosen, side, int(count), forced)
+        _start(columns, chosen, side, int(count), forced, trips=trips)
     answered_sets(of_tools=True)
 
 
-def _start(columns: tuple[Column, ...], source: str, label: Label, limit: int, forced: str) -> None:
+def _start(columns: tuple[Column, ...], source: str, label: Label, limit: int, forced: str, *, trips: bool) -> None:
     # Read here as well, so that a bad file is named before anything is queued.
     read_source(source, label=label)
     if not offers_tools(source):
@@ -72,5 +73,6 @@ def _start(columns: tuple[Column, ...], source: str, label: Label, limit: int, f
             system=st.session_state[SYSTEM],
             forced=cast(CallStart, forced) if forced else "",
             sampling=sampling(),
+            trips=trips,
         )
     )

@@ -48,7 +48,7 @@ def standard_spaces(
     """Mean and deviation of the base activations of these rows at every block, the first token left out. Kept in
     `file`.
     """
-    known = _read_spaces(file, model)
+    known = read_spaces(file, model)
     if known:
         return known
     statistics = [BlockStatistics() for _ in model.blocks]
@@ -69,9 +69,26 @@ def standard_spaces(
     return spaces
 
 
+def read_spaces(file: Path, model: LoadedModel) -> dict[int, BlockSpace]:
+    """The spaces that standard_spaces has kept in the file; empty where it holds none of this model."""
+    try:
+        content = load_file(file, device=str(model.device))
+    except (OSError, SafetensorError):
+        return {}
+    if content.keys() != {"mean", "deviation", "centred_norm"}:
+        return {}
+    if content["mean"].shape != (len(model.blocks), model.d_model):
+        return {}
+    norms = content["centred_norm"].tolist()
+    return {
+        block: BlockSpace(content["mean"][block], content["deviation"][block], norms[block])
+        for block in range(len(norms))
+    }
+
+
 def has_spaces(model: LoadedModel, file: Path) -> bool:
     """Whether the file holds spaces of this model, and can be read."""
-    return bool(_read_spaces(file, model))
+    return bool(read_spaces(file, model))
 
 
 @where_sharded
@@ -93,19 +110,3 @@ def _activations(model: LoadedModel, ids: Sequence[int], voice: Voice, blocks: S
     batch = batch_of(model, [ids])
     with torch.no_grad(), adapted(model, None), MixedBatch(model, [voice]).active():
         return block_activations(model, batch, blocks).outputs
-
-
-def _read_spaces(file: Path, model: LoadedModel) -> dict[int, BlockSpace]:
-    try:
-        content = load_file(file, device=str(model.device))
-    except (OSError, SafetensorError):
-        return {}
-    if content.keys() != {"mean", "deviation", "centred_norm"}:
-        return {}
-    if content["mean"].shape != (len(model.blocks), model.d_model):
-        return {}
-    norms = content["centred_norm"].tolist()
-    return {
-        block: BlockSpace(content["mean"][block], content["deviation"][block], norms[block])
-        for block in range(len(norms))
-    }

@@ -54,7 +54,7 @@ def block_activations(
     shares = share_opening and not is_sharded()
     shared = shared_tokens(batch.rows or _without_padding(batch)) if shares else 0
     run = partial(_run, model, blocks=blocks, entry_block=entry_block, keep_entry=keep_entry)
-    with _only(model, first=first, last=max(blocks)):
+    with only_blocks(model, first=first, last=max(blocks)):
         if not shared:
             return run(batch.ids, batch.attention, entry=entry)
         cache = DynamicCache(config=model.causal_lm.config)
@@ -137,7 +137,7 @@ def _joined(
 
 
 @contextmanager
-def _only(model: LoadedModel, *, first: int, last: int) -> Iterator[None]:
+def only_blocks(model: LoadedModel, *, first: int, last: int) -> Iterator[None]:
     """Run blocks first..last alone: those above are cut off, those below hand their input on. A sharded model keeps
     its blocks, since its processes gather the weights of all: those above hand their input on too."""
     everything = list(model.blocks)

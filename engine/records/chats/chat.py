@@ -31,6 +31,7 @@ from engine.records.chats.replies import (
     Read,
     Reply,
     Trip,
+    Turning,
     parse_chat_event,
 )
 from engine.records.conversation import Conversation, Message, Part, Picture, Result, Text, Tool, say
@@ -152,6 +153,7 @@ class Chat:
         answered, error = None, ""
         read = Read(tokens=())
         called: dict[int, Called] = {}
+        turning: dict[int, Turning] = {}
         trips: dict[int, Trip] = {}
         picture_trips: dict[tuple[int, str], PictureTrip] = {}
         verdicts: dict[int, Judged] = {}
@@ -173,6 +175,9 @@ class Chat:
                 answered, error = event, ""
             elif isinstance(event, Called):
                 called[event.column] = event
+            elif isinstance(event, Turning):
+                before = turning[event.column].cosines if event.column in turning else ()
+                turning[event.column] = event.model_copy(update={"cosines": (*before, *event.cosines)})
             elif isinstance(event, Trip):
                 trips[event.column] = event
             elif isinstance(event, PictureTrip):
@@ -192,6 +197,7 @@ class Chat:
             read.begun,
             tuple(called.values()),
             tuple(picture_trips.values()),
+            turning,
         )
 
     def thread(self, *, before: int | None = None) -> list[int]:

@@ -1,7 +1,8 @@
 """What the worker writes down of one exchange, event by event, and what these come to. Knows no files."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
@@ -52,6 +53,20 @@ class Called(Frozen):
     pieces: tuple[str, ...] = ()
 
 
+class Turning(Frozen):
+    """Cosines of the next tokens of one column's text while it still comes, at one block, behind those of earlier
+    events; the Trip of the whole answer takes their place.
+
+    prefill: as many tokens at the front of all were put in the model's mouth.
+    """
+
+    kind: Literal["turning"] = "turning"
+    column: int
+    block: int
+    prefill: int
+    cosines: tuple[float, ...]
+
+
 class Trip(Frozen):
     """Cosine between base and rerouted activations along one column's text, per block and token (prefill and answer).
 
@@ -100,7 +115,7 @@ class Failed(Frozen):
 
 
 ChatEvent = Annotated[
-    Read | Pieces | Answered | Called | Trip | PictureTrip | Judged | Failed, Field(discriminator="kind")
+    Read | Pieces | Answered | Called | Turning | Trip | PictureTrip | Judged | Failed, Field(discriminator="kind")
 ]
 parse_chat_event: TypeAdapter[ChatEvent] = TypeAdapter(ChatEvent)
 
@@ -118,6 +133,8 @@ class Reply:
     begun: tuple[str, ...] = ()
     called: tuple[Called, ...] = ()
     picture_trips: tuple[PictureTrip, ...] = ()
+    # By column, all that came so far.
+    turning: Mapping[int, Turning] = field(default_factory=dict)
 
     def text(self, column: int) -> str:
         return "".join(self.answers[column])

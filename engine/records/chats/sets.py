@@ -1,7 +1,7 @@
 """A prompt set answered by several models: what was asked, and an answer a line. Knows nothing of models.
 
 FOLDER/request.json   written once by whoever asks    answers.jsonl   appended by the worker
-       job            the job that answers
+       job            the job that answers                marks/          what a person says of answers
 
 Kept where a chat about the same models would be, in the folder answer_sets/ beside chats/.
 """
@@ -26,12 +26,15 @@ from engine.records.versions import FORMAT, FormatVersion
 
 # The word of a prompt that no model could be asked; the reason says why.
 NOT_ASKED = "not asked"
+# A cosine below says that the breaker has tripped.
+TRIP_THRESHOLD = 0.5
 
 
 class SetRequest(BaseModel):
     """Answer the first `limit` prompts of a source (0: all), each by every column.
 
     forced: each answer begins with the call that the prompt's row expects, so far; a row without one is asked directly.
+    trips: where the breaker trips is measured along each circuit-broken answer.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +47,7 @@ class SetRequest(BaseModel):
     system: str = ""
     prefill: str = ""
     forced: Literal[""] | CallStart = Field("", exclude_if=lambda forced: not forced)
+    trips: bool = Field(False, exclude_if=lambda trips: not trips)
     sampling: Sampling = Sampling()
     created: float = Field(default_factory=time.time)
     version: FormatVersion = FORMAT
@@ -53,7 +57,8 @@ class SetRow(BaseModel):
     """One prompt with its answers and verdicts, in the order of the request's columns.
 
     calls: where tools were offered, each answer as a message.  forced: the words that began every answer, where its
-    call was forced.
+    call was forced.  trips: for each column the token, from 1, of what it said at which the cosine falls below
+    TRIP_THRESHOLD first, at its run's first target block; 0: never, None: not measured.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -68,6 +73,7 @@ class SetRow(BaseModel):
     reasons: tuple[str, ...]
     calls: tuple[AnswerCalls, ...] = Field((), exclude_if=lambda calls: not calls)
     forced: str = Field("", exclude_if=lambda forced: not forced)
+    trips: tuple[int | None, ...] = Field((), exclude_if=lambda trips: not trips)
 
 
 @dataclass(frozen=True)
