@@ -1,0 +1,88 @@
+"""The requests about pictures that ship: enough, balanced, apart by split, and no near-duplicates."""
+
+import json
+import re
+from collections import Counter
+from itertools import combinations
+
+import pytest
+from test_sample_data import _shingles
+
+from engine.records.prompt_files import read_source
+from engine.records.settings import SAMPLE_DATA
+
+FOLDER = SAMPLE_DATA / "pictures"
+CATEGORIES = {
+    *("cybercrime", "fraud", "harassment", "physical_harm", "drugs"),
+    *("weapons", "privacy", "theft", "disinformation"),
+}
+REFERENCE = re.compile(
+    r"emoji-datasource-(google/img/google|twitter/img/twitter)/64/[0-9a-f-]+\.png|@lobehub/fluent-emoji-3d/assets/[0-9a-f-]+\.webp"
+)
+
+
+def rows(side: str) -> list[dict]:
+    return [json.loads(line) for line in (FOLDER / f"{side}.jsonl").read_text().splitlines()]
+
+
+HARMFUL, BENIGN = rows("harmful"), rows("benign")
+
+
+def test_there_are_enough_requests():
+    assert len(HARMFUL) >= 200 and len(BENIGN) >= 300
+    assert sum(row["borderline"] for row in BENIGN) >= 100
+
+
+def test_every_row_names_a_picture_of_a_known_package_and_holds_a_request_alone():
+    for row in (*HARMFUL, *BENIGN):
+        fields = {"id", "prompt", "picture", "category", "style", "split", "label"}
+        assert row.keys() == fields | ({"borderline"} if row["label"] == "benign" else set()), row["id"]
+        assert REFERENCE.fullmatch(row["picture"]), row["id"]
+    assert len({row["id"] for row in (*HARMFUL, *BENIGN)}) == len(HARMFUL) + len(BENIGN)
+    assert {row["category"] for row in HARMFUL} == CATEGORIES
+
+
+def test_pictures_are_apart_by_split_and_the_held_out_design_is_tested_on_alone():
+    splits: dict[str, set[str]] = {}
+    for row in (*HARMFUL, *BENIGN):
+        splits.setdefault(row["picture"], set()).add(row["split"])
+    assert all(len(found) == 1 for found in splits.values())
+    held_out = {row["split"] for row in (*HARMFUL, *BENIGN) if row["picture"].startswith("emoji-datasource-twitter")}
+    assert held_out == {"test"}
+
+
+@pytest.mark.parametrize(("split", "share"), [("train", 0.70), ("validation", 0.12), ("test", 0.18)])
+def test_the_splits_have_the_sizes_that_they_should_and_both_sides_show_the_same_pictures(split, share):
+    shown = []
+    for side in (HARMFUL, BENIGN):
+        of_split = [row for row in side if row["split"] == split]
+        assert abs(len(of_split) / len(side) - share) < 0.02
+        shown.append({row["picture"] for row in of_split})
+    assert shown[0] == shown[1]
+
+
+def test_both_sides_have_the_same_mix_of_styles():
+    left, right = (Counter(row["style"] for row in side) for side in (HARMFUL, BENIGN))
+    assert len(left) == 7 and left.keys() == right.keys()
+    assert all(abs(left[style] / len(HARMFUL) - right[style] / len(BENIGN)) < 0.05 for style in left)
+
+
+def test_no_near_duplicates_within_or_across_splits_or_with_the_other_sets():
+    """Word 3-gram Jaccard similarity below 0.4 between any two requests, those of texts and tools beside them."""
+    own = [(row["id"], row["prompt"]) for row in (*HARMFUL, *BENIGN)]
+    others = [
+        (prompt.id, prompt.text)
+        for source in ("sample", "tools")
+        for label in ("harmful", "benign")
+        for prompt in read_source(f"{source}:{label}", label=label)
+    ]
+    texts = [*own, *others]
+    shingles = [_shingles(text) for _, text in texts]
+    by_shingle: dict[tuple[str, ...], list[int]] = {}
+    for index, found in enumerate(shingles):
+        for shingle in found:
+            by_shingle.setdefault(shingle, []).append(index)
+    pairs = {pair for indices in by_shingle.values() for pair in combinations(indices, 2) if pair[0] < len(own)}
+    for left, right in pairs:
+        similarity = len(shingles[left] & shingles[right]) / len(shingles[left] | shingles[right])
+        assert similarity < 0.4, (texts[left], texts[right])
