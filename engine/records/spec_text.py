@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from engine.records.errors import SpecError
+from engine.records.json_values import Unreadable, need_plain
 from engine.records.spec import RunSpec, flat
 
 
@@ -17,6 +18,9 @@ def parse_spec(text: str, *, name: str = "the spec") -> RunSpec:
     """A spec from JSON text. Raises SpecError with the field, the value and what is allowed."""
     try:
         content = json.loads(text)
+        need_plain(content)
+    except Unreadable as error:
+        raise SpecError(f"{name} cannot be read, since {error}. Load a file that this workbench wrote.") from error
     except ValueError as error:
         raise SpecError(f"{name} is not JSON: {error}. Load a file that this workbench wrote.") from error
     if isinstance(content, dict):

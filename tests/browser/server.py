@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from making import write_prompts, write_tiny_model
+from playwright.sync_api import Page
 
 from engine.desk.queue import Queue
 from engine.records.settings import ROOT, Settings, read_settings
@@ -95,3 +96,9 @@ def served(folder: Path) -> Iterator[Server]:
         if state.pid:
             with suppress(ProcessLookupError):
                 os.kill(state.pid, signal.SIGKILL)
+
+
+def settled(page: Page) -> Page:
+    """While a page is still drawn its parts move, and a click may meet none of them."""
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    return page

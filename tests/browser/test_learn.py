@@ -14,7 +14,7 @@ from making import wait_for
 from making_captures import write_map
 from making_lessons import LESSON
 from playwright.sync_api import Locator, Page, expect
-from server import Server, served
+from server import Server, served, settled
 
 from engine.desk.queue import Queue
 from engine.records.captures.capture import capture_folder, read_capture
@@ -86,12 +86,6 @@ def test_a_unit_is_done_from_begin_to_end(shipping: Server, page: Page, unit: st
 def done(page: Page) -> Locator:
     """What says that the step's check is met."""
     return page.locator(".st-key-lesson_check").get_by_text("Done.")
-
-
-def settled(page: Page) -> Page:
-    """While a page is still drawn its parts move, and a click may meet none of them."""
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-    return page
 
 
 def do(app: Server, page: Page, lesson: Lesson, step: Step, *, wrongly_first: bool) -> None:

@@ -7,7 +7,7 @@ import pytest
 from making import wait_for
 from making_callers import ANSWER, CALL, QUESTION, WEATHER, finished_run, write_calling_model
 from playwright.sync_api import Page, expect
-from server import Server
+from server import Server, settled
 
 from engine.compute.model.load import load_model
 from engine.records.chats.chat import Chat, list_chats
@@ -105,7 +105,8 @@ def test_a_forced_call_is_shown_as_put_into_the_mouth_and_a_transcript_leads_bac
     opened(server, page, f"?run={run.id}")
     offer_weather(page)
     page.get_by_text("Harmful", exact=True).click()
-    page.get_by_role("combobox", name="Each answer begins with").click()
+    page.wait_for_timeout(500)
+    settled(page).get_by_role("combobox", name="Each answer begins with").click()
     page.get_by_role("option", name="A call, up to its arguments").click()
     expect(page.get_by_role("combobox", name="Function of the forced call")).to_be_enabled()
     ask(page, QUESTION)
@@ -141,7 +142,8 @@ def test_a_set_is_answered_with_its_own_calls_forced(server: Server, page: Page)
     source.click()
     source.fill(str(file))
     source.press("Enter")
-    page.get_by_role("combobox", name="Each answer begins with").click()
+    page.wait_for_timeout(500)
+    settled(page).get_by_role("combobox", name="Each answer begins with").click()
     page.get_by_role("option", name="A call, up to the function's name").click()
     page.wait_for_timeout(1500)
     page.get_by_role("button", name="Answer them").click()

@@ -141,3 +141,8 @@ def test_every_preset_is_a_spec_that_fits_its_model(name):
 def test_a_missing_spec_file_is_named(tmp_path):
     with pytest.raises(SpecError, match=r"nothing\.json"):
         read_spec(tmp_path / "nothing.json")
+
+
+def test_a_spec_that_could_not_be_written_again_is_refused():
+    with pytest.raises(SpecError, match=r"spec\.json cannot be read, since it holds half a character"):
+        parse_spec('{"model": {"name": "\\ud800"}}', name="spec.json")

@@ -25,6 +25,7 @@ PAGES: dict[str, frozenset[str]] = {
     "representations": _MAP | {"run", "capture", "tab", "block", "step", "tokens", "averaged", "selected"},
     "side_by_side": _CHAT | _STEERING | {"set", "side_view", "prompt", "message", "prefill", "harmful"},
     "tools": _CHAT | {"set", "tools_view"},
+    "pictures": _CHAT | {"pictures_view", "attack"},
     "evaluate": frozenset({"run"}),
 }
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,59}$")]
