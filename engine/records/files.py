@@ -4,10 +4,16 @@ import errno
 import os
 import secrets
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
 
 from engine.records.errors import RunError
+
+Value = TypeVar("Value")
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -73,6 +79,28 @@ def append_line(path: Path, line: str) -> None:
                 raise
     except OSError as error:
         raise storage_error(path, error) from error
+
+
+def read_lines(path: Path, parse: Callable[[bytes], Value]) -> list[Value]:
+    """What each line of an appended file says, none where there is no file; a torn last line is left for later, a
+    damaged one is skipped. parse: raises pydantic's ValidationError for a damaged line."""
+    try:
+        lines = path.read_bytes()
+    except OSError:
+        return []
+    found = []
+    for line in lines[: lines.rfind(b"\n") + 1].splitlines():
+        with suppress(ValidationError):
+            found.append(parse(line))
+    return found
+
+
+def read_number(path: Path) -> int | None:
+    """The number that a small file holds; None where it is missing or holds none."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def read_tail(path: Path, *, size: int = 6000) -> str:

@@ -21,7 +21,7 @@ from engine.records.chats.asked import Column, Frozen
 from engine.records.chats.homes import folders_of, home_of
 from engine.records.conversation import Conversation, Message, Picture, Text
 from engine.records.errors import RunError
-from engine.records.files import append_line, write_whole
+from engine.records.files import append_line, read_lines, read_number, write_whole
 from engine.records.settings import Settings
 from engine.records.spec_parts import ModelSpec
 from engine.records.versions import FORMAT, FormatVersion
@@ -132,26 +132,14 @@ class AttackFolder:
         write_whole(self.folder / "job", str(job_id))
 
     def job(self) -> int | None:
-        try:
-            return int((self.folder / "job").read_text())
-        except (OSError, ValueError):
-            return None
+        return read_number(self.folder / "job")
 
     def append(self, event: PixelStep | PixelAnswers | PixelEnd) -> None:
         append_line(self.folder / "events.jsonl", event.model_dump_json())
 
     def course(self) -> PixelCourse:
         """What the worker has written so far; a torn last line is left for later, a damaged one is skipped."""
-        try:
-            lines = (self.folder / "events.jsonl").read_bytes()
-        except OSError:
-            return PixelCourse()
-        events = []
-        for line in lines[: lines.rfind(b"\n") + 1].splitlines():
-            try:
-                events.append(_parse.validate_json(line))
-            except ValidationError:
-                continue
+        events = read_lines(self.folder / "events.jsonl", _parse.validate_json)
         ends = [one for one in events if isinstance(one, PixelEnd)]
         return PixelCourse(
             tuple(one for one in events if isinstance(one, PixelStep)),

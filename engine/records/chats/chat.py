@@ -36,7 +36,7 @@ from engine.records.chats.replies import (
 )
 from engine.records.conversation import Conversation, Message, Part, Picture, Result, Text, Tool, say
 from engine.records.errors import RunError
-from engine.records.files import append_line, write_new, write_whole
+from engine.records.files import append_line, read_lines, read_number, write_new, write_whole
 from engine.records.harmfulness import MESSAGE, ProbeChoice
 from engine.records.settings import Settings
 from engine.records.spec_parts import ModelSpec
@@ -138,10 +138,7 @@ class Chat:
         write_whole(self.folder / f"job-{number:04d}", str(job_id))
 
     def job(self, number: int) -> int | None:
-        try:
-            return int((self.folder / f"job-{number:04d}").read_text())
-        except (OSError, ValueError):
-            return None
+        return read_number(self.folder / f"job-{number:04d}")
 
     def append(self, number: int, event: ChatEvent) -> None:
         append_line(self._events_file(number), event.model_dump_json())
@@ -157,15 +154,7 @@ class Chat:
         trips: dict[int, Trip] = {}
         picture_trips: dict[tuple[int, str], PictureTrip] = {}
         verdicts: dict[int, Judged] = {}
-        try:
-            lines = self._events_file(number).read_bytes()
-        except OSError:
-            lines = b""
-        for line in lines[: lines.rfind(b"\n") + 1].splitlines():
-            try:
-                event = parse_chat_event.validate_json(line)
-            except ValidationError:
-                continue
+        for event in read_lines(self._events_file(number), parse_chat_event.validate_json):
             if isinstance(event, Pieces):
                 for answer, pieces in zip(answers, event.columns, strict=False):
                     answer += pieces

@@ -19,7 +19,7 @@ from engine.records.chats.asked import MOST_COLUMNS, CallStart, Column, Sampling
 from engine.records.chats.homes import folders_of, home_of
 from engine.records.conversation import Label
 from engine.records.errors import RunError
-from engine.records.files import append_line, write_whole
+from engine.records.files import append_line, read_lines, read_number, write_whole
 from engine.records.settings import Settings
 from engine.records.spec_parts import ModelSpec
 from engine.records.versions import FORMAT, FormatVersion
@@ -98,26 +98,13 @@ class AnswerSet:
         write_whole(self.folder / "job", str(job_id))
 
     def job(self) -> int | None:
-        try:
-            return int((self.folder / "job").read_text())
-        except (OSError, ValueError):
-            return None
+        return read_number(self.folder / "job")
 
     def append(self, row: SetRow) -> None:
         append_line(self.folder / "answers.jsonl", row.model_dump_json())
 
     def rows(self) -> list[SetRow]:
-        try:
-            lines = (self.folder / "answers.jsonl").read_bytes()
-        except OSError:
-            return []
-        found = []
-        for line in lines[: lines.rfind(b"\n") + 1].splitlines():
-            try:
-                found.append(SetRow.model_validate_json(line))
-            except ValidationError:
-                continue
-        return found
+        return read_lines(self.folder / "answers.jsonl", SetRow.model_validate_json)
 
 
 def new_set(settings: Settings, request: SetRequest) -> AnswerSet:
