@@ -168,6 +168,7 @@ class _ProgressBar:
     def show(self, _run_id: str, event: Event) -> None:
         if isinstance(event, StepResult):
             self.bar.n = event.step + 1
+            self.bar.set_description("training")
             self.bar.set_postfix_str(f"reroute {event.reroute_loss:.3f} retain {event.retain_loss:.4f}")
         elif isinstance(event, HeldoutResult):
             self.bar.write(

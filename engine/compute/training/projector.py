@@ -70,7 +70,8 @@ def train_projector(
     picture: any one, which shows where pictures stand in a question.  Raises TrainingError where the loss is not
     finite, RunError where the disk is full or a checkpoint is damaged.
     """
-    projector = _projector(model)
+    # In float32 whatever the halves beside it are: a step of the optimizer is smaller than bfloat16 resolves.
+    projector = _projector(model).float()
     parameters = list(projector.named_parameters())
     _begin(projector, features, settings.seed)
     projector.requires_grad_(True)
@@ -99,7 +100,7 @@ def train_projector(
             _keep(folder, Position(done, time.monotonic() - started), parameters, optimizer)
         return done >= settings.steps
     finally:
-        projector.requires_grad_(False)
+        projector.requires_grad_(False).to(model.dtype)
         optimizer.zero_grad(set_to_none=True)
 
 
@@ -150,7 +151,7 @@ def _step(
 ) -> Float[Tensor, ""]:
     """The mean loss over the tokens of all answers. asked: tokens before and behind the picture, by question."""
     embed: Any = model.causal_lm.get_input_embeddings()
-    seen = _projector(model)(features[[one.picture for one in lessons]].to(model.device, model.dtype))
+    seen = _projector(model)(features[[one.picture for one in lessons]].to(model.device, torch.float32)).to(model.dtype)
     rows, labels = [], []
     end = model.tokenizer.eos_token_id
     for lesson, vectors in zip(lessons, seen, strict=True):
