@@ -43,18 +43,20 @@ def block_activations(
 ) -> BlockActivations:
     """Outputs of the given blocks under whatever adapter is active.
 
-    With `entry`, the activations that enter `entry_block`, the blocks below it are not run. Block b's output is
+    With `entry`, the activations that enter `entry_block`, the blocks below it are not run, and their outputs are not
+    among those returned: they are the base model's. Block b's output is
     `hidden_states[b + 1]` of transformers (but for the last block, where transformers adds the final norm).
 
     An opening that all rows share (a chat template's system turn) is run once for all of them: nothing behind it can
     change its activations. `share_opening=False` runs it in every row, as dropout needs that draws anew for each.
     """
     first = entry_block if entry is not None else 0
+    last, blocks = max(first, *blocks), [block for block in blocks if block >= first]
     # Where weights are sharded, each process has rows of its own and all need equally many passes.
     shares = share_opening and not is_sharded()
     shared = shared_tokens(batch.rows or _without_padding(batch)) if shares else 0
     run = partial(_run, model, blocks=blocks, entry_block=entry_block, keep_entry=keep_entry)
-    with only_blocks(model, first=first, last=max(blocks)):
+    with only_blocks(model, first=first, last=last):
         if not shared:
             return run(batch.ids, batch.attention, entry=entry)
         cache = DynamicCache(config=model.causal_lm.config)

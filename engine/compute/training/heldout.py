@@ -156,7 +156,9 @@ def _row_measures(
         return []
 
     def pair(block: int) -> tuple[Tensor, Tensor]:
-        return rerouted[block][index : index + 1, start:length], base[block][None, start:]
+        still = base[block][None, start:]
+        # What is not run anew lies below all adapters.
+        return rerouted[block][index : index + 1, start:length] if block in rerouted else still, still
 
     cosines = {b: token_cosine(*pair(b), spaces[b], "standardised") for b in blocks.targets}
     cosine = {b: values.sum() for b, values in cosines.items()}

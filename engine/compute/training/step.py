@@ -225,8 +225,9 @@ def _losses(
     reroute = retain = mask.new_zeros(())
 
     def pair(rows: slice, of: Sequence[int]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
-        moved = {block: rerouted[block][rows] for block in of}
-        return moved, {block: stack([one.outputs[block] for one in micro.base[rows]], tokens) for block in of}
+        base = {block: stack([one.outputs[block] for one in micro.base[rows]], tokens) for block in of}
+        # What is not run anew lies below all adapters.
+        return {block: rerouted[block][rows] if block in rerouted else base[block] for block in of}, base
 
     if micro.harmful:
         rows = slice(0, micro.harmful)

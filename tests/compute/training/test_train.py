@@ -206,6 +206,18 @@ def test_every_choice_of_the_spec_trains(tiny_model, tiny_spec, tiny_rows, tmp_p
     assert all(math.isfinite(event.loss) and event.gradient_norm >= 0 for event in steps(events))
 
 
+def test_blocks_below_all_adapters_are_held_still_by_nature(tiny_model, tiny_spec, tiny_rows, tmp_path):
+    blocks = {"blocks.targets": "1", "blocks.adapted": "1"}
+    below, _ = run(tiny_model, tiny_spec(**blocks, **{"loss.retain_blocks": "0"}), tiny_rows, tmp_path / "below")
+    assert [event.retain_loss for event in steps(below)] == [0.0] * 6
+    measured = [event.drift for event in below if isinstance(event, HeldoutResult)]
+    assert measured and all(drift == {"0": 0.0} for drift in measured)
+
+    both, _ = run(tiny_model, tiny_spec(**blocks, **{"loss.retain_blocks": "0-1"}), tiny_rows, tmp_path / "both")
+    alone, _ = run(tiny_model, tiny_spec(**blocks, **{"loss.retain_blocks": "1"}), tiny_rows, tmp_path / "alone")
+    assert steps(both)[0].retain_loss == pytest.approx(steps(alone)[0].retain_loss / 2, rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("changes", "harmful", "benign"),
     [
