@@ -256,9 +256,9 @@ def _parser() -> argparse.ArgumentParser:
         add("sweep", sweep_command.sweep, "train a grid of specs, evaluate each, tabulate what came out")
     )
     export_command.add_arguments(add("export", export, "write a run's adapter as a folder for a hub"))
-    command = add("pack", pack_command.pack, "copy a finished run without answers to harmful prompts, for sharing")
-    command.add_argument("run", metavar="RUN", help="run id")
-    command.add_argument("folder", metavar="FOLDER", help="the copy becomes FOLDER/RUN")
+    pack_command.add_arguments(
+        add("pack", pack_command.pack, "copy a finished run without answers to harmful prompts, for sharing")
+    )
     bundle_command.add_arguments(add("bundle", bundle_command.bundle, "write a run as one HTML file that plays it"))
     notebook_command.add_arguments(add("notebook", notebook_command.notebook, "write a view of a run as a notebook"))
     compare_command.add_arguments(add("compare", compare_command.compare, "write what differs between runs"))

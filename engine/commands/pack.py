@@ -28,6 +28,12 @@ HIDDEN = "(left out)"
 MOST_BYTES = 23_000_000
 
 
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("run", metavar="RUN", help="run id")
+    command.add_argument("folder", metavar="FOLDER", help="the copy becomes FOLDER/RUN")
+    command.add_argument("--bfloat16", action="store_true", help="the adapter in half the size: evaluate the copy")
+
+
 def pack(options: argparse.Namespace, settings: Settings) -> int:
     """Write the copy and print its folder."""
     run = open_run(settings.runs, options.run)
@@ -38,7 +44,7 @@ def pack(options: argparse.Namespace, settings: Settings) -> int:
     if target.exists():
         raise RunError(f"{target} already exists: delete it, or choose another folder.")
     try:
-        pack_run(run, target, [capture.folder for capture in run_captures(settings, run.id)])
+        pack_run(run, target, [capture.folder for capture in run_captures(settings, run.id)], bfloat16=options.bfloat16)
     except OSError as error:
         raise storage_error(target, error) from error
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
@@ -47,8 +53,9 @@ def pack(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def pack_run(run: Run, target: Path, captures: Sequence[Path] | None = None) -> None:
-    """record.json, which makes a folder a run, is written last. captures: their folders; None: those in the run."""
+def pack_run(run: Run, target: Path, captures: Sequence[Path] | None = None, *, bfloat16: bool = False) -> None:
+    """record.json, which makes a folder a run, is written last. captures: their folders; None: those in the run.
+    bfloat16: the adapter's weights are rounded, so that figures of it hold nearly, not exactly."""
     target.mkdir(parents=True)
     shutil.copy(run.folder / "spec.json", target)
     events = [
@@ -58,6 +65,8 @@ def pack_run(run: Run, target: Path, captures: Sequence[Path] | None = None) -> 
     if (run.folder / "label.json").is_file():
         shutil.copy(run.folder / "label.json", target)
     shutil.copytree(run.adapter_folder, target / "adapter")
+    if bfloat16:
+        _narrow(target / "adapter" / "adapter_model.safetensors")
     if captures is None:
         captures = [file.parent for file in run.representations_folder.glob("*/capture.json")]
     # Of the smallest first, so that a large one gets what they leave.
@@ -83,6 +92,14 @@ def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a packed run but the record and the digests themselves."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in (DIGEST, "record.json")]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _narrow(adapter: Path) -> None:
+    # numpy knows no bfloat16.
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    save_file({name: weight.to(torch.bfloat16) for name, weight in load_file(adapter).items()}, adapter)
 
 
 def _size(folder: Path) -> int:

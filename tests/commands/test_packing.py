@@ -1,15 +1,20 @@
 """A packed run shows what the run showed, but for answers to harmful prompts, and its bytes are checked."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from test_capturing import QUICK, trained
 
 from engine.__main__ import main
 from engine.commands.pack import DIGEST, digests, pack_run
+from engine.compute.model.adapters import adapter_parameters
+from engine.compute.steps import drained
 from engine.device import Device
 from engine.records.captures.capture import read_capture, run_captures
+from engine.records.checkpoints import parse_checkpoint
 from engine.records.evaluation.findings import read_evaluations
 from engine.records.events import ProbeResult
 from engine.records.runs import Run, list_runs, open_run
@@ -64,6 +69,24 @@ def test_of_a_long_film_as_many_steps_are_packed_as_fit(run, settings, tmp_path,
     assert packed.index.checkpoints[0] == "base" and packed.index.checkpoints[-1] == film.index.checkpoints[-1]
     assert all(packed.holds(state) for state in packed.index.checkpoints)
     assert len(list(packed.folder.glob("step-*"))) == len(packed.index.checkpoints) - 1
+
+
+def adapter_weights(settings, run_id):
+    """As they are attached to a model."""
+    tools = Device(settings).tools(0)
+    model = drained(tools.acquire(open_run(settings.runs, run_id).spec().model))
+    with tools.attached(model, parse_checkpoint(run_id)) as name:
+        return [weight.detach().clone() for _, weight in adapter_parameters(model, name)]
+
+
+def test_an_adapter_packed_in_bfloat16_is_half_as_large_and_answers_as_its_own_rounded(run, settings, tmp_path):
+    pack_run(run, tmp_path / "packed" / run.id, bfloat16=True)
+    packed = replace(settings, runs=tmp_path / "packed")
+    both = (run, open_run(packed.runs, run.id))
+    whole, half = ((one.adapter_folder / "adapter_model.safetensors").stat().st_size for one in both)
+    assert half < 0.7 * whole
+    for weight, rounded in zip(adapter_weights(settings, run.id), adapter_weights(packed, run.id), strict=True):
+        torch.testing.assert_close(rounded.float(), weight.bfloat16().float(), rtol=0, atol=0)
 
 
 def test_a_changed_byte_changes_the_digest(run, tmp_path):
