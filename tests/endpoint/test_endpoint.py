@@ -13,6 +13,7 @@ from making import wait_for
 
 from engine.commands.serve import listening
 from engine.compute.model.adapters import attach_adapter, remove_adapter
+from engine.desk.endpoints import endpoint_name
 from engine.desk.queue import Queue
 from engine.device import adapter_name
 from engine.endpoint.app import Offer, endpoint
@@ -42,10 +43,10 @@ def run(settings, tiny_model, tiny_spec):
 
 
 @contextmanager
-def served(settings, run):
+def served(settings, run, *, probe=""):
     """A client of the endpoint, which listens at a free port meanwhile."""
-    with listening("127.0.0.1", 0) as place:
-        app = endpoint(settings, Offer(Checkpoint(run.id)), hosts=("127.0.0.1",))
+    with listening("127.0.0.1", 0) as place, endpoint_name(settings) as own:
+        app = endpoint(settings, Offer(Checkpoint(run.id), own, probe), hosts=("127.0.0.1",))
         server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
         thread.start()
@@ -80,7 +81,8 @@ def test_both_models_answer_whole_and_streamed_with_the_same_words(settings, run
         assert cut.choices[0].message.content == said["base"].partition(stop)[0]
         assert cut.choices[0].finish_reason == "stop"
         # Nothing of what was asked is kept.
-        assert list((settings.desk / "served").iterdir()) == []
+        assert list((settings.desk / "served").glob("*/*")) == []
+    assert list((settings.desk / "served").iterdir()) == []
 
 
 def test_what_cannot_be_asked_is_an_error_of_the_client_in_words(settings, run):
