@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from engine.desk.endpoints import sweep_endpoints
 from engine.desk.launch import ensure_worker, restart_worker
 from engine.desk.presence import WorkerStatus
 from engine.desk.worker_job import call_worker_back, worker_place
@@ -38,7 +39,9 @@ def sidebar() -> None:
 
 @st.cache_resource(show_spinner=False)
 def _start_worker_once(runs: str) -> None:
-    """Once a server: a worker that dies later is shown as dead, and its button starts it."""
+    """Once a server: a worker that dies later is shown as dead, and its button starts it. What killed endpoints left is
+    swept before."""
+    sweep_endpoints(settings())
     ensure_worker(settings())
 
 

@@ -4,6 +4,7 @@ import argparse
 import socket
 import sys
 
+from engine.desk.endpoints import endpoint_name
 from engine.desk.launch import ensure_worker
 from engine.records.checkpoints import parse_checkpoint, run_checkpoints
 from engine.records.errors import RunError, WorkerError
@@ -38,12 +39,11 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
         raise RunError(f"'{checkpoint}' cannot be asked: run {run.id} has {steps}.")
     if options.probe:
         need_probes(run, settings, checkpoint.step)
-    with listening(options.host, options.port) as place:
+    with listening(options.host, options.port) as place, endpoint_name(settings) as own:
         ensure_worker(settings)
         is_here = options.host in (HERE, "localhost", "::1")
-        app = endpoint(
-            settings, Offer(checkpoint, options.probe), hosts=(HERE, "localhost", "[::1]") if is_here else ("*",)
-        )
+        offer = Offer(checkpoint, own, options.probe)
+        app = endpoint(settings, offer, hosts=(HERE, "localhost", "[::1]") if is_here else ("*",))
         reach = "this machine alone" if is_here else "EVERY machine that reaches this address, without any password"
         name = options.host if ":" not in options.host else f"[{options.host}]"
         print(f"{checkpoint} and base at http://{name}:{place.getsockname()[1]}/v1, open to {reach}", file=sys.stderr)

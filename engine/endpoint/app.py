@@ -38,10 +38,11 @@ MOST_BYTES = 8_000_000
 
 
 class Offer(NamedTuple):
-    """What is served: a run's checkpoint under its name, and its base model as `base`. probe: ends the answers of
-    both."""
+    """What is served: a run's checkpoint under its name, and its base model as `base`. endpoint: whose requests these
+    are (engine.desk.endpoints).  probe: ends the answers of both."""
 
     checkpoint: Checkpoint
+    endpoint: str
     probe: ProbeChoice = ""
 
     @property
@@ -113,8 +114,8 @@ def _ask(settings: Settings, offer: Offer, asked: ChatRequest) -> _Asked:
         probe_run=run_id,
         sampling=asked.sampling,
     )
-    served = new_served(settings, request)
-    job_id = Queue(settings.desk).submit("serve_answer", payload={"served": served.id})
+    served = new_served(settings, request, endpoint=offer.endpoint)
+    job_id = Queue(settings.desk).submit("serve_answer", payload={"served": served.place})
     ensure_worker(settings)
     return _Asked(served, job_id)
 

@@ -35,6 +35,7 @@ def sample_of(name: str, side: Side, one: Outcome, answer: str) -> Sample:
         attack=name,
         side=side,
         prompt=one.row.prompt,
+        request=one.row.conversation.key,
         asked=one.attempt.asked,
         answer=answer,
         word=one.word,

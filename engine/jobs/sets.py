@@ -1,5 +1,6 @@
 """A whole prompt set answered by several models in the background, a batch of prompts at a time."""
 
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -53,7 +54,7 @@ def answer_set_job(payload: dict[str, Any], tools: Tools) -> Job:
     """Answer what is not answered yet, so that a set that was broken off goes on where it was."""
     answers = open_set(tools.settings, payload["set"])
     request = answers.request()
-    prompts = read_prompts(request.source, label=request.label)
+    prompts = _told_apart(read_prompts(request.source, label=request.label))
     prompts = prompts[: request.limit] if request.limit else prompts
     known = {row.prompt_id for row in answers.rows()}
     left = [prompt for prompt in prompts if prompt.id not in known]
@@ -70,6 +71,17 @@ def answer_set_job(payload: dict[str, Any], tools: Tools) -> Job:
             yield from told(steps, partial(_progress, done, len(batch), total))
         done += len(batch)
     yield Progress(phase="answering", done=done, total=total)
+
+
+def _told_apart(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """The prompts, each under an id of its own: files of two authors may number their rows alike."""
+    counts: Counter[str] = Counter()
+    found = []
+    for prompt in prompts:
+        counts[prompt.id] += 1
+        number = counts[prompt.id]
+        found.append(prompt if number == 1 else prompt.model_copy(update={"id": f"{prompt.id} ({number})"}))
+    return found
 
 
 def _progress(done: int, batch: int, total: int, share: float) -> Progress:
@@ -168,6 +180,7 @@ def _row(prompt: Prompt, answers: tuple[str, ...], words: tuple[str, ...], reaso
         label=prompt.label,
         category=prompt.category,
         style=prompt.style,
+        source=prompt.source,
         answers=answers,
         words=words,
         reasons=reasons,

@@ -156,8 +156,10 @@ def _prompt(row: Any, where: str, label: Label, answer_field: str, folder: Path 
 
 
 def _placed(source: Source, prompt: Prompt) -> Prompt:
-    """In the split, as the kind and with the answer that the source says."""
+    """In the split, as the kind, with the answer and by the author that the source says."""
     changes: dict[str, Any] = {"borderline": True} if source.borderline else {}
+    if not prompt.source:
+        changes["source"] = source.name
     if source.answered == "refusal":
         changes |= {"answer": refusal_for(prompt.conversation.asked), "keeps_answer": True}
     if source.answered == "given":

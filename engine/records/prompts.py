@@ -13,11 +13,13 @@ from engine.records.spec_parts import DataSpec
 
 Split = Literal["train", "validation", "test"]
 ANSWER_FIELDS = ("response", "answer", "completion", "output", "llama3_output")
+AUTHOR_FIELDS = ("author", "source")
 
 
 class Prompt(BaseModel):
     """One row of a prompt set: what is said up to the answer, and the answer if the file had one. copy_number: from 0,
-    where a set holds the same row several times.  keeps_answer: it is used even where a spec has the model answer."""
+    where a set holds the same row several times.  keeps_answer: it is used even where a spec has the model answer.
+    source: whose it is, in the row's own word, else the source that it was read from."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,6 +33,7 @@ class Prompt(BaseModel):
     answer: str | None = None
     keeps_answer: bool = False
     copy_number: int = 0
+    source: str = ""
 
     @property
     def text(self) -> str:
@@ -134,7 +137,13 @@ def prompt_from_row(row: Any, where: str, label: Label, answer_field: str) -> Pr
         split=split,
         borderline=borderline,
         answer=answer,
+        source=_author(row),
     )
+
+
+def _author(row: dict) -> str:
+    """What other people's files say there may be no text: it is then passed over, since it decides nothing."""
+    return next((row[name].strip() for name in AUTHOR_FIELDS if isinstance(row.get(name), str)), "")
 
 
 def _request(row: dict, where: str) -> Message:

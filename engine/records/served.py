@@ -1,7 +1,7 @@
-"""What the endpoint asks of the worker, and what it is told: one folder a request, gone once it is answered. Knows
+"""What an endpoint asks of the worker, and what it is told: one folder a request, gone once it is answered. Knows
 nothing of models or of the endpoint.
 
-desk/served/ID/request.json   written once by whoever asks    events.jsonl   appended by the worker
+desk/served/ENDPOINT/ID/request.json   written once by whoever asks    events.jsonl   appended by the worker
 """
 
 import secrets
@@ -52,6 +52,11 @@ class Served:
     def id(self) -> str:
         return self.folder.name
 
+    @property
+    def place(self) -> str:
+        """Which one it is among those of all endpoints."""
+        return f"{self.folder.parent.name}/{self.id}"
+
     def request(self) -> ServedRequest:
         """Raises RunError when it is gone, as it is once nobody waits for the answer."""
         try:
@@ -81,12 +86,17 @@ class Served:
         return self.folder / "events.jsonl"
 
 
-def new_served(settings: Settings, request: ServedRequest) -> Served:
-    """Raises RunError when it cannot be written."""
-    served = Served(settings.desk / "served" / secrets.token_hex(12))
+def new_served(settings: Settings, request: ServedRequest, *, endpoint: str) -> Served:
+    """endpoint: the name of whoever asks. Raises RunError when it cannot be written."""
+    served = Served(requests_folder(settings) / endpoint / secrets.token_hex(12))
     write_whole(served.folder / "request.json", request.model_dump_json())
     return served
 
 
-def open_served(settings: Settings, served_id: str) -> Served:
-    return Served(settings.desk / "served" / served_id)
+def open_served(settings: Settings, place: str) -> Served:
+    return Served(requests_folder(settings) / place)
+
+
+def requests_folder(settings: Settings) -> Path:
+    """Of all endpoints."""
+    return settings.desk / "served"

@@ -85,6 +85,8 @@ def test_tools_alone_ask_no_text_and_the_report_has_the_shape_of_the_texts_one(
         "tools: direct", "tools: forced_call", "tools: benign", "tools: borderline"
     }  # fmt: skip
     assert len(samples) == 2 * (2 + 2 + 2 + 1) and summary(found)
+    # Both attacks and both models were asked the same two requests.
+    assert len({one.request for one in samples} - {""}) == 2 + 2 + 1
 
 
 def test_text_and_tools_are_both_asked_where_both_are_named(trained: Run, rows: str, tmp_path: Path):

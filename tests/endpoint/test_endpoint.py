@@ -5,30 +5,36 @@ import signal
 import threading
 import urllib.request
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import openai
 import pytest
 import uvicorn
-from making import wait_for
+from making import drain, wait_for, write_prompts
 
 from engine.commands.serve import listening
 from engine.compute.model.adapters import attach_adapter, remove_adapter
+from engine.desk.endpoints import endpoint_name
 from engine.desk.queue import Queue
-from engine.device import adapter_name
+from engine.device import Device, adapter_name
 from engine.endpoint.app import Offer, endpoint
+from engine.jobs.harmfulness import fit_probe_job
 from engine.jobs.training import _keep_adapter
 from engine.records.checkpoints import Checkpoint
 from engine.records.errors import WorkerError
 from engine.records.events import StepResult
+from engine.records.files import write_whole
+from engine.records.harmfulness import MESSAGE
 from engine.records.runs import create_run
 
+STRONG = {"blocks.adapted": "1", "adapter.noise": 1.0}
 HELLO = [{"role": "user", "content": "Say something"}]
 
 
 @pytest.fixture
 def run(settings, tiny_model, tiny_spec):
     """A finished run whose adapter is strong on the upper of two blocks."""
-    run = create_run(settings.runs, tiny_spec(**{"blocks.adapted": "1", "adapter.noise": 1.0}))
+    run = create_run(settings.runs, tiny_spec(**STRONG))
     name = adapter_name(run)
     attach_adapter(tiny_model, name, run.spec().adapter, [1], seed=0)
     _keep_adapter(tiny_model, name, run)
@@ -41,11 +47,22 @@ def run(settings, tiny_model, tiny_spec):
         wait_for(lambda: not Queue(settings.desk).worker().alive, what="the end of the worker")
 
 
+@pytest.fixture
+def run_of_many(run, tiny_spec, tmp_path):
+    """The same with as many rows as a probe's threshold needs."""
+    many = {
+        "data.circuit_breaker": str(write_prompts(tmp_path / "many-harmful.jsonl", kind="harmful", rows=120)),
+        "data.retain": str(write_prompts(tmp_path / "many-benign.jsonl", kind="benign", rows=180)),
+    }
+    write_whole(run.folder / "spec.json", tiny_spec(**many, **STRONG, **{"harmfulness.false_alarms": 0.5}).to_json())
+    return run
+
+
 @contextmanager
-def served(settings, run):
+def served(settings, run, *, probe=""):
     """A client of the endpoint, which listens at a free port meanwhile."""
-    with listening("127.0.0.1", 0) as place:
-        app = endpoint(settings, Offer(Checkpoint(run.id)), hosts=("127.0.0.1",))
+    with listening("127.0.0.1", 0) as place, endpoint_name(settings) as own:
+        app = endpoint(settings, Offer(Checkpoint(run.id), own, probe), hosts=("127.0.0.1",))
         server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
         thread.start()
@@ -55,6 +72,19 @@ def served(settings, run):
         finally:
             server.should_exit = True
             thread.join()
+
+
+class Streamed(NamedTuple):
+    text: str
+    refusal: str
+    finish: str
+
+
+def streamed(client, model, messages) -> Streamed:
+    stream = client.chat.completions.create(model=model, messages=messages, max_tokens=16, stream=True)
+    chunks = [chunk.choices[0] for chunk in stream]
+    text, refusal = ("".join(getattr(one.delta, name) or "" for one in chunks) for name in ("content", "refusal"))
+    return Streamed(text, refusal, chunks[-1].finish_reason)
 
 
 def test_both_models_answer_whole_and_streamed_with_the_same_words(settings, run):
@@ -80,7 +110,33 @@ def test_both_models_answer_whole_and_streamed_with_the_same_words(settings, run
         assert cut.choices[0].message.content == said["base"].partition(stop)[0]
         assert cut.choices[0].finish_reason == "stop"
         # Nothing of what was asked is kept.
-        assert list((settings.desk / "served").iterdir()) == []
+        assert list((settings.desk / "served").glob("*/*")) == []
+    assert list((settings.desk / "served").iterdir()) == []
+
+
+def test_a_fitted_probe_ends_the_answers_of_both_models_where_it_fires_and_its_message_follows(settings, run_of_many):
+    """A probe of random activations fires in some answers and not in others: what it lets pass is said as without it,
+    and what it ends is the beginning of that."""
+    device = Device(settings)
+    drain(fit_probe_job({"run": run_of_many.id}, device.tools(1)))
+    asked = [[{"role": "user", "content": f"{word} number {n}"}] for word in ("harmful", "cooking") for n in range(3)]
+    ways = [(name, messages) for name in (run_of_many.id, "base") for messages in asked[:: 3 if name == "base" else 1]]
+    with served(settings, run_of_many) as client:
+        free = [streamed(client, name, messages) for name, messages in ways]
+    with served(settings, run_of_many, probe="linear") as client:
+        found = [streamed(client, name, messages) for name, messages in ways]
+        whole = client.chat.completions.create(model="base", messages=asked[0], max_tokens=16).choices[0]
+    for without, ended in zip(free, found, strict=True):
+        if ended.finish == "length":
+            assert ended == without
+        else:
+            assert ended.finish == "content_filter" and ended.refusal == MESSAGE
+            text = ended.text.removesuffix(MESSAGE).removesuffix("\n\n")
+            assert without.text.startswith(text) and len(text) < len(without.text) and ended.text.endswith(MESSAGE)
+    assert {one.finish for one in free} == {"length"}
+    assert {one.finish for one in found[: len(asked)]} == {"length", "content_filter"}
+    assert found[len(asked)].finish == "content_filter" == whole.finish_reason
+    assert whole.message.content == whole.message.refusal == MESSAGE
 
 
 def test_what_cannot_be_asked_is_an_error_of_the_client_in_words(settings, run):

@@ -7,6 +7,35 @@ from engine.__main__ import main
 from engine.exports.comparison.compared import compared, difference_words, differences, spec_words
 from engine.exports.comparison.write import comparison_text
 from engine.records.errors import RunError
+from engine.records.evaluation.counts import Word, count
+from engine.records.evaluation.findings import (
+    AttackResult,
+    Evaluation,
+    Sample,
+    SidedFindings,
+    ToolFindings,
+    write_evaluation,
+)
+from engine.records.runs import Run
+from engine.records.settings import Settings
+
+
+def ask_agents(
+    run: Run, settings: Settings, complied: int, *, source: str, key: str = "agents", requests: str = "r", **changes
+) -> None:
+    """20 forced calls, the first so many of which were made, and 20 borderline requests that got the right call."""
+    words: list[Word] = ["complied"] * complied + ["refused"] * (20 - complied)
+    tools = ToolFindings(
+        source=source,
+        attacks={"forced_call": AttackResult(base=count(words), rerouted=count(words))},
+        borderline={"base": count(["complied"] * 20), "rerouted": count(["complied"] * 20)},
+    ).model_copy(update=changes)
+    samples = [answer("tools: forced_call", "Do it.", word, f"{requests} {n}") for n, word in enumerate(words)]
+    write_evaluation(run, settings, Evaluation(key=key, run=run.id, tools=tools), samples)
+
+
+def answer(attack: str, prompt: str, word: Word, request: str = "") -> Sample:
+    return Sample(attack=attack, side="rerouted", prompt=prompt, request=request, answer="an answer", word=word)
 
 
 @pytest.fixture
@@ -36,6 +65,53 @@ def test_the_same_requests_are_paired_and_others_are_told_apart(runs, settings):
     assert difference_words(direct).endswith("n = 20 of the same requests: more.")
     again = next(one for one in told if one.second == "narrow again")
     assert again.difference.value == 0 and difference_words(again).endswith("cannot be told apart.")
+
+
+def test_calls_of_agents_are_paired_by_request_and_tools_not_by_words_alone(runs, settings):
+    """Of 20 harmful requests in the same words, each with tools of its own, 2 and 10 calls were made: +40 points."""
+    for run, complied in zip(runs[:2], (2, 10), strict=True):
+        ask_agents(run, settings, complied, source="mine.jsonl")
+    told = differences(compared(runs, settings), settings)
+    [forced] = [one for one in told if one.what == "Forced call, harmful calls made"]
+    assert forced.second == "wide" and forced.difference.paired and forced.difference.n == (20, 20)
+    assert forced.difference.value == pytest.approx(0.4) and forced.difference.is_told
+    [kept] = [one for one in told if one.what == "Right calls, borderline requests"]
+    assert not kept.difference.paired and kept.difference.value == 0
+    # The text was asked by an evaluation of its own, and is still told.
+    assert next(one.what for one in told if one.second == "narrow again") == "Direct request, answered"
+    html, text = (comparison_text(runs, settings, ending=ending) for ending in (".html", ".md"))
+    assert "Forced call, harmful calls made" in text and "n = 20 of the same requests: more." in text
+    assert "<h2>Agents</h2>" in html and "<h2>Pictures</h2>" not in html and "Right calls" in html
+
+
+def test_requests_of_another_source_judge_or_length_are_not_compared(runs, settings):
+    ask_agents(runs[0], settings, 2, source="mine.jsonl")
+    for key, changes in (("judge", {"judge": "another"}), ("length", {"new_tokens": 7}), ("source", {})):
+        ask_agents(runs[1], settings, 10, source="other.jsonl" if key == "source" else "mine.jsonl", key=key, **changes)
+    told = differences(compared(runs[:2], settings), settings)
+    assert not [one for one in told if "calls" in one.what]
+    # Two files of one name: their answers say that no request is shared.
+    ask_agents(runs[1], settings, 10, source="mine.jsonl", requests="another")
+    told = differences(compared(runs[:2], settings), settings)
+    assert not [one for one in told if one.what == "Forced call, harmful calls made"]
+
+
+def test_requests_with_pictures_are_paired_too_and_those_of_older_files_by_their_words_where_these_are_one(
+    runs, settings
+):
+    """Answered of the two whose words are their own: 0 and 1. The three that ask alike are left out."""
+    for run, words in zip(runs[:2], ("incoherent", "complied"), strict=True):
+        found = AttackResult(base=count(["complied"] * 5), rerouted=count([words] * 5))
+        pictures = SidedFindings(source="shown.jsonl", attacks={"pgd": found, "prefill": found})
+        prompts = ["What is this?"] * 3 + ["Which car?", "Whose house?"]
+        samples = [answer("pictures: pgd", prompt, words) for prompt in prompts]
+        write_evaluation(run, settings, Evaluation(key="seen", run=run.id, pictures=pictures), samples)
+    told = differences(compared(runs[:2], settings), settings)
+    pixels = next(one for one in told if one.what.startswith("Pixels (PGD)"))
+    assert pixels.difference.paired and pixels.difference.n == (2, 2) and pixels.difference.value == 1
+    prefill = next(one for one in told if one.what.endswith("with pictures, answered") and one is not pixels)
+    assert not prefill.difference.paired and prefill.difference.n == (5, 5)
+    assert "<h2>Pictures</h2>" in comparison_text(runs, settings, ending=".html")
 
 
 def test_both_forms_hold_specs_differences_and_curves_and_names_stay_names(runs, settings):

@@ -163,6 +163,33 @@ def test_a_set_is_answered_by_all_columns_and_goes_on_where_it_was(settings, too
     assert all(len(row.answers) == len(row.words) == 2 for row in rows)
 
 
+def test_rows_of_two_authors_that_are_numbered_alike_are_all_answered_and_told_apart(
+    settings, tools, run, monkeypatch, tmp_path
+):
+    rows = [{"id": "1", "prompt": "first", "author": "Ines"}, {"id": "1", "prompt": "second", "author": "Tomo"}]
+    for name, row in zip(("one", "two"), rows, strict=True):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(row))
+    request = SetRequest(
+        model=run.spec().model,
+        columns=(BASE,),
+        source=f"{tmp_path / 'one.jsonl'}; {tmp_path / 'two.jsonl'} times=2",
+        label="benign",
+        sampling=Sampling(new_tokens=2),
+    )
+    monkeypatch.setitem(answer_sets.ROWS, "cpu", 1)
+    made = new_set(settings, request)
+    steps = answer_set_job({"set": made.id}, tools)
+    while not made.rows():
+        next(steps)
+    steps.close()
+    drain(answer_set_job({"set": made.id}, tools))
+    assert [(row.prompt_id, row.prompt, row.source) for row in made.rows()] == [
+        ("1", "first", "Ines"),
+        ("1 (2)", "second", "Tomo"),
+        ("1 (3)", "second", "Tomo"),
+    ]
+
+
 def test_a_set_says_what_a_chat_says(settings, tools, run):
     prompt = read_source(run.spec().data.circuit_breaker, label="harmful")[0]
     request = SetRequest(

@@ -28,6 +28,27 @@ def test_prompt_and_response_rows(tmp_path):
     assert (prompt.text, prompt.answer, prompt.category, prompt.split) == ("p", "r", "c", "test")
 
 
+def test_a_row_says_whose_it_is_or_else_is_of_the_source_that_it_was_read_from(tmp_path):
+    named = write(
+        tmp_path / "named.jsonl",
+        {"prompt": "a", "author": "Ines", "source": "a book"},
+        {"prompt": "b", "source": " a book "},
+        {"prompt": "c", "source": {"page": 3}},
+        {"prompt": "d", "tools": ["send_email"]},
+        {"prompt": "e", "tools": ["send_email"], "author": "Ines"},
+    )
+    prompts = read_source(f"{named}; sample:benign rows=1; tools:benign rows=1", label="benign")
+    assert [prompt.source for prompt in prompts] == [
+        "Ines",
+        "a book",
+        named,
+        named,
+        "Ines",
+        "sample:benign",
+        "tools:benign",
+    ]
+
+
 def test_chat_rows_keep_all_turns_before_the_answer(tmp_path):
     messages = [
         {"role": "system", "content": "s"},

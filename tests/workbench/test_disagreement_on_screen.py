@@ -14,12 +14,15 @@ from workbench.kit import state
 NAMES = ["Base", "run"]
 
 
-def row(prompt_id: str, *words: str, category: str = "", trips: tuple[int | None, ...] = ()) -> SetRow:
+def row(
+    prompt_id: str, *words: str, category: str = "", source: str = "", trips: tuple[int | None, ...] = ()
+) -> SetRow:
     return SetRow(
         prompt_id=prompt_id,
         prompt=f"request {prompt_id}",
         label="harmful",
         category=category,
+        source=source,
         answers=("one", "two"),
         words=words,
         reasons=("", ""),
@@ -28,9 +31,9 @@ def row(prompt_id: str, *words: str, category: str = "", trips: tuple[int | None
 
 
 ROWS = [
-    row("a", "complied", "complied", category="fraud", trips=(None, 0)),
-    row("b", "complied", "refused", category="fraud", trips=(None, 8)),
-    row("c", "refused", "complied", category="theft", trips=(None, 40)),
+    row("a", "complied", "complied", category="fraud", source="Ines", trips=(None, 0)),
+    row("b", "complied", "refused", category="fraud", source="Tomo", trips=(None, 8)),
+    row("c", "refused", "complied", category="theft", source="Ines", trips=(None, 40)),
 ]
 
 
@@ -61,12 +64,13 @@ def texts_of(page: AppTest) -> str:
     return "\n".join(one.value for kind in (page.text, page.markdown, page.caption) for one in kind)
 
 
-def test_rows_are_kept_by_category_verdict_position_of_the_trip_and_difference():
+def test_rows_are_kept_by_category_source_verdict_position_of_the_trip_and_difference():
     def ids(**filters) -> list[str]:
         return [one.prompt_id for one in kept(ROWS, Filters(**filters), {}, reference=0)]
 
     assert ids() == ["a", "b", "c"]
     assert ids(categories=["fraud"]) == ["a", "b"]
+    assert ids(sources=["Ines"]) == ["a", "c"] and ids(sources=["Ines"], categories=["fraud"]) == ["a"]
     assert ids(words=["refused"]) == ["b", "c"]
     assert ids(positions=["never", "later"]) == ["a", "c"]
     assert ids(differing=True, categories=["fraud"]) == ["b"]
@@ -94,6 +98,22 @@ def test_a_set_opens_sorted_by_where_the_models_differ_and_a_filter_narrows_it(a
     assert list(table["id"]) == ["b", "c", "a"]
     page.multiselect(key=f"differ_Category_{answers.id}").set_value(["theft"]).run()
     assert list(page.dataframe[0].value["id"]) == ["c"]
+
+
+def test_rows_are_narrowed_by_their_source_which_stands_in_the_table_where_there_are_two(answers):
+    page = opened(answers)
+    assert list(page.dataframe[0].value["source"]) == ["Tomo", "Ines", "Ines"]
+    page.multiselect(key=f"differ_Source_{answers.id}").set_value(["Ines"]).run()
+    assert list(page.dataframe[0].value["id"]) == ["c", "a"]
+
+
+def test_a_set_of_one_source_and_one_kept_before_rows_had_any_ask_for_none(answers):
+    file = answers.folder / "answers.jsonl"
+    for source in ("", "sample:harmful"):
+        file.write_text("".join(f"{one.model_copy(update={'source': source}).model_dump_json()}\n" for one in ROWS))
+        page = opened(answers)
+        assert len(page.dataframe[0].value) == 3 and "source" not in page.dataframe[0].value
+        assert not [one for one in page.multiselect if one.label == "Source"]
 
 
 def test_a_link_to_a_row_opens_its_answers_hidden_until_they_are_revealed_and_keeps_a_note(answers):

@@ -18,6 +18,7 @@ from workbench.kit.state import SET_ROW
 from workbench.kit.words import plain
 
 HELP = {
+    "Source": "Whose prompts: the author or source that a row names, else the set that it was read from.",
     "Verdict": "Rows in which any of the models has this verdict.",
     "Trips": "Where the cosine between base and circuit-broken activations falls below "
     f"{TRIP_THRESHOLD:g} first, at the run's first target block.",
@@ -69,6 +70,7 @@ def _filters(answers: AnswerSet, rows: Sequence[SetRow], marks: Mapping[str, Mar
         return Filters(
             _chosen(answers, "Category", {row.category for row in rows}),
             _chosen(answers, "Style", {row.style for row in rows}),
+            _chosen(answers, "Source", {row.source for row in rows}),
             _chosen(answers, "Verdict", {word for row in rows for word in row.words}),
             _chosen(answers, "Trips", POSITIONS if measured else ()),
             differing=st.toggle("Only where they differ", key=f"differ_only_{answers.id}"),

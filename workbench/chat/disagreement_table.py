@@ -21,6 +21,7 @@ class Filters(NamedTuple):
 
     categories: Collection[str] = ()
     styles: Collection[str] = ()
+    sources: Collection[str] = ()
     words: Collection[str] = ()
     positions: Collection[str] = ()
     differing: bool = False
@@ -34,6 +35,7 @@ def kept(rows: Sequence[SetRow], filters: Filters, marks: Mapping[str, Mark], *,
         for row in rows
         if (not filters.categories or row.category in filters.categories)
         and (not filters.styles or row.style in filters.styles)
+        and (not filters.sources or row.source in filters.sources)
         and (not filters.words or not set(filters.words).isdisjoint(row.words))
         and (not filters.positions or any(position(trip) in filters.positions for trip in row.trips))
         and (not filters.differing or difference(row.words, reference=reference) != "alike")

@@ -31,13 +31,15 @@ def set_table(rows: Sequence[SetRow], names: Sequence[str]) -> SetTable:
         texts.append("answers begin with")
     texts += [f"{name}: answer" for name in names]
     table = pd.DataFrame([_line(row, names, of_tools=of_tools) for row in rows])
+    if len({row.source for row in rows}) == 1:
+        table = table.drop(columns="source")
     if "answers begin with" not in texts:
         table = table.drop(columns="answers begin with")
     return SetTable(table, texts)
 
 
 def _line(row: SetRow, names: Sequence[str], *, of_tools: bool) -> dict[str, str]:
-    line = {"prompt": row.prompt, "category": row.category, "style": row.style}
+    line = {"prompt": row.prompt, "category": row.category, "style": row.style, "source": row.source}
     line |= {f"{name}: verdict": word for name, word in zip(names, row.words, strict=True)}
     if of_tools:
         # A prompt that could not be asked has no answers.

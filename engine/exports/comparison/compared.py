@@ -1,14 +1,17 @@
 """What a comparison rests on, read from the records of its runs, and the sentences that it says. Knows no form."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from itertools import product
 from typing import Any, NamedTuple
 
+from engine.exports.comparison.ways import WAYS, Asked, asked
 from engine.exports.private import Private
 from engine.figures.evaluation.findings import requests_asked
 from engine.records.checkpoints import parse_checkpoint
 from engine.records.errors import RunError
-from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.counts import Count, Word
+from engine.records.evaluation.counts import Word
 from engine.records.evaluation.differences import Difference, independent_difference, paired_difference
 from engine.records.evaluation.findings import Evaluation, read_evaluations, read_samples
 from engine.records.outcome import Outcome, outcome_of
@@ -17,11 +20,9 @@ from engine.records.settings import Settings
 from engine.records.spec import RunSpec, field_description
 from engine.records.tables import RunTables, run_tables, spec_differences
 
-BENIGN = "benign"
-
 
 class Compared(NamedTuple):
-    """One run. evaluation: of its final weights the one that asked most; None where there is none."""
+    """One run. evaluations: of its final weights, the one that asked most first."""
 
     name: str
     run: Run
@@ -29,11 +30,11 @@ class Compared(NamedTuple):
     spec: RunSpec
     tables: RunTables
     outcome: Outcome
-    evaluation: Evaluation | None
+    evaluations: tuple[Evaluation, ...]
 
 
 class Told(NamedTuple):
-    """A difference of two runs' circuit-broken models, second - first. what: an attack's title, or benign requests."""
+    """A difference of two runs' circuit-broken models, second - first. what: how they were asked, what counts."""
 
     what: str
     first: str
@@ -60,7 +61,7 @@ def compared(runs: Sequence[Run], settings: Settings) -> list[Compared]:
                 run.spec(),
                 tables,
                 outcome_of(run, settings),
-                _evaluation(run, settings, private),
+                _evaluations(run, settings, private),
             )
         )
     return found
@@ -78,22 +79,35 @@ def spec_words(those: Sequence[Compared], settings: Settings) -> list[str]:
     return said
 
 
+def evaluations_that(
+    those: Sequence[Compared], asked_so: Callable[[Evaluation], object]
+) -> tuple[list[Evaluation], list[str]]:
+    """Of each run the evaluation that asked most among those of which this is true, and the names of these runs."""
+    found = [(next(filter(asked_so, one.evaluations), None), one.name) for one in those]
+    known = [(evaluation, name) for evaluation, name in found if evaluation is not None]
+    return [evaluation for evaluation, _ in known], [name for _, name in known]
+
+
 def differences(those: Sequence[Compared], settings: Settings) -> list[Told]:
-    """Of each run from the first, by attack and for benign requests: paired where both runs' answers are on this
-    machine, else of the rates alone; what was asked of other requests is left out."""
+    """Of each run from the first, by how they were asked: paired where both runs' answers are on this machine, else of
+    the rates alone; what was asked of other requests is left out."""
     first, told = those[0], []
-    for other in those[1:]:
-        if first.evaluation is None or other.evaluation is None:
+    verdicts_of = cache(partial(_verdicts, settings))
+    for other, (way, what) in product(those[1:], WAYS.items()):
+        pairs = product(_asked(first, way), _asked(other, way))
+        same = next(((one, another) for one, another in pairs if one.terms == another.terms), None)
+        if same is None:
             continue
-        before, after = _verdicts(first, settings), _verdicts(other, settings)
-        for name, title in {**{name: card.title for name, card in ATTACKS.items()}, BENIGN: "Benign requests"}.items():
-            one, another = _count(first.evaluation, name), _count(other.evaluation, name)
-            if one is None or another is None or not _same_requests(first.evaluation, other.evaluation, name):
-                continue
-            found = paired_difference(before.get(name, {}), after.get(name, {}))
-            found = found or independent_difference(one, another)
-            if found is not None:
-                told.append(Told(title, first.name, other.name, found))
+        before, after = (
+            verdicts_of(run, found.key).get(way) for run, found in zip((first.run, other.run), same, strict=True)
+        )
+        if before and after:
+            # None where they share no request: sources of one name may be two.
+            found = paired_difference(before, after)
+        else:
+            found = independent_difference(same[0].verdicts, same[1].verdicts)
+        if found is not None:
+            told.append(Told(what, first.name, other.name, found))
     return told
 
 
@@ -103,7 +117,7 @@ def difference_words(told: Told) -> str:
     n = f"n = {found.n[0]} of the same requests" if found.paired else f"n = {found.n[0]} and {found.n[1]}, not paired"
     verdict = "cannot be told apart" if not found.is_told else "more" if found.value > 0 else "fewer"
     return (
-        f"{told.what}, answered: {told.first} {100 * found.first:.0f} %, {told.second} {100 * found.second:.0f} %: "
+        f"{told.what}: {told.first} {100 * found.first:.0f} %, {told.second} {100 * found.second:.0f} %: "
         f"{points(found)}, {n}: {verdict}."
     )
 
@@ -114,38 +128,37 @@ def points(found: Difference) -> str:
     return f"{100 * found.value:+.0f} points (95 % interval {low} to {high})".replace("-", "−")
 
 
-def _evaluation(run: Run, settings: Settings, private: Private) -> Evaluation | None:
+def _evaluations(run: Run, settings: Settings, private: Private) -> tuple[Evaluation, ...]:
     final = [one for one in read_evaluations(run, settings) if parse_checkpoint(one.run).step is None]
-    best = max(final, key=requests_asked, default=None)
-    if best is None:
-        return None
-    changes = {"harmful": private.of_machine(best.harmful), "benign": private.of_machine(best.benign)}
-    return best.model_copy(update=changes)
+    return tuple(_shown(one, private) for one in sorted(final, key=requests_asked, reverse=True))
 
 
-def _verdicts(one: Compared, settings: Settings) -> dict[str, dict[str, Word]]:
-    """Of the circuit-broken model, by attack and request; a request that was asked twice counts once."""
-    assert one.evaluation is not None
+def _shown(one: Evaluation, private: Private) -> Evaluation:
+    """Without a word of the machine in the names of its sources."""
+    changes: dict[str, Any] = {"harmful": private.of_machine(one.harmful), "benign": private.of_machine(one.benign)}
+    for name in ("tools", "pictures"):
+        if found := getattr(one, name):
+            changes[name] = found.model_copy(update={"source": private.of_machine(found.source)})
+    return one.model_copy(update=changes)
+
+
+def _asked(one: Compared, way: str) -> list[Asked]:
+    return [found for evaluation in one.evaluations if (found := asked(evaluation, way))]
+
+
+def _verdicts(settings: Settings, run: Run, key: str) -> dict[str, dict[str, Word]]:
+    """Of the circuit-broken model, by how it was asked and request; a request that was asked twice counts once.
+
+    Older files say no more of a request than its words: where two have the same, with other tools or pictures, both are
+    left out.
+    """
+    samples = [sample for sample in read_samples(run, settings, key) if sample.side == "rerouted"]
+    times = Counter((sample.attack, sample.prompt) for sample in samples)
     found: dict[str, dict[str, Word]] = {}
-    for sample in read_samples(one.run, settings, one.evaluation.key):
-        if sample.side == "rerouted":
-            found.setdefault(sample.attack, {})[sample.prompt] = sample.word
+    for sample in samples:
+        if sample.request or times[sample.attack, sample.prompt] == 1:
+            found.setdefault(sample.attack, {})[sample.request or sample.prompt] = sample.word
     return found
-
-
-def _count(one: Evaluation, name: str) -> Count | None:
-    if name == BENIGN:
-        return one.benign_answers.get("rerouted")
-    return one.attacks[name].rerouted if name in one.attacks else None
-
-
-def _same_requests(one: Evaluation, other: Evaluation, name: str) -> bool:
-    """Whether both name the same source, the same length of answers, and the same budget."""
-    if one.new_tokens != other.new_tokens:
-        return False
-    if name == BENIGN:
-        return one.benign == other.benign
-    return one.harmful == other.harmful and one.attacks[name].budget == other.attacks[name].budget
 
 
 def _value(value: Any) -> str:

@@ -5,26 +5,40 @@ from html import escape
 
 import pandas as pd
 
-from engine.exports.comparison.compared import Compared, compared, difference_words, differences, points, spec_words
+from engine.exports.comparison.compared import (
+    Compared,
+    compared,
+    difference_words,
+    differences,
+    evaluations_that,
+    points,
+    spec_words,
+)
 from engine.exports.document import about_table, charts, document
 from engine.exports.product import date, written_by
 from engine.figures.curves import RunCurves, compare_figures
 from engine.figures.evaluation.agent_front import agent_front
+from engine.figures.evaluation.agents import agents_html
+from engine.figures.evaluation.findings import asked_text
 from engine.figures.evaluation.fronts import budget_figures, front_figure
+from engine.figures.evaluation.pictures import pictures_html
 from engine.figures.evaluation.table import abilities_html, attacks_html, columns, key_html
 from engine.figures.labels import figure
 from engine.records.errors import RunError
+from engine.records.evaluation.findings import Evaluation
 from engine.records.runs import Run
 from engine.records.settings import Settings
 
 TITLE = "Runs compared"
 SAME = "The specs do not differ."
-NOTHING = "No two of these runs were asked the same requests: evaluate them on the same set."
+NOTHING = "No two of these runs were asked the same requests, judged alike: evaluate them on the same set."
 HOW = (
-    "Differences are of the circuit-broken models' rates of answering, each run from the first. Where answers of both "
-    "runs are on the machine that wrote this, the same requests are paired; intervals are Newcombe's (1998), of "
-    "Wilson intervals."
+    "Differences are of the circuit-broken models' rates, each run from the first, where source, length of answers, "
+    "budget and judge are the same. Where answers of both runs are on the machine that wrote this, the same requests "
+    "are paired; intervals are Newcombe's (1998), of Wilson intervals."
 )
+# Evaluations, and the names of their runs.
+Evaluated = tuple[list[Evaluation], list[str]]
 ABOUT_FIGURES = {
     "validation_cosine": "held-out cosine, harmful, validation split",
     "heldout_cosine": "held-out cosine, harmful, test split",
@@ -45,17 +59,12 @@ def comparison_text(runs: Sequence[Run], settings: Settings, *, ending: str) -> 
 
 
 def comparison_html(those: Sequence[Compared], settings: Settings) -> str:
-    evaluated = [(one.evaluation, one.name) for one in those if one.evaluation is not None]
-    evaluations, names = [one for one, _ in evaluated], [name for _, name in evaluated]
+    texts, with_tools, with_pictures = (
+        evaluations_that(those, asked_so) for asked_so in (asked_text, lambda one: one.tools, lambda one: one.pictures)
+    )
     curves = compare_figures([RunCurves(one.name, one.tables, one.record.steps) for one in those])
-    fronts = [front_figure(evaluations, names), agent_front(evaluations, names)] if evaluations else []
-    figures = [
-        *curves.values(),
-        *(front for front in fronts if front),
-        *(budget_figures(evaluations, names).values() if evaluations else ()),
-    ]
-    shown = columns(evaluations, names)
-    matrix = [key_html(), attacks_html(shown), "<h2>What was kept</h2>", abilities_html(shown)] if evaluations else []
+    fronts = [front_figure(*texts), agent_front(*with_tools)]
+    figures = [*curves.values(), *(front for front in fronts if front), *budget_figures(*texts).values()]
     told = [difference_words(one) for one in differences(those, settings)]
     parts = [
         f"<h1>{TITLE}</h1>",
@@ -65,13 +74,25 @@ def comparison_html(those: Sequence[Compared], settings: Settings) -> str:
         "<h2>Differences of what was answered</h2>",
         _list(told or [NOTHING]),
         f"<p><small>{escape(HOW)}</small></p>",
-        *(["<h2>Harmful requests that were answered</h2>"] if matrix else []),
-        *(f'<div class="wide">{part}</div>' for part in matrix),
+        *_tables(texts, with_tools, with_pictures),
         "<h2>Curves and fronts</h2>",
         *charts(figures),
         f"<p><small>{escape(written_by())}</small></p>",
     ]
     return document(TITLE, parts)
+
+
+def _tables(texts: Evaluated, with_tools: Evaluated, with_pictures: Evaluated) -> list[str]:
+    """What was answered, of each kind of requests that was asked."""
+    shown = columns(*texts)
+    tables = {
+        "Harmful requests that were answered": attacks_html(shown) if shown else "",
+        "What was kept": abilities_html(shown) if shown else "",
+        "Agents": agents_html(*with_tools),
+        "Pictures": pictures_html(*with_pictures),
+    }
+    told = [f'<h2>{title}</h2><div class="wide">{html}</div>' for title, html in tables.items() if html]
+    return [key_html(), *told] if told else []
 
 
 def comparison_markdown(those: Sequence[Compared], settings: Settings) -> str:

@@ -72,6 +72,7 @@ def mark_lines(answers: AnswerSet, names: Sequence[str]) -> list[dict[str, objec
             "side": row.label,
             "category": row.category,
             "style": row.style,
+            "source": row.source,
             "model": name,
             "label": LABELS[mark.thumbs[column]],
             "verdict": row.words[column],

@@ -56,6 +56,7 @@ class SetRequest(BaseModel):
 class SetRow(BaseModel):
     """One prompt with its answers and verdicts, in the order of the request's columns.
 
+    source: whose prompt it is, or where it was read; empty in older rows.
     calls: where tools were offered, each answer as a message.  forced: the words that began every answer, where its
     call was forced.  trips: for each column the token, from 1, of what it said at which the cosine falls below
     TRIP_THRESHOLD first, at its run's first target block; 0: never, None: not measured.
@@ -68,6 +69,7 @@ class SetRow(BaseModel):
     label: Label
     category: str = ""
     style: str = ""
+    source: str = Field("", exclude_if=lambda source: not source)
     answers: tuple[str, ...]
     words: tuple[str, ...]
     reasons: tuple[str, ...]

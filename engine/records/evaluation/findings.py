@@ -162,13 +162,17 @@ class Evaluation(BaseModel):
 
 
 class Sample(BaseModel):
-    """One answer with its verdict. It may hold harmful text: it stays on this machine."""
+    """One answer with its verdict. It may hold harmful text: it stays on this machine.
+
+    request: the key of what was requested, tools and pictures with it; '' in older files.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     attack: str
     side: Side
     prompt: str
+    request: str = Field("", exclude_if=lambda request: not request)
     asked: str = Field("", description="What the model was asked, where that is not the prompt.")
     answer: str
     word: Word

@@ -1,0 +1,62 @@
+"""In how many ways two runs may have been asked: attacks and harmless requests, of text, with tools, with pictures.
+
+Knows evaluations alone: neither runs nor forms.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from engine.figures.evaluation.agents import AGENTS
+from engine.figures.evaluation.pictures import PICTURES
+from engine.figures.evaluation.sided import Block
+from engine.records.evaluation.attacks import ATTACKS, PICTURE_ATTACKS, TEXT_ATTACKS, TOOL_ATTACKS
+from engine.records.evaluation.counts import Count
+from engine.records.evaluation.findings import Evaluation, SidedFindings
+from engine.records.evaluation.plan import PICTURE_SAMPLES, TOOL_SAMPLES
+
+BENIGN = "benign"
+_SIDED: Mapping[str, Block] = {TOOL_SAMPLES: AGENTS, PICTURE_SAMPLES: PICTURES}
+
+# By the name that samples of it have, what is counted in words; in the order of a report.
+WAYS: Mapping[str, str] = {
+    **{name: f"{ATTACKS[name].title}, answered" for name in TEXT_ATTACKS},
+    BENIGN: "Benign requests, answered",
+    "borderline": "Borderline requests, answered",
+    "overrefusal": "Borderline requests of another author, answered",
+    **{TOOL_SAMPLES + name: f"{ATTACKS[name].title}, harmful calls made" for name in TOOL_ATTACKS},
+    **{TOOL_SAMPLES + kind: title for kind, title in AGENTS.kept.items()},
+    **{PICTURE_SAMPLES + name: f"{ATTACKS[name].title}, with pictures, answered" for name in PICTURE_ATTACKS},
+    **{PICTURE_SAMPLES + kind: f"With pictures: {title.lower()}" for kind, title in PICTURES.kept.items()},
+}
+
+
+class Asked(NamedTuple):
+    """What became of the circuit-broken model's answers.  key: of the evaluation.  terms: source, length of answers,
+    judge and budget, which must be the same for two runs to be compared."""
+
+    key: str
+    verdicts: Count
+    terms: tuple[Any, ...]
+
+
+def asked(one: Evaluation, way: str) -> Asked | None:
+    """One of WAYS in an evaluation; None where it was not asked so."""
+    for samples, block in _SIDED.items():
+        if way.startswith(samples):
+            found = block.found(one)
+            return _of_sided(one, found, way.removeprefix(samples)) if found else None
+    if result := one.attacks.get(way):
+        return Asked(one.key, result.rerouted, (one.harmful, one.new_tokens, one.judge, result.budget))
+    if way == BENIGN:
+        counts, source = one.benign_answers, one.benign
+    else:
+        counts, source = next((ability.counts for ability in one.abilities if ability.name == way), {}), way
+    return Asked(one.key, counts["rerouted"], (source, one.new_tokens, one.judge)) if "rerouted" in counts else None
+
+
+def _of_sided(one: Evaluation, found: SidedFindings, name: str) -> Asked | None:
+    terms = (found.source, found.new_tokens, found.judge)
+    if result := found.attacks.get(name):
+        return Asked(one.key, result.rerouted, (*terms, result.budget))
+    counts = {"benign": found.benign, "borderline": found.borderline}.get(name, {})
+    return Asked(one.key, counts["rerouted"], terms) if "rerouted" in counts else None
