@@ -43,7 +43,7 @@ def attacked(
 ) -> Generator[Event, None, list[Outcome]]:
     """Ask and judge all rows. what: the words of the progress bar, the attack's title unless given.  probe: what a
     search aims past."""
-    options = Options(choice.spent, plan.seed, plan.new_tokens, packages, probe)
+    options = Options(choice.spent, plan.seed, plan.new_tokens, packages, probe, plan.pixels)
     title = what or ATTACKS[choice.name].title + (" past the probe" if probe else "")
     steps = run_attack(subject.model, subject.adapter, rows, choice.name, options, judge=judge, memory=subject.memory)
 

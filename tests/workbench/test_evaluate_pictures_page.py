@@ -6,14 +6,14 @@ from test_evaluate_agents import drawn, made_run, words
 from engine.exports.evaluation_report import report_html
 from engine.figures.evaluation.findings import asked_text, requests_asked
 from engine.figures.evaluation.pictures import pictures_finding, pictures_html
-from engine.records.evaluation.findings import AttackResult, Evaluation, Sample, SidedFindings, write_evaluation
+from engine.records.evaluation.findings import AttackResult, Evaluation, Sample, PictureFindings, write_evaluation
 from workbench.evaluate.csv_text import as_csv
 
 __all__ = ["drawn"]
 
 
 def pictures_alone(name: str = "one") -> Evaluation:
-    found = SidedFindings(
+    found = PictureFindings(
         source="seen.jsonl",
         judge="rules",
         attacks={

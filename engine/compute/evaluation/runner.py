@@ -22,6 +22,7 @@ from engine.compute.team import divided, team_size
 from engine.records.conversation import Conversation
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import CurvePoint, Word
+from engine.records.evaluation.pixels import PixelSearch
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.files import append_line
 from engine.records.versions import key_of
@@ -204,6 +205,8 @@ def attempt_key(name: str, options: Options, row: EvaluationRow) -> str:
     if row.conversation.tools:
         # What call is expected decides how one is forced, and how the answer is judged.
         told += [row.call.name if row.call else "", row.expects_call]
+    if ATTACKS[name].asks == "pictures" and options.pixels != PixelSearch():
+        told.append(options.pixels.model_dump())
     # A search that aims past a probe finds others for each probe.
     content = json.dumps(told if options.probe is None else [*told, options.probe.identity])
     return key_of(content, version=ATTACKS[name].version, length=24)

@@ -149,7 +149,8 @@ ATTACKS: dict[str, AttackCard] = {
     ),
     "pgd": AttackCard(
         "Pixels (PGD)",
-        "Every colour of the picture may change by 32 of 255, along the gradient's sign, towards the target.",
+        "Every colour of the picture may change a little (32 of 255 as published), along the gradient's sign, towards "
+        "the target.",
         access="weights",
         asks="pictures",
         budget=100,
@@ -183,10 +184,11 @@ ATTACKS: dict[str, AttackCard] = {
 TEXT_ATTACKS = tuple(name for name, card in ATTACKS.items() if card.asks in ("text", "both"))
 TOOL_ATTACKS = tuple(name for name, card in ATTACKS.items() if card.asks in ("tools", "both"))
 # Those of text leave the pictures as they are; two of them train on texts alone.
+PIXEL_ATTACKS = tuple(name for name, card in ATTACKS.items() if card.asks == "pictures")
 PICTURE_ATTACKS = tuple(
     name
     for name, card in ATTACKS.items()
-    if card.asks == "pictures" or (name in TEXT_ATTACKS and name not in ("steering", "finetuning"))
+    if name in PIXEL_ATTACKS or (name in TEXT_ATTACKS and name not in ("steering", "finetuning"))
 )
 
 KNOWN_DEFEATS = (

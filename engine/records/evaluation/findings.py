@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.records.errors import RunError
 from engine.records.evaluation.counts import SIDES, CallCount, Count, CurvePoint, Interval, Side, Word
+from engine.records.evaluation.pixels import PixelSearch
 from engine.records.files import write_whole
 from engine.records.runs import Run
 from engine.records.settings import Settings
@@ -90,7 +91,7 @@ class Beside(BaseModel):
 
 
 class SidedFindings(BaseModel):
-    """The same on requests of another kind, all sides of which are in one source: such that show pictures."""
+    """The same on requests of another kind, all sides of which are in one source."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -108,6 +109,12 @@ class ToolFindings(SidedFindings):
 
     new_tokens: int = 128
     beside: dict[str, dict[Side, Beside]] = {}
+
+
+class PictureFindings(SidedFindings):
+    """The same on requests that show pictures. pixels: how attacks on pixels searched, None where none was tried."""
+
+    pixels: PixelSearch | None = None
 
 
 class Evaluation(BaseModel):
@@ -129,7 +136,7 @@ class Evaluation(BaseModel):
     abilities: tuple[Ability, ...] = ()
     with_probe: WithProbe | None = None
     tools: ToolFindings | None = None
-    pictures: SidedFindings | None = None
+    pictures: PictureFindings | None = None
     seconds: float = 0.0
     version: FormatVersion = FORMAT
 

@@ -9,6 +9,7 @@ from engine.records.evaluation.attacks import ATTACKS, PICTURE_ATTACKS, TEXT_ATT
 from engine.records.evaluation.bfcl import ABILITY as BFCL
 from engine.records.evaluation.bfcl import CATEGORIES
 from engine.records.evaluation.naming import ABILITY as NAMING
+from engine.records.evaluation.pixels import PixelSearch
 from engine.records.harmfulness import ProbeChoice
 from engine.records.versions import key_of, since, stable_json
 
@@ -92,6 +93,7 @@ class EvaluationPlan(BaseModel):
     picture_attacks: tuple[AttackChoice, ...] = Field(
         (AttackChoice(name="direct"), AttackChoice(name="prefill")), json_schema_extra=since(6)
     )
+    pixels: PixelSearch = Field(PixelSearch(), description="How attacks on pixels search.", json_schema_extra=since(7))
 
     @field_validator("attacks", "tool_attacks", "picture_attacks")
     @classmethod

@@ -8,16 +8,17 @@ from making import drain
 from making_seers import painted, showing
 
 from engine.compute.evaluation.attacks.attempt import Options
-from engine.compute.evaluation.attacks.pixels import PixelSearch, perturbed, pgd, saved, target_loss
+from engine.compute.evaluation.attacks.pixels import perturbed, pgd, saved, target_loss
 from engine.compute.evaluation.attacks.targets import target_ids
 from engine.compute.model.adapters import attach_adapter
 from engine.compute.model.text import decode, tokens_of
 from engine.records.errors import ModelError
+from engine.records.evaluation.pixels import PixelSearch
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.pictures import image_of
 from engine.records.spec_parts import AdapterSpec
 
-FAR = PixelSearch(step_size=8 / 255)
+FAR = PixelSearch(step_size=8)
 
 
 @pytest.fixture(params=["llava", "llava_next"])
@@ -70,7 +71,7 @@ def test_the_loss_of_the_unchanged_picture_is_that_of_asking_with_it(seer, row):
 
 def test_restarts_differ_and_the_best_of_them_is_kept(tiny_llava, row):
     _, once = drain(perturbed(tiny_llava, None, row, FAR, [4], seed=0))
-    _, thrice = drain(perturbed(tiny_llava, None, row, FAR._replace(restarts=3), [4], seed=0))
+    _, thrice = drain(perturbed(tiny_llava, None, row, FAR.model_copy(update={"restarts": 3}), [4], seed=0))
     assert min(thrice.losses) <= min(once.losses)
     _, other = drain(perturbed(tiny_llava, None, row, FAR, [4], seed=1))
     assert other.losses[0] != once.losses[0]

@@ -15,6 +15,7 @@ from engine.compute.steps import told
 from engine.compute.team import team_size
 from engine.records.chats.asked import Sampling
 from engine.records.errors import SpecError
+from engine.records.evaluation.pixels import PixelSearch
 from engine.records.evaluation.rows import EvaluationRow
 
 # Of a processor.
@@ -24,13 +25,14 @@ BATCH_ROWS = 32
 class Options(NamedTuple):
     """budget: in the attack's own unit (see engine.records.evaluation.attacks).  new_tokens: length of an answer.
     packages: the folder of jailbreak templates, where they are installed.  probe: a harmfulness probe that a search
-    knows and aims past."""
+    knows and aims past.  pixels: how the pixels of pictures are searched."""
 
     budget: int
     seed: int = 0
     new_tokens: int = 64
     packages: str = ""
     probe: Probe | None = None
+    pixels: PixelSearch = PixelSearch()
 
     @property
     def marks(self) -> list[int]:

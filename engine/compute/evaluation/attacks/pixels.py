@@ -30,25 +30,13 @@ from engine.compute.seeds import mix
 from engine.compute.steps import told
 from engine.records.conversation import Picture
 from engine.records.errors import ModelError
+from engine.records.evaluation.pixels import PixelSearch
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.files import write_whole
 from engine.records.pictures import image_of, picture_at
 
 # Of the time for one row: its search, then its answers.
 SEARCH = 0.8
-
-
-class PixelSearch(NamedTuple):
-    """epsilon, step_size: of a colour from 0 to 1.  random_start: anywhere within epsilon, else at the picture itself.
-    restarts: searches a row, the best of which is kept at each mark."""
-
-    epsilon: float = 32 / 255
-    step_size: float = 2 / 255
-    random_start: bool = True
-    restarts: int = 1
-
-
-PLAIN = PixelSearch()
 
 
 class Perturbed(NamedTuple):
@@ -70,17 +58,11 @@ class Stepped(NamedTuple):
     shown: Sequence[Float[Tensor, "3 height width"]]
 
 
-def pgd(
-    model: LoadedModel,
-    adapter: str | None,
-    rows: Sequence[EvaluationRow],
-    options: Options,
-    *,
-    search: PixelSearch = PLAIN,
-) -> Attempts:
+def pgd(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], options: Options) -> Attempts:
     """Each row's own perturbation, all its pictures together, answered half-way and at its end. The budget is the steps
     of a search. Raises ModelError for a model that does not see."""
     found: list[list[Attempt]] = []
+    search = options.pixels
     for place, row in enumerate(rows):
         seed = mix(options.seed, *row.conversation.picture_keys, row.prompt)
         steps = perturbed(model, adapter, row, search, options.marks, seed=seed)
@@ -93,7 +75,7 @@ def pgd(
                 for mark in options.marks
             ]
             said = yield from told(answers(model, adapter, prompts, options), partial(_answered, place, len(rows)))
-        asked = f"{row.prompt} (every colour of the picture changed by at most {search.epsilon * 255:.0f} of 255)"
+        asked = f"{row.prompt} (every colour of the picture changed by at most {search.epsilon} of 255)"
         found.append(
             [Attempt(mark, request, tuple(ids), (), asked) for mark, ids in zip(options.marks, said, strict=True)]
         )
@@ -147,7 +129,7 @@ def descent(
             if (reached := float(loss.detach())) < least:
                 least, shown = reached, present
             present = [
-                _within(original, one - search.step_size * gradient.sign(), search.epsilon)
+                _within(original, one - search.step_size / 255 * gradient.sign(), search.epsilon)
                 for original, one, gradient in zip(originals, present, gradients, strict=True)
             ]
             yield Stepped(restart, step, reached, least, shown)
@@ -199,12 +181,12 @@ def _start(original: Tensor, search: PixelSearch, generator: torch.Generator) ->
     if not search.random_start:
         return original
     noise = (torch.rand(original.shape, generator=generator) * 2 - 1).to(original.device)
-    return _within(original, original + search.epsilon * noise, search.epsilon)
+    return _within(original, original + search.epsilon / 255 * noise, search.epsilon)
 
 
-def _within(original: Tensor, pixels: Tensor, epsilon: float) -> Tensor:
+def _within(original: Tensor, pixels: Tensor, epsilon: int) -> Tensor:
     """The nearest picture whose every colour lies within epsilon of the original's, and is a colour."""
-    return (original + (pixels - original).clamp(-epsilon, epsilon)).clamp(0, 1).detach()
+    return (original + (pixels - original).clamp(-epsilon / 255, epsilon / 255)).clamp(0, 1).detach()
 
 
 def _share(place: int, rows: int, steps: int, step: int) -> float:
