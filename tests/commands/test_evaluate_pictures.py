@@ -108,7 +108,7 @@ def test_every_attack_that_is_offered_runs_on_rows_with_pictures(
     """But those that need a package which is not among the tests' own."""
     names = [name for name in PICTURE_ATTACKS if name not in ("gcg", "templates")]
     of_text = {"direct", "prefill", "many-turns", "encodings", "best-of-n", "embedding", "embedding-adaptive"}
-    assert {*names} == of_text | {"pgd"}
+    assert {*names} == of_text | {"pgd", "pgd-universal"}
     plan = EvaluationPlan(
         checkpoint=trained.id,
         harmful="",
@@ -234,3 +234,64 @@ def test_settings_of_pixels_that_are_wrong_or_read_by_no_attack_are_refused(
     ]:
         assert main(["evaluate", trained.id, "--pictures", rows, *given]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_one_change_for_all_pictures_is_told_by_steps_and_kept_as_a_file_for_each_half(
+    trained: Run, rows: str, tmp_path: Path, settings: Settings
+):
+    out = tmp_path / "out.json"
+    arguments = ["evaluate", trained.id, "--pictures", rows, "--tokens", "3", "--json", str(out)]
+    arguments += ["--attack", "pgd:12", "--attack", "pgd-universal:11"]
+    assert main(arguments) == 0
+    pictures = json.loads(out.read_text())["pictures"]
+    assert list(pictures["attacks"]) == ["pgd", "pgd-universal"]
+    for name, budgets in (("pgd", [0, 10, 12]), ("pgd-universal", [0, 10, 11])):
+        for points in pictures["curves"][name].values():
+            assert [point["budget"] for point in points] == budgets
+            assert all(set(point) == {"budget", "complied", "n", "loss"} and point["n"] == 2 for point in points)
+            assert points[-1]["loss"] > 0
+    files = pictures["perturbations"]["pgd-universal"]
+    assert {side: len(names) for side, names in files.items()} == {"base": 2, "rerouted": 2}
+    folder = trained.folder / "evaluations"
+    contents = {side: [(folder / name).read_bytes() for name in names] for side, names in files.items()}
+    assert contents["base"] != contents["rerouted"]
+    [first] = read_evaluations(trained, settings)
+    # What is remembered is told again, its files with it, in another evaluation too.
+    assert main([*arguments, "--attack", "direct"]) == 0
+    again = json.loads(out.read_text())["pictures"]
+    assert again["curves"] == pictures["curves"] and again["perturbations"] != pictures["perturbations"]
+    names = again["perturbations"]["pgd-universal"]
+    assert {side: [(folder / name).read_bytes() for name in of] for side, of in names.items()} == contents
+    assert first.pictures is not None and first.pictures.perturbations["pgd-universal"]["base"] == tuple(files["base"])
+
+
+def test_a_change_for_all_is_refused_for_one_request_and_beyond_what_its_picture_holds(
+    trained: Run, rows: str, capsys: pytest.CaptureFixture[str]
+):
+    asked = ["evaluate", trained.id, "--pictures", rows, "--attack", "pgd-universal:2"]
+    for given, said in [
+        (["--limit", "1"], "there is only one harmful request that shows a picture: give at least two"),
+        (["--epsilon", "128"], "moves no colour by more than 127 of 255, and 128 are asked for"),
+    ]:
+        assert main([*asked, *given]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_what_one_change_does_is_asked_anew_among_other_requests(trained: Run, rows: str, settings: Settings):
+    """It was made on other rows, so what is remembered of it is of no use."""
+    plan = EvaluationPlan(
+        checkpoint=trained.id,
+        harmful="",
+        benign="",
+        pictures=rows,
+        picture_attacks=({"name": "pgd-universal", "budget": 1},),
+        new_tokens=3,
+    )
+    drain(evaluate(plan, Device(settings).tools(0)))
+    lines = Path(rows).read_text().splitlines()
+    Path(rows).write_text("\n".join([*lines, lines[0].replace(QUESTION, "And this?")]) + "\n")
+    _, found = drain(evaluate(plan, Device(settings).tools(0)))
+    assert found.pictures.attacks["pgd-universal"].base.n == 3
+    kept = list((settings.cache / "evaluations").glob("*/*/tried-on-half-*.png"))
+    # Two models, two sets of rows, two halves.
+    assert len(kept) == 8

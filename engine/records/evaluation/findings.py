@@ -112,9 +112,11 @@ class ToolFindings(SidedFindings):
 
 
 class PictureFindings(SidedFindings):
-    """The same on requests that show pictures. pixels: how attacks on pixels searched, None where none was tried."""
+    """The same on requests that show pictures. pixels: how attacks on pixels searched, None where none was tried.
+    perturbations: what an attack made for all pictures, by attack and model: the names of files beside the figures."""
 
     pixels: PixelSearch | None = None
+    perturbations: dict[str, dict[Side, tuple[str, ...]]] = {}
 
 
 class Evaluation(BaseModel):
@@ -145,11 +147,7 @@ class Evaluation(BaseModel):
         return {
             "run": self.run,
             **_attacks(self.attacks),
-            "curves": {
-                name: {side: [point.model_dump() for point in points] for side, points in found.curve.items()}
-                for name, found in self.attacks.items()
-                if found.curve
-            },
+            "curves": _curves(self.attacks),
             "benign": _sides(self.benign_answers),
             "loss": {label: _finite(losses.model_dump()) for label, losses in self.loss.items()},
             "abilities": {ability.name: _ability(ability) for ability in self.abilities},
@@ -244,6 +242,14 @@ def _attacks(attacks: Mapping[str, AttackResult]) -> dict[str, dict]:
     }
 
 
+def _curves(attacks: Mapping[str, AttackResult]) -> dict[str, dict]:
+    return {
+        name: {side: [point.model_dump() for point in points] for side, points in found.curve.items()}
+        for name, found in attacks.items()
+        if found.curve
+    }
+
+
 def _ability(found: Ability) -> dict:
     """The categories of function calling stand beside its means."""
     written = found.model_dump(mode="json")
@@ -255,4 +261,5 @@ def _by_side(found: SidedFindings) -> dict:
         name: {category: _sides(sides) for category, sides in one.categories.items()}
         for name, one in found.attacks.items()
     }
-    return {**found.model_dump(mode="json"), **_attacks(found.attacks), "categories": categories}
+    counted = {**_attacks(found.attacks), "categories": categories, "curves": _curves(found.attacks)}
+    return {**found.model_dump(mode="json"), **counted}

@@ -87,15 +87,17 @@ def test_all_pictures_of_a_request_are_perturbed(tiny_llava, tmp_path):
     assert len({one.sha256 for one in (*pictures, *row.conversation.pictures)}) == 4
 
 
-def test_the_attack_answers_every_row_half_way_and_at_the_end_and_leaves_nothing_behind(tiny_llava, row, tmp_path):
+def test_every_row_answers_on_the_way_at_the_loss_it_has_then_and_nothing_is_left_behind(tiny_llava, row, tmp_path):
     attach_adapter(tiny_llava, "broken", AdapterSpec(rank=4, alpha=4, noise=0.3), [0, 1], seed=0)
     rows = [row, EvaluationRow(showing("What is this?", painted(tmp_path / "b.png", seed=1)))]
     weights = {name: value.clone() for name, value in tiny_llava.published.state_dict().items()}
     for adapter in (None, "broken"):
-        shares, found = drain(pgd(tiny_llava, adapter, rows, Options(budget=4, new_tokens=5)))
+        shares, found = drain(pgd(tiny_llava, adapter, rows, Options(budget=12, new_tokens=5)))
         assert shares == sorted(shares) and shares[0] >= 0 and shares[-1] <= 1
         for one, attempts in zip(rows, found, strict=True):
-            assert [attempt.budget for attempt in attempts] == [2, 4]
+            assert [attempt.budget for attempt in attempts] == [0, 10, 12]
+            losses = [attempt.loss for attempt in attempts]
+            assert losses == sorted(losses, reverse=True) and losses[-1] < losses[0]
             assert all(attempt.prompt_ids == tokens_of(tiny_llava, one.conversation).ids for attempt in attempts)
             assert all(len(attempt.answer_ids) <= 5 for attempt in attempts)
             assert "at most 32 of 255" in attempts[0].asked and decode(tiny_llava, attempts[0].answer_ids) is not None
