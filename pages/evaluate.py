@@ -281,7 +281,7 @@ def _name(run: Run, evaluation: Evaluation) -> str:
 def _about(evaluation: Evaluation) -> str:
     n = requests_asked(evaluation)
     few = f" ({TOO_FEW})" if n < FEW else ""
-    attacks = len(evaluation.attacks) + (len(evaluation.tools.attacks) if evaluation.tools else 0)
+    attacks = len(evaluation.attacks) + sum(len(one.attacks) for one in (evaluation.tools, evaluation.pictures) if one)
     return f"{attacks} attacks, n {n}{few}, {moment(evaluation.created)}"
 
 

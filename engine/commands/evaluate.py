@@ -107,7 +107,7 @@ _TOOL_ROWS = (
 )
 _PICTURE_ROWS = (
     'rows {"prompt": ..., "picture": path, "target": optional, "harmful": true or false} of both sides; paths are '
-    "relative to the file"
+    f"relative to the file; also {SAMPLE} for the test split of those that ship, or pictures:NAME for one set of it"
 )
 
 
