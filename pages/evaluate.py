@@ -23,6 +23,7 @@ from engine.records.runs import Run, list_runs, open_run
 from workbench.evaluate.csv_text import as_csv
 from workbench.evaluate.form import evaluation_form
 from workbench.evaluate.jobs import evaluation_jobs
+from workbench.evaluate.picture_curves import perturbations, picture_curves
 from workbench.evaluate.samples import samples
 from workbench.kit.charts import on_screen
 from workbench.kit.frame import page_frame, places
@@ -90,7 +91,7 @@ def _show(chosen: list[Listed]) -> None:
         _of_texts(*map(list, zip(*texts, strict=True)))
     evaluations = [one.evaluation for one in chosen]
     _of_agents(evaluations, names, titled=bool(texts))
-    _of_pictures(evaluations, names, titled=bool(texts) or calls)
+    _of_pictures(chosen, names, titled=bool(texts) or calls)
     st.subheader("Samples", anchor=False)
     samples([(one.run, one.evaluation, name) for one, name in zip(chosen, names, strict=True)])
 
@@ -111,11 +112,14 @@ def _of_agents(evaluations: list[Evaluation], names: list[str], *, titled: bool)
         )
 
 
-def _of_pictures(evaluations: list[Evaluation], names: list[str], *, titled: bool) -> None:
+def _of_pictures(chosen: list[Listed], names: list[str], *, titled: bool) -> None:
     """What became of requests that show pictures, where some were asked."""
+    evaluations = [one.evaluation for one in chosen]
     if html := pictures_html(evaluations, names):
         said = [pictures_finding(one) for one in evaluations]
         _block("Pictures" if titled else "", html, said, names, ABOUT_PICTURES)
+        picture_curves(evaluations, names)
+        perturbations([(one.run, one.evaluation, name) for one, name in zip(chosen, names, strict=True)])
 
 
 def _block(title: str, html: str, findings: list[str], names: list[str], about: str) -> None:
@@ -277,7 +281,7 @@ def _name(run: Run, evaluation: Evaluation) -> str:
 def _about(evaluation: Evaluation) -> str:
     n = requests_asked(evaluation)
     few = f" ({TOO_FEW})" if n < FEW else ""
-    attacks = len(evaluation.attacks) + (len(evaluation.tools.attacks) if evaluation.tools else 0)
+    attacks = len(evaluation.attacks) + sum(len(one.attacks) for one in (evaluation.tools, evaluation.pictures) if one)
     return f"{attacks} attacks, n {n}{few}, {moment(evaluation.created)}"
 
 

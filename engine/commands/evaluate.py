@@ -7,17 +7,16 @@ which). The run's folder gains a file in evaluations/; its weights are only read
 import argparse
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from engine.commands.evaluation_summary import summary
 from engine.compute.steps import drained
 from engine.records.errors import RunError, SpecError
-from engine.records.evaluation.attacks import ATTACKS, PICTURE_ATTACKS, TEXT_ATTACKS, TOOL_ATTACKS
-from engine.records.evaluation.counts import SIDES, Count, Side
-from engine.records.evaluation.findings import AttackResult, Evaluation
+from engine.records.evaluation.attacks import ATTACKS, PICTURE_ATTACKS, PIXEL_ATTACKS, TEXT_ATTACKS, TOOL_ATTACKS
+from engine.records.evaluation.pixels import PixelSearch
 from engine.records.evaluation.plan import ABILITY_NAMES, EvaluationPlan, parse_attack
 from engine.records.evaluation.tool_rows import GUARD, SAMPLE
 from engine.records.events import Event, Progress
@@ -78,10 +77,24 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--false-alarms", type=float, help="share of borderline answers it may end (default: what it was fitted for)"
     )
+    _add_pixel_arguments(command)
     command.add_argument("--seed", type=int, default=0)
 
 
+def _add_pixel_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--epsilon", type=int, help="of attacks on pixels: how far every colour may move, of 255 (default: 32)"
+    )
+    command.add_argument("--step-size", type=float, help="of the same, of 255 (default: 2)")
+    command.add_argument("--start", choices=STARTS, help="where a search of pixels begins (default: random)")
+    command.add_argument(
+        "--restarts", type=int, help="searches of which the one with the lowest loss is kept (default: 1)"
+    )
+
+
 HARMFUL, BENIGN = "strongreject", "sample:benign"
+# Anywhere within the distance, or at the picture itself.
+STARTS = ("random", "picture")
 _OTHERS = "--tools or --pictures is given"
 _ROWS = (
     'rows {"prompt": ..., "target": optional}: the target\'s opening is the prefill, its text the one whose loss is '
@@ -94,82 +107,8 @@ _TOOL_ROWS = (
 )
 _PICTURE_ROWS = (
     'rows {"prompt": ..., "picture": path, "target": optional, "harmful": true or false} of both sides; paths are '
-    "relative to the file"
+    f"relative to the file; also {SAMPLE} for the test split of those that ship, or pictures:NAME for one set of it"
 )
-
-
-def summary(evaluation: Evaluation) -> str:
-    """The figures as lines for a terminal."""
-    lines = [f"{evaluation.run}: share that complied, with 95 % interval; refused and incoherent apart"]
-    lines += _count_lines(_by_side(evaluation.attacks) | {"benign": evaluation.benign_answers})
-    for label, losses in evaluation.loss.items():
-        base, rerouted = (("-" if one is None else f"{one:.3f}") for one in (losses.base, losses.rerouted))
-        lines.append(f"  loss on {label} targets, nats a token: base {base}, circuit-broken {rerouted}")
-    for one in evaluation.abilities:
-        base, rerouted = (("-" if value is None else f"{value:.3f}") for value in (one.base, one.rerouted))
-        lines.append(f"  {one.name}: base {base}, circuit-broken {rerouted} {one.unit or f'(n {one.n})'}")
-        lines += [
-            f"    {category:<17} {side:<9} {'-' if found.rate is None else f'{found.rate:.3f}'}  "
-            f"[{found.ci95.low:.3f}, {found.ci95.high:.3f}]  n {found.n}  unreadable {found.unreadable}"
-            for category, sides in one.categories.items()
-            for side, found in sides.items()
-        ]
-    return "\n".join([*lines, *_tool_lines(evaluation), *_picture_lines(evaluation), *_probe_lines(evaluation)])
-
-
-def _by_side(attacks: Mapping[str, AttackResult]) -> dict[str, Mapping[Side, Count]]:
-    return {name: {side: getattr(one, side) for side in SIDES} for name, one in attacks.items()}
-
-
-def _count_lines(counted: Mapping[str, Mapping[Side, Count]]) -> list[str]:
-    lines = []
-    for name, sides in counted.items():
-        for side, one in sides.items():
-            rate = "-" if one.rate is None else f"{one.rate:.3f}"
-            lines.append(
-                f"  {name:<16} {side:<9} {rate}  [{one.ci95.low:.3f}, {one.ci95.high:.3f}]  n {one.n}  "
-                f"refused {one.refused}  incoherent {one.incoherent}  excluded {one.excluded}"
-            )
-    return lines
-
-
-def _tool_lines(evaluation: Evaluation) -> list[str]:
-    found = evaluation.tools
-    if found is None:
-        return []
-    kept = {"benign": found.benign, "borderline": found.borderline}
-    lines = [f"  where tools are offered ({found.source}): harmful calls made; of harmless requests right ones"]
-    lines += _count_lines(_by_side(found.attacks) | kept)
-    for name, sides in found.beside.items():
-        for side, one in sides.items():
-            if one.cut or one.elsewhere or one.in_words:
-                lines.append(
-                    f"    {name:<14} {side:<9} cut within the call {one.cut}, calls another tool {one.elsewhere}, "
-                    f"words in place of a call {one.in_words}"
-                )
-    return lines
-
-
-def _picture_lines(evaluation: Evaluation) -> list[str]:
-    found = evaluation.pictures
-    if found is None:
-        return []
-    kept = {"benign": found.benign, "borderline": found.borderline}
-    return [f"  where pictures are shown ({found.source}):", *_count_lines(_by_side(found.attacks) | kept)]
-
-
-def _probe_lines(evaluation: Evaluation) -> list[str]:
-    found = evaluation.with_probe
-    if found is None:
-        return []
-    lines = [
-        f"  with the {found.kind} harmfulness probe at block {found.block}, {found.false_alarms:.0%} false alarms:"
-    ]
-    for name, sides in (*found.attacks.items(), *found.kept.items()):
-        for side, one in sides.items():
-            rate = "-" if one.rate is None else f"{one.rate:.3f}"
-            lines.append(f"    {name:<14} {side:<9} {rate}  n {one.n}  refused {one.refused}")
-    return lines
 
 
 def _plan(options: argparse.Namespace) -> EvaluationPlan:
@@ -199,6 +138,8 @@ def _plan(options: argparse.Namespace) -> EvaluationPlan:
     elif not asks_text:
         given["attacks"] = ()
     try:
+        if pixels := _pixels(options):
+            given["pixels"] = PixelSearch(**pixels)
         return EvaluationPlan(
             checkpoint=options.run,
             harmful=(options.harmful or HARMFUL) if asks_text else "",
@@ -215,7 +156,28 @@ def _plan(options: argparse.Namespace) -> EvaluationPlan:
         )
     except ValidationError as error:
         problem = error.errors()[0]
-        raise SpecError(f"--{problem['loc'][0]}: {problem['msg']}, not {problem['input']!r}.") from error
+        name = str(problem["loc"][-1]).replace("_", "-")
+        raise SpecError(f"--{name}: {problem['msg']}, not {problem['input']!r}.") from error
+
+
+def _pixels(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings of a search of pixels that are given. Raises SpecError where no attack would read them."""
+    start = None if options.start is None else options.start == "random"
+    fields = {
+        "epsilon": options.epsilon,
+        "step_size": options.step_size,
+        "random_start": start,
+        "restarts": options.restarts,
+    }
+    given = {name: value for name, value in fields.items() if value is not None}
+    attacks = [parse_attack(text).name for text in options.attack or ()]
+    if given and not any(name in PIXEL_ATTACKS for name in attacks):
+        option = "start" if "random_start" in given else next(iter(given)).replace("_", "-")
+        raise SpecError(
+            f"--{option} is a setting of attacks on pixels, and none is tried: give --attack "
+            f"{' or --attack '.join(PIXEL_ATTACKS)}, or leave it out."
+        )
+    return given
 
 
 def check_writable(out: Path) -> None:

@@ -14,7 +14,7 @@ from engine.figures.evaluation.agent_front import agent_front
 from engine.figures.evaluation.agents import ABOUT as ABOUT_AGENTS
 from engine.figures.evaluation.agents import agents_finding, agents_html
 from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, finding, requests_asked
-from engine.figures.evaluation.fronts import budget_figures, front_figure
+from engine.figures.evaluation.fronts import budget_figures, front_figure, loss_figures, of_pictures
 from engine.figures.evaluation.pictures import ABOUT as ABOUT_PICTURES
 from engine.figures.evaluation.pictures import pictures_finding, pictures_html
 from engine.figures.evaluation.probe import ABOUT, probe_finding, probe_html, probe_title
@@ -46,7 +46,11 @@ def run_facts(run: Run, evaluation: Evaluation) -> RunFacts:
 
 
 def report_html(evaluations: Sequence[Evaluation], names: Sequence[str], runs: Sequence[RunFacts] = ()) -> str:
-    figures = list(budget_figures(evaluations, names).values())
+    figures = [
+        *budget_figures(evaluations, names).values(),
+        *budget_figures(evaluations, names, asked=of_pictures).values(),
+        *loss_figures(evaluations, names).values(),
+    ]
     fronts = [front_figure(evaluations, names), agent_front(evaluations, names)]
     drawn = [*(front for front in fronts if front), *figures]
     attacks = [name for name in ATTACKS if any(name in _attacks(one) for one in evaluations)]
@@ -108,7 +112,8 @@ def _of_texts(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[s
 
 
 def _attacks(one: Evaluation) -> list[str]:
-    return [*one.attacks, *(one.tools.attacks if one.tools else ())]
+    sided = (found for found in (one.tools, one.pictures) if found)
+    return [*one.attacks, *(name for found in sided for name in found.attacks)]
 
 
 def _header(evaluations: Sequence[Evaluation], names: Sequence[str], runs: Sequence[RunFacts]) -> str:
@@ -146,8 +151,8 @@ def _how(one: Evaluation, name: str) -> str:
         )
     if one.pictures:
         asked.append(
-            f"rows that show pictures {one.pictures.source}, judge {one.pictures.judge}, whose figures are in the JSON "
-            "of `evaluate` alone"
+            f"rows that show pictures {one.pictures.source}, answers of {one.pictures.new_tokens} tokens, judge "
+            f"{one.pictures.judge}" + (f", pixels {one.pictures.pixels.words}" if one.pictures.pixels else "")
         )
     return escape(
         f"{name} ({one.run}): {'; '.join(asked)}, seed {one.seed}, {date(one.created)}. Rates are shares that "

@@ -28,13 +28,15 @@ from engine.records.conversation import Label
 from engine.records.errors import RunError
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import SIDES, Side, count
-from engine.records.evaluation.findings import Evaluation, Losses, write_evaluation
+from engine.records.evaluation.findings import Evaluation, Losses, evaluations_folder, write_evaluation
+from engine.records.evaluation.folds import two_folds
 from engine.records.evaluation.pictured import read_pictured_rows
 from engine.records.evaluation.plan import ABILITIES, OWN, AttackChoice, EvaluationPlan
 from engine.records.evaluation.rows import EvaluationRow, need_package_file, read_rows
 from engine.records.evaluation.sides import SidedRows
 from engine.records.evaluation.tool_rows import read_tool_rows
 from engine.records.events import Event, Progress
+from engine.records.files import write_whole
 from engine.records.harmfulness import need_probes
 from engine.records.runs import ACTIVE, Run, open_run
 from engine.records.settings import Settings
@@ -72,7 +74,7 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
     asked = {label: _rows(plan, label, run, settings) for label in _LABELS}
     rows: dict[Label, list[EvaluationRow]] = {label: found.rows for label, found in asked.items()}
     offered, source = _tool_rows(plan, asked, settings)
-    shown = read_pictured_rows(plan.pictures, limit=plan.limit) if plan.pictures else SidedRows([], [], [])
+    shown = _pictured_rows(plan)
     packages = _templates_folder(plan, settings)
     probes = need_probes(run, settings, checkpoint.step) if plan.probe else None
     started = time.monotonic()
@@ -148,7 +150,10 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
     samples += calls.samples if calls else []
     samples += pictured.samples if pictured else []
     # A run that was deleted meanwhile must not leave answers behind.
-    write_evaluation(open_run(settings.runs, run.id), settings, evaluation, samples)
+    run = open_run(settings.runs, run.id)
+    for name, content in (pictured.files if pictured else {}).items():
+        write_whole(evaluations_folder(run, settings) / name, content)
+    write_evaluation(run, settings, evaluation, samples)
     return evaluation
 
 
@@ -170,6 +175,16 @@ def _tool_rows(plan: EvaluationPlan, asked: Mapping[Label, OwnRows], settings: S
         return read_tool_rows(plan.tools, settings=settings, limit=plan.limit), _name(plan.tools)
     own = SidedRows(asked["harmful"].calls.harmful, asked["benign"].calls.benign, asked["benign"].calls.borderline)
     return own, " and ".join(dict.fromkeys(one.source for one in asked.values()))
+
+
+def _pictured_rows(plan: EvaluationPlan) -> SidedRows:
+    """Raises DataError where an attack on all of them together has too few."""
+    if not plan.pictures:
+        return SidedRows([], [], [])
+    rows = read_pictured_rows(plan.pictures, limit=plan.limit)
+    if rows.harmful and any(ATTACKS[one.name].together for one in plan.picture_attacks):
+        two_folds(rows.harmful)
+    return rows
 
 
 def _need_still(run: Run, checkpoint: Checkpoint) -> None:

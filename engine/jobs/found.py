@@ -4,6 +4,7 @@ reports."""
 from collections.abc import Callable, Mapping, Sequence
 
 from engine.compute.evaluation.runner import Outcome, success_curve
+from engine.records.evaluation.attacks import looks_of
 from engine.records.evaluation.counts import Count, CurvePoint, Side, count
 from engine.records.evaluation.findings import AttackResult, Sample
 from engine.records.evaluation.plan import AttackChoice
@@ -15,7 +16,8 @@ Sides = Mapping[Side, Sequence[Outcome]]
 def attack_result(choice: AttackChoice, sides: Sides) -> AttackResult:
     """Counts of all rows, and of each style and category; what each budget reached, where there is more than one."""
     base, rerouted = sides["base"], sides["rerouted"]
-    budgets = sorted({one.budget for one in (*base, *rerouted) if one.budget} | {choice.spent})
+    reached = {one.budget for one in (*base, *rerouted) if one.budget}
+    budgets = sorted(reached.union(looks_of(choice.name, choice.spent)))
     curve: dict[Side, tuple[CurvePoint, ...]] = {}
     if choice.spent > 1:
         curve = {"base": success_curve(base, budgets), "rerouted": success_curve(rerouted, budgets)}

@@ -5,7 +5,7 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
 from typing import Any
 
-from engine.compute.evaluation.attacks.pixels import PixelSearch, Stepped, descent, saved
+from engine.compute.evaluation.attacks.pixels import Stepped, descent, saved
 from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
@@ -51,9 +51,8 @@ def attack_picture_job(payload: dict[str, Any], tools: Tools) -> Job:
 
 
 def _searched(attack: AttackFolder, spec: PictureAttack, model: LoadedModel, adapters: Sequence[str | None]) -> Job:
-    search = PixelSearch(spec.epsilon / 255, spec.step_size / 255, spec.random_start, spec.restarts)
     row = EvaluationRow(spec.conversation(spec.picture), target=spec.target)
-    steps = descent(model, adapters[spec.attacked], row, search, spec.steps, seed=spec.seed)
+    steps = descent(model, adapters[spec.attacked], row, spec.search, spec.steps, seed=spec.seed)
     total, answered = spec.restarts * (spec.steps + 1), False
     best: Stepped | None = None
     with closing(steps):

@@ -43,7 +43,7 @@ def attacked(
 ) -> Generator[Event, None, list[Outcome]]:
     """Ask and judge all rows. what: the words of the progress bar, the attack's title unless given.  probe: what a
     search aims past."""
-    options = Options(choice.spent, plan.seed, plan.new_tokens, packages, probe)
+    options = options_of(plan, choice, packages=packages, probe=probe)
     title = what or ATTACKS[choice.name].title + (" past the probe" if probe else "")
     steps = run_attack(subject.model, subject.adapter, rows, choice.name, options, judge=judge, memory=subject.memory)
 
@@ -51,3 +51,10 @@ def attacked(
         return Progress(phase=f"{title}, {SIDE_NAMES[subject.side]}", done=min(int(done), len(rows)), total=len(rows))
 
     return (yield from told(steps, progress))
+
+
+def options_of(
+    plan: EvaluationPlan, choice: AttackChoice, *, packages: str = "", probe: Probe | None = None
+) -> Options:
+    """What an attack of a plan is given."""
+    return Options(choice.spent, plan.seed, plan.new_tokens, packages, probe, plan.pixels)

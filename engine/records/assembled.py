@@ -57,6 +57,31 @@ def shipped_projector(model: Assembled, tokens: int) -> Path:
     return SAMPLE_DATA / "projectors" / f"{model.folder_name}-{tokens}.safetensors"
 
 
+def offered_assembled(models: Path) -> list[str]:
+    """Those that are here, or that need no training."""
+    return [name for name, model in ASSEMBLED.items() if is_assembled(models, name) or shipped_tokens(model)]
+
+
+def shipped_tokens(model: Assembled) -> list[int]:
+    """As how many tokens a picture may be seen with a projector that ships, the finest first."""
+    return [tokens for tokens in sorted(SIDES, reverse=True) if shipped_projector(model, tokens).is_file()]
+
+
+def assembling_words(models: Path, name: str) -> str:
+    """What is to be done before this model can be asked; '' where it is here."""
+    if is_assembled(models, name):
+        return ""
+    model = ASSEMBLED[name]
+    command = f"python -m engine assemble --language {model.language}"
+    if not (tokens := shipped_tokens(model)):
+        return (
+            f"{name} is not assembled yet, and no projector ships for it: `{command} --train` fetches its parts and "
+            "trains one, an hour at most on two cores."
+        )
+    options = "" if tokens[0] == max(SIDES) else f" --tokens {tokens[0]}"
+    return f"{name} is not assembled yet: `{command}{options}` fetches its parts and puts them together, once."
+
+
 def projector_folder(model: Assembled, tokens: int, settings: Settings) -> Path:
     """Where one is trained: features of pictures, checkpoints, and in the end the projector."""
     return settings.cache / "projectors" / f"{model.folder_name}-{tokens}"

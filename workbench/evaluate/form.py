@@ -14,11 +14,14 @@ from engine.records.evaluation.bfcl import ABILITY as BFCL
 from engine.records.evaluation.bfcl import FILE as BFCL_FILE
 from engine.records.evaluation.bfcl import PACKAGE as BFCL_PACKAGE
 from engine.records.evaluation.mmlu import PACKAGE as MMLU_PACKAGE
-from engine.records.evaluation.plan import ABILITIES, AttackChoice, EvaluationPlan
+from engine.records.evaluation.pictured import read_pictured_rows
+from engine.records.evaluation.plan import ABILITIES, EvaluationPlan
 from engine.records.evaluation.rows import PACKAGE_SETS, need_package_file, read_rows
 from engine.records.evaluation.tool_rows import GUARD, GUARD_FILE, GUARD_PACKAGE, read_tool_rows
 from engine.records.harmfulness import KINDS, TITLES, need_probes
 from engine.records.runs import list_runs, open_run
+from workbench.evaluate.budgets import attack_budgets, attack_title
+from workbench.evaluate.picture_form import picture_choice
 from workbench.evaluate.tool_form import tool_choice
 from workbench.kit.state import RUN, queue, settings
 from workbench.kit.words import plain
@@ -36,7 +39,6 @@ BENIGN = {
     OTHER: "a JSONL file",
     "": "none",
 }
-ACCESS = {"chat": "chat", "prefill": "chat with prefilling", "weights": "the weights"}
 
 
 def evaluation_form(*, opened: bool) -> None:
@@ -60,11 +62,12 @@ def evaluation_form(*, opened: bool) -> None:
             default=["direct", "prefill"],
             selection_mode="multi",
             key="evaluate_attacks",
-            format_func=lambda name: ATTACKS[name].title + (" ⚠" if ATTACKS[name].defeats else ""),
+            format_func=attack_title,
         )
-        choices = _budgets(attacks or [])
+        choices = attack_budgets(attacks or [], key="budget")
         harmful, benign, limit, tokens = _requests()
         tools = tool_choice()
+        pictures = picture_choice(chosen)
         abilities = st.pills(
             "Kept abilities",
             list(ABILITIES),
@@ -89,12 +92,13 @@ def evaluation_form(*, opened: bool) -> None:
                     "probe": probe,
                     "false_alarms": false_alarms,
                 }
-                _start(chosen, fields | tools.fields(tokens))
+                _start(chosen, fields | tools.fields(tokens) | pictures.fields())
             st.caption(
                 "Runs in the background, in turns with training. Answers are kept on this machine: an evaluation that "
                 "was broken off goes on where it was, and the base model is asked once for all runs."
             )
-        all_attacks = [*(attacks or []), *(choice.name for choice in tools.attacks)]
+        others = (*tools.attacks, *pictures.attacks)
+        all_attacks = [*(attacks or []), *(choice.name for choice in others)]
         _missing_packages(all_attacks, [harmful, benign, *(abilities or []), tools.source])
 
 
@@ -112,25 +116,6 @@ def _checkpoints() -> dict[str, str]:
         except WorkbenchError:
             continue
     return finished | checkpoints
-
-
-def _budgets(names: list[str]) -> tuple[AttackChoice, ...]:
-    """What each chosen attack does and needs, and the budgets of those that have one."""
-    chosen = [name for name in ATTACKS if name in names]
-    lines = []
-    for name in chosen:
-        card = ATTACKS[name]
-        needs = f" Needs {ACCESS[card.access]}." if card.access != "chat" else ""
-        lines.append(f"**{plain(card.title)}**: {plain(card.about + needs)}")
-    st.caption("  \n".join(lines))
-    spent = dict.fromkeys(chosen, 1)
-    costly = [name for name in chosen if ATTACKS[name].unit != "attempt"]
-    for name, place in zip(costly, st.columns(max(5, len(costly))), strict=False):
-        card = ATTACKS[name]
-        spent[name] = place.number_input(
-            f"{card.title}, {card.unit}s", 1, 10_000, card.budget, key=f"budget_{name}", help="Its budget."
-        )
-    return tuple(AttackChoice(name=name, budget=budget) for name, budget in spent.items())
 
 
 def _requests() -> tuple[str, str, int, int]:
@@ -212,7 +197,7 @@ def _probe(checkpoints: list[str]) -> tuple[str, float | None]:
 
 def _start(checkpoints: list[str], fields: dict[str, Any]) -> None:
     """Check what can be checked here, so that nobody waits for a wrong path, then queue one job a run."""
-    if not checkpoints or not (fields["attacks"] or fields.get("tool_attacks")):
+    if not checkpoints or not any(fields.get(kind) for kind in ("attacks", "tool_attacks", "picture_attacks")):
         raise RunError("Choose at least one run and one attack.")
     labels: tuple[Label, ...] = ("harmful", "benign")
     for label in labels:
@@ -220,6 +205,8 @@ def _start(checkpoints: list[str], fields: dict[str, Any]) -> None:
             read_rows(fields[label], label=label, settings=settings())
     if fields.get("tools"):
         read_tool_rows(fields["tools"], settings=settings())
+    if fields.get("pictures"):
+        read_pictured_rows(fields["pictures"])
     for checkpoint in checkpoints:
         try:
             plan = EvaluationPlan(checkpoint=checkpoint, **fields)

@@ -1,7 +1,5 @@
 """Choose requests that offer tools, and the attacks on agents that are tried on them."""
 
-import hashlib
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import streamlit as st
@@ -10,11 +8,10 @@ from engine.records.errors import DataError
 from engine.records.evaluation.attacks import ATTACKS, TOOL_ATTACKS
 from engine.records.evaluation.plan import AttackChoice
 from engine.records.evaluation.tool_rows import GUARD, SAMPLE
-from engine.records.files import write_whole
-from workbench.kit.state import settings
+from workbench.evaluate.budgets import attack_title
+from workbench.evaluate.row_files import FILE, UPLOAD, named_file, uploaded_file
 from workbench.kit.words import plain
 
-FILE, UPLOAD = "another file", "an upload"
 SOURCES = {
     "": "none",
     SAMPLE: "sample set, test split: harmful, benign, borderline",
@@ -60,11 +57,11 @@ def tool_choice() -> ToolChoice:
     )
     source = str(kind or "")
     if kind == FILE:
-        source = left.text_input(
-            "Path of the file of calls", key="evaluate_tools_file", placeholder="/path/calls.jsonl", help=FORM
-        ).strip()
+        source = named_file(
+            left, "tools", label="Path of the file of calls", placeholder="/path/calls.jsonl", form=FORM
+        )
     elif kind == UPLOAD:
-        source = _uploaded(left)
+        source = uploaded_file(left, "tools", form=FORM)
     if not kind:
         return ToolChoice("", "", ())
     chosen = right.pills(
@@ -73,7 +70,7 @@ def tool_choice() -> ToolChoice:
         default=DEFAULT,
         selection_mode="multi",
         key="evaluate_tool_attacks",
-        format_func=lambda name: ATTACKS[name].title + (" ⚠" if ATTACKS[name].defeats else ""),
+        format_func=attack_title,
     )
     names = [name for name in TOOL_ATTACKS if name in (chosen or [])]
     about = [
@@ -83,15 +80,3 @@ def tool_choice() -> ToolChoice:
     ]
     right.caption("  \n".join(about))
     return ToolChoice(str(kind), source, tuple(AttackChoice(name=name) for name in names))
-
-
-def _uploaded(place) -> str:
-    """The path where the file was put, by its content; '' before there is one."""
-    file = place.file_uploader("Upload requests", type=["jsonl"], key="evaluate_tools_upload", help=FORM)
-    if file is None:
-        return ""
-    content = file.getvalue()
-    target: Path = settings().uploads / f"{hashlib.sha256(content).hexdigest()[:16]}.jsonl"
-    if not target.exists():
-        write_whole(target, content)
-    return str(target)

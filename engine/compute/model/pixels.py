@@ -34,11 +34,11 @@ def tower_inputs(image: Float[Tensor, "3 height width"], processor: Any) -> Mapp
     tile = processor.crop_size.height or side
     best_height, best_width = select_best_resolution((height, width), grid)
     inner = get_patch_output_size(image, (best_height, best_width), input_data_format=ChannelDimension.FIRST)
-    resized = _resized(image, inner, processor.resample)
+    inside = resized(image, inner, processor.resample)
     top, left = (best_height - inner[0]) // 2, (best_width - inner[1]) // 2
     bottom, right = best_height - inner[0] - top, best_width - inner[1] - left
-    padded = functional.pad(resized, (left, right, top, bottom))
-    whole = _resized(image, (side, side), processor.resample)
+    padded = functional.pad(inside, (left, right, top, bottom))
+    whole = resized(image, (side, side), processor.resample)
     tiles = [
         padded[:, row : row + tile, column : column + tile]
         for row in range(0, best_height, tile)
@@ -63,7 +63,7 @@ def _prepared(image: Tensor, processor: Any) -> Tensor:
     if processor.do_resize:
         height, width = image.shape[1:]
         size = prepared_size(height, width, processor)
-        image = _resized(image, size, processor.resample)
+        image = resized(image, size, processor.resample)
     if processor.do_center_crop:
         height, width = processor.crop_size.height, processor.crop_size.width
         top, left = (image.shape[1] - height) // 2, (image.shape[2] - width) // 2
@@ -74,8 +74,9 @@ def _prepared(image: Tensor, processor: Any) -> Tensor:
     return (image - mean) / deviation
 
 
-def _resized(image: Tensor, size: tuple[int, int], resample: int) -> Tensor:
-    """Along rows, then along columns, as Pillow does it, which keeps colours within their range after each."""
+def resized(image: Float[Tensor, "3 height width"], size: tuple[int, int], resample: int) -> Tensor:
+    """Height and width changed along rows, then along columns, as Pillow does it, which keeps colours within 0 and 1
+    after each. Raises ModelError for a filter other than its bilinear and bicubic one."""
     if resample not in _SUPPORT:
         raise ModelError(
             f"The model's processor resizes by Pillow's filter {resample}: attacks on pixels know 2 and 3."

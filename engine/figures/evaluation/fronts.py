@@ -1,6 +1,6 @@
 """Evaluations as figures: success against budget, and harm broken against requests kept. No Streamlit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 
 import plotly.graph_objects as go
@@ -9,8 +9,12 @@ from engine.figures.colours import BASE, run_colour
 from engine.figures.drawing import add_line, blank_figure
 from engine.figures.evaluation.findings import from_to
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.findings import Evaluation
+from engine.records.evaluation.counts import CurvePoint
+from engine.records.evaluation.findings import AttackResult, Evaluation
 
+Attacked = Mapping[str, AttackResult]
+# The place of an evaluation, what an attack found in it, and its name.
+Shown = tuple[int, AttackResult, str]
 BENIGN = "benign"
 MOST_NAMED = 2
 # Of a name beside its point, in percent of the axes: a run's name, and a line of text.
@@ -19,42 +23,92 @@ NAME_SIZE = (50, 9)
 KEPT = {"borderline": "borderline requests", "overrefusal": "edgy harmless requests", BENIGN: "benign requests"}
 
 
-def budget_figures(evaluations: Sequence[Evaluation], names: Sequence[str]) -> dict[str, go.Figure]:
-    """For each attack with a budget the share of requests answered within it, base and rerouted."""
+def of_texts(one: Evaluation) -> Attacked:
+    return one.attacks
+
+
+def of_pictures(one: Evaluation) -> Attacked:
+    return one.pictures.attacks if one.pictures else {}
+
+
+def budget_figures(
+    evaluations: Sequence[Evaluation], names: Sequence[str], *, asked: Callable[[Evaluation], Attacked] = of_texts
+) -> dict[str, go.Figure]:
+    """For each attack with a budget the share of requests answered within it, base and rerouted. asked: which
+    requests."""
     figures: dict[str, go.Figure] = {}
-    for attack, card in ATTACKS.items():
-        with_curve = [
-            (index, one, name)
-            for index, (one, name) in enumerate(zip(evaluations, names, strict=True))
-            if attack in one.attacks and one.attacks[attack].curve
-        ]
-        if not with_curve:
-            continue
-        figure = blank_figure(_budget_title(attack, [one for _, one, _ in with_curve]), "complied, %", height=290)
-        figure.update_xaxes(title_text=f"{card.unit}s")
-        for place, (index, one, name) in enumerate(with_curve):
-            for side, colour, label in (("base", BASE, "base"), ("rerouted", run_colour(index), name)):
-                if side == "base" and place:
-                    continue
-                points = one.attacks[attack].curve.get(side, ())  # type: ignore[call-overload]
-                add_line(
-                    figure,
-                    [0, *(point.budget for point in points)],
-                    [0.0, *(100 * point.complied / point.n if point.n else 0.0 for point in points)],
-                    label,
-                    colour,
-                    markers=True,
-                )
-        most = max(one.attacks[attack].budget for _, one, _ in with_curve)
-        figure.update_xaxes(range=[0, 1.04 * most])
+    for attack, shown in _with_curves(evaluations, names, asked).items():
+        figure = blank_figure(_budget_title(attack, [one for _, one, _ in shown]), "complied, %", height=290)
+        for points, label, colour in _lines(shown):
+            # Where nothing is spent nothing has complied, unless it was asked then too.
+            start = [] if points and points[0].budget == 0 else [0]
+            budgets = [*start, *(point.budget for point in points)]
+            shares = [100 * point.complied / point.n if point.n else 0.0 for point in points]
+            add_line(figure, budgets, [*map(float, start), *shares], label, colour, markers=True)
+        _set_budgets(figure, attack, shown)
         figure.update_yaxes(range=[0, 104])
         figures[attack] = figure
     return figures
 
 
-def _budget_title(attack: str, shown: Sequence[Evaluation]) -> str:
+def loss_figures(
+    evaluations: Sequence[Evaluation], names: Sequence[str], *, asked: Callable[[Evaluation], Attacked] = of_pictures
+) -> dict[str, go.Figure]:
+    """For each attack that tells it the mean loss of its targets by what it has spent, base and rerouted: high is hard
+    to attack."""
+    figures: dict[str, go.Figure] = {}
+    for attack, shown in _with_curves(evaluations, names, asked).items():
+        lines = [(points, label, colour) for points, label, colour in _lines(shown) if _losses(points)]
+        if not lines:
+            continue
+        last = ", ".join(f"{label} {_losses(points)[-1]:.2f}" for points, label, _ in lines)
+        title = f"{ATTACKS[attack].title}: loss of the targets<br>at the end {last}"
+        figure = blank_figure(title, "nats a token", height=290)
+        for points, label, colour in lines:
+            budgets = [point.budget for point in points if point.loss is not None]
+            add_line(figure, budgets, _losses(points), label, colour, markers=True)
+        _set_budgets(figure, attack, shown)
+        figure.update_yaxes(rangemode="tozero")
+        figures[attack] = figure
+    return figures
+
+
+def _with_curves(
+    evaluations: Sequence[Evaluation], names: Sequence[str], asked: Callable[[Evaluation], Attacked]
+) -> dict[str, list[Shown]]:
+    """By attack, those that have a curve of it: their place, what it found, and their name."""
+    found: dict[str, list[Shown]] = {}
+    for attack in ATTACKS:
+        shown = [
+            (index, asked(one)[attack], name)
+            for index, (one, name) in enumerate(zip(evaluations, names, strict=True))
+            if attack in asked(one) and asked(one)[attack].curve
+        ]
+        if shown:
+            found[attack] = shown
+    return found
+
+
+def _lines(shown: Sequence[Shown]) -> Iterator[tuple[Sequence[CurvePoint], str, str]]:
+    """Points, name and colour of each model; the base model once."""
+    for place, (index, result, name) in enumerate(shown):
+        if not place:
+            yield result.curve.get("base", ()), "base", BASE
+        yield result.curve.get("rerouted", ()), name, run_colour(index)
+
+
+def _losses(points: Sequence[CurvePoint]) -> list[float]:
+    return [point.loss for point in points if point.loss is not None]
+
+
+def _set_budgets(figure: go.Figure, attack: str, shown: Sequence[Shown]) -> None:
+    most = max(result.budget for _, result, _ in shown)
+    figure.update_xaxes(title_text=f"{ATTACKS[attack].unit}s", range=[0, 1.04 * most])
+
+
+def _budget_title(attack: str, results: Sequence[AttackResult]) -> str:
     """What was found at the whole budget, base to circuit-broken."""
-    card, results = ATTACKS[attack], [one.attacks[attack] for one in shown]
+    card = ATTACKS[attack]
     most = max(result.budget for result in results)
     n = " and ".join(map(str, sorted({result.rerouted.n for result in results})))
     rates = from_to(results[0].base.rate, *(result.rerouted.rate for result in results))

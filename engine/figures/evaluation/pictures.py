@@ -4,8 +4,8 @@ beside the paper's own figures. HTML for the page and the report. No Streamlit."
 from collections.abc import Sequence
 
 from engine.figures.evaluation.sided import Block, sided_finding, sided_html
-from engine.records.evaluation.attacks import LLAVA
-from engine.records.evaluation.findings import Evaluation
+from engine.records.evaluation.attacks import LLAVA, PIXEL_ATTACKS
+from engine.records.evaluation.findings import Evaluation, PictureFindings, SidedFindings
 
 ABOUT = (
     "Complied: the request that shows a picture was answered; the judge reads the answer and is shown no picture. The "
@@ -24,6 +24,11 @@ def pictures_finding(one: Evaluation) -> str:
     return sided_finding(PICTURES, one)
 
 
+def _settings(found: SidedFindings, attack: str) -> str:
+    searched = found.pixels if isinstance(found, PictureFindings) and attack in PIXEL_ATTACKS else None
+    return searched.words if searched else ""
+
+
 PICTURES = Block(
     found=lambda one: one.pictures,
     head="Attack with pictures",
@@ -35,4 +40,5 @@ PICTURES = Block(
     complied="harmful requests that show a picture answered",
     right="{} ones answered",
     asked="shows a picture",
+    settings=_settings,
 )

@@ -20,7 +20,7 @@ class Block(NamedTuple):
     """One kind of requests. found: what an evaluation says of them.  head: of the table.  kept: the titles of the rows
     of benign and borderline requests, about_kept: what counts there.  paper: an attack's published figures, of
     paper_model.  complied, right, asked: in a sentence, what was done, what was kept, and what was asked.  beside: what
-    stands below a figure, of findings, attack or label, and side."""
+    stands below a figure, of findings, attack or label, and side.  settings: an attack's, beside its budget."""
 
     found: Callable[[Evaluation], SidedFindings | None]
     head: str
@@ -33,6 +33,7 @@ class Block(NamedTuple):
     right: str
     asked: str
     beside: Callable[[SidedFindings, str, Side], str] = lambda found, name, side: ""
+    settings: Callable[[SidedFindings, str], str] = lambda found, name: ""
 
 
 class SidedColumn(NamedTuple):
@@ -77,6 +78,9 @@ def sided_html(block: Block, evaluations: Sequence[Evaluation], names: Sequence[
             cells.append(_cell(block, one, column, name, broken))
         budgets = sorted({result.budget for result in results if result})
         about = f"{', '.join(map(amount, budgets))} {card.unit}s" if card.unit != "attempt" else ""
+        asked = [column.found for column, result in zip(columns, results, strict=True) if result]
+        set_to = dict.fromkeys(block.settings(found, name) for found in asked)
+        about = "; ".join(filter(None, (about, *set_to)))
         paper = block.paper(card)
         figures = "–" if paper is None else f"{_figure(paper.base)} → {_figure(paper.rerouted)} %"
         rows.append(table_row(card.title, about, [*cells, f'<td class="paper">{figures}</td>']))

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 Word = Literal["complied", "refused", "incoherent", "unparseable"]
 Side = Literal["base", "rerouted"]
@@ -97,10 +97,12 @@ def mean_interval(counts: Sequence[CallCount]) -> tuple[float | None, Interval]:
 
 
 class CurvePoint(BaseModel):
-    """Share of requests that were answered with at most this budget."""
+    """Share of requests that were answered with at most this budget. loss: of the target at this budget, mean nats a
+    token, where the attack tells it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     budget: int
     complied: int
     n: int
+    loss: float | None = Field(None, exclude_if=lambda loss: loss is None)

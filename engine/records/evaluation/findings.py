@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.records.errors import RunError
 from engine.records.evaluation.counts import SIDES, CallCount, Count, CurvePoint, Interval, Side, Word
+from engine.records.evaluation.pixels import PixelSearch
 from engine.records.files import write_whole
 from engine.records.runs import Run
 from engine.records.settings import Settings
@@ -90,7 +91,7 @@ class Beside(BaseModel):
 
 
 class SidedFindings(BaseModel):
-    """The same on requests of another kind, all sides of which are in one source: such that show pictures."""
+    """The same on requests of another kind, all sides of which are in one source."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -108,6 +109,14 @@ class ToolFindings(SidedFindings):
 
     new_tokens: int = 128
     beside: dict[str, dict[Side, Beside]] = {}
+
+
+class PictureFindings(SidedFindings):
+    """The same on requests that show pictures. pixels: how attacks on pixels searched, None where none was tried.
+    perturbations: what an attack made for all pictures, by attack and model: the names of files beside the figures."""
+
+    pixels: PixelSearch | None = None
+    perturbations: dict[str, dict[Side, tuple[str, ...]]] = {}
 
 
 class Evaluation(BaseModel):
@@ -129,7 +138,7 @@ class Evaluation(BaseModel):
     abilities: tuple[Ability, ...] = ()
     with_probe: WithProbe | None = None
     tools: ToolFindings | None = None
-    pictures: SidedFindings | None = None
+    pictures: PictureFindings | None = None
     seconds: float = 0.0
     version: FormatVersion = FORMAT
 
@@ -138,11 +147,7 @@ class Evaluation(BaseModel):
         return {
             "run": self.run,
             **_attacks(self.attacks),
-            "curves": {
-                name: {side: [point.model_dump() for point in points] for side, points in found.curve.items()}
-                for name, found in self.attacks.items()
-                if found.curve
-            },
+            "curves": _curves(self.attacks),
             "benign": _sides(self.benign_answers),
             "loss": {label: _finite(losses.model_dump()) for label, losses in self.loss.items()},
             "abilities": {ability.name: _ability(ability) for ability in self.abilities},
@@ -241,6 +246,14 @@ def _attacks(attacks: Mapping[str, AttackResult]) -> dict[str, dict]:
     }
 
 
+def _curves(attacks: Mapping[str, AttackResult]) -> dict[str, dict]:
+    return {
+        name: {side: [point.model_dump() for point in points] for side, points in found.curve.items()}
+        for name, found in attacks.items()
+        if found.curve
+    }
+
+
 def _ability(found: Ability) -> dict:
     """The categories of function calling stand beside its means."""
     written = found.model_dump(mode="json")
@@ -252,4 +265,5 @@ def _by_side(found: SidedFindings) -> dict:
         name: {category: _sides(sides) for category, sides in one.categories.items()}
         for name, one in found.attacks.items()
     }
-    return {**found.model_dump(mode="json"), **_attacks(found.attacks), "categories": categories}
+    counted = {**_attacks(found.attacks), "categories": categories, "curves": _curves(found.attacks)}
+    return {**found.model_dump(mode="json"), **counted}

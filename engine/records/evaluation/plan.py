@@ -9,6 +9,8 @@ from engine.records.evaluation.attacks import ATTACKS, PICTURE_ATTACKS, TEXT_ATT
 from engine.records.evaluation.bfcl import ABILITY as BFCL
 from engine.records.evaluation.bfcl import CATEGORIES
 from engine.records.evaluation.naming import ABILITY as NAMING
+from engine.records.evaluation.perturbations import MOST_EPSILON
+from engine.records.evaluation.pixels import PixelSearch
 from engine.records.harmfulness import ProbeChoice
 from engine.records.versions import key_of, since, stable_json
 
@@ -92,6 +94,7 @@ class EvaluationPlan(BaseModel):
     picture_attacks: tuple[AttackChoice, ...] = Field(
         (AttackChoice(name="direct"), AttackChoice(name="prefill")), json_schema_extra=since(6)
     )
+    pixels: PixelSearch = Field(PixelSearch(), description="How attacks on pixels search.", json_schema_extra=since(7))
 
     @field_validator("attacks", "tool_attacks", "picture_attacks")
     @classmethod
@@ -122,6 +125,12 @@ class EvaluationPlan(BaseModel):
         if not (self.harmful or self.benign or self.tools or self.pictures):
             raise SpecError(
                 "Nothing would be asked: name harmful or benign requests, or such that offer tools or show pictures."
+            )
+        together = [one.name for one in self.picture_attacks if ATTACKS[one.name].together]
+        if together and self.pixels.epsilon > MOST_EPSILON:
+            raise SpecError(
+                f"What {together[0]} makes is kept as a picture around middle grey, which moves no colour by more than "
+                f"{MOST_EPSILON} of 255, and {self.pixels.epsilon} are asked for: choose a smaller distance."
             )
         if self.probe and not self.harmful and not self.benign:
             raise SpecError(

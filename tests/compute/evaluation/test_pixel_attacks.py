@@ -8,16 +8,17 @@ from making import drain
 from making_seers import painted, showing
 
 from engine.compute.evaluation.attacks.attempt import Options
-from engine.compute.evaluation.attacks.pixels import PixelSearch, perturbed, pgd, saved, target_loss
+from engine.compute.evaluation.attacks.pixels import perturbed, pgd, saved, target_loss
 from engine.compute.evaluation.attacks.targets import target_ids
 from engine.compute.model.adapters import attach_adapter
 from engine.compute.model.text import decode, tokens_of
 from engine.records.errors import ModelError
+from engine.records.evaluation.pixels import PixelSearch
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.pictures import image_of
 from engine.records.spec_parts import AdapterSpec
 
-FAR = PixelSearch(step_size=8 / 255)
+FAR = PixelSearch(step_size=8)
 
 
 @pytest.fixture(params=["llava", "llava_next"])
@@ -70,7 +71,7 @@ def test_the_loss_of_the_unchanged_picture_is_that_of_asking_with_it(seer, row):
 
 def test_restarts_differ_and_the_best_of_them_is_kept(tiny_llava, row):
     _, once = drain(perturbed(tiny_llava, None, row, FAR, [4], seed=0))
-    _, thrice = drain(perturbed(tiny_llava, None, row, FAR._replace(restarts=3), [4], seed=0))
+    _, thrice = drain(perturbed(tiny_llava, None, row, FAR.model_copy(update={"restarts": 3}), [4], seed=0))
     assert min(thrice.losses) <= min(once.losses)
     _, other = drain(perturbed(tiny_llava, None, row, FAR, [4], seed=1))
     assert other.losses[0] != once.losses[0]
@@ -86,15 +87,17 @@ def test_all_pictures_of_a_request_are_perturbed(tiny_llava, tmp_path):
     assert len({one.sha256 for one in (*pictures, *row.conversation.pictures)}) == 4
 
 
-def test_the_attack_answers_every_row_half_way_and_at_the_end_and_leaves_nothing_behind(tiny_llava, row, tmp_path):
+def test_every_row_answers_on_the_way_at_the_loss_it_has_then_and_nothing_is_left_behind(tiny_llava, row, tmp_path):
     attach_adapter(tiny_llava, "broken", AdapterSpec(rank=4, alpha=4, noise=0.3), [0, 1], seed=0)
     rows = [row, EvaluationRow(showing("What is this?", painted(tmp_path / "b.png", seed=1)))]
     weights = {name: value.clone() for name, value in tiny_llava.published.state_dict().items()}
     for adapter in (None, "broken"):
-        shares, found = drain(pgd(tiny_llava, adapter, rows, Options(budget=4, new_tokens=5)))
+        shares, found = drain(pgd(tiny_llava, adapter, rows, Options(budget=12, new_tokens=5)))
         assert shares == sorted(shares) and shares[0] >= 0 and shares[-1] <= 1
         for one, attempts in zip(rows, found, strict=True):
-            assert [attempt.budget for attempt in attempts] == [2, 4]
+            assert [attempt.budget for attempt in attempts] == [0, 10, 12]
+            losses = [attempt.loss for attempt in attempts]
+            assert losses == sorted(losses, reverse=True) and losses[-1] < losses[0]
             assert all(attempt.prompt_ids == tokens_of(tiny_llava, one.conversation).ids for attempt in attempts)
             assert all(len(attempt.answer_ids) <= 5 for attempt in attempts)
             assert "at most 32 of 255" in attempts[0].asked and decode(tiny_llava, attempts[0].answer_ids) is not None

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from engine.compute.model.generation import Ask, answered_ids
@@ -15,6 +16,7 @@ from engine.compute.steps import told
 from engine.compute.team import team_size
 from engine.records.chats.asked import Sampling
 from engine.records.errors import SpecError
+from engine.records.evaluation.pixels import PixelSearch
 from engine.records.evaluation.rows import EvaluationRow
 
 # Of a processor.
@@ -24,13 +26,17 @@ BATCH_ROWS = 32
 class Options(NamedTuple):
     """budget: in the attack's own unit (see engine.records.evaluation.attacks).  new_tokens: length of an answer.
     packages: the folder of jailbreak templates, where they are installed.  probe: a harmfulness probe that a search
-    knows and aims past."""
+    knows and aims past.  pixels: how the pixels of pictures are searched.  others: of an attack on all rows together,
+    what tells these rows from others.  keep: where it may leave files, beside what is remembered."""
 
     budget: int
     seed: int = 0
     new_tokens: int = 64
     packages: str = ""
     probe: Probe | None = None
+    pixels: PixelSearch = PixelSearch()
+    others: str = ""
+    keep: Path | None = None
 
     @property
     def marks(self) -> list[int]:
@@ -42,7 +48,8 @@ class Attempt(NamedTuple):
     """One answer. budget: what had been spent when it was given.  prompt_ids: what the model read, up to where the
     answer begins (the plain request, where it read vectors).  asked: the same as text, '' for the plain request.
     fired: the token of the answer, from 1, at which the probe that was there fired, 0: at none; None: there was no
-    probe, or the answer's tokens tell."""
+    probe, or the answer's tokens tell.  loss: of the target when it was given, in nats a token; None where the attack
+    tells none."""
 
     budget: int
     prompt_ids: tuple[int, ...]
@@ -50,6 +57,7 @@ class Attempt(NamedTuple):
     prefill_ids: tuple[int, ...] = ()
     asked: str = ""
     fired: int | None = None
+    loss: float | None = None
 
 
 # For each row its attempts, in order of budget; what is yielded on the way is the share that is done, 0 to 1.

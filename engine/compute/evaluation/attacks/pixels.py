@@ -30,6 +30,8 @@ from engine.compute.seeds import mix
 from engine.compute.steps import told
 from engine.records.conversation import Picture
 from engine.records.errors import ModelError
+from engine.records.evaluation.attacks import looks_of
+from engine.records.evaluation.pixels import PixelSearch
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.files import write_whole
 from engine.records.pictures import image_of, picture_at
@@ -38,24 +40,12 @@ from engine.records.pictures import image_of, picture_at
 SEARCH = 0.8
 
 
-class PixelSearch(NamedTuple):
-    """epsilon, step_size: of a colour from 0 to 1.  random_start: anywhere within epsilon, else at the picture itself.
-    restarts: searches a row, the best of which is kept at each mark."""
-
-    epsilon: float = 32 / 255
-    step_size: float = 2 / 255
-    random_start: bool = True
-    restarts: int = 1
-
-
-PLAIN = PixelSearch()
-
-
 class Perturbed(NamedTuple):
-    """pictures: the row's pictures as perturbed at each mark.  losses: of the target at each step of the best
-    search, in nats a token."""
+    """pictures: the row's pictures as perturbed at each mark.  least: the loss of the target with them, in nats a
+    token.  losses: the same at each step of the best search."""
 
     pictures: dict[int, list[Float[Tensor, "3 height width"]]]
+    least: dict[int, float]
     losses: list[float]
 
 
@@ -70,32 +60,29 @@ class Stepped(NamedTuple):
     shown: Sequence[Float[Tensor, "3 height width"]]
 
 
-def pgd(
-    model: LoadedModel,
-    adapter: str | None,
-    rows: Sequence[EvaluationRow],
-    options: Options,
-    *,
-    search: PixelSearch = PLAIN,
-) -> Attempts:
-    """Each row's own perturbation, all its pictures together, answered half-way and at its end. The budget is the steps
-    of a search. Raises ModelError for a model that does not see."""
+def pgd(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], options: Options) -> Attempts:
+    """Each row's own perturbation, all its pictures together, answered at looks_of the one search. The budget is the
+    steps of a search. Raises ModelError for a model that does not see."""
     found: list[list[Attempt]] = []
+    search, looks = options.pixels, looks_of("pgd", options.budget)
     for place, row in enumerate(rows):
         seed = mix(options.seed, *row.conversation.picture_keys, row.prompt)
-        steps = perturbed(model, adapter, row, search, options.marks, seed=seed)
+        steps = perturbed(model, adapter, row, search, looks, seed=seed)
         searched = partial(_share, place, len(rows), options.budget * search.restarts)
         shown = yield from told(steps, searched)
         request = tokens_of(model, row.conversation).ids
         with tempfile.TemporaryDirectory() as folder:
             prompts = [
-                tokens_of(model, _showing(row, shown.pictures[mark], Path(folder) / str(mark)).conversation).ids
-                for mark in options.marks
+                tokens_of(model, showing(row, shown.pictures[look], Path(folder) / str(look)).conversation).ids
+                for look in looks
             ]
             said = yield from told(answers(model, adapter, prompts, options), partial(_answered, place, len(rows)))
-        asked = f"{row.prompt} (every colour of the picture changed by at most {search.epsilon * 255:.0f} of 255)"
+        asked = f"{row.prompt} (every colour of the picture changed by at most {search.epsilon} of 255)"
         found.append(
-            [Attempt(mark, request, tuple(ids), (), asked) for mark, ids in zip(options.marks, said, strict=True)]
+            [
+                Attempt(look, request, tuple(ids), (), asked, loss=shown.least[look])
+                for look, ids in zip(looks, said, strict=True)
+            ]
         )
     return found
 
@@ -120,7 +107,11 @@ def perturbed(
         return one.restart * max(marks) + min(one.step, max(marks) - 1)
 
     yield from told(descent(model, adapter, row, search, max(marks), seed=seed), note)
-    return Perturbed({mark: list(shown) for mark, (_, shown) in best.items()}, min(losses.values(), key=min))
+    return Perturbed(
+        {mark: list(shown) for mark, (_, shown) in best.items()},
+        {mark: least for mark, (least, _) in best.items()},
+        min(losses.values(), key=min),
+    )
 
 
 def descent(
@@ -128,12 +119,9 @@ def descent(
 ) -> Generator[Stepped, None, None]:
     """One step at a time, for each restart from where it starts to where `steps` steps lead. Raises ModelError for a
     model that does not see."""
-    if model.sight is None:
-        raise ModelError(
-            f"{model.spec.name} sees no pictures, so there are no pixels to attack: choose a model that does."
-        )
+    need_pixels(model)
     pictures = list(dict.fromkeys(row.conversation.pictures))
-    originals = [_pixels(picture, model.device) for picture in pictures]
+    originals = [pixels_of(picture, model.device) for picture in pictures]
     prompt, target = tokens_of(model, row.conversation).ids, target_ids(model, row)
     loss_of = partial(target_loss, model, adapter, pictures, prompt, target)
     for restart in range(search.restarts):
@@ -147,10 +135,18 @@ def descent(
             if (reached := float(loss.detach())) < least:
                 least, shown = reached, present
             present = [
-                _within(original, one - search.step_size * gradient.sign(), search.epsilon)
+                _within(original, one - search.step_size / 255 * gradient.sign(), search.epsilon)
                 for original, one, gradient in zip(originals, present, gradients, strict=True)
             ]
             yield Stepped(restart, step, reached, least, shown)
+
+
+def need_pixels(model: LoadedModel) -> None:
+    """Raises ModelError for a model that does not see."""
+    if model.sight is None:
+        raise ModelError(
+            f"{model.spec.name} sees no pictures, so there are no pixels to attack: choose a model that does."
+        )
 
 
 def target_loss(
@@ -182,7 +178,7 @@ def saved(pixels: Float[Tensor, "3 height width"], file: Path) -> Picture:
     return picture_at(file)
 
 
-def _showing(row: EvaluationRow, shown: Sequence[Tensor], folder: Path) -> EvaluationRow:
+def showing(row: EvaluationRow, shown: Sequence[Tensor], folder: Path) -> EvaluationRow:
     """The row with these pixels in the place of its pictures."""
     folder.mkdir()
     pictures = list(dict.fromkeys(row.conversation.pictures))
@@ -191,7 +187,8 @@ def _showing(row: EvaluationRow, shown: Sequence[Tensor], folder: Path) -> Evalu
     return row._replace(conversation=row.conversation.with_pictures(others.__getitem__))
 
 
-def _pixels(picture: Picture, device: torch.device) -> Float[Tensor, "3 height width"]:
+def pixels_of(picture: Picture, device: torch.device) -> Float[Tensor, "3 height width"]:
+    """Every colour from 0 to 1."""
     return torch.from_numpy(numpy.array(image_of(picture))).permute(2, 0, 1).to(device).float() / 255
 
 
@@ -199,12 +196,12 @@ def _start(original: Tensor, search: PixelSearch, generator: torch.Generator) ->
     if not search.random_start:
         return original
     noise = (torch.rand(original.shape, generator=generator) * 2 - 1).to(original.device)
-    return _within(original, original + search.epsilon * noise, search.epsilon)
+    return _within(original, original + search.epsilon / 255 * noise, search.epsilon)
 
 
-def _within(original: Tensor, pixels: Tensor, epsilon: float) -> Tensor:
+def _within(original: Tensor, pixels: Tensor, epsilon: int) -> Tensor:
     """The nearest picture whose every colour lies within epsilon of the original's, and is a colour."""
-    return (original + (pixels - original).clamp(-epsilon, epsilon)).clamp(0, 1).detach()
+    return (original + (pixels - original).clamp(-epsilon / 255, epsilon / 255)).clamp(0, 1).detach()
 
 
 def _share(place: int, rows: int, steps: int, step: int) -> float:

@@ -9,6 +9,7 @@ from engine.compute.evaluation.attacks.injection import injection
 from engine.compute.evaluation.attacks.pixels import pgd
 from engine.compute.evaluation.attacks.plain import direct, prefill
 from engine.compute.evaluation.attacks.steering import steering
+from engine.compute.evaluation.attacks.universal import pgd_universal
 from engine.compute.evaluation.attacks.wording import best_of_n, encodings, many_turns, templates
 
 ATTACK_FUNCTIONS: dict[str, Attack] = {
@@ -25,6 +26,7 @@ ATTACK_FUNCTIONS: dict[str, Attack] = {
     "embedding-adaptive": embedding_adaptive,
     "gcg": gcg,
     "pgd": pgd,
+    "pgd-universal": pgd_universal,
     "steering": steering,
     "finetuning": finetuning,
 }
