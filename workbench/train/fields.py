@@ -36,6 +36,8 @@ LABELS = {
     "loss.lead_tokens": "Lead tokens",
     "loss.retain_mean": "Retain mean over",
     "loss.final_norm": "Final norm on the last retain block",
+    "loss.reroute_margin": "Turned away below cosine",
+    "loss.retain_margin": "Held still up to drift",
     "schedule.first_step": "First step counts as",
     "optimizer.circuit_breaker_batch": "Harmful rows a step",
     "optimizer.retain_batch": "Benign rows a step",

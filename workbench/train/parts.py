@@ -41,6 +41,7 @@ def loss_part(form: Form) -> None:
     _row(form, "loss.space", "loss.mask", "loss.skip_response_tokens", "loss.lead_tokens")
     _row(form, "loss.retain_scale", "loss.retain_mask", "loss.retain_weight", "loss.retain_blocks")
     _row(form, "loss.retain_mean", "loss.final_norm")
+    _row(form, "loss.reroute_margin", "loss.retain_margin")
     problem(form, "loss")
 
 

@@ -120,9 +120,11 @@ def rerouting_loss(
     spaces: dict[int, BlockSpace],
     *,
     space: SpaceName,
+    margin: float = 0.0,
     tokens: float | None = None,
 ) -> Float[Tensor, ""]:
-    """Mean over target blocks and masked tokens of relu(cos(rerouted, base)): 1 = unmoved, 0 = turned away.
+    """Mean over target blocks and masked tokens of relu(cos(rerouted, base) - margin): 1 - margin = unmoved, 0 = turned
+    away.
 
     `tokens` is the number of masked tokens of the whole step, when this is a part of it (default: of this batch).
     """
@@ -130,7 +132,7 @@ def rerouting_loss(
     total = mask.new_zeros(())
     for block, activations in rerouted.items():
         cosine = token_cosine(activations, base[block], spaces[block], space)
-        total = total + (torch.relu(cosine) * mask).sum()
+        total = total + (torch.relu(cosine - margin if margin else cosine) * mask).sum()
     return total / count
 
 
@@ -141,9 +143,11 @@ def retain_loss(
     spaces: dict[int, BlockSpace],
     *,
     scale: Literal["absolute", "relative"],
+    margin: float = 0.0,
     distances: float | None = None,
 ) -> Float[Tensor, ""]:
-    """Mean over blocks and masked tokens of the L2 distance, 0 up; relative: divided by the block's centred norm.
+    """Mean over blocks and masked tokens of the L2 distance, 0 up; relative: divided by the block's centred norm. Up to
+    `margin`, in the same unit, a distance counts as none, and beyond it by what it exceeds it.
 
     `distances` is the number that the mean divides by (default: masked tokens times blocks of this batch): that of
     the whole step, when this is a part of it, or `published_distances`.
@@ -151,8 +155,9 @@ def retain_loss(
     count = max(float(mask.sum()) * len(rerouted) if distances is None else distances, 1.0)
     total = mask.new_zeros(())
     for block, activations in rerouted.items():
-        unit = spaces[block].centred_norm if scale == "relative" else 1.0
-        total = total + (token_drift(activations, base[block]) * mask).sum() / max(unit, 1e-12)
+        unit = max(spaces[block].centred_norm if scale == "relative" else 1.0, 1e-12)
+        drift = token_drift(activations, base[block])
+        total = total + ((torch.relu(drift - margin * unit) if margin else drift) * mask).sum() / unit
     return total / count
 
 

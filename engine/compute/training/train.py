@@ -10,9 +10,10 @@ from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.memory import ran_out_of_memory
 from engine.compute.model.room import give_way
 from engine.compute.training.heldout import measure_heldout, measure_spaces, statistics_rows
+from engine.compute.training.micro_batch import Losses
 from engine.compute.training.rates import learning_rate_at
 from engine.compute.training.rows import Row
-from engine.compute.training.step import Losses, one_step
+from engine.compute.training.step import one_step
 from engine.compute.training.trainer import Rows, Trainer, prepared
 from engine.records.blocks import ResolvedBlocks
 from engine.records.errors import TeamError, TrainingError
@@ -175,6 +176,8 @@ def _watch_plateau(trainer: Trainer, losses: Losses) -> Steps:
     trainer.recent = [*trainer.recent[-9:], losses.reroute]
     mean = sum(trainer.recent) / len(trainer.recent)
     due = min(PLATEAU_STEPS, max(10, trainer.spec.optimizer.steps // 3))
+    # A loss with a margin falls short of the cosine by that much where nothing has moved.
+    mean += trainer.spec.loss.reroute_margin
     if trainer.warned or trainer.step < due or len(trainer.recent) < 10 or mean < PLATEAU_COSINE:
         return
     trainer.warned = True
