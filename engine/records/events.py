@@ -25,12 +25,16 @@ class Event(BaseModel):
 
 
 class StepResult(Event):
-    """One optimizer step. Losses are before their weights; seconds are of this step alone."""
+    """One optimizer step. Losses are before their weights, 0 where they have none; seconds are of this step alone.
+
+    answer_loss: nats of divergence of what held answers foretell.
+    """
 
     kind: Literal["step"] = "step"
     step: Whole
     reroute_loss: float
     retain_loss: float
+    answer_loss: float = 0.0
     reroute_weight: float
     retain_weight: float
     loss: float

@@ -57,6 +57,25 @@ class LossSpec(Part):
         json_schema_extra=since(7),
     )
 
+    answer_weight: float = Field(
+        0.0,
+        ge=0,
+        description="Constant factor on the divergence of what kept answers foretell, beside the retain loss; 0: none.",
+        json_schema_extra=since(7),
+    )
+    answer_temperature: float = Field(
+        2.0,
+        gt=0,
+        le=100,
+        description="Temperature at which both models' foretelling is compared; higher: the unlikely counts too.",
+        json_schema_extra=since(7),
+    )
+    answer_rows: Literal["borderline", "benign"] = Field(
+        "borderline",
+        description="Whose answers are held by what they foretell: borderline rows', or all benign ones'.",
+        json_schema_extra=since(7),
+    )
+
     @model_validator(mode="after")
     def _normed_distances_are_absolute(self) -> "LossSpec":
         if self.final_norm and self.retain_scale == "relative":

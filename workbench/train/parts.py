@@ -42,6 +42,7 @@ def loss_part(form: Form) -> None:
     _row(form, "loss.retain_scale", "loss.retain_mask", "loss.retain_weight", "loss.retain_blocks")
     _row(form, "loss.retain_mean", "loss.final_norm")
     _row(form, "loss.reroute_margin", "loss.retain_margin")
+    _row(form, "loss.answer_weight", "loss.answer_temperature", "loss.answer_rows")
     problem(form, "loss")
 
 

@@ -4,16 +4,25 @@ gradients, or of what other processes do."""
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from engine.compute.model.activations import block_activations
+from engine.compute.model.foretelling import carried_on, logits_of
 from engine.compute.model.padding import Batch
 from engine.compute.team import is_sharded
 from engine.compute.training.base_activations import RowActivations, row_batch, stack
-from engine.compute.training.masks import loss_mask, reroute_tokens, retain_distances
+from engine.compute.training.masks import (
+    answer_tokens,
+    foretelling,
+    holds_answer,
+    loss_mask,
+    reroute_tokens,
+    retain_distances,
+)
 from engine.compute.training.rates import learning_rate_at, weights_at
-from engine.compute.training.reroute import last_normed, rerouting_loss, retain_loss
+from engine.compute.training.reroute import answer_divergence, last_normed, rerouting_loss, retain_loss
 from engine.compute.training.rows import Row
 from engine.compute.training.trainer import Trainer
 from engine.records.events import ControlEvent
@@ -27,6 +36,7 @@ class Losses(NamedTuple):
 
     reroute: float
     retain: float
+    answer: float
 
 
 class LossShares(NamedTuple):
@@ -34,6 +44,7 @@ class LossShares(NamedTuple):
 
     reroute: Float[Tensor, ""]
     retain: Float[Tensor, ""]
+    answer: Float[Tensor, ""]
 
 
 class StepPlan(NamedTuple):
@@ -46,6 +57,7 @@ class StepPlan(NamedTuple):
     factors: Losses
     reroute_tokens: float
     retain_distances: float
+    answer_tokens: float
 
 
 class MicroBatch(NamedTuple):
@@ -66,9 +78,10 @@ def planned(trainer: Trainer, rows: Sequence[Row], controls: Sequence[ControlEve
         step,
         weight,
         learning_rate_at(spec, step, controls),
-        Losses(weight.reroute, weight.retain * spec.loss.retain_weight),
+        Losses(weight.reroute, weight.retain * spec.loss.retain_weight, weight.retain * spec.loss.answer_weight),
         reroute_tokens(spec, rows),
         retain_distances(spec, rows, len(trainer.blocks.retain)),
+        answer_tokens(spec, rows),
     )
 
 
@@ -88,7 +101,14 @@ def forward(trainer: Trainer, micro: MicroBatch) -> Activations:
     blocks = trainer.blocks
     harmful = micro.harmful > 0 or is_sharded()
     benign = micro.harmful < len(micro.rows) or is_sharded()
-    needed = sorted({*(blocks.targets if harmful else ()), *(blocks.retain if benign else ())})
+    carried = any(holds_answer(trainer.spec, row) for row in micro.rows)
+    needed = sorted(
+        {
+            *(blocks.targets if harmful else ()),
+            *(blocks.retain if benign else ()),
+            *((blocks.last,) if carried else ()),
+        }
+    )
     return block_activations(
         trainer.model,
         micro.batch,
@@ -102,12 +122,14 @@ def forward(trainer: Trainer, micro: MicroBatch) -> Activations:
 def loss_shares(trainer: Trainer, plan: StepPlan, micro: MicroBatch, rerouted: Activations) -> LossShares:
     """The micro-batch's shares of the step's losses."""
     mask = loss_mask(trainer.spec, micro.rows, micro.batch.ids.shape[1], trainer.model.device)
-    reroute = retain = mask.new_zeros(())
+    reroute = retain = answer = mask.new_zeros(())
     if micro.harmful:
         reroute = _reroute_share(trainer, plan, micro, rerouted, mask)
     if micro.harmful < len(micro.rows):
         retain = _retain_share(trainer, plan, micro, rerouted, mask)
-    return LossShares(reroute, retain)
+    if answered := [place for place, row in enumerate(micro.rows) if holds_answer(trainer.spec, row)]:
+        answer = _answer_share(trainer, plan, micro, rerouted[trainer.blocks.last], answered)
+    return LossShares(reroute, retain, answer)
 
 
 def _reroute_share(
@@ -140,6 +162,32 @@ def _retain_share(
         scale=loss.retain_scale,
         margin=loss.retain_margin,
         distances=plan.retain_distances,
+    )
+
+
+def _answer_share(
+    trainer: Trainer,
+    plan: StepPlan,
+    micro: MicroBatch,
+    rerouted: Float[Tensor, "prompt token d_model"],
+    places: Sequence[int],
+) -> Float[Tensor, ""]:
+    """rerouted: what the last block that any loss sees gave out.  places: of the rows whose answers are held."""
+    model, rows = trainer.model, [micro.rows[place] for place in places]
+    batch = row_batch(model, rows)
+    tokens = batch.ids.shape[1]
+    entered = torch.stack([rerouted[place, :tokens] for place in places])
+    moved = carried_on(model, batch, entered, block=trainer.blocks.last, share_opening=trainer.shares_opening)
+    ends = [foretelling(row) for row in rows]
+    last = len(model.blocks) - 1
+    held = [micro.base[place].outputs[last][seen.start : seen.stop] for place, seen in zip(places, ends, strict=True)]
+    with torch.no_grad():
+        base = logits_of(model, torch.cat(held))
+    return answer_divergence(
+        logits_of(model, torch.cat([moved[row, seen.start : seen.stop] for row, seen in enumerate(ends)])),
+        base,
+        temperature=trainer.spec.loss.answer_temperature,
+        tokens=plan.answer_tokens,
     )
 
 

@@ -161,6 +161,24 @@ def retain_loss(
     return total / count
 
 
+def answer_divergence(
+    rerouted: Float[Tensor, "token vocabulary"],
+    base: Float[Tensor, "token vocabulary"],
+    *,
+    temperature: float,
+    tokens: float | None = None,
+) -> Float[Tensor, ""]:
+    """Mean over tokens of KL(base || rerouted) of what is foretold, in nats, both at this temperature, times its
+    square: 0 up, 0 = the same. The square keeps the gradient's size where the temperature changes.
+
+    `tokens` is the number of tokens of the whole step, when this is a part of it (default: of this batch).
+    """
+    held = torch.log_softmax(base.float() / temperature, -1)
+    moved = torch.log_softmax(rerouted.float() / temperature, -1)
+    total = (held.exp() * (held - moved)).sum() * temperature**2
+    return total / max(len(base) if tokens is None else tokens, 1.0)
+
+
 def published_distances(*, rows: int, tokens: int, blocks: int) -> float:
     """How many distances the published retain mean is over: every position of rows padded to `tokens`, padding (whose
     distance is masked to 0) included, after every block and after the embeddings, whose distance is always 0.

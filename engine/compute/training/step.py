@@ -75,6 +75,7 @@ def one_step(
         step=step,
         reroute_loss=losses.reroute,
         retain_loss=losses.retain,
+        answer_loss=losses.answer,
         reroute_weight=plan.weight.reroute,
         retain_weight=plan.weight.retain,
         loss=sum(map(operator.mul, plan.factors, losses)),
@@ -119,7 +120,7 @@ def _added_up(trainer: Trainer, losses: Sequence[Float[Tensor, " loss"]], *, sho
 def _micro_step(
     trainer: Trainer, plan: StepPlan, group: Sequence[Row], number: int, *, counts: bool = True
 ) -> Float[Tensor, " loss"]:
-    """Forwards and backwards of one micro-batch; its losses, rerouting and retain, are shares of the whole step's
+    """Forwards and backwards of one micro-batch; its losses are shares of the whole step's
     means. They stay on the device: to read them back would make it wait. counts: else all of it comes to nothing."""
     micro = drawn(trainer, group)
     with _training(trainer, seed=mix(trainer.spec.seed, "dropout", plan.step, number)):
@@ -170,7 +171,7 @@ def _move(trainer: Trainer, plan: StepPlan, shares: Sequence[Float[Tensor, " los
 
 
 def _check_finite(trainer: Trainer, plan: StepPlan, losses: Losses, gradient_norm: float) -> None:
-    values = {"rerouting loss": losses.reroute, "retain loss": losses.retain}
+    values = {"rerouting loss": losses.reroute, "retain loss": losses.retain, "answer loss": losses.answer}
     if all(map(math.isfinite, values.values())):
         # A loss that is not finite has no finite gradient either, and is the cause.
         values = {"gradient norm": gradient_norm}

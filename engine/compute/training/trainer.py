@@ -12,6 +12,7 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from engine.compute.model.adapters import adapter_parameters, attach_adapter, remove_adapter
+from engine.compute.model.foretelling import need_plain_head
 from engine.compute.model.loaded import LoadedModel, find_final_norm
 from engine.compute.model.room import machine_of
 from engine.compute.seeds import mix
@@ -132,6 +133,9 @@ def prepared(
 ) -> Trainer:
     """Attach the adapter and get ready. Raises TrainingError for a tracker that is not there. Of several processes the
     first one alone keeps track."""
+    if spec.loss.answer_weight:
+        _need_whole_weights("Holding answers by what they foretell", "loss.answer_weight = 0")
+        need_plain_head(model)
     trackers = list(spec.captures.trackers) if working()[0] == 0 else []
     final_norm = find_final_norm(model) if spec.loss.final_norm else None
     attach_adapter(model, name, spec.adapter, blocks.adapted, seed=mix(spec.seed, "adapter"))
@@ -153,7 +157,9 @@ def prepared(
     parameters = [parameter for _, parameter in adapter_parameters(model, name)]
     settings = spec.optimizer
     optimizer = torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
-    seen = {"harmful": blocks.targets, "benign": tuple(sorted({*blocks.retain, *blocks.targets}))}
+    # What the base model's answers foretell is made of what its last block gave out, which is kept for that.
+    last = {len(model.blocks) - 1} if spec.loss.answer_weight else set()
+    seen = {"harmful": blocks.targets, "benign": tuple(sorted({*blocks.compared("benign"), *last}))}
     # Where weights are sharded each process needs as many passes as the others, whatever rows it has.
     budget = 0 if is_sharded() else kept_bytes(machine_of(model))
     checkpointing = checkpoints_gradients(spec, model.card, machine_of(model))
@@ -189,6 +195,15 @@ def prepared(
     )
     keep(trainer)
     return trainer
+
+
+def _need_whole_weights(what: str, off: str) -> None:
+    """Raises TrainingError where each process holds a share of the weights alone."""
+    if is_sharded():
+        raise TrainingError(
+            f"{what} needs the whole model in each process, and here they share the weights: train without --sharded, "
+            f"or set {off}."
+        )
 
 
 def _measured_tokens(spec: RunSpec, micro_batch_tokens: int) -> int:
