@@ -131,6 +131,13 @@ class AdapterSpec(Part):
     noise: float = Field(
         1e-3, ge=0, le=1, description="Standard deviation of B at the start; 0 leaves the cosine without gradient."
     )
+    null_space: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of the energy of benign inputs that A may not read, layer by layer; 0: it reads all.",
+        json_schema_extra=since(7),
+    )
 
 
 class OptimizerSpec(Part):

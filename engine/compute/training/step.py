@@ -20,6 +20,7 @@ from engine.compute.seeds import mix
 from engine.compute.team import is_sharded, summed, together, working
 from engine.compute.training.drawing import step_rows
 from engine.compute.training.micro_batch import Losses, StepPlan, drawn, forward, loss_shares, planned
+from engine.compute.training.null_space import keep_out
 from engine.compute.training.rows import Row, micro_batches
 from engine.compute.training.trainer import Trainer
 from engine.records.errors import TrainingError
@@ -166,6 +167,7 @@ def _move(trainer: Trainer, plan: StepPlan, shares: Sequence[Float[Tensor, " los
     for group in trainer.optimizer.param_groups:
         group["lr"] = plan.rate
     trainer.optimizer.step()
+    keep_out(trainer)
     trainer.optimizer.zero_grad()
     return losses, gradient_norm
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from engine.compute.model.adapters import adapter_parameters, attach_adapter, remove_adapter
@@ -65,6 +66,8 @@ class Trainer:
     recent: list[float] = field(default_factory=list)
     warned: bool = False
     drift: float = 0.0
+    # What each layer's A is kept out of, by the name of that parameter.
+    directions: dict[str, Float[Tensor, "inputs direction"]] = field(default_factory=dict)
 
     @property
     def spaces(self) -> dict[int, BlockSpace]:
@@ -136,6 +139,8 @@ def prepared(
     if spec.loss.answer_weight:
         _need_whole_weights("Holding answers by what they foretell", "loss.answer_weight = 0")
         need_plain_head(model)
+    if spec.adapter.null_space:
+        _need_whole_weights("An adapter that is kept out of benign inputs", "adapter.null_space = 0")
     trackers = list(spec.captures.trackers) if working()[0] == 0 else []
     final_norm = find_final_norm(model) if spec.loss.final_norm else None
     attach_adapter(model, name, spec.adapter, blocks.adapted, seed=mix(spec.seed, "adapter"))

@@ -12,6 +12,7 @@ from engine.records.spec import RunSpec
 OPTIONS = {
     "margins": {"loss.reroute_margin": 0.1, "loss.retain_margin": 2.0},
     "answers": {"loss.answer_weight": 1.0, "loss.answer_rows": "benign"},
+    "null space": {"adapter.null_space": 0.5},
 }
 # Fields that say how an option works, and mean nothing while it is off.
 WITHOUT_EFFECT = {"loss.answer_temperature": 5.0, "loss.answer_rows": "benign"}
