@@ -13,7 +13,7 @@ from engine.records.events import VALUE_CONTROLS, ControlEvent
 from engine.records.tables import RunTables
 
 # Columns of losses that few runs have, with their names.
-OTHER_LOSSES = {"answer_loss": "answers"}
+OTHER_LOSSES = {"answer_loss": "answers", "twin_loss": "twins"}
 # Pixels that a line below the title takes.
 SUBTITLE = 26
 

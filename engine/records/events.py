@@ -27,7 +27,8 @@ class Event(BaseModel):
 class StepResult(Event):
     """One optimizer step. Losses are before their weights, 0 where they have none; seconds are of this step alone.
 
-    answer_loss: nats of divergence of what held answers foretell.
+    answer_loss: nats of divergence of what held answers foretell.  twin_loss: cosine of harmful tokens with where their
+    borderline twins lie, above its margin.
     """
 
     kind: Literal["step"] = "step"
@@ -35,6 +36,7 @@ class StepResult(Event):
     reroute_loss: float
     retain_loss: float
     answer_loss: float = 0.0
+    twin_loss: float = 0.0
     reroute_weight: float
     retain_weight: float
     loss: float

@@ -76,6 +76,34 @@ class LossSpec(Part):
         json_schema_extra=since(7),
     )
 
+    overlap_cosine: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Base cosine with its nearest borderline row at which a harmful row counts half; 0: all count.",
+        json_schema_extra=since(7),
+    )
+    overlap_width: float = Field(
+        0.05,
+        gt=0,
+        le=1,
+        description="How softly a harmful row's weight falls about that cosine, from whole to none.",
+        json_schema_extra=since(7),
+    )
+    twin_weight: float = Field(
+        0.0,
+        ge=0,
+        description="Factor on the loss that keeps harmful rows from where their borderline twins lie; 0: none.",
+        json_schema_extra=since(7),
+    )
+    twin_margin: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="Cosine with its borderline twin that a harmful token may have.",
+        json_schema_extra=since(7),
+    )
+
     @model_validator(mode="after")
     def _normed_distances_are_absolute(self) -> "LossSpec":
         if self.final_norm and self.retain_scale == "relative":

@@ -157,6 +157,11 @@ class OptimizerSpec(Part):
         description="Compute blocks anew backwards: less memory, a third more time; auto: where a row would not fit.",
         json_schema_extra=since(4),
     )
+    gradient_surgery: bool = Field(
+        False,
+        description="Take out of the rerouting gradient what points against the benign rows' gradient.",
+        json_schema_extra=since(7),
+    )
     stop_drift: float = Field(
         0.0,
         ge=0,

@@ -44,6 +44,7 @@ def loss_part(form: Form) -> None:
     _row(form, "loss.retain_mean", "loss.final_norm")
     _row(form, "loss.reroute_margin", "loss.retain_margin")
     _row(form, "loss.answer_weight", "loss.answer_temperature", "loss.answer_rows")
+    _row(form, "loss.overlap_cosine", "loss.overlap_width", "loss.twin_weight", "loss.twin_margin")
     problem(form, "loss")
 
 
@@ -83,7 +84,7 @@ def optimizer_part(form: Form) -> None:
         "optimizer.circuit_breaker_batch",
         "optimizer.retain_batch",
     )
-    _row(form, "optimizer.tokens_per_micro_batch", "optimizer.gradient_checkpointing")
+    _row(form, "optimizer.tokens_per_micro_batch", "optimizer.gradient_checkpointing", "optimizer.gradient_surgery")
 
 
 def capture_part(form: Form) -> None:

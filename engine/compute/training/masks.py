@@ -45,6 +45,11 @@ def foretelling(row: Row) -> range:
     return range(max(0, row.response_start - 1), max(0, len(row.ids) - 1))
 
 
+def answer_places(row: Row) -> range:
+    """The tokens of a row's answer; of one that was cut before it, the last token."""
+    return range(min(row.response_start, len(row.ids) - 1), len(row.ids))
+
+
 def answer_tokens(spec: RunSpec, rows: Sequence[Row]) -> float:
     """How many tokens the mean of what answers foretell is over, in a whole step."""
     return float(sum(len(foretelling(row)) for row in rows if holds_answer(spec, row)))

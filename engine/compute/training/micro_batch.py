@@ -21,8 +21,17 @@ from engine.compute.training.masks import (
     reroute_tokens,
     retain_distances,
 )
+from engine.compute.training.neighbours import row_points
 from engine.compute.training.rates import learning_rate_at, weights_at
-from engine.compute.training.reroute import answer_divergence, last_normed, rerouting_loss, retain_loss
+from engine.compute.training.reroute import (
+    answer_divergence,
+    last_normed,
+    nearest,
+    overlap_weight,
+    rerouting_loss,
+    retain_loss,
+    twin_loss,
+)
 from engine.compute.training.rows import Row
 from engine.compute.training.trainer import Trainer
 from engine.records.events import ControlEvent
@@ -37,6 +46,7 @@ class Losses(NamedTuple):
     reroute: float
     retain: float
     answer: float
+    twin: float
 
 
 class LossShares(NamedTuple):
@@ -45,6 +55,7 @@ class LossShares(NamedTuple):
     reroute: Float[Tensor, ""]
     retain: Float[Tensor, ""]
     answer: Float[Tensor, ""]
+    twin: Float[Tensor, ""]
 
 
 class StepPlan(NamedTuple):
@@ -78,7 +89,12 @@ def planned(trainer: Trainer, rows: Sequence[Row], controls: Sequence[ControlEve
         step,
         weight,
         learning_rate_at(spec, step, controls),
-        Losses(weight.reroute, weight.retain * spec.loss.retain_weight, weight.retain * spec.loss.answer_weight),
+        Losses(
+            reroute=weight.reroute,
+            retain=weight.retain * spec.loss.retain_weight,
+            answer=weight.retain * spec.loss.answer_weight,
+            twin=weight.reroute * spec.loss.twin_weight,
+        ),
         reroute_tokens(spec, rows),
         retain_distances(spec, rows, len(trainer.blocks.retain)),
         answer_tokens(spec, rows),
@@ -122,30 +138,36 @@ def forward(trainer: Trainer, micro: MicroBatch) -> Activations:
 def loss_shares(trainer: Trainer, plan: StepPlan, micro: MicroBatch, rerouted: Activations) -> LossShares:
     """The micro-batch's shares of the step's losses."""
     mask = loss_mask(trainer.spec, micro.rows, micro.batch.ids.shape[1], trainer.model.device)
-    reroute = retain = answer = mask.new_zeros(())
+    reroute = retain = answer = twin = mask.new_zeros(())
     if micro.harmful:
-        reroute = _reroute_share(trainer, plan, micro, rerouted, mask)
+        reroute, twin = _harmful_shares(trainer, plan, micro, rerouted, mask)
     if micro.harmful < len(micro.rows):
         retain = _retain_share(trainer, plan, micro, rerouted, mask)
     if answered := [place for place, row in enumerate(micro.rows) if holds_answer(trainer.spec, row)]:
         answer = _answer_share(trainer, plan, micro, rerouted[trainer.blocks.last], answered)
-    return LossShares(reroute, retain, answer)
+    return LossShares(reroute, retain, answer, twin)
 
 
-def _reroute_share(
+def _harmful_shares(
     trainer: Trainer, plan: StepPlan, micro: MicroBatch, rerouted: Activations, mask: Float[Tensor, "prompt token"]
-) -> Float[Tensor, ""]:
-    loss, rows = trainer.spec.loss, slice(0, micro.harmful)
-    moved, base = _pair(micro, rerouted, rows, trainer.blocks.targets)
-    return rerouting_loss(
-        moved,
-        base,
-        mask[rows],
-        trainer.spaces,
-        space=loss.space,
-        margin=loss.reroute_margin,
-        tokens=plan.reroute_tokens,
-    )
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Of the rerouting loss, and of the one that keeps harmful rows from where their borderline twins lie."""
+    loss, spaces, rows = trainer.spec.loss, trainer.spaces, slice(0, micro.harmful)
+    targets, tokens = trainer.blocks.targets, plan.reroute_tokens
+    moved, base = _pair(micro, rerouted, rows, targets)
+    counted = seen = mask[rows]
+    twin = mask.new_zeros(())
+    if trainer.neighbours:
+        points = row_points(trainer, micro.rows[rows], micro.base[rows], targets[-1])
+        cosine, which = nearest(points, trainer.neighbours[targets[-1]])
+        if loss.overlap_cosine:
+            weight = overlap_weight(cosine, threshold=loss.overlap_cosine, width=loss.overlap_width)
+            counted = seen * weight[:, None]
+        if loss.twin_weight:
+            twins = {block: trainer.neighbours[block][which] for block in targets}
+            twin = twin_loss(moved, twins, seen, spaces, space=loss.space, margin=loss.twin_margin, tokens=tokens)
+    reroute = rerouting_loss(moved, base, counted, spaces, space=loss.space, margin=loss.reroute_margin, tokens=tokens)
+    return reroute, twin
 
 
 def _retain_share(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 SpaceName = Literal["raw", "centred", "standardised"]
@@ -158,6 +158,45 @@ def retain_loss(
         unit = max(spaces[block].centred_norm if scale == "relative" else 1.0, 1e-12)
         drift = token_drift(activations, base[block])
         total = total + ((torch.relu(drift - margin * unit) if margin else drift) * mask).sum() / unit
+    return total / count
+
+
+def nearest(
+    points: Float[Tensor, "row d_model"], neighbours: Float[Tensor, "neighbour d_model"]
+) -> tuple[Float[Tensor, " row"], Int[Tensor, " row"]]:
+    """The cosine of each point with the neighbour that it points most alike, and which one that is."""
+    cosines = torch.nn.functional.normalize(points, dim=-1) @ torch.nn.functional.normalize(neighbours, dim=-1).T
+    found = cosines.max(-1)
+    return found.values, found.indices
+
+
+def overlap_weight(cosine: Float[Tensor, " row"], *, threshold: float, width: float) -> Float[Tensor, " row"]:
+    """How much a harmful row counts whose nearest borderline row has this cosine: 1 far below the threshold, a half at
+    it, 0 far above."""
+    return torch.sigmoid((threshold - cosine) / width)
+
+
+def twin_loss(
+    rerouted: dict[int, Float[Tensor, "prompt token d_model"]],
+    twins: dict[int, Float[Tensor, "prompt d_model"]],
+    mask: Float[Tensor, "prompt token"],
+    spaces: dict[int, BlockSpace],
+    *,
+    space: SpaceName,
+    margin: float,
+    tokens: float | None = None,
+) -> Float[Tensor, ""]:
+    """Mean over target blocks and masked tokens of relu(cos(rerouted, twin) - margin): what is turned away shall not
+    end where the row's borderline twin lies. twins: of each row, in the given space.
+
+    `tokens` is the number of masked tokens of the whole step, when this is a part of it (default: of this batch).
+    """
+    count = max(float(mask.sum()) if tokens is None else tokens, 1.0) * max(len(rerouted), 1)
+    total = mask.new_zeros(())
+    for block, activations in rerouted.items():
+        moved = spaces[block].transform(activations, space)
+        cosine = torch.cosine_similarity(moved, twins[block][:, None], dim=-1, eps=EPSILON)
+        total = total + (torch.relu(cosine - margin) * mask).sum()
     return total / count
 
 

@@ -22,6 +22,7 @@ from engine.compute.training.drawing import step_rows
 from engine.compute.training.micro_batch import Losses, StepPlan, drawn, forward, loss_shares, planned
 from engine.compute.training.null_space import keep_out
 from engine.compute.training.rows import Row, micro_batches
+from engine.compute.training.surgery import put_together, set_aside
 from engine.compute.training.trainer import Trainer
 from engine.records.errors import TrainingError
 from engine.records.events import ControlEvent, StepResult
@@ -44,9 +45,10 @@ def one_step(
     short = False
     seconds = 0.0
     rank, size = working()
-    groups = [
-        micro_batches(share, micro_batch_tokens, shared=trainer.shares_opening) for share in shared_out(rows, size)
-    ]
+    parameters = [parameter for _, parameter in trainer.parameters]
+    surgery = spec.optimizer.gradient_surgery
+    trainer.aside = [torch.zeros_like(parameter) for parameter in parameters] if surgery else []
+    groups = [_groups(trainer, share, micro_batch_tokens) for share in shared_out(rows, size)]
     count = max(map(len, groups))
     for number in range(count):
         # A process whose share is done waits for the others: all take each step of this generator.
@@ -77,6 +79,7 @@ def one_step(
         reroute_loss=losses.reroute,
         retain_loss=losses.retain,
         answer_loss=losses.answer,
+        twin_loss=losses.twin,
         reroute_weight=plan.weight.reroute,
         retain_weight=plan.weight.retain,
         loss=sum(map(operator.mul, plan.factors, losses)),
@@ -100,11 +103,19 @@ def shared_out(rows: Sequence[Row], parts: int) -> list[list[Row]]:
     return shares if parts > 1 else [list(rows)]
 
 
+def _groups(trainer: Trainer, rows: Sequence[Row], tokens: int) -> list[list[Row]]:
+    """Rows as micro-batches; under gradient surgery harmful ones and benign ones apart."""
+    sides = [rows]
+    if trainer.spec.optimizer.gradient_surgery:
+        sides = [[row for row in rows if row.label == label] for label in ("harmful", "benign")]
+    return [group for side in sides for group in micro_batches(side, tokens, shared=trainer.shares_opening)]
+
+
 def _added_up(trainer: Trainer, losses: Sequence[Float[Tensor, " loss"]], *, short: bool) -> Float[Tensor, " loss"]:
     """The sums over all processes: of the gradients, which are put back, and of the losses. One message of the
     adapter's size in float32. short: this process ran out of memory; all then raise torch.OutOfMemoryError."""
     parameters = [parameter for _, parameter in trainer.parameters]
-    gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in parameters]
+    gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in parameters] + trainer.aside
     own = torch.stack([torch.zeros(len(Losses._fields), device=trainer.model.device), *losses]).sum(0)
     flat = summed(torch.cat([*(gradient.float().flatten() for gradient in gradients), own, own.new_tensor([short])]))
     *parts, sums, shortages = flat.split([*(gradient.numel() for gradient in gradients), len(own), 1])
@@ -113,7 +124,8 @@ def _added_up(trainer: Trainer, losses: Sequence[Float[Tensor, " loss"]], *, sho
         del gradients, flat, parts
         release_memory()
         raise torch.OutOfMemoryError("memory ran out in one of the processes")
-    for parameter, part in zip(parameters, parts, strict=True):
+    trainer.aside = [part.view_as(kept) for kept, part in zip(trainer.aside, parts[len(parameters) :], strict=True)]
+    for parameter, part in zip(parameters, parts, strict=False):
         parameter.grad = part.view_as(parameter).to(parameter.dtype)
     return sums
 
@@ -133,6 +145,8 @@ def _micro_step(
             loss = loss * counts + 0.0 * rerouted[max(rerouted)].sum()
         if loss.requires_grad:
             trainer.accelerator.backward(loss)
+    if trainer.aside and micro.harmful:
+        set_aside([parameter for _, parameter in trainer.parameters], trainer.aside)
     return torch.stack([share.detach() for share in shares])
 
 
@@ -159,6 +173,8 @@ def _move(trainer: Trainer, plan: StepPlan, shares: Sequence[Float[Tensor, " los
     All figures come back from the device in one go, the only one of a step.
     """
     parameters = [parameter for _, parameter in trainer.parameters]
+    if trainer.aside:
+        put_together(parameters, trainer.aside)
     norm = trainer.accelerator.clip_grad_norm_(parameters, trainer.spec.optimizer.clip_norm or math.inf)
     *figures, gradient_norm = torch.cat([*shares, norm.reshape(1).to(shares[0])]).tolist()
     count = len(Losses._fields)
@@ -173,7 +189,7 @@ def _move(trainer: Trainer, plan: StepPlan, shares: Sequence[Float[Tensor, " los
 
 
 def _check_finite(trainer: Trainer, plan: StepPlan, losses: Losses, gradient_norm: float) -> None:
-    values = {"rerouting loss": losses.reroute, "retain loss": losses.retain, "answer loss": losses.answer}
+    values = {f"{name.replace('reroute', 'rerouting')} loss": value for name, value in losses._asdict().items()}
     if all(map(math.isfinite, values.values())):
         # A loss that is not finite has no finite gradient either, and is the cause.
         values = {"gradient norm": gradient_norm}

@@ -11,6 +11,7 @@ from engine.compute.model.memory import ran_out_of_memory
 from engine.compute.model.room import give_way
 from engine.compute.training.heldout import measure_heldout, measure_spaces, statistics_rows
 from engine.compute.training.micro_batch import Losses
+from engine.compute.training.neighbours import find_neighbours
 from engine.compute.training.null_space import find_directions
 from engine.compute.training.rates import learning_rate_at
 from engine.compute.training.rows import Row
@@ -63,6 +64,7 @@ def train(
         yield from trainer.resume()
         yield from trainer.base.fill()
         yield from measure_spaces(trainer.base, statistics_rows(rows.harmful, rows.benign))
+        yield from find_neighbours(trainer)
         yield from find_directions(trainer)
         if trainer.step == 0:
             yield from _measure(trainer, probe, capture)

@@ -68,6 +68,10 @@ class Trainer:
     drift: float = 0.0
     # What each layer's A is kept out of, by the name of that parameter.
     directions: dict[str, Float[Tensor, "inputs direction"]] = field(default_factory=dict)
+    # Where borderline rows lie at each target block.
+    neighbours: dict[int, Float[Tensor, "neighbour d_model"]] = field(default_factory=dict)
+    # The rerouting losses' gradients of a step, where they are kept apart from the others.
+    aside: list[Tensor] = field(default_factory=list)
 
     @property
     def spaces(self) -> dict[int, BlockSpace]:
@@ -141,6 +145,8 @@ def prepared(
         need_plain_head(model)
     if spec.adapter.null_space:
         _need_whole_weights("An adapter that is kept out of benign inputs", "adapter.null_space = 0")
+    if spec.optimizer.gradient_surgery:
+        _need_whole_weights("Gradient surgery", "optimizer.gradient_surgery = false")
     trackers = list(spec.captures.trackers) if working()[0] == 0 else []
     final_norm = find_final_norm(model) if spec.loss.final_norm else None
     attach_adapter(model, name, spec.adapter, blocks.adapted, seed=mix(spec.seed, "adapter"))

@@ -13,9 +13,14 @@ OPTIONS = {
     "margins": {"loss.reroute_margin": 0.1, "loss.retain_margin": 2.0},
     "answers": {"loss.answer_weight": 1.0, "loss.answer_rows": "benign"},
     "null space": {"adapter.null_space": 0.5},
+    "overlap": {"loss.overlap_cosine": 0.3, "loss.overlap_width": 0.2},
+    "twins": {"loss.twin_weight": 1.0, "loss.twin_margin": 0.0},
+    "surgery": {"optimizer.gradient_surgery": True, "schedule.kind": "constant"},
 }
 # Fields that say how an option works, and mean nothing while it is off.
-WITHOUT_EFFECT = {"loss.answer_temperature": 5.0, "loss.answer_rows": "benign"}
+WITHOUT_EFFECT = {
+    "loss.answer_temperature": 5.0, "loss.answer_rows": "benign", "loss.overlap_width": 0.3, "loss.twin_margin": 0.4,
+}  # fmt: skip
 
 
 def test_without_any_option_a_spec_has_the_digest_that_it_had_before_there_were_options():
