@@ -8,7 +8,7 @@ from engine.records.blocks import resolve_blocks
 from engine.records.events import StepResult
 
 
-def run(model, spec, rows, folder, *, name="run", controls=(), stop_after=None):
+def run(model, spec, rows, folder, *, name="run", controls=(), stop_after=None, best=lambda: None):
     """Events and final adapter weights of a training run, which is closed after `stop_after` steps if given."""
     generator = train(
         model=model,
@@ -18,6 +18,7 @@ def run(model, spec, rows, folder, *, name="run", controls=(), stop_after=None):
         rows=rows,
         checkpoints=folder,
         controls=controls,
+        best=best,
     )
     events = []
     for event in generator:

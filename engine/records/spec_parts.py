@@ -162,6 +162,17 @@ class OptimizerSpec(Part):
         description="Take out of the rerouting gradient what points against the benign rows' gradient.",
         json_schema_extra=since(7),
     )
+    keep: Literal["last", "best"] = Field(
+        "last",
+        description="Which weights a finished run keeps: the last ones, or its best checkpoint by validation rows.",
+        json_schema_extra=since(7),
+    )
+    keep_drift: float = Field(
+        0.2,
+        gt=0,
+        description="How far borderline validation rows may drift at the checkpoint that is kept as the best.",
+        json_schema_extra=since(7),
+    )
     stop_drift: float = Field(
         0.0,
         ge=0,

@@ -60,6 +60,8 @@ LABELS = {
     "captures.checkpoint_every": "Checkpoint every",
     "captures.evaluation_rows": "Evaluated rows a side",
     "optimizer.stop_drift": "Stop above drift",
+    "optimizer.keep": "Weights that are kept",
+    "optimizer.keep_drift": "Borderline drift at the best",
     "harmfulness.probe": "Harmfulness probe",
     "harmfulness.block": "Block it reads",
     "harmfulness.false_alarms": "False alarms",

@@ -19,7 +19,14 @@ from engine.compute.model.room import machine_of
 from engine.compute.seeds import mix
 from engine.compute.team import held, is_sharded, keep, together, working
 from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations, row_bytes
-from engine.compute.training.checkpoints import Position, list_checkpoints, load_checkpoint, save_checkpoint
+from engine.compute.training.checkpoints import (
+    Position,
+    checkpoint_at,
+    list_checkpoints,
+    load_checkpoint,
+    read_adapter_weights,
+    save_checkpoint,
+)
 from engine.compute.training.drawing import places_that_come_back
 from engine.compute.training.reroute import BlockSpace
 from engine.compute.training.rows import Row
@@ -117,6 +124,15 @@ class Trainer:
         folder = save_checkpoint(self.checkpoints, position, self.parameters, self.optimizer)
         self.saved_step = self.step
         return CheckpointResult(step=self.step, name=folder.name)
+
+    @together
+    def go_back(self, step: int) -> None:
+        """Take an earlier checkpoint's weights; no step is taken afterwards. Raises RunError when it is damaged."""
+        weights = read_adapter_weights(checkpoint_at(self.checkpoints, step))
+        with torch.no_grad():
+            for name, parameter in self.parameters:
+                parameter.copy_(weights[name].to(parameter))
+        self.step = step
 
     @together
     def end(self) -> None:
