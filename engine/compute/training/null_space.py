@@ -70,10 +70,11 @@ def find_directions(trainer: Trainer) -> Generator[None, None, None]:
 
 def keep_out(trainer: Trainer) -> None:
     """Take out of the adapter's A what an optimizer's step has put into the directions that were found."""
+    if not trainer.directions:
+        return
     with torch.no_grad():
         for name, down in adapter_parameters(trainer.model, trainer.name, part=DOWN):
-            if name in trainer.directions:
-                down.copy_(without(down, trainer.directions[name]))
+            down.copy_(without(down, trainer.directions[name]))
 
 
 def _through(

@@ -45,9 +45,9 @@ def one_step(
     short = False
     seconds = 0.0
     rank, size = working()
-    parameters = [parameter for _, parameter in trainer.parameters]
-    surgery = spec.optimizer.gradient_surgery
-    trainer.aside = [torch.zeros_like(parameter) for parameter in parameters] if surgery else []
+    trainer.aside = []
+    if spec.optimizer.gradient_surgery:
+        trainer.aside = [torch.zeros_like(parameter) for _, parameter in trainer.parameters]
     groups = [_groups(trainer, share, micro_batch_tokens) for share in shared_out(rows, size)]
     count = max(map(len, groups))
     for number in range(count):

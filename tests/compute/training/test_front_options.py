@@ -1,12 +1,21 @@
 """What holds for every way to move the front: off it changes nothing, micro-batches change nothing, a resumed run
 equals an unbroken one."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from making import random_rows
+from making_seers import write_picture_prompts
 from making_training import run, same, steps
 
 from engine.compute.model import low_rank
+from engine.compute.training.pairs import Pair
+from engine.compute.training.rows import Row, encode
+from engine.compute.training.trainer import Rows
+from engine.records.prompt_files import read_source
 from engine.records.spec import RunSpec
+from engine.records.spec_parts import DataSpec
 
 # Each as it may be turned on, on adapters that begin above block 0 and on those that do not.
 OPTIONS = {
@@ -17,6 +26,7 @@ OPTIONS = {
     "twins": {"loss.twin_weight": 1.0, "loss.twin_margin": 0.0},
     "surgery": {"optimizer.gradient_surgery": True, "schedule.kind": "constant"},
 }
+ALL = {name: value for changes in OPTIONS.values() for name, value in changes.items()}
 # Fields that say how an option works, and mean nothing while it is off.
 WITHOUT_EFFECT = {
     "loss.answer_temperature": 5.0, "loss.answer_rows": "benign", "loss.overlap_width": 0.3, "loss.twin_margin": 0.4,
@@ -46,23 +56,57 @@ def test_an_option_trains_otherwise_and_a_resumed_run_equals_an_unbroken_one(
     assert any((unbroken[name] != plain[name]).any() for name in plain)
 
 
-@pytest.mark.parametrize("option", OPTIONS)
-def test_micro_batches_and_kept_entries_change_nothing_under_an_option(
-    tiny_model, tiny_spec, tiny_rows, tmp_path, option: str, monkeypatch
-):
-    # Gradients in bfloat16 round otherwise in other batches.
+@pytest.fixture
+def float32_throughout(monkeypatch):
+    """Gradients in bfloat16 round otherwise in other batches."""
     monkeypatch.setattr(low_rank, "multiplies_bfloat16", lambda: False)
 
+
+def the_same_in_other_micro_batches(model, spec_of, rows: Rows, folder, changes: dict) -> None:
+    """Adapters begin above block 0, so that what enters them is kept."""
+
     def trained(tokens: int) -> dict[str, torch.Tensor]:
-        spec = tiny_spec(
-            **OPTIONS[option],
+        spec = spec_of(
+            **changes,
             **{
                 "optimizer.tokens_per_micro_batch": tokens, "adapter.dropout": 0.0, "optimizer.steps": 3,
                 "blocks.adapted": "1", "adapter.noise": 0.05,
             },
         )  # fmt: skip
-        return run(tiny_model, spec, tiny_rows, tmp_path / str(tokens))[1]
+        return run(model, spec, rows, folder / str(tokens))[1]
 
     whole, parts = trained(4096), trained(32)
     for name in whole:
         torch.testing.assert_close(whole[name], parts[name], rtol=2e-2, atol=2e-5)
+
+
+@pytest.mark.usefixtures("float32_throughout")
+@pytest.mark.parametrize("option", OPTIONS)
+def test_micro_batches_and_kept_entries_change_nothing_under_an_option(
+    tiny_model, tiny_spec, tiny_rows, tmp_path, option: str
+):
+    the_same_in_other_micro_batches(tiny_model, tiny_spec, tiny_rows, tmp_path, OPTIONS[option])
+
+
+@pytest.mark.usefixtures("float32_throughout")
+def test_rows_that_open_with_the_same_tools_train_alike_under_all_options(tiny_model, tiny_spec, tiny_rows, tmp_path):
+    """Their opening is run once, below the adapters, in them, and above the last target."""
+
+    def offering(row: Row) -> Row:
+        opening = tuple(range(16))
+        return replace(row, ids=opening + row.ids, response_start=16 + row.response_start, tools="the same")
+
+    rows = Rows([*map(offering, tiny_rows.harmful)], [*map(offering, tiny_rows.benign)], [], [])
+    the_same_in_other_micro_batches(tiny_model, tiny_spec, rows, tmp_path, ALL)
+
+
+@pytest.mark.usefixtures("float32_throughout")
+def test_rows_with_pictures_train_alike_under_all_options(tiny_llava_next, tiny_spec, tmp_path):
+    sides: dict[str, list[Row]] = {}
+    for label in ("harmful", "benign"):
+        prompts = read_source(str(write_picture_prompts(tmp_path / f"{label}.jsonl", kind=label)), label=label)
+        pairs = [Pair(one, one.answer or "") for one in prompts[:2]]
+        pictured = [encode(tiny_llava_next, pair, DataSpec(max_tokens=128)) for pair in pairs]
+        sides[label] = [*random_rows(1, label=label), *pictured]
+    rows = Rows(sides["harmful"], [replace(row, borderline=True) for row in sides["benign"]], [], [])
+    the_same_in_other_micro_batches(tiny_llava_next, tiny_spec, rows, tmp_path, ALL)
