@@ -12,7 +12,7 @@ from typing import Any
 from engine.records.best import best_checkpoint
 from engine.records.cluster_jobs import is_on_cluster, served_runs
 from engine.records.errors import RunError, WorkbenchError
-from engine.records.events import ControlEvent, Event, HeldoutResult, StatusEvent, StepResult
+from engine.records.events import KEPT, ControlEvent, Event, HeldoutResult, StatusEvent, StepResult
 from engine.records.installed import versions
 from engine.records.runs import ACTIVE, RESUMABLE, Run, Status, effective
 from engine.records.settings import Settings
@@ -41,7 +41,7 @@ class RunBook:
 
     def write(self, event: Event) -> None:
         """Append an event, and carry into the record what it says of the run. Raises RunError on a full disk."""
-        if isinstance(event, StatusEvent) and event.status == "resumed":
+        if isinstance(event, StatusEvent) and event.status in ("resumed", KEPT):
             self.step = event.step
         self.run.append(event)
         if isinstance(event, StepResult):
@@ -83,7 +83,8 @@ class RunBook:
         elif not kept:
             changes |= {"step": 0, "figures": {}, "error": "Cancelled: nothing was kept."}
         if status in ("finished", "stopped"):
-            changes["best"] = best_checkpoint(effective(self.run.events()[0]), last=self.step) if kept else None
+            events, optimizer = effective(self.run.events()[0]), self.run.spec().optimizer
+            changes["best"] = best_checkpoint(events, last=self.step, optimizer=optimizer) if kept else None
             changes |= {"evaluation": "due" if kept and self.is_evaluated else "", "evaluation_error": ""}
         self.status(status, message=message, **changes)
 

@@ -12,6 +12,8 @@ from engine.figures.labels import escaped
 from engine.records.events import VALUE_CONTROLS, ControlEvent
 from engine.records.tables import RunTables
 
+# Columns of losses that few runs have, with their names.
+OTHER_LOSSES = {"answer_loss": "answers", "twin_loss": "twins"}
 # Pixels that a line below the title takes.
 SUBTITLE = 26
 
@@ -48,6 +50,9 @@ def run_figures(tables: RunTables, controls: Sequence[ControlEvent] = ()) -> dic
     }
     add_line(figures["losses"], steps["step"], steps["reroute_loss"], "rerouting", REROUTE)
     add_line(figures["losses"], steps["step"], steps["retain_loss"], "retain", RETAIN, dash="dash")
+    for column, name in OTHER_LOSSES.items():
+        if steps[column].any():
+            add_line(figures["losses"], steps["step"], steps[column], name, NEUTRAL, dash="dot")
     add_line(figures["weights"], steps["step"], steps["reroute_weight"], "rerouting", REROUTE)
     add_line(figures["weights"], steps["step"], steps["retain_weight"], "retain", RETAIN, dash="dash")
     add_line(figures["gradient"], steps["step"], steps["gradient_norm"], "gradient norm", NEUTRAL)

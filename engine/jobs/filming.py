@@ -111,10 +111,11 @@ def filming(
 
 
 def final_capture(
-    run: Run, model: LoadedModel, name: str, spec: RunSpec, blocks: ResolvedBlocks, answers: Path
+    run: Run, model: LoadedModel, name: str, spec: RunSpec, blocks: ResolvedBlocks, answers: Path, *, step: int
 ) -> Generator[Event | None, None, None]:
-    """Capture many held-out prompts of the finished adapter and of a random one at three blocks, once."""
-    started, step, folder = time.monotonic(), spec.optimizer.steps, run.representations_folder / FINAL
+    """Capture many held-out prompts of the finished adapter and of a random one at three blocks, once.
+    step: whose weights it has."""
+    started, folder = time.monotonic(), run.representations_folder / FINAL
     count = spec.captures.final_prompts
     known = read_capture(folder)
     if not count or (known is not None and known.steps == [step] and known.has_random):

@@ -25,16 +25,17 @@ from engine.device import Tools, adapter_name
 from engine.jobs.capture import sides
 from engine.jobs.filming import filming, final_capture
 from engine.jobs.harmfulness import fit_probes
+from engine.records.best import best_checkpoint
 from engine.records.blocks import resolve_blocks
 from engine.records.chats.asked import Sampling
 from engine.records.conversation import Label
 from engine.records.errors import WorkbenchError
 from engine.records.estimate import estimate, micro_batch_tokens
-from engine.records.events import Alert, ControlEvent, Event, ProbeAnswer, ProbeResult, Progress
+from engine.records.events import KEPT, Alert, ControlEvent, Event, ProbeAnswer, ProbeResult, Progress, StatusEvent
 from engine.records.harmfulness import need_borderline
 from engine.records.prompts import Prompt, Split, select
 from engine.records.room import checkpoints_gradients
-from engine.records.runs import Run
+from engine.records.runs import Run, effective
 from engine.records.sample_answers import SampleAnswer, SampleAnswers
 from engine.records.spec import RunSpec
 from engine.records.tool_prompts import tools_key
@@ -65,7 +66,7 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
     rows, validation = yield from _rows(run, model, spec, tools, samples)
     name = adapter_name(run)
     tokens = _micro_batch_tokens(run, spec, model, rows, tools.speed)
-    began = False
+    began, last = False, spec.optimizer.steps
     try:
         run.update(
             targets=blocks.targets,
@@ -86,7 +87,10 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
             resized=lambda fewer: run.update(micro_batch_tokens=fewer),
             probe=lambda step: _probe(model, name, spec, validation, step),
             capture=filming(run, model, name, spec, blocks, rows.validation, validation),
+            best=lambda: _best(run, spec),
         ):
+            if isinstance(event, StatusEvent) and event.status == KEPT:
+                last = event.step
             if not began:
                 began = True
                 trained = sum(parameter.numel() for _, parameter in adapter_parameters(model, name))
@@ -94,9 +98,9 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
             if samples.kept and not isinstance(event, Progress):
                 samples.forget()
             yield event
-        yield from final_capture(run, model, name, spec, blocks, tools.settings.answers)
+        yield from final_capture(run, model, name, spec, blocks, tools.settings.answers, step=last)
         if spec.harmfulness.probe:
-            yield from _fit_probes(run, model, name, spec, tools)
+            yield from _fit_probes(run, model, name, spec, tools, step=last)
     finally:
         samples.forget()
         try:
@@ -107,13 +111,19 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
             remove_adapter(model, name)
 
 
-def _fit_probes(run: Run, model: LoadedModel, name: str, spec: RunSpec, tools: Tools) -> Job:
+def _best(run: Run, spec: RunSpec) -> int | None:
+    """After how many steps the run's best checkpoint was written; None where none was measured."""
+    found = best_checkpoint(effective(run.events()[0]), last=spec.optimizer.steps, optimizer=spec.optimizer)
+    return found.step if found else None
+
+
+def _fit_probes(run: Run, model: LoadedModel, name: str, spec: RunSpec, tools: Tools, *, step: int) -> Job:
     """What stands in the way of a probe never makes a run that was trained a failed one."""
     try:
-        yield from fit_probes(run, model, name, spec, tools.settings, step=spec.optimizer.steps)
+        yield from fit_probes(run, model, name, spec, tools.settings, step=step)
     except WorkbenchError as error:
         yield Alert(
-            step=spec.optimizer.steps,
+            step=step,
             message=f"No harmfulness probe was fitted: {error}",
             advice=f"The run itself is complete. Fit it on its page, or with `python -m engine probe {run.id}`.",
         )

@@ -3,6 +3,7 @@
 The rule: of the checkpoints whose benign and borderline rows stayed within the bounds, the one whose harmful rows
 moved furthest; where none stayed within, the one that did least damage among those that moved at all. The last
 checkpoint is left in place by one that is better by less than MARGIN: figures of so few rows cannot tell them apart.
+A run may take it, under a bound of its own on borderline drift, or keep its last one.
 """
 
 import math
@@ -11,14 +12,15 @@ from collections.abc import Iterable, Sequence
 from pydantic import BaseModel, ConfigDict
 
 from engine.records.events import AnyEvent, HeldoutResult
+from engine.records.spec_parts import OptimizerSpec
 
 # Shares of the block's mean centred norm.
 BENIGN_DRIFT = 0.15
-BORDERLINE_DRIFT = 0.2
 BENIGN_COSINE = 0.85
 # Above it harmful rows count as not moved.
 MOVED_COSINE = 0.7
 MARGIN = 0.03
+DEFAULTS = OptimizerSpec()
 
 
 class BestCheckpoint(BaseModel):
@@ -37,10 +39,13 @@ class BestCheckpoint(BaseModel):
     within: bool = True
 
 
-def best_checkpoint(events: Iterable[AnyEvent], *, last: int) -> BestCheckpoint | None:
+def best_checkpoint(
+    events: Iterable[AnyEvent], *, last: int, optimizer: OptimizerSpec = DEFAULTS
+) -> BestCheckpoint | None:
     """None where no checkpoint has a validation measurement of both sides, or nothing moved.
 
-    events: of one run, without what a resume threw away.  last: the step whose weights the run kept.
+    events: of one run, without what a resume threw away.  last: the step whose weights the run kept.  optimizer: of the
+    run's spec, which has the bound on borderline drift.
     """
     checkpoints = {last}
     measured: list[HeldoutResult] = []
@@ -49,7 +54,8 @@ def best_checkpoint(events: Iterable[AnyEvent], *, last: int) -> BestCheckpoint 
             checkpoints.add(event.step)
         elif event.kind == "heldout" and event.split == "validation" and event.step > 0:
             measured.append(event)
-    candidates = [one for step in sorted(checkpoints) if (one := _candidate(step, measured)) is not None]
+    bound = optimizer.keep_drift
+    candidates = [one for step in sorted(checkpoints) if (one := _candidate(step, measured, bound)) is not None]
     within = [one for one in candidates if one.within]
     if within:
         return _unless_last(min(within, key=lambda one: one.cosine), within, lambda one: one.cosine)
@@ -59,7 +65,7 @@ def best_checkpoint(events: Iterable[AnyEvent], *, last: int) -> BestCheckpoint 
     return _unless_last(min(moved, key=lambda one: one.drift), moved, lambda one: one.drift)
 
 
-def _candidate(step: int, measured: Sequence[HeldoutResult]) -> BestCheckpoint | None:
+def _candidate(step: int, measured: Sequence[HeldoutResult], bound: float) -> BestCheckpoint | None:
     before = [event for event in measured if event.step <= step]
     newest = max(before, key=lambda event: event.step, default=None)
     if newest is None or not newest.benign_cosine:
@@ -79,7 +85,7 @@ def _candidate(step: int, measured: Sequence[HeldoutResult]) -> BestCheckpoint |
         rows=(newest.harmful_rows, newest.benign_rows),
         within=newest.mean_drift <= BENIGN_DRIFT
         and benign_cosine >= BENIGN_COSINE
-        and (borderline is None or borderline <= BORDERLINE_DRIFT),
+        and (borderline is None or borderline <= bound),
     )
 
 

@@ -3,6 +3,7 @@
 import re
 from typing import NamedTuple
 
+from engine.records.conversation import Label
 from engine.records.errors import SpecError
 from engine.records.spec import RunSpec
 
@@ -18,6 +19,10 @@ class ResolvedBlocks(NamedTuple):
     def last(self) -> int:
         """The last block that any loss or adapter needs; blocks beyond it are never run."""
         return max(*self.targets, *self.adapted, *self.retain)
+
+    def compared(self, label: Label) -> tuple[int, ...]:
+        """Where rows of this side are compared with the base model, in training and when they are measured."""
+        return self.targets if label == "harmful" else tuple(sorted({*self.retain, *self.targets}))
 
     @property
     def first_adapted(self) -> int:

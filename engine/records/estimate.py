@@ -214,7 +214,20 @@ class _Work(NamedTuple):
         # Dropout draws anew for every row, so that each reads its own opening.
         rows = self.spec.optimizer.circuit_breaker_batch + self.spec.optimizer.retain_batch
         tokens = rows * (self.row_tokens if self.spec.adapter.dropout else self._row_alone)
-        return 4.0 * self.card.block_parameters * self._depth * tokens / (EFFICIENCY * self.speed)
+        operations = 4.0 * self.card.block_parameters * self._depth * tokens
+        return (operations + self._foretelling()) / (EFFICIENCY * self.speed)
+
+    def _foretelling(self) -> float:
+        """Operations a step: rows whose answers are held by what they foretell go on through the blocks above, and
+        their answers through the head, there and back and once for the base model."""
+        if not self.spec.loss.answer_weight:
+            return 0.0
+        rows = float(self.spec.optimizer.retain_batch)
+        if self.spec.loss.answer_rows == "borderline":
+            # Where the spec gives borderline rows no share, as many as not are reckoned with.
+            rows *= self.spec.data.borderline_share or 0.5
+        above = self.card.block_parameters * (self.card.block_count - self.blocks.last - 1) * self.row_tokens
+        return rows * (4.0 * above + 6.0 * self.card.head_parameters * self.answer_tokens)
 
     def reading(self, rows: float, block_count: int, *, efficiency: float = READING) -> float:
         tokens = rows * self._row_alone

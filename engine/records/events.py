@@ -13,6 +13,8 @@ from engine.records.versions import FORMAT, FormatVersion
 Whole = Annotated[int, Field(ge=0, le=2**53)]
 PerBlock = dict[Annotated[str, Field(pattern=r"^[0-9]{1,6}$")], float]
 Control = Literal["pause", "resume", "first", "stop", "cancel", "alpha", "learning_rate"]
+# The status that says which step's weights a run has gone back to.
+KEPT = "kept"
 # Those that change how the run trains on, and carry a value.
 VALUE_CONTROLS: tuple[Control, ...] = ("alpha", "learning_rate")
 
@@ -25,12 +27,18 @@ class Event(BaseModel):
 
 
 class StepResult(Event):
-    """One optimizer step. Losses are before their weights; seconds are of this step alone."""
+    """One optimizer step. Losses are before their weights, 0 where they have none; seconds are of this step alone.
+
+    answer_loss: nats of divergence of what held answers foretell.  twin_loss: cosine of harmful tokens with where their
+    borderline twins lie, above its margin.
+    """
 
     kind: Literal["step"] = "step"
     step: Whole
     reroute_loss: float
     retain_loss: float
+    answer_loss: float = 0.0
+    twin_loss: float = 0.0
     reroute_weight: float
     retain_weight: float
     loss: float

@@ -58,7 +58,9 @@ def learning_bytes(spec: RunSpec, card: ModelCard, tokens: float, *, checkpointi
     """What so many tokens leave behind on their way forwards until they have gone backwards. Checkpointing leaves what
     enters each block, and all of one block at a time."""
     blocks = resolve_blocks(spec, card.block_count)
-    depth = blocks.last + 1 - blocks.first_adapted
+    # Answers that are held by what they foretell go through the blocks above as well.
+    end = card.block_count if spec.loss.answer_weight else blocks.last + 1
+    depth = end - blocks.first_adapted
     each = tokens * card.d_model * BYTES.get(card.dtype, 4)
     return int(each * (depth + LEFT_FOR_BACKWARD if checkpointing else depth * LEFT_FOR_BACKWARD))
 

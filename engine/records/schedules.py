@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from engine.records.spec_parts import ScheduleSpec
+from engine.records.spec_losses import ScheduleSpec
 
 
 class Weights(NamedTuple):

@@ -6,17 +6,16 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
+from engine.records.spec_losses import LossSpec, ScheduleSpec
 from engine.records.spec_parts import (
     AdapterSpec,
     BlocksSpec,
     CaptureSpec,
     DataSpec,
     HarmfulnessSpec,
-    LossSpec,
     ModelSpec,
     OptimizerSpec,
     Part,
-    ScheduleSpec,
 )
 from engine.records.versions import key_of, since, stable
 

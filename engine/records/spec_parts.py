@@ -1,11 +1,11 @@
-"""The parts of a spec: model, data, blocks, adapter, losses, schedule, optimizer, captures, harmfulness probe.
+"""The parts of a spec: model, data, blocks, adapter, optimizer, captures, harmfulness probe.
 
-Validation is pure: no files, no model, no clock.
+Validation is pure: no files, no model, no clock. Losses and their schedule: spec_losses.py.
 """
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from engine.records.versions import since
 
@@ -131,80 +131,13 @@ class AdapterSpec(Part):
     noise: float = Field(
         1e-3, ge=0, le=1, description="Standard deviation of B at the start; 0 leaves the cosine without gradient."
     )
-
-
-class LossSpec(Part):
-    space: Literal["raw", "centred", "standardised"] = Field(
-        "standardised", description="Space of the rerouting cosine; standardised removes rogue dimensions."
-    )
-    mask: TokenMask = Field(
-        "response",
-        description="Tokens of harmful rows that are rerouted; with tools also calls, or what leads up to one; with "
-        "pictures what follows.",
-    )
-    skip_response_tokens: int = Field(0, ge=0, description="Response tokens left out at the start of the mask.")
-    lead_tokens: int = Field(
-        0, ge=0, description="Prompt tokens just before the answer that a response mask includes, on both sides."
-    )
-    retain_scale: Literal["absolute", "relative"] = Field(
-        "relative", description="Retain distance as it is, or divided by the block's mean centred norm."
-    )
-    retain_mask: TokenMask = Field("all", description="Tokens of benign rows that are held still.")
-    retain_blocks: BlockText = Field("adapted", min_length=1, description="Blocks held still: 'adapted' or a list.")
-    retain_weight: float = Field(10.0, ge=0, description="Constant factor on the retain loss.")
-    retain_mean: Literal["tokens", "positions"] = Field(
-        "tokens",
-        description="Retain mean over held tokens; or, as published, over max_tokens positions a row and the unmoved "
-        "embeddings too.",
-        json_schema_extra=since(2),
-    )
-    final_norm: bool = Field(
-        False,
-        description="Compare the last retain block's output behind the model's final norm, as published: its code cuts "
-        "the model off there.",
-        json_schema_extra=since(2),
-    )
-
-    @model_validator(mode="after")
-    def _normed_distances_are_absolute(self) -> "LossSpec":
-        if self.final_norm and self.retain_scale == "relative":
-            raise ValueError(
-                "behind the final norm a distance has no relative unit: choose the retain scale 'absolute', or turn "
-                "the final norm off."
-            )
-        return self
-
-
-class KeyPoint(Part):
-    progress: float = Field(ge=0, le=1, description="Share of the horizon, 0 to 1.")
-    reroute: float = Field(ge=0, description="Rerouting weight there, in units of alpha.")
-    retain: float = Field(ge=0, description="Retain weight there, in units of alpha.")
-
-
-class ScheduleSpec(Part):
-    kind: Literal["linear", "cosine", "constant", "step", "custom"] = Field(
-        "linear", description="How weight moves from rerouting to retaining; linear is the paper's."
-    )
-    alpha: float = Field(5.0, gt=0, description="Height of both weights.")
-    horizon: int = Field(0, ge=0, description="Steps over which the curve runs to its end; 0: twice the steps (paper).")
-    first_step: int = Field(
-        0,
+    null_space: float = Field(
+        0.0,
         ge=0,
-        le=1,
-        description="What progress counts the first step as: 0, or 1 as in the published code.",
-        json_schema_extra=since(2),
+        lt=1,
+        description="Share of the energy of benign inputs that A may not read, layer by layer; 0: it reads all.",
+        json_schema_extra=since(7),
     )
-    switch_at: float = Field(0.5, ge=0, le=1, description="Kind 'step': progress at which the weights swap.")
-    points: tuple[KeyPoint, ...] = Field((), description="Kind 'custom': the curve, straight between key points.")
-
-    @model_validator(mode="after")
-    def _points_make_a_curve(self) -> "ScheduleSpec":
-        progress = [point.progress for point in self.points]
-        if self.kind == "custom" and len(progress) < 2:
-            raise ValueError(f"a custom schedule needs at least two key points, not {len(progress)}: add some.")
-        if progress != sorted(set(progress)):
-            raise ValueError(f"key points must rise in progress, not {progress}: sort them and remove doubles.")
-        return self
 
 
 class OptimizerSpec(Part):
@@ -223,6 +156,22 @@ class OptimizerSpec(Part):
         "auto",
         description="Compute blocks anew backwards: less memory, a third more time; auto: where a row would not fit.",
         json_schema_extra=since(4),
+    )
+    gradient_surgery: bool = Field(
+        False,
+        description="Take out of the rerouting gradient what points against the benign rows' gradient.",
+        json_schema_extra=since(7),
+    )
+    keep: Literal["last", "best"] = Field(
+        "last",
+        description="Which weights a finished run keeps: the last ones, or its best checkpoint by validation rows.",
+        json_schema_extra=since(7),
+    )
+    keep_drift: float = Field(
+        0.2,
+        gt=0,
+        description="How far borderline validation rows may drift at the checkpoint that is kept as the best.",
+        json_schema_extra=since(7),
     )
     stop_drift: float = Field(
         0.0,

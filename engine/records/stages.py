@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from engine.records.events import AnyEvent, HeldoutResult, Progress, StatusEvent, StepResult
+from engine.records.events import KEPT, AnyEvent, HeldoutResult, Progress, StatusEvent, StepResult
 
 Stage = Literal["load", "answer", "measure", "train", "test"]
 STAGES: tuple[Stage, ...] = ("load", "answer", "measure", "train", "test")
@@ -75,7 +75,7 @@ class StageClock:
                 # A new sitting begins from the start, whatever the one before had reached.
                 self.stage, self.counted = "load", None
             self.going = True
-        elif status != "resumed":
+        elif status not in ("resumed", KEPT):
             self.going = False
         self._paused = status == "paused"
 

@@ -10,6 +10,7 @@ from engine.records.outcome import outcome, outcome_of
 from engine.records.runs import Record, Run, create_run
 from engine.records.settings import SAMPLE_DATA
 from engine.records.spec import RunSpec
+from engine.records.spec_parts import OptimizerSpec
 
 
 def answers(complied: int, n: int = 16, incoherent: int | None = None):
@@ -145,6 +146,12 @@ def test_the_best_checkpoint_moved_harm_furthest_among_those_that_kept_the_rest(
     best = best_checkpoint(events, last=40)
     assert best is not None
     assert (best.step, best.cosine, best.within, best.rows) == (20, 0.2, True, (8, 9))
+
+
+def test_a_spec_may_bound_the_borderline_drift_of_the_best_checkpoint():
+    events = [heldout(10, 0.6, 0.02), heldout(20, 0.2, 0.1), *map(checkpoint, (10, 20))]
+    steps = [best_checkpoint(events, last=20, optimizer=OptimizerSpec(keep_drift=bound)) for bound in (0.05, 0.12)]
+    assert [one and one.step for one in steps] == [10, 20]
 
 
 def test_a_checkpoint_is_judged_by_the_newest_measurement_at_or_before_it():

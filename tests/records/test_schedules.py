@@ -3,7 +3,7 @@
 import pytest
 
 from engine.records.schedules import weights
-from engine.records.spec_parts import KeyPoint, ScheduleSpec
+from engine.records.spec_losses import KeyPoint, ScheduleSpec
 
 
 def test_linear_is_the_papers():

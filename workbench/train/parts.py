@@ -29,6 +29,7 @@ def blocks_part(form: Form) -> None:
 def adapter_part(form: Form) -> None:
     st.subheader("LoRA adapter", anchor=False)
     _row(form, "adapter.rank", "adapter.alpha", "adapter.dropout", "adapter.noise")
+    _row(form, "adapter.null_space")
     spec_field(form, "adapter.modules", options=tuple(form.card.modules) if form.card else ())
     if form.content["adapter.noise"] == 0:
         st.caption(
@@ -41,6 +42,9 @@ def loss_part(form: Form) -> None:
     _row(form, "loss.space", "loss.mask", "loss.skip_response_tokens", "loss.lead_tokens")
     _row(form, "loss.retain_scale", "loss.retain_mask", "loss.retain_weight", "loss.retain_blocks")
     _row(form, "loss.retain_mean", "loss.final_norm")
+    _row(form, "loss.reroute_margin", "loss.retain_margin")
+    _row(form, "loss.answer_weight", "loss.answer_temperature", "loss.answer_rows")
+    _row(form, "loss.overlap_cosine", "loss.overlap_width", "loss.twin_weight", "loss.twin_margin")
     problem(form, "loss")
 
 
@@ -80,7 +84,7 @@ def optimizer_part(form: Form) -> None:
         "optimizer.circuit_breaker_batch",
         "optimizer.retain_batch",
     )
-    _row(form, "optimizer.tokens_per_micro_batch", "optimizer.gradient_checkpointing")
+    _row(form, "optimizer.tokens_per_micro_batch", "optimizer.gradient_checkpointing", "optimizer.gradient_surgery")
 
 
 def capture_part(form: Form) -> None:
@@ -88,7 +92,7 @@ def capture_part(form: Form) -> None:
     _row(form, "captures.heldout_every", "captures.checkpoint_every", "captures.trackers", "seed")
     _row(form, "captures.probe_every", "captures.probe_prompts", "captures.probe_tokens")
     _row(form, "captures.capture_every", "captures.capture_prompts", "captures.final_prompts", "captures.final_answers")
-    _row(form, "captures.evaluation_rows", "optimizer.stop_drift")
+    _row(form, "captures.evaluation_rows", "optimizer.stop_drift", "optimizer.keep", "optimizer.keep_drift")
 
 
 def harmfulness_part(form: Form) -> None:

@@ -35,7 +35,7 @@ def save_checkpoint(
     Older checkpoints keep their adapter but lose their optimizer moments: only the last one is resumed from.
     Raises RunError when the disk is full; older checkpoints are then untouched.
     """
-    target = folder / f"step-{position.step:06d}"
+    target = checkpoint_at(folder, position.step)
     temporary = folder / f".{target.name}"
     try:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -75,6 +75,11 @@ def load_checkpoint(
             f"The checkpoint {folder} cannot be read ({type(error).__name__}: {error}). Delete that folder to resume "
             "from the one before, or start another run like this one."
         ) from error
+
+
+def checkpoint_at(folder: Path, step: int) -> Path:
+    """Where the checkpoint after so many steps is, or will be."""
+    return folder / f"step-{step:06d}"
 
 
 def read_adapter_weights(folder: Path) -> dict[str, Tensor]:

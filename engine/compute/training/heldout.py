@@ -115,7 +115,7 @@ def _group_measures(
     entry = None
     if base_activations.entry_block:
         entry = stack([one.entry for one in base_rows if one.entry is not None], batch.ids.shape[1])
-    wanted = sorted({block for row in group for block in base_activations.blocks[row.label]})
+    wanted = sorted({block for row in group for block in blocks.compared(row.label)})
     with torch.no_grad(), adapted(model, name):
         rerouted = block_activations(
             model, batch, wanted, entry_block=base_activations.entry_block, entry=entry

@@ -34,6 +34,27 @@ def retain_distances(spec: RunSpec, rows: Sequence[Row], blocks: int) -> float:
     return float(sum(len(seen_tokens(spec, row)) for row in benign) * blocks)
 
 
+def holds_answer(spec: RunSpec, row: Row) -> bool:
+    """Whether what a row's answer foretells is held as the base model has it."""
+    wanted = row.borderline or spec.loss.answer_rows == "benign"
+    return spec.loss.answer_weight > 0 and row.label == "benign" and wanted and len(foretelling(row)) > 0
+
+
+def foretelling(row: Row) -> range:
+    """The tokens behind which a row's answer is foretold: from the one before it to its last but one."""
+    return range(max(0, row.response_start - 1), max(0, len(row.ids) - 1))
+
+
+def answer_places(row: Row) -> range:
+    """The tokens of a row's answer; of one that was cut before it, the last token."""
+    return range(min(row.response_start, len(row.ids) - 1), len(row.ids))
+
+
+def answer_tokens(spec: RunSpec, rows: Sequence[Row]) -> float:
+    """How many tokens the mean of what answers foretell is over, in a whole step."""
+    return float(sum(len(foretelling(row)) for row in rows if holds_answer(spec, row)))
+
+
 def seen_tokens(spec: RunSpec, row: Row) -> range:
     """The tokens that the row's loss sees.
 

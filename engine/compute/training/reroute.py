@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 SpaceName = Literal["raw", "centred", "standardised"]
@@ -120,9 +120,11 @@ def rerouting_loss(
     spaces: dict[int, BlockSpace],
     *,
     space: SpaceName,
+    margin: float = 0.0,
     tokens: float | None = None,
 ) -> Float[Tensor, ""]:
-    """Mean over target blocks and masked tokens of relu(cos(rerouted, base)): 1 = unmoved, 0 = turned away.
+    """Mean over target blocks and masked tokens of relu(cos(rerouted, base) - margin): 1 - margin = unmoved, 0 = turned
+    away.
 
     `tokens` is the number of masked tokens of the whole step, when this is a part of it (default: of this batch).
     """
@@ -130,7 +132,7 @@ def rerouting_loss(
     total = mask.new_zeros(())
     for block, activations in rerouted.items():
         cosine = token_cosine(activations, base[block], spaces[block], space)
-        total = total + (torch.relu(cosine) * mask).sum()
+        total = total + (torch.relu(cosine - margin if margin else cosine) * mask).sum()
     return total / count
 
 
@@ -141,9 +143,11 @@ def retain_loss(
     spaces: dict[int, BlockSpace],
     *,
     scale: Literal["absolute", "relative"],
+    margin: float = 0.0,
     distances: float | None = None,
 ) -> Float[Tensor, ""]:
-    """Mean over blocks and masked tokens of the L2 distance, 0 up; relative: divided by the block's centred norm.
+    """Mean over blocks and masked tokens of the L2 distance, 0 up; relative: divided by the block's centred norm. Up to
+    `margin`, in the same unit, a distance counts as none, and beyond it by what it exceeds it.
 
     `distances` is the number that the mean divides by (default: masked tokens times blocks of this batch): that of
     the whole step, when this is a part of it, or `published_distances`.
@@ -151,9 +155,67 @@ def retain_loss(
     count = max(float(mask.sum()) * len(rerouted) if distances is None else distances, 1.0)
     total = mask.new_zeros(())
     for block, activations in rerouted.items():
-        unit = spaces[block].centred_norm if scale == "relative" else 1.0
-        total = total + (token_drift(activations, base[block]) * mask).sum() / max(unit, 1e-12)
+        unit = max(spaces[block].centred_norm if scale == "relative" else 1.0, 1e-12)
+        drift = token_drift(activations, base[block])
+        total = total + ((torch.relu(drift - margin * unit) if margin else drift) * mask).sum() / unit
     return total / count
+
+
+def nearest(
+    points: Float[Tensor, "row d_model"], neighbours: Float[Tensor, "neighbour d_model"]
+) -> tuple[Float[Tensor, " row"], Int[Tensor, " row"]]:
+    """The cosine of each point with the neighbour that it points most alike, and which one that is."""
+    cosines = torch.nn.functional.normalize(points, dim=-1) @ torch.nn.functional.normalize(neighbours, dim=-1).T
+    found = cosines.max(-1)
+    return found.values, found.indices
+
+
+def overlap_weight(cosine: Float[Tensor, " row"], *, threshold: float, width: float) -> Float[Tensor, " row"]:
+    """How much a harmful row counts whose nearest borderline row has this cosine: 1 far below the threshold, a half at
+    it, 0 far above."""
+    return torch.sigmoid((threshold - cosine) / width)
+
+
+def twin_loss(
+    rerouted: dict[int, Float[Tensor, "prompt token d_model"]],
+    twins: dict[int, Float[Tensor, "prompt d_model"]],
+    mask: Float[Tensor, "prompt token"],
+    spaces: dict[int, BlockSpace],
+    *,
+    space: SpaceName,
+    margin: float,
+    tokens: float | None = None,
+) -> Float[Tensor, ""]:
+    """Mean over target blocks and masked tokens of relu(cos(rerouted, twin) - margin): what is turned away shall not
+    end where the row's borderline twin lies. twins: of each row, in the given space.
+
+    `tokens` is the number of masked tokens of the whole step, when this is a part of it (default: of this batch).
+    """
+    count = max(float(mask.sum()) if tokens is None else tokens, 1.0) * max(len(rerouted), 1)
+    total = mask.new_zeros(())
+    for block, activations in rerouted.items():
+        moved = spaces[block].transform(activations, space)
+        cosine = torch.cosine_similarity(moved, twins[block][:, None], dim=-1, eps=EPSILON)
+        total = total + (torch.relu(cosine - margin) * mask).sum()
+    return total / count
+
+
+def answer_divergence(
+    rerouted: Float[Tensor, "token vocabulary"],
+    base: Float[Tensor, "token vocabulary"],
+    *,
+    temperature: float,
+    tokens: float | None = None,
+) -> Float[Tensor, ""]:
+    """Mean over tokens of KL(base || rerouted) of what is foretold, in nats, both at this temperature, times its
+    square: 0 up, 0 = the same. The square keeps the gradient's size where the temperature changes.
+
+    `tokens` is the number of tokens of the whole step, when this is a part of it (default: of this batch).
+    """
+    held = torch.log_softmax(base.float() / temperature, -1)
+    moved = torch.log_softmax(rerouted.float() / temperature, -1)
+    total = (held.exp() * (held - moved)).sum() * temperature**2
+    return total / max(len(base) if tokens is None else tokens, 1.0)
 
 
 def published_distances(*, rows: int, tokens: int, blocks: int) -> float:

@@ -1,62 +1,31 @@
 """One optimizer step: micro-batches forwards and backwards, then clip and move. Knows nothing of what is measured."""
 
 import math
+import operator
 import time
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted
 from engine.compute.model.low_rank import quick_layers
 from engine.compute.model.memory import ran_out_of_memory
-from engine.compute.model.padding import Batch
 from engine.compute.model.placement import repeatable
 from engine.compute.model.recomputing import recomputed
 from engine.compute.model.room import release_memory
 from engine.compute.seeds import mix
 from engine.compute.team import is_sharded, summed, together, working
-from engine.compute.training.base_activations import RowActivations, row_batch, stack
 from engine.compute.training.drawing import step_rows
-from engine.compute.training.masks import loss_mask, reroute_tokens, retain_distances
-from engine.compute.training.rates import learning_rate_at, weights_at
-from engine.compute.training.reroute import last_normed, rerouting_loss, retain_loss
+from engine.compute.training.micro_batch import Losses, StepPlan, drawn, forward, loss_shares, planned
+from engine.compute.training.null_space import keep_out
 from engine.compute.training.rows import Row, micro_batches
+from engine.compute.training.surgery import put_together, set_aside
 from engine.compute.training.trainer import Trainer
 from engine.records.errors import TrainingError
 from engine.records.events import ControlEvent, StepResult
-from engine.records.schedules import Weights
-
-
-class Losses(NamedTuple):
-    """Both losses, before their weights."""
-
-    reroute: float
-    retain: float
-
-
-class StepPlan(NamedTuple):
-    """What all micro-batches of one step share: its number, its loss weights, and what its means are over."""
-
-    step: int
-    weight: Weights
-    rate: float
-    reroute_tokens: float
-    retain_distances: float
-
-
-class MicroBatch(NamedTuple):
-    """Rows of one micro-batch, the `harmful` first ones harmful, with their base activations."""
-
-    rows: list[Row]
-    harmful: int
-    batch: Batch
-    base: list[RowActivations]
-    entry: Float[Tensor, "prompt token d_model"] | None
 
 
 @together
@@ -71,20 +40,15 @@ def one_step(
     spec, step = trainer.spec, trainer.step
     started = time.perf_counter()
     rows = step_rows(spec, trainer.rows.harmful, trainer.rows.benign, step)
-    plan = StepPlan(
-        step,
-        weights_at(spec, step, controls),
-        learning_rate_at(spec, step, controls),
-        reroute_tokens(spec, rows),
-        retain_distances(spec, rows, len(trainer.blocks.retain)),
-    )
-    losses_of: list[Float[Tensor, "2"]] = []
+    plan = planned(trainer, rows, controls)
+    losses_of: list[Float[Tensor, " loss"]] = []
     short = False
     seconds = 0.0
     rank, size = working()
-    groups = [
-        micro_batches(share, micro_batch_tokens, shared=trainer.shares_opening) for share in shared_out(rows, size)
-    ]
+    trainer.aside = []
+    if spec.optimizer.gradient_surgery:
+        trainer.aside = [torch.zeros_like(parameter) for _, parameter in trainer.parameters]
+    groups = [_groups(trainer, share, micro_batch_tokens) for share in shared_out(rows, size)]
     count = max(map(len, groups))
     for number in range(count):
         # A process whose share is done waits for the others: all take each step of this generator.
@@ -114,9 +78,11 @@ def one_step(
         step=step,
         reroute_loss=losses.reroute,
         retain_loss=losses.retain,
+        answer_loss=losses.answer,
+        twin_loss=losses.twin,
         reroute_weight=plan.weight.reroute,
         retain_weight=plan.weight.retain,
-        loss=plan.weight.reroute * losses.reroute + plan.weight.retain * spec.loss.retain_weight * losses.retain,
+        loss=sum(map(operator.mul, plan.factors, losses)),
         gradient_norm=gradient_norm,
         learning_rate=plan.rate,
         tokens=sum(len(row.ids) for row in rows),
@@ -137,12 +103,20 @@ def shared_out(rows: Sequence[Row], parts: int) -> list[list[Row]]:
     return shares if parts > 1 else [list(rows)]
 
 
-def _added_up(trainer: Trainer, losses: Sequence[Float[Tensor, "2"]], *, short: bool) -> Float[Tensor, "2"]:
+def _groups(trainer: Trainer, rows: Sequence[Row], tokens: int) -> list[list[Row]]:
+    """Rows as micro-batches; under gradient surgery harmful ones and benign ones apart."""
+    sides = [rows]
+    if trainer.spec.optimizer.gradient_surgery:
+        sides = [[row for row in rows if row.label == label] for label in ("harmful", "benign")]
+    return [group for side in sides for group in micro_batches(side, tokens, shared=trainer.shares_opening)]
+
+
+def _added_up(trainer: Trainer, losses: Sequence[Float[Tensor, " loss"]], *, short: bool) -> Float[Tensor, " loss"]:
     """The sums over all processes: of the gradients, which are put back, and of the losses. One message of the
     adapter's size in float32. short: this process ran out of memory; all then raise torch.OutOfMemoryError."""
     parameters = [parameter for _, parameter in trainer.parameters]
-    gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in parameters]
-    own = torch.stack([torch.zeros(2, device=trainer.model.device), *losses]).sum(0)
+    gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in parameters] + trainer.aside
+    own = torch.stack([torch.zeros(len(Losses._fields), device=trainer.model.device), *losses]).sum(0)
     flat = summed(torch.cat([*(gradient.float().flatten() for gradient in gradients), own, own.new_tensor([short])]))
     *parts, sums, shortages = flat.split([*(gradient.numel() for gradient in gradients), len(own), 1])
     if shortages.item():
@@ -150,37 +124,30 @@ def _added_up(trainer: Trainer, losses: Sequence[Float[Tensor, "2"]], *, short: 
         del gradients, flat, parts
         release_memory()
         raise torch.OutOfMemoryError("memory ran out in one of the processes")
-    for parameter, part in zip(parameters, parts, strict=True):
+    trainer.aside = [part.view_as(kept) for kept, part in zip(trainer.aside, parts[len(parameters) :], strict=True)]
+    for parameter, part in zip(parameters, parts, strict=False):
         parameter.grad = part.view_as(parameter).to(parameter.dtype)
     return sums
 
 
 def _micro_step(
     trainer: Trainer, plan: StepPlan, group: Sequence[Row], number: int, *, counts: bool = True
-) -> Float[Tensor, "2"]:
-    """Forwards and backwards of one micro-batch; its losses, rerouting and retain, are shares of the whole step's
+) -> Float[Tensor, " loss"]:
+    """Forwards and backwards of one micro-batch; its losses are shares of the whole step's
     means. They stay on the device: to read them back would make it wait. counts: else all of it comes to nothing."""
-    micro = _drawn(trainer, group)
+    micro = drawn(trainer, group)
     with _training(trainer, seed=mix(trainer.spec.seed, "dropout", plan.step, number)):
-        rerouted = _forward(trainer, micro)
-        reroute, retain = _losses(trainer, plan, micro, rerouted)
-        loss = plan.weight.reroute * reroute + plan.weight.retain * trainer.spec.loss.retain_weight * retain
+        rerouted = forward(trainer, micro)
+        shares = loss_shares(trainer, plan, micro, rerouted)
+        loss = torch.stack(list(map(operator.mul, plan.factors, shares))).sum()
         if is_sharded():
             # All processes then gather the weights of the same blocks backwards, whatever their rows' losses see.
             loss = loss * counts + 0.0 * rerouted[max(rerouted)].sum()
         if loss.requires_grad:
             trainer.accelerator.backward(loss)
-    return torch.stack([reroute.detach(), retain.detach()])
-
-
-def _drawn(trainer: Trainer, group: Sequence[Row]) -> MicroBatch:
-    rows = sorted(group, key=lambda row: row.label, reverse=True)
-    base = trainer.base.of(rows, share_opening=trainer.shares_base_opening)
-    batch = row_batch(trainer.model, rows)
-    entry = None
-    if trainer.base.entry_block:
-        entry = stack([one.entry for one in base if one.entry is not None], batch.ids.shape[1])
-    return MicroBatch(rows, sum(row.label == "harmful" for row in rows), batch, base, entry)
+    if trainer.aside and micro.harmful:
+        set_aside([parameter for _, parameter in trainer.parameters], trainer.aside)
+    return torch.stack([share.detach() for share in shares])
 
 
 @contextmanager
@@ -200,67 +167,29 @@ def _training(trainer: Trainer, *, seed: int):
         yield
 
 
-def _forward(trainer: Trainer, micro: MicroBatch) -> dict[int, Float[Tensor, "prompt token d_model"]]:
-    """Activations of the circuit-broken model at the blocks that the rows' losses see."""
-    blocks = trainer.blocks
-    harmful = micro.harmful > 0 or is_sharded()
-    benign = micro.harmful < len(micro.rows) or is_sharded()
-    needed = sorted({*(blocks.targets if harmful else ()), *(blocks.retain if benign else ())})
-    return block_activations(
-        trainer.model,
-        micro.batch,
-        needed,
-        entry_block=trainer.base.entry_block,
-        entry=micro.entry,
-        share_opening=trainer.shares_opening,
-    ).outputs
-
-
-def _losses(
-    trainer: Trainer, plan: StepPlan, micro: MicroBatch, rerouted: dict[int, Float[Tensor, "prompt token d_model"]]
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """The micro-batch's shares of the rerouting and of the retain loss."""
-    spec, blocks, tokens = trainer.spec, trainer.blocks, micro.batch.ids.shape[1]
-    mask = loss_mask(spec, micro.rows, tokens, trainer.model.device)
-    reroute = retain = mask.new_zeros(())
-
-    def pair(rows: slice, of: Sequence[int]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
-        base = {block: stack([one.outputs[block] for one in micro.base[rows]], tokens) for block in of}
-        # What is not run anew lies below all adapters.
-        return {block: rerouted[block][rows] if block in rerouted else base[block] for block in of}, base
-
-    if micro.harmful:
-        rows = slice(0, micro.harmful)
-        moved, base = pair(rows, blocks.targets)
-        space, over = spec.loss.space, plan.reroute_tokens
-        reroute = rerouting_loss(moved, base, mask[rows], trainer.spaces, space=space, tokens=over)
-    if micro.harmful < len(micro.rows):
-        rows = slice(micro.harmful, None)
-        moved, base = (last_normed(found, trainer.final_norm) for found in pair(rows, blocks.retain))
-        scale, distances = spec.loss.retain_scale, plan.retain_distances
-        retain = retain_loss(moved, base, mask[rows], trainer.spaces, scale=scale, distances=distances)
-    return reroute, retain
-
-
-def _move(trainer: Trainer, plan: StepPlan, shares: Sequence[Float[Tensor, "2"]]) -> tuple[Losses, float]:
+def _move(trainer: Trainer, plan: StepPlan, shares: Sequence[Float[Tensor, " loss"]]) -> tuple[Losses, float]:
     """Clip the gradient and take the optimizer's step; the losses, and the gradient's norm before it was clipped.
 
     All figures come back from the device in one go, the only one of a step.
     """
     parameters = [parameter for _, parameter in trainer.parameters]
+    if trainer.aside:
+        put_together(parameters, trainer.aside)
     norm = trainer.accelerator.clip_grad_norm_(parameters, trainer.spec.optimizer.clip_norm or math.inf)
     *figures, gradient_norm = torch.cat([*shares, norm.reshape(1).to(shares[0])]).tolist()
-    losses = Losses(sum(figures[::2]), sum(figures[1::2]))
+    count = len(Losses._fields)
+    losses = Losses(*(sum(figures[place::count]) for place in range(count)))
     _check_finite(trainer, plan, losses, gradient_norm)
     for group in trainer.optimizer.param_groups:
         group["lr"] = plan.rate
     trainer.optimizer.step()
+    keep_out(trainer)
     trainer.optimizer.zero_grad()
     return losses, gradient_norm
 
 
 def _check_finite(trainer: Trainer, plan: StepPlan, losses: Losses, gradient_norm: float) -> None:
-    values = {"rerouting loss": losses.reroute, "retain loss": losses.retain}
+    values = {f"{name.replace('reroute', 'rerouting')} loss": value for name, value in losses._asdict().items()}
     if all(map(math.isfinite, values.values())):
         # A loss that is not finite has no finite gradient either, and is the cause.
         values = {"gradient norm": gradient_norm}

@@ -10,14 +10,17 @@ from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.memory import ran_out_of_memory
 from engine.compute.model.room import give_way
 from engine.compute.training.heldout import measure_heldout, measure_spaces, statistics_rows
+from engine.compute.training.micro_batch import Losses
+from engine.compute.training.neighbours import find_neighbours
+from engine.compute.training.null_space import find_directions
 from engine.compute.training.rates import learning_rate_at
 from engine.compute.training.rows import Row
-from engine.compute.training.step import Losses, one_step
+from engine.compute.training.step import one_step
 from engine.compute.training.trainer import Rows, Trainer, prepared
 from engine.records.blocks import ResolvedBlocks
 from engine.records.errors import TeamError, TrainingError
 from engine.records.estimate import LEAST_TOKENS
-from engine.records.events import Alert, ControlEvent, Event, HeldoutResult, Progress
+from engine.records.events import KEPT, Alert, ControlEvent, Event, HeldoutResult, Progress, StatusEvent
 from engine.records.room import learning_bytes
 from engine.records.spec import RunSpec
 
@@ -43,6 +46,7 @@ def train(
     capture: Look | None = None,
     micro_batch_tokens: int = 0,
     resized: Callable[[int], object] = lambda _: None,
+    best: Callable[[], int | None] = lambda: None,
 ) -> Steps:
     """Train the adapter `name`; yields events, and None after each micro-batch that finished no step.
 
@@ -53,7 +57,9 @@ def train(
     caller removes it, so that it can still be asked and saved. micro_batch_tokens: how much goes through at once, 0: as
     much as the spec allows; a run that is resumed must keep it, since sums in another order differ in their last bits.
     Where memory runs out, a checkpoint is written and the step begun anew with half as much; `resized` is told what a
-    run that is resumed must keep then. Raises TrainingError when a loss is not finite or memory is exhausted.
+    run that is resumed must keep then. `best` is asked behind the last step, where the spec keeps the best checkpoint,
+    after how many steps that was written; None: the last. Raises TrainingError when a loss is not finite or memory is
+    exhausted.
     """
     tokens = micro_batch_tokens or spec.optimizer.tokens_per_micro_batch
     trainer = prepared(model, name, spec, blocks, rows, checkpoints, controls, trackers_folder, tokens)
@@ -61,6 +67,8 @@ def train(
         yield from trainer.resume()
         yield from trainer.base.fill()
         yield from measure_spaces(trainer.base, statistics_rows(rows.harmful, rows.benign))
+        yield from find_neighbours(trainer)
+        yield from find_directions(trainer)
         if trainer.step == 0:
             yield from _measure(trainer, probe, capture)
         while trainer.step < spec.optimizer.steps:
@@ -72,6 +80,7 @@ def train(
                 yield trainer.save()
         if trainer.saved_step < trainer.step:
             yield trainer.save()
+        yield from _keep_best(trainer, best)
         yield from _test(trainer)
     except (GeneratorExit, TeamError):
         # Where another process is gone, this one still has what was learned up to the last whole step.
@@ -114,6 +123,16 @@ def _step_that_fits(
             message=f"Memory ran out with {tokens} tokens a micro-batch: the run goes on with {tokens // 2}.",
             advice="Nothing is lost. For more room end what else uses that memory, or turn gradient checkpointing on.",
         )
+
+
+def _keep_best(trainer: Trainer, best: Callable[[], int | None]) -> Steps:
+    """Go back to the best checkpoint, if the spec says so and it is not the last one."""
+    step = best() if trainer.spec.optimizer.keep == "best" else None
+    if step is None or step == trainer.step:
+        return
+    message = f"Of {trainer.step} steps the weights after {step} are kept, the best by validation rows"
+    trainer.go_back(step)
+    yield StatusEvent(status=KEPT, step=step, message=message)
 
 
 def _measure(trainer: Trainer, probe: Look | None, capture: Look | None) -> Steps:
@@ -175,6 +194,8 @@ def _watch_plateau(trainer: Trainer, losses: Losses) -> Steps:
     trainer.recent = [*trainer.recent[-9:], losses.reroute]
     mean = sum(trainer.recent) / len(trainer.recent)
     due = min(PLATEAU_STEPS, max(10, trainer.spec.optimizer.steps // 3))
+    # A loss with a margin falls short of the cosine by that much where nothing has moved.
+    mean += trainer.spec.loss.reroute_margin
     if trainer.warned or trainer.step < due or len(trainer.recent) < 10 or mean < PLATEAU_COSINE:
         return
     trainer.warned = True

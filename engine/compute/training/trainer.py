@@ -9,15 +9,24 @@ from typing import NamedTuple
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from engine.compute.model.adapters import adapter_parameters, attach_adapter, remove_adapter
+from engine.compute.model.foretelling import need_plain_head
 from engine.compute.model.loaded import LoadedModel, find_final_norm
 from engine.compute.model.room import machine_of
 from engine.compute.seeds import mix
 from engine.compute.team import held, is_sharded, keep, together, working
 from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations, row_bytes
-from engine.compute.training.checkpoints import Position, list_checkpoints, load_checkpoint, save_checkpoint
+from engine.compute.training.checkpoints import (
+    Position,
+    checkpoint_at,
+    list_checkpoints,
+    load_checkpoint,
+    read_adapter_weights,
+    save_checkpoint,
+)
 from engine.compute.training.drawing import places_that_come_back
 from engine.compute.training.reroute import BlockSpace
 from engine.compute.training.rows import Row
@@ -64,6 +73,12 @@ class Trainer:
     recent: list[float] = field(default_factory=list)
     warned: bool = False
     drift: float = 0.0
+    # What each layer's A is kept out of, by the name of that parameter.
+    directions: dict[str, Float[Tensor, "inputs direction"]] = field(default_factory=dict)
+    # Where borderline rows lie at each target block.
+    neighbours: dict[int, Float[Tensor, "neighbour d_model"]] = field(default_factory=dict)
+    # The rerouting losses' gradients of a step, where they are kept apart from the others.
+    aside: list[Tensor] = field(default_factory=list)
 
     @property
     def spaces(self) -> dict[int, BlockSpace]:
@@ -111,6 +126,15 @@ class Trainer:
         return CheckpointResult(step=self.step, name=folder.name)
 
     @together
+    def go_back(self, step: int) -> None:
+        """Take an earlier checkpoint's weights; no step is taken afterwards. Raises RunError when it is damaged."""
+        weights = read_adapter_weights(checkpoint_at(self.checkpoints, step))
+        with torch.no_grad():
+            for name, parameter in self.parameters:
+                parameter.copy_(weights[name].to(parameter))
+        self.step = step
+
+    @together
     def end(self) -> None:
         """Give back what accelerate keeps for the whole process. Its own end would take the team's connections down."""
         for tracker in self.accelerator.trackers:
@@ -132,6 +156,13 @@ def prepared(
 ) -> Trainer:
     """Attach the adapter and get ready. Raises TrainingError for a tracker that is not there. Of several processes the
     first one alone keeps track."""
+    if spec.loss.answer_weight:
+        _need_whole_weights("Holding answers by what they foretell", "loss.answer_weight = 0")
+        need_plain_head(model)
+    if spec.adapter.null_space:
+        _need_whole_weights("An adapter that is kept out of benign inputs", "adapter.null_space = 0")
+    if spec.optimizer.gradient_surgery:
+        _need_whole_weights("Gradient surgery", "optimizer.gradient_surgery = false")
     trackers = list(spec.captures.trackers) if working()[0] == 0 else []
     final_norm = find_final_norm(model) if spec.loss.final_norm else None
     attach_adapter(model, name, spec.adapter, blocks.adapted, seed=mix(spec.seed, "adapter"))
@@ -153,7 +184,9 @@ def prepared(
     parameters = [parameter for _, parameter in adapter_parameters(model, name)]
     settings = spec.optimizer
     optimizer = torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
-    seen = {"harmful": blocks.targets, "benign": tuple(sorted({*blocks.retain, *blocks.targets}))}
+    # What the base model's answers foretell is made of what its last block gave out, which is kept for that.
+    last = {len(model.blocks) - 1} if spec.loss.answer_weight else set()
+    seen = {"harmful": blocks.targets, "benign": tuple(sorted({*blocks.compared("benign"), *last}))}
     # Where weights are sharded each process needs as many passes as the others, whatever rows it has.
     budget = 0 if is_sharded() else kept_bytes(machine_of(model))
     checkpointing = checkpoints_gradients(spec, model.card, machine_of(model))
@@ -189,6 +222,15 @@ def prepared(
     )
     keep(trainer)
     return trainer
+
+
+def _need_whole_weights(what: str, off: str) -> None:
+    """Raises TrainingError where each process holds a share of the weights alone."""
+    if is_sharded():
+        raise TrainingError(
+            f"{what} needs the whole model in each process, and here they share the weights: train without --sharded, "
+            f"or set {off}."
+        )
 
 
 def _measured_tokens(spec: RunSpec, micro_batch_tokens: int) -> int:

@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 from making import drain, random_rows
+from making_training import run, same, steps
 
 from engine.compute.model import low_rank
-from engine.compute.model.adapters import adapter_parameters, remove_adapter
+from engine.compute.model.adapters import remove_adapter
 from engine.compute.training.base_activations import BaseActivations
 from engine.compute.training.checkpoints import list_checkpoints
 from engine.compute.training.drawing import step_rows
@@ -18,41 +19,8 @@ from engine.compute.training.train import train
 from engine.compute.training.trainer import Rows
 from engine.records.blocks import resolve_blocks
 from engine.records.errors import RunError, TrainingError
-from engine.records.events import Alert, ControlEvent, HeldoutResult, StepResult
+from engine.records.events import Alert, ControlEvent, HeldoutResult
 from engine.records.spec_parts import BlocksSpec
-
-
-def run(model, spec, rows, folder, *, name="run", controls=(), stop_after=None):
-    """Events and final adapter weights of a training run, which is closed after `stop_after` steps if given."""
-    generator = train(
-        model=model,
-        name=name,
-        spec=spec,
-        blocks=resolve_blocks(spec, 2),
-        rows=rows,
-        checkpoints=folder,
-        controls=controls,
-    )
-    events = []
-    for event in generator:
-        if event is not None:
-            events.append(event)
-        if stop_after and sum(isinstance(one, StepResult) for one in events) == stop_after:
-            generator.close()
-            break
-    weights = {key: parameter.detach().clone() for key, parameter in adapter_parameters(model, name)}
-    remove_adapter(model, name)
-    return events, weights
-
-
-def steps(events):
-    return [event for event in events if isinstance(event, StepResult)]
-
-
-def same(left, right):
-    assert left.keys() == right.keys()
-    for key in left:
-        torch.testing.assert_close(left[key], right[key], rtol=0, atol=0)
 
 
 def test_the_gradient_is_not_zero_at_step_zero(tiny_model, tiny_spec, tiny_rows, tmp_path):
@@ -243,7 +211,8 @@ def test_masks_by_hand(tiny_spec, changes, harmful, benign):
 
 
 def test_a_loss_that_is_not_finite_stops_with_a_diagnosis(tiny_model, tiny_spec, tiny_rows, tmp_path, monkeypatch):
-    monkeypatch.setattr("engine.compute.training.step.rerouting_loss", lambda *_, **__: torch.tensor(float("nan")))
+    broken = torch.tensor(float("nan"))
+    monkeypatch.setattr("engine.compute.training.micro_batch.rerouting_loss", lambda *_, **__: broken)
     with pytest.raises(TrainingError, match=r"rerouting loss of step 0 is not finite.*Lower the learning rate"):
         run(tiny_model, tiny_spec(), tiny_rows, tmp_path)
 
@@ -258,7 +227,7 @@ def cpu_without_room(*_, **__):
 
 @pytest.mark.parametrize("exhausted", [gpu_without_room, cpu_without_room])
 def test_running_out_of_memory_gives_advice(tiny_model, tiny_spec, tiny_rows, tmp_path, monkeypatch, exhausted):
-    monkeypatch.setattr("engine.compute.training.step.rerouting_loss", exhausted)
+    monkeypatch.setattr("engine.compute.training.micro_batch.rerouting_loss", exhausted)
     with pytest.raises(TrainingError, match="with 64 tokens a micro-batch: shorten max_tokens"):
         run(tiny_model, tiny_spec(), tiny_rows, tmp_path)
 

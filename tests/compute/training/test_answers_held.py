@@ -1,0 +1,86 @@
+"""Answers held by what they foretell: the divergence by hand, the way through the upper blocks, and in training."""
+
+import math
+
+import pytest
+import torch
+from making import random_rows, write_tiny_model
+from making_training import run, steps
+
+from engine.compute.model.activations import block_activations
+from engine.compute.model.foretelling import carried_on, logits_of, need_plain_head
+from engine.compute.model.load import load_model
+from engine.compute.model.padding import batch_of
+from engine.compute.training.masks import answer_tokens, foretelling
+from engine.compute.training.reroute import answer_divergence
+from engine.compute.training.rows import Row
+from engine.compute.training.trainer import Rows
+from engine.records.errors import ModelError
+from engine.records.spec_parts import ModelSpec
+
+
+def test_the_divergence_by_hand():
+    """Base 1/2, 1/2 against 3/4, 1/4: 1/2 ln(2/3) + 1/2 ln 2 = 0.143841; the second token is foretold alike: mean
+    0.071921. At temperature 2 logits of twice the size give the same shares, and the square makes it 4 times as much.
+    """
+    base = torch.zeros(2, 2)
+    rerouted = torch.tensor([[math.log(3), 0.0], [0.0, 0.0]])
+    assert float(answer_divergence(rerouted, base, temperature=1.0)) == pytest.approx(0.071921, abs=1e-6)
+    assert float(answer_divergence(2 * rerouted, base, temperature=2.0)) == pytest.approx(4 * 0.071921, abs=1e-5)
+    assert float(answer_divergence(rerouted, base, temperature=1.0, tokens=8.0)) == pytest.approx(0.017980, abs=1e-6)
+
+
+def test_an_answer_is_foretold_from_the_token_before_it(tiny_spec):
+    """Ten tokens, the answer begins at 6: tokens 5 to 8 foretell 6 to 9. Of the benign rows one is borderline."""
+    rows = [
+        Row(str(place), "benign", borderline, tuple(range(10)), 6) for place, borderline in enumerate((True, False))
+    ]
+    rows.append(Row("h", "harmful", False, tuple(range(10)), 6))
+    assert list(foretelling(rows[0])) == [5, 6, 7, 8]
+    assert answer_tokens(tiny_spec(), rows) == 0
+    assert answer_tokens(tiny_spec(**{"loss.answer_weight": 1.0}), rows) == 4
+    assert answer_tokens(tiny_spec(**{"loss.answer_weight": 1.0, "loss.answer_rows": "benign"}), rows) == 8
+
+
+@pytest.fixture
+def deep_model(tmp_path, settings):
+    return load_model(ModelSpec(name=str(write_tiny_model(tmp_path / "deep", blocks=4)), device="cpu"), settings)
+
+
+@pytest.mark.parametrize("block", [0, 1, 3])
+def test_carried_on_from_any_block_it_is_what_the_model_foretells(deep_model, block: int):
+    rows = [row.ids for row in random_rows(3)]
+    batch = batch_of(deep_model, rows)
+    with torch.no_grad():
+        activations = block_activations(deep_model, batch, [block]).outputs[block]
+        found = carried_on(deep_model, batch, activations, block=block)
+        whole = deep_model.causal_lm(input_ids=batch.ids, attention_mask=batch.attention).logits
+    for place, row in enumerate(rows):
+        torch.testing.assert_close(
+            logits_of(deep_model, found[place, : len(row)]), whole[place, : len(row)], rtol=1e-4, atol=1e-5
+        )
+
+
+def test_a_model_that_changes_its_logits_is_refused_in_words(tiny_model):
+    tiny_model.causal_lm.config.final_logit_softcapping = 30.0
+    with pytest.raises(ModelError, match=r"final_logit_softcapping\): set the weight of answers held"):
+        need_plain_head(tiny_model)
+
+
+def test_answers_of_borderline_rows_foretell_more_of_what_they_did(deep_model, tiny_spec, tmp_path):
+    """Targets at block 1 of 4: two blocks above see no other loss. A weight of next to nothing only measures."""
+    harmful, benign = random_rows(3), random_rows(6, seed=1, label="benign")
+
+    def divergence(weight: float) -> float:
+        spec = tiny_spec(
+            **{
+                "optimizer.steps": 30, "optimizer.learning_rate": 0.01, "adapter.noise": 0.01, "adapter.dropout": 0.0,
+                "loss.retain_weight": 0.0, "schedule.kind": "constant", "loss.answer_weight": weight,
+                "optimizer.retain_batch": 6, "blocks.adapted": "1",
+            }
+        )  # fmt: skip
+        found = steps(run(deep_model, spec, Rows(harmful, benign, [], []), tmp_path / str(weight))[0])
+        assert found[0].answer_loss == pytest.approx(0, abs=1e-3) and all(step.answer_loss >= -1e-6 for step in found)
+        return found[-1].answer_loss
+
+    assert divergence(1e4) < divergence(1e-9) / 2

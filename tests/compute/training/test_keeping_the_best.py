@@ -1,0 +1,34 @@
+"""A run that keeps its best checkpoint goes back to it behind its last step, and is measured there."""
+
+import pytest
+import torch
+from making_training import run, steps
+from safetensors.torch import load_file
+
+from engine.compute.training.checkpoints import checkpoint_at
+from engine.records.events import KEPT, HeldoutResult
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("best", 2), ("last", None)])
+def test_the_weights_of_the_best_checkpoint_are_kept_and_tested(
+    tiny_model, tiny_spec, tiny_rows, tmp_path, keep: str, kept: int | None
+):
+    spec = tiny_spec(**{"optimizer.keep": keep, "optimizer.learning_rate": 0.01})
+    events, weights = run(tiny_model, spec, tiny_rows, tmp_path, best=lambda: 2)
+    assert len(steps(events)) == 6
+    assert [event.step for event in events if event.kind == "status" and event.status == KEPT] == (
+        [kept] if kept else []
+    )
+    tested = [event for event in events if isinstance(event, HeldoutResult) and event.split == "test"]
+    assert [event.step for event in tested] == [kept or 6]
+    written = load_file(checkpoint_at(tmp_path, kept or 6) / "adapter.safetensors")
+    for name, weight in weights.items():
+        torch.testing.assert_close(weight, written[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("best", [None, 6])
+def test_where_the_last_checkpoint_is_the_best_or_none_was_measured_nothing_is_gone_back_to(
+    tiny_model, tiny_spec, tiny_rows, tmp_path, best: int | None
+):
+    events, _ = run(tiny_model, tiny_spec(**{"optimizer.keep": "best"}), tiny_rows, tmp_path, best=lambda: best)
+    assert not any(event.kind == "status" and event.status == KEPT for event in events)

@@ -1,0 +1,59 @@
+"""Adapters that are kept out of benign inputs: the directions by hand, and what training leaves in them."""
+
+import pytest
+import torch
+from making import random_rows
+from making_training import run
+
+from engine.compute.model.activations import block_activations
+from engine.compute.model.padding import batch_of
+from engine.compute.training.null_space import leading_directions, without
+from engine.compute.training.trainer import Rows
+
+
+def test_the_directions_that_hold_a_share_of_the_energy_by_hand():
+    """Energies 6, 3, 1 along the axes y, x, z: a share of 0.6 is held by y, 0.7 by y and x, 0.95 by all three."""
+    moment = torch.diag(torch.tensor([3.0, 6.0, 1.0]))
+    found = [leading_directions(moment, share).abs() for share in (0.6, 0.7, 0.95)]
+    assert [one.shape[1] for one in found] == [1, 2, 3]
+    torch.testing.assert_close(found[1], torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]]))
+
+
+def test_what_is_left_of_a_by_hand():
+    """(3, 4, 5) without the direction (3, 4, 0) / 5: 5 of it lie there, so (3, 4, 5) - 5 (3, 4, 0) / 5 = (0, 0, 5)."""
+    direction = torch.tensor([[0.6], [0.8], [0.0]])
+    left = without(torch.tensor([[3.0, 4.0, 5.0]]), direction)
+    torch.testing.assert_close(left, torch.tensor([[0.0, 0.0, 5.0]]), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("adapted_blocks", ["0-1", "1"])
+def test_after_training_the_adapter_reads_no_more_of_benign_inputs_than_was_allowed(
+    tiny_model, tiny_spec, tmp_path, adapted_blocks: str
+):
+    """The share of the energy of a layer's benign inputs that A's rows lie in is below what it was kept out of. Read
+    from the inputs themselves, not from the directions."""
+    benign = random_rows(6, seed=1, label="benign")
+    spec = tiny_spec(**{"adapter.null_space": 0.9, "blocks.adapted": adapted_blocks, "adapter.noise": 0.05})
+    _, weights = run(tiny_model, spec, Rows(random_rows(4), benign, [], []), tmp_path / "kept out")
+    _, free = run(
+        tiny_model,
+        tiny_spec(**{"blocks.adapted": adapted_blocks, "adapter.noise": 0.05}),
+        Rows(random_rows(4), benign, [], []),
+        tmp_path / "free",
+    )
+    name = next(one for one in weights if "layers.1.self_attn.q_proj" in one and "lora_A" in one)
+    inputs: list[torch.Tensor] = []
+    layer = tiny_model.blocks[1].self_attn.q_proj
+    handle = layer.register_forward_pre_hook(lambda _module, given: inputs.append(given[0][0, 1:]))
+    with torch.no_grad():
+        for row in benign:
+            block_activations(tiny_model, batch_of(tiny_model, [row.ids]), [1])
+    handle.remove()
+    seen = torch.cat(inputs)
+
+    def read(down: torch.Tensor) -> float:
+        _, lengths, rows = torch.linalg.svd(down, full_matrices=False)
+        rows = rows[lengths > 1e-4 * lengths[0]].T
+        return float((seen @ rows).square().sum() / seen.square().sum())
+
+    assert read(weights[name]) < 0.1 < read(free[name])

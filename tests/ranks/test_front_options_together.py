@@ -1,0 +1,53 @@
+"""The ways to move the front on several processes: what is exact trains as one process does, the rest is refused."""
+
+from pathlib import Path
+
+import pytest
+from several import TOLERANCE, begun, furthest, spec_of, until, weights_of, working
+
+from engine.records.runs import Run
+from engine.records.settings import Settings
+
+pytestmark = pytest.mark.timeout(420)
+
+OPTIONS = {
+    "loss": {
+        "reroute_margin": 0.05, "retain_margin": 0.001, "answer_weight": 1.0, "answer_rows": "benign",
+        "overlap_cosine": 0.5, "overlap_width": 0.5, "twin_weight": 0.5, "twin_margin": 0.0,
+    },
+    "adapter": {"rank": 4, "alpha": 4.0, "noise": 0.05, "dropout": 0.0, "null_space": 0.5},
+    "optimizer": {
+        "steps": 4, "circuit_breaker_batch": 5, "retain_batch": 6, "tokens_per_micro_batch": 256,
+        "gradient_surgery": True,
+    },
+    "captures": {
+        "heldout_every": 4, "probe_prompts": 0, "capture_prompts": 0, "final_prompts": 0, "evaluation_rows": 0,
+    },
+}  # fmt: skip
+
+
+def trained(folder: Path, name: str, processes: int, *, sharded: bool = False, **changes: dict) -> Run:
+    with working(Settings(folder / name, folder / f"cache-{name}"), processes, sharded=sharded) as worker:
+        run = begun(worker, spec_of(folder, **changes))
+        until(worker, lambda: not worker.tasks and run.record().status != "queued")
+    return run
+
+
+def test_two_processes_train_under_all_options_as_one_does(folder):
+    alone, together = (trained(folder, f"options-{count}", count, **OPTIONS) for count in (1, 2))
+    assert [run.record().status for run in (alone, together)] == ["finished"] * 2, together.record().error
+    assert furthest(weights_of(alone), weights_of(together)) < TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "off"),
+    [
+        ("loss", {"answer_weight": 1.0}, "loss.answer_weight = 0"),
+        ("adapter", {"rank": 4, "null_space": 0.5}, "adapter.null_space = 0"),
+        ("optimizer", {"steps": 2, "gradient_surgery": True}, "optimizer.gradient_surgery = false"),
+    ],
+)
+def test_what_needs_the_whole_model_is_refused_where_weights_are_shared(folder, part: str, changes: dict, off: str):
+    run = trained(folder, f"sharded-{part}", 2, sharded=True, **{part: changes})
+    assert run.record().status == "failed"
+    assert run.record().error.endswith(f"train without --sharded, or set {off}.")
