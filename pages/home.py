@@ -5,11 +5,12 @@ import streamlit as st
 from engine.figures.film import film_of
 from engine.figures.film_picture import finding
 from engine.records.runs import Run
+from engine.records.shipped import shipped_run
 from workbench.home.doors import doors
 from workbench.home.pair import pair
 from workbench.home.picture import film_picture
 from workbench.home.recent import now_and_latest, training_now
-from workbench.home.shipped import broadest_evaluation, matrix_line, shipped_run
+from workbench.home.shipped import broadest_evaluation, matrix_line
 from workbench.kit.frame import caught, page_frame, places
 from workbench.kit.state import RUN, settings
 from workbench.kit.words import plain
@@ -23,7 +24,7 @@ WHAT_IT_DOES = (
 
 def home() -> None:
     st.title("What a circuit breaker does", anchor=False)
-    run = shipped_run(settings())
+    run = shipped_run(settings().runs)
     if run is None:
         st.markdown(WHAT_IT_DOES)
         doors(None, training=training_now())

@@ -1,20 +1,12 @@
-"""The finished run that Home opens with, and its evaluation in one line. Knows records, and nothing of widgets."""
+"""The evaluation of the run that Home opens with, in one line. Knows records, and nothing of widgets."""
 
 from functools import lru_cache
 
-from engine.figures.film import film_of
-from engine.records.errors import WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import Count
 from engine.records.evaluation.findings import Evaluation, read_evaluations
-from engine.records.runs import Run, list_runs
+from engine.records.runs import Run
 from engine.records.settings import Settings
-
-
-def shipped_run(settings: Settings) -> Run | None:
-    """The run that ships and has a film; where none has, any that ships. None where they are hidden."""
-    shipped = [run for run in list_runs(settings.runs) if run.read_only]
-    return next((run for run in shipped if _has_film(run)), shipped[0] if shipped else None)
 
 
 def broadest_evaluation(run: Run, settings: Settings) -> Evaluation | None:
@@ -44,13 +36,6 @@ def _rate(count: Count) -> str:
     if count.rate is None:
         return "–"
     return f"**{100 * count.rate:.0f} %** ({100 * count.ci95.low:.0f} to {100 * count.ci95.high:.0f})"
-
-
-def _has_film(run: Run) -> bool:
-    try:
-        return film_of(run) is not None
-    except WorkbenchError:
-        return False
 
 
 def _stamp(run: Run, settings: Settings) -> tuple[tuple[str, int], ...]:

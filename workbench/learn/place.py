@@ -10,7 +10,7 @@ import streamlit as st
 
 from engine.records.lessons.lesson import SHIPPED, View
 from engine.records.lessons.reading import Lesson
-from engine.records.runs import list_runs
+from engine.records.shipped import shipped_run
 from workbench.kit.state import settings
 
 _HERE = "learn_place"
@@ -50,5 +50,5 @@ def step_number(lesson: Lesson, step: str) -> int:
 
 def link_settings(view: View) -> dict[str, str]:
     """What the link of a view says, with the id of the run that ships in its place."""
-    shipped = next((run.id for run in list_runs(settings().runs) if run.read_only), "")
-    return {name: value.replace(SHIPPED, shipped) if shipped else value for name, value in view.settings.items()}
+    shipped = shipped_run(settings().runs)
+    return {name: value.replace(SHIPPED, shipped.id) if shipped else value for name, value in view.settings.items()}

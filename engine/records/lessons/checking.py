@@ -25,6 +25,7 @@ from engine.records.lessons.progress import Given
 from engine.records.prompt_files import read_source
 from engine.records.runs import Record, Run, list_runs, open_run
 from engine.records.settings import Settings
+from engine.records.shipped import shipped_run
 from engine.records.spec import flat
 
 # Of very many chats the newest: a check is read again and again while its step is open.
@@ -66,7 +67,7 @@ def run_named(name: str, settings: Settings) -> Run:
     """A run by its id, or the one that ships. Raises RunError where it is not there."""
     if name != SHIPPED:
         return open_run(settings.runs, name)
-    shipped = next((run for run in list_runs(settings.runs) if run.read_only), None)
+    shipped = shipped_run(settings.runs)
     if shipped is None:
         raise RunError("The run that ships is hidden or was removed: unset WORKBENCH_SHIPPED_RUNS, or install anew.")
     return shipped
