@@ -11,7 +11,7 @@ from engine.records.chats.tool_sets import offers_tools
 from engine.records.conversation import Label
 from engine.records.errors import WorkbenchError
 from engine.records.prompt_files import read_source
-from engine.records.settings import SAMPLE_DATA
+from engine.records.sources import SAMPLE, sample_sources
 from workbench.chat.columns import column_names, column_pickers, columns_buttons, model_of, steer
 from workbench.chat.composer import written
 from workbench.chat.disagreement import disagreement
@@ -31,10 +31,12 @@ def sets_view() -> None:
         steer(columns, on_change=None)
     with st.container(border=True, key="set_request"):
         source, label, limit, button = st.columns([3, 1.2, 1.1, 1.1], vertical_alignment="bottom", gap="medium")
+        shipped = [one for one in sample_sources() if one.startswith(SAMPLE)]
         chosen = str(
             source.selectbox(
                 "Prompt set",
-                [f"sample:{file.stem}" for file in sorted((SAMPLE_DATA / "prompts").glob("*.jsonl"), reverse=True)],
+                shipped,
+                index=shipped.index("sample:harmful"),
                 key="set_source",
                 accept_new_options=True,
                 help="A set that ships, or the path of a JSONL file with 'prompt' or 'messages'.",
