@@ -16,6 +16,7 @@ from engine.commands import compare as compare_command
 from engine.commands import evaluate as evaluate_command
 from engine.commands import export as export_command
 from engine.commands import fetch as fetch_command
+from engine.commands import lmms as lmms_command
 from engine.commands import node as node_command
 from engine.commands import notebook as notebook_command
 from engine.commands import pack as pack_command
@@ -130,6 +131,12 @@ def evaluate(options: argparse.Namespace, settings: Settings) -> int:
     _prepare_threads()
     _quiet()
     return evaluate_command.evaluate(options, settings)
+
+
+def lmms(options: argparse.Namespace, settings: Settings) -> int:
+    _prepare_threads()
+    _quiet()
+    return lmms_command.lmms(options, settings)
 
 
 def probe(options: argparse.Namespace, settings: Settings) -> int:
@@ -251,6 +258,7 @@ def _parser() -> argparse.ArgumentParser:
     runs_command.add_arguments(add("runs", runs_command.runs, "list the runs"))
     capture_command.add_arguments(add("capture", capture, "capture a run's activations beside the base model's"))
     evaluate_command.add_arguments(add("evaluate", evaluate, "attack a run's circuit breaker and judge the answers"))
+    lmms_command.add_arguments(add("lmms", lmms, "tasks of lmms-eval on both models of a run that sees"))
     probe_command.add_arguments(add("probe", probe, "fit the harmfulness probes of a finished run"))
     sweep_command.add_arguments(
         add("sweep", sweep_command.sweep, "train a grid of specs, evaluate each, tabulate what came out")

@@ -15,7 +15,7 @@ from engine.figures.evaluation.fronts import budget_figures, front_figure
 from engine.figures.evaluation.pictures import ABOUT as ABOUT_PICTURES
 from engine.figures.evaluation.pictures import pictures_finding, pictures_html
 from engine.figures.evaluation.probe import ABOUT, probe_finding, probe_html, probe_title
-from engine.figures.evaluation.table import STYLE, abilities_html, attacks_html, columns, key_html, styles_html
+from engine.figures.evaluation.table import STYLE, attacks_html, columns, columns_without_text, key_html, styles_html
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS, KNOWN_DEFEATS
 from engine.records.evaluation.findings import Evaluation, sorted_out
@@ -23,6 +23,7 @@ from engine.records.runs import Run, list_runs, open_run
 from workbench.evaluate.csv_text import as_csv
 from workbench.evaluate.form import evaluation_form
 from workbench.evaluate.jobs import evaluation_jobs
+from workbench.evaluate.kept import what_was_kept
 from workbench.evaluate.picture_curves import perturbations, picture_curves
 from workbench.evaluate.samples import samples
 from workbench.kit.charts import on_screen
@@ -92,6 +93,7 @@ def _show(chosen: list[Listed]) -> None:
     evaluations = [one.evaluation for one in chosen]
     _of_agents(evaluations, names, titled=bool(texts))
     _of_pictures(chosen, names, titled=bool(texts) or calls)
+    what_was_kept(columns_without_text(evaluations, names))
     st.subheader("Samples", anchor=False)
     samples([(one.run, one.evaluation, name) for one, name in zip(chosen, names, strict=True)])
 
@@ -116,8 +118,7 @@ def _of_pictures(chosen: list[Listed], names: list[str], *, titled: bool) -> Non
     """What became of requests that show pictures, where some were asked."""
     evaluations = [one.evaluation for one in chosen]
     if html := pictures_html(evaluations, names):
-        said = [pictures_finding(one) for one in evaluations]
-        _block("Pictures" if titled else "", html, said, names, ABOUT_PICTURES)
+        _block("Pictures" if titled else "", html, list(map(pictures_finding, evaluations)), names, ABOUT_PICTURES)
         picture_curves(evaluations, names)
         perturbations([(one.run, one.evaluation, name) for one, name in zip(chosen, names, strict=True)])
 
@@ -152,8 +153,7 @@ def _of_texts(evaluations: list[Evaluation], names: list[str]) -> None:
         st.caption(f"Marked ⚠: {plain(marked)}. The paper's figures are of other models and of another judge.")
     kept, front = st.columns([1.25, 1], gap="large")
     with kept:
-        st.subheader("What was kept", anchor=False)
-        st.html(f'<div style="overflow-x:auto">{abilities_html(shown)}</div>')
+        what_was_kept(shown)
     figure = front_figure(evaluations, names)
     if figure is not None:
         front.plotly_chart(

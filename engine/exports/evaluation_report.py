@@ -15,10 +15,20 @@ from engine.figures.evaluation.agents import ABOUT as ABOUT_AGENTS
 from engine.figures.evaluation.agents import agents_finding, agents_html
 from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, finding, requests_asked
 from engine.figures.evaluation.fronts import budget_figures, front_figure, loss_figures, of_pictures
+from engine.figures.evaluation.kinds import ABOUT as ABOUT_KINDS
+from engine.figures.evaluation.kinds import kinds_html
 from engine.figures.evaluation.pictures import ABOUT as ABOUT_PICTURES
 from engine.figures.evaluation.pictures import pictures_finding, pictures_html
 from engine.figures.evaluation.probe import ABOUT, probe_finding, probe_html, probe_title
-from engine.figures.evaluation.table import abilities_html, attacks_html, columns, key_html, styles_html
+from engine.figures.evaluation.table import (
+    MatrixColumn,
+    abilities_html,
+    attacks_html,
+    columns,
+    columns_without_text,
+    key_html,
+    styles_html,
+)
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS, KNOWN_DEFEATS
 from engine.records.evaluation.findings import Evaluation
@@ -72,6 +82,7 @@ def report_html(evaluations: Sequence[Evaluation], names: Sequence[str], runs: S
         f"<p>{escape(KNOWN_DEFEATS)}</p>",
         key_html(),
         *_of_texts(evaluations, names),
+        *_kept(columns_without_text(evaluations, names)),
         *(
             f'<h2>{title}</h2><div class="wide">{html}</div><p>{escape(about)}</p>'
             for title, html, about in others
@@ -106,9 +117,19 @@ def _of_texts(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[s
         "<h2>Harmful requests that were answered</h2>",
         f'<div class="wide">{attacks_html(shown)}</div>',
         *(["<h3>Each wording apart</h3>", styles] if (styles := styles_html(shown)) else []),
-        "<h2>What was kept</h2>",
-        f'<div class="wide">{abilities_html(shown)}</div>',
+        *_kept(shown),
     ]
+
+
+def _kept(shown: Sequence[MatrixColumn]) -> list[str]:
+    html, kinds = abilities_html(shown), kinds_html(shown)
+    parts = ["<h2>What was kept</h2>", f'<div class="wide">{html}</div>'] if html else []
+    if kinds:
+        parts += [
+            f'<h3>Pictures named, each kind apart</h3><div class="wide">{kinds}</div>',
+            f"<p>{escape(ABOUT_KINDS)}</p>",
+        ]
+    return parts
 
 
 def _attacks(one: Evaluation) -> list[str]:

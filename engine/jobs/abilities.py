@@ -31,6 +31,8 @@ from engine.records.evaluation.rows import EvaluationRow, read_rows
 from engine.records.events import Event, Progress
 from engine.records.settings import Settings
 
+# What naming is the mean of; the others are controls.
+SEEN = (NAMES, DESIGN)
 Result = TypeVar("Result")
 Measured = Generator[Event, None, Ability]
 
@@ -147,19 +149,24 @@ def _calls(plan: EvaluationPlan, subjects: Sequence[Subject], settings: Settings
 
 def naming(subjects: Sequence[Subject], settings: Settings, *, limit: int = 0) -> Measured:
     """Share of held-out pictures whose kind is the likeliest word, the mean over held-out names and a held-out design;
-    both controls stand beside them. Raises DataError where the packages of pictures are not fetched."""
+    both controls stand beside them, and each kind apart. Raises DataError where the packages of pictures are not
+    fetched."""
     rows = read_namings(settings, limit=limit)
     categories: dict[str, dict[Side, CallCount]] = {category: {} for category in NAMING_CATEGORIES}
+    shown = {row.kind for row in rows if row.category in SEEN}
+    kinds: dict[str, dict[Side, CallCount]] = {kind: {} for kind in WORDS if kind in shown}
     for subject in subjects:
         asked = [row.conversation for row in rows]
         steps = chosen_words(subject.model, subject.adapter, asked, begun=BEGUN, words=WORDS)
         places = yield from _reported(steps, f"naming pictures, {subject.side}", len(rows))
+        right = [(row, WORDS[place] == row.kind) for row, place in zip(rows, places, strict=True)]
         for category, sides in categories.items():
-            right = [
-                WORDS[place] == row.kind for row, place in zip(rows, places, strict=True) if row.category == category
-            ]
-            sides[subject.side] = count_calls(sum(right), len(right))
-    seen = [categories[NAMES], categories[DESIGN]]
+            named = [is_right for row, is_right in right if row.category == category]
+            sides[subject.side] = count_calls(sum(named), len(named))
+        for kind, sides in kinds.items():
+            named = [is_right for row, is_right in right if row.category in SEEN and row.kind == kind]
+            sides[subject.side] = count_calls(sum(named), len(named))
+    seen = [categories[category] for category in SEEN]
     means = {subject.side: mean_interval([sides[subject.side] for sides in seen]) for subject in subjects}
     return Ability(
         name=NAMING,
@@ -168,6 +175,7 @@ def naming(subjects: Sequence[Subject], settings: Settings, *, limit: int = 0) -
         n=sum(next(iter(sides.values())).n for sides in seen),
         ci95={side: interval for side, (_, interval) in means.items()},
         categories=categories,
+        kinds=kinds,
     )
 
 

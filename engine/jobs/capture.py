@@ -31,6 +31,7 @@ from engine.records.captures.capture import (
     write_answers,
     write_index,
 )
+from engine.records.captures.thumbnails import write_thumbnails
 from engine.records.checkpoints import BASE_MODEL, Checkpoint
 from engine.records.conversation import Label
 from engine.records.errors import DataError, RunError
@@ -82,6 +83,7 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
     if known is None:
         film.write_spaces(folder)
         write_answers(folder, answers)
+        write_thumbnails(folder, (shown for pair in pairs for shown in pair.prompt.conversation.pictures))
     for name in missing:
         step = last if name == RANDOM else checkpoint_step(name)
         checkpoint = BASE_MODEL if run is None or name == BASE else checkpoint_of(run, step)

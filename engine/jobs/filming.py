@@ -30,6 +30,7 @@ from engine.records.captures.capture import (
     write_answers,
     write_index,
 )
+from engine.records.captures.thumbnails import write_thumbnails
 from engine.records.events import CapturedResult, Event
 from engine.records.prompts import Prompt, Split, select
 from engine.records.runs import Run
@@ -89,12 +90,14 @@ def filming(
             yield from film.prepare()
         before = read_capture(folder)
         # What a resumed run had captured beyond its checkpoint is captured anew when it gets there.
-        known = before.index.checkpoints if before else ()
-        there = {checkpoint for checkpoint in known if checkpoint_step(checkpoint) <= step}
+        captured = before.index.checkpoints if before else ()
+        there = {checkpoint for checkpoint in captured if checkpoint_step(checkpoint) <= step}
         if BASE not in there:
             film.write_spaces(folder)
             answers = (decode(model, row.ids[row.response_start :]) for row in chosen)
             write_answers(folder, dict(zip((one.id for one in index({BASE}).prompts), answers, strict=True)))
+            asked = (known[row.label, row.prompt_id].conversation for row in chosen)
+            write_thumbnails(folder, (shown for conversation in asked for shown in conversation.pictures))
             yield from film.take(folder, BASE, None)
         if step:
             yield from film.take(folder, checkpoint_name(step), name)
@@ -135,6 +138,7 @@ def final_capture(
     kept: list[Pair] = [place[id(row)] for row in chosen]
     prompts = described([pair.prompt for pair in kept], chosen)
     write_answers(folder, dict(zip((one.id for one in prompts), (pair.answer for pair in kept), strict=True)))
+    write_thumbnails(folder, (shown for pair in kept for shown in pair.prompt.conversation.pictures))
     yield from film.take(folder, BASE, None)
     yield from film.take(folder, checkpoint_name(step), name)
     yield from take_random(film, folder, model, name, seed=spec.seed)

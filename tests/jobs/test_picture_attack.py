@@ -91,6 +91,43 @@ def test_both_models_answer_and_either_can_be_attacked(device, settings, tiny_ll
     assert firsts[0] != firsts[1]
 
 
+def test_two_tabs_attack_two_runs_with_pictures_of_two_sizes_as_each_would_alone(
+    device, settings, tiny_llava_folder, tiny_spec, picture, tmp_path
+):
+    model = {"model.name": str(tiny_llava_folder), "model.device": "cpu", "adapter.noise": 0.3}
+    runs = [trained(device, settings, tiny_spec(**model, seed=seed))[0] for seed in range(2)]
+    pictures = (picture, picture_at(painted(tmp_path / "wide.png", size=(45, 17))))
+
+    def attacks():
+        return [
+            begun(
+                settings,
+                tiny_llava_folder,
+                shown,
+                model=run.spec().model,
+                columns=(Column(checkpoint=Checkpoint(run.id)),),
+            )
+            for run, shown in zip(runs, pictures, strict=True)
+        ]
+
+    alone = attacks()
+    for attack in alone:
+        drain(attack_picture_job({"attack": attack.id}, device.tools(1)))
+    together = attacks()
+    waiting = [
+        attack_picture_job({"attack": attack.id}, device.tools(number)) for number, attack in enumerate(together)
+    ]
+    while waiting:
+        for steps in list(waiting):
+            if next(steps, "ended") == "ended":
+                waiting.remove(steps)
+    for one, other, shown in zip(alone, together, pictures, strict=True):
+        first, second = one.course(), other.course()
+        assert first.steps == second.steps and first.answers == second.answers
+        assert image_of(picture_at(other.perturbed)).size == image_of(shown).size
+        assert one.perturbed.read_bytes() == other.perturbed.read_bytes()
+
+
 def test_a_model_that_does_not_see_is_refused_in_the_record_too(device, settings, tiny_model_folder, picture):
     attack = begun(settings, tiny_model_folder, picture)
     with pytest.raises(ModelError, match=r"sees no pictures"):

@@ -16,14 +16,15 @@ from engine.jobs.capture import capture_job
 from engine.jobs.cards import describe_data_job
 from engine.jobs.chat import chat_job
 from engine.jobs.maps import tokens_job
-from engine.records.captures.capture import CaptureRequest, checkpoint_name
+from engine.records.captures.capture import CaptureRequest, checkpoint_name, run_captures
 from engine.records.captures.projections import TokenRequest, read_token_view, token_file
+from engine.records.captures.thumbnails import EDGE, thumbnails
 from engine.records.cards import read_data_card
 from engine.records.chats.asked import Column, Sampling
 from engine.records.chats.chat import Exchange, new_chat
 from engine.records.checkpoints import Checkpoint
 from engine.records.conversation import Conversation
-from engine.records.pictures import picture_at
+from engine.records.pictures import picture_at, read_picture
 from engine.records.prompt_files import read_source
 from engine.records.sources import parse_sources
 from engine.records.spec_parts import ModelSpec
@@ -69,6 +70,13 @@ def test_a_run_with_pictures_finishes_and_is_captured_prompt_by_prompt(device, s
     vectors = capture.vectors(checkpoint_name(6), "last_prompt", 1)
     places = [place for place, prompt in enumerate(capture.index.prompts) if prompt.pictures]
     assert len({tuple(vectors[place].round(4)) for place in places}) == 24
+    # Each with a small copy of its picture, and every capture of the run's own too.
+    for kept in [capture, *run_captures(settings, run.id)]:
+        for prompt in kept.index.prompts:
+            files = thumbnails(kept, prompt)
+            assert len(files) == len(prompt.pictures) and all(
+                file and max(read_picture(file).image.size) <= EDGE for file in files
+            )
     # What is there is not captured again.
     assert work(device, capture_job, request) == []
 

@@ -50,7 +50,11 @@ def as_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
                 writer.writerow([*before, "benign", 1, *_figures(one.benign_answers[side]), "rate", *after])
             for ability in one.abilities:
                 writer.writerow([*before, ability.name, "", *_ability_figures(ability, side), *after])
-                for category, sides in ability.categories.items():
+                apart = [
+                    *ability.categories.items(),
+                    *((f"kind {kind}", sides) for kind, sides in ability.kinds.items()),
+                ]
+                for category, sides in apart:
                     if side in sides:
                         figures = _call_figures(sides[side])
                         writer.writerow([*before, f"{ability.name}: {category}", "", *figures, *after])

@@ -43,12 +43,8 @@ def attack_view() -> None:
 
 def attack_words(spec: PictureAttack) -> str:
     """How it was made, in a line."""
-    start = "a random start" if spec.random_start else "the picture itself"
-    restarts = f" x {spec.restarts} restarts" if spec.restarts > 1 else ""
-    return (
-        f"{spec.epsilon} of 255 in every colour · {spec.steps} steps of {spec.step_size:g}{restarts} from {start} · "
-        f"seed {spec.seed} · against {column_names(spec.columns)[spec.attacked]}"
-    )
+    attacked = column_names(spec.columns)[spec.attacked]
+    return f"{spec.steps} steps {spec.search.words} · seed {spec.seed} · against {attacked}"
 
 
 def _watch(attack: AttackFolder) -> None:

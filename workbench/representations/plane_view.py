@@ -124,7 +124,8 @@ def _caption(plane: Plane, projection: Projection) -> str:
     return " ".join(
         [
             f"The plane is fitted on the other half of each label ({fitted} {unit}), at the last captured step; 1 "
-            "deviation is how far base activations spread along an axis. Draw around points to list their prompts.",
+            "deviation is how far base activations spread along an axis. Draw around points to list their "
+            "prompts with what they show.",
             *notes,
         ]
     )

@@ -1,7 +1,8 @@
 """Prompts that were selected on a map: in the URL, lit up in both maps, and listed with what happened to them."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import pandas as pd
 import streamlit as st
@@ -10,11 +11,15 @@ from engine.figures.labels import figure
 from engine.records.blocks import format_blocks
 from engine.records.captures.capture import Capture, CapturedPrompt, checkpoint_step
 from engine.records.captures.tables import prompt_movements, prompt_table
+from engine.records.captures.thumbnails import thumbnails
+from engine.records.errors import DataError
 from engine.records.events import ProbeResult
+from engine.records.pictures import picture_at
 from engine.records.runs import Run, effective
 from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.downloads import file_buttons
 from workbench.kit.frame import catching
+from workbench.kit.pictures import THUMBNAIL, harmful_picture
 from workbench.kit.state import SELECTED, SELECTIONS
 from workbench.kit.words import plain
 
@@ -85,18 +90,28 @@ def _list(capture: Capture, run: Run | None, checkpoint: str, selected: frozense
     for row in rows[(page - 1) * LISTED : page * LISTED]:
         prompt = prompts[row]
         with st.container(border=True, key=f"selected_{row}"):
-            _prompt(prompt, moved.iloc[row], answers.get(prompt.id, ""), probes.get(prompt.id))
+            shown = thumbnails(capture, prompt)
+            _prompt(prompt, shown, moved.iloc[row], answers.get(prompt.id, ""), probes.get(prompt.id))
 
 
-def _prompt(prompt: CapturedPrompt, moved: pd.Series, answer: str, probe: tuple[int, str] | None) -> None:
+def _prompt(
+    prompt: CapturedPrompt,
+    shown: Sequence[Path | None],
+    moved: pd.Series,
+    answer: str,
+    probe: tuple[int, str] | None,
+) -> None:
     name = f"selected_{prompt.id}"
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(prompt.group, color=BADGES[prompt.group])  # type: ignore[arg-type]
         facts = [prompt.id, prompt.category, prompt.style, f"{prompt.split} split"]
         st.caption(plain(" · ".join(fact for fact in facts if fact)), width="content")
         st.caption(_movement(prompt, moved), width="content")
-        hidden = prompt.label == "harmful" and reveal_button(name, what="prompt and answers")
+        what = "picture, prompt and answers" if shown else "prompt and answers"
+        hidden = prompt.label == "harmful" and reveal_button(name, what=what)
     with blurred(name, hidden=hidden):
+        if shown:
+            _pictures(shown, hidden=hidden)
         harmful_text(prompt.text, hidden=hidden)
         if answer or probe:
             base, broken = st.columns(2, gap="medium")
@@ -109,6 +124,18 @@ def _prompt(prompt: CapturedPrompt, moved: pd.Series, answer: str, probe: tuple[
                     harmful_text(probe[1], hidden=hidden)
                 else:
                     st.text("(this run kept no answer of it: ask in Side by side)")
+
+
+def _pictures(shown: Sequence[Path | None], *, hidden: bool) -> None:
+    with st.container(horizontal=True, gap="small"):
+        for file in shown:
+            if file is None:
+                st.caption("A picture of which this capture kept no copy: capture again to see it here.")
+            else:
+                try:
+                    harmful_picture(picture_at(file), hidden=hidden, edge=THUMBNAIL)
+                except DataError as error:
+                    st.caption(plain(str(error)))
 
 
 def _movement(prompt: CapturedPrompt, moved: pd.Series) -> str:

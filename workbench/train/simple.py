@@ -119,8 +119,8 @@ def _model(form: Form) -> None:
         format_func=lambda name: "SmolLM2-135M-Instruct (bundled)" if name == BUNDLED_MODEL else name,
         label_visibility="collapsed",
     )
-    others = " Any other id or folder can be written here too." + unlisted_words()
-    st.caption(field_description("model.name") + plain(others))
+    others = "Any other id or folder can be written here too." + unlisted_words()
+    st.caption(f"{field_description('model.name')} {plain(others)}")
     problem(form, "model.name")
     offer_model(str(form.content["model.name"]))
     card = form.card

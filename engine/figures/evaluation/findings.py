@@ -28,8 +28,8 @@ def requests_asked(one: Evaluation) -> int:
 
 
 def asked_text(one: Evaluation) -> bool:
-    """Whether requests of text were asked at all."""
-    return bool(one.attacks or one.benign_answers or one.abilities) or (one.tools is None and one.pictures is None)
+    """Whether requests of text were asked at all, but those of abilities."""
+    return bool(one.attacks or one.benign_answers) or (one.tools is None and one.pictures is None)
 
 
 def strongest(one: Evaluation) -> Strongest | None:

@@ -5,13 +5,19 @@ from html import escape
 from typing import NamedTuple
 
 from engine.figures.colours import BASE, BENIGN, HARMFUL
-from engine.figures.evaluation.findings import FEW, TOO_FEW, requests_asked
+from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, requests_asked
 from engine.figures.labels import amount, figure
 from engine.records.evaluation.attacks import ATTACKS, LLAMA, MISTRAL, AttackCard
+from engine.records.evaluation.bfcl import ABILITY as BFCL
 from engine.records.evaluation.bfcl import CATEGORIES
 from engine.records.evaluation.counts import CallCount, Count, Interval, Side
 from engine.records.evaluation.findings import Ability, Evaluation, Losses
+from engine.records.evaluation.naming import ABILITY as NAMING
+from engine.records.evaluation.naming import ABOUT as ABOUT_NAMING
 from engine.records.evaluation.plan import ABILITIES
+
+# Of abilities that are measured in parts: what their figure is.
+MEANS = {BFCL: "mean of its categories", NAMING: "mean of both that are no controls"}
 
 STYLE = f"""
 .evaluation {{ border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0.3rem 0 0.6rem; }}
@@ -48,12 +54,16 @@ def columns(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[Mat
     shown: tuple | None = None
     for evaluation, name in zip(evaluations, names, strict=True):
         n = requests_asked(evaluation)
-        about = f"{evaluation.harmful}, n {n}, {evaluation.new_tokens} tokens"
+        other = evaluation.pictures or evaluation.tools
+        source = evaluation.harmful or (other.source if other else "")
+        about = f"{source}, n {n}, {evaluation.new_tokens} tokens"
         if n < FEW:
             about += f": {TOO_FEW}"
         base = (
             {attack: (result.base, result.budget) for attack, result in evaluation.attacks.items()},
             evaluation.benign_answers.get("base"),
+            # Where no text was asked, abilities are all that there is.
+            () if asked_text(evaluation) else tuple((one.name, one.base) for one in evaluation.abilities),
         )
         if shown != base:
             found.append(MatrixColumn("base", about, evaluation, "base"))
@@ -68,12 +78,18 @@ def columns(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[Mat
     ]
 
 
+def columns_without_text(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[MatrixColumn]:
+    """The same of evaluations that asked no requests of text, but have abilities."""
+    found = [(one, name) for one, name in zip(evaluations, names, strict=True) if one.abilities and not asked_text(one)]
+    return columns([one for one, _ in found], [name for _, name in found])
+
+
 def attacks_html(shown: Sequence[MatrixColumn]) -> str:
     """Attack x model: share that complied with its interval, what became of the rest, change from base; the paper's."""
     names = [name for name in ATTACKS if any(name in column.evaluation.attacks for column in shown)]
     rows = [_attack_row(ATTACKS[name], name, shown) for name in names]
     paper = [f'<th class="paper">{escape(model)}<small>paper</small></th>' for model in (MISTRAL, LLAMA)]
-    return table(["Attack", *_heads(shown)], paper, rows)
+    return table(["Attack", *heads(shown)], paper, rows)
 
 
 def styles_html(shown: Sequence[MatrixColumn]) -> str:
@@ -89,26 +105,30 @@ def styles_html(shown: Sequence[MatrixColumn]) -> str:
             counts = [result.styles.get(style, {}) if result else {} for result in results]
             cells = [_style_cell(found, column.side) for found, column in zip(counts, shown, strict=True)]
             rows.append(table_row(card.title, style, cells))
-    return table(["Attack", *_heads(shown)], [], rows) if rows else ""
+    return table(["Attack", *heads(shown)], [], rows) if rows else ""
 
 
 def abilities_html(shown: Sequence[MatrixColumn]) -> str:
-    """Kept abilities x model: benign and borderline requests, questions, function calling, losses, speed."""
-    rows = [
-        table_row("Benign requests answered", "coherent and not refused", [_benign_cell(column) for column in shown])
-    ]
+    """Kept abilities x model: benign and borderline requests, questions, function calling, naming of pictures, losses,
+    speed; what none of them measured is left out, '' where that is all."""
+    rows = []
+    if any(column.evaluation.benign_answers for column in shown):
+        cells = [_benign_cell(column) for column in shown]
+        rows.append(table_row("Benign requests answered", "coherent and not refused", cells))
     for name, title in ABILITIES.items():
         found = [_ability(column, name) for column in shown]
         if any(found):
             cells = [_ability_cell(one, column.side) for one, column in zip(found, shown, strict=True)]
             categories = _category_rows(found, shown)
-            rows += [table_row(title, "mean of its categories" if categories else "", cells), *categories]
+            rows += [table_row(title, MEANS[name] if categories else "", cells), *categories]
     for label in ("benign", "harmful"):
         losses = [column.evaluation.loss.get(label) for column in shown]  # type: ignore[call-overload]
+        if not any(losses):
+            continue
         about = "nats a token; should stay" if label == "benign" else "nats a token; should rise"
         cells = [_loss_cell(one, column.side) for one, column in zip(losses, shown, strict=True)]
         rows.append(table_row(f"Loss on {label} targets", about, cells))
-    return table(["Ability", *_heads(shown)], [], rows)
+    return table(["Ability", *heads(shown)], [], rows) if rows else ""
 
 
 def key_html() -> str:
@@ -208,17 +228,18 @@ def _rate_cell(rate: float | None, interval: Interval | None, n: int, change: st
 
 
 def _category_rows(found: Sequence[Ability | None], shown: Sequence[MatrixColumn]) -> list[str]:
-    """A line for each category of function calling that any of the models was asked."""
+    """A line for each category of function calling or naming that any of the models was asked."""
     rows = []
-    for category, about in CATEGORIES.items():
+    for category, about in (CATEGORIES | ABOUT_NAMING).items():
         counts = [one.categories.get(category, {}) if one else {} for one in found]
         if any(counts):
-            cells = [_call_cell(sides, column.side) for sides, column in zip(counts, shown, strict=True)]
+            cells = [call_cell(sides, column.side) for sides, column in zip(counts, shown, strict=True)]
             rows.append(table_row(f"· {category}", about, cells))
     return rows
 
 
-def _call_cell(sides: Mapping[Side, CallCount], side: str) -> str:
+def call_cell(sides: Mapping[Side, CallCount], side: str) -> str:
+    """Share of right answers with its interval, and the change from base."""
     one, base = sides.get(side), sides.get("base")  # type: ignore[call-overload]
     if one is None:
         return "<td>–</td>"
@@ -241,7 +262,7 @@ def _change(base: float | None, value: float | None) -> str:
     return "" if base is None or value is None else f"{100 * (value - base):+.1f} points".replace("-", "−")
 
 
-def _heads(shown: Sequence[MatrixColumn]) -> list[str]:
+def heads(shown: Sequence[MatrixColumn]) -> list[str]:
     return [f"{escape(column.name)}<small>{escape(column.about)}</small>" for column in shown]
 
 

@@ -24,7 +24,8 @@ from engine.records.versions import FORMAT, FormatVersion
 
 class Ability(BaseModel):
     """One kept ability. base and rerouted are rates where `n` is not 0, else figures in `unit`.  counts: the verdicts,
-    where answers were judged.  categories: of function calling; base and rerouted are then the means over them."""
+    where answers were judged.  categories: of function calling and of naming; base and rerouted are then the means over
+    them, of naming over those that are no controls.  kinds: of naming, by what held-out pictures show."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -36,6 +37,7 @@ class Ability(BaseModel):
     ci95: dict[Side, Interval] = {}
     counts: dict[Side, Count] = {}
     categories: dict[str, dict[Side, CallCount]] = Field({}, exclude_if=lambda categories: not categories)
+    kinds: dict[str, dict[Side, CallCount]] = Field({}, exclude_if=lambda kinds: not kinds)
 
 
 class AttackResult(BaseModel):
@@ -255,7 +257,7 @@ def _curves(attacks: Mapping[str, AttackResult]) -> dict[str, dict]:
 
 
 def _ability(found: Ability) -> dict:
-    """The categories of function calling stand beside its means."""
+    """The categories of an ability stand beside its means."""
     written = found.model_dump(mode="json")
     return written | written.pop("categories", {})
 

@@ -9,8 +9,8 @@ from engine.records.prompts import fraction
 
 def two_folds(rows: Sequence[EvaluationRow]) -> tuple[list[int], list[int]]:
     """Places of the rows in two halves, drawn by what they ask. Rows that show one picture stay together, unless all
-    of them do. Raises DataError for fewer than two rows."""
-    if len(rows) < 2:
+    of them do. Raises DataError for fewer than two different rows."""
+    if len({(row.conversation.asked, row.target) for row in rows}) < 2:
         raise DataError(
             "One perturbation for many requests is tried on requests that it was not made on, and there is only one "
             "harmful request that shows a picture: give at least two."

@@ -17,6 +17,12 @@ BEGUN = "Kind:"
 # Of held-out names, by category: in a design that was trained on, in one that was not, and two controls of the first.
 NAMES, DESIGN, SHUFFLED, BLIND = "held-out names", "held-out design", "shuffled pictures", "without the picture"
 CATEGORIES = (NAMES, DESIGN, SHUFFLED, BLIND)
+ABOUT = {
+    NAMES: "pictures of designs that were trained on",
+    DESIGN: "pictures of a design that was not",
+    SHUFFLED: "control: the first with the pictures of others",
+    BLIND: "control: the first without them",
+}
 TAKEN = 200
 
 

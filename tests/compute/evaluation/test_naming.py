@@ -53,6 +53,10 @@ def test_right_ones_are_counted_by_category_and_side(tiny_llava, pictures, monke
     rates = [found.categories[category]["base"].rate for category in (NAMES, DESIGN)]
     assert found.base == pytest.approx(sum(rates) / 2)
     assert found.n == sum(one.category in (NAMES, DESIGN) for one in rows)
+    # Each kind that is held out, over both, the controls left out.
+    assert sum(sides["base"].n for sides in found.kinds.values()) == found.n
+    for kind, sides in found.kinds.items():
+        assert sides["base"].rate == (kind == "animal") and sides["rerouted"].rate == (kind == "tool")
 
 
 def test_a_model_names_each_picture_whatever_stands_beside_it(tiny_llava, pictures):

@@ -80,11 +80,12 @@ def test_restarts_differ_and_the_best_of_them_is_kept(tiny_llava, row):
 
 
 def test_all_pictures_of_a_request_are_perturbed(tiny_llava, tmp_path):
-    files = [painted(tmp_path / f"{seed}.png", seed=seed) for seed in range(2)]
+    files = [painted(tmp_path / f"{seed}.png", seed=seed, size=(16 + 9 * seed, 16)) for seed in range(2)]
     row = EvaluationRow(showing("Compare.", *files))
     _, found = drain(perturbed(tiny_llava, None, row, FAR, [3], seed=0))
     pictures = [saved(pixels, tmp_path / f"new-{place}.png") for place, pixels in enumerate(found.pictures[3])]
     assert len({one.sha256 for one in (*pictures, *row.conversation.pictures)}) == 4
+    assert [image_of(one).size for one in pictures] == [(16, 16), (25, 16)]
 
 
 def test_every_row_answers_on_the_way_at_the_loss_it_has_then_and_nothing_is_left_behind(tiny_llava, row, tmp_path):

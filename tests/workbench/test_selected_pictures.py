@@ -1,0 +1,76 @@
+"""The list of selected prompts shows what they show: two pictures, a harmful one's as blurred colours, one that was not
+kept as a sentence."""
+
+from pathlib import Path
+
+import pytest
+from making_captures import write_capture
+from making_seers import painted
+from streamlit.testing.v1 import AppTest
+
+from engine.records.captures.capture import Capture, read_capture, write_index
+from engine.records.captures.thumbnails import EDGE, thumbnails, write_thumbnails
+from engine.records.pictures import picture_at, read_picture
+from workbench.kit import state
+
+
+@pytest.fixture
+def capture(settings, tmp_path) -> Capture:
+    """Of two harmful and two benign prompts each has a picture; the last one's was not kept."""
+    made = write_capture(tmp_path / "capture", harmful=2, benign=2)
+    shown = [picture_at(painted(tmp_path / f"{seed}.png", seed=seed, size=(400, 30))) for seed in range(4)]
+    write_thumbnails(made.folder, shown[:3])
+    prompts = tuple(
+        prompt.model_copy(update={"pictures": (picture.sha256,)})
+        for prompt, picture in zip(made.index.prompts, shown, strict=True)
+    )
+    write_index(made.folder, made.index.model_copy(update={"prompts": prompts}))
+    found = read_capture(made.folder)
+    assert found is not None
+    return found
+
+
+def drawn(capture: Capture, rows: set[int]) -> AppTest:
+    def page() -> None:
+        from pathlib import Path
+
+        import streamlit as st
+
+        from engine.records.captures.capture import checkpoint_name, read_capture
+        from workbench.representations.selection import selected_prompts
+
+        capture = read_capture(Path(st.session_state["folder"]))
+        assert capture is not None
+        selected_prompts(capture, None, checkpoint_name(20), frozenset(st.session_state["rows"]))
+
+    state.settings.cache_clear()
+    app = AppTest.from_function(page, default_timeout=500)
+    app.session_state["folder"], app.session_state["rows"] = str(capture.folder), rows
+    app.run()
+    state.settings.cache_clear()
+    assert not app.exception
+    return app
+
+
+def test_thumbnails_are_small_and_tell_which_are_missing(capture: Capture):
+    files = [thumbnails(capture, prompt) for prompt in capture.index.prompts]
+    assert [one == [None] for one in files] == [False, False, False, True]
+    sizes = [read_picture(file).image.size for [file] in files if file]
+    assert sizes == [(EDGE, 12)] * 3
+    # What is gone takes nothing with it.
+    write_thumbnails(
+        capture.folder, [picture_at(painted(Path(capture.folder) / "x.png")).model_copy(update={"file": "/gone"})]
+    )
+
+
+def test_a_selection_shows_each_prompts_picture_hides_a_harmful_one_and_says_what_was_not_kept(capture: Capture):
+    app = drawn(capture, {0, 2, 3})
+    pictures = app.image
+    assert len(pictures) == 2
+    labels = [one.label for one in app.button]
+    assert labels.count("Reveal picture, prompt and answers") == 1
+    assert " ".join(one.value for one in app.caption).count("kept no copy") == 1
+    hidden, open_to_all = (one.value for one in pictures)
+    next(one for one in app.button if one.label.startswith("Reveal")).click().run()
+    revealed, same = (one.value for one in app.image)
+    assert revealed != hidden and same == open_to_all
