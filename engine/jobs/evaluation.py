@@ -31,11 +31,12 @@ from engine.records.evaluation.counts import SIDES, Side, count
 from engine.records.evaluation.findings import Evaluation, Losses, write_evaluation
 from engine.records.evaluation.pictured import read_pictured_rows
 from engine.records.evaluation.plan import ABILITIES, OWN, AttackChoice, EvaluationPlan
-from engine.records.evaluation.rows import EvaluationRow, need_package_file, read_rows
+from engine.records.evaluation.rows import EvaluationRow, read_rows
 from engine.records.evaluation.sides import SidedRows
 from engine.records.evaluation.tool_rows import read_tool_rows
 from engine.records.events import Event, Progress
 from engine.records.harmfulness import need_probes
+from engine.records.package_files import need_package_file
 from engine.records.runs import ACTIVE, Run, open_run
 from engine.records.settings import Settings
 

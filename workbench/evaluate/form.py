@@ -15,9 +15,10 @@ from engine.records.evaluation.bfcl import FILE as BFCL_FILE
 from engine.records.evaluation.bfcl import PACKAGE as BFCL_PACKAGE
 from engine.records.evaluation.mmlu import PACKAGE as MMLU_PACKAGE
 from engine.records.evaluation.plan import ABILITIES, AttackChoice, EvaluationPlan
-from engine.records.evaluation.rows import PACKAGE_SETS, need_package_file, read_rows
+from engine.records.evaluation.rows import PACKAGE_SETS, read_rows
 from engine.records.evaluation.tool_rows import GUARD, GUARD_FILE, GUARD_PACKAGE, read_tool_rows
 from engine.records.harmfulness import KINDS, TITLES, need_probes
+from engine.records.package_files import need_package_file
 from engine.records.runs import list_runs, open_run
 from workbench.evaluate.tool_form import tool_choice
 from workbench.kit.state import RUN, queue, settings
