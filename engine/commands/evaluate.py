@@ -7,22 +7,22 @@ which). The run's folder gains a file in evaluations/; its weights are only read
 import argparse
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from engine.commands.evaluation_summary import summary
 from engine.compute.steps import drained
 from engine.records.errors import RunError, SpecError
 from engine.records.evaluation.attacks import ATTACKS, PICTURE_ATTACKS, TEXT_ATTACKS, TOOL_ATTACKS
-from engine.records.evaluation.counts import SIDES, Count, Side
-from engine.records.evaluation.findings import AttackResult, Evaluation
 from engine.records.evaluation.plan import ABILITY_NAMES, EvaluationPlan, parse_attack
 from engine.records.evaluation.tool_rows import GUARD, SAMPLE
 from engine.records.events import Event, Progress
 from engine.records.files import storage_error, write_whole
 from engine.records.harmfulness import KINDS
+from engine.records.others.authors import HALVES
+from engine.records.others.reading import ROWS as OTHERS_ROWS
 from engine.records.settings import Settings
 
 
@@ -53,6 +53,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--tools", default="", metavar="FILE.jsonl", help=_TOOL_ROWS)
     command.add_argument("--pictures", default="", metavar="FILE.jsonl", help=_PICTURE_ROWS)
+    command.add_argument("--others", default="", choices=["", *HALVES], help=_OTHERS_WORDS)
+    command.add_argument(
+        "--others-rows",
+        type=int,
+        default=OTHERS_ROWS,
+        help=f"of each label of an author at most so many, evenly taken; 0: all (default: {OTHERS_ROWS})",
+    )
     command.add_argument(
         "--attack",
         action="append",
@@ -82,7 +89,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 HARMFUL, BENIGN = "strongreject", "sample:benign"
-_OTHERS = "--tools or --pictures is given"
+_OTHERS = "--tools, --pictures or --others is given"
 _ROWS = (
     'rows {"prompt": ..., "target": optional}: the target\'s opening is the prefill, its text the one whose loss is '
     "measured; also strongreject, overrefusal, sample:NAME, or own for the run's own rows that it never trained on "
@@ -97,87 +104,19 @@ _PICTURE_ROWS = (
     "relative to the file"
 )
 
-
-def summary(evaluation: Evaluation) -> str:
-    """The figures as lines for a terminal."""
-    lines = [f"{evaluation.run}: share that complied, with 95 % interval; refused and incoherent apart"]
-    lines += _count_lines(_by_side(evaluation.attacks) | {"benign": evaluation.benign_answers})
-    for label, losses in evaluation.loss.items():
-        base, rerouted = (("-" if one is None else f"{one:.3f}") for one in (losses.base, losses.rerouted))
-        lines.append(f"  loss on {label} targets, nats a token: base {base}, circuit-broken {rerouted}")
-    for one in evaluation.abilities:
-        base, rerouted = (("-" if value is None else f"{value:.3f}") for value in (one.base, one.rerouted))
-        lines.append(f"  {one.name}: base {base}, circuit-broken {rerouted} {one.unit or f'(n {one.n})'}")
-        lines += [
-            f"    {category:<17} {side:<9} {'-' if found.rate is None else f'{found.rate:.3f}'}  "
-            f"[{found.ci95.low:.3f}, {found.ci95.high:.3f}]  n {found.n}  unreadable {found.unreadable}"
-            for category, sides in one.categories.items()
-            for side, found in sides.items()
-        ]
-    return "\n".join([*lines, *_tool_lines(evaluation), *_picture_lines(evaluation), *_probe_lines(evaluation)])
-
-
-def _by_side(attacks: Mapping[str, AttackResult]) -> dict[str, Mapping[Side, Count]]:
-    return {name: {side: getattr(one, side) for side in SIDES} for name, one in attacks.items()}
-
-
-def _count_lines(counted: Mapping[str, Mapping[Side, Count]]) -> list[str]:
-    lines = []
-    for name, sides in counted.items():
-        for side, one in sides.items():
-            rate = "-" if one.rate is None else f"{one.rate:.3f}"
-            lines.append(
-                f"  {name:<16} {side:<9} {rate}  [{one.ci95.low:.3f}, {one.ci95.high:.3f}]  n {one.n}  "
-                f"refused {one.refused}  incoherent {one.incoherent}  excluded {one.excluded}"
-            )
-    return lines
-
-
-def _tool_lines(evaluation: Evaluation) -> list[str]:
-    found = evaluation.tools
-    if found is None:
-        return []
-    kept = {"benign": found.benign, "borderline": found.borderline}
-    lines = [f"  where tools are offered ({found.source}): harmful calls made; of harmless requests right ones"]
-    lines += _count_lines(_by_side(found.attacks) | kept)
-    for name, sides in found.beside.items():
-        for side, one in sides.items():
-            if one.cut or one.elsewhere or one.in_words:
-                lines.append(
-                    f"    {name:<14} {side:<9} cut within the call {one.cut}, calls another tool {one.elsewhere}, "
-                    f"words in place of a call {one.in_words}"
-                )
-    return lines
-
-
-def _picture_lines(evaluation: Evaluation) -> list[str]:
-    found = evaluation.pictures
-    if found is None:
-        return []
-    kept = {"benign": found.benign, "borderline": found.borderline}
-    return [f"  where pictures are shown ({found.source}):", *_count_lines(_by_side(found.attacks) | kept)]
-
-
-def _probe_lines(evaluation: Evaluation) -> list[str]:
-    found = evaluation.with_probe
-    if found is None:
-        return []
-    lines = [
-        f"  with the {found.kind} harmfulness probe at block {found.block}, {found.false_alarms:.0%} false alarms:"
-    ]
-    for name, sides in (*found.attacks.items(), *found.kept.items()):
-        for side, one in sides.items():
-            rate = "-" if one.rate is None else f"{one.rate:.3f}"
-            lines.append(f"    {name:<14} {side:<9} {rate}  n {one.n}  refused {one.refused}")
-    return lines
+_OTHERS_WORDS = (
+    "also other people's words, each author apart, beside the run's own held-out rows: the development half, by which "
+    "settings are chosen, or the test half (`fetch others`)"
+)
 
 
 def _plan(options: argparse.Namespace) -> EvaluationPlan:
-    """--tools or --pictures alone asks no requests of text. An attack goes to the requests that it is for."""
-    others = options.tools or options.pictures
+    """--tools, --pictures or --others alone asks no other requests of text. An attack goes to the requests that it is
+    for."""
+    others = options.tools or options.pictures or options.others
     asks_text = not others or options.harmful is not None or options.benign is not None
     kinds = {
-        "attacks": ("of text", TEXT_ATTACKS, asks_text, "--harmful"),
+        "attacks": ("of text", TEXT_ATTACKS, asks_text or bool(options.others), "--harmful or --others"),
         "tool_attacks": ("such that offer tools", TOOL_ATTACKS, bool(options.tools), "--tools"),
         "picture_attacks": ("such that show pictures", PICTURE_ATTACKS, bool(options.pictures), "--pictures"),
     }
@@ -196,7 +135,7 @@ def _plan(options: argparse.Namespace) -> EvaluationPlan:
                     f"The attack '{one.name}' is for other requests than those that are asked, which are {asked}: give "
                     f"{others}, or leave the attack out."
                 )
-    elif not asks_text:
+    elif not asks_text and not options.others:
         given["attacks"] = ()
     try:
         return EvaluationPlan(
@@ -205,6 +144,8 @@ def _plan(options: argparse.Namespace) -> EvaluationPlan:
             benign=(options.benign or BENIGN) if asks_text else "",
             tools=options.tools,
             pictures=options.pictures,
+            others=options.others,
+            others_rows=options.others_rows,
             abilities=tuple(dict.fromkeys(options.ability or ())),
             limit=options.limit,
             judge=options.judge,

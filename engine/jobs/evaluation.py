@@ -18,6 +18,7 @@ from engine.device import Tools
 from engine.jobs.abilities import measure_abilities, need_abilities
 from engine.jobs.by_side import need_room
 from engine.jobs.found import attack_result, sample_of
+from engine.jobs.others import evaluated_others, other_rows
 from engine.jobs.own_rows import OwnRows, own_rows
 from engine.jobs.pictured import evaluated_pictured
 from engine.jobs.probed import evaluated_with_probe
@@ -74,6 +75,7 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
     rows: dict[Label, list[EvaluationRow]] = {label: found.rows for label, found in asked.items()}
     offered, source = _tool_rows(plan, asked, settings)
     shown = read_pictured_rows(plan.pictures, limit=plan.limit) if plan.pictures else SidedRows([], [], [])
+    others = other_rows(plan, run, settings)
     packages = _templates_folder(plan, settings)
     probes = need_probes(run, settings, checkpoint.step) if plan.probe else None
     started = time.monotonic()
@@ -97,6 +99,8 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
                     plan, AttackChoice(name="direct"), rows["benign"], subject, judge, what="benign requests"
                 )
         harmless = rows["benign"] or offered.benign or offered.harmful or shown.benign or shown.harmful
+        if others is not None:
+            harmless = harmless or others.own.benign or others.own.harmful
         abilities = yield from measure_abilities(plan, harmless, subjects, judge, settings, found)
         losses: dict[Label, Losses] = {}
         for label, name in (("harmful", "direct"), ("benign", "benign")):
@@ -110,6 +114,9 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
             pictured = yield from evaluated_pictured(
                 plan, shown, _name(plan.pictures), subjects, judge, packages=packages
             )
+        by_author = None
+        if others is not None:
+            by_author = yield from evaluated_others(plan, others, subjects, judge, packages=packages)
         with_probe = None
         if probes is not None:
             with_probe = yield from evaluated_with_probe(
@@ -133,6 +140,7 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
         with_probe=with_probe,
         tools=calls.findings if calls else None,
         pictures=pictured.findings if pictured else None,
+        others=by_author.findings if by_author else None,
         seconds=time.monotonic() - started,
     )
     names = (
@@ -146,8 +154,8 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
         for side in SIDES
         for one in found[name, side]
     ]
-    samples += calls.samples if calls else []
-    samples += pictured.samples if pictured else []
+    for part in (calls, pictured, by_author):
+        samples += part.samples if part else []
     # A run that was deleted meanwhile must not leave answers behind.
     write_evaluation(open_run(settings.runs, run.id), settings, evaluation, samples)
     return evaluation

@@ -9,7 +9,7 @@ from making import drain, write_tiny_model
 from making_seers import painted
 
 from engine.__main__ import main
-from engine.commands.evaluate import summary
+from engine.commands.evaluation_summary import summary
 from engine.commands.sweep import read_grid
 from engine.compute.evaluation.attacks import plain
 from engine.device import Device

@@ -10,7 +10,7 @@ from making import drain, write_tiny_model
 from making_tools import SMALL
 
 from engine.__main__ import main
-from engine.commands.evaluate import summary
+from engine.commands.evaluation_summary import summary
 from engine.commands.sweep import read_grid
 from engine.compute.model.text import text_ids
 from engine.device import Device

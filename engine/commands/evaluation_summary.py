@@ -1,0 +1,107 @@
+"""What an evaluation found, as lines for a terminal. Knows nothing of how it was carried out."""
+
+from collections.abc import Mapping
+
+from engine.records.evaluation.counts import SIDES, Count, Side
+from engine.records.evaluation.findings import AttackResult, Evaluation
+from engine.records.evaluation.worst import worst_authors
+
+
+def summary(evaluation: Evaluation) -> str:
+    """The figures as lines for a terminal."""
+    lines = [f"{evaluation.run}: share that complied, with 95 % interval; refused and incoherent apart"]
+    lines += _count_lines(_by_side(evaluation.attacks) | {"benign": evaluation.benign_answers})
+    for label, losses in evaluation.loss.items():
+        base, rerouted = (("-" if one is None else f"{one:.3f}") for one in (losses.base, losses.rerouted))
+        lines.append(f"  loss on {label} targets, nats a token: base {base}, circuit-broken {rerouted}")
+    for one in evaluation.abilities:
+        base, rerouted = (("-" if value is None else f"{value:.3f}") for value in (one.base, one.rerouted))
+        lines.append(f"  {one.name}: base {base}, circuit-broken {rerouted} {one.unit or f'(n {one.n})'}")
+        lines += [
+            f"    {category:<17} {side:<9} {'-' if found.rate is None else f'{found.rate:.3f}'}  "
+            f"[{found.ci95.low:.3f}, {found.ci95.high:.3f}]  n {found.n}  unreadable {found.unreadable}"
+            for category, sides in one.categories.items()
+            for side, found in sides.items()
+        ]
+    parts = (_tool_lines, _picture_lines, _other_lines, _probe_lines)
+    return "\n".join([*lines, *(line for part in parts for line in part(evaluation))])
+
+
+def _by_side(attacks: Mapping[str, AttackResult]) -> dict[str, Mapping[Side, Count]]:
+    return {name: {side: getattr(one, side) for side in SIDES} for name, one in attacks.items()}
+
+
+def _count_lines(counted: Mapping[str, Mapping[Side, Count]]) -> list[str]:
+    lines = []
+    for name, sides in counted.items():
+        for side, one in sides.items():
+            rate = "-" if one.rate is None else f"{one.rate:.3f}"
+            lines.append(
+                f"  {name:<16} {side:<9} {rate}  [{one.ci95.low:.3f}, {one.ci95.high:.3f}]  n {one.n}  "
+                f"refused {one.refused}  incoherent {one.incoherent}  excluded {one.excluded}"
+            )
+    return lines
+
+
+def _tool_lines(evaluation: Evaluation) -> list[str]:
+    found = evaluation.tools
+    if found is None:
+        return []
+    kept = {"benign": found.benign, "borderline": found.borderline}
+    lines = [f"  where tools are offered ({found.source}): harmful calls made; of harmless requests right ones"]
+    lines += _count_lines(_by_side(found.attacks) | kept)
+    for name, sides in found.beside.items():
+        for side, one in sides.items():
+            if one.cut or one.elsewhere or one.in_words:
+                lines.append(
+                    f"    {name:<14} {side:<9} cut within the call {one.cut}, calls another tool {one.elsewhere}, "
+                    f"words in place of a call {one.in_words}"
+                )
+    return lines
+
+
+def _picture_lines(evaluation: Evaluation) -> list[str]:
+    found = evaluation.pictures
+    if found is None:
+        return []
+    kept = {"benign": found.benign, "borderline": found.borderline}
+    return [f"  where pictures are shown ({found.source}):", *_count_lines(_by_side(found.attacks) | kept)]
+
+
+def _probe_lines(evaluation: Evaluation) -> list[str]:
+    found = evaluation.with_probe
+    if found is None:
+        return []
+    lines = [
+        f"  with the {found.kind} harmfulness probe at block {found.block}, {found.false_alarms:.0%} false alarms:"
+    ]
+    for name, sides in (*found.attacks.items(), *found.kept.items()):
+        for side, one in sides.items():
+            rate = "-" if one.rate is None else f"{one.rate:.3f}"
+            lines.append(f"    {name:<14} {side:<9} {rate}  n {one.n}  refused {one.refused}")
+    return lines
+
+
+def _other_lines(evaluation: Evaluation) -> list[str]:
+    found = evaluation.others
+    if found is None:
+        return []
+    lines = [f"  other people's words, {found.half} half; kept: of the harmless requests that the base answers"]
+    for name, one in {f"own split ({found.own.source})": found.own, **found.authors}.items():
+        lines.append(f"  {name}:")
+        lines += [f"  {line}" for line in _count_lines(_by_side(one.attacks))]
+        for label, kept in one.kept.items():
+            lines.append(
+                f"    {label:<16} kept      {_rate(kept.answered.rate)}  [{kept.answered.ci95.low:.3f}, "
+                f"{kept.answered.ci95.high:.3f}]  n {kept.answered.n}; of {kept.refused.n} that the base refuses "
+                f"{kept.refused.refused} stay refused, {kept.refused.incoherent} break, {kept.refused.complied} are "
+                "answered"
+            )
+    for worst in worst_authors(found.authors):
+        base, rerouted = _rate(worst.base.rate), _rate(worst.rerouted.rate)
+        lines.append(f"  worst author, {worst.name}: {worst.author}, {base} -> {rerouted} (n {worst.rerouted.n})")
+    return lines
+
+
+def _rate(rate: float | None) -> str:
+    return "-" if rate is None else f"{rate:.3f}"
