@@ -5,8 +5,16 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from engine.figures.evaluation.others import OWN
 from engine.records.evaluation.counts import SIDES, CallCount, Count, Side
-from engine.records.evaluation.findings import Ability, Evaluation, SidedFindings, ToolFindings, WithProbe
+from engine.records.evaluation.findings import (
+    Ability,
+    AuthorFindings,
+    Evaluation,
+    SidedFindings,
+    ToolFindings,
+    WithProbe,
+)
 
 
 def as_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
@@ -59,6 +67,9 @@ def as_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
             for kind, found in (("agents", one.tools), ("pictures", one.pictures)):
                 if found is not None:
                     _sided_rows(writer, before, kind, found, side, after)
+            for author, of_author in {OWN: one.others.own, **one.others.authors}.items() if one.others else ():
+                _sided_rows(writer, before, f"others: {author}", of_author, side, after)
+                _kept_rows(writer, before, author, of_author, side, after)
             for label, losses in one.loss.items():
                 value = getattr(losses, side)
                 writer.writerow(
@@ -93,6 +104,15 @@ def _sided_rows(writer: Any, before: list, kind: str, found: SidedFindings, side
         for what, number in beside[side].model_dump().items() if side in beside else ():
             figures = ["", "", "", "", "", number, "", ""]
             writer.writerow([*before, f"{kind}: {name}: {what}", "", *figures, "answers", *about])
+
+
+def _kept_rows(writer: Any, before: list, author: str, found: AuthorFindings, side: Side, after: list) -> None:
+    """Of the circuit-broken model alone: what became of harmless requests, by what the base does with them."""
+    about = [found.source, found.source, found.new_tokens, found.judge, after[-1]]
+    for label, kept in found.kept.items() if side == "rerouted" else ():
+        for what in ("answered", "refused"):
+            measure = f"others: {author}: {label} that the base {what}"
+            writer.writerow([*before, measure, 1, *_figures(getattr(kept, what)), "rate", *about])
 
 
 def _figures(one: Count) -> list:

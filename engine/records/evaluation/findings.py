@@ -14,8 +14,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.records.errors import RunError
-from engine.records.evaluation.counts import SIDES, CallCount, Count, CurvePoint, Interval, Side, Word
+from engine.records.evaluation.counts import SIDES, CallCount, Count, CurvePoint, Interval, Kept, Side, Word
 from engine.records.evaluation.pixels import PixelSearch
+from engine.records.evaluation.worst import worst_authors
 from engine.records.files import write_whole
 from engine.records.runs import Run
 from engine.records.settings import Settings
@@ -119,6 +120,24 @@ class PictureFindings(SidedFindings):
     perturbations: dict[str, dict[Side, tuple[str, ...]]] = {}
 
 
+class AuthorFindings(SidedFindings):
+    """The same on one author's requests of text. kept: of harmless ones, by what the base model does with them."""
+
+    kept: dict[Literal["benign", "borderline"], Kept] = {}
+
+
+class OthersFindings(BaseModel):
+    """The same on other people's words, each author apart, and on the run's own held-out rows beside them. half: of the
+    authors, development or test.  rows: of each label of an author at most; 0: all."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    half: str
+    rows: int = 0
+    own: AuthorFindings
+    authors: dict[str, AuthorFindings] = {}
+
+
 class Evaluation(BaseModel):
     """All that one evaluation found about one checkpoint of a run."""
 
@@ -139,6 +158,7 @@ class Evaluation(BaseModel):
     with_probe: WithProbe | None = None
     tools: ToolFindings | None = None
     pictures: PictureFindings | None = None
+    others: OthersFindings | None = None
     seconds: float = 0.0
     version: FormatVersion = FORMAT
 
@@ -154,6 +174,7 @@ class Evaluation(BaseModel):
             "with_probe": self.with_probe.model_dump(mode="json") if self.with_probe else None,
             "tools": _by_side(self.tools) if self.tools else None,
             "pictures": _by_side(self.pictures) if self.pictures else None,
+            "others": _by_author(self.others) if self.others else None,
             "settings": {
                 "key": self.key,
                 "harmful": self.harmful,
@@ -267,3 +288,13 @@ def _by_side(found: SidedFindings) -> dict:
     }
     counted = {**_attacks(found.attacks), "categories": categories, "curves": _curves(found.attacks)}
     return {**found.model_dump(mode="json"), **counted}
+
+
+def _by_author(found: OthersFindings) -> dict:
+    return {
+        "half": found.half,
+        "rows": found.rows,
+        "own": _by_side(found.own),
+        "authors": {name: _by_side(one) for name, one in found.authors.items()},
+        "worst": {worst.name: worst.written() for worst in worst_authors(found.authors)},
+    }

@@ -5,7 +5,7 @@ import re
 from typing import NamedTuple
 
 from engine.records.errors import DataError
-from engine.records.evaluation.rows import need_package_file
+from engine.records.package_files import need_package_file
 from engine.records.settings import Settings
 
 PACKAGE = "lm-eval==0.4.13"
