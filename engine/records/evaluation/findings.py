@@ -22,9 +22,20 @@ from engine.records.settings import Settings
 from engine.records.versions import FORMAT, FormatVersion
 
 
+class Change(BaseModel):
+    """rerouted - base of the same n questions, with its 95 % interval, in the ability's unit."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    value: float
+    ci95: Interval
+    n: int
+
+
 class Ability(BaseModel):
-    """One kept ability. base and rerouted are rates where `n` is not 0, else figures in `unit`.  counts: the verdicts,
-    where answers were judged.  categories: of function calling; base and rerouted are then the means over them."""
+    """One kept ability. base and rerouted are figures in `unit`, rates where it is empty.  counts: the verdicts, where
+    answers were judged.  categories: of function calling; base and rerouted are then the means over them.  change: of
+    the same questions, where both models were asked one by one."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -36,6 +47,7 @@ class Ability(BaseModel):
     ci95: dict[Side, Interval] = {}
     counts: dict[Side, Count] = {}
     categories: dict[str, dict[Side, CallCount]] = Field({}, exclude_if=lambda categories: not categories)
+    change: Change | None = Field(None, exclude_if=lambda change: change is None)
 
 
 class AttackResult(BaseModel):
