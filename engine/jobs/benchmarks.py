@@ -37,7 +37,7 @@ Measured = Generator[Event, None, Ability]
 # Whether each question was answered rightly by one model; yields how many are done.
 Right = Callable[[Subject], Generator[int, None, list[bool]]]
 
-# By the name of an ability: its questions, and how one model is asked them.
+# The questions of each ability, by its name.
 _READERS: Mapping[str, Callable[..., Sequence[Any]]] = {
     mmlu.ABILITY: mmlu.read_questions,
     MMLU: read_mmlu_test,
