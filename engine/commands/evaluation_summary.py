@@ -16,7 +16,11 @@ def summary(evaluation: Evaluation) -> str:
         lines.append(f"  loss on {label} targets, nats a token: base {base}, circuit-broken {rerouted}")
     for one in evaluation.abilities:
         base, rerouted = (("-" if value is None else f"{value:.3f}") for value in (one.base, one.rerouted))
-        lines.append(f"  {one.name}: base {base}, circuit-broken {rerouted} {one.unit or f'(n {one.n})'}")
+        about = f"{one.unit} (n {one.n})" if one.n else one.unit
+        change = ""
+        if one.change is not None:
+            change = f", change {one.change.value:+.3f} [{one.change.ci95.low:+.3f}, {one.change.ci95.high:+.3f}]"
+        lines.append(f"  {one.name}: base {base}, circuit-broken {rerouted} {about.strip()}{change}")
         lines += [
             f"    {category:<17} {side:<9} {'-' if found.rate is None else f'{found.rate:.3f}'}  "
             f"[{found.ci95.low:.3f}, {found.ci95.high:.3f}]  n {found.n}  unreadable {found.unreadable}"

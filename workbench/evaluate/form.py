@@ -9,11 +9,8 @@ from pydantic import ValidationError
 from engine.records.checkpoints import parse_checkpoint, run_checkpoints
 from engine.records.conversation import Label
 from engine.records.errors import DataError, RunError, SpecError, WorkbenchError
+from engine.records.evaluation.ability_packages import ABILITY_PACKAGES
 from engine.records.evaluation.attacks import ATTACKS, TEXT_ATTACKS
-from engine.records.evaluation.bfcl import ABILITY as BFCL
-from engine.records.evaluation.bfcl import FILE as BFCL_FILE
-from engine.records.evaluation.bfcl import PACKAGE as BFCL_PACKAGE
-from engine.records.evaluation.mmlu import PACKAGE as MMLU_PACKAGE
 from engine.records.evaluation.pictured import read_pictured_rows
 from engine.records.evaluation.plan import ABILITIES, EvaluationPlan
 from engine.records.evaluation.rows import PACKAGE_SETS, read_rows
@@ -249,10 +246,8 @@ def _needed(attacks: list[str], sources: list[str]) -> dict[str, str]:
             needed[PACKAGE_SETS[source].package] = PACKAGE_SETS[source].file
     if "templates" in attacks:
         needed[ATTACKS["templates"].package] = "jailbreak/text_jailbreak.py"
-    if "mmlu" in sources:
-        needed[MMLU_PACKAGE] = "flan_cot_fewshot/_cot_prompts.json"
-    if BFCL in sources:
-        needed[BFCL_PACKAGE] = BFCL_FILE
+    for name in sources:
+        needed |= ABILITY_PACKAGES.get(name, {})
     if GUARD in sources:
         needed[GUARD_PACKAGE] = GUARD_FILE
     return needed

