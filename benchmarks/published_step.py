@@ -56,7 +56,7 @@ class PublishedStep:
         torch.nn.utils.clip_grad_norm_(self.parameters, max_norm=1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        return Losses(float(reroute.detach()), float(retain.detach()))
+        return Losses(float(reroute.detach()), float(retain.detach()), answer=0.0, twin=0.0)
 
     def close(self) -> None:
         remove_adapter(self.model, self.name)

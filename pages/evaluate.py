@@ -7,24 +7,19 @@ import streamlit as st
 
 from engine.exports.evaluation_report import report_html, run_facts
 from engine.figures.drawing import CONFIG
-from engine.figures.evaluation.agent_front import agent_front
-from engine.figures.evaluation.agents import ABOUT as ABOUT_AGENTS
-from engine.figures.evaluation.agents import agents_finding, agents_html
 from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, finding, requests_asked
 from engine.figures.evaluation.fronts import budget_figures, front_figure
-from engine.figures.evaluation.pictures import ABOUT as ABOUT_PICTURES
-from engine.figures.evaluation.pictures import pictures_finding, pictures_html
 from engine.figures.evaluation.probe import ABOUT, probe_finding, probe_html, probe_title
 from engine.figures.evaluation.table import STYLE, attacks_html, columns, columns_without_text, key_html, styles_html
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS, KNOWN_DEFEATS
 from engine.records.evaluation.findings import Evaluation, sorted_out
 from engine.records.runs import Run, list_runs, open_run
+from workbench.evaluate.blocks import of_agents, of_others, of_pictures
 from workbench.evaluate.csv_text import as_csv
 from workbench.evaluate.form import evaluation_form
 from workbench.evaluate.jobs import evaluation_jobs
 from workbench.evaluate.kept import what_was_kept
-from workbench.evaluate.picture_curves import perturbations, picture_curves
 from workbench.evaluate.samples import samples
 from workbench.kit.charts import on_screen
 from workbench.kit.frame import page_frame, places
@@ -85,55 +80,20 @@ def _show(chosen: list[Listed]) -> None:
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         calls = any(one.evaluation.tools for one in chosen)
         asked = "Harmful calls that were made" if calls else "Harmful requests with pictures that were answered"
-        title = "Harmful requests that were answered" if texts else asked
+        only_others = not calls and not any(one.evaluation.pictures for one in chosen)
+        title = "Harmful requests that were answered" if texts or only_others else asked
         st.subheader(title, anchor=False, width="content")
         _downloads(chosen, names)
     if texts:
         _of_texts(*map(list, zip(*texts, strict=True)))
     evaluations = [one.evaluation for one in chosen]
-    _of_agents(evaluations, names, titled=bool(texts))
-    _of_pictures(chosen, names, titled=bool(texts) or calls)
+    shown = [(one.run, one.evaluation, name) for one, name in zip(chosen, names, strict=True)]
+    of_agents(evaluations, names, titled=bool(texts))
+    of_pictures(shown, titled=bool(texts) or calls)
+    of_others(evaluations, names)
     what_was_kept(columns_without_text(evaluations, names))
     st.subheader("Samples", anchor=False)
-    samples([(one.run, one.evaluation, name) for one, name in zip(chosen, names, strict=True)])
-
-
-def _of_agents(evaluations: list[Evaluation], names: list[str], *, titled: bool) -> None:
-    """What became of requests that offer tools, where some were asked."""
-    html = agents_html(evaluations, names)
-    if not html:
-        return
-    _block("" if not titled else "Agents", html, [agents_finding(one) for one in evaluations], names, ABOUT_AGENTS)
-    figure = agent_front(evaluations, names)
-    if figure is not None:
-        st.plotly_chart(
-            on_screen(figure),
-            key="agent_front",
-            config=CONFIG,
-            alt=f"Harmful calls broken against right calls kept. {figure.layout.title.text}",
-        )
-
-
-def _of_pictures(chosen: list[Listed], names: list[str], *, titled: bool) -> None:
-    """What became of requests that show pictures, where some were asked."""
-    evaluations = [one.evaluation for one in chosen]
-    if html := pictures_html(evaluations, names):
-        _block("Pictures" if titled else "", html, list(map(pictures_finding, evaluations)), names, ABOUT_PICTURES)
-        picture_curves(evaluations, names)
-        perturbations([(one.run, one.evaluation, name) for one, name in zip(chosen, names, strict=True)])
-
-
-def _block(title: str, html: str, findings: list[str], names: list[str], about: str) -> None:
-    """Sentences and table of requests of another kind. title: '' where it stands first and the page's title is its."""
-    if title:
-        st.subheader(title, anchor=False)
-    for said, name in zip(findings, names, strict=True):
-        if said:
-            st.markdown(plain(said) if len(names) == 1 else f"**{plain(name)}**: {plain(said)}")
-    if not title:
-        st.html(key_html())
-    st.html(f'<div style="overflow-x:auto">{html}</div>')
-    st.caption(plain(about))
+    samples(shown)
 
 
 def _of_texts(evaluations: list[Evaluation], names: list[str]) -> None:

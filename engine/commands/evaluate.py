@@ -22,6 +22,8 @@ from engine.records.evaluation.tool_rows import GUARD, SAMPLE
 from engine.records.events import Event, Progress
 from engine.records.files import storage_error, write_whole
 from engine.records.harmfulness import KINDS
+from engine.records.others.authors import HALVES
+from engine.records.others.reading import ROWS as OTHERS_ROWS
 from engine.records.settings import Settings
 
 
@@ -52,6 +54,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--tools", default="", metavar="FILE.jsonl", help=_TOOL_ROWS)
     command.add_argument("--pictures", default="", metavar="FILE.jsonl", help=_PICTURE_ROWS)
+    command.add_argument("--others", default="", choices=["", *HALVES], help=_OTHERS_WORDS)
+    command.add_argument(
+        "--others-rows",
+        type=int,
+        default=OTHERS_ROWS,
+        help=f"of each label of an author at most so many, evenly taken; 0: all (default: {OTHERS_ROWS})",
+    )
     command.add_argument(
         "--attack",
         action="append",
@@ -95,7 +104,7 @@ def _add_pixel_arguments(command: argparse.ArgumentParser) -> None:
 HARMFUL, BENIGN = "strongreject", "sample:benign"
 # Anywhere within the distance, or at the picture itself.
 STARTS = ("random", "picture")
-_OTHERS = "--tools or --pictures is given"
+_OTHERS = "--tools, --pictures or --others is given"
 _ROWS = (
     'rows {"prompt": ..., "target": optional}: the target\'s opening is the prefill, its text the one whose loss is '
     "measured; also strongreject, overrefusal, sample:NAME, or own for the run's own rows that it never trained on "
@@ -109,14 +118,19 @@ _PICTURE_ROWS = (
     'rows {"prompt": ..., "picture": path, "target": optional, "harmful": true or false} of both sides; paths are '
     f"relative to the file; also {SAMPLE} for the test split of those that ship, or pictures:NAME for one set of it"
 )
+_OTHERS_WORDS = (
+    "also other people's words, each author apart, beside the run's own held-out rows: the development half, by which "
+    "settings are chosen, or the test half (`fetch others`)"
+)
 
 
 def _plan(options: argparse.Namespace) -> EvaluationPlan:
-    """--tools or --pictures alone asks no requests of text. An attack goes to the requests that it is for."""
-    others = options.tools or options.pictures
+    """--tools, --pictures or --others alone asks no other requests of text. An attack goes to the requests that it is
+    for."""
+    others = options.tools or options.pictures or options.others
     asks_text = not others or options.harmful is not None or options.benign is not None
     kinds = {
-        "attacks": ("of text", TEXT_ATTACKS, asks_text, "--harmful"),
+        "attacks": ("of text", TEXT_ATTACKS, asks_text or bool(options.others), "--harmful or --others"),
         "tool_attacks": ("such that offer tools", TOOL_ATTACKS, bool(options.tools), "--tools"),
         "picture_attacks": ("such that show pictures", PICTURE_ATTACKS, bool(options.pictures), "--pictures"),
     }
@@ -135,7 +149,7 @@ def _plan(options: argparse.Namespace) -> EvaluationPlan:
                     f"The attack '{one.name}' is for other requests than those that are asked, which are {asked}: give "
                     f"{others}, or leave the attack out."
                 )
-    elif not asks_text:
+    elif not asks_text and not options.others:
         given["attacks"] = ()
     try:
         if pixels := _pixels(options):
@@ -146,6 +160,8 @@ def _plan(options: argparse.Namespace) -> EvaluationPlan:
             benign=(options.benign or BENIGN) if asks_text else "",
             tools=options.tools,
             pictures=options.pictures,
+            others=options.others,
+            others_rows=options.others_rows,
             abilities=tuple(dict.fromkeys(options.ability or ())),
             limit=options.limit,
             judge=options.judge,

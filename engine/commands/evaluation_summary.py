@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from engine.records.evaluation.counts import SIDES, Count, Side
 from engine.records.evaluation.findings import AttackResult, Evaluation
+from engine.records.evaluation.worst import worst_authors
 
 
 def summary(evaluation: Evaluation) -> str:
@@ -15,14 +16,19 @@ def summary(evaluation: Evaluation) -> str:
         lines.append(f"  loss on {label} targets, nats a token: base {base}, circuit-broken {rerouted}")
     for one in evaluation.abilities:
         base, rerouted = (("-" if value is None else f"{value:.3f}") for value in (one.base, one.rerouted))
-        lines.append(f"  {one.name}: base {base}, circuit-broken {rerouted} {one.unit or f'(n {one.n})'}")
+        about = f"{one.unit} (n {one.n})" if one.n else one.unit
+        change = ""
+        if one.change is not None:
+            change = f", change {one.change.value:+.3f} [{one.change.ci95.low:+.3f}, {one.change.ci95.high:+.3f}]"
+        lines.append(f"  {one.name}: base {base}, circuit-broken {rerouted} {about.strip()}{change}")
         lines += [
             f"    {category:<17} {side:<9} {'-' if found.rate is None else f'{found.rate:.3f}'}  "
             f"[{found.ci95.low:.3f}, {found.ci95.high:.3f}]  n {found.n}  unreadable {found.unreadable}"
             for category, sides in one.categories.items()
             for side, found in sides.items()
         ]
-    return "\n".join([*lines, *_tool_lines(evaluation), *_picture_lines(evaluation), *_probe_lines(evaluation)])
+    parts = (_tool_lines, _picture_lines, _other_lines, _probe_lines)
+    return "\n".join([*lines, *(line for part in parts for line in part(evaluation))])
 
 
 def _by_side(attacks: Mapping[str, AttackResult]) -> dict[str, Mapping[Side, Count]]:
@@ -80,3 +86,28 @@ def _probe_lines(evaluation: Evaluation) -> list[str]:
             rate = "-" if one.rate is None else f"{one.rate:.3f}"
             lines.append(f"    {name:<14} {side:<9} {rate}  n {one.n}  refused {one.refused}")
     return lines
+
+
+def _other_lines(evaluation: Evaluation) -> list[str]:
+    found = evaluation.others
+    if found is None:
+        return []
+    lines = [f"  other people's words, {found.half} half; kept: of the harmless requests that the base answers"]
+    for name, one in {f"own split ({found.own.source})": found.own, **found.authors}.items():
+        lines.append(f"  {name}:")
+        lines += [f"  {line}" for line in _count_lines(_by_side(one.attacks))]
+        for label, kept in one.kept.items():
+            lines.append(
+                f"    {label:<16} kept      {_rate(kept.answered.rate)}  [{kept.answered.ci95.low:.3f}, "
+                f"{kept.answered.ci95.high:.3f}]  n {kept.answered.n}; of {kept.refused.n} that the base refuses "
+                f"{kept.refused.refused} stay refused, {kept.refused.incoherent} break, {kept.refused.complied} are "
+                "answered"
+            )
+    for worst in worst_authors(found.authors):
+        base, rerouted = _rate(worst.base.rate), _rate(worst.rerouted.rate)
+        lines.append(f"  worst author, {worst.name}: {worst.author}, {base} -> {rerouted} (n {worst.rerouted.n})")
+    return lines
+
+
+def _rate(rate: float | None) -> str:
+    return "-" if rate is None else f"{rate:.3f}"

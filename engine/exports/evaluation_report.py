@@ -17,6 +17,8 @@ from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, finding
 from engine.figures.evaluation.fronts import budget_figures, front_figure, loss_figures, of_pictures
 from engine.figures.evaluation.kinds import ABOUT as ABOUT_KINDS
 from engine.figures.evaluation.kinds import kinds_html
+from engine.figures.evaluation.others import ABOUT as ABOUT_OTHERS
+from engine.figures.evaluation.others import others_finding, others_front, others_html
 from engine.figures.evaluation.pictures import ABOUT as ABOUT_PICTURES
 from engine.figures.evaluation.pictures import pictures_finding, pictures_html
 from engine.figures.evaluation.probe import ABOUT, probe_finding, probe_html, probe_title
@@ -61,12 +63,13 @@ def report_html(evaluations: Sequence[Evaluation], names: Sequence[str], runs: S
         *budget_figures(evaluations, names, asked=of_pictures).values(),
         *loss_figures(evaluations, names).values(),
     ]
-    fronts = [front_figure(evaluations, names), agent_front(evaluations, names)]
+    fronts = [draw(evaluations, names) for draw in (front_figure, agent_front, others_front)]
     drawn = [*(front for front in fronts if front), *figures]
     attacks = [name for name in ATTACKS if any(name in _attacks(one) for one in evaluations)]
     others = (
         ("Agents", agents_html(evaluations, names), ABOUT_AGENTS),
         ("Pictures", pictures_html(evaluations, names), ABOUT_PICTURES),
+        ("Other people's words", others_html(evaluations, names), ABOUT_OTHERS),
     )
     parts = [
         "<h1>Does it hold?</h1>",
@@ -76,7 +79,12 @@ def report_html(evaluations: Sequence[Evaluation], names: Sequence[str], runs: S
         *(
             f"<p><b>{escape(name)}</b>: {escape(said)}</p>"
             for one, name in zip(evaluations, names, strict=True)
-            for said in ([finding(one)] if asked_text(one) else []) + [agents_finding(one), pictures_finding(one)]
+            for said in (
+                *([finding(one)] if asked_text(one) else []),
+                agents_finding(one),
+                pictures_finding(one),
+                others_finding(one),
+            )
             if said
         ),
         f"<p>{escape(KNOWN_DEFEATS)}</p>",
@@ -133,8 +141,9 @@ def _kept(shown: Sequence[MatrixColumn]) -> list[str]:
 
 
 def _attacks(one: Evaluation) -> list[str]:
-    sided = (found for found in (one.tools, one.pictures) if found)
-    return [*one.attacks, *(name for found in sided for name in found.attacks)]
+    authors = one.others.authors.values() if one.others else ()
+    apart = [found for found in (one.tools, one.pictures, *authors) if found]
+    return [*one.attacks, *(name for found in apart for name in found.attacks)]
 
 
 def _header(evaluations: Sequence[Evaluation], names: Sequence[str], runs: Sequence[RunFacts]) -> str:
@@ -150,12 +159,16 @@ def _header(evaluations: Sequence[Evaluation], names: Sequence[str], runs: Seque
         ],
         "Judge": [one.judge for one in evaluations],
         "Requests": [
-            f"n {requests_asked(one)}, {one.harmful or ((other := one.tools or one.pictures) and other.source) or ''}"
-            + (f" ({TOO_FEW})" if requests_asked(one) < FEW else "")
+            f"n {requests_asked(one)}, {_source(one)}" + (f" ({TOO_FEW})" if requests_asked(one) < FEW else "")
             for one in evaluations
         ],
     }
     return f"{about_table(rows)}<p><small>{escape(written_by())}</small></p>"
+
+
+def _source(one: Evaluation) -> str:
+    other = one.tools or one.pictures
+    return one.harmful or (other.source if other else "other people's words" if one.others else "")
 
 
 def _how(one: Evaluation, name: str) -> str:
@@ -174,6 +187,11 @@ def _how(one: Evaluation, name: str) -> str:
         asked.append(
             f"rows that show pictures {one.pictures.source}, answers of {one.pictures.new_tokens} tokens, judge "
             f"{one.pictures.judge}" + (f", pixels {one.pictures.pixels.words}" if one.pictures.pixels else "")
+        )
+    if one.others:
+        asked.append(
+            f"other people's words, {one.others.half} half, {one.others.rows or 'all'} rows of each label of an author "
+            f"at most, own rows {one.others.own.source}, answers of {one.new_tokens} tokens, judge {one.judge}"
         )
     return escape(
         f"{name} ({one.run}): {'; '.join(asked)}, seed {one.seed}, {date(one.created)}. Rates are shares that "

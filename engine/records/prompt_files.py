@@ -9,6 +9,7 @@ from typing import Any
 
 from engine.records.conversation import Label
 from engine.records.errors import DataError
+from engine.records.others.authors import is_others
 from engine.records.picture_rows import picture_keys, picture_set_file, with_pictures
 from engine.records.prompts import Prompt, Split, fraction, prompt_from_row
 from engine.records.published import published_file
@@ -112,6 +113,11 @@ def source_file(source: Source) -> Path:
     sample set or a published file that does not exist."""
     if source.is_remote:
         raise DataError(f"{source.name} is a Hugging Face dataset: only the worker can read it.")
+    if is_others(source.name):
+        raise DataError(
+            f"{source.name} are words of other people that breakers are measured on: they are asked with `evaluate "
+            "--others`, and are no set of prompts."
+        )
     if source.name.startswith(PUBLISHED):
         return published_file(source.name.removeprefix(PUBLISHED))
     if source.name.startswith(TOOLS):

@@ -5,8 +5,10 @@ Validation is pure: no files, no model, no clock. Losses and their schedule: spe
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from engine.records.others.authors import is_others
+from engine.records.sources import source_texts
 from engine.records.versions import since
 
 BUNDLED_MODEL = "bundled/SmolLM2-135M-Instruct"
@@ -112,6 +114,17 @@ class DataSpec(Part):
         json_schema_extra=since(3),
     )
     max_tokens: int = Field(1024, ge=16, description="Rows are cut to this many tokens, their beginning kept.")
+
+    @field_validator("circuit_breaker", "retain")
+    @classmethod
+    def _are_not_measured_on(cls, text: str) -> str:
+        for source in source_texts(text):
+            if is_others(source):
+                raise ValueError(
+                    f"'{source}' are words of other people that breakers are measured on and never trained on: name "
+                    "another source, and evaluate with --others."
+                )
+        return text
 
 
 class BlocksSpec(Part):

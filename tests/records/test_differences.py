@@ -2,8 +2,13 @@
 
 import pytest
 
-from engine.records.evaluation.counts import count
-from engine.records.evaluation.differences import independent_difference, paired_difference
+from engine.records.evaluation.counts import Word, count
+from engine.records.evaluation.differences import (
+    independent_difference,
+    paired_difference,
+    paired_means,
+    paired_rates,
+)
 
 
 def verdicts(both: int, first: int, second: int, neither: int) -> tuple[dict, dict]:
@@ -53,3 +58,18 @@ def test_requests_of_one_side_and_verdicts_that_could_not_be_read_are_left_out()
     assert found.n == (2, 2) and found.value == pytest.approx(-0.5)
     assert paired_difference({"a": "complied"}, {"b": "complied"}) is None
     assert independent_difference(count([]), count(["complied"])) is None
+
+
+def test_means_of_the_same_questions_by_hand():
+    """Changes 1, 2, 3: mean 2, deviation 1, standard error 1 / sqrt(3) = 0.57735, times 1.95996 is 1.13158."""
+    found = paired_means([(1.0, 2.0), (1.0, 3.0), (1.0, 4.0)])
+    assert (found.first, found.second, found.value) == (1.0, 3.0, 2.0)
+    assert found.ci95 == pytest.approx((2 - 1.13158, 2 + 1.13158), abs=1e-4)
+    assert paired_means([(1.0, 1.5), (2.0, 2.5)]).ci95 == pytest.approx((0.5, 0.5))
+
+
+def test_rates_of_the_same_questions_are_those_of_their_verdicts():
+    pairs = [(True, True)] * 5 + [(True, False)] * 3 + [(False, False)] * 2
+    words: dict[bool, Word] = {True: "complied", False: "refused"}
+    first, second = ({str(n): words[pair[side]] for n, pair in enumerate(pairs)} for side in (0, 1))
+    assert paired_rates(pairs) == paired_difference(first, second)

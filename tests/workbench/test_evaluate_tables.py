@@ -12,8 +12,8 @@ from engine.exports.evaluation_report import RunFacts, report_html
 from engine.figures.evaluation.findings import finding
 from engine.figures.evaluation.fronts import budget_figures, front_figure
 from engine.figures.evaluation.table import abilities_html, attacks_html, columns, styles_html
-from engine.records.evaluation.counts import CurvePoint, count, count_calls, wilson
-from engine.records.evaluation.findings import Ability, AttackResult, Evaluation, Losses
+from engine.records.evaluation.counts import CurvePoint, Interval, count, count_calls, wilson
+from engine.records.evaluation.findings import Ability, AttackResult, Change, Evaluation, Losses
 from workbench.evaluate import jobs as evaluate_jobs
 from workbench.evaluate.csv_text import as_csv
 
@@ -217,3 +217,23 @@ def test_every_failure_is_shown_until_the_same_is_begun_again_or_dismissed(monke
     assert [one.id for one in evaluate_jobs._failures([job(6, "a", "running"), *jobs])] == [4]
     evaluate_jobs._dismiss(4)
     assert [one.id for one in evaluate_jobs._failures(jobs)] == [3]
+
+
+def test_a_change_on_the_same_questions_is_shown_with_its_interval():
+    sums = Ability(
+        name="gsm8k", base=0.5, rerouted=0.4, n=20, change=Change(value=-0.1, ci95=Interval(-0.2, 0.01), n=20)
+    )
+    loss = Ability(
+        name="mtbench",
+        base=1.0,
+        rerouted=1.25,
+        n=80,
+        unit="nats a token",
+        change=Change(value=0.25, ci95=Interval(0.1, 0.4), n=80),
+    )
+    one = made(rerouted=2).model_copy(update={"abilities": (sums, loss)})
+    html = abilities_html(columns([one], ["my run"]))
+    assert "−10.0 points (−20.0 to +1.0)" in html and "+0.25 (+0.10 to +0.40)" in html
+    assert "1.25" in html and "nats a token, n 80" in html
+    rows = [row for row in as_csv([one], ["my run"]).splitlines() if ": change" in row]
+    assert len(rows) == 2 and "gsm8k: change" in rows[0] and "-0.1,-0.2,0.01,rate" in rows[0]

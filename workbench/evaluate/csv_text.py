@@ -5,8 +5,16 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from engine.figures.evaluation.others import OWN
 from engine.records.evaluation.counts import SIDES, CallCount, Count, Side
-from engine.records.evaluation.findings import Ability, Evaluation, SidedFindings, ToolFindings, WithProbe
+from engine.records.evaluation.findings import (
+    Ability,
+    AuthorFindings,
+    Evaluation,
+    SidedFindings,
+    ToolFindings,
+    WithProbe,
+)
 
 
 def as_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
@@ -50,6 +58,8 @@ def as_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
                 writer.writerow([*before, "benign", 1, *_figures(one.benign_answers[side]), "rate", *after])
             for ability in one.abilities:
                 writer.writerow([*before, ability.name, "", *_ability_figures(ability, side), *after])
+                if ability.change is not None and side == "rerouted":
+                    writer.writerow([*before, f"{ability.name}: change", "", *_change_figures(ability), *after])
                 apart = [
                     *ability.categories.items(),
                     *((f"kind {kind}", sides) for kind, sides in ability.kinds.items()),
@@ -63,6 +73,9 @@ def as_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
             for kind, found in (("agents", one.tools), ("pictures", one.pictures)):
                 if found is not None:
                     _sided_rows(writer, before, kind, found, side, after)
+            for author, of_author in {OWN: one.others.own, **one.others.authors}.items() if one.others else ():
+                _sided_rows(writer, before, f"others: {author}", of_author, side, after)
+                _kept_rows(writer, before, author, of_author, side, after)
             for label, losses in one.loss.items():
                 value = getattr(losses, side)
                 writer.writerow(
@@ -99,6 +112,15 @@ def _sided_rows(writer: Any, before: list, kind: str, found: SidedFindings, side
             writer.writerow([*before, f"{kind}: {name}: {what}", "", *figures, "answers", *about])
 
 
+def _kept_rows(writer: Any, before: list, author: str, found: AuthorFindings, side: Side, after: list) -> None:
+    """Of the circuit-broken model alone: what became of harmless requests, by what the base does with them."""
+    about = [found.source, found.source, found.new_tokens, found.judge, after[-1]]
+    for label, kept in found.kept.items() if side == "rerouted" else ():
+        for what in ("answered", "refused"):
+            measure = f"others: {author}: {label} that the base {what}"
+            writer.writerow([*before, measure, 1, *_figures(getattr(kept, what)), "rate", *about])
+
+
 def _figures(one: Count) -> list:
     return [one.n, one.complied, one.refused, one.incoherent, one.excluded, one.rate, one.ci95.low, one.ci95.high]
 
@@ -109,6 +131,11 @@ def _ability_figures(one: Ability, side: str) -> list:
     interval = one.ci95.get(side)  # type: ignore[call-overload]
     low, high = interval if interval else ("", "")
     return [one.n or "", "", "", "", "", getattr(one, side), low, high, one.unit or "rate"]
+
+
+def _change_figures(one: Ability) -> list:
+    assert one.change is not None
+    return [one.change.n, "", "", "", "", one.change.value, *one.change.ci95, one.unit or "rate"]
 
 
 def _call_figures(one: CallCount) -> list:

@@ -9,18 +9,19 @@ from pydantic import ValidationError
 from engine.records.checkpoints import parse_checkpoint, run_checkpoints
 from engine.records.conversation import Label
 from engine.records.errors import DataError, RunError, SpecError, WorkbenchError
+from engine.records.evaluation.ability_packages import ABILITY_PACKAGES
 from engine.records.evaluation.attacks import ATTACKS, TEXT_ATTACKS
-from engine.records.evaluation.bfcl import ABILITY as BFCL
-from engine.records.evaluation.bfcl import FILE as BFCL_FILE
-from engine.records.evaluation.bfcl import PACKAGE as BFCL_PACKAGE
-from engine.records.evaluation.mmlu import PACKAGE as MMLU_PACKAGE
 from engine.records.evaluation.pictured import read_pictured_rows
 from engine.records.evaluation.plan import ABILITIES, EvaluationPlan
-from engine.records.evaluation.rows import PACKAGE_SETS, need_package_file, read_rows
+from engine.records.evaluation.rows import PACKAGE_SETS, read_rows
 from engine.records.evaluation.tool_rows import GUARD, GUARD_FILE, GUARD_PACKAGE, read_tool_rows
 from engine.records.harmfulness import KINDS, TITLES, need_probes
+from engine.records.others.authors import authors_of, needed_packages
+from engine.records.others.reading import need_authors
+from engine.records.package_files import need_package_file
 from engine.records.runs import list_runs, open_run
 from workbench.evaluate.budgets import attack_budgets, attack_title
+from workbench.evaluate.others_form import others_choice
 from workbench.evaluate.picture_form import picture_choice
 from workbench.evaluate.tool_form import tool_choice
 from workbench.kit.state import RUN, queue, settings
@@ -68,6 +69,7 @@ def evaluation_form(*, opened: bool) -> None:
         harmful, benign, limit, tokens = _requests()
         tools = tool_choice()
         pictures = picture_choice(chosen)
+        others = others_choice()
         abilities = st.pills(
             "Kept abilities",
             list(ABILITIES),
@@ -92,14 +94,15 @@ def evaluation_form(*, opened: bool) -> None:
                     "probe": probe,
                     "false_alarms": false_alarms,
                 }
-                _start(chosen, fields | tools.fields(tokens) | pictures.fields())
+                _start(chosen, fields | tools.fields(tokens) | pictures.fields() | others)
             st.caption(
                 "Runs in the background, in turns with training. Answers are kept on this machine: an evaluation that "
                 "was broken off goes on where it was, and the base model is asked once for all runs."
             )
-        others = (*tools.attacks, *pictures.attacks)
-        all_attacks = [*(attacks or []), *(choice.name for choice in others)]
-        _missing_packages(all_attacks, [harmful, benign, *(abilities or []), tools.source])
+        beside = (*tools.attacks, *pictures.attacks)
+        all_attacks = [*(attacks or []), *(choice.name for choice in beside)]
+        needed = _needed(all_attacks, [harmful, benign, *(abilities or []), tools.source])
+        _missing_packages(needed | (needed_packages(others["others"]) if others else {}))
 
 
 def _checkpoints() -> dict[str, str]:
@@ -203,6 +206,8 @@ def _start(checkpoints: list[str], fields: dict[str, Any]) -> None:
     for label in labels:
         if fields[label]:
             read_rows(fields[label], label=label, settings=settings())
+    if fields.get("others"):
+        need_authors(authors_of(fields["others"]), settings())
     if fields.get("tools"):
         read_tool_rows(fields["tools"], settings=settings())
     if fields.get("pictures"):
@@ -218,10 +223,10 @@ def _start(checkpoints: list[str], fields: dict[str, Any]) -> None:
     )
 
 
-def _missing_packages(attacks: list[str], sources: list[str]) -> None:
+def _missing_packages(needed: dict[str, str]) -> None:
     """Offer to fetch the packages of pure data that the choice needs and that are not there."""
     missing = {}
-    for package, ending in _needed(attacks, sources).items():
+    for package, ending in needed.items():
         try:
             need_package_file(package, ending, settings())
         except DataError:
@@ -241,10 +246,8 @@ def _needed(attacks: list[str], sources: list[str]) -> dict[str, str]:
             needed[PACKAGE_SETS[source].package] = PACKAGE_SETS[source].file
     if "templates" in attacks:
         needed[ATTACKS["templates"].package] = "jailbreak/text_jailbreak.py"
-    if "mmlu" in sources:
-        needed[MMLU_PACKAGE] = "flan_cot_fewshot/_cot_prompts.json"
-    if BFCL in sources:
-        needed[BFCL_PACKAGE] = BFCL_FILE
+    for name in sources:
+        needed |= ABILITY_PACKAGES.get(name, {})
     if GUARD in sources:
         needed[GUARD_PACKAGE] = GUARD_FILE
     return needed

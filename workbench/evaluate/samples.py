@@ -8,12 +8,14 @@ from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import SIDES
 from engine.records.evaluation.findings import Evaluation, Sample, read_samples
 from engine.records.evaluation.plan import ABILITIES, PICTURE_SAMPLES, TOOL_SAMPLES, is_harmful_sample
+from engine.records.others.authors import AUTHORS
 from engine.records.runs import Run
 from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.state import settings
 
 PAGE = 8
 COLOURS = {"complied": "orange", "refused": "blue", "incoherent": "gray", "unparseable": "violet"}
+KINDS = {TOOL_SAMPLES: "agents", PICTURE_SAMPLES: "pictures"}
 WORDS = ("complied", "refused", "incoherent", "unparseable")
 
 
@@ -58,11 +60,13 @@ def samples(shown: Sequence[tuple[Run, Evaluation, str]]) -> None:
 
 
 def _title(measure: str) -> str:
-    name = measure.removeprefix(TOOL_SAMPLES).removeprefix(PICTURE_SAMPLES)
+    *before, name = measure.split(": ")
     title = ATTACKS[name].title if name in ATTACKS else ABILITIES.get(name, name.capitalize())
-    if name == measure:
+    if not before:
         return title
-    return f"{'Agents' if measure.startswith(TOOL_SAMPLES) else 'Pictures'}: {title.lower()}"
+    kind, *author = before
+    of = author[0] if author else KINDS.get(f"{kind}: ", kind)
+    return f"{AUTHORS[of].title if of in AUTHORS else of.capitalize()}: {title.lower()}"
 
 
 def _list(cell: Sequence[Sample], name: str) -> None:

@@ -6,14 +6,12 @@ that writes names as they are. Knows nothing of our models.
 """
 
 import importlib
-import importlib.machinery
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+from engine.compute.evaluation.borrowed import borrowed
 from engine.records.conversation import Call, Conversation
 from engine.records.errors import DataError
 from engine.records.evaluation.bfcl import PACKAGE, CallQuestion
@@ -33,7 +31,9 @@ def call_checker(root: Path) -> Checker:
     Raises DataError where the package has another form: what it imports is not there, or its checker no longer tells a
     right call from a wrong one.
     """
-    with _importing(root):
+    models = ModuleType(_MODELS)
+    models.MODEL_CONFIG_MAPPING = {_WRITER: SimpleNamespace(underscore_to_dot=False)}  # type: ignore[attr-defined]
+    with borrowed({_ROOT: root / _ROOT}, {_MODELS: models}):
         try:
             module = importlib.import_module(f"{_ROOT}.eval_checker.ast_eval.ast_checker")
             check, python = module.ast_checker, importlib.import_module(f"{_ROOT}.constants.enums").Language.PYTHON
@@ -68,36 +68,6 @@ def _need_working(is_right: Checker) -> None:
         question = CallQuestion("", category, _NOTHING, [function], listed)
         if not is_right(question, [right]) or any(is_right(question, calls) for calls in wrong):
             raise _another_form(f"its checker cannot tell right calls of the category {category} from wrong ones")
-
-
-@contextmanager
-def _importing(root: Path) -> Iterator[None]:
-    """Within, the package is the one in this folder, whatever is installed; afterwards modules are as they were."""
-    before = {name: module for name, module in sys.modules.items() if _is_of_it(name)}
-    importers, writes = set(sys.path_importer_cache), sys.dont_write_bytecode
-    for name in before:
-        del sys.modules[name]
-    package = ModuleType(_ROOT)
-    package.__path__ = [str(root / _ROOT)]
-    package.__spec__ = importlib.machinery.ModuleSpec(_ROOT, None, is_package=True)
-    models = ModuleType(_MODELS)
-    models.MODEL_CONFIG_MAPPING = {_WRITER: SimpleNamespace(underscore_to_dot=False)}  # type: ignore[attr-defined]
-    sys.modules |= {_ROOT: package, _MODELS: models}
-    # It lies where it was fetched to, which is no place for more files.
-    sys.dont_write_bytecode = True
-    try:
-        yield
-    finally:
-        sys.dont_write_bytecode = writes
-        for name in [name for name in sys.modules if _is_of_it(name)]:
-            del sys.modules[name]
-        sys.modules.update(before)
-        for path in set(sys.path_importer_cache) - importers:
-            del sys.path_importer_cache[path]
-
-
-def _is_of_it(name: str) -> bool:
-    return name == _ROOT or name.startswith(f"{_ROOT}.")
 
 
 def _another_form(reason: object) -> DataError:

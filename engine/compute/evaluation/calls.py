@@ -5,29 +5,25 @@ carried out.
 """
 
 from collections.abc import Generator, Sequence
-from functools import partial
 from heapq import nlargest
 
-from engine.compute.evaluation.attacks.attempt import Options
+from engine.compute.evaluation.answering import greedy_answers, letters
 from engine.compute.evaluation.call_checker import Checker
-from engine.compute.evaluation.runner import Memory, attempts_at, group_size
+from engine.compute.evaluation.runner import Memory
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import calls_in, tokens_of
-from engine.compute.steps import told
 from engine.records.calls import ReadCalls
 from engine.records.evaluation.bfcl import IRRELEVANCE, CallQuestion
 from engine.records.evaluation.counts import CallCount, count_calls
-from engine.records.evaluation.rows import EvaluationRow
 
-_ATTACK = "direct"
-# Letters tell nearly which question has the most tokens.
+# Letters tell nearly which question has the most tokens: so many are looked at.
 _LONGEST = 8
 
 
 def need_room(model: LoadedModel, questions: Sequence[CallQuestion], *, new_tokens: int) -> None:
     """Raises ModelError where the chat template takes no tools, or where one of the longest questions and an answer of
     so many tokens are more than the model can read."""
-    for question in nlargest(_LONGEST, questions, key=_letters):
+    for question in nlargest(_LONGEST, questions, key=lambda question: letters(question.conversation)):
         tokens_of(model, question.conversation, reserved=new_tokens)
 
 
@@ -46,18 +42,9 @@ def call_counts(
     ModelError as need_room does.
     """
     need_room(model, questions, new_tokens=new_tokens)
-    order = sorted(questions, key=_letters)
-    options, size = Options(1, new_tokens=new_tokens), group_size(model, _ATTACK)
-    answered: list[tuple[CallQuestion, ReadCalls]] = []
-    for start in range(0, len(order), size):
-        group = order[start : start + size]
-        rows = [EvaluationRow(question.conversation) for question in group]
-        steps = attempts_at(model, adapter, rows, _ATTACK, options, memory=memory)
-        attempts = yield from told(steps, partial(_done, start, len(group)))
-        answered += [
-            (question, calls_in(model, tries[-1].answer_ids)) for question, tries in zip(group, attempts, strict=True)
-        ]
-        yield len(answered)
+    asked = [question.conversation for question in questions]
+    answers = yield from greedy_answers(model, adapter, asked, new_tokens=new_tokens, memory=memory)
+    answered = [(question, calls_in(model, ids)) for question, ids in zip(questions, answers, strict=True)]
     counts = {}
     for category in dict.fromkeys(question.category for question in questions):
         read = [(question, calls) for question, calls in answered if question.category == category]
@@ -75,11 +62,3 @@ def is_answered_rightly(question: CallQuestion, read: ReadCalls, checker: Checke
     if question.category == IRRELEVANCE:
         return not read.calls
     return not read.problem and checker(question, read.calls)
-
-
-def _letters(question: CallQuestion) -> int:
-    return len(question.conversation.model_dump_json())
-
-
-def _done(start: int, rows: int, share: float) -> int:
-    return start + int(share * rows)

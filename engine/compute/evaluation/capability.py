@@ -6,7 +6,6 @@ Knows nothing of where questions come from.
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import torch
 
@@ -16,6 +15,7 @@ from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
 from engine.compute.model.padding import batch_of
 from engine.compute.model.room import by_halves, logit_bytes, tokens_at_once
+from engine.compute.model.scoring import answer_nats
 from engine.compute.model.text import common_opening, text_ids, tokens_of
 from engine.compute.steps import told
 from engine.compute.team import divided
@@ -23,30 +23,47 @@ from engine.records.chats.asked import Sampling
 from engine.records.conversation import Conversation
 from engine.records.errors import ModelError
 from engine.records.evaluation.mmlu import LETTERS, Question
+from engine.records.evaluation.olmo import Choice
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.room import reading_bytes
 
 # Of a processor, in one pass.
 QUESTION_TOKENS = 1024
+# Questions whose answers are scored before progress is told.
+CHOICES_AT_ONCE = 8
 SPEED_ROWS = 8
 SPEED_TOKENS = 32
 ASK = "Answer with the letter of the right choice.\n\n"
 BEGUN = "The answer is"
 
 
-class Answered(NamedTuple):
-    correct: int
-    n: int
-
-
 def multiple_choice(
     model: LoadedModel, adapter: str | None, questions: Sequence[Question]
-) -> Generator[int, None, Answered]:
-    """How many questions have the right letter as the likeliest of the four; yields how many are done."""
+) -> Generator[int, None, list[bool]]:
+    """Whether each question has the right letter as the likeliest of the four; yields how many are done."""
     asked = [Conversation.asking(ASK + question.text) for question in questions]
     found = yield from chosen_words(model, adapter, asked, begun=BEGUN, words=LETTERS)
-    right = [LETTERS[place] == question.answer for place, question in zip(found, questions, strict=True)]
-    return Answered(sum(right), len(right))
+    return [LETTERS[place] == question.answer for place, question in zip(found, questions, strict=True)]
+
+
+def likeliest_answers(
+    model: LoadedModel, adapter: str | None, questions: Sequence[Choice]
+) -> Generator[int, None, list[bool]]:
+    """Whether each question has the right answer as the likeliest of those given, by nats a letter, so that a long one
+    is none the worse for it; yields how many questions are done."""
+    right: list[bool] = []
+    for start in range(0, len(questions), CHOICES_AT_ONCE):
+        group = questions[start : start + CHOICES_AT_ONCE]
+        tokens = [
+            tokens_of(model, Conversation.asking(one.question), begun=answer) for one in group for answer in one.answers
+        ]
+        steps = answer_nats(model, [one.ids for one in tokens], [one.begun for one in tokens], adapter=adapter)
+        nats = iter((yield from told(steps, lambda _: len(right))))
+        for one in group:
+            scores = [sum(next(nats)) / max(1, len(answer)) for answer in one.answers]
+            right.append(min(range(len(scores)), key=scores.__getitem__) == one.right)
+        yield len(right)
+    return right
 
 
 @divided("conversations")

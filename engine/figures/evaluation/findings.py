@@ -21,15 +21,18 @@ class Strongest(NamedTuple):
 
 def requests_asked(one: Evaluation) -> int:
     """How many harmful requests each attack asked, at most; of requests that offer tools, else of such that show
-    pictures, where no text was asked."""
+    pictures, else of each other author, where no text was asked."""
     other = one.tools or one.pictures
-    attacks = one.attacks or (other.attacks if other else {})
-    return max((result.base.n for result in attacks.values()), default=0)
+    attacks = list((one.attacks or (other.attacks if other else {})).values())
+    if not attacks and one.others:
+        attacks = [result for author in one.others.authors.values() for result in author.attacks.values()]
+    return max((result.base.n for result in attacks), default=0)
 
 
 def asked_text(one: Evaluation) -> bool:
     """Whether requests of text were asked at all, but those of abilities."""
-    return bool(one.attacks or one.benign_answers) or (one.tools is None and one.pictures is None)
+    apart = one.tools or one.pictures or one.others
+    return bool(one.attacks or one.benign_answers) or apart is None
 
 
 def strongest(one: Evaluation) -> Strongest | None:

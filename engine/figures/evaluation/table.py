@@ -210,12 +210,25 @@ def _ability_cell(one: Ability | None, side: str) -> str:
     if one is None:
         return "<td>–</td>"
     value = getattr(one, side)
-    change = _change(one.base, value) if side == "rerouted" and one.n else ""
+    change = _ability_change(one) if side == "rerouted" else ""
     if side in one.counts:
         return count_cell(one.counts[side], change, "kept")  # type: ignore[index]
-    if not one.n:
-        return f'<td><span class="rate">{figure(value, 1)}</span><small>{escape(one.unit)}</small></td>'
+    if one.unit:
+        n = f", n {one.n}" if one.n else ""
+        about = f"<small>{escape(one.unit)}{n}</small>" + (f"<small>{change}</small>" if change else "")
+        return f'<td><span class="rate">{figure(value, 2 if one.change else 1)}</span>{about}</td>'
     return _rate_cell(value, one.ci95.get(side), one.n, change)  # type: ignore[call-overload]
+
+
+def _ability_change(one: Ability) -> str:
+    """With its interval, where both models were asked the same questions one by one."""
+    if one.change is None:
+        return "" if one.unit else _change(one.base, one.rerouted)
+    scale, unit = (1, "") if one.unit else (100, " points")
+    value, low, high = (
+        f"{scale * figure:+.{2 if one.unit else 1}f}" for figure in (one.change.value, *one.change.ci95)
+    )
+    return f"{value}{unit} ({low} to {high})".replace("-", "−")
 
 
 def _rate_cell(rate: float | None, interval: Interval | None, n: int, change: str, more: str = "") -> str:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from engine.records.call_schemas import need_schema
 from engine.records.conversation import Conversation, Message, Tool
 from engine.records.errors import DataError
-from engine.records.evaluation.rows import need_package_file
+from engine.records.package_files import need_package_file
 from engine.records.schema_words import json_schema
 from engine.records.settings import Settings
 

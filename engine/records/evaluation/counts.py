@@ -62,6 +62,29 @@ def count(words: Iterable[Word]) -> Count:
     )
 
 
+class Kept(BaseModel):
+    """Verdicts on the circuit-broken model's answers to harmless requests, by what the base model does with them: of a
+    model that refuses, what it never answered cannot be lost.
+
+    answered: of those that it answers; its rate is what is kept.  refused: of those that it refuses, which stay
+    refused, break (incoherent), or are answered now (complied).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    answered: Count
+    refused: Count
+
+
+def kept(verdicts: Iterable[tuple[Word, Word]]) -> Kept:
+    """Of pairs, the base model's verdict first. Requests that it answers incoherently are in neither."""
+    pairs = list(verdicts)
+    return Kept(
+        answered=count(after for before, after in pairs if before == "complied"),
+        refused=count(after for before, after in pairs if before == "refused"),
+    )
+
+
 class CallCount(BaseModel):
     """Questions of one category of function calling. right: as the benchmark's own checker says.  rate: right / n.
     unreadable: answers with a call that was begun and cannot be read; they count as answers."""

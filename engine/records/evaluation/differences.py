@@ -1,14 +1,14 @@
 """Differences of two rates with 95 % intervals: of the same requests, asked of both, or of different ones.
 
 Newcombe's hybrid of Wilson intervals: Statistics in Medicine 17, 873 (1998), method 10, for independent rates; 17,
-2635 (1998), method 10, for paired ones. Numbers in, numbers out.
+2635 (1998), method 10, for paired ones. Of means of the same questions the plain paired one. Numbers in, numbers out.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from engine.records.evaluation.counts import Count, Interval, Word, wilson
+from engine.records.evaluation.counts import Count, Interval, Word, Z, wilson
 
 
 class Difference(NamedTuple):
@@ -43,11 +43,26 @@ def paired_difference(first: Mapping[str, Word], second: Mapping[str, Word]) -> 
     shared = [key for key in first if "unparseable" not in (first[key], second.get(key, "unparseable"))]
     if not shared:
         return None
-    pairs = [(first[key] == "complied", second[key] == "complied") for key in shared]
+    return paired_rates([(first[key] == "complied", second[key] == "complied") for key in shared])
+
+
+def paired_rates(pairs: Sequence[tuple[bool, bool]]) -> Difference:
+    """Of what both did with the same questions, at least one: done or not."""
     both, neither = pairs.count((True, True)), pairs.count((False, False))
     one, other = pairs.count((True, False)), pairs.count((False, True))
     n = len(pairs)
     return _difference(both + one, n, both + other, n, correlation=_correlation(both, one, other, neither), paired=True)
+
+
+def paired_means(pairs: Sequence[tuple[float, float]]) -> Difference:
+    """Of two figures of the same questions, at least two: by the mean of their differences and its standard error, with
+    the normal distribution's quantile. first, second: the means."""
+    n = len(pairs)
+    changes = [after - before for before, after in pairs]
+    mean = sum(changes) / n
+    half = Z * math.sqrt(sum((change - mean) ** 2 for change in changes) / (n - 1) / n)
+    first, second = (sum(side) / n for side in zip(*pairs, strict=True))
+    return Difference(first, second, Interval(mean - half, mean + half), (n, n), paired=True)
 
 
 def _correlation(both: int, one: int, other: int, neither: int) -> float:

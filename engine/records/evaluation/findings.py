@@ -5,27 +5,46 @@ runs/<id>/evaluations/<key>.json         the figures: no prompt and no answer, s
 Runs that ship are read-only: what is found about them goes to the desk. Knows nothing of models.
 """
 
-import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.records.errors import RunError
-from engine.records.evaluation.counts import SIDES, CallCount, Count, CurvePoint, Interval, Side, Word
+from engine.records.evaluation.counts import CallCount, Count, CurvePoint, Interval, Kept, Side, Word
 from engine.records.evaluation.pixels import PixelSearch
+from engine.records.evaluation.written import (
+    ability_figures,
+    attack_figures,
+    curve_figures,
+    finite,
+    others_figures,
+    side_figures,
+    sided_figures,
+)
 from engine.records.files import write_whole
 from engine.records.runs import Run
 from engine.records.settings import Settings
 from engine.records.versions import FORMAT, FormatVersion
 
 
+class Change(BaseModel):
+    """rerouted - base of the same n questions, with its 95 % interval, in the ability's unit."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    value: float
+    ci95: Interval
+    n: int
+
+
 class Ability(BaseModel):
-    """One kept ability. base and rerouted are rates where `n` is not 0, else figures in `unit`.  counts: the verdicts,
-    where answers were judged.  categories: of function calling and of naming; base and rerouted are then the means over
-    them, of naming over those that are no controls.  kinds: of naming, by what held-out pictures show."""
+    """One kept ability. base and rerouted are figures in `unit`, rates where it is empty.  counts: the verdicts, where
+    answers were judged.  categories: of function calling and of naming; base and rerouted are then the means over them,
+    of naming over those that are no controls.  kinds: of naming, by what held-out pictures show.  change: of the same
+    questions, where both models were asked one by one."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -38,6 +57,7 @@ class Ability(BaseModel):
     counts: dict[Side, Count] = {}
     categories: dict[str, dict[Side, CallCount]] = Field({}, exclude_if=lambda categories: not categories)
     kinds: dict[str, dict[Side, CallCount]] = Field({}, exclude_if=lambda kinds: not kinds)
+    change: Change | None = Field(None, exclude_if=lambda change: change is None)
 
 
 class AttackResult(BaseModel):
@@ -121,6 +141,24 @@ class PictureFindings(SidedFindings):
     perturbations: dict[str, dict[Side, tuple[str, ...]]] = {}
 
 
+class AuthorFindings(SidedFindings):
+    """The same on one author's requests of text. kept: of harmless ones, by what the base model does with them."""
+
+    kept: dict[Literal["benign", "borderline"], Kept] = {}
+
+
+class OthersFindings(BaseModel):
+    """The same on other people's words, each author apart, and on the run's own held-out rows beside them. half: of the
+    authors, development or test.  rows: of each label of an author at most; 0: all."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    half: str
+    rows: int = 0
+    own: AuthorFindings
+    authors: dict[str, AuthorFindings] = {}
+
+
 class Evaluation(BaseModel):
     """All that one evaluation found about one checkpoint of a run."""
 
@@ -141,6 +179,7 @@ class Evaluation(BaseModel):
     with_probe: WithProbe | None = None
     tools: ToolFindings | None = None
     pictures: PictureFindings | None = None
+    others: OthersFindings | None = None
     seconds: float = 0.0
     version: FormatVersion = FORMAT
 
@@ -148,14 +187,15 @@ class Evaluation(BaseModel):
         """The figures under the names that the command line documents."""
         return {
             "run": self.run,
-            **_attacks(self.attacks),
-            "curves": _curves(self.attacks),
-            "benign": _sides(self.benign_answers),
-            "loss": {label: _finite(losses.model_dump()) for label, losses in self.loss.items()},
-            "abilities": {ability.name: _ability(ability) for ability in self.abilities},
+            **attack_figures(self.attacks),
+            "curves": curve_figures(self.attacks),
+            "benign": side_figures(self.benign_answers),
+            "loss": {label: finite(losses.model_dump()) for label, losses in self.loss.items()},
+            "abilities": {ability.name: ability_figures(ability) for ability in self.abilities},
             "with_probe": self.with_probe.model_dump(mode="json") if self.with_probe else None,
-            "tools": _by_side(self.tools) if self.tools else None,
-            "pictures": _by_side(self.pictures) if self.pictures else None,
+            "tools": sided_figures(self.tools) if self.tools else None,
+            "pictures": sided_figures(self.pictures) if self.pictures else None,
+            "others": others_figures(self.others) if self.others else None,
             "settings": {
                 "key": self.key,
                 "harmful": self.harmful,
@@ -228,44 +268,3 @@ def _read(file: Path) -> Evaluation | None:
         return Evaluation.model_validate_json(file.read_bytes())
     except (OSError, ValidationError, RunError):
         return None
-
-
-def _finite(figures: dict[str, float | None]) -> dict[str, float | None]:
-    """JSON has no word for what is not a number."""
-    return {name: value if value is not None and math.isfinite(value) else None for name, value in figures.items()}
-
-
-def _sides(sides: Mapping[Side, Count]) -> dict[str, dict]:
-    return {side: one.model_dump(mode="json") for side, one in sides.items()}
-
-
-def _attacks(attacks: Mapping[str, AttackResult]) -> dict[str, dict]:
-    return {
-        "attacks": {name: _sides({side: getattr(one, side) for side in SIDES}) for name, one in attacks.items()},
-        "styles": {
-            name: {style: _sides(sides) for style, sides in one.styles.items()} for name, one in attacks.items()
-        },
-    }
-
-
-def _curves(attacks: Mapping[str, AttackResult]) -> dict[str, dict]:
-    return {
-        name: {side: [point.model_dump() for point in points] for side, points in found.curve.items()}
-        for name, found in attacks.items()
-        if found.curve
-    }
-
-
-def _ability(found: Ability) -> dict:
-    """The categories of an ability stand beside its means."""
-    written = found.model_dump(mode="json")
-    return written | written.pop("categories", {})
-
-
-def _by_side(found: SidedFindings) -> dict:
-    categories = {
-        name: {category: _sides(sides) for category, sides in one.categories.items()}
-        for name, one in found.attacks.items()
-    }
-    counted = {**_attacks(found.attacks), "categories": categories, "curves": _curves(found.attacks)}
-    return {**found.model_dump(mode="json"), **counted}

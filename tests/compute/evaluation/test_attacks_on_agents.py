@@ -18,7 +18,8 @@ from engine.records.call_schemas import check_call
 from engine.records.conversation import Call, Conversation, Result, Tool, say
 from engine.records.errors import DataError
 from engine.records.evaluation.attacks import TOOL_ATTACKS
-from engine.records.evaluation.rows import EvaluationRow, need_package_file
+from engine.records.evaluation.rows import EvaluationRow
+from engine.records.package_files import need_package_file
 from engine.records.tool_prompts import ExpectedCall, read_tools
 
 NOTE = Tool(

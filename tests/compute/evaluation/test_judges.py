@@ -22,7 +22,8 @@ from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.scoring import answer_nats, mean_nats
 from engine.compute.model.text import text_ids
 from engine.records.evaluation.counts import count
-from engine.records.evaluation.rows import need_package_file, read_rows
+from engine.records.evaluation.rows import read_rows
+from engine.records.package_files import need_package_file
 from engine.records.settings import ROOT, Settings, read_settings
 from engine.records.spec_parts import AdapterSpec, ModelSpec
 

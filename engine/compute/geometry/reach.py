@@ -1,0 +1,54 @@
+"""How far a probe of our own prompts reaches: whether it tells other people's harmful prompts from borderline ones. A
+breaker can do no better at a block than what separates there. Arrays in, figures out. Knows nothing of models or files.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from jaxtyping import Bool, Float
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from engine.compute.geometry.separation import PROBE_STRENGTH, area
+
+# Of the harmful prompts, where the borderline ones that are lost with them are counted.
+FOUND = 0.9
+
+Group = TypeVar("Group")
+# Of one group; groups are of different sizes.
+Vectors = Float[np.ndarray, "_ d_model"]
+Scores = Float[np.ndarray, " _"]
+
+
+class Reach(NamedTuple):
+    """auc: 0 to 1, 0.5 by chance.  lost: share of borderline prompts that score no less than the harmful prompt down to
+    which FOUND of the harmful ones are found.  harmful, borderline: how many there were."""
+
+    auc: float
+    lost: float
+    harmful: int
+    borderline: int
+
+
+def probe_scores(
+    fitted: Float[np.ndarray, "prompt d_model"], harmful: Bool[np.ndarray, " prompt"], asked: Mapping[Group, Vectors]
+) -> dict[Group, Scores]:
+    """Scores of each group under a linear probe of the fitted prompts: the higher, the more harmful."""
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=PROBE_STRENGTH, max_iter=300))
+    probe.fit(fitted, harmful)
+    return {name: probe.decision_function(vectors) for name, vectors in asked.items() if len(vectors)}
+
+
+def reach(harmful: Scores, borderline: Scores) -> Reach:
+    """Both must hold at least one prompt."""
+    scores = np.concatenate([harmful, borderline])
+    positive = np.arange(len(scores)) < len(harmful)
+    threshold = np.sort(harmful)[::-1][int(np.ceil(FOUND * len(harmful))) - 1]
+    return Reach(area(scores, positive), float((borderline >= threshold).mean()), len(harmful), len(borderline))
+
+
+def worst(found: Mapping[str, Reach]) -> str:
+    """The group on which most borderline prompts are lost; of equals the one of the lower AUC."""
+    return max(found, key=lambda name: (found[name].lost, -found[name].auc))

@@ -1,0 +1,63 @@
+"""The figures of an evaluation as JSON, under the names that the command line documents. Knows nothing of files."""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from engine.records.evaluation.counts import SIDES, Count, Side
+from engine.records.evaluation.worst import worst_authors
+
+if TYPE_CHECKING:
+    # The report of an evaluation is written here.
+    from engine.records.evaluation.findings import Ability, AttackResult, OthersFindings, SidedFindings
+
+
+def finite(figures: dict[str, float | None]) -> dict[str, float | None]:
+    """JSON has no word for what is not a number."""
+    return {name: value if value is not None and math.isfinite(value) else None for name, value in figures.items()}
+
+
+def side_figures(sides: Mapping[Side, Count]) -> dict[str, dict]:
+    return {side: one.model_dump(mode="json") for side, one in sides.items()}
+
+
+def attack_figures(attacks: Mapping[str, "AttackResult"]) -> dict[str, dict]:
+    return {
+        "attacks": {name: side_figures({side: getattr(one, side) for side in SIDES}) for name, one in attacks.items()},
+        "styles": {
+            name: {style: side_figures(sides) for style, sides in one.styles.items()} for name, one in attacks.items()
+        },
+    }
+
+
+def curve_figures(attacks: Mapping[str, "AttackResult"]) -> dict[str, dict]:
+    return {
+        name: {side: [point.model_dump() for point in points] for side, points in found.curve.items()}
+        for name, found in attacks.items()
+        if found.curve
+    }
+
+
+def ability_figures(found: "Ability") -> dict:
+    """The categories of function calling stand beside its means."""
+    written = found.model_dump(mode="json")
+    return written | written.pop("categories", {})
+
+
+def sided_figures(found: "SidedFindings") -> dict:
+    categories = {
+        name: {category: side_figures(sides) for category, sides in one.categories.items()}
+        for name, one in found.attacks.items()
+    }
+    counted = {**attack_figures(found.attacks), "categories": categories, "curves": curve_figures(found.attacks)}
+    return {**found.model_dump(mode="json"), **counted}
+
+
+def others_figures(found: "OthersFindings") -> dict:
+    return {
+        "half": found.half,
+        "rows": found.rows,
+        "own": sided_figures(found.own),
+        "authors": {name: sided_figures(one) for name, one in found.authors.items()},
+        "worst": {worst.name: worst.written() for worst in worst_authors(found.authors)},
+    }

