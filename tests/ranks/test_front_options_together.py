@@ -1,4 +1,4 @@
-"""The ways to move the front on several processes: what is exact trains as one process does, the rest is refused."""
+"""The ways to move the front on two processes that hold the whole model: they train as one does."""
 
 from pathlib import Path
 
@@ -26,28 +26,14 @@ OPTIONS = {
 }  # fmt: skip
 
 
-def trained(folder: Path, name: str, processes: int, *, sharded: bool = False, **changes: dict) -> Run:
-    with working(Settings(folder / name, folder / f"cache-{name}"), processes, sharded=sharded) as worker:
-        run = begun(worker, spec_of(folder, **changes))
+def trained(folder: Path, name: str, processes: int) -> Run:
+    with working(Settings(folder / name, folder / f"cache-{name}"), processes) as worker:
+        run = begun(worker, spec_of(folder, **OPTIONS))
         until(worker, lambda: not worker.tasks and run.record().status != "queued")
     return run
 
 
 def test_two_processes_train_under_all_options_as_one_does(folder):
-    alone, together = (trained(folder, f"options-{count}", count, **OPTIONS) for count in (1, 2))
+    alone, together = (trained(folder, f"options-{count}", count) for count in (1, 2))
     assert [run.record().status for run in (alone, together)] == ["finished"] * 2, together.record().error
     assert furthest(weights_of(alone), weights_of(together)) < TOLERANCE
-
-
-@pytest.mark.parametrize(
-    ("part", "changes", "off"),
-    [
-        ("loss", {"answer_weight": 1.0}, "loss.answer_weight = 0"),
-        ("adapter", {"rank": 4, "null_space": 0.5}, "adapter.null_space = 0"),
-        ("optimizer", {"steps": 2, "gradient_surgery": True}, "optimizer.gradient_surgery = false"),
-    ],
-)
-def test_what_needs_the_whole_model_is_refused_where_weights_are_shared(folder, part: str, changes: dict, off: str):
-    run = trained(folder, f"sharded-{part}", 2, sharded=True, **{part: changes})
-    assert run.record().status == "failed"
-    assert run.record().error.endswith(f"train without --sharded, or set {off}.")

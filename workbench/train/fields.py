@@ -27,7 +27,7 @@ LABELS = {
     "model.dtype": "Number format",
     "adapter.rank": "Rank r",
     "adapter.noise": "Starting noise of B",
-    "adapter.null_space": "Kept out of benign energy",
+    "adapter.null_space": "Benign energy not read",
     "data.circuit_breaker_rows": "Harmful rows",
     "data.retain_rows": "Benign rows",
     "data.heldout_rows": "Held-out rows",
