@@ -35,6 +35,7 @@ fuzz: prepare
 gallery: prepare browser
 	$(PYTHON) docs/gallery/take.py
 	$(PYTHON) docs/gallery/take_pages.py
+	$(PYTHON) docs/gallery/take_lessons.py
 	$(PYTHON) docs/gallery/first_minutes.py
 	$(PYTHON) docs/gallery/replay.py
 

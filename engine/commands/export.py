@@ -11,6 +11,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("run", metavar="RUN", help="run id")
     command.add_argument("folder", metavar="FOLDER", help="where to write; must not exist yet, or be empty")
     command.add_argument("--merged", action="store_true", help="also the full model with the adapter merged in")
+    command.add_argument("--gguf", action="store_true", help="also the full model as one file, merged.gguf")
 
 
 def export(options: argparse.Namespace, settings: Settings) -> int:
@@ -19,7 +20,7 @@ def export(options: argparse.Namespace, settings: Settings) -> int:
     from engine.exports.model_card.folder import write_card
 
     run = open_run(settings.runs, options.run)
-    folder = export_run(run, Path(options.folder), settings, merged=options.merged)
+    folder = export_run(run, Path(options.folder), settings, merged=options.merged, gguf=options.gguf)
     write_card(run, folder, settings)
     print(folder)
     return 0

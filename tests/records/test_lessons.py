@@ -1,12 +1,13 @@
 """Lessons are files: they are read whole, or what is wrong with one is said with its line, and the others stay."""
 
+import math
 from pathlib import Path
 
 import pytest
 from making_lessons import LESSON
 
 from engine.records.errors import DataError
-from engine.records.lessons.lesson import PAGES
+from engine.records.lessons.lesson import PAGES, Answer, Evaluated, RunExists, Step
 from engine.records.lessons.progress import (
     Met,
     forget_unit,
@@ -113,6 +114,22 @@ def test_every_page_that_a_lesson_may_open_is_a_page(settings):
     from workbench.kit.frame import places
 
     assert set(PAGES) == set(places()) - {"learn"}
+
+
+def test_the_minutes_of_units_that_ship_are_counted_from_their_words_and_tasks(settings):
+    """Decision 0024: 200 words a minute; 1 minute a question, 2 for what is done on another page, 5 for what is trained
+    or attacked; steps that may be left out count their words alone. Rounded up."""
+    minutes = {Answer: 1, RunExists: 5, Evaluated: 5}
+    for lesson in read_lessons(settings).units:
+        steps = lesson.unit.steps
+        reading = sum(len(f"{step.title} {step.text} {step.task} {asked(step)}".split()) for step in steps) / 200
+        doing = sum(minutes.get(type(step.check), 2) for step in steps if not step.optional)
+        assert reading < lesson.unit.minutes == math.ceil(reading + doing), lesson.name
+
+
+def asked(step: Step) -> str:
+    """The words of a question and its choices."""
+    return f"{step.check.question} {' '.join(step.check.choices)}" if isinstance(step.check, Answer) else ""
 
 
 def test_what_is_met_stays_met_and_two_tabs_lose_no_answer(settings):

@@ -54,7 +54,7 @@ CAPTIONS: dict[str, str] = {
     "blocks": "Held-out prompts, a thin line an earlier step; the dotted line marks the block that was trained on.",
     "attacks": "Harmful requests still answered, with 95 % intervals; StrongREJECT requests, judged by rules.",
     "kept": "Harmless requests answered, with 95 % intervals; borderline ones only sound harmful.",
-    "separation": "The base model before any training: how well a linear probe tells harmful from benign.",
+    "separation": "The base model before any training: how well a linear probe tells harmful from harmless.",
     "movement": "Prompts that did not make this picture: hollow before, solid after.",
 }
 

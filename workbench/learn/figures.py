@@ -14,6 +14,8 @@ from engine.records.evaluation.counts import SIDES, Count, Side
 from engine.records.events import AnyEvent, HeldoutResult, StepResult
 
 HEIGHT = 330
+# So many have room for each its own number.
+FEW_BLOCKS = 8
 
 
 def losses_figure(events: Sequence[AnyEvent]) -> go.Figure:
@@ -50,7 +52,7 @@ def blocks_figure(table: pd.DataFrame, targets: Sequence[int]) -> go.Figure:
             figure,
             rows["block"],
             rows["cosine"],
-            f"harmful, step {step}",
+            f"harmful, step {step}" if last else "harmful, earlier steps",
             HARMFUL if last else BASE,
             width=3 if last else 1,
             legend=last or step == steps[0],
@@ -94,8 +96,8 @@ def shares_figure(rows: Mapping[str, Mapping[Side, Count]]) -> go.Figure:
 
 
 def separation_figure(table: pd.DataFrame) -> go.Figure:
-    """Held-out AUC of a linear probe at each block with its interval, and what shuffled labels reach. table: of
-    `examination_table`."""
+    """Held-out AUC of a linear probe at each block with its interval, against borderline ones too, and what shuffled
+    labels reach. table: of `examination_table`."""
     known = table[np.isfinite(table["auc"])]
     figure = blank_figure("", "AUC, held out", x_title="block", height=HEIGHT)
     for name in ("auc_low", "auc_high"):
@@ -110,9 +112,15 @@ def separation_figure(table: pd.DataFrame) -> go.Figure:
             hoverinfo="skip",
         )
     add_line(figure, known["block"], known["auc"], "harmful against benign", BENIGN, markers=True)
+    borderline = table[np.isfinite(table["auc_borderline"])]
+    if len(borderline):
+        name = "harmful against borderline"
+        add_line(figure, borderline["block"], borderline["auc_borderline"], name, BORDERLINE, markers=True)
     add_line(figure, known["block"], known["auc_chance"], "shuffled labels, 95th percentile", BASE, dash="dash")
     figure.update_xaxes(autorangeoptions={"minallowed": None, "include": None})
     figure.update_yaxes(range=[0.3, 1.03])
+    if len(known) < FEW_BLOCKS:
+        figure.update_xaxes(tickvals=list(known["block"]))
     return figure
 
 

@@ -1,4 +1,4 @@
-"""One unit, step by step: the text and its task on the left, what it talks about beside it."""
+"""One unit, step by step: the text and its task, what it talks about beside it, and below them its check."""
 
 import streamlit as st
 
@@ -11,6 +11,9 @@ from workbench.learn.beside import beside
 from workbench.learn.check import step_check
 from workbench.learn.place import go, step_number
 
+COLUMNS = (1, 1.15)
+# Pixels of a text that nothing stands beside.
+ALONE = 720
 HINTS = (("nudge", "A nudge"), ("suggestion", "A suggestion"), ("show_me", "Show me"))
 
 
@@ -24,19 +27,22 @@ def unit_view(lesson: Lesson, lessons: Lessons, step_id: str) -> None:
     done = steps_done(lesson)
     _steps(lesson, place, done)
     with st.container(key="lesson"):
-        text, view = st.columns([1, 1.15], gap="large")
-    with text:
+        # The check has a row of its own: on a phone, what the text talks about then comes before it.
+        rows = [st.columns(COLUMNS, gap="large") for _ in range(2)] if step.figure else []
+        alone = st.container(width=ALONE) if not rows else None
+    with alone or rows[0][0]:
         st.subheader(step.title, anchor=False)
         st.markdown(step.text)
         turn = "To try, if you have the time" if step.optional else "Your turn"
         st.markdown(f":material/flag: **{turn}.** {step.task}")
+    with alone or rows[0][1], caught():
+        beside(lesson, step)
+    with alone or rows[1][0]:
         with caught():
             met = step_check(lesson, step)
             done = done | {step.id} if met else done
         _hints(lesson, step)
         _ways_on(lesson, lessons, place, done)
-    with view, caught():
-        beside(lesson, step)
 
 
 def steps_done(lesson: Lesson) -> set[str]:

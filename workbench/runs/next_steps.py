@@ -74,7 +74,7 @@ def _share(run: Run, status: str) -> None:
     else:
         st.caption("A run that was stopped cannot be packed: resume it and let it finish.")
     st.markdown("**The adapter alone**")
-    st.caption("A plain PEFT folder with a model card, ready for a hub; with `--merged` also the whole model.")
+    st.caption("A plain PEFT folder with a model card, ready for a hub; `--merged` or `--gguf` adds the whole model.")
     st.code(f"python -m engine export {run.id} FOLDER", language="bash", wrap_lines=True)
     spec = run.spec()
     spec_button(

@@ -3,19 +3,24 @@
 import shutil
 from pathlib import Path
 
+from transformers import PreTrainedModel
+
 from engine.compute.model.adapters import load_adapter
 from engine.compute.model.load import load_model
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.to_gguf import need_gguf, write_gguf
 from engine.records.errors import RunError
 from engine.records.files import storage_error
 from engine.records.runs import Run
 from engine.records.settings import Settings
 
 
-def export_run(run: Run, folder: Path, settings: Settings, *, merged: bool = False) -> Path:
-    """Write the adapter (and `merged/`: full safetensors and tokenizer, of one that sees its processor too) to a new or
-    empty folder and return it.
+def export_run(run: Run, folder: Path, settings: Settings, *, merged: bool = False, gguf: bool = False) -> Path:
+    """Write the adapter to a new or empty folder and return it. merged: also `merged/`, full safetensors and tokenizer,
+    of one that sees its processor too.  gguf: also `merged.gguf`, the same in one file.
 
-    Raises RunError when the run has no adapter or the folder is in use; ModelError when the adapter does not load.
+    Raises RunError when the run has no adapter or the folder is in use; ModelError when the adapter does not load, or
+    the model cannot be such a file: before anything is written.
     """
     adapter = run.adapter_folder
     if not (adapter / "adapter_config.json").is_file():
@@ -24,23 +29,25 @@ def export_run(run: Run, folder: Path, settings: Settings, *, merged: bool = Fal
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError(f"{folder} exists and is not empty: choose a new folder.")
+    model = load_model(run.spec().model, settings) if merged or gguf else None
+    if model is not None and gguf:
+        need_gguf(model.published, model.tokenizer)
     try:
         shutil.copytree(adapter, folder, dirs_exist_ok=True)
+        if model is not None:
+            whole = _merged(model, run)
+            if merged:
+                whole.save_pretrained(folder / "merged", safe_serialization=True)
+                (model.sight.tokens.processor if model.sight else model.tokenizer).save_pretrained(folder / "merged")
+            if gguf:
+                write_gguf(whole, model.tokenizer, folder / "merged.gguf", name=run.name)
     except OSError as error:
         raise storage_error(folder, error) from error
-    if merged:
-        _write_merged(run, folder / "merged", settings)
     return folder
 
 
-def _write_merged(run: Run, folder: Path, settings: Settings) -> None:
-    model = load_model(run.spec().model, settings)
+def _merged(model: LoadedModel, run: Run) -> PreTrainedModel:
     load_adapter(model, "export", run.adapter_folder)
     assert model.peft_model is not None
     model.peft_model.set_adapter("export")
-    whole = model.peft_model.merge_and_unload(adapter_names=["export"])
-    try:
-        whole.save_pretrained(folder, safe_serialization=True)
-        (model.sight.tokens.processor if model.sight else model.tokenizer).save_pretrained(folder)
-    except OSError as error:
-        raise storage_error(folder, error) from error
+    return model.peft_model.merge_and_unload(adapter_names=["export"])
