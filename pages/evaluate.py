@@ -241,7 +241,9 @@ def _name(run: Run, evaluation: Evaluation) -> str:
 def _about(evaluation: Evaluation) -> str:
     n = requests_asked(evaluation)
     few = f" ({TOO_FEW})" if n < FEW else ""
-    attacks = len(evaluation.attacks) + sum(len(one.attacks) for one in (evaluation.tools, evaluation.pictures) if one)
+    others = evaluation.others.own if evaluation.others else None
+    parts = [one for one in (evaluation, evaluation.tools, evaluation.pictures, others) if one]
+    attacks = sum(len(one.attacks) for one in parts)
     return f"{attacks} attacks, n {n}{few}, {moment(evaluation.created)}"
 
 

@@ -190,7 +190,11 @@ def test_a_sweep_may_ask_requests_that_offer_tools(rows: str, tmp_path: Path):
     assert main(["sweep", str(grid)]) == 2
 
 
-def test_a_package_that_is_not_there_is_said_before_any_model_is_loaded(trained: Run, settings: Settings):
+def test_a_package_that_is_not_there_is_said_before_any_model_is_loaded(
+    trained: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    # Wherever this runs it may be installed.
+    monkeypatch.setattr("engine.records.package_files.files", lambda _package: [])
     plan = EvaluationPlan(checkpoint=trained.id, harmful="", benign="", tools="guard")
     with pytest.raises(DataError, match="agent-action-guard"):
         next(evaluate(plan, Device(settings).tools(0)))

@@ -17,8 +17,11 @@ from engine.records.captures.capture import read_capture, run_captures
 from engine.records.checkpoints import parse_checkpoint
 from engine.records.evaluation.findings import read_evaluations
 from engine.records.events import ProbeResult
+from engine.records.outcome import outcome_of
+from engine.records.presets import named_spec
 from engine.records.runs import Run, list_runs, open_run
 from engine.records.settings import SAMPLE_DATA
+from engine.records.shipped import shipped_run
 
 SHIPPED = [Run(path.parent) for path in (SAMPLE_DATA / "runs").glob("*/record.json")]
 
@@ -106,13 +109,19 @@ def test_only_a_finished_run_is_packed_and_nothing_is_overwritten(run, settings,
     assert "only a finished run" in capsys.readouterr().err
 
 
-def test_the_run_that_ships_is_listed_and_opened_beside_the_own_ones(settings, monkeypatch):
+def test_the_runs_that_ship_are_listed_and_opened_beside_the_own_ones(settings, monkeypatch):
     assert list_runs(settings.runs) == []
     monkeypatch.delenv("WORKBENCH_SHIPPED_RUNS")
-    (shipped,) = list_runs(settings.runs)
-    assert shipped.read_only and shipped.record().status == "finished"
-    assert open_run(settings.runs, shipped.id) == shipped
-    assert read_evaluations(shipped, settings) and run_captures(settings, shipped.id)
+    shipped = list_runs(settings.runs)
+    assert {run.record().preset for run in shipped} == {"default", "tools"}
+    for run in shipped:
+        assert run.read_only and run.record().status == "finished"
+        assert open_run(settings.runs, run.id) == run
+        assert read_evaluations(run, settings) and outcome_of(run, settings).is_measured
+    tools, preset = (one.model_dump(exclude={"version"}) for one in (shipped[0].spec(), named_spec("tools")))
+    assert tools == preset
+    first = shipped_run(settings.runs)
+    assert first is not None and first.record().preset == "default" and run_captures(settings, first.id)
 
 
 @pytest.mark.parametrize("run", SHIPPED, ids=lambda run: run.id)
