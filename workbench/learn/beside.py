@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from engine.figures.drawing import CONFIG
+from engine.figures.evaluation.fronts import KEPT
 from engine.records.captures.capture import BASE, TRAINING, Averaged, Capture, checkpoint_name, fullest, run_captures
 from engine.records.captures.projections import (
     ExaminationRequest,
@@ -167,7 +168,7 @@ def _kept(run: Run) -> dict[str, dict[Side, Count]]:
     most = max(evaluations, key=lambda one: one.benign_answers["base"].n if one.benign_answers else 0, default=None)
     if most is None or not most.benign_answers:
         raise RunError(f"{run.name} was not asked anything harmless yet: press Evaluate.")
-    counted = {ability.name: ability.counts for ability in most.abilities if ability.counts}
+    counted = {KEPT.get(ability.name, ability.name): ability.counts for ability in most.abilities if ability.counts}
     return {"benign": most.benign_answers, **counted}
 
 

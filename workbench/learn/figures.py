@@ -14,6 +14,8 @@ from engine.records.evaluation.counts import SIDES, Count, Side
 from engine.records.events import AnyEvent, HeldoutResult, StepResult
 
 HEIGHT = 330
+# Of a pair of bars.
+BAR_HEIGHT = 42
 # So many have room for each its own number.
 FEW_BLOCKS = 8
 
@@ -68,30 +70,31 @@ def blocks_figure(table: pd.DataFrame, targets: Sequence[int]) -> go.Figure:
 
 
 def shares_figure(rows: Mapping[str, Mapping[Side, Count]]) -> go.Figure:
-    """Shares in percent with their 95 % intervals, base and circuit-broken, a group of bars a name."""
-    figure = blank_figure("", "percent", x_title="", height=HEIGHT)
+    """Shares in percent with their 95 % intervals, base and circuit-broken, a pair of bars a name, from above."""
+    figure = blank_figure("", "", x_title="percent", height=max(HEIGHT, 90 + BAR_HEIGHT * len(rows)))
     names = [f"{escaped(name)}<br>n = {sides['base'].n}" for name, sides in rows.items()]
     for side in SIDES:
         words, colour = ("base", BASE) if side == "base" else ("circuit-broken", HARMFUL)
         counts = [sides[side] for sides in rows.values()]
         rates = [100 * (one.rate or 0.0) for one in counts]
         figure.add_bar(
-            x=names,
-            y=rates,
+            x=rates,
+            y=names,
+            orientation="h",
             name=words,
             marker={"color": colour},
-            error_y={
+            error_x={
                 "type": "data",
                 "array": [100 * one.ci95[1] - rate for one, rate in zip(counts, rates, strict=True)],
                 "arrayminus": [rate - 100 * one.ci95[0] for one, rate in zip(counts, rates, strict=True)],
                 "thickness": 1.2,
                 "width": 3,
             },
-            hovertemplate="%{y:.0f} %",
+            hovertemplate="%{x:.0f} %",
         )
-    figure.update_layout(barmode="group", hovermode="x")
-    figure.update_xaxes(autorangeoptions={"minallowed": None, "include": None}, tickfont={"size": 11})
-    figure.update_yaxes(range=[0, 105])
+    figure.update_layout(barmode="group", hovermode="y")
+    figure.update_xaxes(range=[0, 105])
+    figure.update_yaxes(autorange="reversed", tickfont={"size": 11})
     return figure
 
 
@@ -118,7 +121,7 @@ def separation_figure(table: pd.DataFrame) -> go.Figure:
         add_line(figure, borderline["block"], borderline["auc_borderline"], name, BORDERLINE, markers=True)
     add_line(figure, known["block"], known["auc_chance"], "shuffled labels, 95th percentile", BASE, dash="dash")
     figure.update_xaxes(autorangeoptions={"minallowed": None, "include": None})
-    figure.update_yaxes(range=[0.3, 1.03])
+    figure.update_yaxes(range=[0.2, 1.03])
     if len(known) < FEW_BLOCKS:
         figure.update_xaxes(tickvals=list(known["block"]))
     return figure
