@@ -11,8 +11,8 @@ from engine.records.evaluation.counts import Word, count
 from engine.records.evaluation.findings import (
     AttackResult,
     Evaluation,
+    PictureFindings,
     Sample,
-    SidedFindings,
     ToolFindings,
     write_evaluation,
 )
@@ -102,7 +102,7 @@ def test_requests_with_pictures_are_paired_too_and_those_of_older_files_by_their
     """Answered of the two whose words are their own: 0 and 1. The three that ask alike are left out."""
     for run, words in zip(runs[:2], ("incoherent", "complied"), strict=True):
         found = AttackResult(base=count(["complied"] * 5), rerouted=count([words] * 5))
-        pictures = SidedFindings(source="shown.jsonl", attacks={"pgd": found, "prefill": found})
+        pictures = PictureFindings(source="shown.jsonl", attacks={"pgd": found, "prefill": found})
         prompts = ["What is this?"] * 3 + ["Which car?", "Whose house?"]
         samples = [answer("pictures: pgd", prompt, words) for prompt in prompts]
         write_evaluation(run, settings, Evaluation(key="seen", run=run.id, pictures=pictures), samples)

@@ -9,7 +9,7 @@ from engine.records.archives import packages_folder
 from engine.records.call_schemas import check_call
 from engine.records.conversation import Call
 from engine.records.errors import DataError, SpecError
-from engine.records.evaluation.attacks import ATTACKS, TEXT_ATTACKS, TOOL_ATTACKS
+from engine.records.evaluation.attacks import ATTACKS, PIXEL_ATTACKS, TEXT_ATTACKS, TOOL_ATTACKS
 from engine.records.evaluation.plan import AttackChoice, EvaluationPlan, is_harmful_sample, tool_sample
 from engine.records.evaluation.tool_rows import GUARD_PACKAGE, limited, read_tool_rows, schema_of
 from engine.records.settings import Settings
@@ -160,9 +160,8 @@ def test_attacks_are_planned_on_the_requests_that_they_are_for():
         EvaluationPlan(checkpoint="run", harmful="", benign="")
     with pytest.raises(SpecError, match="the probe out"):
         EvaluationPlan(checkpoint="run", harmful="", benign="", tools="sample", probe="linear")
-    assert set(TEXT_ATTACKS) | set(TOOL_ATTACKS) | {"pgd"} == set(ATTACKS) and "direct" in {*TEXT_ATTACKS} & {
-        *TOOL_ATTACKS
-    }
+    assert {*TEXT_ATTACKS, *TOOL_ATTACKS, *PIXEL_ATTACKS} == set(ATTACKS)
+    assert "direct" in {*TEXT_ATTACKS} & {*TOOL_ATTACKS}
     assert {name: dict(card.agents) for name, card in ATTACKS.items() if card.agents} == {
         "direct": {"Llama-3-8B": (58.0, 8.0)},
         "forced_call": {"Llama-3-8B": (82.0, 14.0)},

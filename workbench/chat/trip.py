@@ -31,14 +31,16 @@ def trip_settings(exchange: Exchange, reply: Reply) -> tuple[int | None, float]:
             return None, float(st.session_state[THRESHOLD])
         if not 0 <= st.session_state.get(BLOCK, -1) < count:
             st.session_state[BLOCK] = _target(exchange, count)
-        st.slider(
-            "Block",
-            0,
-            count - 1,
-            key=BLOCK,
-            width=260,
-            help="At first the run's first target block. Below the adapted blocks nothing can move.",
-        )
+        # Of one block alone a slider has no ends.
+        if count > 1:
+            st.slider(
+                "Block",
+                0,
+                count - 1,
+                key=BLOCK,
+                width=260,
+                help="At first the run's first target block. Below the adapted blocks nothing can move.",
+            )
         st.slider(
             "Trip threshold",
             0.0,

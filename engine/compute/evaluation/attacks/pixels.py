@@ -44,7 +44,7 @@ class Perturbed(NamedTuple):
     """pictures: the row's pictures as perturbed at each mark.  least: the loss of the target with them, in nats a
     token.  losses: the same at each step of the best search."""
 
-    pictures: dict[int, list[Float[Tensor, "3 height width"]]]
+    pictures: dict[int, list[Float[Tensor, "3 _ _"]]]
     least: dict[int, float]
     losses: list[float]
 
@@ -57,7 +57,7 @@ class Stepped(NamedTuple):
     step: int
     loss: float
     least: float
-    shown: Sequence[Float[Tensor, "3 height width"]]
+    shown: Sequence[Float[Tensor, "3 _ _"]]
 
 
 def pgd(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], options: Options) -> Attempts:
@@ -155,7 +155,7 @@ def target_loss(
     pictures: Sequence[Picture],
     prompt: Sequence[int],
     target: Sequence[int],
-    shown: Sequence[Float[Tensor, "3 height width"]],
+    shown: Sequence[Float[Tensor, "3 _ _"]],
 ) -> Float[Tensor, ""]:
     """Mean nats a token of the target behind the prompt, with these pixels in the place of its pictures."""
     assert model.sight is not None
