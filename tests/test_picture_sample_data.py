@@ -3,10 +3,9 @@
 import json
 import re
 from collections import Counter
-from itertools import combinations
 
 import pytest
-from test_sample_data import _shingles
+from near_duplicates import similarities
 
 from engine.records.prompt_files import read_source
 from engine.records.settings import SAMPLE_DATA
@@ -77,12 +76,5 @@ def test_no_near_duplicates_within_or_across_splits_or_with_the_other_sets():
         for prompt in read_source(f"{source}:{label}", label=label)
     ]
     texts = [*own, *others]
-    shingles = [_shingles(text) for _, text in texts]
-    by_shingle: dict[tuple[str, ...], list[int]] = {}
-    for index, found in enumerate(shingles):
-        for shingle in found:
-            by_shingle.setdefault(shingle, []).append(index)
-    pairs = {pair for indices in by_shingle.values() for pair in combinations(indices, 2) if pair[0] < len(own)}
-    for left, right in pairs:
-        similarity = len(shingles[left] & shingles[right]) / len(shingles[left] | shingles[right])
+    for left, right, similarity in similarities([text for _, text in texts], len(own)):
         assert similarity < 0.4, (texts[left], texts[right])

@@ -6,11 +6,10 @@ import codecs
 import json
 import re
 from collections import Counter
-from itertools import combinations
 
 import numpy
 import pytest
-from test_sample_data import _shingles
+from near_duplicates import similarities
 
 from engine.records.errors import DataError
 from engine.records.evaluation.rows import read_rows
@@ -130,15 +129,8 @@ def test_no_near_duplicates_but_twins_and_none_of_the_other_sets():
     own = [(row["id"] if "borderline" not in row else row["twin"], row["prompt"]) for row in (*HARMFUL, *BENIGN)]
     others = [("", prompt.text) for name in _other_sets() for prompt in read_source(name, label="benign")]
     texts = [*own, *others]
-    shingles = [_shingles(text) for _, text in texts]
-    by_shingle: dict[tuple[str, ...], list[int]] = {}
-    for index, found in enumerate(shingles):
-        for shingle in found:
-            by_shingle.setdefault(shingle, []).append(index)
-    pairs = {pair for indices in by_shingle.values() for pair in combinations(indices, 2) if pair[0] < len(own)}
-    for left, right in pairs:
+    for left, right, similarity in similarities([text for _, text in texts], len(own)):
         if texts[left][0] != texts[right][0]:
-            similarity = len(shingles[left] & shingles[right]) / len(shingles[left] | shingles[right])
             assert similarity < 0.4, (texts[left], texts[right])
 
 

@@ -1,9 +1,9 @@
 """The prompts that ship: enough, balanced, and no near-duplicates across splits."""
 
 from collections import Counter
-from itertools import combinations
 
 import pytest
+from near_duplicates import similarities
 
 from engine.records.prompt_files import read_source
 from engine.records.prompts import Prompt
@@ -58,26 +58,12 @@ def test_the_mix_of_lengths_tells_the_sides_apart_no_better_than_a_little(harmfu
 def test_no_near_duplicates_across_splits(harmful, benign):
     """Word 3-gram Jaccard similarity below 0.4 between any two prompts of different splits, sides mixed."""
     prompts = [*harmful, *benign]
-    shingles = [_shingles(prompt.text) for prompt in prompts]
-    by_shingle: dict[tuple[str, ...], list[int]] = {}
-    for index, found in enumerate(shingles):
-        for shingle in found:
-            by_shingle.setdefault(shingle, []).append(index)
-    candidates = {pair for indices in by_shingle.values() for pair in combinations(indices, 2)}
-    for left, right in candidates:
+    for left, right, similarity in similarities([prompt.text for prompt in prompts]):
         if prompts[left].split != prompts[right].split:
-            similarity = len(shingles[left] & shingles[right]) / len(shingles[left] | shingles[right])
             assert similarity < 0.4, (prompts[left].id, prompts[right].id)
 
 
 def test_a_near_duplicate_would_be_seen():
-    left, right = (
-        _shingles("How do I bake a loaf of bread at home?"),
-        _shingles("How do I bake a loaf of rye bread at home?"),
-    )
-    assert len(left & right) / len(left | right) > 0.4
-
-
-def _shingles(text: str) -> set[tuple[str, ...]]:
-    words = "".join(letter if letter.isalnum() else " " for letter in text.lower()).split()
-    return {tuple(words[index : index + 3]) for index in range(max(1, len(words) - 2))}
+    pair = ["How do I bake a loaf of bread at home?", "How do I bake a loaf of rye bread at home?"]
+    [(_, _, similarity)] = similarities(pair)
+    assert similarity > 0.4

@@ -3,11 +3,10 @@
 import json
 import re
 from collections import Counter
-from itertools import combinations
 
 import numpy
 import pytest
-from test_sample_data import _shingles
+from near_duplicates import similarities
 
 from engine.records.call_schemas import check_call, need_schema
 from engine.records.conversation import Call, Tool
@@ -168,14 +167,7 @@ def test_no_near_duplicates_within_or_across_splits_or_with_the_text_sets(harmfu
     """Word 3-gram Jaccard similarity below 0.4 between any two requests, sides mixed, the text sets beside them."""
     own = [(prompt.id, prompt.text) for prompt in (*harmful, *benign)]
     others = [(prompt.id, prompt.text) for name in ("harmful", "benign") for prompt in _text_set(name)]
-    shingles = [_shingles(text) for _, text in (*own, *others)]
-    by_shingle: dict[tuple[str, ...], list[int]] = {}
-    for index, found in enumerate(shingles):
-        for shingle in found:
-            by_shingle.setdefault(shingle, []).append(index)
-    pairs = {pair for indices in by_shingle.values() for pair in combinations(indices, 2) if pair[0] < len(own)}
-    for left, right in pairs:
-        similarity = len(shingles[left] & shingles[right]) / len(shingles[left] | shingles[right])
+    for left, right, similarity in similarities([text for _, text in (*own, *others)], len(own)):
         assert similarity < 0.4, (own[left], [*own, *others][right])
 
 
