@@ -17,7 +17,7 @@ from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.team import divided, held, team_size
-from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations, RowActivations, row_batch, stack
+from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations, RowActivations, entering, row_batch
 from engine.compute.training.heldout import measure_spaces, statistics_rows
 from engine.compute.training.reroute import BlockSpace, token_cosine, token_drift
 from engine.compute.training.rows import Row, micro_batches
@@ -253,7 +253,7 @@ def _forward(
     model: LoadedModel, group: Sequence[Row], base_rows: Sequence[RowActivations], blocks: Sequence[int], first: int
 ) -> dict[int, Float[Tensor, "prompt token d_model"]]:
     batch = row_batch(model, group)
-    entry = stack([one.entry for one in base_rows if one.entry is not None], batch.ids.shape[1]) if first else None
+    entry = entering(base_rows, batch.ids.shape[1])
     return block_activations(model, batch, blocks, entry_block=first, entry=entry).outputs
 
 

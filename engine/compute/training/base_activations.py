@@ -164,6 +164,12 @@ def row_batch(model: LoadedModel, rows: Sequence[Row]) -> Batch:
     return batch_of(model, [row.ids for row in rows])
 
 
+def entering(rows: Sequence[RowActivations], tokens: int) -> Float[Tensor, "prompt token d_model"] | None:
+    """What enters the first adapted block, of these rows; None where it is not kept."""
+    kept = [row.entry for row in rows if row.entry is not None]
+    return stack(kept, tokens) if kept else None
+
+
 def stack(activations: Sequence[Float[Tensor, "_ d_model"]], tokens: int) -> Float[Tensor, "prompt token d_model"]:
     """Rows of different length in one tensor, padded on the right with zeros."""
     stacked = activations[0].new_zeros((len(activations), tokens, activations[0].shape[-1]))

@@ -10,7 +10,7 @@ from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.team import divided, team_size, together
-from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations, row_batch, stack
+from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations, entering, row_batch
 from engine.compute.training.reroute import BlockSpace, BlockStatistics, spaces_of, token_cosine, token_drift
 from engine.compute.training.rows import Row, micro_batches
 from engine.records.blocks import ResolvedBlocks
@@ -112,9 +112,7 @@ def _group_measures(
 ) -> list[Figure]:
     base_rows, spaces = base_activations.of(group), base_activations.spaces
     batch = row_batch(model, group)
-    entry = None
-    if base_activations.entry_block:
-        entry = stack([one.entry for one in base_rows if one.entry is not None], batch.ids.shape[1])
+    entry = entering(base_rows, batch.ids.shape[1])
     wanted = sorted({block for row in group for block in blocks.compared(row.label)})
     with torch.no_grad(), adapted(model, name):
         rerouted = block_activations(

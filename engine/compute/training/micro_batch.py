@@ -12,7 +12,7 @@ from engine.compute.model.activations import block_activations
 from engine.compute.model.foretelling import carried_on, logits_of
 from engine.compute.model.padding import Batch
 from engine.compute.team import is_sharded
-from engine.compute.training.base_activations import RowActivations, row_batch, stack
+from engine.compute.training.base_activations import RowActivations, entering, row_batch, stack
 from engine.compute.training.masks import (
     answer_tokens,
     foretelling,
@@ -106,10 +106,8 @@ def drawn(trainer: Trainer, group: Sequence[Row]) -> MicroBatch:
     rows = sorted(group, key=lambda row: row.label, reverse=True)
     base = trainer.base.of(rows, share_opening=trainer.shares_base_opening)
     batch = row_batch(trainer.model, rows)
-    entry = None
-    if trainer.base.entry_block:
-        entry = stack([one.entry for one in base if one.entry is not None], batch.ids.shape[1])
-    return MicroBatch(rows, sum(row.label == "harmful" for row in rows), batch, base, entry)
+    harmful = sum(row.label == "harmful" for row in rows)
+    return MicroBatch(rows, harmful, batch, base, entering(base, batch.ids.shape[1]))
 
 
 def forward(trainer: Trainer, micro: MicroBatch) -> Activations:

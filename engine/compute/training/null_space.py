@@ -16,7 +16,7 @@ from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted, adapter_parameters
 from engine.compute.model.padding import Batch
 from engine.compute.team import together
-from engine.compute.training.base_activations import GROUP_TOKENS, row_batch, stack
+from engine.compute.training.base_activations import GROUP_TOKENS, entering, row_batch
 from engine.compute.training.heldout import statistics_rows
 from engine.compute.training.rows import micro_batches
 from engine.compute.training.trainer import Trainer
@@ -53,8 +53,7 @@ def find_directions(trainer: Trainer) -> Generator[None, None, None]:
     entered: list[Tensor | None] = [None] * len(groups)
     if trainer.base.entry_block:
         for place, group in enumerate(groups):
-            entries = [row.entry for row in trainer.base.of(group) if row.entry is not None]
-            entered[place] = stack(entries, batches[place].ids.shape[1])
+            entered[place] = entering(trainer.base.of(group), batches[place].ids.shape[1])
             yield None
     for block in range(trainer.blocks.first_adapted, max(trainer.blocks.adapted) + 1):
         moments: dict[str, Tensor] = {}

@@ -3,7 +3,7 @@
 Source: Zou et al. 2024 (arXiv:2406.04313), section 3.2, with the repairs that docs/decisions/0002 gives reasons for.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -128,10 +128,21 @@ def rerouting_loss(
 
     `tokens` is the number of masked tokens of the whole step, when this is a part of it (default: of this batch).
     """
-    count = max(float(mask.sum()) if tokens is None else tokens, 1.0) * max(len(rerouted), 1)
+    cosines = [token_cosine(moved, base[block], spaces[block], space) for block, moved in rerouted.items()]
+    return _mean_above(cosines, mask, margin=margin, tokens=tokens)
+
+
+def _mean_above(
+    cosines: Sequence[Float[Tensor, "prompt token"]],
+    mask: Float[Tensor, "prompt token"],
+    *,
+    margin: float,
+    tokens: float | None,
+) -> Float[Tensor, ""]:
+    """Of each block, over its masked tokens, what the cosines have above the margin."""
+    count = max(float(mask.sum()) if tokens is None else tokens, 1.0) * max(len(cosines), 1)
     total = mask.new_zeros(())
-    for block, activations in rerouted.items():
-        cosine = token_cosine(activations, base[block], spaces[block], space)
+    for cosine in cosines:
         total = total + (torch.relu(cosine - margin if margin else cosine) * mask).sum()
     return total / count
 
@@ -191,13 +202,11 @@ def twin_loss(
 
     `tokens` is the number of masked tokens of the whole step, when this is a part of it (default: of this batch).
     """
-    count = max(float(mask.sum()) if tokens is None else tokens, 1.0) * max(len(rerouted), 1)
-    total = mask.new_zeros(())
-    for block, activations in rerouted.items():
-        moved = spaces[block].transform(activations, space)
-        cosine = torch.cosine_similarity(moved, twins[block][:, None], dim=-1, eps=EPSILON)
-        total = total + (torch.relu(cosine - margin) * mask).sum()
-    return total / count
+    cosines = [
+        torch.cosine_similarity(spaces[block].transform(moved, space), twins[block][:, None], dim=-1, eps=EPSILON)
+        for block, moved in rerouted.items()
+    ]
+    return _mean_above(cosines, mask, margin=margin, tokens=tokens)
 
 
 def answer_divergence(
