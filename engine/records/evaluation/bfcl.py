@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from engine.records.call_schemas import need_schema
 from engine.records.conversation import Conversation, Message, Tool
 from engine.records.errors import DataError
+from engine.records.evenly import evenly
 from engine.records.package_files import need_package_file
 from engine.records.schema_words import json_schema
 from engine.records.settings import Settings
@@ -60,9 +61,7 @@ def read_call_questions(settings: Settings, category: str, *, limit: int = 0) ->
         answers = need_package_file(PACKAGE, f"bfcl_eval/data/possible_answer/BFCL_v4_{category}.json", settings)
         right = {row.get("id"): row.get("ground_truth") for _, row in _rows(answers)}
     questions = [_question(row, where, category, right) for where, row in rows]
-    if limit and limit < len(questions):
-        return [questions[index * len(questions) // limit] for index in range(limit)]
-    return questions
+    return evenly(questions, limit)
 
 
 def package_root(settings: Settings) -> Path:

@@ -29,6 +29,9 @@ from engine.records.runs import Run
 from engine.records.settings import Settings
 from engine.records.versions import FORMAT, FormatVersion
 
+# What the run's own held-out rows are called beside authors.
+OWN_SPLIT = "own split"
+
 
 class Change(BaseModel):
     """rerouted - base of the same n questions, with its 95 % interval, in the ability's unit."""
@@ -157,6 +160,11 @@ class OthersFindings(BaseModel):
     rows: int = 0
     own: AuthorFindings
     authors: dict[str, AuthorFindings] = {}
+
+    @property
+    def parts(self) -> dict[str, AuthorFindings]:
+        """The own rows, under OWN_SPLIT, then each author's."""
+        return {OWN_SPLIT: self.own, **self.authors}
 
 
 class Evaluation(BaseModel):

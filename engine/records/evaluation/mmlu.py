@@ -5,6 +5,7 @@ import re
 from typing import NamedTuple
 
 from engine.records.errors import DataError
+from engine.records.evenly import evenly
 from engine.records.package_files import need_package_file
 from engine.records.settings import Settings
 
@@ -28,9 +29,7 @@ def read_questions(settings: Settings, *, limit: int = 0) -> list[Question]:
     questions = parse_questions(json.loads(file.read_text(encoding="utf-8")))
     if not questions:
         raise DataError(f"{file.name} holds no questions in a form that is known here: use {PACKAGE}.")
-    if limit and limit < len(questions):
-        return [questions[index * len(questions) // limit] for index in range(limit)]
-    return questions
+    return evenly(questions, limit)
 
 
 def parse_questions(subjects: dict[str, str]) -> list[Question]:

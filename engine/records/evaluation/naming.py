@@ -2,10 +2,10 @@
 names that no projector made here was trained on. Knows nothing of models."""
 
 import random
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from engine.records.conversation import Conversation, Message, Text
+from engine.records.evenly import evenly
 from engine.records.picture_sets import KINDS, NamedPicture, held_out_pictures, named_pictures
 from engine.records.pictures import picture_at
 from engine.records.settings import Settings
@@ -38,7 +38,7 @@ def read_namings(settings: Settings, *, limit: int = 0) -> list[Naming]:
     """Questions of each category, `limit` (0: 200) pictures at most, evenly taken; controls ask about the same rows as
     the held-out names. Raises DataError where the packages of pictures are not fetched."""
     held_out = held_out_pictures(named_pictures(settings))
-    names, design = (_evenly(held_out[part], limit or TAKEN) for part in ("names", "design"))
+    names, design = (evenly(held_out[part], limit or TAKEN) for part in ("names", "design"))
     # Half a turn away: alphabetical neighbours are often of one kind.
     order = list(range(len(names)))
     random.Random(0).shuffle(order)
@@ -53,9 +53,3 @@ def read_namings(settings: Settings, *, limit: int = 0) -> list[Naming]:
 def _asked(shown: NamedPicture | None) -> Conversation:
     pictures = (picture_at(shown.file),) if shown else ()
     return Conversation(messages=(Message(role="user", parts=(*pictures, Text(text=QUESTION))),))
-
-
-def _evenly(pictures: Sequence[NamedPicture], limit: int) -> list[NamedPicture]:
-    if len(pictures) <= limit:
-        return list(pictures)
-    return [pictures[index * len(pictures) // limit] for index in range(limit)]

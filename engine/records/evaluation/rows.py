@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from engine.records.conversation import Conversation, Label
 from engine.records.errors import DataError
+from engine.records.evenly import evenly
 from engine.records.others.authors import AUTHORS
 from engine.records.others.forms import OtherLabel
 from engine.records.others.reading import author_prompts
@@ -117,9 +118,7 @@ def read_rows(source: str, *, label: Label, settings: Settings, limit: int = 0) 
         rows = _file_rows(given_path(source, error=DataError))
     if not rows:
         raise DataError(f"{source} holds no rows: give a file with one JSON object a line.")
-    if limit and limit < len(rows):
-        rows = [rows[index * len(rows) // limit] for index in range(limit)]
-    return rows
+    return evenly(rows, limit)
 
 
 def _package_rows(source: str, settings: Settings) -> list[EvaluationRow]:

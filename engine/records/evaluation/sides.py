@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from engine.records.conversation import Label
 from engine.records.evaluation.rows import EvaluationRow
+from engine.records.evenly import evenly
 from engine.records.prompts import Prompt
 from engine.records.tool_prompts import ToolPrompt
 
@@ -51,10 +52,4 @@ def row_of(prompt: Prompt) -> EvaluationRow:
 
 def limited(rows: SidedRows, limit: int) -> SidedRows:
     """At most so many rows a side, evenly taken; 0: all."""
-    return SidedRows(*(_limited(side, limit) for side in rows))
-
-
-def _limited(rows: list[EvaluationRow], limit: int) -> list[EvaluationRow]:
-    if not limit or limit >= len(rows):
-        return rows
-    return [rows[index * len(rows) // limit] for index in range(limit)]
+    return SidedRows(*(evenly(side, limit) for side in rows))

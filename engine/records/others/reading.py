@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import get_args
 
 from engine.records.errors import DataError
+from engine.records.evenly import evenly
 from engine.records.others.authors import AUTHORS, OTHERS, Half, author, authors_of
 from engine.records.others.forms import FORMS, WRONG, OtherLabel, OtherPrompt
-from engine.records.package_files import need_package_file
+from engine.records.package_files import need_package_file, package_file
 from engine.records.prompt_files import read_source
 from engine.records.prompts import refuse_half_characters
 from engine.records.settings import Settings
@@ -55,12 +56,8 @@ def others_prompts(half: Half, settings: Settings, *, rows: int = ROWS) -> dict[
 
 def need_authors(names: Iterable[str], settings: Settings) -> None:
     """Raises DataError that says how to get every package that is missing at once."""
-    missing = []
-    for name in names:
-        try:
-            need_package_file(AUTHORS[name].package, AUTHORS[name].files[0], settings)
-        except DataError:
-            missing.append(AUTHORS[name].package)
+    asked = [AUTHORS[name] for name in names]
+    missing = [one.package for one in asked if package_file(one.package, one.files[0], settings) is None]
     if missing:
         raise DataError(
             f"Other people's words lie in packages that are not fetched: {', '.join(dict.fromkeys(missing))}. "
@@ -94,5 +91,5 @@ def _taken(prompts: Sequence[OtherPrompt], rows: int) -> list[OtherPrompt]:
     found = []
     for label in LABELS:
         side = [one for one in prompts if one.label == label]
-        found += side if not rows or rows >= len(side) else [side[i * len(side) // rows] for i in range(rows)]
+        found += evenly(side, rows)
     return found
