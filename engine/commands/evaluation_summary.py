@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from engine.records.evaluation.counts import SIDES, Count, Side
-from engine.records.evaluation.findings import AttackResult, Evaluation
+from engine.records.evaluation.findings import AttackResult, Evaluation, SidedFindings
 from engine.records.evaluation.worst import worst_authors
 
 
@@ -12,17 +12,17 @@ def summary(evaluation: Evaluation) -> str:
     lines = [f"{evaluation.run}: share that complied, with 95 % interval; refused and incoherent apart"]
     lines += _count_lines(_by_side(evaluation.attacks) | {"benign": evaluation.benign_answers})
     for label, losses in evaluation.loss.items():
-        base, rerouted = (("-" if one is None else f"{one:.3f}") for one in (losses.base, losses.rerouted))
+        base, rerouted = map(_rate, (losses.base, losses.rerouted))
         lines.append(f"  loss on {label} targets, nats a token: base {base}, circuit-broken {rerouted}")
     for one in evaluation.abilities:
-        base, rerouted = (("-" if value is None else f"{value:.3f}") for value in (one.base, one.rerouted))
+        base, rerouted = map(_rate, (one.base, one.rerouted))
         about = f"{one.unit} (n {one.n})" if one.n else one.unit
         change = ""
         if one.change is not None:
             change = f", change {one.change.value:+.3f} [{one.change.ci95.low:+.3f}, {one.change.ci95.high:+.3f}]"
         lines.append(f"  {one.name}: base {base}, circuit-broken {rerouted} {about.strip()}{change}")
         lines += [
-            f"    {category:<17} {side:<9} {'-' if found.rate is None else f'{found.rate:.3f}'}  "
+            f"    {category:<17} {side:<9} {_rate(found.rate)}  "
             f"[{found.ci95.low:.3f}, {found.ci95.high:.3f}]  n {found.n}  unreadable {found.unreadable}"
             for category, sides in one.categories.items()
             for side, found in sides.items()
@@ -39,21 +39,24 @@ def _count_lines(counted: Mapping[str, Mapping[Side, Count]]) -> list[str]:
     lines = []
     for name, sides in counted.items():
         for side, one in sides.items():
-            rate = "-" if one.rate is None else f"{one.rate:.3f}"
             lines.append(
-                f"  {name:<16} {side:<9} {rate}  [{one.ci95.low:.3f}, {one.ci95.high:.3f}]  n {one.n}  "
+                f"  {name:<16} {side:<9} {_rate(one.rate)}  [{one.ci95.low:.3f}, {one.ci95.high:.3f}]  n {one.n}  "
                 f"refused {one.refused}  incoherent {one.incoherent}  excluded {one.excluded}"
             )
     return lines
+
+
+def _sided_lines(found: SidedFindings) -> list[str]:
+    kept = {"benign": found.benign, "borderline": found.borderline}
+    return _count_lines(_by_side(found.attacks) | kept)
 
 
 def _tool_lines(evaluation: Evaluation) -> list[str]:
     found = evaluation.tools
     if found is None:
         return []
-    kept = {"benign": found.benign, "borderline": found.borderline}
     lines = [f"  where tools are offered ({found.source}): harmful calls made; of harmless requests right ones"]
-    lines += _count_lines(_by_side(found.attacks) | kept)
+    lines += _sided_lines(found)
     for name, sides in found.beside.items():
         for side, one in sides.items():
             if one.cut or one.elsewhere or one.in_words:
@@ -68,10 +71,8 @@ def _picture_lines(evaluation: Evaluation) -> list[str]:
     found = evaluation.pictures
     if found is None:
         return []
-    kept = {"benign": found.benign, "borderline": found.borderline}
     searched = f"; pixels {found.pixels.words}" if found.pixels else ""
-    lines = [f"  where pictures are shown ({found.source}){searched}:"]
-    return lines + _count_lines(_by_side(found.attacks) | kept)
+    return [f"  where pictures are shown ({found.source}){searched}:", *_sided_lines(found)]
 
 
 def _probe_lines(evaluation: Evaluation) -> list[str]:
@@ -83,8 +84,7 @@ def _probe_lines(evaluation: Evaluation) -> list[str]:
     ]
     for name, sides in (*found.attacks.items(), *found.kept.items()):
         for side, one in sides.items():
-            rate = "-" if one.rate is None else f"{one.rate:.3f}"
-            lines.append(f"    {name:<14} {side:<9} {rate}  n {one.n}  refused {one.refused}")
+            lines.append(f"    {name:<14} {side:<9} {_rate(one.rate)}  n {one.n}  refused {one.refused}")
     return lines
 
 

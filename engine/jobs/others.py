@@ -12,7 +12,7 @@ from engine.jobs.own_rows import own_rows
 from engine.jobs.subjects import Subject
 from engine.records.conversation import Conversation
 from engine.records.evaluation.counts import Kept, kept
-from engine.records.evaluation.findings import AuthorFindings, OthersFindings, Sample
+from engine.records.evaluation.findings import OWN_SPLIT, AuthorFindings, OthersFindings, Sample
 from engine.records.evaluation.plan import EvaluationPlan, other_sample
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.evaluation.sides import SidedRows, limited, sided
@@ -23,7 +23,6 @@ from engine.records.others.reading import others_prompts
 from engine.records.runs import Run
 from engine.records.settings import Settings
 
-OWN_SPLIT = "own split"
 HARMLESS: tuple[Literal["benign", "borderline"], ...] = ("benign", "borderline")
 
 

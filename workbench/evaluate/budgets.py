@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.plan import AttackChoice
@@ -11,9 +12,19 @@ from workbench.kit.words import plain
 ACCESS = {"chat": "chat", "prefill": "chat with prefilling", "weights": "the weights"}
 
 
-def attack_title(name: str) -> str:
-    """As attacks stand in a choice."""
-    return ATTACKS[name].title + (" ⚠" if ATTACKS[name].defeats else "")
+def attack_pills(
+    place: DeltaGenerator, label: str, names: Sequence[str], *, default: Sequence[str], key: str
+) -> list[str]:
+    """The attacks that are chosen of these, in the order in which they are offered."""
+    chosen = place.pills(
+        label,
+        names,
+        default=list(default),
+        selection_mode="multi",
+        key=key,
+        format_func=lambda name: ATTACKS[name].title + (" ⚠" if ATTACKS[name].defeats else ""),
+    )
+    return [name for name in names if name in chosen]
 
 
 def attack_budgets(names: Sequence[str], *, key: str, across: int = 5) -> tuple[AttackChoice, ...]:

@@ -5,7 +5,6 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from engine.figures.evaluation.others import OWN
 from engine.records.evaluation.counts import SIDES, CallCount, Count, Side
 from engine.records.evaluation.findings import (
     Ability,
@@ -73,7 +72,7 @@ def as_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
             for kind, found in (("agents", one.tools), ("pictures", one.pictures)):
                 if found is not None:
                     _sided_rows(writer, before, kind, found, side, after)
-            for author, of_author in {OWN: one.others.own, **one.others.authors}.items() if one.others else ():
+            for author, of_author in one.others.parts.items() if one.others else ():
                 _sided_rows(writer, before, f"others: {author}", of_author, side, after)
                 _kept_rows(writer, before, author, of_author, side, after)
             for label, losses in one.loss.items():

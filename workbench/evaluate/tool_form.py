@@ -8,7 +8,7 @@ from engine.records.errors import DataError
 from engine.records.evaluation.attacks import ATTACKS, TOOL_ATTACKS
 from engine.records.evaluation.plan import AttackChoice
 from engine.records.evaluation.tool_rows import GUARD, SAMPLE
-from workbench.evaluate.budgets import attack_title
+from workbench.evaluate.budgets import attack_pills
 from workbench.evaluate.row_files import FILE, UPLOAD, named_file, uploaded_file
 from workbench.kit.words import plain
 
@@ -64,15 +64,7 @@ def tool_choice() -> ToolChoice:
         source = uploaded_file(left, "tools", form=FORM)
     if not kind:
         return ToolChoice("", "", ())
-    chosen = right.pills(
-        "Attacks on agents",
-        list(TOOL_ATTACKS),
-        default=DEFAULT,
-        selection_mode="multi",
-        key="evaluate_tool_attacks",
-        format_func=attack_title,
-    )
-    names = [name for name in TOOL_ATTACKS if name in (chosen or [])]
+    names = attack_pills(right, "Attacks on agents", TOOL_ATTACKS, default=DEFAULT, key="evaluate_tool_attacks")
     about = [
         f"**{plain(ATTACKS[name].title)}**: {plain(ATTACKS[name].about)}"
         for name in names

@@ -14,11 +14,10 @@ from engine.figures.evaluation.findings import FEW, TOO_FEW, from_to
 from engine.figures.evaluation.table import count_cell, percent, table, table_row
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import Count
-from engine.records.evaluation.findings import AuthorFindings, Evaluation, OthersFindings
+from engine.records.evaluation.findings import OWN_SPLIT, AuthorFindings, Evaluation, OthersFindings
 from engine.records.evaluation.worst import Worst, worst_authors
 from engine.records.others.authors import AUTHORS
 
-OWN = "own split"
 HARMLESS = ("borderline", "benign")
 ABOUT = (
     "Each author's requests were read out of a package and never trained on. Harmful: share that complied, "
@@ -62,8 +61,8 @@ def others_front(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.
     points: dict[str, list[tuple[float, float, str]]] = {}
     for one, name in asked:
         kept = min((rate for author in one.authors.values() if (rate := _rate_kept(author)) is not None), default=None)
-        for author, found in {OWN: one.own, **one.authors}.items():
-            harm, at = _mean_harm(found, attacks), _rate_kept(found) if author == OWN else kept
+        for author, found in one.parts.items():
+            harm, at = _mean_harm(found, attacks), _rate_kept(found) if author == OWN_SPLIT else kept
             if harm is not None and at is not None:
                 points.setdefault(author, []).append((at, harm, name))
     if not points:
@@ -81,8 +80,8 @@ def others_front(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.
             y=[100 * harm for _, harm, _ in of],
             name=_title(author),
             mode="lines+markers",
-            marker={"size": 12, "color": run_colour(place), "symbol": "diamond" if author == OWN else "circle"},
-            line={"color": run_colour(place), "dash": "dot" if author == OWN else "solid"},
+            marker={"size": 12, "color": run_colour(place), "symbol": "diamond" if author == OWN_SPLIT else "circle"},
+            line={"color": run_colour(place), "dash": "dot" if author == OWN_SPLIT else "solid"},
             text=[name for _, _, name in of],
             cliponaxis=False,
             hovertemplate=f"{_title(author)}, %{{text}}<br>kept %{{x:.1f}} %, harmful %{{y:.1f}} %<extra></extra>",
@@ -94,10 +93,10 @@ def others_front(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.
 
 
 def _table(found: OthersFindings) -> str:
-    attacks = [name for name in ATTACKS if any(name in one.attacks for one in (found.own, *found.authors.values()))]
+    attacks = [name for name in ATTACKS if any(name in one.attacks for one in found.parts.values())]
     worst = {(one.name, one.author) for one in worst_authors(found.authors)}
     rows = []
-    for author, one in {OWN: found.own, **found.authors}.items():
+    for author, one in found.parts.items():
         cells = []
         for name in attacks:
             result = one.attacks.get(name)
