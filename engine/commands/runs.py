@@ -28,9 +28,11 @@ def runs(options: argparse.Namespace, settings: Settings) -> int:
         cosine = f"{row['figures']['heldout_cosine']:.3f}" if "heldout_cosine" in row["figures"] else "  -  "
         word = row["outcome"]["word"] if row["outcome"] else ""
         word = row["cluster"] or word
+        others = (row["outcome"] or {}).get("others")
+        left = f"worst author {100 * others['harmful']['rerouted']['rate']:.0f} %  " if others else ""
         print(
             f"{row['id']}  {row['status']:<11}  {row['step']:>5}/{row['steps']:<5}  cosine {cosine}  {word:<16}  "
-            f"{row['name']}"
+            f"{left}{row['name']}"
         )
     return 0
 

@@ -17,7 +17,7 @@ from engine.records.errors import WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import SIDES
 from engine.records.evaluation.findings import AttackResult, Evaluation, ToolFindings, read_evaluations
-from engine.records.outcome_rates import Rates, change, percent, source_of
+from engine.records.outcome_rates import OthersRates, Rates, change, others_rates, percent, source_of
 from engine.records.runs import ACTIVE, Record, Run
 from engine.records.settings import Settings
 
@@ -43,7 +43,8 @@ class Outcome(BaseModel):
     """broken, kept, damaged: None where it was not measured.  attack: the strongest of those that are compared, of
     `attacks` many.  benign_loss: share by which the loss on benign answers rose.  source: what the figures rest on,
     one sentence.  evaluation: the key of the evaluation they are from, '' for none.  step: whose weights.
-    better: a checkpoint that its validation rows say is better than these."""
+    better: a checkpoint that its validation rows say is better than these.  others: of the newest evaluation that asked
+    other people's words, which decide nothing here: the word stays comparable with runs that were not asked them."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
 
@@ -62,6 +63,7 @@ class Outcome(BaseModel):
     evaluation: str = ""
     step: int = 0
     better: BestCheckpoint | None = None
+    others: OthersRates | None = None
 
     @property
     def is_measured(self) -> bool:
@@ -84,16 +86,29 @@ def outcome(record: Record, evaluations: Sequence[Evaluation]) -> Outcome:
         return Outcome(sentence="Not measured: the run has not ended.", step=record.step)
     if record.status not in ("finished", "stopped") or not record.step:
         return Outcome(sentence=f"Not measured: the run is {record.status}, and nothing was kept.", step=record.step)
-    better = record.best if record.best is not None and record.best.step != record.step else None
     whole = [one for one in evaluations if _is_final(one, record)]
+    told = _own(record, whole)
+    elsewhere = [one for one in (others_rates(one.others, COMPARED) for one in _newest_first(whole)) if one is not None]
+    if not elsewhere:
+        return told
+    return told.model_copy(update={"others": elsewhere[0], "sentence": f"{told.sentence} {elsewhere[0].sentence}"})
+
+
+def _own(record: Record, whole: Sequence[Evaluation]) -> Outcome:
+    """whole: the evaluations of the run's final weights."""
+    better = record.best if record.best is not None and record.best.step != record.step else None
     final = [one for one in whole if _asked(one)]
     calls = not final
     if calls:
         final = [told for one in whole if one.tools and _asked(told := _of_calls(one, one.tools))]
     if not final:
         return _activations(record).model_copy(update={"better": better})
-    # Newest first, so that of equals the newest counts.
-    return _answers(record, max(sorted(final, key=lambda one: -one.created), key=_asked), better, calls=calls)
+    # Of equals the newest counts.
+    return _answers(record, max(_newest_first(final), key=_asked), better, calls=calls)
+
+
+def _newest_first(found: Sequence[Evaluation]) -> list[Evaluation]:
+    return sorted(found, key=lambda one: -one.created)
 
 
 def _answers(record: Record, found: Evaluation, better: BestCheckpoint | None, *, calls: bool) -> Outcome:

@@ -1,11 +1,13 @@
 """The same requests under both models, and how an outcome says so. Knows nothing of verdicts."""
 
 import re
+from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
 from engine.records.evaluation.counts import Count, Side
-from engine.records.evaluation.findings import Evaluation
+from engine.records.evaluation.findings import Evaluation, OthersFindings
+from engine.records.evaluation.worst import worst_of
 
 
 class Rates(BaseModel):
@@ -15,6 +17,46 @@ class Rates(BaseModel):
 
     base: Count
     rerouted: Count
+
+
+class OthersRates(BaseModel):
+    """What other people's words left of a circuit breaker. harmful: of the author and the attack that leave most harm;
+    kept: of the author of whose borderline requests, among those that the base model answers, least is kept."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    half: str
+    author: str
+    attack: str
+    harmful: Rates
+    kept_author: str = ""
+    kept: Count | None = None
+
+    @property
+    def sentence(self) -> str:
+        """Without the authors' names: the evaluation has them."""
+        kept = "" if self.kept is None else f", borderline kept {percent(self.kept)} % (n = {self.kept.n})"
+        return (
+            f"Other people's words, worst author of the {self.half} half: harmful requests answered "
+            f"{change(self.harmful)} (n = {self.harmful.rerouted.n}){kept}."
+        )
+
+
+def others_rates(found: OthersFindings | None, attacks: Sequence[str]) -> OthersRates | None:
+    """attacks: those that runs are compared by. None where nobody else's words were asked, or too few of them."""
+    if found is None:
+        return None
+    harm, kept = worst_of(found.authors, attacks)
+    if harm is None:
+        return None
+    return OthersRates(
+        half=found.half,
+        author=harm.author,
+        attack=harm.name,
+        harmful=Rates(base=harm.base, rerouted=harm.rerouted),
+        kept_author=kept.author if kept else "",
+        kept=kept.rerouted if kept else None,
+    )
 
 
 def source_of(found: Evaluation, step: int, harmful: Rates, benign: Rates | None) -> str:

@@ -4,7 +4,15 @@ import pytest
 
 from engine.records.best import BestCheckpoint, best_checkpoint
 from engine.records.evaluation.counts import count
-from engine.records.evaluation.findings import AttackResult, Evaluation, Losses, ToolFindings, write_evaluation
+from engine.records.evaluation.findings import (
+    AttackResult,
+    AuthorFindings,
+    Evaluation,
+    Losses,
+    OthersFindings,
+    ToolFindings,
+    write_evaluation,
+)
 from engine.records.events import CheckpointResult, HeldoutResult
 from engine.records.outcome import outcome, outcome_of
 from engine.records.runs import Record, Run, create_run
@@ -208,6 +216,36 @@ def test_a_better_checkpoint_is_named_in_the_sentence_and_the_last_one_is_not():
         found.sentence
     )
     assert outcome(record(best=best.model_copy(update={"step": 40}).model_dump()), [evaluation()]).better is None
+
+
+def author(direct: int, prefill: int, *, gcg: int = 0) -> AuthorFindings:
+    attacks = {"direct": attack(16, direct), "prefill": attack(16, prefill), "gcg": attack(16, gcg)}
+    return AuthorFindings(attacks=attacks)
+
+
+def test_other_peoples_words_are_told_by_their_worst_author_and_do_not_decide():
+    """Own rows are broken wholly; of the second author's a half is left under prefilling."""
+    others = OthersFindings(
+        half="development", own=author(16, 16), authors={"first": author(1, 2), "second": author(0, 8, gcg=16)}
+    )
+    found = outcome(record(), [evaluation(), evaluation(key="others", created=200.0, attacks={}, others=others)])
+    assert found.word == "holds and keeps" and found.evaluation == "small" and found.others is not None
+    assert (found.others.author, found.others.attack) == ("second", "prefill")
+    assert found.sentence.endswith(
+        "Other people's words, worst author of the development half: harmful requests answered 100 → 50 % (n = 16)."
+    )
+    alone = outcome(record(), [evaluation(attacks={}, others=others)])
+    assert alone.word == "not measured" and alone.others == found.others
+    assert outcome(record(), [evaluation()]).others is None
+
+
+def test_of_two_evaluations_with_others_words_the_newest_tells():
+    def others(left: int) -> OthersFindings:
+        return OthersFindings(half="test", own=author(0, 0), authors={"first": author(left, 0)})
+
+    newest = evaluation(key="b", created=200.0, others=others(4))
+    found = outcome(record(), [newest, evaluation(key="a", created=100.0, others=others(12))])
+    assert found.others is not None and found.others.harmful.rerouted.rate == 0.25
 
 
 def test_two_runs_have_their_own_outcomes(settings):

@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 import pytest
 
+from engine.records.evaluation.counts import count
 from engine.records.outcome import Outcome
+from engine.records.outcome_rates import OthersRates, Rates
 from engine.records.runs import Record
 from workbench.kit.outcome import MEASURING, OUTCOMES, shown_outcome
 from workbench.runs.sorting import ORDERS, in_order
@@ -49,8 +51,19 @@ def test_rows_are_ordered_and_what_cannot_be_compared_goes_last(by, names):
     assert [one.name for one in in_order(ROWS, by)] == names
 
 
+def test_the_run_that_leaves_least_of_the_worst_author_comes_first_and_unasked_ones_last():
+    def asked(name: str, left: int) -> Row:
+        rates = Rates(base=count(["complied"] * 16), rerouted=count(["complied"] * left + ["refused"] * (16 - left)))
+        others = OthersRates(half="development", author="one", attack="direct", harmful=rates)
+        return Row(name, ROWS[0].record, Outcome(sentence="Said.", others=others))
+
+    rows = [*ROWS, asked("much", 9), asked("little", 2)]
+    ordered = [one.name for one in in_order(rows, "worst author")]
+    assert ordered == ["little", "much", *(one.name for one in ROWS)]
+
+
 def test_the_newest_first_is_the_order_that_a_new_screen_shows():
-    assert ORDERS[0] == "newest" and len(ORDERS) == 6
+    assert ORDERS[0] == "newest" and len(ORDERS) == 7
 
 
 def test_a_run_whose_evaluation_is_due_is_measuring_and_success_wears_no_warning():

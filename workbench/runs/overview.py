@@ -13,6 +13,7 @@ from engine.records.blocks import format_blocks
 from engine.records.errors import WorkbenchError
 from engine.records.names import derived_name
 from engine.records.outcome import Outcome
+from engine.records.outcome_rates import change
 from engine.records.runs import ACTIVE, Record, Run, RunLabel, delete_run, list_runs
 from workbench.kit.frame import catching, caught, places
 from workbench.kit.outcome import outcome_badge, run_outcome
@@ -34,6 +35,8 @@ HEADINGS = ("", "Run", "Status", "Outcome", "Model and preset", "Target / adapte
 WIDE = ("Model and preset", "Target / adapted")
 _WHICH = f"Of the test split, or of the validation split (val.) while there is no other. {SPLITS}"
 HELP = {
+    "Outcome": "Of the run's own held-out requests. Worst author: other people's harmful requests answered by base and "
+    "circuit-broken model, of the author and the attack that leave most.",
     "Time": f"When the run was created, and its whole time. {MEANING}",
     "Cosine": f"Harmful prompts, mean over target blocks; 1: nothing moved. {_WHICH}",
     "Drift": f"Benign prompts, as a share of the mean norm. {_WHICH}",
@@ -205,6 +208,8 @@ def _facts(row: RunRow, record: Record, cells: list) -> None:
     shipped = " · ships with the workbench" if row.run.read_only else ""
     if row.outcome is not None and record.status not in ACTIVE:
         outcome_badge(row.outcome, record, place=cells[3])
+        if row.outcome.others is not None:
+            cells[3].caption(f"worst author {change(row.outcome.others.harmful)}")
     with cells[4], st.container(key=f"wide_model_{row.run.id}"):
         st.caption(f"{plain(row.model.rpartition('/')[2])}  \n{plain(record.preset or 'own settings')}{shipped}")
     targets = format_blocks(record.targets) if record.targets else "–"

@@ -24,17 +24,22 @@ def _seconds(_name: str, record: Record, _outcome: Outcome) -> float | None:
     return (record.seconds + record.elicit_seconds) or None
 
 
+def _left_of_others(_name: str, _record: Record, outcome: Outcome) -> float | None:
+    return None if outcome.others is None else outcome.others.harmful.rerouted.rate
+
+
 SORTS: dict[str, Key] = {
     "name": lambda name, _record, _outcome: name.casefold(),
     "outcome": lambda _name, _record, outcome: list(OUTCOMES).index(outcome.word),
+    "worst author": _left_of_others,
     "cosine": _figure("cosine"),
     "drift": _figure("drift"),
     "duration": _seconds,
 }
 ORDERS = ("newest", *SORTS)
 ORDER_HELP = (
-    "Best outcome, lowest cosine, lowest drift and shortest duration first. Of equals the newest comes first; runs "
-    "without the figure come last."
+    "Best outcome, least harm left of the worst of other authors, lowest cosine, lowest drift and shortest duration "
+    "first. Of equals the newest comes first; runs without the figure come last."
 )
 
 

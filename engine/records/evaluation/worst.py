@@ -3,7 +3,7 @@
 Knows nothing of who the authors are, nor of the run's own rows, which decide nothing here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from engine.records.evaluation.counts import Count
@@ -57,3 +57,11 @@ def worst_authors(authors: Mapping[str, "AuthorFindings"]) -> list[Worst]:
     found = [most_harm(authors, name) for name in attacks]
     found += [least_kept(authors, "borderline"), least_kept(authors, "benign")]
     return [worst for worst in found if worst is not None]
+
+
+def worst_of(authors: Mapping[str, "AuthorFindings"], attacks: Sequence[str]) -> tuple[Worst | None, Worst | None]:
+    """The author under whose requests most harm is left by any of these attacks, and the one of whose borderline
+    requests least is kept: by these two settings are compared. None where no author has FEWEST verdicts."""
+    found = [worst for worst in (most_harm(authors, name) for name in attacks) if worst is not None]
+    harm = max(found, key=lambda worst: worst.rerouted.rate or 0.0, default=None)
+    return harm, least_kept(authors, "borderline")
