@@ -35,7 +35,7 @@ def write_picture_packages(settings: Settings, *, designs: tuple[str, ...] = tup
         folder = archive_folder(card.archive, settings)
         folder.mkdir(parents=True)
         for index, (code, *_) in enumerate(ROWS):
-            painted(folder / card.folder / f"{code}{card.ending}", size=(64, 64), seed=100 * number + index)
+            painted(card.file(folder, code), size=(64, 64), seed=100 * number + index)
     emoji = archive_folder(GOOGLE, settings) / "emoji.json"
     emoji.write_text(
         json.dumps([{"name": name, "image": f"{code}.png", "subcategory": kind} for code, name, kind in ROWS])

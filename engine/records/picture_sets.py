@@ -1,4 +1,4 @@
-"""Named pictures out of packages: emoji of three designs, each with a name, perhaps a kind, and its split.
+"""Named pictures out of packages: emoji of four designs, each with a name, perhaps a kind, and its split.
 
 A name is held out in every design, and one design is held out with all of its pictures, so that what a model says of
 unseen names and of an unseen design can be told apart. Knows nothing of models or of how packages are fetched.
@@ -11,24 +11,32 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from engine.records.archives import FLUENT, GOOGLE, TWITTER, Archive, archive_folder
+from engine.records.archives import EMOJIONE, FLUENT, GOOGLE, TWITTER, Archive, archive_folder
 from engine.records.errors import DataError, first_line
 from engine.records.prompts import fraction
 from engine.records.settings import Settings, read_settings
 
 
 class Design(NamedTuple):
-    """folder, ending: of the pictures in the archive.  is_held_out: none of its pictures is trained on."""
+    """folder, ending: of the pictures in the archive.  is_held_out: none of its pictures is trained on.  unnamed: code
+    points that its files' names leave out."""
 
     archive: Archive
     folder: str
     ending: str
     is_held_out: bool = False
+    unnamed: tuple[str, ...] = ()
+
+    def file(self, root: Path, code: str) -> Path:
+        """Where it draws an emoji. code: its code points as the list of names has them, such as '2764-fe0f'."""
+        name = "-".join(point for point in code.split("-") if point not in self.unnamed)
+        return root / self.folder / f"{name}{self.ending}"
 
 
 DESIGNS = {
     "google": Design(GOOGLE, "img/google/64", ".png"),
     "fluent": Design(FLUENT, "assets", ".webp"),
+    "emojione": Design(EMOJIONE, "assets/png", ".png", unnamed=("fe0f", "200d")),
     "twitter": Design(TWITTER, "img/twitter/64", ".png", is_held_out=True),
 }
 # By subcategory of the emoji, or all of a category whose subcategories are not told apart.
@@ -79,7 +87,7 @@ def named_pictures(settings: Settings, *, designs: Sequence[str] = tuple(DESIGNS
     for row in _emoji(need_archive(GOOGLE, settings)):
         name = _name(row)
         for design, folder in folders.items():
-            file = folder / DESIGNS[design].folder / f"{Path(row['image']).stem}{DESIGNS[design].ending}"
+            file = DESIGNS[design].file(folder, Path(row["image"]).stem)
             if file.is_file():
                 reference = f"{DESIGNS[design].archive.name}/{file.relative_to(folder).as_posix()}"
                 kind = _kind(row["subcategory"])

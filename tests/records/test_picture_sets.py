@@ -43,14 +43,19 @@ def test_no_name_is_in_two_splits_and_nothing_of_the_held_out_design_is_trained_
         assert [one.design for one in pictures] == list(DESIGNS), name
         assert len({one.is_held_out for one in pictures}) == 1, name
     trained, held_out = training_pictures(found), held_out_pictures(found)
-    assert trained and {one.design for one in trained} == {"google", "fluent"}
+    assert trained and {one.design for one in trained} == {"google", "fluent", "emojione"}
     assert not {one.name for one in trained} & {one.name for side in held_out.values() for one in side}
     assert {one.design for one in held_out["design"]} <= {"twitter"}
 
 
 def test_a_woman_and_a_man_of_one_trade_are_in_one_split(packages):
     trade = [one.is_held_out for one in named_pictures(packages) if "firefighter" in one.name]
-    assert len(trade) == 6 and len(set(trade)) == 1
+    assert len(trade) == 2 * len(DESIGNS) and len(set(trade)) == 1
+
+
+def test_a_design_whose_files_leave_joiners_out_is_found_by_the_same_codes(packages):
+    files = {one.file.name for one in named_pictures(packages, designs=("emojione",)) if "firefighter" in one.name}
+    assert files == {"1f468-1f692.png", "1f469-1f692.png"}
 
 
 def test_the_same_packages_give_the_same_pictures_in_the_same_order(packages):
@@ -69,7 +74,7 @@ def test_of_two_things_under_one_name_the_first_is_taken(packages):
 
 
 def test_a_package_that_is_not_fetched_is_named_with_the_command(settings):
-    write_picture_packages(settings, designs=("google", "fluent"))
+    write_picture_packages(settings, designs=("google", "fluent", "emojione"))
     with pytest.raises(DataError, match=r"emoji-datasource-twitter@16\.0\.0 are not here.*engine fetch pictures"):
         named_pictures(settings)
 
