@@ -15,7 +15,18 @@ from benchmarks.rows import Row, alone, measured
 from engine.records.settings import ROOT
 
 # Each is a module of this folder with measure(repeats) -> list[Row].
-SECTIONS = ("training_step", "gpu", "captures", "projection", "generation", "chat", "growth", "app", "ranks")
+SECTIONS = (
+    "training_step",
+    "gpu",
+    "captures",
+    "projection",
+    "generation",
+    "chat",
+    "pictures",
+    "growth",
+    "app",
+    "ranks",
+)
 REPORT = ROOT / "docs" / "benchmarks.md"
 
 

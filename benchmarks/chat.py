@@ -65,12 +65,16 @@ def measure(repeats: int) -> list[Row]:
 
 
 def _ask(settings: Settings, queue: Queue) -> tuple[float, float]:
-    """Seconds from the click to the first token, and tokens a second of both columns from then on."""
-    chat = new_chat(settings, COLUMNS)
     exchange = Exchange(
         model=ModelSpec(), columns=COLUMNS, user="Write a long story about a lighthouse keeper and his dog.",
         sampling=Sampling(new_tokens=TOKENS),
     )  # fmt: skip
+    return asked(settings, queue, exchange)
+
+
+def asked(settings: Settings, queue: Queue, exchange: Exchange) -> tuple[float, float]:
+    """Seconds from the click to the first token, and tokens a second of all columns from then on."""
+    chat = new_chat(settings, exchange.columns)
     number = chat.ask(exchange)
     clicked = time.perf_counter()
     job_id = queue.submit("chat", payload={"chat": chat.id, "exchange": number})
