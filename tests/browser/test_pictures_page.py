@@ -105,6 +105,50 @@ def test_an_upload_is_answered_by_both_models_tinted_attacked_live_and_kept(serv
     assert page.get_by_test_id("stException").count() == 0 and "Traceback" not in server.log()
 
 
+def test_two_tabs_keep_their_own_picture_conversation_and_attack(server: Server, page: Page):
+    """The second asks while the first attacks: one worker does both, and neither tab shows what the other asked."""
+    run = run_of_seer(server)
+    second = page.context.new_page()
+    tabs = {"cat.png": page, "dog.png": second}
+    for number, (name, tab) in enumerate(tabs.items()):
+        content = painted(server.tiny / name, size=(32, 24), seed=number).read_bytes()
+        tab.goto(f"{server.url}/pictures?run={run.id}")
+        upload(tab, name, content)
+        expect(tab.get_by_text(f"Kept as {name}: 32 x 24")).to_be_visible()
+        tab.get_by_placeholder("Ask all models at once").fill(f"What is {name}?")
+    for tab in tabs.values():
+        tab.get_by_role("button", name=re.compile("^(Ask|Send)$")).click()
+    for name, tab in tabs.items():
+        expect(tab.get_by_role("heading", name="Where the picture was turned")).to_be_visible(timeout=120_000)
+        tab.get_by_role("button", name="Reveal the message and 2 answers").click()
+        exchange = tab.locator("[class*='st-key-exchange_0']")
+        expect(exchange.locator("img")).to_have_attribute("alt", name)
+        expect(exchange.get_by_text(f"What is {name}?")).to_be_visible()
+    chats = {chat.exchange(0).user: chat for chat in list_chats(server.settings)}
+    assert set(chats) == {"What is cat.png?", "What is dog.png?"}
+    assert len({chat.exchange(0).message.parts[0] for chat in chats.values()}) == 2
+
+    page.get_by_role("tab", name="Attack").click()
+    page.get_by_placeholder("What the model is asked of the picture").fill("What is this?")
+    steps = page.get_by_role("spinbutton", name="Steps", exact=True)
+    steps.fill("1000")
+    steps.press("Enter")
+    page.wait_for_timeout(700)
+    page.get_by_role("button", name="Attack", exact=True).click()
+    expect(page.get_by_text(re.compile("Lowest loss .* nats a token after"))).to_be_visible(timeout=90_000)
+    second.get_by_placeholder("Ask all models at once").fill("And what else?")
+    second.get_by_role("button", name=re.compile("^(Ask|Send)$")).click()
+    asked = chats["What is dog.png?"]
+    wait_for(lambda: len(asked.numbers()) == 2 and asked.reply(1).answered, what="the second tab's answer")
+    [attack] = list_attacks(server.settings)
+    assert attack.course().end is None, "the attack goes on behind the answer"
+    page.get_by_role("button", name="Stop", exact=True).click()
+    wait_for(lambda: attack.course().end is not None, what="the end of the attack")
+    for tab in tabs.values():
+        assert tab.get_by_test_id("stException").count() == 0
+    assert "Traceback" not in server.log()
+
+
 def test_the_page_opens_by_any_link_without_an_error_of_its_own(server: Server, page: Page):
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
