@@ -17,6 +17,7 @@ from engine.records.room import (
     whole_room,
 )
 from engine.records.spec import RunSpec
+from engine.records.start_rows import NEIGHBOURS, STATISTICS_ROWS
 
 # What one advance of the worker's loop may take: whoever asks meanwhile waits so long for a first word.
 ADVANCE_SECONDS = 1.0
@@ -158,7 +159,9 @@ def estimate(
     step_tokens = (spec.optimizer.circuit_breaker_batch + spec.optimizer.retain_batch) * row_tokens
     rows = training_rows + heldout_rows
     width = BYTES.get(card.dtype, 4)
-    kept = rows * row_tokens * card.d_model * width * max(len(blocks.targets), len(blocks.retain)) / 2
+    # Of benign rows the last block too, where their answers are held by what they foretell.
+    held = len(blocks.retain) + (spec.loss.answer_weight > 0)
+    kept = rows * row_tokens * card.d_model * width * max(len(blocks.targets), held) / 2
     fixed = (
         MemoryPart("weights", weight_bytes(card)),
         MemoryPart("adapter and optimizer", trained * TRAINED_BYTES),
@@ -183,7 +186,7 @@ def estimate(
     seconds = {
         LOADING: weight_bytes(card) / LOADED_BYTES_PER_SECOND,
         ANSWERS: work.answering(rows) if spec.data.answers == "elicit" else 0.0,
-        "reading the base model's activations": work.reading(rows, blocks.last + 1),
+        "reading the base model's activations": work.reading(rows + work.read_again(rows), blocks.last + 1),
         "training": spec.optimizer.steps * work.step(),
         "measuring": work.measuring(heldout_rows),
         "probe answers": work.probing(),
@@ -232,6 +235,13 @@ class _Work(NamedTuple):
     def reading(self, rows: float, block_count: int, *, efficiency: float = READING) -> float:
         tokens = rows * self._row_alone
         return 2.0 * self.card.block_parameters * block_count * tokens / (efficiency * self.speed)
+
+    def read_again(self, rows: int) -> int:
+        """Of so many rows those that an option reads once more at the start. Half of them are benign."""
+        loss, benign = self.spec.loss, rows // 2
+        null_space = min(benign, STATISTICS_ROWS) if self.spec.adapter.null_space else 0
+        finds_neighbours = loss.overlap_cosine > 0 or loss.twin_weight > 0
+        return null_space + (min(benign, NEIGHBOURS) if finds_neighbours else 0)
 
     def answering(self, rows: int, *, new_tokens: int = 0, together: int = MOST_TOGETHER) -> float:
         """new_tokens: of an answer, 0: as many as the spec says.  together: rows that are answered at once."""

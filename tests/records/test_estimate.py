@@ -5,6 +5,7 @@ import re
 import pytest
 from making_cards import BUNDLED, QWEN
 
+from engine.records.blocks import resolve_blocks
 from engine.records.conversation import Label
 from engine.records.estimate import ANSWERS, LOADING, Estimate, estimate
 from engine.records.presets import read_preset
@@ -126,3 +127,26 @@ def test_tools_that_prompts_share_cost_what_is_run_of_them_and_calls_their_own_l
     again = estimate(longer, QWEN, machine, **rows, alone_tokens=150.0, with_tools=1.0)
     assert (again.eliciting_seconds or 0) > 1.5 * (shared.eliciting_seconds or 0)
     assert estimate(longer, QWEN, machine, **rows).seconds == apart.seconds
+
+
+def test_options_that_read_rows_once_more_take_that_time_and_held_answers_keep_a_block_more():
+    spec = build_spec({"adapter": {"dropout": 0.0}})
+    rows = {"training_rows": 4000, "heldout_rows": 100, "prompt_tokens": 48.0}
+    machine = {"flops_per_second": 1e11}
+
+    def seconds(changes: dict[str, float]) -> float:
+        parts = estimate(with_fields(spec, changes), BUNDLED, machine, **rows).parts
+        return next(part.seconds for part in parts if part.name == "reading the base model's activations")
+
+    each = seconds({}) / 4100
+    assert seconds({"adapter.null_space": 0.9}) == pytest.approx(4356 * each)
+    assert seconds({"loss.twin_weight": 0.3}) == pytest.approx(5124 * each)
+    assert seconds({"loss.twin_weight": 0.3, "loss.overlap_cosine": 0.5}) == pytest.approx(5124 * each)
+
+    def kept(changes: dict[str, float]) -> int:
+        fewer = rows | {"training_rows": 40}
+        memory = estimate(with_fields(spec, changes), BUNDLED, machine, **fewer).memory
+        return next(part.bytes for part in memory if part.name == "kept base activations")
+
+    blocks = len(resolve_blocks(spec, BUNDLED.block_count).retain)
+    assert kept({"loss.answer_weight": 1.0}) == pytest.approx(kept({}) * (blocks + 1) / blocks, rel=1e-6)

@@ -15,8 +15,8 @@ from engine.compute.training.reroute import BlockSpace, BlockStatistics, spaces_
 from engine.compute.training.rows import Row, micro_batches
 from engine.records.blocks import ResolvedBlocks
 from engine.records.events import HeldoutResult
+from engine.records.start_rows import STATISTICS_ROWS
 
-STATISTICS_ROWS = 256
 # Measures that are given in units of a block's centred norm.
 IN_NORMS = ("drift", "borderline_drift")
 # A measure's name, over how many tokens of a row it is, and its sum over these per block, still on the device.

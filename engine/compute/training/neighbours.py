@@ -13,9 +13,7 @@ from engine.compute.training.masks import answer_places
 from engine.compute.training.rows import Row, micro_batches, row_kinds
 from engine.compute.training.trainer import Trainer
 from engine.records.errors import TrainingError
-
-# So many tell what borderline answers look like; each harmful row is compared with all of them in every step.
-NEIGHBOURS = 1024
+from engine.records.start_rows import NEIGHBOURS
 
 
 @together
