@@ -42,6 +42,7 @@ from engine.records.assembled import (
 from engine.records.errors import ModelError
 from engine.records.evaluation.findings import Ability
 from engine.records.evaluation.naming import BEGUN, QUESTION
+from engine.records.evenly import evenly
 from engine.records.events import Event, Progress
 from engine.records.files import write_whole
 from engine.records.packaged import PACKAGED, packaged_folder
@@ -145,9 +146,7 @@ def _trained(plan: Plan, tower: Path, language: Path, settings: Settings) -> Gen
     untrained = folder / "untrained"
     yield Progress(phase="assembling", message="putting tower and language model together", elsewhere=True)
     _assemble(plan, tower, language, None, untrained)
-    pictures = training_pictures(named_pictures(settings))
-    if plan.pictures:
-        pictures = [pictures[index * len(pictures) // plan.pictures] for index in range(plan.pictures)]
+    pictures = evenly(training_pictures(named_pictures(settings)), plan.pictures)
     model = load_model(ModelSpec(name=str(untrained)), settings)
     features = yield from _features(model, pictures, folder / "features.safetensors")
     if multiplies_bfloat16():

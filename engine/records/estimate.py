@@ -238,10 +238,9 @@ class _Work(NamedTuple):
 
     def read_again(self, rows: int) -> int:
         """Of so many rows those that an option reads once more at the start. Half of them are benign."""
-        loss, benign = self.spec.loss, rows // 2
+        benign = rows // 2
         null_space = min(benign, STATISTICS_ROWS) if self.spec.adapter.null_space else 0
-        finds_neighbours = loss.overlap_cosine > 0 or loss.twin_weight > 0
-        return null_space + (min(benign, NEIGHBOURS) if finds_neighbours else 0)
+        return null_space + (min(benign, NEIGHBOURS) if self.spec.loss.needs_neighbours else 0)
 
     def answering(self, rows: int, *, new_tokens: int = 0, together: int = MOST_TOGETHER) -> float:
         """new_tokens: of an answer, 0: as many as the spec says.  together: rows that are answered at once."""

@@ -88,10 +88,11 @@ def outcome(record: Record, evaluations: Sequence[Evaluation]) -> Outcome:
         return Outcome(sentence=f"Not measured: the run is {record.status}, and nothing was kept.", step=record.step)
     whole = [one for one in evaluations if _is_final(one, record)]
     told = _own(record, whole)
-    elsewhere = [one for one in (others_rates(one.others, COMPARED) for one in _newest_first(whole)) if one is not None]
-    if not elsewhere:
+    rates = (others_rates(one.others, COMPARED) for one in _newest_first(whole))
+    others = next((one for one in rates if one is not None), None)
+    if others is None:
         return told
-    return told.model_copy(update={"others": elsewhere[0], "sentence": f"{told.sentence} {elsewhere[0].sentence}"})
+    return told.model_copy(update={"others": others, "sentence": f"{told.sentence} {others.sentence}"})
 
 
 def _own(record: Record, whole: Sequence[Evaluation]) -> Outcome:

@@ -104,6 +104,11 @@ class LossSpec(Part):
         json_schema_extra=since(7),
     )
 
+    @property
+    def needs_neighbours(self) -> bool:
+        """Whether a harmful row's nearest borderline rows are found."""
+        return self.overlap_cosine > 0 or self.twin_weight > 0
+
     @model_validator(mode="after")
     def _normed_distances_are_absolute(self) -> "LossSpec":
         if self.final_norm and self.retain_scale == "relative":

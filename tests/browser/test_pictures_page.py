@@ -43,6 +43,24 @@ def upload(page: Page, name: str, content: bytes) -> None:
     page.locator("input[type=file]").first.set_input_files({"name": name, "mimeType": "image/png", "buffer": content})
 
 
+def ask(page: Page, question: str) -> None:
+    page.get_by_placeholder("Ask all models at once").fill(question)
+    page.get_by_role("button", name=re.compile("^(Ask|Send)$")).click()
+
+
+def attack_live(page: Page, **settings: str) -> None:
+    """Begin one with these settings, by their labels, and wait for its first steps."""
+    page.get_by_role("tab", name="Attack").click()
+    page.get_by_placeholder("What the model is asked of the picture").fill("What is this?")
+    for label, value in settings.items():
+        field = page.get_by_role("spinbutton", name=label.replace("_", " "), exact=True)
+        field.fill(value)
+        field.press("Enter")
+        page.wait_for_timeout(700)
+    page.get_by_role("button", name="Attack", exact=True).click()
+    expect(page.get_by_text(re.compile("Lowest loss .* nats a token after"))).to_be_visible(timeout=90_000)
+
+
 def test_an_upload_is_answered_by_both_models_tinted_attacked_live_and_kept(server: Server, page: Page):
     run = run_of_seer(server)
     content = painted(server.tiny / "cat.png", size=(32, 24)).read_bytes()
@@ -65,8 +83,7 @@ def test_an_upload_is_answered_by_both_models_tinted_attacked_live_and_kept(serv
     page.get_by_role("button", name="Reveal the picture").click()
     expect(preview).to_have_attribute("alt", "cat.png")
 
-    page.get_by_placeholder("Ask all models at once").fill("What is this?")
-    page.get_by_role("button", name=re.compile("^(Ask|Send)$")).click()
+    ask(page, "What is this?")
     expect(page.get_by_role("heading", name="Where the picture was turned")).to_be_visible(timeout=90_000)
     [chat] = list_chats(server.settings)
     assert [len(ids) > 0 for ids in chat.reply(0).answered.ids] == [True, True]
@@ -77,15 +94,7 @@ def test_an_upload_is_answered_by_both_models_tinted_attacked_live_and_kept(serv
     expect(page.get_by_text(re.compile("4 x 4 patches: mean cosine"))).to_be_visible()
     link = page.url
 
-    page.get_by_role("tab", name="Attack").click()
-    page.get_by_placeholder("What the model is asked of the picture").fill("What is this?")
-    for label, value in (("Steps", "400"), ("Answer every", "10"), ("New tokens", "4")):
-        field = page.get_by_role("spinbutton", name=label, exact=True)
-        field.fill(value)
-        field.press("Enter")
-        page.wait_for_timeout(700)
-    page.get_by_role("button", name="Attack", exact=True).click()
-    expect(page.get_by_text(re.compile("Lowest loss .* nats a token after"))).to_be_visible(timeout=90_000)
+    attack_live(page, Steps="400", Answer_every="10", New_tokens="4")
     expect(page.get_by_text(re.compile("Answered after .* steps")).first).to_be_visible(timeout=90_000)
     page.get_by_role("button", name="Stop", exact=True).click()
     page.get_by_role("button", name="Keep", exact=True).click(timeout=60_000)
@@ -115,9 +124,8 @@ def test_two_tabs_keep_their_own_picture_conversation_and_attack(server: Server,
         tab.goto(f"{server.url}/pictures?run={run.id}")
         upload(tab, name, content)
         expect(tab.get_by_text(f"Kept as {name}: 32 x 24")).to_be_visible()
-        tab.get_by_placeholder("Ask all models at once").fill(f"What is {name}?")
-    for tab in tabs.values():
-        tab.get_by_role("button", name=re.compile("^(Ask|Send)$")).click()
+    for name, tab in tabs.items():
+        ask(tab, f"What is {name}?")
     for name, tab in tabs.items():
         expect(tab.get_by_role("heading", name="Where the picture was turned")).to_be_visible(timeout=120_000)
         tab.get_by_role("button", name="Reveal the message and 2 answers").click()
@@ -128,16 +136,8 @@ def test_two_tabs_keep_their_own_picture_conversation_and_attack(server: Server,
     assert set(chats) == {"What is cat.png?", "What is dog.png?"}
     assert len({chat.exchange(0).message.parts[0] for chat in chats.values()}) == 2
 
-    page.get_by_role("tab", name="Attack").click()
-    page.get_by_placeholder("What the model is asked of the picture").fill("What is this?")
-    steps = page.get_by_role("spinbutton", name="Steps", exact=True)
-    steps.fill("1000")
-    steps.press("Enter")
-    page.wait_for_timeout(700)
-    page.get_by_role("button", name="Attack", exact=True).click()
-    expect(page.get_by_text(re.compile("Lowest loss .* nats a token after"))).to_be_visible(timeout=90_000)
-    second.get_by_placeholder("Ask all models at once").fill("And what else?")
-    second.get_by_role("button", name=re.compile("^(Ask|Send)$")).click()
+    attack_live(page, Steps="1000")
+    ask(second, "And what else?")
     asked = chats["What is dog.png?"]
     wait_for(lambda: len(asked.numbers()) == 2 and asked.reply(1).answered, what="the second tab's answer")
     [attack] = list_attacks(server.settings)

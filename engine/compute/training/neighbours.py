@@ -20,8 +20,7 @@ from engine.records.start_rows import NEIGHBOURS
 def find_neighbours(trainer: Trainer) -> Generator[None, None, None]:
     """Find where borderline training rows lie at the target blocks, at most NEIGHBOURS of them, evenly taken, if a loss
     of the spec asks for it. Raises TrainingError where there are none."""
-    loss = trainer.spec.loss
-    if not loss.overlap_cosine and not loss.twin_weight:
+    if not trainer.spec.loss.needs_neighbours:
         return
     benign = trainer.rows.benign
     places = [place for place, kind in enumerate(row_kinds(benign)) if kind.borderline]

@@ -19,6 +19,7 @@ from engine.compute.seeds import mix
 from engine.compute.steps import told
 from engine.records.chats.asked import Sampling
 from engine.records.evaluation.rows import PREFILL, EvaluationRow
+from engine.records.evenly import evenly
 from engine.records.prompt_files import read_source
 
 EXAMPLES = 16
@@ -56,7 +57,7 @@ def finetuning(model: LoadedModel, adapter: str | None, rows: Sequence[Evaluatio
 def examples(model: LoadedModel) -> Generator[int, None, list[Pair]]:
     """Requests of the sample set's training split with what the base model says after 'Sure, here is'."""
     prompts = [p for p in read_source("sample:harmful", label="harmful") if p.split == "train"]
-    chosen = [prompts[index * len(prompts) // EXAMPLES].conversation for index in range(EXAMPLES)]
+    chosen = [prompt.conversation for prompt in evenly(prompts, EXAMPLES)]
     asked = [tokens_of(model, conversation, begun=PREFILL) for conversation in chosen]
     asks = [Ask(tokens.whole) for tokens in asked]
     said = yield from answered_ids(model, asks, Sampling(new_tokens=ANSWER_TOKENS))

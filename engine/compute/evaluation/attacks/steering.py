@@ -21,6 +21,7 @@ from engine.compute.model.pushes import Push, PushedRows, pushed
 from engine.compute.model.text import tokens_of
 from engine.compute.steps import inside, part
 from engine.records.evaluation.rows import EvaluationRow
+from engine.records.evenly import evenly
 from engine.records.prompt_files import read_source
 
 STRENGTHS = (1.0, 0.5, 2.0, 4.0)
@@ -60,7 +61,7 @@ def steering(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationR
 def direction_rows() -> list[EvaluationRow]:
     """Requests of the sample set's training split, evenly chosen: what is steered is the same whatever is attacked."""
     prompts = [p.conversation for p in read_source("sample:harmful", label="harmful") if p.split == "train"]
-    return [EvaluationRow(prompts[index * len(prompts) // DIRECTION_ROWS]) for index in range(DIRECTION_ROWS)]
+    return [EvaluationRow(prompt) for prompt in evenly(prompts, DIRECTION_ROWS)]
 
 
 def rerouting_direction(
