@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from engine.desk.launch import end_worker
 from engine.desk.queue import Queue
 from engine.records.runs import Run, list_runs
-from engine.records.settings import ROOT, read_settings
+from engine.records.settings import ROOT, SAMPLE_DATA, read_settings
 
 sys.path.insert(0, str(ROOT / "tests" / "browser"))
 from find_chromium import chromium
@@ -56,6 +56,12 @@ def served(runs: Path | None = None) -> Iterator[tuple[Browser, str, Path]]:
         worker = Queue(settings.desk).worker()
         if worker.alive:
             end_worker(worker.pid)
+
+
+def shipped(preset: str) -> Run:
+    """The finished run that ships for a preset."""
+    runs = (Run(file.parent) for file in (SAMPLE_DATA / "runs").glob("*/record.json"))
+    return next(run for run in runs if run.record().preset == preset)
 
 
 def _take(browser: Browser, url: str, runs: Path) -> None:

@@ -7,13 +7,13 @@ import re
 import time
 
 from playwright.sync_api import Browser, Page, expect
-from take import FOLDER, scheme_page, served, shoot
+from take import FOLDER, scheme_page, served, shipped, shoot
 
 from engine.exports.evaluation_report import report_html
 from engine.records.evaluation.findings import Evaluation, read_evaluations
 from engine.records.prompt_files import read_source
 from engine.records.runs import Run
-from engine.records.settings import SAMPLE_DATA, read_settings
+from engine.records.settings import read_settings
 
 # The cosine of block 19 is what this run's training turned away.
 MAPS = {"map-pca": "", "map-direction": "&method=Mean+difference", "map-arrows": "&layout=Arrows"}
@@ -23,7 +23,7 @@ TABS = {"where": "Where+to+intervene", "movement": "What+rerouting+did", "tokens
 
 def main() -> None:
     with served() as (browser, url, _):
-        run = Run(next((SAMPLE_DATA / "runs").glob("*/record.json")).parent)
+        run = shipped("default")
         _representations(browser, url, run)
         ask_both(browser, url, run, name="side-by-side")
         _evaluate(browser, url, run)

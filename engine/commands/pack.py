@@ -1,7 +1,8 @@
 """`python -m engine pack`: copy a finished run into a folder fit for sharing, such as sample_data/runs.
 
 Left out: what models answered to harmful prompts, optimizer moments, checkpoints, names of machines. Captured vectors
-are kept in half precision, of as many captured steps as fit. digest.json holds the SHA-256 of every file.
+are kept in half precision, of as many captured steps as fit; the spaces that tokens are tinted in come along where they
+were measured. digest.json holds the SHA-256 of every file.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from engine.records.files import storage_error, write_whole
 from engine.records.harmfulness import HARMFULNESS, PROBES
 from engine.records.runs import Run, effective, open_run
 from engine.records.settings import Settings
+from engine.records.spaces import kept_spaces, packed_spaces
 
 DIGEST = "digest.json"
 HIDDEN = "(left out)"
@@ -44,7 +46,9 @@ def pack(options: argparse.Namespace, settings: Settings) -> int:
     if target.exists():
         raise RunError(f"{target} already exists: delete it, or choose another folder.")
     try:
-        pack_run(run, target, [capture.folder for capture in run_captures(settings, run.id)], bfloat16=options.bfloat16)
+        captures = [capture.folder for capture in run_captures(settings, run.id)]
+        spaces = next((file for file in (packed_spaces(run), kept_spaces(run, settings)) if file.is_file()), None)
+        pack_run(run, target, captures, spaces=spaces, bfloat16=options.bfloat16)
     except OSError as error:
         raise storage_error(target, error) from error
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
@@ -53,9 +57,16 @@ def pack(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def pack_run(run: Run, target: Path, captures: Sequence[Path] | None = None, *, bfloat16: bool = False) -> None:
+def pack_run(
+    run: Run,
+    target: Path,
+    captures: Sequence[Path] | None = None,
+    *,
+    spaces: Path | None = None,
+    bfloat16: bool = False,
+) -> None:
     """record.json, which makes a folder a run, is written last. captures: their folders; None: those in the run.
-    bfloat16: the adapter's weights are rounded, so that figures of it hold nearly, not exactly."""
+    spaces: their file. bfloat16: the adapter's weights are rounded, so that figures of it hold nearly, not exactly."""
     target.mkdir(parents=True)
     shutil.copy(run.folder / "spec.json", target)
     events = [
@@ -64,6 +75,8 @@ def pack_run(run: Run, target: Path, captures: Sequence[Path] | None = None, *, 
     write_whole(target / "events.jsonl", "".join(event.model_dump_json() + "\n" for event in events))
     if (run.folder / "label.json").is_file():
         shutil.copy(run.folder / "label.json", target)
+    if spaces is not None:
+        shutil.copy(spaces, packed_spaces(Run(target)))
     shutil.copytree(run.adapter_folder, target / "adapter")
     if bfloat16:
         _narrow(target / "adapter" / "adapter_model.safetensors")

@@ -1,9 +1,8 @@
 """Prompts of a run with the base model's own answers, as rows: what spaces and losses outside of training rest on."""
 
 from collections.abc import Generator
-from pathlib import Path
 
-from engine.compute.geometry.trip import has_spaces, read_spaces, standard_spaces
+from engine.compute.geometry.trip import read_spaces, standard_spaces
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.training.pairs import elicit, without_refusals
 from engine.compute.training.reroute import BlockSpace
@@ -15,13 +14,11 @@ from engine.records.events import Event
 from engine.records.prompts import Prompt, Split, select
 from engine.records.runs import Run
 from engine.records.settings import Settings
+from engine.records.spaces import kept_spaces, packed_spaces
 from engine.records.spec import RunSpec
 from engine.records.spec_parts import DataSpec
-from engine.records.versions import marked
 
 SPACE_PROMPTS = 24
-# Of how these spaces are measured: another number, and they are measured anew.
-SPACES = 1
 
 
 def known_rows(
@@ -55,24 +52,20 @@ def run_spaces(
     model: LoadedModel, run: Run, settings: Settings
 ) -> Generator[Event | None, None, dict[int, BlockSpace]]:
     """Mean and deviation of the base activations at every block over prompts and answers of both sides of a run."""
-    file = _spaces_file(run, settings)
+    if known := known_spaces(model, run, settings):
+        return known
     rows: list[Row] = []
-    if not has_spaces(model, file):
-        for label in ("harmful", "benign"):
-            rows += yield from known_rows(model, run.spec(), settings, split="train", label=label, limit=SPACE_PROMPTS)
-    return (yield from standard_spaces(model, rows, file=file))
+    for label in ("harmful", "benign"):
+        rows += yield from known_rows(model, run.spec(), settings, split="train", label=label, limit=SPACE_PROMPTS)
+    return (yield from standard_spaces(model, rows, file=kept_spaces(run, settings)))
 
 
 def known_spaces(model: LoadedModel, run: Run, settings: Settings) -> dict[int, BlockSpace]:
     """As run_spaces, where they were measured before; else empty."""
-    return read_spaces(_spaces_file(run, settings), model)
+    return read_spaces(packed_spaces(run), model) or read_spaces(kept_spaces(run, settings), model)
 
 
 def _prompts(data: DataSpec, label: Label, split: Split, seed: int) -> list[Prompt]:
     source = data.circuit_breaker if label == "harmful" else data.retain
     prompts = read_prompts(source, label=label, answer_field=data.answer_field)
     return select(prompts, data, label=label, split=split, seed=seed)
-
-
-def _spaces_file(run: Run, settings: Settings) -> Path:
-    return settings.cache / "spaces" / f"{marked(run.record().digest, SPACES)}.safetensors"

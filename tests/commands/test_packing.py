@@ -13,6 +13,7 @@ from engine.commands.pack import DIGEST, digests, pack_run
 from engine.compute.model.adapters import adapter_parameters
 from engine.compute.steps import drained
 from engine.device import Device
+from engine.jobs.known_answers import known_spaces, run_spaces
 from engine.records.captures.capture import read_capture, run_captures
 from engine.records.checkpoints import parse_checkpoint
 from engine.records.evaluation.findings import read_evaluations
@@ -22,6 +23,7 @@ from engine.records.presets import named_spec
 from engine.records.runs import Run, list_runs, open_run
 from engine.records.settings import SAMPLE_DATA
 from engine.records.shipped import shipped_run
+from engine.records.spaces import packed_spaces
 
 SHIPPED = [Run(path.parent) for path in (SAMPLE_DATA / "runs").glob("*/record.json")]
 
@@ -90,6 +92,21 @@ def test_an_adapter_packed_in_bfloat16_is_half_as_large_and_answers_as_its_own_r
     assert half < 0.7 * whole
     for weight, rounded in zip(adapter_weights(settings, run.id), adapter_weights(packed, run.id), strict=True):
         torch.testing.assert_close(rounded.float(), weight.bfloat16().float(), rtol=0, atol=0)
+
+
+def test_spaces_that_were_measured_travel_along_and_are_known_where_nothing_else_is(run, settings, tmp_path):
+    tools = Device(settings).tools(0)
+    model = drained(tools.acquire(run.spec().model))
+    assert main(["pack", run.id, str(tmp_path / "before"), "--runs", str(settings.runs)]) == 0
+    measured = drained(run_spaces(model, run, settings))
+    assert main(["pack", run.id, str(tmp_path / "packed"), "--runs", str(settings.runs)]) == 0
+
+    before, packed = (replace(settings, runs=tmp_path / one, cache=tmp_path / "none") for one in ("before", "packed"))
+    assert known_spaces(model, open_run(before.runs, run.id), before) == {}
+    found = known_spaces(model, open_run(packed.runs, run.id), packed)
+    assert found.keys() == measured.keys() and all(found[block].mean.equal(measured[block].mean) for block in found)
+    packed_spaces(open_run(packed.runs, run.id)).write_bytes(b"damaged")
+    assert known_spaces(model, open_run(packed.runs, run.id), packed) == {}
 
 
 def test_a_changed_byte_changes_the_digest(run, tmp_path):

@@ -86,11 +86,6 @@ def read_spaces(file: Path, model: LoadedModel) -> dict[int, BlockSpace]:
     }
 
 
-def has_spaces(model: LoadedModel, file: Path) -> bool:
-    """Whether the file holds spaces of this model, and can be read."""
-    return bool(read_spaces(file, model))
-
-
 @where_sharded
 def answer_losses(model: LoadedModel, rows: Sequence[Row], voice: Voice) -> Generator[None, None, list[float]]:
     """Nats per answer token of each row under a voice: how unlikely these answers have become."""
