@@ -149,6 +149,12 @@ def need_archive(archive: Archive, settings: Settings) -> Path:
     return folder
 
 
+def are_to_be_fetched() -> bool:
+    """Whether the package of some design is not there yet."""
+    settings = read_settings()
+    return not all(archive_folder(design.archive, settings).is_dir() for design in DESIGNS.values())
+
+
 def _emoji(folder: Path) -> list[dict[str, Any]]:
     """The rows of emoji.json with a name of their own; of two under one name the first."""
     file = folder / "emoji.json"

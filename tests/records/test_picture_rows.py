@@ -5,8 +5,10 @@ import json
 import pytest
 from PIL import Image
 
+from engine.records.archives import archive_folder
 from engine.records.errors import DataError
-from engine.records.prompt_files import read_source, source_hashes
+from engine.records.picture_sets import DESIGNS
+from engine.records.prompt_files import PACKAGED, missing_files, read_source, source_hashes
 from engine.records.spec_parts import DataSpec
 
 
@@ -34,6 +36,15 @@ def test_a_row_shows_its_picture_before_its_words(folder):
     assert [part.type for part in message.parts] == ["picture", "text"]
     assert message.parts[0].file == str(folder / "pictures" / "cat.png")
     assert (prompt.text, prompt.answer) == ("What is this?", "A cat.")
+
+
+def test_the_pictures_of_packages_are_missed_until_all_are_fetched(settings):
+    packages = [archive_folder(design.archive, settings) for design in DESIGNS.values()]
+    assert missing_files("sample:harmful rows=9") == []
+    for folder in packages:
+        assert missing_files("sample:benign; pictures:benign") == [PACKAGED]
+        folder.mkdir(parents=True)
+    assert missing_files("sample:benign; pictures:benign") == []
 
 
 def test_two_pictures_under_one_question_are_two_prompts(folder):

@@ -26,6 +26,7 @@ PURPOSES = {
     "default": "Train the bundled model's circuit breaker on all sample rows: the run that ships was made so.",
     "quick-qwen": "See one form in a second model of half a billion parameters, fetched from packages.",
     "tools": "Break harmful function calls of a small agent and keep its useful ones, fetched from packages.",
+    "pictures": "Break harmful answers about pictures in a small model that sees, put together of packages.",
     "strongest": "All that is public against harm: rerouting, refusals in the retain set, and a harmfulness probe.",
     "paper-llama-3-8b": "Repeat the paper's run on Llama 3, with the published data.",
     "paper-mistral-7b": "Repeat the paper's run on Mistral, with the published data.",
