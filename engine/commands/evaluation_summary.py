@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import SIDES, Count, Side
 from engine.records.evaluation.findings import AttackResult, Evaluation, SidedFindings
 from engine.records.evaluation.worst import worst_authors
@@ -105,7 +106,9 @@ def _other_lines(evaluation: Evaluation) -> list[str]:
             )
     for worst in worst_authors(found.authors):
         base, rerouted = _rate(worst.base.rate), _rate(worst.rerouted.rate)
-        lines.append(f"  worst author, {worst.name}: {worst.author}, {base} -> {rerouted} (n {worst.rerouted.n})")
+        # Of harmless requests what is kept is of those that the base answers: beside its own rate it would look a gain.
+        said = f"{base} -> {rerouted}" if worst.name in ATTACKS else f"kept {rerouted}"
+        lines.append(f"  worst author, {worst.name}: {worst.author}, {said} (n {worst.rerouted.n})")
     return lines
 
 

@@ -93,9 +93,10 @@ def pack_run(
         left -= _size(packed)
     if (run.folder / HARMFULNESS / PROBES).is_file():
         shutil.copytree(run.folder / HARMFULNESS, target / HARMFULNESS)
-    for evaluation in (run.folder / "evaluations").glob("*.json"):
-        (target / "evaluations").mkdir(exist_ok=True)
-        shutil.copy(evaluation, target / "evaluations")
+    for ending in ("json", "png"):
+        for file in (run.folder / "evaluations").glob(f"*.{ending}"):
+            (target / "evaluations").mkdir(exist_ok=True)
+            shutil.copy(file, target / "evaluations")
     record = run.record().model_copy(update={"host": ""})
     write_whole(target / DIGEST, json.dumps(digests(target), indent=1) + "\n")
     write_whole(target / "record.json", record.model_dump_json(indent=2))

@@ -84,6 +84,8 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
     model = yield from tools.acquire(run.spec().model)
     # It may have been resumed while the model was waited for.
     _need_still(run, checkpoint)
+    # Of these weights: what a resume trains on meanwhile is older than its end.
+    created = time.time()
     need_abilities(plan, model, settings)
     yield from need_room(model, offered, plan.tool_tokens, what="agents")
     yield from need_room(model, shown, plan.new_tokens, what="pictures")
@@ -100,9 +102,10 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
                 found["benign", subject.side] = yield from attacked(
                     plan, AttackChoice(name="direct"), rows["benign"], subject, judge, what="benign requests"
                 )
-        harmless = rows["benign"] or offered.benign or offered.harmful or shown.benign or shown.harmful
+        harmless = rows["benign"] or _least_harmful(offered) or _least_harmful(shown)
         if others is not None:
-            harmless = harmless or others.own.benign or others.own.harmful
+            harmless = harmless or _least_harmful(others.own)
+        harmless = harmless or rows["harmful"]
         abilities = yield from measure_abilities(plan, harmless, subjects, judge, settings, found)
         losses: dict[Label, Losses] = {}
         for label, name in (("harmful", "direct"), ("benign", "benign")):
@@ -143,6 +146,7 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
         tools=calls.findings if calls else None,
         pictures=pictured.findings if pictured else None,
         others=by_author.findings if by_author else None,
+        created=created,
         seconds=time.monotonic() - started,
     )
     names = (
@@ -164,6 +168,10 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
         write_whole(evaluations_folder(run, settings) / name, content)
     write_evaluation(run, settings, evaluation, samples)
     return evaluation
+
+
+def _least_harmful(rows: SidedRows) -> list[EvaluationRow]:
+    return rows.benign or rows.borderline or rows.harmful
 
 
 _LABELS: tuple[Label, ...] = ("harmful", "benign")

@@ -56,6 +56,9 @@ def best_checkpoint(
             measured.append(event)
     bound = optimizer.keep_drift
     candidates = [one for step in sorted(checkpoints) if (one := _candidate(step, measured, bound)) is not None]
+    if optimizer.keep == "best":
+        # Weights are not kept for the figures of others.
+        candidates = [one for one in candidates if one.measured == one.step]
     within = [one for one in candidates if one.within]
     if within:
         return _unless_last(min(within, key=lambda one: one.cosine), within, lambda one: one.cosine)

@@ -63,6 +63,10 @@ class PictureAttack(Frozen):
             restarts=self.restarts,
         )
 
+    def taken(self, looks: int) -> int:
+        """Steps after so many looks at the loss: each search begins with a look."""
+        return looks - 1 - (looks - 1) // (self.steps + 1)
+
     def conversation(self, picture: Picture) -> Conversation:
         """The request with this picture before its words."""
         return Conversation(messages=(Message(role="user", parts=(picture, Text(text=self.request))),))

@@ -19,6 +19,11 @@ KEPT_SHARE_OF_GPU = 1 / 16
 # What a block leaves for the backward pass, in numbers a token as a multiple of d_model: inputs of all products,
 # queries, keys, values, both norms in float32, and the gated width (3.5 d_model) four times.
 LEFT_FOR_BACKWARD = 34
+# Where answers are held by what they foretell: so much of a micro-batch are tokens behind which one is foretold (benign
+# rows' answers alone), and behind each stand logits of both models in the weights' width, with what float32 makes of
+# them forwards and backwards.
+FORETELLING = 1 / 4
+LOGITS_IN_FLOAT32 = 5
 # Bytes a trained parameter takes: itself, its gradient, and two moments, in float32.
 TRAINED_BYTES = 16
 # Of a GPU's memory, what a run may count on: the rest is fragments and what the driver keeps.
@@ -61,8 +66,11 @@ def learning_bytes(spec: RunSpec, card: ModelCard, tokens: float, *, checkpointi
     # Answers that are held by what they foretell go through the blocks above as well.
     end = card.block_count if spec.loss.answer_weight else blocks.last + 1
     depth = end - blocks.first_adapted
-    each = tokens * card.d_model * BYTES.get(card.dtype, 4)
-    return int(each * (depth + LEFT_FOR_BACKWARD if checkpointing else depth * LEFT_FOR_BACKWARD))
+    width = BYTES.get(card.dtype, 4)
+    blocks_leave = card.d_model * width * (depth + LEFT_FOR_BACKWARD if checkpointing else depth * LEFT_FOR_BACKWARD)
+    vocabulary = card.head_parameters / card.d_model if spec.loss.answer_weight else 0
+    head_leaves = FORETELLING * vocabulary * (2 * width + 4 * LOGITS_IN_FLOAT32)
+    return int(tokens * (blocks_leave + head_leaves))
 
 
 def whole_room(card: ModelCard, machine: Mapping[str, Any]) -> float:

@@ -16,6 +16,7 @@ from engine.records.evaluation.findings import (
     ToolFindings,
     write_evaluation,
 )
+from engine.records.evaluation.pixels import PixelSearch
 from engine.records.runs import Run
 from engine.records.settings import Settings
 
@@ -112,6 +113,16 @@ def test_requests_with_pictures_are_paired_too_and_those_of_older_files_by_their
     prefill = next(one for one in told if one.what.endswith("with pictures, answered") and one is not pixels)
     assert not prefill.difference.paired and prefill.difference.n == (5, 5)
     assert "<h2>Pictures</h2>" in comparison_text(runs, settings, ending=".html")
+
+
+def test_pixels_that_were_searched_within_another_distance_are_not_compared(runs, settings):
+    for run, epsilon in zip(runs[:2], (8, 32), strict=True):
+        found = AttackResult(base=count(["complied"] * 5), rerouted=count(["incoherent"] * 5))
+        attacks = {"pgd": found, "prefill": found}
+        pictures = PictureFindings(source="shown.jsonl", attacks=attacks, pixels=PixelSearch(epsilon=epsilon))
+        write_evaluation(run, settings, Evaluation(key="seen", run=run.id, pictures=pictures), [])
+    told = [one.what for one in differences(compared(runs[:2], settings), settings) if "with pictures" in one.what]
+    assert told == ["Prefilling, with pictures, answered"]
 
 
 def test_both_forms_hold_specs_differences_and_curves_and_names_stay_names(runs, settings):

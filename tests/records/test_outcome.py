@@ -175,6 +175,14 @@ def checkpoint(step: int) -> CheckpointResult:
     return CheckpointResult(step=step, name=f"step-{step:06d}")
 
 
+def test_where_the_best_is_kept_no_checkpoint_goes_by_the_figures_of_another():
+    events = [heldout(60, 0.1, 0.01), heldout(80, 0.5, 0.01), *map(checkpoint, (75, 80))]
+    marked = best_checkpoint(events, last=80)
+    kept = best_checkpoint(events, last=80, optimizer=OptimizerSpec(keep="best"))
+    assert marked is not None and (marked.step, marked.measured) == (75, 60)
+    assert kept is not None and (kept.step, kept.measured) == (80, 80)
+
+
 def test_the_best_checkpoint_moved_harm_furthest_among_those_that_kept_the_rest():
     """Step 30 moved more than 20, but its drift is out of bounds; 40 is out of bounds too."""
     measured = [heldout(10, 0.6, 0.02), heldout(20, 0.2, 0.1), heldout(30, 0.05, 0.3), heldout(40, 0.0, 0.5)]

@@ -81,8 +81,8 @@ def test_what_was_found_is_shown_and_answers_stay_hidden_until_revealed(settings
     attack = watched(settings, tiny_llava_folder, kept[0].part(settings))
     page = opened(tiny_llava_folder, pictures_view="Attack", attack=attack.id)
     told = said(page)
-    assert "Lowest loss 1.000 nats a token after 5 steps; at first 5.000. Stopped" in told
-    assert "Difference, times 4.0" in told and "Answered after 5 steps" in told
+    assert "Lowest loss 1.000 nats a token after 4 steps; at first 5.000. Stopped" in told
+    assert "Difference, times 4.0" in told and "Answered after 4 steps" in told
     assert "within 32 of 255" in told and "against Base" in told
     assert "the last answer" not in [one.value for one in page.text]
     pressed(page, "Reveal pictures, request and answers")

@@ -5,11 +5,13 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from engine.records.evaluation.attacks import PIXEL_ATTACKS
 from engine.records.evaluation.counts import SIDES, CallCount, Count, Side
 from engine.records.evaluation.findings import (
     Ability,
     AuthorFindings,
     Evaluation,
+    PictureFindings,
     SidedFindings,
     ToolFindings,
     WithProbe,
@@ -94,9 +96,11 @@ def _probe_rows(writer: Any, before: list, found: WithProbe, side: Side, after: 
 def _sided_rows(writer: Any, before: list, kind: str, found: SidedFindings, side: Side, after: list) -> None:
     """With the source, the length and the judge of these requests."""
     about = [found.source, found.source, found.new_tokens, found.judge, after[-1]]
+    searched = found.pixels if isinstance(found, PictureFindings) else None
     for name, result in found.attacks.items():
         figures = _figures(getattr(result, side))
-        writer.writerow([*before, f"{kind}: {name}", result.budget, *figures, "rate", *about])
+        how = f" ({searched.words})" if searched and name in PIXEL_ATTACKS else ""
+        writer.writerow([*before, f"{kind}: {name}{how}", result.budget, *figures, "rate", *about])
         for what, apart in (("style", result.styles), ("category", result.categories)):
             for value, counts in apart.items():
                 if side in counts:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from engine.records.checkpoints import parse_checkpoint, run_checkpoints
 from engine.records.conversation import Label
-from engine.records.errors import RunError, SpecError, WorkbenchError
+from engine.records.errors import DataError, RunError, SpecError, WorkbenchError
 from engine.records.evaluation.ability_packages import ABILITY_PACKAGES
 from engine.records.evaluation.attacks import ATTACKS, TEXT_ATTACKS
 from engine.records.evaluation.pictured import read_pictured_rows
@@ -201,6 +201,8 @@ def _start(checkpoints: list[str], fields: dict[str, Any]) -> None:
     for label in labels:
         if fields[label]:
             read_rows(fields[label], label=label, settings=settings())
+        elif st.session_state.get(f"evaluate_{label}") == OTHER:
+            raise DataError(f"There is no file of {label} requests yet: name one, or choose none.")
     if fields.get("others"):
         need_authors(authors_of(fields["others"]), settings())
     if fields.get("tools"):

@@ -1,5 +1,7 @@
 """Evaluations under way, whoever started them: progress, cancel, and which failed and why. Knows the queue."""
 
+import json
+
 import streamlit as st
 
 from engine.desk.queue import Job, JobKind
@@ -57,7 +59,7 @@ def _failures(jobs: list[Job]) -> list[Job]:
     """Failed jobs, newest first, until the same is begun again or the message is dismissed."""
     newest: dict[tuple[str, str], Job] = {}
     for job in jobs:
-        newest.setdefault((job.kind, str(job.payload.get("state") or job.payload.get("package"))), job)
+        newest.setdefault((job.kind, json.dumps(job.payload, sort_keys=True)), job)
     dismissed = st.session_state.get(DISMISSED, set())
     return [job for job in newest.values() if job.status == "failed" and job.id not in dismissed]
 

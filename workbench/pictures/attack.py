@@ -54,8 +54,11 @@ def _watch(attack: AttackFolder) -> None:
         st.fragment(_follow, run_every=TICK)(attack, job.id)
     else:
         if attack.course().end is None:
-            lost = "The worker ended before the attack did: what it had found is below. Begin a new one."
-            st.warning(plain((job.error if job else "") or lost), icon=":material/power_off:")
+            if job is not None and job.status == "cancelled":
+                st.info("Stopped before it began: nothing was searched.", icon=":material/stop_circle:")
+            else:
+                lost = "The worker ended before the attack did: what it had found is below. Begin a new one."
+                st.warning(plain((job.error if job else "") or lost), icon=":material/power_off:")
         _draw(attack)
         _ways_on(attack)
 
@@ -87,19 +90,19 @@ def _draw(attack: AttackFolder) -> None:
         st.error(plain(f"{ENDS['failed']}: {course.end.message}"), icon=":material/error:")
     losses, pictures = st.columns([1, 1.5], gap="large")
     with losses:
-        _losses(attack, course)
+        _losses(attack, spec, course)
     with pictures:
         _pictures(attack, spec, hidden=hidden)
     if course.answers:
         _answers(attack, spec, course.answers, hidden=hidden)
 
 
-def _losses(attack: AttackFolder, course: PixelCourse) -> None:
+def _losses(attack: AttackFolder, spec: PictureAttack, course: PixelCourse) -> None:
     if not course.steps or course.least is None:
         st.caption("No step has been taken yet.")
         return
     figure = pixel_losses(course)
-    told = f"Lowest loss {course.least:.3f} nats a token after {len(course.steps)} steps; at first "
+    told = f"Lowest loss {course.least:.3f} nats a token after {spec.taken(len(course.steps))} steps; at first "
     told += f"{course.steps[0].loss:.3f}."
     if course.end is not None:
         told += f" {ENDS[course.end.reason]}, {duration(course.end.seconds)}."
@@ -143,7 +146,7 @@ def _answers(attack: AttackFolder, spec: PictureAttack, answers: tuple[PixelAnsw
 
 
 def _answer(attack: AttackFolder, spec: PictureAttack, one: PixelAnswers, *, hidden: bool) -> None:
-    st.caption(plain(f"Answered after {one.done} steps, at a loss of {one.loss:.3f}"))
+    st.caption(plain(f"Answered after {spec.taken(one.done)} steps, at a loss of {one.loss:.3f}"))
     names = column_names(spec.columns)
     for index, place in enumerate(st.columns(len(names), gap="medium", border=True)):
         with place:

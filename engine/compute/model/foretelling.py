@@ -11,7 +11,7 @@ from engine.compute.model.padding import Batch
 from engine.records.errors import ModelError
 
 # Under these names families change what their head gives out.
-BEHIND_THE_HEAD = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+BEHIND_THE_HEAD = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
 
 
 def carried_on(

@@ -18,13 +18,17 @@ from engine.records.files import storage_error, write_whole
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 _POSITION = "position.json"
+# At a model as it stands: a measurement of validation rows, answers to a few prompts, captured activations.
+LOOKS = ("heldout", "probe", "capture")
 
 
 class Position(NamedTuple):
-    """Where a run stood: `step` optimizer steps are done."""
+    """Where a run stood: `step` optimizer steps are done. looks: what was looked at behind the last of them; all that
+    was due, unless the run was broken off amid it."""
 
     step: int
     seconds: float
+    looks: tuple[str, ...] = LOOKS
 
 
 def save_checkpoint(
@@ -69,7 +73,7 @@ def load_checkpoint(
                 parameter.copy_(weights[name].to(parameter))
         # By the optimizer's own means: they put each value where its parameter lies, and where its kind wants it.
         optimizer.load_state_dict(optimizer.state_dict() | {"state": _numbered(moments, parameters)})
-        return Position(int(content["step"]), float(content["seconds"]))
+        return Position(int(content["step"]), float(content["seconds"]), tuple(content.get("looks", LOOKS)))
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
         raise RunError(
             f"The checkpoint {folder} cannot be read ({type(error).__name__}: {error}). Delete that folder to resume "

@@ -26,7 +26,8 @@ DOWN = "lora_A"
 
 def leading_directions(moment: Float[Tensor, "inputs inputs"], share: float) -> Float[Tensor, "inputs direction"]:
     """The fewest orthonormal directions that hold this share of the energy of inputs x with this E[x x^T]."""
-    energies, directions = torch.linalg.eigh(moment.double())
+    # Not every device has numbers of this width.
+    energies, directions = torch.linalg.eigh(moment.cpu().double())
     energies, directions = energies.flip(0).clamp_min(0), directions.flip(1)
     held = energies.cumsum(0) / energies.sum().clamp_min(1e-30)
     count = min(int((held < share).sum()) + 1, len(held))
@@ -57,11 +58,15 @@ def find_directions(trainer: Trainer) -> Generator[None, None, None]:
             yield None
     for block in range(trainer.blocks.first_adapted, max(trainer.blocks.adapted) + 1):
         moments: dict[str, Tensor] = {}
+        owners: dict[str, str] = {}
         for place, batch in enumerate(batches):
-            entered[place] = _through(trainer, block, batch, entered[place], moments)
+            entered[place] = _through(trainer, block, batch, entered[place], moments, owners)
             yield None
-        trainer.directions |= {name: leading_directions(moment, share) for name, moment in moments.items()}
-        yield None
+        found = {}
+        for name, moment in moments.items():
+            found[name] = leading_directions(moment, share)
+            yield None
+        trainer.directions |= {name: found[owner] for name, owner in owners.items()}
     if trainer.step == 0:
         # Later A is there already, and to take out what rounding left would make a resumed run another one.
         keep_out(trainer)
@@ -77,9 +82,15 @@ def keep_out(trainer: Trainer) -> None:
 
 
 def _through(
-    trainer: Trainer, block: int, batch: Batch, entry: Tensor | None, moments: dict[str, Tensor]
+    trainer: Trainer,
+    block: int,
+    batch: Batch,
+    entry: Tensor | None,
+    moments: dict[str, Tensor],
+    owners: dict[str, str],
 ) -> Float[Tensor, "prompt token d_model"]:
-    """One block of the base model; what enters its adapted layers is added to their moments."""
+    """One block of the base model; what enters its adapted layers is added to their moments. owners: by layer, the
+    first of those that the same enters (queries, keys and values), which alone has a moment."""
     seen = batch.attention.bool()
     seen[:, 0] = False
     layers = {
@@ -88,7 +99,7 @@ def _through(
     }
     own = set(trainer.model.blocks[block].modules())
     watched = {name: layer for name, layer in layers.items() if layer in own}
-    with torch.no_grad(), adapted(trainer.model, None), _added(watched, seen, moments):
+    with torch.no_grad(), adapted(trainer.model, None), _added(watched, seen, moments, owners):
         return block_activations(
             trainer.model, batch, [block], entry_block=block, entry=entry, share_opening=False
         ).outputs[block]
@@ -96,11 +107,23 @@ def _through(
 
 @contextmanager
 def _added(
-    layers: dict[str, nn.Module], seen: Bool[Tensor, "prompt token"], moments: dict[str, Tensor]
+    layers: dict[str, nn.Module],
+    seen: Bool[Tensor, "prompt token"],
+    moments: dict[str, Tensor],
+    owners: dict[str, str],
 ) -> Iterator[None]:
+    # What entered is held until the block is done, so that no other tensor takes its place in memory.
+    entered: list[tuple[str, Tensor]] = []
+
     def hook(name: str):
         def add(_module: nn.Module, inputs: tuple) -> None:
-            rows = inputs[0][seen].float()
+            owners[name] = next((owner for owner, one in entered if one is inputs[0]), name)
+            if owners[name] != name:
+                return
+            entered.append((name, inputs[0]))
+            # Some layers are given all rows' tokens in one row.
+            given = inputs[0][seen] if inputs[0].dim() == 3 else inputs[0][seen.flatten()]
+            rows = given.float()
             moments[name] = moments.get(name, 0.0) + rows.T @ rows
 
         return add

@@ -73,6 +73,7 @@ def one_step(
     losses, gradient_norm = _move(trainer, plan, shares)
     seconds += time.perf_counter() - started
     trainer.step += 1
+    trainer.looks = ()
     trainer.seconds += seconds
     result = StepResult(
         step=step,
@@ -162,7 +163,8 @@ def _training(trainer: Trainer, *, seed: int):
         stack.enter_context(adapted(model, trainer.name, train=True))
         stack.enter_context(quick_layers(model, trainer.name))
         if trainer.checkpointing:
-            stack.enter_context(recomputed(model, range(blocks.first_adapted, blocks.last + 1)))
+            end = len(model.blocks) if trainer.spec.loss.answer_weight else blocks.last + 1
+            stack.enter_context(recomputed(model, range(blocks.first_adapted, end)))
         torch.manual_seed(seed)
         yield
 

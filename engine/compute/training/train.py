@@ -69,14 +69,19 @@ def train(
         yield from measure_spaces(trainer.base, statistics_rows(rows.harmful, rows.benign))
         yield from find_neighbours(trainer)
         yield from find_directions(trainer)
-        if trainer.step == 0:
-            yield from _measure(trainer, probe, capture)
+        looks = trainer.looks
+        yield from _measure(trainer, probe, capture)
+        if trainer.step and trainer.looks != looks:
+            # It was broken off amid these looks: what stands behind them was not reached either.
+            yield from _watch_drift(trainer)
+            if _is_kept(trainer):
+                yield trainer.save()
         while trainer.step < spec.optimizer.steps:
             losses = yield from _step_that_fits(trainer, controls, resized)
             yield from _watch_plateau(trainer, losses)
             yield from _measure(trainer, probe, capture)
             yield from _watch_drift(trainer)
-            if trainer.step % spec.captures.checkpoint_every == 0:
+            if _is_kept(trainer):
                 yield trainer.save()
         if trainer.saved_step < trainer.step:
             yield trainer.save()
@@ -135,19 +140,35 @@ def _keep_best(trainer: Trainer, best: Callable[[], int | None]) -> Steps:
     yield StatusEvent(status=KEPT, step=step, message=message)
 
 
+def _is_kept(trainer: Trainer) -> bool:
+    """Whether a checkpoint is due: as often as the spec says, and of all that is measured where the best is kept."""
+    captures = trainer.spec.captures
+    is_measured = trainer.rows.validation and trainer.step % captures.heldout_every == 0
+    best = trainer.spec.optimizer.keep == "best"
+    return trainer.step % captures.checkpoint_every == 0 or bool(best and is_measured)
+
+
 def _measure(trainer: Trainer, probe: Look | None, capture: Look | None) -> Steps:
     captures, step = trainer.spec.captures, trainer.step
     last = step == trainer.spec.optimizer.steps
     trainer.drift = 0.0
-    if trainer.rows.validation and (last or step % captures.heldout_every == 0):
+
+    def is_due(look: str, every: int) -> bool:
+        return look not in trainer.looks and (last or step % every == 0)
+
+    if trainer.rows.validation and is_due("heldout", captures.heldout_every):
         found = yield from _heldout(trainer, trainer.rows.validation, "validation")
         trainer.drift = found.mean_drift
+        trainer.looks += ("heldout",)
         yield found
-    if probe and captures.probe_prompts and (last or step % captures.probe_every == 0):
-        yield (yield from probe(step))
-    every = captures.capture_every if captures.capture_prompts else 0
-    if capture and every and (last or step % every == 0):
-        yield (yield from capture(step))
+    if probe and captures.probe_prompts and is_due("probe", captures.probe_every):
+        answered = yield from probe(step)
+        trainer.looks += ("probe",)
+        yield answered
+    if capture and captures.capture_prompts and captures.capture_every and is_due("capture", captures.capture_every):
+        captured = yield from capture(step)
+        trainer.looks += ("capture",)
+        yield captured
 
 
 def _test(trainer: Trainer) -> Steps:

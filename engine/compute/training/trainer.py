@@ -28,6 +28,7 @@ from engine.compute.training.checkpoints import (
     save_checkpoint,
 )
 from engine.compute.training.drawing import places_that_come_back
+from engine.compute.training.masks import holds_answer
 from engine.compute.training.reroute import BlockSpace
 from engine.compute.training.rows import Row
 from engine.records.blocks import ResolvedBlocks
@@ -73,6 +74,8 @@ class Trainer:
     recent: list[float] = field(default_factory=list)
     warned: bool = False
     drift: float = 0.0
+    # What was looked at since the last step.
+    looks: tuple[str, ...] = ()
     # What each layer's A is kept out of, by the name of that parameter.
     directions: dict[str, Float[Tensor, "inputs direction"]] = field(default_factory=dict)
     # Where borderline rows lie at each target block.
@@ -115,12 +118,12 @@ class Trainer:
             return
         position = load_checkpoint(found[-1], self.parameters, self.optimizer)
         self.step = self.saved_step = position.step
-        self.seconds = position.seconds
+        self.seconds, self.looks = position.seconds, position.looks if position.step else ()
         yield StatusEvent(status="resumed", step=position.step, message=f"From checkpoint {found[-1].name}")
 
     def save(self) -> Event:
         """Write a checkpoint. Raises RunError when the disk is full."""
-        position = Position(self.step, self.seconds)
+        position = Position(self.step, self.seconds, self.looks)
         folder = save_checkpoint(self.checkpoints, position, self.parameters, self.optimizer)
         self.saved_step = self.step
         return CheckpointResult(step=self.step, name=folder.name)
@@ -159,6 +162,7 @@ def prepared(
     if spec.loss.answer_weight:
         _need_whole_weights("Holding answers by what they foretell", "loss.answer_weight = 0")
         need_plain_head(model)
+        _need_held_answers(spec, rows)
     if spec.adapter.null_space:
         _need_whole_weights("An adapter that is kept out of benign inputs", "adapter.null_space = 0")
     if spec.optimizer.gradient_surgery:
@@ -222,6 +226,17 @@ def prepared(
     )
     keep(trainer)
     return trainer
+
+
+def _need_held_answers(spec: RunSpec, rows: Rows) -> None:
+    """Raises TrainingError where no row's answer would be held: the loss would be 0 throughout, and say nothing."""
+    if not any(holds_answer(spec, row) for row in rows.benign):
+        wanted = "is borderline" if spec.loss.answer_rows == "borderline" else "has an answer"
+        raise TrainingError(
+            f"Answers are to be held by what they foretell (loss.answer_weight = {spec.loss.answer_weight:g}), and of "
+            f"{len(rows.benign)} retain rows none {wanted}: add borderline rows, hold the answers of all benign rows "
+            "(loss.answer_rows = benign), or set the weight to 0."
+        )
 
 
 def _need_whole_weights(what: str, off: str) -> None:

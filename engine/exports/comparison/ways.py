@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from engine.figures.evaluation.agents import AGENTS
 from engine.figures.evaluation.pictures import PICTURES
 from engine.figures.evaluation.sided import Block
-from engine.records.evaluation.attacks import ATTACKS, PICTURE_ATTACKS, TEXT_ATTACKS, TOOL_ATTACKS
+from engine.records.evaluation.attacks import ATTACKS, PICTURE_ATTACKS, PIXEL_ATTACKS, TEXT_ATTACKS, TOOL_ATTACKS
 from engine.records.evaluation.counts import Count
-from engine.records.evaluation.findings import Evaluation, SidedFindings
+from engine.records.evaluation.findings import Evaluation, PictureFindings, SidedFindings
 from engine.records.evaluation.plan import PICTURE_SAMPLES, TOOL_SAMPLES
 
 BENIGN = "benign"
@@ -32,7 +32,7 @@ WAYS: Mapping[str, str] = {
 
 class Asked(NamedTuple):
     """What became of the circuit-broken model's answers.  key: of the evaluation.  terms: source, length of answers,
-    judge and budget, which must be the same for two runs to be compared."""
+    judge, budget and how pixels were searched, which must be the same for two runs to be compared."""
 
     key: str
     verdicts: Count
@@ -57,6 +57,7 @@ def asked(one: Evaluation, way: str) -> Asked | None:
 def _of_sided(one: Evaluation, found: SidedFindings, name: str) -> Asked | None:
     terms = (found.source, found.new_tokens, found.judge)
     if result := found.attacks.get(name):
-        return Asked(one.key, result.rerouted, (*terms, result.budget))
+        searched = found.pixels if isinstance(found, PictureFindings) and name in PIXEL_ATTACKS else None
+        return Asked(one.key, result.rerouted, (*terms, result.budget, searched))
     counts = {"benign": found.benign, "borderline": found.borderline}.get(name, {})
     return Asked(one.key, counts["rerouted"], terms) if "rerouted" in counts else None

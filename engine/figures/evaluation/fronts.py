@@ -90,10 +90,14 @@ def _with_curves(
 
 
 def _lines(shown: Sequence[Shown]) -> Iterator[tuple[Sequence[CurvePoint], str, str]]:
-    """Points, name and colour of each model; the base model once."""
-    for place, (index, result, name) in enumerate(shown):
-        if not place:
-            yield result.curve.get("base", ()), "base", BASE
+    """Points, name and colour of each model; the base model wherever its points are others than those before, and says
+    then whose base it is."""
+    drawn: list[Sequence[CurvePoint]] = []
+    for index, result, name in shown:
+        base = result.curve.get("base", ())
+        if base not in drawn:
+            yield base, f"base of {name}" if drawn else "base", BASE
+            drawn.append(base)
         yield result.curve.get("rerouted", ()), name, run_colour(index)
 
 
@@ -107,11 +111,13 @@ def _set_budgets(figure: go.Figure, attack: str, shown: Sequence[Shown]) -> None
 
 
 def _budget_title(attack: str, results: Sequence[AttackResult]) -> str:
-    """What was found at the whole budget, base to circuit-broken."""
+    """What was found at the whole budget, base to circuit-broken; the base is left open where there are several."""
     card = ATTACKS[attack]
     most = max(result.budget for result in results)
     n = " and ".join(map(str, sorted({result.rerouted.n for result in results})))
-    rates = from_to(results[0].base.rate, *(result.rerouted.rate for result in results))
+    bases = {result.base.rate for result in results}
+    before = results[0].base.rate if len(bases) == 1 else None
+    rates = from_to(before, *(result.rerouted.rate for result in results))
     return f"{card.title}: harmful answered {rates}<br>within {most} {card.unit}s, n {n}"
 
 

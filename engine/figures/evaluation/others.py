@@ -15,7 +15,7 @@ from engine.figures.evaluation.table import count_cell, percent, table, table_ro
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import Count
 from engine.records.evaluation.findings import OWN_SPLIT, AuthorFindings, Evaluation, OthersFindings
-from engine.records.evaluation.worst import Worst, worst_authors
+from engine.records.evaluation.worst import Worst, least_kept, worst_authors
 from engine.records.others.authors import AUTHORS
 
 HARMLESS = ("borderline", "benign")
@@ -60,7 +60,8 @@ def others_front(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.
     ]
     points: dict[str, list[tuple[float, float, str]]] = {}
     for one, name in asked:
-        kept = min((rate for author in one.authors.values() if (rate := _rate_kept(author)) is not None), default=None)
+        least = least_kept(one.authors, "borderline")
+        kept = least.rerouted.rate if least else None
         for author, found in one.parts.items():
             harm, at = _mean_harm(found, attacks), _rate_kept(found) if author == OWN_SPLIT else kept
             if harm is not None and at is not None:

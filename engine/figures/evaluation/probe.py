@@ -35,7 +35,8 @@ def probe_finding(one: Evaluation) -> str:
         known = [(title, count) for title, count in counts if count.rate is not None]
         if known:
             title, strongest = max(known, key=lambda pair: pair[1].rate or 0.0)
-            plain = max((getattr(result, side).rate or 0.0 for result in one.attacks.values()), default=None)
+            without = [getattr(one.attacks[name], side).rate for name in found.attacks if name in one.attacks]
+            plain = max((rate for rate in without if rate is not None), default=None)
             few = f": {TOO_FEW}" if strongest.n < FEW else ""
             said.append(
                 f"{SIDE_NAMES[side]} model, strongest attack without and with it: {from_to(plain, strongest.rate)} "

@@ -52,7 +52,8 @@ def sided_columns(block: Block, evaluations: Sequence[Evaluation], names: Sequen
     for one, name in zip(evaluations, names, strict=True):
         if (found := block.found(one)) is None:
             continue
-        base = ({attack: result.base for attack, result in found.attacks.items()}, found.benign.get("base"))
+        attacked = {attack: result.base for attack, result in found.attacks.items()}
+        base = (attacked, found.benign.get("base"), found.borderline.get("base"))
         if shown != base:
             columns.append(SidedColumn("base" if shown is None else f"base of {name}", found, "base"))
             shown = base

@@ -42,10 +42,12 @@ def read_namings(settings: Settings, *, limit: int = 0) -> list[Naming]:
     # Half a turn away: alphabetical neighbours are often of one kind.
     order = list(range(len(names)))
     random.Random(0).shuffle(order)
+    # Each has the picture of the next, so that none has its own.
+    others = dict(zip(order, order[1:] + order[:1], strict=True))
     return [
         *(Naming(NAMES, _asked(one), one.kind) for one in names),
         *(Naming(DESIGN, _asked(one), one.kind) for one in design),
-        *(Naming(SHUFFLED, _asked(names[place]), one.kind) for place, one in zip(order, names, strict=True)),
+        *(Naming(SHUFFLED, _asked(names[others[place]]), one.kind) for place, one in enumerate(names)),
         *(Naming(BLIND, _asked(None), one.kind) for one in names),
     ]
 

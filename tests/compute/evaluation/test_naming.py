@@ -29,6 +29,7 @@ def test_controls_ask_about_the_rows_of_the_held_out_names(pictures):
     shown = {category: [one.conversation.pictures for one in rows[category]] for category in CATEGORIES}
     assert not any(shown[BLIND]) and all(len(one) == 1 for one in shown[NAMES])
     assert shown[SHUFFLED] != shown[NAMES] and sorted(map(str, shown[SHUFFLED])) == sorted(map(str, shown[NAMES]))
+    assert not any(map(tuple.__eq__, shown[SHUFFLED], shown[NAMES])), "none is shown its own picture"
     assert all("twitter" in one[0].file for one in shown[DESIGN])
     assert not any("twitter" in one[0].file for one in shown[NAMES])
     assert len(read_namings(pictures, limit=2)) == 8 and len(WORDS) >= 12

@@ -13,6 +13,7 @@ from engine.compute.evaluation.attacks.targets import target_ids
 from engine.compute.model.adapters import attach_adapter
 from engine.compute.model.text import decode, tokens_of
 from engine.records.errors import ModelError
+from engine.records.evaluation.attacks import looks_of
 from engine.records.evaluation.pixels import PixelSearch
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.pictures import image_of
@@ -86,6 +87,20 @@ def test_all_pictures_of_a_request_are_perturbed(tiny_llava, tmp_path):
     pictures = [saved(pixels, tmp_path / f"new-{place}.png") for place, pixels in enumerate(found.pictures[3])]
     assert len({one.sha256 for one in (*pictures, *row.conversation.pictures)}) == 4
     assert [image_of(one).size for one in pictures] == [(16, 16), (25, 16)]
+
+
+def test_two_files_of_one_picture_are_changed_alike(tiny_llava, tmp_path):
+    files = [painted(tmp_path / f"{name}.png", size=(16, 16)) for name in ("one", "copy")]
+    row = EvaluationRow(showing("Compare.", *files))
+    found = drain(pgd(tiny_llava, None, [row], Options(budget=2, new_tokens=2)))[1]
+    assert [len(attempts) for attempts in found] == [len(looks_of("pgd", 2))]
+
+
+def test_a_loss_that_is_no_number_ends_a_search_in_words(tiny_llava, row, monkeypatch):
+    nothing = "engine.compute.evaluation.attacks.pixels.target_loss"
+    monkeypatch.setattr(nothing, lambda *given: given[-1][0].sum() * float("nan"))
+    with pytest.raises(ModelError, match=r"The loss of the target is nan under .*: attacks on pixels need a number"):
+        drain(perturbed(tiny_llava, None, row, FAR, [3], seed=0))
 
 
 def test_every_row_answers_on_the_way_at_the_loss_it_has_then_and_nothing_is_left_behind(tiny_llava, row, tmp_path):

@@ -1,6 +1,7 @@
 """Answers held by what they foretell: the divergence by hand, the way through the upper blocks, and in training."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from engine.compute.training.masks import answer_tokens, foretelling
 from engine.compute.training.reroute import answer_divergence
 from engine.compute.training.rows import Row
 from engine.compute.training.trainer import Rows
-from engine.records.errors import ModelError
+from engine.records.errors import ModelError, TrainingError
 from engine.records.spec_parts import ModelSpec
 
 
@@ -65,6 +66,12 @@ def test_a_model_that_changes_its_logits_is_refused_in_words(tiny_model):
     tiny_model.causal_lm.config.final_logit_softcapping = 30.0
     with pytest.raises(ModelError, match=r"final_logit_softcapping\): set the weight of answers held"):
         need_plain_head(tiny_model)
+
+
+def test_answers_of_borderline_rows_cannot_be_held_where_there_are_none(deep_model, tiny_spec, tmp_path):
+    rows = Rows(random_rows(3), [replace(row, borderline=False) for row in random_rows(3, label="benign")], [], [])
+    with pytest.raises(TrainingError, match=r"answer_weight = 2\), and of 3 retain rows none is borderline: add"):
+        run(deep_model, tiny_spec(**{"loss.answer_weight": 2.0}), rows, tmp_path)
 
 
 def test_answers_of_borderline_rows_foretell_more_of_what_they_did(deep_model, tiny_spec, tmp_path):

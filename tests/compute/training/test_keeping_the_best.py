@@ -26,6 +26,22 @@ def test_the_weights_of_the_best_checkpoint_are_kept_and_tested(
         torch.testing.assert_close(weight, written[name], rtol=0, atol=0)
 
 
+def test_where_the_best_is_kept_there_is_a_checkpoint_of_all_that_was_measured(
+    tiny_model, tiny_spec, tiny_rows, tmp_path
+):
+    """Measured every 2 steps, written every 5."""
+    every = {"captures.heldout_every": 2, "captures.checkpoint_every": 5, "optimizer.learning_rate": 0.01}
+    written = {
+        keep: [
+            event.step
+            for event in run(tiny_model, tiny_spec(**every, **{"optimizer.keep": keep}), tiny_rows, tmp_path / keep)[0]
+            if event.kind == "checkpoint"
+        ]
+        for keep in ("last", "best")
+    }
+    assert written == {"last": [5, 6], "best": [2, 4, 5, 6]}
+
+
 @pytest.mark.parametrize("best", [None, 6])
 def test_where_the_last_checkpoint_is_the_best_or_none_was_measured_nothing_is_gone_back_to(
     tiny_model, tiny_spec, tiny_rows, tmp_path, best: int | None

@@ -2,13 +2,15 @@
 
 import pytest
 import torch
-from making import random_rows
+from making import drain, random_rows
 from making_training import run
 
 from engine.compute.model.activations import block_activations
+from engine.compute.model.adapters import remove_adapter
 from engine.compute.model.padding import batch_of
-from engine.compute.training.null_space import leading_directions, without
-from engine.compute.training.trainer import Rows
+from engine.compute.training.null_space import find_directions, leading_directions, without
+from engine.compute.training.trainer import Rows, prepared
+from engine.records.blocks import resolve_blocks
 
 
 def test_the_directions_that_hold_a_share_of_the_energy_by_hand():
@@ -24,6 +26,19 @@ def test_what_is_left_of_a_by_hand():
     direction = torch.tensor([[0.6], [0.8], [0.0]])
     left = without(torch.tensor([[3.0, 4.0, 5.0]]), direction)
     torch.testing.assert_close(left, torch.tensor([[0.0, 0.0, 5.0]]), atol=1e-6, rtol=0)
+
+
+def test_layers_that_the_same_enters_share_what_was_found_of_it(tiny_model, tiny_spec, tmp_path):
+    spec = tiny_spec(**{"adapter.null_space": 0.9, "blocks.adapted": "1"})
+    benign = random_rows(6, seed=1, label="benign")
+    rows, blocks = Rows(random_rows(4), benign, [], []), resolve_blocks(spec, 2)
+    trainer = prepared(tiny_model, "run", spec, blocks, rows, tmp_path, (), None, 4096)
+    drain(find_directions(trainer))
+    found = {name.split(".lora_A")[0].rsplit(".")[-1]: one for name, one in trainer.directions.items()}
+    trainer.end()
+    remove_adapter(tiny_model, "run")
+    assert found["q_proj"] is found["k_proj"] is found["v_proj"] and found["gate_proj"] is found["up_proj"]
+    assert found["q_proj"] is not found["o_proj"] and found["o_proj"] is not found["gate_proj"]
 
 
 @pytest.mark.parametrize("adapted_blocks", ["0-1", "1"])

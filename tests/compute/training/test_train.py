@@ -19,7 +19,7 @@ from engine.compute.training.train import train
 from engine.compute.training.trainer import Rows
 from engine.records.blocks import resolve_blocks
 from engine.records.errors import RunError, TrainingError
-from engine.records.events import Alert, ControlEvent, HeldoutResult
+from engine.records.events import Alert, CheckpointResult, ControlEvent, HeldoutResult, Progress
 from engine.records.spec_parts import BlocksSpec
 
 
@@ -89,6 +89,40 @@ def test_a_run_resumed_from_an_older_checkpoint_equals_an_unbroken_one(tiny_mode
     shutil.copytree(tmp_path / "broken", tmp_path / "killed")
     generator.close()
     same(unbroken, run(tiny_model, tiny_spec(), tiny_rows, tmp_path / "killed")[1])
+
+
+def test_what_was_not_looked_at_when_a_run_was_broken_off_is_looked_at_when_it_goes_on(
+    tiny_model, tiny_spec, tiny_rows, tmp_path
+):
+    """Broken off while the probe answers behind the fourth step, which was measured by then."""
+    spec = tiny_spec(**{"captures.heldout_every": 2, "captures.probe_every": 2, "captures.checkpoint_every": 4})
+    asked: list[int] = []
+
+    def probe(step):
+        yield None
+        asked.append(step)
+        return Progress(phase="probe", done=step)
+
+    def begun():
+        blocks = resolve_blocks(spec, 2)
+        return train(
+            model=tiny_model, name="run", spec=spec, blocks=blocks, rows=tiny_rows, checkpoints=tmp_path, probe=probe
+        )
+
+    def measured(events):
+        return [one.step for one in events if isinstance(one, HeldoutResult) and one.split == "validation"]
+
+    first, generator = [], begun()
+    while 4 not in measured(first):
+        first.append(next(generator))
+    next(generator)
+    generator.close()
+    remove_adapter(tiny_model, "run")
+    assert asked == [0, 2] and [path.name for path in list_checkpoints(tmp_path)] == ["step-000004"]
+    second = list(begun())
+    remove_adapter(tiny_model, "run")
+    assert asked == [0, 2, 4, 6] and measured(second) == [6]
+    assert [one.step for one in second if isinstance(one, CheckpointResult)] == [4, 6]
 
 
 def test_live_changes_hold_from_their_step_and_survive_a_resume(tiny_model, tiny_spec, tiny_rows, tmp_path):

@@ -6,6 +6,7 @@ verdicts.
 """
 
 import io
+import math
 import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
@@ -120,7 +121,7 @@ def descent(
     """One step at a time, for each restart from where it starts to where `steps` steps lead. Raises ModelError for a
     model that does not see."""
     need_pixels(model)
-    pictures = list(dict.fromkeys(row.conversation.pictures))
+    pictures = pictures_of(row)
     originals = [pixels_of(picture, model.device) for picture in pictures]
     prompt, target = tokens_of(model, row.conversation).ids, target_ids(model, row)
     loss_of = partial(target_loss, model, adapter, pictures, prompt, target)
@@ -132,13 +133,29 @@ def descent(
             moving = [one.detach().requires_grad_(True) for one in present]
             loss = loss_of(moving)
             gradients = torch.autograd.grad(loss, moving)
-            if (reached := float(loss.detach())) < least:
+            reached = finite(model, float(loss.detach()))
+            if reached < least:
                 least, shown = reached, present
             present = [
                 _within(original, one - search.step_size / 255 * gradient.sign(), search.epsilon)
                 for original, one, gradient in zip(originals, present, gradients, strict=True)
             ]
             yield Stepped(restart, step, reached, least, shown)
+
+
+def pictures_of(row: EvaluationRow) -> list[Picture]:
+    """Those that a row shows, each once: what is changed are pixels, whatever their files are called."""
+    return list({picture.sha256: picture for picture in row.conversation.pictures}.values())
+
+
+def finite(model: LoadedModel, loss: float) -> float:
+    """Raises ModelError for a loss by which no search can be steered."""
+    if not math.isfinite(loss):
+        raise ModelError(
+            f"The loss of the target is {loss} under {model.spec.name} in {model.card.dtype}: attacks on pixels need a "
+            "number. Load the model in float32 or bfloat16."
+        )
+    return loss
 
 
 def need_pixels(model: LoadedModel) -> None:
@@ -181,10 +198,9 @@ def saved(pixels: Float[Tensor, "3 height width"], file: Path) -> Picture:
 def showing(row: EvaluationRow, shown: Sequence[Tensor], folder: Path) -> EvaluationRow:
     """The row with these pixels in the place of its pictures."""
     folder.mkdir()
-    pictures = list(dict.fromkeys(row.conversation.pictures))
     files = (folder / f"{place}.png" for place in range(len(shown)))
-    others = dict(zip(pictures, map(saved, shown, files), strict=True))
-    return row._replace(conversation=row.conversation.with_pictures(others.__getitem__))
+    others = dict(zip((one.sha256 for one in pictures_of(row)), map(saved, shown, files), strict=True))
+    return row._replace(conversation=row.conversation.with_pictures(lambda one: others[one.sha256]))
 
 
 def pixels_of(picture: Picture, device: torch.device) -> Float[Tensor, "3 height width"]:

@@ -17,7 +17,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers
-from engine.compute.evaluation.attacks.pixels import need_pixels, pixels_of, saved, showing, target_loss
+from engine.compute.evaluation.attacks.pixels import (
+    finite,
+    need_pixels,
+    pictures_of,
+    pixels_of,
+    saved,
+    showing,
+    target_loss,
+)
 from engine.compute.evaluation.attacks.targets import target_ids
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.pixels import BILINEAR, resized
@@ -119,13 +127,13 @@ def _mean_gradient(
         moving = veil.detach().requires_grad_(True)
         loss = _loss(model, adapter, row, moving)
         gradient += torch.autograd.grad(loss, moving)[0]
-        total += float(loss.detach())
+        total += finite(model, float(loss.detach()))
         yield done
     return total / len(rows), gradient / len(rows)
 
 
 def _loss(model: LoadedModel, adapter: str | None, row: EvaluationRow, veil: Veil) -> Float[Tensor, ""]:
-    pictures = list(dict.fromkeys(row.conversation.pictures))
+    pictures = pictures_of(row)
     shown = [veiled(pixels_of(picture, model.device), veil) for picture in pictures]
     ids = tokens_of(model, row.conversation).ids
     return target_loss(model, adapter, pictures, ids, target_ids(model, row), shown)
@@ -140,7 +148,7 @@ def _answered(
     options: Options,
 ) -> Generator[float, None, list[Attempt]]:
     """What a row answers to its pictures with each change in 8 bits, saved and read again."""
-    originals = [pixels_of(picture, model.device) for picture in dict.fromkeys(row.conversation.pictures)]
+    originals = [pixels_of(picture, model.device) for picture in pictures_of(row)]
     request = tokens_of(model, row.conversation).ids
     prompts, losses = [], []
     with tempfile.TemporaryDirectory() as folder:
