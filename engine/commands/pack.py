@@ -97,7 +97,8 @@ def pack_run(
         for file in (run.folder / "evaluations").glob(f"*.{ending}"):
             (target / "evaluations").mkdir(exist_ok=True)
             shutil.copy(file, target / "evaluations")
-    record = run.record().model_copy(update={"host": ""})
+    # No checkpoint comes along, the best one neither.
+    record = run.record().model_copy(update={"host": "", "best": None})
     write_whole(target / DIGEST, json.dumps(digests(target), indent=1) + "\n")
     write_whole(target / "record.json", record.model_dump_json(indent=2))
 

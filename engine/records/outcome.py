@@ -1,8 +1,8 @@
 """The outcome of a run in one word and one sentence: is harm broken, is the rest kept, is anything damaged.
 
 It is read off what is recorded and measures nothing. Answers decide: of the evaluations of the run's final weights, the
-one of most requests of text; where none asked any, of most that offer tools. Where there is none at all, the held-out
-activations are told, and said to be activations.
+one of most requests of text; where none asked any, of most that offer tools, then of most that show pictures. Where
+there is none at all, the held-out activations are told, and said to be activations.
 """
 
 import math
@@ -16,7 +16,7 @@ from engine.records.checkpoints import parse_checkpoint
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import SIDES
-from engine.records.evaluation.findings import AttackResult, Evaluation, ToolFindings, read_evaluations
+from engine.records.evaluation.findings import AttackResult, Evaluation, SidedFindings, read_evaluations
 from engine.records.outcome_rates import OthersRates, Rates, change, others_rates, percent, source_of
 from engine.records.runs import ACTIVE, Record, Run
 from engine.records.settings import Settings
@@ -101,7 +101,11 @@ def _own(record: Record, whole: Sequence[Evaluation]) -> Outcome:
     final = [one for one in whole if _asked(one)]
     calls = not final
     if calls:
-        final = [told for one in whole if one.tools and _asked(told := _of_calls(one, one.tools))]
+        final = [told for one in whole if one.tools and _asked(told := _of_sided(one, one.tools, "offer tools"))]
+    if not final:
+        calls = False
+        shown = [_of_sided(one, one.pictures, "show pictures") for one in whole if one.pictures]
+        final = [told for told in shown if _asked(told)]
     if not final:
         return _activations(record).model_copy(update={"better": better})
     # Of equals the newest counts.
@@ -144,11 +148,11 @@ def _answers(record: Record, found: Evaluation, better: BestCheckpoint | None, *
     return told.model_copy(update={"sentence": _sentence(told, found, calls=calls)})
 
 
-def _of_calls(found: Evaluation, tools: ToolFindings) -> Evaluation:
-    """What an evaluation says of requests that offer tools, in the place of what it says of text."""
-    asked = f"{tools.source or 'rows of a file'}, which offer tools"
-    told = {"attacks": tools.attacks, "benign_answers": tools.benign, "harmful": asked, "benign": asked, "loss": {}}
-    return found.model_copy(update={**told, "judge": tools.judge, "new_tokens": tools.new_tokens})
+def _of_sided(found: Evaluation, sided: SidedFindings, what: str) -> Evaluation:
+    """What an evaluation says of requests of another kind, in the place of what it says of text."""
+    asked = f"{sided.source or 'rows of a file'}, which {what}"
+    told = {"attacks": sided.attacks, "benign_answers": sided.benign, "harmful": asked, "benign": asked, "loss": {}}
+    return found.model_copy(update={**told, "judge": sided.judge, "new_tokens": sided.new_tokens})
 
 
 def _activations(record: Record) -> Outcome:

@@ -130,13 +130,15 @@ def test_the_runs_that_ship_are_listed_and_opened_beside_the_own_ones(settings, 
     assert list_runs(settings.runs) == []
     monkeypatch.delenv("WORKBENCH_SHIPPED_RUNS")
     shipped = list_runs(settings.runs)
-    assert {run.record().preset for run in shipped} == {"default", "tools"}
+    by_preset = {run.record().preset: run for run in shipped}
+    assert by_preset.keys() == {"default", "tools", "pictures"}
     for run in shipped:
         assert run.read_only and run.record().status == "finished"
         assert open_run(settings.runs, run.id) == run
         assert read_evaluations(run, settings) and outcome_of(run, settings).is_measured
-    tools, preset = (one.model_dump(exclude={"version"}) for one in (shipped[0].spec(), named_spec("tools")))
-    assert tools == preset
+    for name in ("tools", "pictures"):
+        trained, preset = (one.model_dump(exclude={"version"}) for one in (by_preset[name].spec(), named_spec(name)))
+        assert trained == preset
     first = shipped_run(settings.runs)
     assert first is not None and first.record().preset == "default" and run_captures(settings, first.id)
 
