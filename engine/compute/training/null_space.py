@@ -121,9 +121,8 @@ def _added(
             if owners[name] != name:
                 return
             entered.append((name, inputs[0]))
-            # Some layers are given all rows' tokens in one row.
-            given = inputs[0][seen] if inputs[0].dim() == 3 else inputs[0][seen.flatten()]
-            rows = given.float()
+            # Some layers are given the tokens of all rows as one.
+            rows = inputs[0].flatten(0, -2)[seen.flatten()].float()
             moments[name] = moments.get(name, 0.0) + rows.T @ rows
 
         return add
