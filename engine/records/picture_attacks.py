@@ -82,7 +82,7 @@ class PixelStep(Frozen):
 
 
 class PixelAnswers(Frozen):
-    """What every column answers to the best picture so far. done: steps of all restarts."""
+    """What every column answers to the best picture so far. done: looks at the loss, of all restarts."""
 
     kind: Literal["answers"] = "answers"
     done: int
