@@ -44,8 +44,7 @@ class Worker:
         self.queue = Queue(settings.desk)
         self.tasks: list[Task] = []
         self.device = Device(settings)
-        self.turns = 0
-        self.places = 0
+        self.turns = self.places = 0
         self.watch = watch
         self.started = time.time()
         self.ending = threading.Event()
@@ -86,8 +85,7 @@ class Worker:
                 self._accept(job)
             for request in self.queue.controls():
                 self._control(request)
-            for job_id in self.queue.take_unwanted():
-                self._cancel(job_id)
+            self._cancel_unwanted()
         except RunError as error:
             # Without a queue nothing new comes in, but what is under way goes on, or fails with a message of its own.
             self.complaint.say(str(error))
@@ -141,7 +139,11 @@ class Worker:
             else:
                 self._fail(task, str(error))
         except WorkbenchError as error:
-            self._fail(task, str(error))
+            # Whoever asks no more may have taken away what the job wrote to: that is no failure.
+            with suppress(RunError):
+                self._cancel_unwanted()
+            if task in self.tasks:
+                self._fail(task, str(error))
         except Exception as error:  # A job must never take the worker down with it.
             log.error("%s", traceback.format_exc())
             self._fail(task, failure_words(error))
@@ -212,13 +214,14 @@ class Worker:
             message = "Stopped by the user" if task.intent.keep else "Cancelled by the user; nothing was kept"
             self._end(task, "stopped", message=message)
 
-    def _cancel(self, job_id: int) -> None:
-        """Close a job that is nobody's wish any more. A run's training is ended by its own controls."""
-        task = next((task for task in self.tasks if task.job.id == job_id and task.book is None), None)
-        if task is not None:
-            self._end(task, "cancelled")
-        elif (job := self.queue.job(job_id)) is not None:
-            note_evaluation(self.settings.runs, job, job.status, error=job.error)
+    def _cancel_unwanted(self) -> None:
+        """Close what is nobody's wish any more. A run's training is ended by its own controls."""
+        for job_id in self.queue.take_unwanted():
+            task = next((task for task in self.tasks if task.job.id == job_id and task.book is None), None)
+            if task is not None:
+                self._end(task, "cancelled")
+            elif (job := self.queue.job(job_id)) is not None:
+                note_evaluation(self.settings.runs, job, job.status, error=job.error)
 
     def _leave(self, task: Task) -> None:
         """The worker ends: what is under way is interrupted, what waits is for the next worker."""
