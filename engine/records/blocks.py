@@ -28,6 +28,11 @@ class ResolvedBlocks(NamedTuple):
     def first_adapted(self) -> int:
         return min(self.adapted)
 
+    def learning(self, spec: RunSpec, block_count: int) -> range:
+        """The blocks that gradients go back through: up to the last one that a loss needs, and to the model's end where
+        answers are held by what they foretell."""
+        return range(self.first_adapted, block_count if spec.loss.answer_weight else self.last + 1)
+
 
 def resolve_blocks(spec: RunSpec, block_count: int) -> ResolvedBlocks:
     """Numbers for the spec's block lists in a model of `block_count` blocks.

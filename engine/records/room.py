@@ -62,10 +62,7 @@ def reading_bytes(card: ModelCard, tokens: float) -> int:
 def learning_bytes(spec: RunSpec, card: ModelCard, tokens: float, *, checkpointing: bool) -> int:
     """What so many tokens leave behind on their way forwards until they have gone backwards. Checkpointing leaves what
     enters each block, and all of one block at a time."""
-    blocks = resolve_blocks(spec, card.block_count)
-    # Answers that are held by what they foretell go through the blocks above as well.
-    end = card.block_count if spec.loss.answer_weight else blocks.last + 1
-    depth = end - blocks.first_adapted
+    depth = len(resolve_blocks(spec, card.block_count).learning(spec, card.block_count))
     width = BYTES.get(card.dtype, 4)
     blocks_leave = card.d_model * width * (depth + LEFT_FOR_BACKWARD if checkpointing else depth * LEFT_FOR_BACKWARD)
     vocabulary = card.head_parameters / card.d_model if spec.loss.answer_weight else 0

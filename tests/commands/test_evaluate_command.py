@@ -14,10 +14,13 @@ from engine.compute.evaluation import runner
 from engine.desk.lock import owned
 from engine.desk.queue import PRIORITY, Queue
 from engine.device import Device
-from engine.jobs.evaluation import evaluate, evaluate_job
+from engine.jobs.evaluation import _least_harmful, evaluate, evaluate_job
+from engine.records.conversation import Conversation
 from engine.records.errors import RunError
 from engine.records.evaluation.findings import read_evaluations, read_samples
 from engine.records.evaluation.plan import EvaluationPlan
+from engine.records.evaluation.rows import EvaluationRow
+from engine.records.evaluation.sides import SidedRows
 from engine.records.runs import Run, list_runs
 from engine.records.settings import Settings
 from engine.records.spec import RunSpec
@@ -94,6 +97,39 @@ def test_what_is_wrong_is_said_and_exits_with_two(
     for arguments, said in cases:
         assert main(["evaluate", "--harmful", rows[0], "--benign", rows[1], *arguments]) == 2, arguments
         assert said in capsys.readouterr().err
+
+
+def test_an_evaluation_is_of_the_time_at_which_its_weights_were_attached(
+    trained: Run, rows: tuple[str, str], settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    """What is trained while it asks is newer than what it measures."""
+    clock = iter(range(1000, 1_000_000))
+    monkeypatch.setattr("engine.jobs.evaluation.time.time", lambda: float(next(clock)))
+    asked: list[float] = []
+    direct = runner.ATTACK_FUNCTIONS["direct"]
+
+    def recorded(*given):
+        asked.append(float(next(clock)))
+        return direct(*given)
+
+    monkeypatch.setitem(runner.ATTACK_FUNCTIONS, "direct", recorded)
+    plan = EvaluationPlan(checkpoint=trained.id, harmful=rows[0], new_tokens=4)
+    _, evaluation = drain(evaluate(plan, Device(settings).tools(0)))
+    assert asked and evaluation.created < asked[0]
+
+
+def test_speed_is_measured_on_the_least_harmful_requests_that_there_are(
+    trained: Run, rows: tuple[str, str], settings: Settings
+):
+    """Benign ones, else borderline ones, else harmful ones: an evaluation of harmful requests alone has a speed too."""
+    plan = EvaluationPlan(checkpoint=trained.id, harmful=rows[0], abilities=("speed",), new_tokens=4)
+    _, evaluation = drain(evaluate(plan, Device(settings).tools(0)))
+    [speed] = evaluation.abilities
+    assert speed.name == "speed" and speed.base and speed.rerouted
+    harmful, benign, borderline = ([EvaluationRow(Conversation.asking(one))] for one in ("h", "b", "e"))
+    assert _least_harmful(SidedRows(harmful, benign, borderline)) is benign
+    assert _least_harmful(SidedRows(harmful, [], borderline)) is borderline
+    assert _least_harmful(SidedRows(harmful, [], [])) is harmful
 
 
 def test_an_evaluation_that_was_broken_off_asks_nothing_twice(

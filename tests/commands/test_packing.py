@@ -14,6 +14,7 @@ from engine.compute.model.adapters import adapter_parameters
 from engine.compute.steps import drained
 from engine.device import Device
 from engine.jobs.known_answers import known_spaces, run_spaces
+from engine.records.best import BestCheckpoint
 from engine.records.captures.capture import read_capture, run_captures
 from engine.records.checkpoints import parse_checkpoint
 from engine.records.evaluation.findings import read_evaluations
@@ -107,6 +108,19 @@ def test_spaces_that_were_measured_travel_along_and_are_known_where_nothing_else
     assert found.keys() == measured.keys() and all(found[block].mean.equal(measured[block].mean) for block in found)
     packed_spaces(open_run(packed.runs, run.id)).write_bytes(b"damaged")
     assert known_spaces(model, open_run(packed.runs, run.id), packed) == {}
+
+
+def test_pictures_of_an_evaluation_come_along_and_a_mark_of_a_best_checkpoint_does_not(run, tmp_path):
+    (run.folder / "evaluations").mkdir()
+    for name in ("one.json", "one.png", "one.rows.jsonl"):
+        (run.folder / "evaluations" / name).write_text("{}")
+    step = run.record().step
+    run.update(best=BestCheckpoint(step=step, measured=step, cosine=0.1, drift=0.1, benign_cosine=0.9))
+    pack_run(run, tmp_path / run.id)
+    packed = Run(tmp_path / run.id)
+    assert {file.name for file in (packed.folder / "evaluations").iterdir()} == {"one.json", "one.png"}
+    assert packed.record().best is None and run.record().best is not None
+    assert "evaluations/one.png" in json.loads((packed.folder / DIGEST).read_text())
 
 
 def test_a_changed_byte_changes_the_digest(run, tmp_path):

@@ -48,6 +48,15 @@ def test_8b_weights_in_bfloat16_are_15_gib_and_a_token_leaves_5_6_mib():
     assert reading_bytes(LLAMA, 8192) < 1.5 * GIB
 
 
+def test_answers_that_are_held_leave_the_blocks_above_and_their_logits():
+    """From block 0 to 31, 32 x 34 x 4,096 x 2 bytes = 8,912,896; logits behind a quarter of the tokens, of 128,256
+    entries, twice in bfloat16 and five times in float32: 128,256 x (2 x 2 + 5 x 4) / 4 = 769,536. Computed anew the
+    blocks leave (32 + 34) x 4,096 x 2 = 540,672."""
+    held = with_fields(PAPER, {"loss.answer_weight": 1.0})
+    assert learning_bytes(held, LLAMA, 1, checkpointing=False) == 8_912_896 + 769_536
+    assert learning_bytes(held, LLAMA, 1, checkpointing=True) == 540_672 + 769_536
+
+
 @pytest.mark.parametrize(("gibibytes", "anew"), [(80, False), (40, False), (24, True), (16, True)])
 def test_blocks_are_computed_anew_where_the_longest_row_would_not_fit(gibibytes, anew):
     """1,024 tokens leave 5.6 GiB: of 24 GiB nine tenths less weights and kept activations are 5.1, of 40 18.5."""

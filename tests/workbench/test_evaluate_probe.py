@@ -8,7 +8,7 @@ from test_evaluate_tables import made
 from engine.exports.evaluation_report import report_html
 from engine.figures.evaluation.probe import probe_finding, probe_html, probe_title
 from engine.records.evaluation.counts import count
-from engine.records.evaluation.findings import WithProbe
+from engine.records.evaluation.findings import AttackResult, WithProbe
 from workbench.evaluate.csv_text import as_csv
 
 
@@ -59,6 +59,10 @@ def test_the_sentence_has_the_strongest_attack_with_n_and_what_the_probe_ended()
     assert "benign answers that it ended: base 0 of 20, circuit-broken 1 of 20" in said
     assert "borderline answers that it ended: base 4 of 20, circuit-broken 5 of 20" in said
     few = {"direct": {"base": count(words(6, 8)), "rerouted": count(words(1, 8))}}
+    # Prefilling was asked without the probe alone: it is no attack that the probe stood against.
+    stronger = AttackResult(base=count(words(20)), rerouted=count(words(20)))
+    one = beside()
+    assert probe_finding(one.model_copy(update={"attacks": one.attacks | {"prefill": stronger}})) == said
     assert "n 8: too few to tell" in probe_finding(beside(attacks=few))
     assert probe_title(beside().with_probe) == "MLP 64-32 probe at block 19, threshold for 5 % false alarms"
 

@@ -219,6 +219,17 @@ def test_every_failure_is_shown_until_the_same_is_begun_again_or_dismissed(monke
     assert [one.id for one in evaluate_jobs._failures(jobs)] == [3]
 
 
+def test_failures_of_one_run_that_asked_different_things_are_shown_apart(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(st, "session_state", {})
+
+    def job(number: int, attack: str, state: str = "failed") -> Job:
+        return Job(number, "evaluate", "a", {"checkpoint": "a@4", "attacks": [attack]}, 0, state, "it failed")
+
+    jobs = [job(2, "direct"), job(1, "prefill")]
+    assert [one.id for one in evaluate_jobs._failures(jobs)] == [2, 1]
+    assert [one.id for one in evaluate_jobs._failures([job(3, "prefill", "running"), *jobs])] == [2]
+
+
 def test_a_change_on_the_same_questions_is_shown_with_its_interval():
     sums = Ability(
         name="gsm8k", base=0.5, rerouted=0.4, n=20, change=Change(value=-0.1, ci95=Interval(-0.2, 0.01), n=20)

@@ -155,7 +155,7 @@ def _micro_step(
 def _training(trainer: Trainer, *, seed: int):
     """The adapter is on, with gradients and dropout, whose draws come from `seed` and disturb no other job's. The
     backward pass belongs inside: it may compute blocks anew."""
-    model, blocks = trainer.model, trainer.blocks
+    model = trainer.model
     devices = [model.device] if model.device.type == "cuda" else []
     with ExitStack() as stack:
         stack.enter_context(repeatable(model.device))
@@ -163,8 +163,7 @@ def _training(trainer: Trainer, *, seed: int):
         stack.enter_context(adapted(model, trainer.name, train=True))
         stack.enter_context(quick_layers(model, trainer.name))
         if trainer.checkpointing:
-            end = len(model.blocks) if trainer.spec.loss.answer_weight else blocks.last + 1
-            stack.enter_context(recomputed(model, range(blocks.first_adapted, end)))
+            stack.enter_context(recomputed(model, trainer.blocks.learning(trainer.spec, len(model.blocks))))
         torch.manual_seed(seed)
         yield
 

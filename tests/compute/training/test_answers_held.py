@@ -12,6 +12,7 @@ from engine.compute.model.activations import block_activations
 from engine.compute.model.foretelling import carried_on, logits_of, need_plain_head
 from engine.compute.model.load import load_model
 from engine.compute.model.padding import batch_of
+from engine.compute.model.recomputing import recomputed
 from engine.compute.training.masks import answer_tokens, foretelling
 from engine.compute.training.reroute import answer_divergence
 from engine.compute.training.rows import Row
@@ -62,10 +63,35 @@ def test_carried_on_from_any_block_it_is_what_the_model_foretells(deep_model, bl
         )
 
 
-def test_a_model_that_changes_its_logits_is_refused_in_words(tiny_model):
-    tiny_model.causal_lm.config.final_logit_softcapping = 30.0
-    with pytest.raises(ModelError, match=r"final_logit_softcapping\): set the weight of answers held"):
+@pytest.mark.parametrize("name", ["final_logit_softcapping", "lm_head_multiplier"])
+def test_a_model_that_changes_its_logits_is_refused_in_words(tiny_model, name: str):
+    setattr(tiny_model.causal_lm.config, name, 30.0)
+    with pytest.raises(ModelError, match=rf"{name}\): set the weight of answers held"):
         need_plain_head(tiny_model)
+
+
+def test_blocks_above_are_computed_anew_as_well_and_train_alike(deep_model, tiny_spec, tmp_path, monkeypatch):
+    """Target at block 1 of 4: with the answers held gradients go back through blocks 1 to 3, else through 1 alone."""
+    anew: list[list[int]] = []
+
+    def watched(model, blocks):
+        anew.append(list(blocks))
+        return recomputed(model, blocks)
+
+    monkeypatch.setattr("engine.compute.training.step.recomputed", watched)
+    rows = Rows(random_rows(3), random_rows(4, seed=1, label="benign"), [], [])
+
+    def weights(checkpointing: str, weight: float) -> dict[str, torch.Tensor]:
+        changes = {"optimizer.gradient_checkpointing": checkpointing, "loss.answer_weight": weight}
+        spec = tiny_spec(**changes, **{"optimizer.steps": 3, "blocks.adapted": "1", "adapter.noise": 0.05})
+        return run(deep_model, spec, rows, tmp_path / f"{checkpointing}-{weight}")[1]
+
+    plain, again = (weights(checkpointing, 5.0) for checkpointing in ("off", "on"))
+    assert anew and all(blocks == [1, 2, 3] for blocks in anew)
+    assert all(torch.equal(plain[name], again[name]) for name in plain)
+    anew.clear()
+    weights("on", 0.0)
+    assert anew and all(blocks == [1] for blocks in anew)
 
 
 def test_answers_of_borderline_rows_cannot_be_held_where_there_are_none(deep_model, tiny_spec, tmp_path):

@@ -8,7 +8,7 @@ from making_training import run
 from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import remove_adapter
 from engine.compute.model.padding import batch_of
-from engine.compute.training.null_space import find_directions, leading_directions, without
+from engine.compute.training.null_space import _added, find_directions, leading_directions, without
 from engine.compute.training.trainer import Rows, prepared
 from engine.records.blocks import resolve_blocks
 
@@ -19,6 +19,43 @@ def test_the_directions_that_hold_a_share_of_the_energy_by_hand():
     found = [leading_directions(moment, share).abs() for share in (0.6, 0.7, 0.95)]
     assert [one.shape[1] for one in found] == [1, 2, 3]
     torch.testing.assert_close(found[1], torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]]))
+
+
+def test_directions_are_found_on_the_processor_whatever_device_the_moment_lies_on(monkeypatch):
+    """Some devices have no float64."""
+    asked: list[torch.Tensor] = []
+    found = torch.linalg.eigh
+
+    def watched(moment: torch.Tensor):
+        asked.append(moment)
+        return found(moment)
+
+    class Elsewhere(torch.Tensor):
+        """A moment on a device without float64."""
+
+        def double(self) -> torch.Tensor:
+            raise TypeError("Cannot convert a tensor to float64: the device has none.")
+
+        def cpu(self) -> torch.Tensor:
+            return self.as_subclass(torch.Tensor)
+
+    monkeypatch.setattr(torch.linalg, "eigh", watched)
+    moment = torch.diag(torch.tensor([3.0, 6.0, 1.0]))
+    assert leading_directions(moment.as_subclass(Elsewhere), 0.7).equal(leading_directions(moment, 0.7))
+    assert [one.dtype for one in asked] == [torch.float64] * 2
+
+
+def test_a_layer_that_is_given_all_tokens_in_one_row_has_the_same_moment():
+    """Of two rows of three tokens the first tokens are left out, and of the second row the last, which is padding."""
+    seen = torch.tensor([[False, True, True], [False, True, False]])
+    given = torch.arange(12.0).view(2, 3, 2)
+    layer = torch.nn.Identity()
+    moments: list[dict[str, torch.Tensor]] = [{}, {}]
+    for found, inputs in zip(moments, (given, given.flatten(0, 1)), strict=True):
+        with _added({"one": layer}, seen, found, {}):
+            layer(inputs)
+    # (2, 3), (4, 5) and (8, 9): 4 + 16 + 64, 6 + 20 + 72, 9 + 25 + 81.
+    assert moments[0]["one"].tolist() == moments[1]["one"].tolist() == [[84.0, 98.0], [98.0, 115.0]]
 
 
 def test_what_is_left_of_a_by_hand():
