@@ -62,7 +62,8 @@ def _searched(attack: AttackFolder, spec: PictureAttack, model: LoadedModel, ada
                 if best is None or one.least < best.least:
                     best, answered = one, False
                 yield Progress(phase="attacking pixels", done=done, total=total)
-                if not answered and (done % spec.every == 0 or done == total):
+                is_due = one.step > 0 and spec.taken(done) % spec.every == 0
+                if not answered and (is_due or done == total):
                     yield from _answered(attack, spec, model, adapters, best, done)
                     answered = True
         except GeneratorExit:
