@@ -23,11 +23,8 @@ STEPS = 100
 def main() -> None:
     run = shipped("pictures")
     with served() as (browser, url, _):
-        page = _asked(browser, url, run, _unseen("benign"))
-        page.get_by_role("button", name=re.compile("^Reveal the message")).click()
-        shoot(page, "pictures-benign")
-        page = _asked(browser, url, run, _unseen("harmful"), scheme="dark")
-        shoot(page, "pictures-harmful")
+        shoot(_asked(browser, url, run, _unseen("benign")), "pictures-benign")
+        shoot(_asked(browser, url, run, _unseen("harmful"), scheme="dark", height=2240), "pictures-harmful")
         _attack(browser, url, run, _unseen("harmful"))
 
 
@@ -37,8 +34,8 @@ def _unseen(label: Label) -> Prompt:
     return next(one for one in prompts if one.split == "test" and one.style == "question" and not one.borderline)
 
 
-def _asked(browser: Browser, url: str, run: Run, prompt: Prompt, *, scheme: str = "light") -> Page:
-    page = _opened(browser, url, run, prompt, scheme=scheme)
+def _asked(browser: Browser, url: str, run: Run, prompt: Prompt, *, scheme: str = "light", height: int = 1700) -> Page:
+    page = _opened(browser, url, run, prompt, scheme=scheme, height=height)
     if prompt.label == "benign":
         page.get_by_text("Harmful", exact=True).click()
     page.get_by_placeholder("Ask all models at once").fill(prompt.text)
@@ -49,7 +46,7 @@ def _asked(browser: Browser, url: str, run: Run, prompt: Prompt, *, scheme: str 
 
 
 def _attack(browser: Browser, url: str, run: Run, prompt: Prompt) -> None:
-    page = _opened(browser, url, run, prompt)
+    page = _opened(browser, url, run, prompt, height=1060)
     page.get_by_role("tab", name="Attack").click()
     page.get_by_placeholder("What the model is asked of the picture").fill(prompt.text)
     page.get_by_role("button", name="Attack", exact=True).click()
@@ -59,9 +56,9 @@ def _attack(browser: Browser, url: str, run: Run, prompt: Prompt) -> None:
     shoot(page, "pictures-attack")
 
 
-def _opened(browser: Browser, url: str, run: Run, prompt: Prompt, *, scheme: str = "light") -> Page:
+def _opened(browser: Browser, url: str, run: Run, prompt: Prompt, *, scheme: str = "light", height: int) -> Page:
     """The page with the prompt's picture, uploaded as a user would."""
-    page = scheme_page(browser, scheme, height=1700)
+    page = scheme_page(browser, scheme, height=height)
     page.goto(f"{url}/pictures?run={run.id}")
     expect(page.get_by_placeholder("Ask all models at once")).to_be_visible(timeout=60_000)
     parts = (part for message in prompt.conversation.messages for part in message.parts)
