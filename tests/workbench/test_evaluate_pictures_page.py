@@ -125,13 +125,17 @@ def test_bases_that_differ_have_a_column_and_a_curve_of_their_own_and_the_title_
     assert [line.name for line in loss.data] == ["base", "a", "base of b", "b"]
 
 
-def test_perturbations_that_came_with_a_run_are_found_beside_its_figures(settings, drawn):
+def test_perturbations_that_came_with_a_run_are_found_beside_its_figures(settings, monkeypatch):
     run = made_run(settings)
     assert perturbation_path(run, settings, "one.png") == evaluations_folder(run, settings) / "one.png"
     packed = replace(run, folder=run.folder.parent / "shipped" / run.id)
+    monkeypatch.setattr("engine.records.runs.SAMPLE_DATA", packed.folder.parent)
+    # What is asked of a run that ships is kept elsewhere, and only what came with it lies beside its figures.
+    assert evaluations_folder(packed, settings) != packed.folder / "evaluations"
     (packed.folder / "evaluations").mkdir(parents=True)
     painted(packed.folder / "evaluations" / "one.png", seed=1)
     assert perturbation_path(packed, settings, "one.png") == packed.folder / "evaluations" / "one.png"
+    assert perturbation_path(packed, settings, "two.png") == evaluations_folder(packed, settings) / "two.png"
 
 
 def test_what_was_made_for_all_pictures_is_shown_with_its_file_to_save(settings, drawn):
