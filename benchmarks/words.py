@@ -8,6 +8,7 @@ round. Minutes where a training takes hours: blocks can be chosen by it, on the 
 
 import argparse
 from collections.abc import Sequence
+from typing import get_args
 
 import numpy as np
 import torch
@@ -42,13 +43,19 @@ def main() -> None:
         prog="python -m benchmarks.words", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", default=BUNDLED_MODEL)
+    parser.add_argument(
+        "--dtype",
+        default="auto",
+        choices=get_args(ModelSpec.model_fields["dtype"].annotation),
+        help="of the model's weights",
+    )
     parser.add_argument("--blocks", default="33%,50%,66%", help="such as 8-16 or 33%%,50%%")
     parser.add_argument("--prompts", type=int, default=200, help="sample prompts a side that the probe is fitted on")
     parser.add_argument("--rows", type=int, default=80, help="of each label of an author at most; 0: all")
     parser.add_argument("--half", default="development", choices=HALVES)
     options = parser.parse_args()
     settings = read_settings()
-    model = load_model(ModelSpec(name=options.model), settings)
+    model = load_model(ModelSpec(name=options.model, dtype=options.dtype), settings)
     blocks = parse_blocks(options.blocks, model.card.block_count)
     found = measure(model, blocks, groups(settings, options.half, rows=options.rows), prompts=options.prompts)
     print(f"{options.model}, probe fitted on {options.prompts} + {options.prompts} sample prompts")

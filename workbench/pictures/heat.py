@@ -22,6 +22,8 @@ ABOUT = (
     "(clear) nothing moved, 0 or less (strong) turned away. What stands at a patch was read before the question: it is "
     "turned by the picture alone. Finer tiles of LLaVA-NeXT are not drawn; the dotted frame is what a model is shown."
 )
+# Pixels of a map that stands alone; in a narrow window it takes what there is.
+ALONE = 560
 
 
 def heat_maps(chat: Chat, number: int) -> None:
@@ -33,7 +35,9 @@ def heat_maps(chat: Chat, number: int) -> None:
         return
     st.subheader("Where the picture was turned", anchor=False)
     hidden = exchange.harmful and is_hidden(f"chat_{chat.id}_{number}")
-    for place, trip in zip(st.columns(max(2, len(trips)), gap="large"), trips, strict=False):
+    # An empty column beside a single map would be a gap below it in a narrow window.
+    places = st.columns(len(trips), gap="large") if len(trips) > 1 else [st.container(width=ALONE)]
+    for place, trip in zip(places, trips, strict=True):
         with place:
             _map(exchange, reply, trip, pictures[trip.picture], hidden=hidden, name=f"{chat.id}-{number}")
     st.caption(plain(ABOUT))
