@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forking import Forked, forked
 from making import wait_for
 from safetensors.torch import load_file
 
@@ -58,29 +59,15 @@ def torn(run: Run) -> list[Path]:
 @pytest.fixture
 def fork_worker(settings: Settings) -> Iterator[Callable[[], int]]:
     """Starts a worker of the test's folder within a fraction of a second and returns its process number."""
-    parent = subprocess.Popen(
-        [sys.executable, str(ROOT / "tests" / "forking_workers.py")],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert parent.stdin and parent.stdout
-    assert parent.stdout.readline() == "ready\n"
-    started: list[int] = []
+    started: list[Forked] = []
 
     def start() -> int:
-        parent.stdin.write(f"{settings.runs}\n")  # type: ignore[union-attr]
-        parent.stdin.flush()  # type: ignore[union-attr]
-        started.append(int(parent.stdout.readline()))  # type: ignore[union-attr]
-        return started[-1]
+        started.append(forked("worker", "--runs", str(settings.runs)))
+        return started[-1].pid
 
     yield start
-    for pid in started:
-        kill(pid)
-    parent.kill()
-    parent.wait()
+    for process in started:
+        kill(process.pid)
 
 
 def kill(pid: int) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from workbench.ending import end_in_time
 from workbench.kit.frame import caught, places
+from workbench.process import end_in_time, pass_over_libraries
 from workbench.sidebar import sidebar
 
 # An icon by name would be fetched from a font server at each start: this one is drawn here.
@@ -20,3 +20,4 @@ with st.sidebar, caught():
     end_in_time()
     sidebar()
 page.run()
+pass_over_libraries(page.url_path)

@@ -7,6 +7,7 @@ file of tools may take for ever. References stay within the schema; nothing is f
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
@@ -23,6 +24,7 @@ from engine.records.json_values import Unreadable, need_plain
 
 # As many problems of one call as anybody reads.
 MOST_PROBLEMS = 20
+TOO_DEEP = "it is nested too deep"
 
 Kind = Literal["unknown tool", "missing", "type", "choice", "additional", "other"]
 
@@ -64,22 +66,33 @@ def check_call(call: Call, tools: Sequence[Tool]) -> tuple[Problem, ...]:
 def need_schema(tool: Tool) -> None:
     """Raises DataError where a tool's parameters are no JSON schema of an object."""
     try:
-        Draft202012Validator.check_schema(tool.parameters)
+        text = json.dumps(tool.parameters, sort_keys=True)
+    except RecursionError as error:
+        raise _no_schema(tool, TOO_DEEP) from error
+    if problem := _problem_of_schema(text):
+        raise _no_schema(tool, problem)
+
+
+@lru_cache(maxsize=4096)
+def _problem_of_schema(text: str) -> str:
+    """'' for a schema of an object. Files name few tools in many rows, and one takes a millisecond."""
+    schema = json.loads(text)
+    try:
+        Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         where = "".join(f".{part}" for part in error.absolute_path).lstrip(".")
         at = f" at {where}" if where else ""
-        raise _no_schema(tool, f"{_shown(error.instance)}{at} is not what JSON Schema has there") from error
-    except RecursionError as error:
-        raise _no_schema(tool, "it is nested too deep") from error
-    resolver = Registry().with_resource("", DRAFT202012.create_resource(tool.parameters)).resolver()
-    for reference in _references(tool.parameters):
+        return f"{_shown(error.instance)}{at} is not what JSON Schema has there"
+    except RecursionError:
+        return TOO_DEEP
+    resolver = Registry().with_resource("", DRAFT202012.create_resource(schema)).resolver()
+    for reference in _references(schema):
         try:
             resolver.lookup(reference)
-        except Unresolvable as error:
-            raise _no_schema(tool, f"it refers to {_shown(reference)}, which it does not hold") from error
-    kind = tool.parameters.get("type", "object")
-    if kind != "object":
-        raise _no_schema(tool, f"its type is {_shown(kind)}, and arguments are an object")
+        except Unresolvable:
+            return f"it refers to {_shown(reference)}, which it does not hold"
+    kind = schema.get("type", "object")
+    return "" if kind == "object" else f"its type is {_shown(kind)}, and arguments are an object"
 
 
 def _references(schema: Any) -> Iterator[str]:

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from forking import Forked, forked_app
 from making import write_prompts, write_tiny_model
 from playwright.sync_api import Page
 
@@ -27,23 +28,31 @@ class Server:
     tiny: Path
     port: int
     modules_file: Path
-    process: subprocess.Popen | None = None
+    process: subprocess.Popen | Forked | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
         return f"http://localhost:{self.port}"
 
-    def start(self) -> float:
-        """Start the server and return the seconds until it answers."""
+    def start(self, *, forked: bool = True) -> float:
+        """Start the server and return the seconds until it answers.
+
+        forked: its libraries are loaded already, and so are its worker's; otherwise as a user starts it.
+        """
         started = time.monotonic()
-        self.process = subprocess.Popen(
-            [str(Path(sys.executable).parent / "streamlit"), "run", "workbench/app.py", f"--server.port={self.port}"],
-            cwd=ROOT,
-            env=self.environment,
-            stdout=(self.settings.cache.parent / "server.log").open("ab"),
-            stderr=subprocess.STDOUT,
-        )
+        arguments = ["run", str(ROOT / "workbench" / "app.py"), f"--server.port={self.port}"]
+        with (self.settings.cache.parent / "server.log").open("ab") as log:
+            if forked:
+                self.process = forked_app(arguments, output=log.fileno(), environment=self.environment)
+            else:
+                self.process = subprocess.Popen(
+                    [str(Path(sys.executable).parent / "streamlit"), *arguments],
+                    cwd=ROOT,
+                    env=self.environment,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                )
         while True:
             try:
                 urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=1).read()

@@ -166,7 +166,7 @@ def test_a_second_tab_and_a_server_restart_show_the_same_run(server: Server, pag
         expect(page.get_by_text("an old run").first).to_be_visible()
         expect(page.get_by_test_id("stMetric").filter(has_text="Held-out cosine")).to_contain_text("0.25")
         server.stop()
-        server.start()
+        server.start(forked=False)
 
 
 def test_a_browser_that_reads_no_further_does_not_keep_the_server_alive(server: Server, page: Page):
@@ -207,6 +207,8 @@ def test_no_page_throws_in_the_browser_and_no_trace_is_in_the_log(server: Server
 
 
 def test_the_server_process_never_imports_torch_and_listens_on_localhost_alone(server: Server, page: Page):
+    server.stop()
+    server.start(forked=False)
     for path in ("", "/train", "/runs"):
         page.goto(server.url + path)
         expect(page.get_by_text("Worker", exact=True)).to_be_visible()

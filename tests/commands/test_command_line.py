@@ -1,12 +1,11 @@
 """The command line, as a user calls it."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from forking import engine
 from making import asked_ids, write_tiny_model
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -18,13 +17,6 @@ from engine.records.captures.capture import read_capture
 from engine.records.chats.asked import Sampling
 from engine.records.errors import DataError
 from engine.records.runs import list_runs, open_run
-from engine.records.settings import ROOT
-
-
-def engine(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "engine", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=280
-    )
 
 
 @pytest.fixture

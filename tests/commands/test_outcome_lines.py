@@ -2,7 +2,7 @@
 
 import json
 
-from test_command_line import engine
+from forking import engine
 
 from engine.records.evaluation.findings import read_evaluations
 from engine.records.runs import create_run, list_runs

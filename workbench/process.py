@@ -1,4 +1,4 @@
-"""How the server ends. Streamlit offers no setting for it."""
+"""The server as a process: what Streamlit offers no setting for."""
 
 import gc
 
@@ -18,3 +18,14 @@ def end_in_time() -> None:
     """
     for config in [found for found in gc.get_objects() if type(found) is uvicorn.Config]:
         config.timeout_graceful_shutdown = GRACE
+
+
+@st.cache_resource(show_spinner=False)
+def pass_over_libraries(page: str) -> None:
+    """Once a page: the collector of garbage looks at what is loaded by then no more.
+
+    Streamlit has it look at everything after each run of a page or of a part of one, and nearly all there is are
+    libraries: half of the processor time that an open page takes.
+    """
+    gc.collect()
+    gc.freeze()

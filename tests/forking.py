@@ -1,0 +1,198 @@
+"""Real processes without the wait for their libraries: a fork server has them loaded, and what is asked of it begins
+within milliseconds, with the folder, environment and outputs that it would have had otherwise.
+
+As a script, `serve SOCKET KIND` is such a server, until its standard input closes; `-m engine worker ...`, as if it
+were the interpreter, has one begin that worker and ends as it does.
+"""
+
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import runpy
+import select
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+LOADED = {
+    "engine": ("engine.__main__", "engine.worker", "peft", "transformers.models.llama.modeling_llama"),
+    "streamlit": ("streamlit.web.cli", "uvicorn", "plotly.graph_objects", "workbench"),
+}
+SOCKET, INTERPRETER = "WORKBENCH_TEST_FORKS", "WORKBENCH_TEST_INTERPRETER"
+
+
+class Forked:
+    """A process that a fork server began, with what tests ask of a `subprocess.Popen`."""
+
+    def __init__(
+        self, server: str, arguments: list[str], *, outputs: tuple[int, int], environment: Mapping[str, str]
+    ) -> None:
+        self._told = socket.socket(socket.AF_UNIX)
+        self._told.connect(server)
+        socket.send_fds(self._told, [b"+"], list(outputs))
+        self._told.sendall(json.dumps([arguments, os.getcwd(), dict(environment)]).encode() + b"\n")
+        self._lines = b""
+        self.pid = self._read(None) or 0
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            code = self._read(timeout)
+            if code is None:
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
+            self.returncode = code
+            self._told.close()
+        return self.returncode
+
+    def terminate(self) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, 15)
+
+    def _read(self, timeout: float | None) -> int | None:
+        while b"\n" not in self._lines:
+            if not select.select([self._told], [], [], timeout)[0]:
+                return None
+            more = self._told.recv(64)
+            assert more, "the fork server has ended"
+            self._lines += more
+        line, _, self._lines = self._lines.partition(b"\n")
+        return int(line)
+
+
+@cache
+def fork_server(kind: str) -> str:
+    """The socket of this process's server of a kind. The server ends with this process, which holds its input open."""
+    path = f"{tempfile.mkdtemp(prefix='forks-')}/{kind}"
+    server = subprocess.Popen(
+        [sys.executable, __file__, "serve", path, kind],
+        cwd=Path(__file__).parents[1],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert server.stdout and server.stdout.readline() == b"ready\n"
+    _servers.append(server)
+    return path
+
+
+@cache
+def interpreter() -> str:
+    """What the app takes for Python when it starts a worker."""
+    script = Path(fork_server("engine")).with_name("python")
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{__file__}" "$@"\n')
+    script.chmod(0o700)
+    return str(script)
+
+
+def engine(*arguments: str) -> subprocess.CompletedProcess:
+    """`python -m engine ...`, run to its end."""
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        code = forked(*arguments, outputs=(output.fileno(), errors.fileno())).wait(280)
+        output.seek(0)
+        errors.seek(0)
+        return subprocess.CompletedProcess(arguments, code, output.read(), errors.read())
+
+
+def forked(*arguments: str, outputs: tuple[int, int] = (1, 2)) -> Forked:
+    """`python -m engine ...`, begun."""
+    return Forked(fork_server("engine"), list(arguments), outputs=outputs, environment=os.environ)
+
+
+def forked_app(arguments: list[str], *, output: int, environment: Mapping[str, str]) -> Forked:
+    """`streamlit ...`, whose worker is forked too."""
+    more = {SOCKET: fork_server("engine"), INTERPRETER: interpreter()}
+    return Forked(fork_server("streamlit"), arguments, outputs=(output, output), environment={**environment, **more})
+
+
+_servers: list[subprocess.Popen] = []
+
+
+def _stand_in(arguments: list[str]) -> None:
+    if arguments[:3] != ["-m", "engine", "worker"]:
+        os.execv(sys.executable, [sys.executable, *arguments])
+    code = Forked(os.environ[SOCKET], arguments[2:], outputs=(1, 2), environment=os.environ).wait()
+    sys.exit(code if code >= 0 else 128 - code)
+
+
+def _serve(path: str, kind: str) -> None:
+    """Serve until standard input closes. Returns in each child, once that has taken over what was asked for."""
+    for name in LOADED[kind]:
+        module = importlib.import_module(name)
+        for part in pkgutil.walk_packages(module.__path__, "workbench.") if name == "workbench" else ():
+            # The script itself would draw a page.
+            if part.name != "workbench.app":
+                importlib.import_module(part.name)
+    # It runs as the main module in each child, and warns of a second one.
+    sys.modules.pop("engine.__main__", None)
+    gc.freeze()
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+    print("ready", flush=True)
+    children: dict[int, socket.socket] = {}
+    while True:
+        # A child that has ended is asked for soon: as a zombie it would look alive.
+        ready, _, _ = select.select([listener, sys.stdin], [], [], 0.02 if children else None)
+        if sys.stdin in ready:
+            os._exit(0)
+        if listener in ready:
+            asked, _ = listener.accept()
+            _, outputs, _, _ = socket.recv_fds(asked, 1, 2)
+            pid = os.fork()
+            if pid == 0:
+                request = json.loads(asked.makefile().readline())
+                for other in (listener, asked, *children.values()):
+                    other.close()
+                _become(*request, outputs=outputs)
+                return
+            for output in outputs:
+                os.close(output)
+            children[pid] = asked
+            _tell(asked, pid)
+        for pid in list(children):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                told = children.pop(pid)
+                _tell(told, os.waitstatus_to_exitcode(status))
+                told.close()
+
+
+def _tell(told: socket.socket, number: int) -> None:
+    with suppress(OSError):
+        told.sendall(f"{number}\n".encode())
+
+
+def _become(arguments: list[str], folder: str, environment: dict[str, str], *, outputs: list[int]) -> None:
+    os.setsid()
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, output in enumerate([os.open(os.devnull, os.O_RDONLY), *outputs]):
+        os.dup2(output, number)
+        os.close(output)
+    sys.argv[1:] = arguments
+
+
+if __name__ == "__main__":
+    if sys.argv[1] != "serve":
+        _stand_in(sys.argv[1:])
+    kind = sys.argv[3]
+    _serve(sys.argv[2], kind)
+    # A child from here on.
+    if kind == "engine":
+        runpy.run_module("engine", run_name="__main__", alter_sys=True)
+    else:
+        sys.executable = os.environ[INTERPRETER]
+        runpy.run_module("streamlit", run_name="__main__", alter_sys=True)
