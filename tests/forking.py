@@ -5,6 +5,7 @@ As a script, `serve SOCKET KIND` is such a server, until its standard input clos
 were the interpreter, has one begin that worker and ends as it does.
 """
 
+import atexit
 import gc
 import importlib
 import json
@@ -12,6 +13,7 @@ import os
 import pkgutil
 import runpy
 import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -74,7 +76,9 @@ class Forked:
 @cache
 def fork_server(kind: str) -> str:
     """The socket of this process's server of a kind. The server ends with this process, which holds its input open."""
-    path = f"{tempfile.mkdtemp(prefix='forks-')}/{kind}"
+    folder = tempfile.mkdtemp(prefix="forks-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = f"{folder}/{kind}"
     server = subprocess.Popen(
         [sys.executable, __file__, "serve", path, kind],
         cwd=Path(__file__).parents[1],

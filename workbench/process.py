@@ -25,7 +25,7 @@ def pass_over_libraries(page: str) -> None:
     """Once a page: the collector of garbage looks at what is loaded by then no more.
 
     Streamlit has it look at everything after each run of a page or of a part of one, and nearly all there is are
-    libraries: half of the processor time that an open page takes.
+    libraries: seven eighths of the processor time that an open page took.
     """
     gc.collect()
     gc.freeze()
