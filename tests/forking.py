@@ -1,8 +1,8 @@
 """Real processes without the wait for their libraries: a fork server has them loaded, and what is asked of it begins
 within milliseconds, with the folder, environment and outputs that it would have had otherwise.
 
-As a script, `serve SOCKET KIND` is such a server, until its standard input closes; `-m engine worker ...`, as if it
-were the interpreter, has one begin that worker and ends as it does.
+As a script, `serve SOCKET KIND` is such a server, until its standard input closes; `python SOCKET -m engine worker ...`
+stands in for the interpreter: it has that server begin the worker and ends as it does.
 """
 
 import atexit
@@ -27,7 +27,7 @@ LOADED = {
     "engine": ("engine.__main__", "engine.worker", "peft", "transformers.models.llama.modeling_llama"),
     "streamlit": ("streamlit.web.cli", "uvicorn", "plotly.graph_objects", "workbench"),
 }
-SOCKET, INTERPRETER = "WORKBENCH_TEST_FORKS", "WORKBENCH_TEST_INTERPRETER"
+INTERPRETER = "WORKBENCH_TEST_INTERPRETER"
 
 
 class Forked:
@@ -94,8 +94,9 @@ def fork_server(kind: str) -> str:
 @cache
 def interpreter() -> str:
     """What the app takes for Python when it starts a worker."""
-    script = Path(fork_server("engine")).with_name("python")
-    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{__file__}" "$@"\n')
+    server = fork_server("engine")
+    script = Path(server).with_name("python")
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{__file__}" python "{server}" "$@"\n')
     script.chmod(0o700)
     return str(script)
 
@@ -116,17 +117,17 @@ def forked(*arguments: str, outputs: tuple[int, int] = (1, 2)) -> Forked:
 
 def forked_app(arguments: list[str], *, output: int, environment: Mapping[str, str]) -> Forked:
     """`streamlit ...`, whose worker is forked too."""
-    more = {SOCKET: fork_server("engine"), INTERPRETER: interpreter()}
-    return Forked(fork_server("streamlit"), arguments, outputs=(output, output), environment={**environment, **more})
+    seen = {**environment, INTERPRETER: interpreter()}
+    return Forked(fork_server("streamlit"), arguments, outputs=(output, output), environment=seen)
 
 
 _servers: list[subprocess.Popen] = []
 
 
-def _stand_in(arguments: list[str]) -> None:
+def _stand_in(server: str, arguments: list[str]) -> None:
     if arguments[:3] != ["-m", "engine", "worker"]:
         os.execv(sys.executable, [sys.executable, *arguments])
-    code = Forked(os.environ[SOCKET], arguments[2:], outputs=(1, 2), environment=os.environ).wait()
+    code = Forked(server, arguments[2:], outputs=(1, 2), environment=os.environ).wait()
     sys.exit(code if code >= 0 else 128 - code)
 
 
@@ -190,8 +191,8 @@ def _become(arguments: list[str], folder: str, environment: dict[str, str], *, o
 
 
 if __name__ == "__main__":
-    if sys.argv[1] != "serve":
-        _stand_in(sys.argv[1:])
+    if sys.argv[1] == "python":
+        _stand_in(sys.argv[2], sys.argv[3:])
     kind = sys.argv[3]
     _serve(sys.argv[2], kind)
     # A child from here on.

@@ -66,7 +66,7 @@ def check_call(call: Call, tools: Sequence[Tool]) -> tuple[Problem, ...]:
 def need_schema(tool: Tool) -> None:
     """Raises DataError where a tool's parameters are no JSON schema of an object."""
     try:
-        text = json.dumps(tool.parameters, sort_keys=True)
+        text = json.dumps(tool.parameters)
     except RecursionError as error:
         raise _no_schema(tool, TOO_DEEP) from error
     if problem := _problem_of_schema(text):
@@ -76,8 +76,8 @@ def need_schema(tool: Tool) -> None:
 @lru_cache(maxsize=4096)
 def _problem_of_schema(text: str) -> str:
     """'' for a schema of an object. Files name few tools in many rows, and one takes a millisecond."""
-    schema = json.loads(text)
     try:
+        schema = json.loads(text)
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         where = "".join(f".{part}" for part in error.absolute_path).lstrip(".")
