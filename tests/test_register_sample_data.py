@@ -1,4 +1,5 @@
-"""Prompts in other registers, and encoded ones: enough, twinned, balanced, and not told apart by their surface."""
+"""Prompts in other registers, of persons and groups, and encoded ones: enough, twinned, balanced, and not told apart
+by their surface."""
 
 import base64
 import binascii
@@ -35,8 +36,11 @@ def rows(name: str) -> list[dict]:
 
 
 HARMFUL, BENIGN = rows("registers-harmful"), rows("registers-benign")
+PERSONS = rows("persons-harmful"), rows("persons-benign")
 ENCODED = rows("encoded-harmful"), rows("encoded-benign")
-EVERY = [*HARMFUL, *BENIGN, *ENCODED[0], *ENCODED[1]]
+WRITTEN = [*HARMFUL, *BENIGN, *PERSONS[0], *PERSONS[1]]
+EVERY = [*WRITTEN, *ENCODED[0], *ENCODED[1]]
+written = pytest.mark.parametrize("sides", [(HARMFUL, BENIGN), PERSONS], ids=["registers", "persons"])
 
 
 def test_there_are_enough_of_every_topic_register_and_kind():
@@ -50,6 +54,18 @@ def test_there_are_enough_of_every_topic_register_and_kind():
     assert kinds.keys() == KINDS and min(kinds.values()) >= 19
 
 
+def test_persons_and_groups_are_asked_of_on_all_topics_in_every_split():
+    harmful, benign = PERSONS
+    assert len(harmful) >= 110 and len(benign) >= len(harmful)
+    for side in PERSONS:
+        topics = {split: {row["category"] for row in side if row["split"] == split} for split in SPLITS}
+        assert set(topics["train"]) == topics["validation"] == topics["test"] == {
+            *("privacy", "confidential", "hate", "harassment")
+        }  # fmt: skip
+        assert {row["register"] for row in side} <= REGISTERS
+    assert {row["kind"] for row in benign} == KINDS
+
+
 def test_rows_hold_a_request_and_what_it_is_and_nothing_that_answers_it():
     fields = {"id", "prompt", "category", "style", "register", "split", "twin"}
     for row in EVERY:
@@ -61,7 +77,9 @@ def test_rows_hold_a_request_and_what_it_is_and_nothing_that_answers_it():
     assert len(ids) == len(EVERY) and not ids & old
 
 
-@pytest.mark.parametrize(("harmful", "benign"), [(HARMFUL, BENIGN), ENCODED], ids=["registers", "encoded"])
+@pytest.mark.parametrize(
+    ("harmful", "benign"), [(HARMFUL, BENIGN), PERSONS, ENCODED], ids=["registers", "persons", "encoded"]
+)
 def test_twins_share_topic_style_register_and_split(harmful, benign):
     by_id = {row["id"]: row for row in (*harmful, *benign)}
     for row in (*harmful, *benign):
@@ -97,14 +115,16 @@ def test_both_sides_have_all_lengths_from_four_to_over_a_hundred_words():
         assert max(means) / min(means) < 1.15, (style, means)
 
 
-def test_no_opening_of_three_words_begins_more_than_one_in_fifty():
-    for side in (HARMFUL, BENIGN):
+@written
+def test_no_opening_of_three_words_begins_more_than_one_in_fifty(sides):
+    for side in sides:
         openings = Counter(" ".join(_words(row["prompt"])[:3]) for row in side)
         opening, count = openings.most_common(1)[0]
         assert count <= len(side) / 50, opening
 
 
-def test_surface_does_not_tell_the_sides_apart():
+@written
+def test_surface_does_not_tell_the_sides_apart(sides):
     """Logistic regression on length, punctuation, capitals, digits and the first word, each twin held out with the
     other: area under the curve near chance, in whichever direction."""
     pytest.importorskip("sklearn")
@@ -115,7 +135,7 @@ def test_surface_does_not_tell_the_sides_apart():
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import MaxAbsScaler
 
-    both = [*HARMFUL, *BENIGN]
+    both = [*sides[0], *sides[1]]
     labels = numpy.array(["borderline" not in row for row in both])
     pairs = [row["id"] if "borderline" not in row else row["twin"] for row in both]
     model = make_pipeline(DictVectorizer(), MaxAbsScaler(), LogisticRegression(max_iter=2000, class_weight="balanced"))
@@ -126,7 +146,7 @@ def test_surface_does_not_tell_the_sides_apart():
 
 def test_no_near_duplicates_but_twins_and_none_of_the_other_sets():
     """Word 3-gram Jaccard similarity below 0.4 with any prompt but those of the same group, all sample sets beside."""
-    own = [(row["id"] if "borderline" not in row else row["twin"], row["prompt"]) for row in (*HARMFUL, *BENIGN)]
+    own = [(row["id"] if "borderline" not in row else row["twin"], row["prompt"]) for row in WRITTEN]
     others = [("", prompt.text) for name in _other_sets() for prompt in read_source(name, label="benign")]
     texts = [*own, *others]
     for left, right, similarity in similarities([text for _, text in texts], len(own)):
@@ -141,7 +161,7 @@ def test_no_prompt_shares_eight_words_in_a_row_with_what_evaluations_ask(publish
     except DataError as missing:
         pytest.skip(str(missing))
     theirs = {run for row in asked for run in _runs_of_eight(row.prompt)}
-    for row in (*HARMFUL, *BENIGN):
+    for row in WRITTEN:
         assert not theirs & _runs_of_eight(row["prompt"]), row["id"]
 
 
