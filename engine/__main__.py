@@ -6,7 +6,11 @@ Exit codes: 0 done, 1 the run did not finish, 2 something was wrong with what wa
 import argparse
 import logging
 import os
+import signal
 import sys
+import threading
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from engine.commands import assemble as assemble_command
@@ -27,6 +31,7 @@ from engine.commands import submit as submit_command
 from engine.commands import sweep as sweep_command
 from engine.commands import worker as worker_command
 from engine.desk.launch import ensure_worker
+from engine.desk.on_node import GO, TIME_IS_UP, hear
 from engine.desk.queue import Queue
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation.own import is_pending
@@ -88,18 +93,25 @@ def train(options: argparse.Namespace, settings: Settings) -> int:
         print(f"Run {run.id}: {spec.model.name}, {spec.optimizer.steps} steps", file=sys.stderr)
         screen = _ProgressBar(spec)
         loop = Worker(settings, watch=screen.show)
-        try:
+        hear(dict.fromkeys((GO, TIME_IS_UP, signal.SIGINT), partial(_end, loop.ending)))
+        with suppress(KeyboardInterrupt):
             loop.serve(until=lambda: _has_ended(run.record()))
-        except KeyboardInterrupt:
-            print("Interrupted: resume it from the Runs page.", file=sys.stderr)
         screen.close()
     record = run.record()
-    if record.status != "finished":
+    if record.status == "interrupted":
+        print(f"Interrupted at step {record.step}: resume it from the Runs page.", file=sys.stderr)
+    elif record.status != "finished":
         print(f"error: the run is {record.status}. {record.error}", file=sys.stderr)
     elif record.evaluation:
         print(outcome_of(run, settings).sentence, file=sys.stderr)
     print(run.id)
     return 0 if record.status == "finished" else 1
+
+
+def _end(ending: threading.Event, *_: object) -> None:
+    """As a worker ends, so that what was learned since the last checkpoint is kept. Who cannot wait asks again."""
+    ending.set()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def submit(options: argparse.Namespace, settings: Settings) -> int:

@@ -1,17 +1,20 @@
 """The command line, as a user calls it."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
 import torch
-from forking import engine
-from making import asked_ids, write_tiny_model
+from forking import engine, forked
+from making import asked_ids, wait_for, write_tiny_model
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.steps import drained
+from engine.compute.training.checkpoints import list_checkpoints
 from engine.compute.training.sources import read_prompts
 from engine.records.captures.capture import read_capture
 from engine.records.chats.asked import Sampling
@@ -29,6 +32,10 @@ def trained(settings, tiny_spec, tmp_path):
     return result.stdout.strip().splitlines()[-1]
 
 
+def own_runs(settings):
+    return [run for run in list_runs(settings.runs) if not run.read_only]
+
+
 def test_train_prints_the_run_id_last_and_the_run_is_finished(settings, trained):
     run = open_run(settings.runs, trained)
     assert run.record().status == "finished"
@@ -44,6 +51,25 @@ def test_a_run_that_fails_exits_with_1_and_says_why(settings, tiny_spec, tmp_pat
     assert "Block 9 does not exist" in result.stderr and "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+def test_training_that_is_told_to_end_keeps_what_it_learned(settings, tiny_spec, tmp_path, told):
+    (tmp_path / "spec.json").write_text(tiny_spec(**{"optimizer.steps": 5_000}).to_json())
+    with (tmp_path / "errors").open("w+") as errors:
+        process = forked(
+            "train", str(tmp_path / "spec.json"), "--runs", str(settings.runs), outputs=(1, errors.fileno())
+        )
+        wait_for(lambda: any(run.record().step >= 3 for run in own_runs(settings)), seconds=120, what="the third step")
+        os.kill(process.pid, told)
+        assert process.wait(60) == 1
+        errors.seek(0)
+        said = errors.read()
+    (run,) = own_runs(settings)
+    record = run.record()
+    assert record.status == "interrupted" and 3 <= record.step < 5_000
+    assert f"Interrupted at step {record.step}: resume it" in said and "Traceback" not in said
+    assert list_checkpoints(run.checkpoints_folder)[-1].name == f"step-{record.step:06d}"
+
+
 @pytest.mark.parametrize("content", [None, "{", '{"unknown": 1}'])
 def test_a_wrong_spec_exits_with_2_and_makes_no_run(settings, tmp_path, content):
     if content is not None:
@@ -51,7 +77,7 @@ def test_a_wrong_spec_exits_with_2_and_makes_no_run(settings, tmp_path, content)
     result = engine("train", str(tmp_path / "spec.json"), "--runs", str(settings.runs))
     assert result.returncode == 2
     assert result.stderr.startswith("error: ") and "Traceback" not in result.stderr
-    assert not [run for run in list_runs(settings.runs) if not run.read_only]
+    assert not own_runs(settings)
 
 
 def test_an_empty_folder_says_how_to_start(settings):
