@@ -96,9 +96,10 @@ def one_step(
 
 
 def shared_out(rows: Sequence[Row], parts: int) -> list[list[Row]]:
-    """The rows of a step as equal shares: the longest go round first, back and forth."""
+    """The rows of a step as equal shares: each side goes round, the longest first, back and forth. A row of one side
+    may cost a multiple of the other's, as where answers are held."""
     shares: list[list[Row]] = [[] for _ in range(parts)]
-    for place, row in enumerate(sorted(rows, key=lambda row: len(row.ids), reverse=True)):
+    for place, row in enumerate(sorted(rows, key=lambda row: (row.label, len(row.ids)), reverse=True)):
         turn, number = divmod(place, parts)
         shares[number if turn % 2 == 0 else parts - 1 - number].append(row)
     return shares if parts > 1 else [list(rows)]

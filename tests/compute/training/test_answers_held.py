@@ -16,6 +16,7 @@ from engine.compute.model.recomputing import recomputed
 from engine.compute.training.masks import answer_tokens, foretelling
 from engine.compute.training.reroute import answer_divergence
 from engine.compute.training.rows import Row
+from engine.compute.training.step import shared_out
 from engine.compute.training.trainer import Rows
 from engine.records.errors import ModelError, TrainingError
 from engine.records.spec_parts import ModelSpec
@@ -117,3 +118,19 @@ def test_answers_of_borderline_rows_foretell_more_of_what_they_did(deep_model, t
         return found[-1].answer_loss
 
     assert divergence(1e4) < divergence(1e-9) / 2
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_processes_share_out_each_side_since_held_answers_make_benign_rows_dear(parts):
+    """By length alone, two would get one side each of these rows."""
+    harmful = [Row(f"h{length}", "harmful", False, tuple(range(length)), 2) for length in (31, 32, 35, 36, 39, 40)]
+    benign = [Row(f"b{length}", "benign", False, tuple(range(length)), 2) for length in (30, 33, 34, 37, 38, 41)]
+    shares = shared_out([*benign, *harmful], parts)
+    assert sorted(row.prompt_id for share in shares for row in share) == sorted(
+        row.prompt_id for row in (*benign, *harmful)
+    )
+    for share in shares:
+        assert sum(row.label == "benign" for row in share) == 6 // parts
+    tokens = [sum(len(row.ids) for row in share) for share in shares]
+    assert max(tokens) - min(tokens) <= 4
+    assert shared_out(benign, 1) == [benign]
