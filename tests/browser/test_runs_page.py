@@ -186,12 +186,13 @@ def test_a_comparison_has_differences_first_and_its_view_in_the_address(server: 
     assert differ.bounding_box()["y"] < first_chart.bounding_box()["y"]
     assert asked(page, "compare_reroute", "graph => graph._fullData.map(line => Math.max(...line.x))") == [9, 29]
     page.get_by_role("radio", name="share of the run").or_(page.get_by_role("button", name="share of the run")).click()
+    # The slider's own value is drawn anew with what the click brought.
+    page.wait_for_url(re.compile(r"across=share"))
     slider = page.get_by_role("slider", name="Smoothing of the losses")
     slider.focus()
     for _ in range(4):
         slider.press("ArrowRight")
     page.wait_for_url(re.compile(r"smooth=0\.2"))
-    page.wait_for_url(re.compile(r"across=share"))
     link = page.url
 
     second = page.context.new_page()
