@@ -31,7 +31,7 @@ from engine.commands import submit as submit_command
 from engine.commands import sweep as sweep_command
 from engine.commands import worker as worker_command
 from engine.desk.launch import ensure_worker
-from engine.desk.on_node import GO, TIME_IS_UP, hear
+from engine.desk.on_node import hear
 from engine.desk.queue import Queue
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation.own import is_pending
@@ -93,14 +93,14 @@ def train(options: argparse.Namespace, settings: Settings) -> int:
         print(f"Run {run.id}: {spec.model.name}, {spec.optimizer.steps} steps", file=sys.stderr)
         screen = _ProgressBar(spec)
         loop = Worker(settings, watch=screen.show)
-        hear(dict.fromkeys((GO, TIME_IS_UP, signal.SIGINT), partial(_end, loop.ending)))
+        hear(dict.fromkeys(worker_command.TO_END, partial(_end, loop.ending)))
         with suppress(KeyboardInterrupt):
             loop.serve(until=lambda: _has_ended(run.record()))
         screen.close()
     record = run.record()
     if record.status == "interrupted":
         print(f"Interrupted at step {record.step}: resume it from the Runs page.", file=sys.stderr)
-    elif record.status != "finished":
+    if record.status != "finished":
         print(f"error: the run is {record.status}. {record.error}", file=sys.stderr)
     elif record.evaluation:
         print(outcome_of(run, settings).sentence, file=sys.stderr)

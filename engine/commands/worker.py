@@ -15,6 +15,9 @@ from engine.records.settings import Settings, process_count
 
 log = logging.getLogger("workbench.worker")
 
+# What tells a process to end, and to close first what is under way.
+TO_END = (GO, TIME_IS_UP, signal.SIGINT)
+
 
 def add_team(command: argparse.ArgumentParser) -> None:
     """The options of all that may take several processes."""
@@ -31,7 +34,7 @@ def leave_signals_to_the_first() -> None:
     """A launcher, or Slurm, tells all processes of a team that they have to go. The first one still needs the others to
     close what is under way; they end with it."""
     if int(os.environ.get("RANK", "0")):
-        for kind in (GO, TIME_IS_UP, signal.SIGINT):
+        for kind in TO_END:
             signal.signal(kind, signal.SIG_IGN)
 
 
@@ -51,7 +54,7 @@ def serve(settings: Settings, *, processes: int | None = None, sharded: bool = F
         with suppress(OSError, psutil.Error):
             psutil.Process().nice(getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", 5))
         worker = Worker(settings)
-        hear(dict.fromkeys((GO, TIME_IS_UP, signal.SIGINT), lambda *_: worker.ending.set()))
+        hear(dict.fromkeys(TO_END, lambda *_: worker.ending.set()))
         log.info("worker %d serves %s", os.getpid(), settings.runs)
         worker.serve()
         log.info("worker %d ended", os.getpid())

@@ -67,6 +67,7 @@ def test_training_that_is_told_to_end_keeps_what_it_learned(settings, tiny_spec,
     record = run.record()
     assert record.status == "interrupted" and 3 <= record.step < 5_000
     assert f"Interrupted at step {record.step}: resume it" in said and "Traceback" not in said
+    assert f"the run is interrupted. {record.error}" in said
     assert list_checkpoints(run.checkpoints_folder)[-1].name == f"step-{record.step:06d}"
 
 
