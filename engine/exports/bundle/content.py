@@ -14,10 +14,10 @@ from engine.exports.product import date, written_by
 from engine.figures.blocks import movement_figure
 from engine.figures.curves import run_figures
 from engine.figures.drawing import exported, figure_content, thin
-from engine.figures.evaluation.agent_front import agent_front
 from engine.figures.evaluation.agents import agents_finding, agents_html
+from engine.figures.evaluation.drawn import evaluation_figures
 from engine.figures.evaluation.findings import asked_text, finding, requests_asked
-from engine.figures.evaluation.fronts import budget_figures, front_figure, loss_figures, of_pictures
+from engine.figures.evaluation.others import others_finding, others_html
 from engine.figures.evaluation.pictures import pictures_finding, pictures_html
 from engine.figures.evaluation.table import abilities_html, attacks_html, columns, columns_without_text, key_html
 from engine.figures.film import film_of
@@ -145,30 +145,29 @@ def _evaluations(run: Run, settings: Settings, private: Private) -> dict[str, An
     names = [_name(one, run) for one in shown]
     of_text = [(one, name) for one, name in zip(shown, names, strict=True) if asked_text(one)]
     matrix = columns([one for one, _ in of_text], [name for _, name in of_text])
-    fronts = [front_figure(shown, names), agent_front(shown, names)]
-    figures = [
-        *(front for front in fronts if front),
-        *budget_figures(shown, names).values(),
-        *budget_figures(shown, names, asked=of_pictures).values(),
-        *loss_figures(shown, names).values(),
-    ]
     tables = [
         *_tables(matrix),
         agents_html(shown, names),
         pictures_html(shown, names),
+        others_html(shown, names),
         abilities_html(columns_without_text(shown, names)),
     ]
     return {
         "findings": [
             f"{name}: {said}"
             for one, name in zip(shown, names, strict=True)
-            for said in ([finding(one)] if asked_text(one) else []) + [agents_finding(one), pictures_finding(one)]
+            for said in (
+                *([finding(one)] if asked_text(one) else []),
+                agents_finding(one),
+                pictures_finding(one),
+                others_finding(one),
+            )
             if said
         ],
         "limits": KNOWN_DEFEATS,
         "key": key_html(),
         "tables": [table for table in tables if table],
-        "figures": [figure_content(exported(figure)) for figure in figures],
+        "figures": [figure_content(exported(figure)) for figure in evaluation_figures((shown, names))],
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from html import escape
+from operator import attrgetter
 
 import pandas as pd
 
@@ -17,15 +18,14 @@ from engine.exports.comparison.compared import (
 from engine.exports.document import about_table, charts, document
 from engine.exports.product import date, written_by
 from engine.figures.curves import RunCurves, compare_figures
-from engine.figures.evaluation.agent_front import agent_front
 from engine.figures.evaluation.agents import agents_html
+from engine.figures.evaluation.drawn import Evaluated, evaluation_figures
 from engine.figures.evaluation.findings import asked_text
-from engine.figures.evaluation.fronts import budget_figures, front_figure
+from engine.figures.evaluation.others import others_html
 from engine.figures.evaluation.pictures import pictures_html
 from engine.figures.evaluation.table import abilities_html, attacks_html, columns, key_html
 from engine.figures.labels import figure
 from engine.records.errors import RunError
-from engine.records.evaluation.findings import Evaluation
 from engine.records.runs import Run
 from engine.records.settings import Settings
 
@@ -37,8 +37,6 @@ HOW = (
     "budget and judge are the same. Where answers of both runs are on the machine that wrote this, the same requests "
     "are paired; intervals are Newcombe's (1998), of Wilson intervals."
 )
-# Evaluations, and the names of their runs.
-Evaluated = tuple[list[Evaluation], list[str]]
 ABOUT_FIGURES = {
     "validation_cosine": "held-out cosine, harmful, validation split",
     "heldout_cosine": "held-out cosine, harmful, test split",
@@ -59,12 +57,10 @@ def comparison_text(runs: Sequence[Run], settings: Settings, *, ending: str) -> 
 
 
 def comparison_html(those: Sequence[Compared], settings: Settings) -> str:
-    texts, with_tools, with_pictures = (
-        evaluations_that(those, asked_so) for asked_so in (asked_text, lambda one: one.tools, lambda one: one.pictures)
-    )
+    texts = evaluations_that(those, asked_text)
+    apart = {kind: evaluations_that(those, attrgetter(kind)) for kind in ("tools", "pictures", "others")}
     curves = compare_figures([RunCurves(one.name, one.tables, one.record.steps) for one in those])
-    fronts = [front_figure(*texts), agent_front(*with_tools)]
-    figures = [*curves.values(), *(front for front in fronts if front), *budget_figures(*texts).values()]
+    figures = [*curves.values(), *evaluation_figures(texts, **apart)]
     told = [difference_words(one) for one in differences(those, settings)]
     parts = [
         f"<h1>{TITLE}</h1>",
@@ -74,7 +70,7 @@ def comparison_html(those: Sequence[Compared], settings: Settings) -> str:
         "<h2>Differences of what was answered</h2>",
         _list(told or [NOTHING]),
         f"<p><small>{escape(HOW)}</small></p>",
-        *_tables(texts, with_tools, with_pictures),
+        *_tables(texts, **apart),
         "<h2>Curves and fronts</h2>",
         *charts(figures),
         f"<p><small>{escape(written_by())}</small></p>",
@@ -82,14 +78,15 @@ def comparison_html(those: Sequence[Compared], settings: Settings) -> str:
     return document(TITLE, parts)
 
 
-def _tables(texts: Evaluated, with_tools: Evaluated, with_pictures: Evaluated) -> list[str]:
+def _tables(texts: Evaluated, *, tools: Evaluated, pictures: Evaluated, others: Evaluated) -> list[str]:
     """What was answered, of each kind of requests that was asked."""
     shown = columns(*texts)
     tables = {
         "Harmful requests that were answered": attacks_html(shown) if shown else "",
         "What was kept": abilities_html(shown) if shown else "",
-        "Agents": agents_html(*with_tools),
-        "Pictures": pictures_html(*with_pictures),
+        "Agents": agents_html(*tools),
+        "Pictures": pictures_html(*pictures),
+        "Other people's words": others_html(*others),
     }
     told = [f'<h2>{title}</h2><div class="wide">{html}</div>' for title, html in tables.items() if html]
     return [key_html(), *told] if told else []

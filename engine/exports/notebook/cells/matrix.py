@@ -30,16 +30,17 @@ pd.DataFrame(
 # %%
 from IPython.display import HTML
 
+from engine.figures.evaluation.agents import agents_html
+from engine.figures.evaluation.others import others_html
+from engine.figures.evaluation.pictures import pictures_html
 from engine.figures.evaluation.table import STYLE, abilities_html, attacks_html, columns, key_html
 
 shown = columns(evaluations, names)
-HTML(f"<style>{STYLE}</style>{key_html()}{attacks_html(shown)}{abilities_html(shown)}")
+asked_apart = "".join(html(evaluations, names) for html in (agents_html, pictures_html, others_html))
+HTML(f"<style>{STYLE}</style>{key_html()}{attacks_html(shown)}{abilities_html(shown)}{asked_apart}")
 
 # %%
-from engine.figures.evaluation.fronts import budget_figures, front_figure
+from engine.figures.evaluation.drawn import evaluation_figures
 
-front_figure(evaluations, names)
-
-# %%
-for figure in budget_figures(evaluations, names).values():
+for figure in evaluation_figures((evaluations, names)):
     figure.show()

@@ -1,0 +1,31 @@
+"""All figures of evaluations in the order of the reports: fronts, then what each attack had reached. No Streamlit."""
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from engine.figures.evaluation.agent_front import agent_front
+from engine.figures.evaluation.fronts import budget_figures, front_figure, loss_figures, of_pictures
+from engine.figures.evaluation.others import others_front
+from engine.records.evaluation.findings import Evaluation
+
+# Evaluations, and the names under which they are shown.
+Evaluated = tuple[Sequence[Evaluation], Sequence[str]]
+
+
+def evaluation_figures(
+    texts: Evaluated,
+    *,
+    tools: Evaluated | None = None,
+    pictures: Evaluated | None = None,
+    others: Evaluated | None = None,
+) -> list[go.Figure]:
+    """texts, tools, pictures, others: where requests of each kind are read from, the same evaluations unless given."""
+    seen = pictures or texts
+    fronts = [front_figure(*texts), agent_front(*(tools or texts)), others_front(*(others or texts))]
+    return [
+        *(front for front in fronts if front),
+        *budget_figures(*texts).values(),
+        *budget_figures(*seen, asked=of_pictures).values(),
+        *loss_figures(*seen).values(),
+    ]
