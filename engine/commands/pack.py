@@ -1,6 +1,7 @@
 """`python -m engine pack`: copy a finished run into a folder fit for sharing, such as sample_data/runs.
 
-Left out: what models answered to harmful prompts, optimizer moments, checkpoints, names of machines. Captured vectors
+Left out: what models answered to harmful prompts, optimizer moments, checkpoints and what was measured of them, names
+of machines. Captured vectors
 are kept in half precision, of as many captured steps as fit; the spaces that tokens are tinted in come along where they
 were measured. digest.json holds the SHA-256 of every file.
 """
@@ -11,12 +12,16 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from engine.records.captures.capture import Capture, read_capture, run_captures, write_index
+from engine.records.checkpoints import parse_checkpoint
 from engine.records.errors import RunError
+from engine.records.evaluation.findings import Evaluation
 from engine.records.events import AnyEvent, ProbeResult, StatusEvent
 from engine.records.files import storage_error, write_whole
 from engine.records.harmfulness import HARMFULNESS, PROBES
@@ -33,6 +38,14 @@ MOST_BYTES = 23_000_000
 def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("run", metavar="RUN", help="run id")
     command.add_argument("folder", metavar="FOLDER", help="the copy becomes FOLDER/RUN")
+    command.add_argument(
+        "--capture",
+        dest="captures",
+        metavar="KEY",
+        action="append",
+        default=[],
+        help="take this capture alone, a folder of the run's representations/; several times (default: all)",
+    )
     command.add_argument("--bfloat16", action="store_true", help="the adapter in half the size: evaluate the copy")
 
 
@@ -46,7 +59,7 @@ def pack(options: argparse.Namespace, settings: Settings) -> int:
     if target.exists():
         raise RunError(f"{target} already exists: delete it, or choose another folder.")
     try:
-        captures = [capture.folder for capture in run_captures(settings, run.id)]
+        captures = _captures(run, settings, options.captures)
         spaces = next((file for file in (packed_spaces(run), kept_spaces(run, settings)) if file.is_file()), None)
         pack_run(run, target, captures, spaces=spaces, bfloat16=options.bfloat16)
     except OSError as error:
@@ -55,6 +68,16 @@ def pack(options: argparse.Namespace, settings: Settings) -> int:
     print(f"{size / 1e6:.1f} MB", file=sys.stderr)
     print(target)
     return 0
+
+
+def _captures(run: Run, settings: Settings, keys: Sequence[str]) -> list[Path]:
+    """All of the run, or those of these keys. Raises RunError for one that is not there."""
+    found = {capture.index.key: capture.folder for capture in run_captures(settings, run.id)}
+    for key in keys:
+        if key not in found:
+            there = f"choose {', '.join(sorted(found))}" if found else "the run has none"
+            raise RunError(f"Run {run.id} has no capture '{key}': {there}.")
+    return [folder for key, folder in found.items() if not keys or key in keys]
 
 
 def pack_run(
@@ -93,14 +116,26 @@ def pack_run(
         left -= _size(packed)
     if (run.folder / HARMFULNESS / PROBES).is_file():
         shutil.copytree(run.folder / HARMFULNESS, target / HARMFULNESS)
-    for ending in ("json", "png"):
-        for file in (run.folder / "evaluations").glob(f"*.{ending}"):
-            (target / "evaluations").mkdir(exist_ok=True)
-            shutil.copy(file, target / "evaluations")
+    _pack_evaluations(run.folder / "evaluations", target / "evaluations")
     # No checkpoint comes along, the best one neither.
     record = run.record().model_copy(update={"host": "", "best": None})
     write_whole(target / DIGEST, json.dumps(digests(target), indent=1) + "\n")
     write_whole(target / "record.json", record.model_dump_json(indent=2))
+
+
+def _pack_evaluations(source: Path, target: Path) -> None:
+    """Figures and the pictures made for them; a damaged file comes along as it is."""
+    left_out: set[str] = set()
+    for file in source.glob("*.json"):
+        with suppress(ValidationError):
+            one = Evaluation.model_validate_json(file.read_bytes())
+            if parse_checkpoint(one.run).step is not None:
+                made = one.pictures.perturbations.values() if one.pictures else ()
+                left_out |= {file.name, *(name for sides in made for names in sides.values() for name in names)}
+    for file in (*source.glob("*.json"), *source.glob("*.png")):
+        if file.name not in left_out:
+            target.mkdir(exist_ok=True)
+            shutil.copy(file, target)
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ from engine.records.spec_text import read_spec
 
 PRESETS = SAMPLE_DATA / "presets"
 # Shown in this order; others follow by name.
-FIRST = ("quick", "quick-qwen", "default", "tools", "pictures", "strongest")
+FIRST = ("quick", "quick-qwen", "default", "default-qwen", "tools", "pictures", "strongest")
 
 
 def preset_names() -> list[str]:

@@ -1,6 +1,7 @@
 """A packed run shows what the run showed, but for answers to harmful prompts, and its bytes are checked."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -15,9 +16,9 @@ from engine.compute.steps import drained
 from engine.device import Device
 from engine.jobs.known_answers import known_spaces, run_spaces
 from engine.records.best import BestCheckpoint
-from engine.records.captures.capture import read_capture, run_captures
+from engine.records.captures.capture import read_capture, run_captures, write_index
 from engine.records.checkpoints import parse_checkpoint
-from engine.records.evaluation.findings import read_evaluations
+from engine.records.evaluation.findings import Evaluation, PictureFindings, read_evaluations, write_evaluation
 from engine.records.events import ProbeResult
 from engine.records.outcome import outcome_of
 from engine.records.presets import named_spec
@@ -123,6 +124,35 @@ def test_pictures_of_an_evaluation_come_along_and_a_mark_of_a_best_checkpoint_do
     assert "evaluations/one.png" in json.loads((packed.folder / DIGEST).read_text())
 
 
+def test_what_was_measured_of_a_checkpoint_stays_with_it(run, settings, tmp_path):
+    """The copy has no checkpoints; a picture that its evaluation made is of no use there either."""
+    files = {"final": {}, "half-way": {"pgd-universal": {"rerouted": ("half-way.png",)}}}
+    for key, made in files.items():
+        of = run.id if key == "final" else f"{run.id}@1"
+        pictures = PictureFindings(source="shown.jsonl", perturbations=made)
+        write_evaluation(run, settings, Evaluation(key=key, run=of, pictures=pictures), [])
+        (run.folder / "evaluations" / f"{key}.png").write_bytes(b"a picture")
+    pack_run(run, tmp_path / run.id)
+    packed = {file.name for file in (tmp_path / run.id / "evaluations").iterdir()}
+    assert packed == {"final.json", "final.png"}
+
+
+def test_one_capture_of_two_is_packed_where_it_is_named(run, settings, tmp_path, capsys):
+    film = run_captures(settings, run.id)[0]
+    second = film.folder.with_name("second")
+    shutil.copytree(film.folder, second)
+    write_index(second, film.index.model_copy(update={"key": "second"}))
+    place = ["--runs", str(settings.runs)]
+    assert main(["pack", run.id, str(tmp_path / "one"), "--capture", "second", *place]) == 0
+    assert [one.name for one in (tmp_path / "one" / run.id / "representations").iterdir()] == ["second"]
+    assert main(["pack", run.id, str(tmp_path / "both"), *place]) == 0
+    assert len(list((tmp_path / "both" / run.id / "representations").iterdir())) == 2
+    capsys.readouterr()
+    assert main(["pack", run.id, str(tmp_path / "none"), "--capture", "third", *place]) == 2
+    assert "has no capture 'third': choose second, training." in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_changed_byte_changes_the_digest(run, tmp_path):
     target = tmp_path / run.id
     pack_run(run, target)
@@ -145,12 +175,12 @@ def test_the_runs_that_ship_are_listed_and_opened_beside_the_own_ones(settings, 
     monkeypatch.delenv("WORKBENCH_SHIPPED_RUNS")
     shipped = list_runs(settings.runs)
     by_preset = {run.record().preset: run for run in shipped}
-    assert by_preset.keys() == {"default", "tools", "pictures"}
+    assert by_preset.keys() == {"default", "default-qwen", "tools", "pictures"}
     for run in shipped:
         assert run.read_only and run.record().status == "finished"
         assert open_run(settings.runs, run.id) == run
         assert read_evaluations(run, settings) and outcome_of(run, settings).is_measured
-    for name in ("tools", "pictures"):
+    for name in ("default-qwen", "tools", "pictures"):
         trained, preset = (one.model_dump(exclude={"version"}) for one in (by_preset[name].spec(), named_spec(name)))
         assert trained == preset
     first = shipped_run(settings.runs)

@@ -17,7 +17,7 @@ def test_quick_comes_first_and_every_preset_can_be_read():
 
 
 def test_a_preset_that_is_not_there_names_those_that_are():
-    with pytest.raises(SpecError, match=r"no preset 'fast': choose quick, quick-qwen, default, tools, pictures, "):
+    with pytest.raises(SpecError, match=r"no preset 'fast': choose quick, quick-qwen, default, default-qwen, tools, "):
         read_preset("fast")
 
 

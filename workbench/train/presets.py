@@ -25,6 +25,7 @@ PURPOSES = {
     "quick": "See a circuit breaker form, from the click to its answers.",
     "default": "Train the bundled model's circuit breaker on all sample rows: the run that ships was made so.",
     "quick-qwen": "See one form in a second model of half a billion parameters, fetched from packages.",
+    "default-qwen": "Train the second model's on all kinds of sample rows, with two targets: its run ships too.",
     "tools": "Break harmful function calls of a small agent and keep its useful ones, fetched from packages.",
     "pictures": "Break harmful answers about pictures in a small model that sees, put together of packages.",
     "strongest": "All that is public against harm: rerouting, refusals in the retain set, and a harmfulness probe.",
