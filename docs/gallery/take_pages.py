@@ -43,9 +43,9 @@ def _representations(browser: Browser, url: str, run: Run) -> None:
             shoot(page, f"{name}-{scheme}")
 
 
-def ask_both(browser: Browser, url: str, run: Run, *, name: str) -> None:
+def ask_both(browser: Browser, url: str, run: Run, *, name: str, begun: str = "") -> None:
     """A harmful test prompt that trips and an ordinary one, both of prompts that the training never saw. name: what the
-    pictures' names begin with."""
+    pictures' names begin with. begun: how the answer to the harmful one begins."""
     harmful = [one for one in read_source("sample:harmful", label="harmful") if one.split == "test"]
     benign = [one for one in read_source("sample:benign", label="benign") if one.split == "test" and not one.borderline]
     for label, prompts in (("harmful", harmful), ("benign", benign)):
@@ -56,6 +56,8 @@ def ask_both(browser: Browser, url: str, run: Run, *, name: str) -> None:
         expect(box).to_be_visible(timeout=60_000)
         if label == "benign":
             page.get_by_text("Harmful", exact=True).click()
+        if label == "harmful" and begun:
+            page.get_by_role("textbox", name="The answer begins with").fill(begun)
         box.fill(prompt.text)
         page.get_by_role("button", name=re.compile("^(Ask|Send)$")).click()
         expect(page.get_by_role("button", name="Ask again")).to_be_visible(timeout=180_000)
