@@ -1,9 +1,8 @@
 """`python -m engine pack`: copy a finished run into a folder fit for sharing, such as sample_data/runs.
 
-Left out: what models answered to harmful prompts, optimizer moments, checkpoints and what was measured of them, names
-of machines. Captured vectors
-are kept in half precision, of as many captured steps as fit; the spaces that tokens are tinted in come along where they
-were measured. digest.json holds the SHA-256 of every file.
+Left out: what models answered to harmful prompts, optimizer moments, checkpoints and what was measured of those before
+the last step, names of machines. Captured vectors are kept in half precision, of as many captured steps as fit; the
+spaces that tokens are tinted in come along where they were measured. digest.json holds the SHA-256 of every file.
 """
 
 import argparse
@@ -20,7 +19,7 @@ from pydantic import ValidationError
 
 from engine.records.captures.capture import Capture, read_capture, run_captures, write_index
 from engine.records.checkpoints import parse_checkpoint
-from engine.records.errors import RunError
+from engine.records.errors import RunError, WorkbenchError
 from engine.records.evaluation.findings import Evaluation
 from engine.records.events import AnyEvent, ProbeResult, StatusEvent
 from engine.records.files import storage_error, write_whole
@@ -116,20 +115,21 @@ def pack_run(
         left -= _size(packed)
     if (run.folder / HARMFULNESS / PROBES).is_file():
         shutil.copytree(run.folder / HARMFULNESS, target / HARMFULNESS)
-    _pack_evaluations(run.folder / "evaluations", target / "evaluations")
+    _pack_evaluations(run.folder / "evaluations", target / "evaluations", step=run.record().step)
     # No checkpoint comes along, the best one neither.
     record = run.record().model_copy(update={"host": "", "best": None})
     write_whole(target / DIGEST, json.dumps(digests(target), indent=1) + "\n")
     write_whole(target / "record.json", record.model_dump_json(indent=2))
 
 
-def _pack_evaluations(source: Path, target: Path) -> None:
-    """Figures and the pictures made for them; a damaged file comes along as it is."""
+def _pack_evaluations(source: Path, target: Path, *, step: int) -> None:
+    """Figures and the pictures made for them, of the weights behind this step, the last; a damaged file comes along as
+    it is."""
     left_out: set[str] = set()
     for file in source.glob("*.json"):
-        with suppress(ValidationError):
+        with suppress(ValidationError, WorkbenchError):
             one = Evaluation.model_validate_json(file.read_bytes())
-            if parse_checkpoint(one.run).step is not None:
+            if parse_checkpoint(one.run).step not in (None, step):
                 made = one.pictures.perturbations.values() if one.pictures else ()
                 left_out |= {file.name, *(name for sides in made for names in sides.values() for name in names)}
     for file in (*source.glob("*.json"), *source.glob("*.png")):

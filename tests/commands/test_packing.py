@@ -125,16 +125,21 @@ def test_pictures_of_an_evaluation_come_along_and_a_mark_of_a_best_checkpoint_do
 
 
 def test_what_was_measured_of_a_checkpoint_stays_with_it(run, settings, tmp_path):
-    """The copy has no checkpoints; a picture that its evaluation made is of no use there either."""
-    files = {"final": {}, "half-way": {"pgd-universal": {"rerouted": ("half-way.png",)}}}
-    for key, made in files.items():
-        of = run.id if key == "final" else f"{run.id}@1"
+    """The copy has no checkpoints; a picture that its evaluation made is of no use there either. What follows training
+    by itself names the last step: it is of the weights that come along."""
+    half_way = {"pgd-universal": {"rerouted": ("half-way.png",)}}
+    files = {
+        "final": (run.id, {}),
+        "small": (f"{run.id}@{run.record().step}", {}),
+        "half-way": (f"{run.id}@1", half_way),
+    }
+    for key, (of, made) in files.items():
         pictures = PictureFindings(source="shown.jsonl", perturbations=made)
         write_evaluation(run, settings, Evaluation(key=key, run=of, pictures=pictures), [])
         (run.folder / "evaluations" / f"{key}.png").write_bytes(b"a picture")
     pack_run(run, tmp_path / run.id)
     packed = {file.name for file in (tmp_path / run.id / "evaluations").iterdir()}
-    assert packed == {"final.json", "final.png"}
+    assert packed == {"final.json", "final.png", "small.json", "small.png"}
 
 
 def test_one_capture_of_two_is_packed_where_it_is_named(run, settings, tmp_path, capsys):
