@@ -11,15 +11,15 @@ from typing import NamedTuple
 from engine.exports.document import about_table, charts, document
 from engine.exports.product import date, written_by
 from engine.figures.evaluation.agents import ABOUT as ABOUT_AGENTS
-from engine.figures.evaluation.agents import agents_finding, agents_html
-from engine.figures.evaluation.drawn import evaluation_figures
-from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, finding, requests_asked
+from engine.figures.evaluation.agents import agents_html
+from engine.figures.evaluation.drawn import evaluation_figures, evaluation_findings
+from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, requests_asked
 from engine.figures.evaluation.kinds import ABOUT as ABOUT_KINDS
 from engine.figures.evaluation.kinds import kinds_html
 from engine.figures.evaluation.others import ABOUT as ABOUT_OTHERS
-from engine.figures.evaluation.others import others_finding, others_html
+from engine.figures.evaluation.others import others_html
 from engine.figures.evaluation.pictures import ABOUT as ABOUT_PICTURES
-from engine.figures.evaluation.pictures import pictures_finding, pictures_html
+from engine.figures.evaluation.pictures import pictures_html
 from engine.figures.evaluation.probe import ABOUT, probe_finding, probe_html, probe_title
 from engine.figures.evaluation.table import (
     MatrixColumn,
@@ -71,13 +71,7 @@ def report_html(evaluations: Sequence[Evaluation], names: Sequence[str], runs: S
         *(
             f"<p><b>{escape(name)}</b>: {escape(said)}</p>"
             for one, name in zip(evaluations, names, strict=True)
-            for said in (
-                *([finding(one)] if asked_text(one) else []),
-                agents_finding(one),
-                pictures_finding(one),
-                others_finding(one),
-            )
-            if said
+            for said in evaluation_findings(one)
         ),
         f"<p>{escape(KNOWN_DEFEATS)}</p>",
         key_html(),

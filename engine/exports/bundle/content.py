@@ -14,11 +14,11 @@ from engine.exports.product import date, written_by
 from engine.figures.blocks import movement_figure
 from engine.figures.curves import run_figures
 from engine.figures.drawing import exported, figure_content, thin
-from engine.figures.evaluation.agents import agents_finding, agents_html
-from engine.figures.evaluation.drawn import evaluation_figures
-from engine.figures.evaluation.findings import asked_text, finding, requests_asked
-from engine.figures.evaluation.others import others_finding, others_html
-from engine.figures.evaluation.pictures import pictures_finding, pictures_html
+from engine.figures.evaluation.agents import agents_html
+from engine.figures.evaluation.drawn import evaluation_figures, evaluation_findings
+from engine.figures.evaluation.findings import asked_text, requests_asked
+from engine.figures.evaluation.others import others_html
+from engine.figures.evaluation.pictures import pictures_html
 from engine.figures.evaluation.table import abilities_html, attacks_html, columns, columns_without_text, key_html
 from engine.figures.film import film_of
 from engine.figures.film_picture import film_svg, legend_html, pixels
@@ -154,15 +154,7 @@ def _evaluations(run: Run, settings: Settings, private: Private) -> dict[str, An
     ]
     return {
         "findings": [
-            f"{name}: {said}"
-            for one, name in zip(shown, names, strict=True)
-            for said in (
-                *([finding(one)] if asked_text(one) else []),
-                agents_finding(one),
-                pictures_finding(one),
-                others_finding(one),
-            )
-            if said
+            f"{name}: {said}" for one, name in zip(shown, names, strict=True) for said in evaluation_findings(one)
         ],
         "limits": KNOWN_DEFEATS,
         "key": key_html(),
