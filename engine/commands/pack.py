@@ -1,7 +1,7 @@
 """`python -m engine pack`: copy a finished run into a folder fit for sharing, such as sample_data/runs.
 
-Left out: what models answered to harmful prompts, optimizer moments, checkpoints and what was measured of those before
-the last step, names of machines. Captured vectors are kept in half precision, of as many captured steps as fit; the
+Left out: what models answered to harmful prompts, optimizer moments, checkpoints and what was measured of other weights
+than the last, names of machines. Captured vectors are kept in half precision, of as many captured steps as fit; the
 spaces that tokens are tinted in come along where they were measured. digest.json holds the SHA-256 of every file.
 """
 
@@ -18,13 +18,13 @@ import numpy as np
 from pydantic import ValidationError
 
 from engine.records.captures.capture import Capture, read_capture, run_captures, write_index
-from engine.records.checkpoints import parse_checkpoint
-from engine.records.errors import RunError, WorkbenchError
+from engine.records.errors import RunError
+from engine.records.evaluation.final import is_final
 from engine.records.evaluation.findings import Evaluation
 from engine.records.events import AnyEvent, ProbeResult, StatusEvent
 from engine.records.files import storage_error, write_whole
 from engine.records.harmfulness import HARMFULNESS, PROBES
-from engine.records.runs import Run, effective, open_run
+from engine.records.runs import Record, Run, effective, open_run
 from engine.records.settings import Settings
 from engine.records.spaces import kept_spaces, packed_spaces
 
@@ -115,21 +115,20 @@ def pack_run(
         left -= _size(packed)
     if (run.folder / HARMFULNESS / PROBES).is_file():
         shutil.copytree(run.folder / HARMFULNESS, target / HARMFULNESS)
-    _pack_evaluations(run.folder / "evaluations", target / "evaluations", step=run.record().step)
+    _pack_evaluations(run.folder / "evaluations", target / "evaluations", run.record())
     # No checkpoint comes along, the best one neither.
     record = run.record().model_copy(update={"host": "", "best": None})
     write_whole(target / DIGEST, json.dumps(digests(target), indent=1) + "\n")
     write_whole(target / "record.json", record.model_dump_json(indent=2))
 
 
-def _pack_evaluations(source: Path, target: Path, *, step: int) -> None:
-    """Figures and the pictures made for them, of the weights behind this step, the last; a damaged file comes along as
-    it is."""
+def _pack_evaluations(source: Path, target: Path, record: Record) -> None:
+    """Figures of the run's final weights, and the pictures made for them; a damaged file comes along as it is."""
     left_out: set[str] = set()
     for file in source.glob("*.json"):
-        with suppress(ValidationError, WorkbenchError):
+        with suppress(ValidationError):
             one = Evaluation.model_validate_json(file.read_bytes())
-            if parse_checkpoint(one.run).step not in (None, step):
+            if not is_final(one, record):
                 made = one.pictures.perturbations.values() if one.pictures else ()
                 left_out |= {file.name, *(name for sides in made for names in sides.values() for name in names)}
     for file in (*source.glob("*.json"), *source.glob("*.png")):

@@ -12,10 +12,9 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from engine.records.best import BestCheckpoint
-from engine.records.checkpoints import parse_checkpoint
-from engine.records.errors import WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import SIDES
+from engine.records.evaluation.final import of_final
 from engine.records.evaluation.findings import AttackResult, Evaluation, SidedFindings, read_evaluations
 from engine.records.outcome_rates import OthersRates, Rates, change, others_rates, percent, source_of
 from engine.records.runs import ACTIVE, Record, Run
@@ -86,7 +85,7 @@ def outcome(record: Record, evaluations: Sequence[Evaluation]) -> Outcome:
         return Outcome(sentence="Not measured: the run has not ended.", step=record.step)
     if record.status not in ("finished", "stopped") or not record.step:
         return Outcome(sentence=f"Not measured: the run is {record.status}, and nothing was kept.", step=record.step)
-    whole = [one for one in evaluations if _is_final(one, record)]
+    whole = of_final(evaluations, record)
     told = _own(record, whole)
     rates = (others_rates(one.others, COMPARED) for one in _newest_first(whole))
     others = next((one for one in rates if one is not None), None)
@@ -177,19 +176,6 @@ def _activations(record: Record) -> Outcome:
         drift=drift if math.isfinite(drift) else None,
         step=record.step,
     )
-
-
-def _is_final(found: Evaluation, record: Record) -> bool:
-    try:
-        checkpoint = parse_checkpoint(found.run)
-    except WorkbenchError:
-        return False
-    if checkpoint.run_id != record.id:
-        return False
-    if checkpoint.step is not None:
-        return checkpoint.step == record.step
-    # One that is older than the run's last end is of weights that a resume has trained on.
-    return record.ended is None or found.created >= record.ended
 
 
 def _compared(found: Evaluation) -> dict[str, AttackResult]:

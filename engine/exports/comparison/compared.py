@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from engine.exports.comparison.ways import WAYS, Asked, asked
 from engine.exports.private import Private
 from engine.figures.evaluation.findings import requests_asked
-from engine.records.checkpoints import parse_checkpoint
 from engine.records.errors import RunError
 from engine.records.evaluation.counts import Word
 from engine.records.evaluation.differences import Difference, independent_difference, paired_difference
+from engine.records.evaluation.final import of_final
 from engine.records.evaluation.findings import Evaluation, read_evaluations, read_samples
 from engine.records.outcome import Outcome, outcome_of
 from engine.records.runs import Record, Run, effective
@@ -129,7 +129,7 @@ def points(found: Difference) -> str:
 
 
 def _evaluations(run: Run, settings: Settings, private: Private) -> tuple[Evaluation, ...]:
-    final = [one for one in read_evaluations(run, settings) if parse_checkpoint(one.run).step is None]
+    final = of_final(read_evaluations(run, settings), run.record())
     return tuple(_shown(one, private) for one in sorted(final, key=requests_asked, reverse=True))
 
 

@@ -7,8 +7,8 @@ from engine.exports.model_card.card import Facts, card_text, clean_spec, hub_nam
 from engine.exports.model_card.pictures import attacks_picture, curves_picture
 from engine.exports.private import Private
 from engine.figures.evaluation.findings import requests_asked
-from engine.records.checkpoints import parse_checkpoint
 from engine.records.errors import RunError
+from engine.records.evaluation.final import of_final
 from engine.records.evaluation.findings import read_evaluations
 from engine.records.files import write_whole
 from engine.records.outcome import outcome_of
@@ -24,7 +24,7 @@ def write_card(run: Run, folder: Path, settings: Settings) -> None:
     full."""
     private, spec = Private(settings), run.spec()
     tables = run_tables(effective(run.events()[0]))
-    final = [one for one in read_evaluations(run, settings) if parse_checkpoint(one.run).step is None]
+    final = of_final(read_evaluations(run, settings), run.record())
     evaluations = sorted(final, key=requests_asked, reverse=True)[:MOST_EVALUATIONS]
     pictures = {}
     if not tables.steps.empty:
