@@ -90,6 +90,13 @@ class _Packer(pickle.Pickler):
         number = self.kept.number(thing)
         return None if number is None else ("kept", number)
 
+    def reducer_override(self, thing: Any) -> Any:
+        is_plain = type(thing) is torch.Tensor and thing.layout == torch.strided
+        if is_plain and thing.untyped_storage().nbytes() > thing.nbytes:
+            # It would bring along all that it is a view of, and each of a thousand views all of it again.
+            return thing.detach().clone().__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+        return NotImplemented
+
 
 class _Unpacker(pickle.Unpickler):
     def __init__(self, stream: io.BytesIO, kept: Kept, device: torch.device | None) -> None:
