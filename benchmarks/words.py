@@ -3,11 +3,14 @@
 For each block a logistic probe is fitted on the last token of sample prompts' requests; printed is, as a table, for the
 own test split and for each author, the area under the curve and the share of borderline prompts that are lost where
 90 % of harm is found. An author of harmful prompts is held against all borderline ones of its half, and the other way
-round. Minutes where a training takes hours: blocks can be chosen by it, on the development half.
+round. Minutes where a training takes hours: blocks can be chosen by it, on the development half. --json keeps each
+block's whole front too, which docs/gallery/fronts.py draws beside breakers.
 """
 
 import argparse
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -31,6 +34,8 @@ from engine.records.settings import Settings, read_settings
 from engine.records.spec_parts import BUNDLED_MODEL, DataSpec, ModelSpec
 
 OWN = "own test split"
+# Sample sets in other registers and on other topics, by the middle of their names.
+ALSO = ("registers", "persons")
 # Of one pass.
 ROWS = 16
 
@@ -53,13 +58,29 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=200, help="sample prompts a side that the probe is fitted on")
     parser.add_argument("--rows", type=int, default=80, help="of each label of an author at most; 0: all")
     parser.add_argument("--half", default="development", choices=HALVES)
+    parser.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        choices=ALSO,
+        help="fit it on these sample sets' prompts too, all of them",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found there, fronts included")
     options = parser.parse_args()
     settings = read_settings()
     model = load_model(ModelSpec(name=options.model, dtype=options.dtype), settings)
     blocks = parse_blocks(options.blocks, model.card.block_count)
-    found = measure(model, blocks, groups(settings, options.half, rows=options.rows), prompts=options.prompts)
-    print(f"{options.model}, probe fitted on {options.prompts} + {options.prompts} sample prompts")
+    asked = groups(settings, options.half, rows=options.rows)
+    found = measure(model, blocks, asked, prompts=options.prompts, also=options.also)
+    print(
+        f"{options.model}, probe fitted on {options.prompts} + {options.prompts} sample prompts",
+        *options.also,
+        sep=", ",
+    )
     print(table(found))
+    if options.json:
+        told = {block: {name: one._asdict() for name, one in of.items()} for block, of in found.items()}
+        options.json.write_text(json.dumps({"model": options.model, "half": options.half, "blocks": told}) + "\n")
 
 
 def groups(settings: Settings, half: str, *, rows: int) -> Groups:
@@ -77,9 +98,11 @@ def groups(settings: Settings, half: str, *, rows: int) -> Groups:
     return named
 
 
-def measure(model: LoadedModel, blocks: Sequence[int], asked: Groups, *, prompts: int) -> dict[int, dict[str, Reach]]:
-    """By block and group."""
-    sides = [[one.conversation for one in _own(label, "train", prompts)] for label in ("harmful", "benign")]
+def measure(
+    model: LoadedModel, blocks: Sequence[int], asked: Groups, *, prompts: int, also: Sequence[str] = ()
+) -> dict[int, dict[str, Reach]]:
+    """By block and group. prompts: of each side. also: further sample sets, of which all that is for training."""
+    sides = [[one.conversation for one in _fitted(label, prompts, also)] for label in ("harmful", "benign")]
     fitted = last_tokens(model, [one for side in sides for one in side], blocks)
     harmful = np.arange(sum(map(len, sides))) < len(sides[0])
     vectors = {
@@ -126,6 +149,15 @@ def last_tokens(
         for block in blocks:
             found[block][group] = outputs[block][range(len(group)), ends].float().cpu().numpy()
     return found
+
+
+def _fitted(label: Label, count: int, also: Sequence[str]) -> list[Prompt]:
+    return _own(label, "train", count) + [
+        prompt
+        for name in also
+        for prompt in read_source(f"sample:{name}-{label}", label=label)
+        if prompt.split == "train"
+    ]
 
 
 def _own(label: Label, split: Split, count: int, *, borderline: bool = False) -> list[Prompt]:

@@ -9,9 +9,12 @@ from engine.compute.geometry.reach import Reach, probe_scores, reach, worst
 def test_auc_and_lost_by_hand():
     """Ten harmful scores 1 to 10: nine of them are found down to 2. Of borderline 0, 1.5, 2 and 9 two score no less:
     lost 0.5. Pairs in which the harmful one is higher: 0 loses to all 10; 1.5 to 9; 2 to 8 and ties with one; 9 to 1
-    and ties with one: (10 + 9 + 8.5 + 1.5) / 40 = 0.725."""
+    and ties with one: (10 + 9 + 8.5 + 1.5) / 40 = 0.725. Where nine are found half of the borderline ones are kept and
+    a tenth of harm is left; at the lowest threshold nothing is kept and nothing left."""
     found = reach(np.arange(1.0, 11.0), np.array([0.0, 1.5, 2.0, 9.0]))
-    assert found == Reach(pytest.approx(0.725), 0.5, 10, 4)
+    assert found[:4] == (pytest.approx(0.725), 0.5, 10, 4)
+    assert found.front[0] == (1.0, 1.0) and found.front[-1] == (0.0, 0.0)
+    assert (0.5, pytest.approx(0.1)) in found.front
 
 
 def test_a_single_harmful_prompt_must_be_found():
