@@ -8,10 +8,11 @@ from making import drain
 from making_seers import painted, showing
 
 from engine.compute.evaluation.attacks.attempt import Options
-from engine.compute.evaluation.attacks.pixels import perturbed, pgd, saved, target_loss
+from engine.compute.evaluation.attacks.pixels import perturbed, pgd, pixels_of, read_opening, saved, target_loss
 from engine.compute.evaluation.attacks.targets import target_ids
 from engine.compute.model.adapters import attach_adapter
 from engine.compute.model.text import decode, tokens_of
+from engine.records.conversation import Conversation, Message, Text
 from engine.records.errors import ModelError
 from engine.records.evaluation.attacks import looks_of
 from engine.records.evaluation.pixels import PixelSearch
@@ -98,7 +99,7 @@ def test_two_files_of_one_picture_are_changed_alike(tiny_llava, tmp_path):
 
 def test_a_loss_that_is_no_number_ends_a_search_in_words(tiny_llava, row, monkeypatch):
     nothing = "engine.compute.evaluation.attacks.pixels.target_loss"
-    monkeypatch.setattr(nothing, lambda *given: given[-1][0].sum() * float("nan"))
+    monkeypatch.setattr(nothing, lambda *given, **_: given[-1][0].sum() * float("nan"))
     with pytest.raises(ModelError, match=r"The loss of the target is nan under .*: attacks on pixels need a number"):
         drain(perturbed(tiny_llava, None, row, FAR, [3], seed=0))
 
@@ -141,6 +142,28 @@ def test_the_gradient_of_the_target_is_that_of_finite_differences(seer, row):
     with torch.no_grad():
         difference = (score(pixels + direction) - score(pixels - direction)) / 2
     assert float(difference) == pytest.approx(float((gradient * direction).sum()), rel=0.02)
+
+
+def test_what_stands_before_the_picture_is_read_once_and_changes_nothing(seer, row):
+    attach_adapter(seer, "broken", AdapterSpec(rank=4, alpha=4, noise=0.3), [0, 1], seed=0)
+    [picture] = row.conversation.pictures
+    said = (Text(text="Look at this."), picture, Text(text="What is it?"))
+    row = row._replace(conversation=Conversation(messages=(Message(role="user", parts=said),)))
+    prompt, target = tokens_of(seer, row.conversation).ids, target_ids(seer, row)
+    found = {}
+    for adapter in (None, "broken"):
+        opening = read_opening(seer, adapter, prompt)
+        assert opening is not None and opening.get_seq_length() == prompt.index(seer.sight.tokens.ids_of(picture)[0])
+        for read in (None, opening, opening):
+            moving = pixels_of(picture, seer.device).requires_grad_(True)
+            loss = target_loss(seer, adapter, [picture], prompt, target, [moving], opening=read)
+            (gradient,) = torch.autograd.grad(loss, moving)
+            found.setdefault(adapter, []).append((float(loss.detach()), gradient))
+        whole, *again = found[adapter]
+        for loss, gradient in again:
+            assert loss == pytest.approx(whole[0], abs=1e-5)
+            torch.testing.assert_close(gradient, whole[1], rtol=1e-3, atol=1e-6)
+    assert found[None][0][0] != pytest.approx(found["broken"][0][0], abs=1e-3)
 
 
 def test_a_model_without_a_tower_has_no_pixels_to_attack(tiny_model, row):

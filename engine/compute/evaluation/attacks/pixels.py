@@ -5,6 +5,7 @@ What is answered are the perturbed pictures saved as PNG and read again, as anyo
 verdicts.
 """
 
+import copy
 import io
 import math
 import tempfile
@@ -20,11 +21,13 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
+from transformers import Cache
 
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers
 from engine.compute.evaluation.attacks.targets import target_ids
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.pictures import is_of_picture
 from engine.compute.model.pixels import tower_inputs
 from engine.compute.model.text import tokens_of
 from engine.compute.seeds import mix
@@ -124,7 +127,8 @@ def descent(
     pictures = pictures_of(row)
     originals = [pixels_of(picture, model.device) for picture in pictures]
     prompt, target = tokens_of(model, row.conversation).ids, target_ids(model, row)
-    loss_of = partial(target_loss, model, adapter, pictures, prompt, target)
+    opening = read_opening(model, adapter, prompt)
+    loss_of = partial(target_loss, model, adapter, pictures, prompt, target, opening=opening)
     for restart in range(search.restarts):
         generator = torch.Generator().manual_seed(mix(seed, restart))
         present = [_start(original, search, generator) for original in originals]
@@ -166,6 +170,16 @@ def need_pixels(model: LoadedModel) -> None:
         )
 
 
+@torch.no_grad()
+def read_opening(model: LoadedModel, adapter: str | None, prompt: Sequence[int]) -> Cache | None:
+    """What a prompt says before its first picture, as keys and values that no pixel changes; None for nothing."""
+    length = next((place for place, token in enumerate(prompt) if is_of_picture(token)), 0)
+    if not length:
+        return None
+    with adapted(model, adapter):
+        return model.decoder(input_ids=torch.tensor([prompt[:length]], device=model.device)).past_key_values
+
+
 def target_loss(
     model: LoadedModel,
     adapter: str | None,
@@ -173,8 +187,13 @@ def target_loss(
     prompt: Sequence[int],
     target: Sequence[int],
     shown: Sequence[Float[Tensor, "3 _ _"]],
+    *,
+    opening: Cache | None = None,
 ) -> Float[Tensor, ""]:
-    """Mean nats a token of the target behind the prompt, with these pixels in the place of its pictures."""
+    """Mean nats a token of the target behind the prompt, with these pixels in the place of its pictures.
+
+    opening: of this prompt, as it was read before; without one all of the prompt is run.
+    """
     assert model.sight is not None
     processor = model.sight.tokens.processor.image_processor
     ids = torch.tensor([[*prompt, *target]], device=model.device)
@@ -182,7 +201,12 @@ def target_loss(
         for picture, pixels in zip(pictures, shown, strict=True):
             stack.enter_context(model.sight.given(picture, model.sight.projected(tower_inputs(pixels, processor))))
         stack.enter_context(adapted(model, adapter))
-        logits = model.causal_lm(input_ids=ids, use_cache=False, logits_to_keep=len(target) + 1).logits
+        logits = model.causal_lm(
+            input_ids=ids[:, opening.get_seq_length() if opening else 0 :],
+            past_key_values=copy.deepcopy(opening),
+            use_cache=False,
+            logits_to_keep=len(target) + 1,
+        ).logits
     return functional.cross_entropy(logits[0, :-1].float(), ids[0, len(prompt) :])
 
 
