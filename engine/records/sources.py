@@ -4,6 +4,7 @@
     mine.jsonl rows=500; sample:benign times=2
     sample:harmful keep=split:train rows=400 take=random answered=refusal part=train
     published:circuit_breakers_train.json answer=llama3_output take=random rows=2000 times=2 part=train
+    sample:harmful rows=500 take=random picture=lent
 
 A source is `sample:NAME`, `tools:NAME`, `pictures:NAME`, `published:FILE`, `hub:DATASET[:SPLIT]` or a path; what
 follows its name says which of its rows are taken. Knows nothing of what is in a file.
@@ -31,7 +32,8 @@ class Source(BaseModel):
     rows of which that is true. least_turns: rows of fewer messages are passed over. skip, rows: of those that are
     left, so many are passed over, and at most so many taken; 0: all. take: the first ones, or some that the rows'
     texts draw. times: how often each is in the set. part: train or heldout for all rows; split: by a row's own
-    field, else by its text. borderline: these are harmless requests that sound harmful.
+    field, else by its text. borderline: these are harmless requests that sound harmful. picture: lent shows one of the
+    named pictures to each row, in the place of its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,6 +49,7 @@ class Source(BaseModel):
     times: int = Field(1, ge=1, le=1000)
     part: PartName = "split"
     borderline: bool = False
+    picture: Literal["own", "lent"] = "own"
 
     @property
     def is_remote(self) -> bool:
