@@ -14,7 +14,7 @@ from pathlib import Path
 
 from forking import Forked, forked_app
 from making import write_prompts, write_tiny_model
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page, TimeoutError
 
 from engine.desk.queue import Queue
 from engine.records.settings import ROOT, Settings, read_settings
@@ -111,3 +111,15 @@ def settled(page: Page) -> Page:
     """While a page is still drawn its parts move, and a click may meet none of them."""
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
     return page
+
+
+def choose(page: Page, box: Locator, option: str) -> None:
+    """A box that still has the focus closes at the first click."""
+    for _ in range(5):
+        box.click()
+        try:
+            page.get_by_role("option", name=option, exact=True).click(timeout=3000)
+            return
+        except TimeoutError:
+            continue
+    raise AssertionError(f"no option {option}")

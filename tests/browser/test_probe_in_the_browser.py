@@ -6,8 +6,8 @@ import re
 import pytest
 from making import wait_for, write_prompts
 from making_probes import always_or_never
-from playwright.sync_api import Locator, Page, TimeoutError, expect
-from server import Server
+from playwright.sync_api import Page, expect
+from server import Server, choose
 from test_live_run import started_run
 from test_side_by_side import ask, newest_chat, opened
 
@@ -15,18 +15,6 @@ from engine.records.evaluation.findings import read_evaluations
 from engine.records.harmfulness import MESSAGE, read_probes
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
-
-
-def choose(page: Page, box: Locator, option: str) -> None:
-    """A box that still has the focus closes at the first click."""
-    for _ in range(5):
-        box.click()
-        try:
-            page.get_by_role("option", name=option, exact=True).click(timeout=3000)
-            return
-        except TimeoutError:
-            continue
-    raise AssertionError(f"no option {option}")
 
 
 def test_a_probe_is_fitted_on_the_runs_page_ends_answers_and_is_evaluated(server: Server, page: Page):

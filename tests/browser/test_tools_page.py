@@ -7,7 +7,7 @@ import pytest
 from making import wait_for
 from making_callers import ANSWER, CALL, QUESTION, WEATHER, finished_run, write_calling_model
 from playwright.sync_api import Page, expect
-from server import Server, settled
+from server import Server, choose, settled
 
 from engine.compute.model.load import load_model
 from engine.records.chats.chat import Chat, list_chats
@@ -106,8 +106,7 @@ def test_a_forced_call_is_shown_as_put_into_the_mouth_and_a_transcript_leads_bac
     offer_weather(page)
     page.get_by_text("Harmful", exact=True).click()
     page.wait_for_timeout(500)
-    settled(page).get_by_role("combobox", name="Each answer begins with").click()
-    page.get_by_role("option", name="A call, up to its arguments").click()
+    choose(page, settled(page).get_by_role("combobox", name="Each answer begins with"), "A call, up to its arguments")
     expect(page.get_by_role("combobox", name="Function of the forced call")).to_be_enabled()
     ask(page, QUESTION)
     expect(page.get_by_role("button", name="Go on with the results")).to_be_visible(timeout=90_000)
@@ -144,8 +143,9 @@ def test_a_set_is_answered_with_its_own_calls_forced(server: Server, page: Page)
     source.fill(str(file))
     source.press("Enter")
     page.wait_for_timeout(500)
-    settled(page).get_by_role("combobox", name="Each answer begins with").click()
-    page.get_by_role("option", name="A call, up to the function's name").click()
+    choose(
+        page, settled(page).get_by_role("combobox", name="Each answer begins with"), "A call, up to the function's name"
+    )
     page.wait_for_timeout(1500)
     page.get_by_role("button", name="Answer them").click()
     expect(page.get_by_role("button", name="Download CSV")).to_be_visible(timeout=90_000)
