@@ -118,6 +118,11 @@ class Message(_Frozen):
         ]
         return self.model_copy(update={"parts": tuple(kept)})
 
+    def showing(self, picture: Picture) -> Self:
+        """A copy with this picture before its other parts, in the place of its own pictures."""
+        others = (part for part in self.parts if not isinstance(part, Picture))
+        return self.model_copy(update={"parts": (picture, *others)})
+
     @property
     def content(self) -> dict[str, Any]:
         """What keys are made of: as it is written, but a picture by its pixels alone."""
@@ -177,11 +182,11 @@ class Conversation(_Frozen):
 
     def with_text(self, change: Callable[[str], str]) -> Self:
         """A copy whose last user message says what `change` makes of its text."""
-        place = self._last_user
-        if place is None:
-            return self
-        changed = self.messages[place].with_text(change)
-        return self.model_copy(update={"messages": (*self.messages[:place], changed, *self.messages[place + 1 :])})
+        return self._with_last_user(lambda message: message.with_text(change))
+
+    def showing(self, picture: Picture) -> Self:
+        """A copy whose last user message shows this picture before its words, in the place of its own."""
+        return self._with_last_user(lambda message: message.showing(picture))
 
     def with_pictures(self, change: Callable[[Picture], Picture]) -> Self:
         """A copy that shows what `change` makes of each picture."""
@@ -196,6 +201,13 @@ class Conversation(_Frozen):
     def then(self, *messages: Message) -> Self:
         """A copy that goes on with these messages."""
         return self.model_copy(update={"messages": (*self.messages, *messages)})
+
+    def _with_last_user(self, change: Callable[[Message], Message]) -> Self:
+        place = self._last_user
+        if place is None:
+            return self
+        changed = change(self.messages[place])
+        return self.model_copy(update={"messages": (*self.messages[:place], changed, *self.messages[place + 1 :])})
 
     @property
     def _last_user(self) -> int | None:

@@ -5,7 +5,6 @@ The pictures are those of packages that may be trained on (engine.records.pictur
 
 from collections.abc import Sequence
 
-from engine.records.conversation import Message, Picture
 from engine.records.errors import DataError
 from engine.records.picture_sets import NamedPicture, named_pictures, training_pictures
 from engine.records.pictures import picture_at
@@ -28,9 +27,4 @@ def _lent(prompt: Prompt, pictures: Sequence[NamedPicture], where: str) -> Promp
         raise DataError(f"{where}: the prompt {prompt.id} offers tools, and none of these shows a picture lent to it.")
     draw = fraction(f"lent:{prompt.copy_number}:{prompt.conversation.asked}")
     picture = picture_at(pictures[int(draw * len(pictures))].file)
-    messages = prompt.conversation.messages
-    last = max(place for place, message in enumerate(messages) if message.role == "user")
-    said = tuple(part for part in messages[last].parts if not isinstance(part, Picture))
-    shown = Message(role="user", parts=(picture, *said))
-    changed = {"messages": (*messages[:last], shown, *messages[last + 1 :])}
-    return prompt.model_copy(update={"conversation": prompt.conversation.model_copy(update=changed)})
+    return prompt.model_copy(update={"conversation": prompt.conversation.showing(picture)})
