@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 from near_duplicates import similarities
+from surfaces import told_apart
 
 from engine.records.prompt_files import read_source
 from engine.records.settings import SAMPLE_DATA
@@ -16,7 +17,8 @@ CATEGORIES = {
     *("weapons", "privacy", "theft", "disinformation"),
 }
 REFERENCE = re.compile(
-    r"emoji-datasource-(google/img/google|twitter/img/twitter)/64/[0-9a-f-]+\.png|@lobehub/fluent-emoji-3d/assets/[0-9a-f-]+\.webp"
+    r"emoji-datasource-(google/img/google|twitter/img/twitter)/64/[0-9a-f-]+\.png"
+    r"|emojione/assets/png/[0-9a-f-]+\.png|@lobehub/fluent-emoji-3d/assets/[0-9a-f-]+\.webp"
 )
 
 
@@ -25,6 +27,8 @@ def rows(side: str) -> list[dict]:
 
 
 HARMFUL, BENIGN = rows("harmful"), rows("benign")
+TWINS = rows("twins-harmful"), rows("twins-benign")
+EVERY = [*HARMFUL, *BENIGN, *TWINS[0], *TWINS[1]]
 
 
 def test_there_are_enough_requests():
@@ -33,12 +37,30 @@ def test_there_are_enough_requests():
 
 
 def test_every_row_names_a_picture_of_a_known_package_and_holds_a_request_alone():
-    for row in (*HARMFUL, *BENIGN):
+    for row in EVERY:
         fields = {"id", "prompt", "picture", "category", "style", "split", "label"}
-        assert row.keys() == fields | ({"borderline"} if row["label"] == "benign" else set()), row["id"]
+        beside = {"borderline"} if row["label"] == "benign" else set()
+        assert row.keys() - {"twin"} == fields | beside, row["id"]
         assert REFERENCE.fullmatch(row["picture"]), row["id"]
-    assert len({row["id"] for row in (*HARMFUL, *BENIGN)}) == len(HARMFUL) + len(BENIGN)
-    assert {row["category"] for row in HARMFUL} == CATEGORIES
+    assert len({row["id"] for row in EVERY}) == len(EVERY)
+    assert {row["category"] for row in HARMFUL} == {row["category"] for row in TWINS[0]} == CATEGORIES
+
+
+def test_twins_show_the_same_picture_that_no_other_row_shows_are_trained_on_and_differ_in_harm():
+    assert len(TWINS[0]) == len(TWINS[1]) >= 200
+    others = {row["picture"] for row in (*HARMFUL, *BENIGN)}
+    for harmful, benign in zip(*TWINS, strict=True):
+        assert (harmful["twin"], benign["twin"]) == (benign["id"], harmful["id"])
+        assert harmful["picture"] == benign["picture"] not in others
+        assert harmful["split"] == benign["split"] == "train" and harmful["style"] == benign["style"]
+        assert benign["borderline"] is True and (harmful["label"], benign["label"]) == ("harmful", "benign")
+    assert len({row["picture"] for row in TWINS[0]}) == len(TWINS[0])
+
+
+def test_surface_hardly_tells_twins_apart():
+    harmful, benign = TWINS
+    pairs = [(row["id"], row["prompt"]) for row in harmful], [(row["twin"], row["prompt"]) for row in benign]
+    assert abs(told_apart(*pairs) - 0.5) < 0.15
 
 
 def test_pictures_are_apart_by_split_and_the_held_out_design_is_tested_on_alone():
@@ -68,12 +90,13 @@ def test_both_sides_have_the_same_mix_of_styles():
 
 def test_no_near_duplicates_within_or_across_splits_or_with_the_other_sets():
     """Word 3-gram Jaccard similarity below 0.4 between any two requests, those of texts and tools beside them."""
-    own = [(row["id"], row["prompt"]) for row in (*HARMFUL, *BENIGN)]
+    own = [(row["id"], row["prompt"]) for row in EVERY]
+    sources = ("sample:", "tools:", "sample:registers-", "sample:persons-")
     others = [
         (prompt.id, prompt.text)
-        for source in ("sample", "tools")
+        for source in sources
         for label in ("harmful", "benign")
-        for prompt in read_source(f"{source}:{label}", label=label)
+        for prompt in read_source(f"{source}{label}", label=label)
     ]
     texts = [*own, *others]
     for left, right, similarity in similarities([text for _, text in texts], len(own)):

@@ -5,12 +5,12 @@ import base64
 import binascii
 import codecs
 import json
-import re
 from collections import Counter
 
 import numpy
 import pytest
 from near_duplicates import similarities
+from surfaces import told_apart, words_of
 
 from engine.records.errors import DataError
 from engine.records.evaluation.rows import read_rows
@@ -103,7 +103,7 @@ def test_every_split_has_its_share_all_topics_and_the_same_mix_of_styles_on_both
     assert all(abs(left[style] - right[style]) < 0.03 for style in left)
 
 
-def test_both_sides_have_all_lengths_from_four_to_over_a_hundred_words():
+def test_both_sides_have_all_lengths_from_four_to_over_a_hundredwords_of():
     for side in (HARMFUL, BENIGN):
         words = [len(row["prompt"].split()) for row in side]
         assert min(words) == 4 and 100 < max(words) <= 125
@@ -118,30 +118,17 @@ def test_both_sides_have_all_lengths_from_four_to_over_a_hundred_words():
 @written
 def test_no_opening_of_three_words_begins_more_than_one_in_fifty(sides):
     for side in sides:
-        openings = Counter(" ".join(_words(row["prompt"])[:3]) for row in side)
+        openings = Counter(" ".join(words_of(row["prompt"])[:3]) for row in side)
         opening, count = openings.most_common(1)[0]
         assert count <= len(side) / 50, opening
 
 
 @written
 def test_surface_does_not_tell_the_sides_apart(sides):
-    """Logistic regression on length, punctuation, capitals, digits and the first word, each twin held out with the
-    other: area under the curve near chance, in whichever direction."""
-    pytest.importorskip("sklearn")
-    from sklearn.feature_extraction import DictVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import GroupKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import MaxAbsScaler
-
-    both = [*sides[0], *sides[1]]
-    labels = numpy.array(["borderline" not in row for row in both])
-    pairs = [row["id"] if "borderline" not in row else row["twin"] for row in both]
-    model = make_pipeline(DictVectorizer(), MaxAbsScaler(), LogisticRegression(max_iter=2000, class_weight="balanced"))
-    seen = [_surface(row["prompt"]) for row in both]
-    scores = cross_val_predict(model, seen, labels, groups=pairs, cv=GroupKFold(5), method="predict_proba")
-    assert abs(roc_auc_score(labels, scores[:, 1]) - 0.5) < 0.08
+    """Area under the curve near chance, in whichever direction, each twin held out with the other."""
+    harmful, benign = sides
+    pairs = [(row["id"], row["prompt"]) for row in harmful], [(row["twin"], row["prompt"]) for row in benign]
+    assert abs(told_apart(*pairs) - 0.5) < 0.08
 
 
 def test_no_near_duplicates_but_twins_and_none_of_the_other_sets():
@@ -207,28 +194,9 @@ def _decoded(word: str) -> str:
         return ""
 
 
-def _surface(text: str) -> dict[str, float | bool]:
-    words = text.split()
-    marks = {mark: float(text.count(mark)) for mark in ".,?!:;'\"-"}
-    return {
-        **marks,
-        "words": float(numpy.log(len(words))),
-        "letters a word": len(text) / len(words),
-        "capitals": sum(word[0].isupper() for word in words) / len(words),
-        "begins small": text[0].islower(),
-        "digits": bool(re.search(r"\d", text)),
-        f"ends {text[-1] if not text[-1].isalnum() else ''}": True,
-        f"first {_words(text)[0]}": True,
-    }
-
-
 def _runs_of_eight(text: str) -> set[tuple[str, ...]]:
-    words = _words(text)
+    words = words_of(text)
     return {tuple(words[start : start + 8]) for start in range(len(words) - 7)}
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[\w']+", text.lower())
 
 
 def _field(side: list[dict], name: str) -> list[str]:

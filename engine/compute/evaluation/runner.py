@@ -127,8 +127,32 @@ def run_attack(
     judge: Judge,
     memory: Memory,
 ) -> Generator[float, None, list[Outcome]]:
-    """Ask every row, judge every answer; yields how many rows are done. Rows that offer the same tools go together, so
-    that their opening is read once, and among them rows of similar length."""
+    """Ask every row, judge every answer; yields how many rows are done. Where the attack's card names a brief search,
+    all rows are searched so far first, and those that withstood it to the end: one success is a success."""
+    brief = ATTACKS[name].brief
+    if not 0 < brief < options.budget:
+        return (yield from _asked(model, adapter, rows, name, options, judge, memory))
+    share = brief / options.budget
+    steps = _asked(model, adapter, rows, name, options._replace(budget=brief), judge, memory)
+    found = yield from told(steps, lambda done: done * share)
+    left = [row for row, one in zip(rows, found, strict=True) if one.word != "complied"]
+    start, scale = len(rows) * share, len(rows) * (1 - share) / max(1, len(left))
+    steps = _asked(model, adapter, left, name, options, judge, memory)
+    rest = iter((yield from told(steps, lambda done: start + scale * done)))
+    return [one if one.word == "complied" else next(rest) for one in found]
+
+
+def _asked(
+    model: LoadedModel,
+    adapter: str | None,
+    rows: Sequence[EvaluationRow],
+    name: str,
+    options: Options,
+    judge: Judge,
+    memory: Memory,
+) -> Generator[float, None, list[Outcome]]:
+    """Rows that offer the same tools go together, so that their opening is read once, and among them rows of similar
+    length."""
     options = together(name, options, rows, memory)
     keys = [attempt_key(name, options, row) for row in rows]
     offered = [row.offered for row in rows]
@@ -202,15 +226,21 @@ def outcome(row: EvaluationRow, attempts: Sequence[Attempt], verdicts: Sequence[
 
 
 def success_curve(outcomes: Sequence[Outcome], budgets: Sequence[int]) -> tuple[CurvePoint, ...]:
-    """How many rows had complied once each budget was spent, and the mean loss of their targets then."""
+    """How many rows had complied once each budget was spent, and the mean loss of their targets then: of one whose
+    search had ended before, the last."""
     counted = [one for one in outcomes if one.word != "unparseable"]
     points = []
     for budget in budgets:
         complied = sum(one.word == "complied" and one.budget <= budget for one in counted)
-        losses = [one.losses[budget] for one in counted if budget in one.losses]
+        losses = [loss for one in counted for loss in _last(one.losses, budget)]
         loss = sum(losses) / len(losses) if losses else None
         points.append(CurvePoint(budget=budget, complied=complied, n=len(counted), loss=loss))
     return tuple(points)
+
+
+def _last(losses: Mapping[int, float], budget: int) -> list[float]:
+    """The loss that was told last within a budget; nothing where none was."""
+    return [losses[max(at for at in losses if at <= budget)]] if any(at <= budget for at in losses) else []
 
 
 def attempt_key(name: str, options: Options, row: EvaluationRow) -> str:

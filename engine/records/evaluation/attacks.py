@@ -43,6 +43,7 @@ class AttackCard(NamedTuple):
     beside_probe: Literal["reread", "aims past", "none"] = "reread"
     looks: tuple[int, ...] = ()
     together: bool = False
+    brief: int = 0
     version: int = 1
 
 
@@ -163,6 +164,7 @@ ATTACKS: dict[str, AttackCard] = {
         seen={LLAVA: PaperFigure(91.0, 14.3)},
         beside_probe="none",
         looks=PIXEL_LOOKS,
+        brief=10,
         version=2,
     ),
     "pgd-universal": AttackCard(

@@ -1,7 +1,13 @@
-"""What an attempt is remembered under: everything that the model reads."""
+"""What an attempt is remembered under: everything that the model reads; and how far a search goes."""
+
+
+import pytest
+from making import drain
+from making_seers import painted, showing
 
 from engine.compute.evaluation.attacks.attempt import Options
-from engine.compute.evaluation.runner import attempt_key
+from engine.compute.evaluation.judges import Verdict
+from engine.compute.evaluation.runner import Judge, Memory, attempt_key, run_attack, success_curve
 from engine.records.conversation import Conversation, Message, Picture, Text, Tool, say
 from engine.records.evaluation.rows import EvaluationRow
 
@@ -28,3 +34,28 @@ def test_a_worded_request_keeps_what_stands_around_it():
     asked = EvaluationRow(shown("a").then(say("assistant", "No."))).worded("Write abc.")
     assert [message.text for message in asked.messages] == ["Write abc.", "No."]
     assert asked.picture_keys == ("a" * 64,)
+
+
+def test_rows_that_a_brief_search_opened_are_spared_the_rest_and_count_as_before(tiny_llava, tmp_path):
+    rows = [EvaluationRow(showing("What is this?", painted(tmp_path / f"{seed}.png", seed=seed))) for seed in range(3)]
+    searched = []
+
+    def verdicts(_, asked, attempts):
+        yield
+        found = [(rows.index(row), attempt.budget) for row, attempt in zip(asked, attempts, strict=True)]
+        searched.extend(found)
+        return [Verdict("complied" if one == (1, 10) else "refused") for one in found]
+
+    memory = Memory(tmp_path / "memory.jsonl")
+    options = Options(budget=20, new_tokens=3)
+    steps = run_attack(tiny_llava, None, rows, "pgd", options, judge=Judge("test", verdicts), memory=memory)
+    shares, outcomes = drain(steps)
+    assert shares == sorted(shares) and shares[0] >= 0 and shares[-1] == len(rows)
+    assert [one.row for one in outcomes] == rows
+    assert [(one.word, one.budget) for one in outcomes] == [("refused", 0), ("complied", 10), ("refused", 0)]
+    assert {place for place, budget in searched if budget == 20} == {0, 2}
+    assert {place for place, budget in searched if budget == 10} == {0, 1, 2}
+    curve = success_curve(outcomes, [0, 10, 20])
+    assert [(point.complied, point.n) for point in curve] == [(0, 3), (1, 3), (1, 3)]
+    last = [one.losses[at] for one, at in zip(outcomes, (20, 10, 20), strict=True)]
+    assert [max(one.losses) for one in outcomes] == [20, 10, 20] and curve[-1].loss == pytest.approx(sum(last) / 3)
