@@ -2,6 +2,7 @@
 
 The first process is the test's own."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from engine.desk.lock import owned
+from engine.desk.queue import JobKind
 from engine.ranks import teamed
 from engine.records.events import StepResult
 from engine.records.runs import Run, create_run, effective
@@ -71,6 +73,18 @@ def begun(worker: Worker, spec: RunSpec) -> Run:
     run = create_run(worker.settings.runs, spec)
     worker.queue.submit("train", run_id=run.id)
     return run
+
+
+def work(worker: Worker, kind: JobKind, run: Run, payload: dict) -> None:
+    """A job of this kind, from its beginning to its end."""
+    job = worker.queue.submit(kind, run_id=run.id, payload=payload)
+    deadline = time.monotonic() + 120
+    while worker.queue.job(job).status in ("queued", "running"):
+        assert time.monotonic() < deadline, f"{kind} did not end"
+        if not worker.turn():
+            # A child process is at work.
+            time.sleep(0.05)
+    assert worker.queue.job(job).status == "done", (kind, worker.queue.job(job).error)
 
 
 def steps_of(run: Run) -> list[StepResult]:

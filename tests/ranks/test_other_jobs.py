@@ -1,12 +1,10 @@
 """Every other kind of job under a worker of two processes, with whole and with sharded weights: they end as they do
 under one, though they know nothing of processes."""
 
-import time
-
 import numpy as np
 import pytest
 from making import write_prompts
-from several import TOLERANCE, begun, spec_of, until, working
+from several import TOLERANCE, begun, spec_of, until, work, working
 
 from engine.records.captures.capture import CaptureRequest, capture_folder, read_capture
 from engine.records.captures.projections import TokenRequest, read_token_view, token_file
@@ -21,17 +19,6 @@ from engine.records.settings import Settings
 pytestmark = pytest.mark.timeout(420)
 
 BASE = Column(checkpoint="base")
-
-
-def work(worker, kind, run, payload):
-    job = worker.queue.submit(kind, run_id=run.id, payload=payload)
-    deadline = time.monotonic() + 120
-    while worker.queue.job(job).status in ("queued", "running"):
-        assert time.monotonic() < deadline, f"{kind} did not end"
-        if not worker.turn():
-            # A child process is at work.
-            time.sleep(0.05)
-    assert worker.queue.job(job).status == "done", (kind, worker.queue.job(job).error)
 
 
 @pytest.fixture(scope="module")

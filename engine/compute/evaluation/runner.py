@@ -19,7 +19,7 @@ from engine.compute.model.load import model_fingerprint
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import tokens_of
 from engine.compute.steps import told
-from engine.compute.team import divided, team_size
+from engine.compute.team import divided, team_size, where_sharded
 from engine.records.conversation import Conversation
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import CurvePoint, Word
@@ -198,16 +198,25 @@ def attempts_at(
     keys = [attempt_key(name, options, row) for row in rows]
     missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in memory.attempts}
     if missing:
-        found = yield from _attempts(model, adapter, list(missing.values()), options, name)
+        attempts = _on_all if ATTACKS[name].together else _on_each
+        found = yield from attempts(model, adapter, list(missing.values()), options, name)
         memory.add_attempts(dict(zip(missing, found, strict=True)))
     return [memory.attempts[key] for key in keys]
 
 
 @divided("rows")
-def _attempts(
+def _on_each(
     model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], options: Options, name: str
 ) -> Attempts:
-    """An attack makes the same of a row in any company."""
+    """An attack that makes the same of a row in any company."""
+    return (yield from ATTACK_FUNCTIONS[name](model, adapter, rows, options))
+
+
+@where_sharded
+def _on_all(
+    model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], options: Options, name: str
+) -> Attempts:
+    """One whose answers of a row depend on the others."""
     return (yield from ATTACK_FUNCTIONS[name](model, adapter, rows, options))
 
 

@@ -53,13 +53,17 @@ class Processed(NamedTuple):
 
 
 class PictureTokens:
-    """The ids of pictures under one model's processor, and which picture an id is of."""
+    """The ids of pictures under one model's processor, and which picture an id is of.
+
+    shown_to_all: content and file of the pictures that every process of a team has been shown.
+    """
 
     def __init__(self, processor: Any) -> None:
         """processor: transformers' own for this model."""
         self.processor = processor
         self.image_token = str(self.processor.image_token)
         self.image_token_id = int(self.processor.image_token_id)
+        self.shown_to_all: set[tuple[str, str]] = set()
         self._ids: dict[str, tuple[int, ...]] = {}
         self._pictures: dict[int, Picture] = {}
 

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.pictures import PictureTokens, is_of_picture, picture_positions, picture_text
 from engine.compute.model.templates import CallStart, call_opening, rendered
-from engine.compute.team import present
+from engine.compute.team import present, together
 from engine.records.calls import MARKS, ReadCalls, read_calls
 from engine.records.conversation import Conversation, Message, Picture, Text, say
 from engine.records.errors import ModelError
@@ -223,12 +223,28 @@ def _words(model: LoadedModel, ids: Sequence[int], *, skip_special: bool) -> str
 
 
 def _rendered(model: LoadedModel, conversation: Conversation) -> str:
-    if conversation.pictures and present() is not None:
-        raise ModelError(
-            "This conversation shows a picture, and several processes that work together cannot see pictures yet: "
-            "start the worker with one process, or choose prompts of text alone."
-        )
+    _show(model, conversation.pictures)
     return rendered(model.tokenizer, conversation, image_token=_image_token(_pictures_of(model)))
+
+
+def _show(model: LoadedModel, pictures: Sequence[Picture]) -> None:
+    """Whatever is told to the other processes of a team from now on, they know which pictures its ids are of. Within
+    what all of them do each one sees for itself."""
+    team = present()
+    if model.sight is None or team is None or team.mode:
+        return
+    shown = model.sight.tokens.shown_to_all
+    new = [one for one in pictures if (one.sha256, one.file) not in shown]
+    if new:
+        _seen_by_all(model, new)
+        shown.update((one.sha256, one.file) for one in new)
+
+
+@together
+def _seen_by_all(model: LoadedModel, pictures: Sequence[Picture]) -> None:
+    assert model.sight is not None
+    for picture in pictures:
+        model.sight.tokens.ids_of(picture)
 
 
 def _pictures_of(model: LoadedModel) -> PictureTokens | None:

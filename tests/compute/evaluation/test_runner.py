@@ -1,6 +1,5 @@
 """What an attempt is remembered under: everything that the model reads; and how far a search goes."""
 
-
 import pytest
 from making import drain
 from making_seers import painted, showing

@@ -250,13 +250,3 @@ def test_the_fingerprint_knows_tower_and_projector(tiny_llava):
     with torch.no_grad():
         tiny_llava.published.model.multi_modal_projector.linear_1.bias += 1
     assert model_fingerprint(tiny_llava) != before
-
-
-def test_several_processes_together_refuse_pictures_and_read_texts(tiny_llava, tmp_path, monkeypatch):
-    """The others have not been shown them."""
-    conversation = showing("What?", painted(tmp_path / "a.png"))
-    before = tokens_of(tiny_llava, Conversation.asking("What?"))
-    monkeypatch.setattr("engine.compute.model.text.present", object)
-    with pytest.raises(ModelError, match="several processes that work together cannot see pictures yet"):
-        tokens_of(tiny_llava, conversation)
-    assert tokens_of(tiny_llava, Conversation.asking("What?")) == before
