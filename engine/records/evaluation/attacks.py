@@ -25,6 +25,7 @@ class AttackCard(NamedTuple):
     stands beside the model: 'reread': the same answers, read by the probe; 'aims past': its search aims past the probe
     too; 'none': whoever changes the weights takes the probe off as well.  looks: of a search, after how much of its
     budget it is answered too, 0 where it starts.  together: what it makes of a request depends on the other ones.
+    brief: of a search, what is spent on every request first; one that is answered by then is spared the rest.
     version: of what it does: another number, and what was answered before is asked again."""
 
     title: str
