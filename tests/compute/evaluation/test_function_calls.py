@@ -204,7 +204,7 @@ def test_both_models_are_asked_once_and_the_report_holds_every_category(
     assert [sides["rerouted"]["n"] for sides in categories] == [3, 2]
     mean = sum(sides["base"]["rate"] for sides in categories) / 2
     assert ability["base"] == pytest.approx(mean)
-    monkeypatch.setattr(runner, "_attempts", None)
+    monkeypatch.setattr(runner, "_on_each", None)
     assert measured() == (found,)
 
 
