@@ -103,7 +103,7 @@ def test_every_split_has_its_share_all_topics_and_the_same_mix_of_styles_on_both
     assert all(abs(left[style] - right[style]) < 0.03 for style in left)
 
 
-def test_both_sides_have_all_lengths_from_four_to_over_a_hundredwords_of():
+def test_both_sides_have_all_lengths_from_four_to_over_a_hundred_words():
     for side in (HARMFUL, BENIGN):
         words = [len(row["prompt"].split()) for row in side]
         assert min(words) == 4 and 100 < max(words) <= 125
