@@ -124,6 +124,12 @@ def test_a_set_of_pictures_that_does_not_ship_is_refused_with_those_that_do(ship
         read_source("pictures:harmful", label="harmful")
 
 
+def test_a_set_that_is_for_training_alone_is_not_asked(shipped):
+    shipped.write_text("".join(line + "\n" for line in shipped.read_text().splitlines() if '"train"' in line))
+    with pytest.raises(DataError, match=r"^pictures:benign has no test rows, .*: give 'sample' or a file"):
+        read_pictured_rows("pictures:benign")
+
+
 @pytest.mark.parametrize("inside", ["img/google/64/none.png", "../../../secret.png"])
 def test_a_row_that_names_what_the_package_does_not_hold_is_refused(packages, tmp_path, inside):
     file = tmp_path / "rows.jsonl"
