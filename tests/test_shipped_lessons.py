@@ -26,7 +26,7 @@ from engine.records.settings import ROOT
 from engine.records.spec_text import build_spec
 from workbench.learn.words import check_words, view_words
 
-FINAL_KEY = "4b6144518ec3"
+FINAL_KEY = "6f66231e75bf"
 
 
 @pytest.fixture
@@ -99,8 +99,11 @@ def test_reading_a_concept(lessons, captures):
     says(lessons, "reading-a-concept", f"between {min(aucs):.2f} and {max(aucs):.2f}")
     says(lessons, "reading-a-concept", f"reach {min(chances):.2f} to {max(chances):.2f}")
     says(lessons, "reading-a-concept", f"{found.harmful} harmful and {found.benign} plain benign prompts")
-    assert max(found.blocks, key=lambda one: one.auc).block == 25
-    assert all(one.auc < one.auc_chance for one in found.blocks), "no dot lies above what shuffled labels reach"
+    assert len(aucs) == 18 and sum(round(auc, 2) == 1 for auc in aucs) == 11
+    assert all(one.auc > one.auc_chance for one in found.blocks), "every block tells something"
+    lows, highs = [one.auc_low for one in found.blocks], [one.auc_high for one in found.blocks]
+    says(lessons, "reading-a-concept", f"even 1.00 may be {max(lows):.2f}")
+    assert max(lows) < min(highs), "the bands of all blocks overlap"
 
 
 def test_where_harm_lives(lessons, captures):
@@ -124,8 +127,8 @@ def test_rerouting(lessons, shipped):
     events = shipped.events()[0]
     steps = [event for event in events if event.kind == "step"]
     weighs = next(event.step for event in steps if event.retain_weight > 0)
-    assert weighs in (60, 61) and 19 < max(event.retain_loss for event in steps) < 23
-    says(lessons, "rerouting", f"first 60 of {len(steps):,} steps", "climbs to about 20")
+    assert weighs in (60, 61) and 14 < max(event.retain_loss for event in steps) < 16
+    says(lessons, "rerouting", f"first 60 of {len(steps):,} steps", "climbs to about 15")
     heldout = {(event.step, event.split): event for event in events if event.kind == "heldout"}
     early, late, test = heldout[240, "validation"], heldout[1200, "validation"], heldout[1200, "test"]
     says(lessons, "rerouting", f"is {early.mean_cosine:.2f}.", f"{early.harmful_rows} harmful and {early.benign_rows}")
@@ -136,7 +139,8 @@ def test_rerouting(lessons, shipped):
 
 
 def test_attacks_and_costs(lessons, shipped, settings):
-    large, small = sorted(read_evaluations(shipped, settings), key=lambda one: -one.attacks["direct"].base.n)
+    asked = [one for one in read_evaluations(shipped, settings) if one.attacks]
+    large, small = sorted(asked, key=lambda one: -one.attacks["direct"].base.n)
     direct, prefill = large.attacks["direct"], large.attacks["prefill"]
     base, broken = direct.base, direct.rerouted
     says(lessons, "attack-it", f"asked {base.n} requests", f"complied with {base.complied} of them ({percent(base)})")
@@ -144,9 +148,10 @@ def test_attacks_and_costs(lessons, shipped, settings):
     says(lessons, "attack-it", f"with {prefill.base.complied} of them, {percent(prefill.base)}")
     assert answer(lessons, "attack-it", "rates") == round(100 * prefill.rerouted.rate)
     through = {name: one.rerouted.complied for name, one in small.attacks.items()}
-    assert through["encodings"] == through["finetuning"] == max(through.values())
+    assert through["finetuning"] == max(through.values()) and through["encodings"] == 0
     assert answer(lessons, "attack-it", "strongest") == max(through.values())
-    assert all(through[name] in (1, 2) for name in ("templates", "many-turns", "steering"))
+    says(lessons, "attack-it", f"out came to {through['steering']} of 16", f"to {through['many-turns']}, templates to")
+    says(lessons, "attack-it", f"templates to {through['templates']}.", f"of 16 after fine-tuning {max(through.values())}.")
     kept = {"everyday": large.benign_answers} | {one.name: one.counts for one in large.abilities}
     for name in ("everyday", "borderline"):
         for side in ("base", "rerouted"):

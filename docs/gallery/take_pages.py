@@ -85,7 +85,9 @@ def _evaluate(browser: Browser, url: str, run: Run) -> None:
 def _report(run: Run) -> None:
     """The run that ships beside those that did not, for the front: one point a run."""
     shown = [
-        (f"{run.label().name}, n {one.attacks['direct'].base.n}", one) for one in read_evaluations(run, read_settings())
+        (f"{run.label().name}, n {one.attacks['direct'].base.n}", one)
+        for one in read_evaluations(run, read_settings())
+        if one.attacks
     ]
     for file in sorted(EVALUATIONS.glob("*.json")):
         shown.append((file.stem.replace("-", " "), Evaluation.model_validate_json(file.read_bytes())))

@@ -24,7 +24,7 @@ from engine.records.settings import SAMPLE_DATA
 from engine.records.spec_text import build_spec
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
-SHIPPED = "20261125-115818-e1d17f"
+SHIPPED = "20261129-005202-5f8773"
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from engine.records.settings import SAMPLE_DATA, Settings
 from workbench.kit.downloads import figure_html
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
-SHIPPED = "20261125-115818-e1d17f"
+SHIPPED = "20261129-005202-5f8773"
 LABELS = ".xtick text, .ytick text, .xtitle, .ytitle, .gtitle, .legendtext, .annotation-text"
 # Labels of every drawing that lie outside it, or outside the page, by more than a pixel.
 CUT = """labels => [...document.querySelectorAll('.js-plotly-plot')].flatMap(graph => {
@@ -55,7 +55,7 @@ def test_the_report_of_shipped_evaluations_is_whole_and_says_where_it_comes_from
     settings = Settings(runs=tmp_path / "runs", cache=tmp_path / "cache")
     run = Run(SAMPLE_DATA / "runs" / SHIPPED)
     found = read_evaluations(run, settings)
-    assert len(found) == 2
+    assert len(found) == 3
     names = [f"shipped {one.key}" for one in found]
     page.set_viewport_size({"width": width, "height": 900})
     html = report_html(found, names, [run_facts(run, one) for one in found])

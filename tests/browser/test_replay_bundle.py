@@ -13,7 +13,7 @@ from engine.records.runs import Run
 from engine.records.settings import SAMPLE_DATA
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
-SHIPPED = Run(SAMPLE_DATA / "runs" / "20261125-115818-e1d17f")
+SHIPPED = Run(SAMPLE_DATA / "runs" / "20261129-005202-5f8773")
 MARK = ".player #scrubber"
 
 

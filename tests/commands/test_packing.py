@@ -185,7 +185,7 @@ def test_the_runs_that_ship_are_listed_and_opened_beside_the_own_ones(settings, 
         assert run.read_only and run.record().status == "finished"
         assert open_run(settings.runs, run.id) == run
         assert read_evaluations(run, settings) and outcome_of(run, settings).is_measured
-    for name in ("default-qwen", "tools", "pictures"):
+    for name in by_preset:
         trained, preset = (one.model_dump(exclude={"version"}) for one in (by_preset[name].spec(), named_spec(name)))
         assert trained == preset
     first = shipped_run(settings.runs)

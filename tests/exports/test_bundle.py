@@ -12,7 +12,7 @@ from engine.exports.bundle.write import bundle_html
 from engine.records.runs import Run
 from engine.records.settings import ROOT, SAMPLE_DATA
 
-SHIPPED = "20261125-115818-e1d17f"
+SHIPPED = "20261129-005202-5f8773"
 
 
 def content_of(html: str) -> dict:

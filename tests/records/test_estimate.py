@@ -12,11 +12,12 @@ from engine.records.presets import read_preset
 from engine.records.prompt_files import read_source
 from engine.records.settings import ROOT
 from engine.records.spec import RunSpec
-from engine.records.spec_text import build_spec, with_fields
+from engine.records.spec_text import build_spec, read_spec, with_fields
 from workbench.train.checks import RowCounts, count_rows
 
 # The machine of docs/decisions/0009-the-front.md: two cores, and prompts of 48 tokens with their template.
 SPEED, PROMPT_TOKENS = 1.4e11, 48.0
+EARLIER = ROOT / "tests" / "earlier" / "version_0_1" / "presets"
 
 
 def rows_of(spec: RunSpec) -> dict[Label, RowCounts]:
@@ -37,14 +38,15 @@ def estimated(spec: RunSpec) -> Estimate:
     )
 
 
-def test_the_default_preset_takes_what_the_run_that_ships_took():
+def test_the_default_preset_of_version_0_1_takes_what_its_run_took():
     """Measured (docs/decisions/0009-the-front.md, its events): answers 1,400 s for 5,789 prompts, base activations 480,
     1,200 steps 1,159, eleven captures of 3.7 each; 1,757 without the answers. Within a sixth of each."""
-    seconds = {part.name: part.seconds for part in estimated(read_preset("default")).parts}
+    found = estimated(read_spec(EARLIER / "default.json"))
+    seconds = {part.name: part.seconds for part in found.parts}
     assert seconds[ANSWERS] == pytest.approx(1400, rel=0.17)
     assert seconds["reading the base model's activations"] == pytest.approx(480, rel=0.17)
     assert seconds["training"] == pytest.approx(1159, rel=0.17)
-    assert estimated(read_preset("default")).training_seconds == pytest.approx(1757, rel=0.17)
+    assert found.training_seconds == pytest.approx(1757, rel=0.17)
 
 
 def test_the_whole_time_is_the_sum_of_its_parts_and_a_longer_run_takes_longer():
