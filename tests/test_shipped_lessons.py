@@ -151,7 +151,12 @@ def test_attacks_and_costs(lessons, shipped, settings):
     assert through["finetuning"] == max(through.values()) and through["encodings"] == 0
     assert answer(lessons, "attack-it", "strongest") == max(through.values())
     says(lessons, "attack-it", f"out came to {through['steering']} of 16", f"to {through['many-turns']}, templates to")
-    says(lessons, "attack-it", f"templates to {through['templates']}.", f"of 16 after fine-tuning {max(through.values())}.")
+    says(
+        lessons,
+        "attack-it",
+        f"templates to {through['templates']}.",
+        f"of 16 after fine-tuning {max(through.values())}.",
+    )
     kept = {"everyday": large.benign_answers} | {one.name: one.counts for one in large.abilities}
     for name in ("everyday", "borderline"):
         for side in ("base", "rerouted"):
