@@ -210,13 +210,17 @@ def _chosen(found: list[Listed]) -> list[Listed]:
 
 def _first(found: list[Listed]) -> list[Listed]:
     """What is shown before anything is chosen: of the linked run, else of the newest one with enough requests, what
-    asked most. An own quick look does not take the place of figures that tell more."""
+    asked most, and what asked most of other people's words alone. An own quick look does not take the place of figures
+    that tell more."""
     linked = st.query_params.get(RUN, "").partition("@")[0]
     telling = [one for one in found if requests_asked(one.evaluation) >= FEW] or found
     first = linked if any(one.run.id == linked for one in found) else telling[0].run.id
-    return sorted(
+    asked = sorted(
         (one for one in found if one.run.id == first), key=lambda one: requests_asked(one.evaluation), reverse=True
-    )[:SHOWN_FIRST]
+    )
+    # They have a table of their own, and take no column from those of the matrix.
+    others = [one for one in asked if one.evaluation.others and not one.evaluation.attacks]
+    return [one for one in asked if one not in others][:SHOWN_FIRST] + others[:1]
 
 
 def _say_unknown(found: list[Listed]) -> None:

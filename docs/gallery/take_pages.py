@@ -16,7 +16,7 @@ from engine.records.runs import Run
 from engine.records.settings import read_settings
 
 # The cosine of block 19 is what this run's training turned away.
-MAPS = {"map-pca": "", "map-direction": "&method=Mean+difference", "map-arrows": "&layout=Arrows"}
+MAPS = {"map-pca": "&method=PCA", "map-direction": "&method=Mean+difference", "map-arrows": "&method=PCA&layout=Arrows"}
 EVALUATIONS = FOLDER.parent / "decisions" / "evaluations"
 TABS = {"where": "Where+to+intervene", "movement": "What+rerouting+did", "tokens": "Tokens"}
 

@@ -176,7 +176,7 @@ def test_a_quick_look_of_ones_own_does_not_replace_the_shipped_figures_and_says_
     heads = matrix.locator("th").all_inner_texts()
     assert len(heads) == len(set(heads)) and sum(head.startswith("base of") for head in heads) == 2
     expect(
-        page.get_by_text(re.compile("Harmful requests answered: 98 → 9 % under the strongest attack"))
+        page.get_by_text(re.compile("Harmful requests answered: 87 → 10 % under the strongest attack"))
     ).to_be_visible()
 
     page.goto(f"{server.url}/evaluate?run={own.id}")

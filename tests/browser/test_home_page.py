@@ -9,7 +9,8 @@ from making import wait_for
 from playwright.sync_api import Browser, Page, expect
 from server import Server, served
 
-from engine.records.runs import create_run, delete_run, list_runs
+from engine.records.runs import Run, create_run, delete_run, list_runs
+from engine.records.shipped import shipped_run
 from engine.records.spec_text import build_spec
 from workbench.home.pair import shipped_chats
 
@@ -22,6 +23,13 @@ def shipping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server
     monkeypatch.delenv("WORKBENCH_SHIPPED_RUNS")
     with served(tmp_path) as app:
         yield app
+
+
+def shown_run(server: Server) -> Run:
+    """The one that Home shows among all that ship."""
+    run = shipped_run(server.settings.runs)
+    assert run is not None
+    return run
 
 
 def places(page: Page) -> list[str]:
@@ -68,7 +76,7 @@ def test_the_harmful_pair_is_blurred_until_it_is_revealed_and_asked_in_side_by_s
     expect(page.get_by_text("falls apart").first).to_be_visible()
     hidden = page.locator('[class*="st-key-blurred_home"]')
     expect(hidden).to_have_count(3)
-    chats = shipped_chats(list_runs(shipping.settings.runs)[-1])
+    chats = shipped_chats(shown_run(shipping))
     request = next(chat.exchange(0).user for chat in chats if chat.exchange(0).harmful)
     # Neither on the screen nor anywhere in the page.
     assert request not in page.content()
@@ -85,7 +93,7 @@ def test_look_leads_to_the_run_that_ships_and_the_line_to_its_evaluation(shippin
     page.goto(shipping.url)
     expect(page.get_by_text(re.compile("harmful requests"))).to_be_visible()
     link = page.get_by_role("link", name="Look", exact=True)
-    run = list_runs(shipping.settings.runs)[-1]
+    run = shown_run(shipping)
     expect(link).to_have_attribute("href", re.compile(rf"representations\?run={run.id}$"))
     page.get_by_role("link", name="All attacks").click()
     expect(page).to_have_url(re.compile(rf"/evaluate\?run={run.id}"))

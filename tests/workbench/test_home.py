@@ -132,7 +132,7 @@ def test_the_line_is_of_the_broadest_evaluation_and_says_n_and_interval(settings
     assert broadest is not None and broadest.key == "long"
     line = matrix_line(broadest).replace("\N{NO-BREAK SPACE}", " ")
     assert "Of 40 **harmful** requests **10 %** (4 to 23) are still answered" in line
-    assert "Of 40 **everyday** ones **100 %** (91 to 100) are" in line
+    assert "Of 40 **harmless** ones **100 %** (91 to 100) are" in line
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def matrix_line(evaluation: Evaluation) -> str:
     kept = evaluation.benign_answers
     if "base" in kept and "rerouted" in kept:
         text += (
-            f" Of {kept['rerouted'].n} **everyday** ones {_rate(kept['rerouted'])} are; "
+            f" Of {kept['rerouted'].n} **harmless** ones {_rate(kept['rerouted'])} are; "
             f"the base model answers {_rate(kept['base'])}."
         )
     return text
