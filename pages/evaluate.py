@@ -218,9 +218,11 @@ def _first(found: list[Listed]) -> list[Listed]:
     asked = sorted(
         (one for one in found if one.run.id == first), key=lambda one: requests_asked(one.evaluation), reverse=True
     )
-    # They have a table of their own, and take no column from those of the matrix.
-    others = [one for one in asked if one.evaluation.others and not one.evaluation.attacks]
-    return [one for one in asked if one not in others][:SHOWN_FIRST] + others[:1]
+    # Other people's words have a table of their own, and take no column from the matrix.
+    matrix, words = [], []
+    for one in asked:
+        (words if one.evaluation.others and not one.evaluation.attacks else matrix).append(one)
+    return matrix[:SHOWN_FIRST] + words[:1]
 
 
 def _say_unknown(found: list[Listed]) -> None:

@@ -157,8 +157,8 @@ def test_attacks_and_costs(lessons, shipped, settings):
         f"templates to {through['templates']}.",
         f"of 16 after fine-tuning {max(through.values())}.",
     )
-    kept = {"everyday": large.benign_answers} | {one.name: one.counts for one in large.abilities}
-    for name in ("everyday", "borderline"):
+    kept = {"harmless": large.benign_answers} | {one.name: one.counts for one in large.abilities}
+    for name in ("harmless", "borderline"):
         for side in ("base", "rerouted"):
             says(lessons, "what-it-costs", f"{kept[name][side].complied} ({percent(kept[name][side])})")
     borderline = kept["borderline"]

@@ -190,6 +190,7 @@ def test_the_runs_that_ship_are_listed_and_opened_beside_the_own_ones(settings, 
         assert trained == preset
     first = shipped_run(settings.runs)
     assert first is not None and first.record().preset == "default" and run_captures(settings, first.id)
+    assert first.record().digest == first.spec().digest_with(first.record().sources)
 
 
 @pytest.mark.parametrize("run", SHIPPED, ids=lambda run: run.id)

@@ -32,14 +32,13 @@ def read_pictured_rows(source: str, *, limit: int = 0) -> SidedRows:
     Raises DataError naming file, row and value, or the package of pictures that is not fetched, and for a row that
     shows no picture or offers tools.
     """
-    shipped = source == SAMPLE or source.startswith(PICTURES)
-    if shipped:
+    if source == SAMPLE or source.startswith(PICTURES):
         names = [f"{PICTURES}harmful", f"{PICTURES}benign"] if source == SAMPLE else [source]
         found = [one for name in names for one in _rows(picture_set_file(name)) if one.split == "test"]
+        if not found:
+            raise DataError(f"{source} has no test rows, its rows are all for training: give '{SAMPLE}' or a file.")
     else:
         found = list(_rows(given_path(source, error=DataError)))
-    if not found and shipped:
-        raise DataError(f"{source} has no test rows, its rows are all for training: give '{SAMPLE}' or a file.")
     if not found:
         raise DataError(f"{Path(source).name} has no rows: give a file with at least one request.")
     return limited(sided((one.label, one.row) for one in found), limit)
