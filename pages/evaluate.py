@@ -219,7 +219,8 @@ def _first(found: list[Listed]) -> list[Listed]:
         (one for one in found if one.run.id == first), key=lambda one: requests_asked(one.evaluation), reverse=True
     )
     # Other people's words have a table of their own, and take no column from the matrix.
-    matrix, words = [], []
+    matrix: list[Listed] = []
+    words: list[Listed] = []
     for one in asked:
         (words if one.evaluation.others and not one.evaluation.attacks else matrix).append(one)
     return matrix[:SHOWN_FIRST] + words[:1]
