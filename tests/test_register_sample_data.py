@@ -1,4 +1,4 @@
-"""Prompts in other registers, of persons and groups, and encoded ones: enough, twinned, balanced, and not told apart
+"""Prompts in other registers, of persons and groups, of tasks, and encoded ones: enough, twinned, balanced, and not told apart
 by their surface."""
 
 import base64
@@ -37,10 +37,11 @@ def rows(name: str) -> list[dict]:
 
 HARMFUL, BENIGN = rows("registers-harmful"), rows("registers-benign")
 PERSONS = rows("persons-harmful"), rows("persons-benign")
+TASKS = rows("tasks-harmful"), rows("tasks-benign")
 ENCODED = rows("encoded-harmful"), rows("encoded-benign")
-WRITTEN = [*HARMFUL, *BENIGN, *PERSONS[0], *PERSONS[1]]
+WRITTEN = [*HARMFUL, *BENIGN, *PERSONS[0], *PERSONS[1], *TASKS[0], *TASKS[1]]
 EVERY = [*WRITTEN, *ENCODED[0], *ENCODED[1]]
-written = pytest.mark.parametrize("sides", [(HARMFUL, BENIGN), PERSONS], ids=["registers", "persons"])
+written = pytest.mark.parametrize("sides", [(HARMFUL, BENIGN), PERSONS, TASKS], ids=["registers", "persons", "tasks"])
 
 
 def test_there_are_enough_of_every_topic_register_and_kind():
@@ -66,6 +67,15 @@ def test_persons_and_groups_are_asked_of_on_all_topics_in_every_split():
     assert {row["kind"] for row in benign} == KINDS
 
 
+def test_tasks_are_of_all_topics_of_the_registers_in_twins_and_trained_on_alone():
+    harmful, benign = TASKS
+    assert len(harmful) == len(benign) >= 300
+    for side in TASKS:
+        assert {row["category"] for row in side} == {row["category"] for row in HARMFUL}
+        assert {row["split"] for row in side} == {"train"} and {row["register"] for row in side} <= REGISTERS
+    assert {row["kind"] for row in benign} <= KINDS
+
+
 def test_rows_hold_a_request_and_what_it_is_and_nothing_that_answers_it():
     fields = {"id", "prompt", "category", "style", "register", "split", "twin"}
     for row in EVERY:
@@ -78,7 +88,9 @@ def test_rows_hold_a_request_and_what_it_is_and_nothing_that_answers_it():
 
 
 @pytest.mark.parametrize(
-    ("harmful", "benign"), [(HARMFUL, BENIGN), PERSONS, ENCODED], ids=["registers", "persons", "encoded"]
+    ("harmful", "benign"),
+    [(HARMFUL, BENIGN), PERSONS, TASKS, ENCODED],
+    ids=["registers", "persons", "tasks", "encoded"],
 )
 def test_twins_share_topic_style_register_and_split(harmful, benign):
     by_id = {row["id"]: row for row in (*harmful, *benign)}
