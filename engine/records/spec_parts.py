@@ -151,6 +151,13 @@ class AdapterSpec(Part):
         description="Share of the energy of benign inputs that A may not read, layer by layer; 0: it reads all.",
         json_schema_extra=since(7),
     )
+    strength: float = Field(
+        1.0,
+        gt=0,
+        le=4,
+        description="How strongly the finished adapter acts: behind the last step B is multiplied by this.",
+        json_schema_extra=since(8),
+    )
 
 
 class OptimizerSpec(Part):

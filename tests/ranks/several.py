@@ -39,7 +39,7 @@ def spec_of(folder: Path, **changes: dict) -> RunSpec:
         },
         "blocks": {"targets": "1", "adapted": "1"},
         # Dropout draws for each micro-batch of each process.
-        "adapter": {"rank": 4, "alpha": 4.0, "noise": 0.05, "dropout": 0.0},
+        "adapter": {"rank": 4, "alpha": 4.0, "noise": 0.05, "dropout": 0.0, "strength": 0.9},
         "optimizer": {"steps": 6, "circuit_breaker_batch": 5, "retain_batch": 6, "tokens_per_micro_batch": 256},
         "captures": {
             "heldout_every": 3,

@@ -15,7 +15,7 @@ OPTIONS = {
         "reroute_margin": 0.05, "retain_margin": 0.001, "answer_weight": 1.0, "answer_rows": "benign",
         "overlap_cosine": 0.5, "overlap_width": 0.5, "twin_weight": 0.5, "twin_margin": 0.0,
     },
-    "adapter": {"rank": 4, "alpha": 4.0, "noise": 0.05, "dropout": 0.0, "null_space": 0.5},
+    "adapter": {"rank": 4, "alpha": 4.0, "noise": 0.05, "dropout": 0.0, "null_space": 0.5, "strength": 0.9},
     "optimizer": {
         "steps": 4, "circuit_breaker_batch": 5, "retain_batch": 6, "tokens_per_micro_batch": 256,
         "gradient_surgery": True,

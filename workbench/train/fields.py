@@ -28,6 +28,7 @@ LABELS = {
     "adapter.rank": "Rank r",
     "adapter.noise": "Starting noise of B",
     "adapter.null_space": "Benign energy not read",
+    "adapter.strength": "Strength when finished",
     "data.circuit_breaker_rows": "Harmful rows",
     "data.retain_rows": "Benign rows",
     "data.heldout_rows": "Held-out rows",

@@ -29,7 +29,7 @@ def blocks_part(form: Form) -> None:
 def adapter_part(form: Form) -> None:
     st.subheader("LoRA adapter", anchor=False)
     _row(form, "adapter.rank", "adapter.alpha", "adapter.dropout", "adapter.noise")
-    _row(form, "adapter.null_space")
+    _row(form, "adapter.null_space", "adapter.strength")
     spec_field(form, "adapter.modules", options=tuple(form.card.modules) if form.card else ())
     if form.content["adapter.noise"] == 0:
         st.caption(

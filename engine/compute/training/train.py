@@ -86,6 +86,7 @@ def train(
         if trainer.saved_step < trainer.step:
             yield trainer.save()
         yield from _keep_best(trainer, best)
+        yield from _set_strength(trainer)
         yield from _test(trainer)
     except (GeneratorExit, TeamError):
         # Where another process is gone, this one still has what was learned up to the last whole step.
@@ -138,6 +139,16 @@ def _keep_best(trainer: Trainer, best: Callable[[], int | None]) -> Steps:
     message = f"Of {trainer.step} steps the weights after {step} are kept, the best by validation rows"
     trainer.go_back(step)
     yield StatusEvent(status=KEPT, step=step, message=message)
+
+
+def _set_strength(trainer: Trainer) -> Steps:
+    """Let the adapter act as strongly as the spec says; checkpoints keep the strength that they were trained at."""
+    strength = trainer.spec.adapter.strength
+    if strength == 1:
+        return
+    trainer.set_strength()
+    message = f"The adapter acts {strength:g} times as strongly as it was trained"
+    yield StatusEvent(status=KEPT, step=trainer.step, message=message)
 
 
 def _is_kept(trainer: Trainer) -> bool:

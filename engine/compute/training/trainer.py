@@ -138,6 +138,13 @@ class Trainer:
         self.step = step
 
     @together
+    def set_strength(self) -> None:
+        """Multiply what the adapter adds by the spec's strength; no step is taken afterwards."""
+        with torch.no_grad():
+            for _, parameter in adapter_parameters(self.model, self.name, part="lora_B"):
+                parameter.mul_(self.spec.adapter.strength)
+
+    @together
     def end(self) -> None:
         """Give back what accelerate keeps for the whole process. Its own end would take the team's connections down."""
         for tracker in self.accelerator.trackers:
