@@ -13,7 +13,7 @@ from engine.records.versions import FORMAT, FormatVersion
 Whole = Annotated[int, Field(ge=0, le=2**53)]
 PerBlock = dict[Annotated[str, Field(pattern=r"^[0-9]{1,6}$")], float]
 Control = Literal["pause", "resume", "first", "stop", "cancel", "alpha", "learning_rate"]
-# The status that says which step's weights a run has gone back to.
+# The status that says what a run keeps where that is not its last step's weights as they were trained.
 KEPT = "kept"
 # Those that change how the run trains on, and carry a value.
 VALUE_CONTROLS: tuple[Control, ...] = ("alpha", "learning_rate")
