@@ -149,9 +149,11 @@ def _whole(folder: Path) -> Capture | None:
 
 
 def checkpoint_of(run: Run, step: int) -> Checkpoint:
-    """The checkpoint of a step, or the finished adapter when the step is the run's last one."""
-    finished = step == run.record().step and not run.checkpoint_folder(step).is_dir()
-    return Checkpoint(run.id, None if finished else step)
+    """The checkpoint of a step, or the finished adapter when the step is the run's last one: that may be stronger or
+    weaker than the checkpoint of the same step, which keeps the strength that it was trained at."""
+    record = run.record()
+    is_last = step == record.step and (record.status == "finished" or not run.checkpoint_folder(step).is_dir())
+    return Checkpoint(run.id, None if is_last else step)
 
 
 def described(prompts: list[Prompt], rows: list[Row]) -> tuple[CapturedPrompt, ...]:

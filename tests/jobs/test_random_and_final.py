@@ -64,6 +64,20 @@ def test_each_module_of_a_random_adapter_is_as_large_as_the_trained_one_and_it_i
     remove_adapter(tiny_model, "trained")
 
 
+def test_what_is_captured_of_the_last_step_is_the_finished_adapter_at_its_strength(device, settings, tiny_spec):
+    cosines = {}
+    for strength in (1.0, 3.0):
+        spec = tiny_spec(**QUICK, **{"adapter.strength": strength})
+        run, _ = trained(device, settings, spec)
+        assert run.checkpoint_folder(6).is_dir()
+        request = CaptureRequest(run_id=run.id, steps=(2, 6), model=spec.model, data=spec.data, prompts_per_side=4)
+        work(device, capture_job, request)
+        capture = captured(settings, request)
+        cosines[strength] = [capture.measure(checkpoint_name(step), "cosine", 1) for step in (2, 6)]
+    np.testing.assert_allclose(cosines[1.0][0], cosines[3.0][0], rtol=0, atol=1e-5)
+    assert (cosines[3.0][1] < cosines[1.0][1] - 1e-3).all()
+
+
 def test_the_random_adapter_is_no_step_and_a_capture_without_one_gets_it_later(device, settings, tiny_spec):
     spec = tiny_spec(**QUICK)
     run, _ = trained(device, settings, spec)
