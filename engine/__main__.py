@@ -25,6 +25,7 @@ from engine.commands import node as node_command
 from engine.commands import notebook as notebook_command
 from engine.commands import pack as pack_command
 from engine.commands import probe as probe_command
+from engine.commands import rescale as rescale_command
 from engine.commands import runs as runs_command
 from engine.commands import serve as serve_command
 from engine.commands import submit as submit_command
@@ -279,6 +280,7 @@ def _parser() -> argparse.ArgumentParser:
     pack_command.add_arguments(
         add("pack", pack_command.pack, "copy a finished run without answers to harmful prompts, for sharing")
     )
+    rescale_command.add_arguments(add("rescale", rescale_command.rescale, "copy a finished run at another strength"))
     bundle_command.add_arguments(add("bundle", bundle_command.bundle, "write a run as one HTML file that plays it"))
     notebook_command.add_arguments(add("notebook", notebook_command.notebook, "write a view of a run as a notebook"))
     compare_command.add_arguments(add("compare", compare_command.compare, "write what differs between runs"))

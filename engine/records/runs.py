@@ -189,22 +189,26 @@ class Run:
         return [event for event in self.events()[0] if isinstance(event, ControlEvent)]
 
 
+def new_run(runs: Path, created: float) -> Run:
+    """Where a run of that time (seconds since the epoch) gets its folder; nothing is written."""
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
+    return Run(runs / f"{stamp}-{secrets.token_hex(3)}")
+
+
 def create_run(runs: Path, spec: RunSpec, *, preset: str = "", name: str = "") -> Run:
     """A new queued run. record.json is written last, so its existence means that the folder is whole.
 
     name: without one, the run gets a name from its preset and the time that no other run has.
     """
     created = time.time()
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
-    run = Run(runs / f"{stamp}-{secrets.token_hex(3)}")
+    run = new_run(runs, created)
     spec = spec.model_copy(update={"version": SPEC_VERSION})
     sources = source_hashes(spec.data)
     try:
         run.folder.mkdir(parents=True)
         write_whole(run.folder / "spec.json", spec.to_json())
         run.events_file.touch()
-        # Of whole runs alone: this one has no record yet.
-        taken = set() if name.strip() else {other.name for other in list_runs(runs)}
+        taken = set() if name.strip() else {other.name for other in list_runs(runs)}  # Whole ones alone.
         label = RunLabel(name=name.strip() or fresh_name(preset, created, taken=taken))
         write_whole(run.folder / "label.json", label.model_dump_json())
         record = Record(
