@@ -28,7 +28,8 @@ def rows(side: str) -> list[dict]:
 
 HARMFUL, BENIGN = rows("harmful"), rows("benign")
 TWINS = rows("twins-harmful"), rows("twins-benign")
-EVERY = [*HARMFUL, *BENIGN, *TWINS[0], *TWINS[1]]
+PLAIN = rows("plain-benign")
+EVERY = [*HARMFUL, *BENIGN, *TWINS[0], *TWINS[1], *PLAIN]
 
 
 def test_there_are_enough_requests():
@@ -56,6 +57,16 @@ def test_twins_show_the_same_picture_that_no_other_row_shows_are_trained_on_and_
         assert harmful["split"] == benign["split"] == "train" and harmful["style"] == benign["style"]
         assert benign["borderline"] is True and (harmful["label"], benign["label"]) == ("harmful", "benign")
     assert len({row["picture"] for row in TWINS[0]}) == len(TWINS[0])
+
+
+def test_everyday_requests_are_trained_on_alone_about_a_picture_each_that_no_tested_request_shows():
+    assert len(PLAIN) >= 250
+    assert {(row["split"], row["label"], row["borderline"]) for row in PLAIN} == {("train", "benign", False)}
+    shown = {row["picture"] for row in PLAIN}
+    assert len(shown) == len(PLAIN)
+    assert shown.isdisjoint(row["picture"] for row in (*HARMFUL, *BENIGN))
+    assert not any(picture.startswith("emoji-datasource-twitter") for picture in shown)
+    assert len({row["style"] for row in PLAIN}) == 7
 
 
 def test_surface_hardly_tells_twins_apart():
