@@ -26,7 +26,7 @@ from engine.records.settings import ROOT
 from engine.records.spec_text import build_spec
 from workbench.learn.words import check_words, view_words
 
-FINAL_KEY = "6f66231e75bf"
+FINAL_KEY = "c7b6c4ecf816"
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_what_an_activation_is(lessons, captures):
     says(lessons, "activations", f"has {index.block_count} blocks, and its activations have {index.d_model} numbers")
     says(lessons, "activations", f"hold {100 * top_energy(vectors):.0f} %", f"{len(index.prompts)} dots")
     says(lessons, "activations", f"is {alike(vectors)},", f"is then {alike((vectors - mean) / deviation)},")
-    cosine = final.measure("step-001200", "cosine", 19, "answer")
+    cosine = final.measure("step-002400", "cosine", 19, "answer")
     groups = np.array([prompt.group for prompt in index.prompts])
     harmful, everyday, borderline = (cosine[groups == one].mean() for one in ("harmful", "benign", "borderline"))
     says(lessons, "activations", f"of {harmful:.2f}, everyday ones {everyday:.2f}", f"sound harmful, {borderline:.2f}")
@@ -108,11 +108,11 @@ def test_reading_a_concept(lessons, captures):
 
 def test_where_harm_lives(lessons, captures):
     table = movement_table(captures[TRAINING])
-    last = table[(table["step"] == 1200) & (table["group"] == "harmful")].set_index("block")["cosine"]
+    last = table[(table["step"] == 2400) & (table["group"] == "harmful")].set_index("block")["cosine"]
     first = int(last[last < 0.5].index[0])
     assert answer(lessons, "where-harm-lives", "by-block") == first == 18
     says(lessons, "where-harm-lives", f"{last[17]:.2f} at block 17 and {last[18]:.2f} at block 18")
-    cosine = captures[FINAL_KEY].measure("step-001200", "cosine", 19, "answer")
+    cosine = captures[FINAL_KEY].measure("step-002400", "cosine", 19, "answer")
     groups = np.array([prompt.group for prompt in captures[FINAL_KEY].index.prompts])
     turned = {one: (int((groups == one).sum()), int((cosine[groups == one] < 0.5).sum())) for one in set(groups)}
     says(
@@ -127,13 +127,19 @@ def test_rerouting(lessons, shipped):
     events = shipped.events()[0]
     steps = [event for event in events if event.kind == "step"]
     weighs = next(event.step for event in steps if event.retain_weight > 0)
-    assert weighs in (60, 61) and 14 < max(event.retain_loss for event in steps) < 16
-    says(lessons, "rerouting", f"first 60 of {len(steps):,} steps", "climbs to about 15")
+    assert weighs in (120, 121) and 19 < max(event.retain_loss for event in steps) < 21
+    says(lessons, "rerouting", f"first 120 of {len(steps):,} steps", "climbs to about 20")
     heldout = {(event.step, event.split): event for event in events if event.kind == "heldout"}
-    early, late, test = heldout[240, "validation"], heldout[1200, "validation"], heldout[1200, "test"]
+    early, late, test = heldout[800, "validation"], heldout[2400, "validation"], heldout[2400, "test"]
     says(lessons, "rerouting", f"is {early.mean_cosine:.2f}.", f"{early.harmful_rows} harmful and {early.benign_rows}")
     assert answer(lessons, "rerouting", "held-out") == round(early.benign_cosine["19"], 2)
-    says(lessons, "rerouting", f"it is {late.benign_cosine['19']:.2f} there, and {test.benign_cosine['19']:.2f} on the")
+    says(
+        lessons,
+        "rerouting",
+        f"it is {late.benign_cosine['19']:.2f} there.",
+        f"split it is {test.benign_cosine['19']:.2f}.",
+    )
+    says(lessons, "rerouting", f"acts {shipped.spec().adapter.strength} times as strongly")
     decision = (ROOT / "docs" / "decisions" / "0013-quick.md").read_text()
     assert all(f"| {seed} | {cosine} |" in decision for seed, cosine in ((0, "0.29"), (1, "0.40"), (2, "0.44")))
 
@@ -148,15 +154,11 @@ def test_attacks_and_costs(lessons, shipped, settings):
     says(lessons, "attack-it", f"with {prefill.base.complied} of them, {percent(prefill.base)}")
     assert answer(lessons, "attack-it", "rates") == round(100 * prefill.rerouted.rate)
     through = {name: one.rerouted.complied for name, one in small.attacks.items()}
-    assert through["finetuning"] == max(through.values()) and through["encodings"] == 0
-    assert answer(lessons, "attack-it", "strongest") == max(through.values())
-    says(lessons, "attack-it", f"out came to {through['steering']} of 16", f"to {through['many-turns']}, templates to")
-    says(
-        lessons,
-        "attack-it",
-        f"templates to {through['templates']}.",
-        f"of 16 after fine-tuning {max(through.values())}.",
-    )
+    assert through["templates"] == through["finetuning"] == max(through.values())
+    assert max(through.values()) == answer(lessons, "attack-it", "strongest") and through["many-turns"] == 0
+    says(lessons, "attack-it", f"none came through, directly {through['direct']}, with", f"back {through['steering']},")
+    says(lessons, "attack-it", f"behind a prefill {through['prefill']}.", f"reads; {through['encodings']} came through")
+    says(lessons, "attack-it", f"of 16 behind templates {through['templates']}.")
     kept = {"harmless": large.benign_answers} | {one.name: one.counts for one in large.abilities}
     for name in ("harmless", "borderline"):
         for side in ("base", "rerouted"):

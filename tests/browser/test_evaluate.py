@@ -24,7 +24,7 @@ from engine.records.settings import SAMPLE_DATA
 from engine.records.spec_text import build_spec
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
-SHIPPED = "20261129-005202-5f8773"
+SHIPPED = "20261129-044842-1c2c90"
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_a_quick_look_of_ones_own_does_not_replace_the_shipped_figures_and_says_
     heads = matrix.locator("th").all_inner_texts()
     assert len(heads) == len(set(heads)) and sum(head.startswith("base of") for head in heads) == 2
     expect(
-        page.get_by_text(re.compile("Harmful requests answered: 87 → 10 % under the strongest attack"))
+        page.get_by_text(re.compile("Harmful requests answered: 97 → 9 % under the strongest attack"))
     ).to_be_visible()
 
     page.goto(f"{server.url}/evaluate?run={own.id}")

@@ -15,7 +15,7 @@ from engine.records.settings import SAMPLE_DATA, Settings
 from workbench.kit.downloads import figure_html
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
-SHIPPED = "20261129-005202-5f8773"
+SHIPPED = "20261129-044842-1c2c90"
 LABELS = ".xtick text, .ytick text, .xtitle, .ytitle, .gtitle, .legendtext, .annotation-text"
 # Labels of every drawing that lie outside it, or outside the page, by more than a pixel.
 CUT = """labels => [...document.querySelectorAll('.js-plotly-plot')].flatMap(graph => {

@@ -63,7 +63,7 @@ def test_who_asks_for_less_motion_sees_the_last_step_standing_still(shipping: Se
     context = browser.new_context(reduced_motion="reduce")
     page = context.new_page()
     page.goto(shipping.url)
-    expect(page.locator(".film .step")).to_have_text("step 1200 of 1200")
+    expect(page.locator(".film .step")).to_have_text("step 2400 of 2400")
     before = places(page)
     page.wait_for_timeout(1500)
     assert places(page) == before

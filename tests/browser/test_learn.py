@@ -152,7 +152,7 @@ def leave(settings: Settings, step: Step) -> None:
     check = step.check
     if isinstance(check, Looked):
         shipped = run_named("shipped", settings)
-        capture = read_capture(capture_folder(settings, shipped.id, "6f66231e75bf"))
+        capture = read_capture(capture_folder(settings, shipped.id, "c7b6c4ecf816"))
         assert capture is not None
         index = capture.index
         about = {"run_id": shipped.id, "key": index.key, "digest": index.digest}

@@ -13,7 +13,7 @@ from engine.records.runs import Run
 from engine.records.settings import SAMPLE_DATA
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
-SHIPPED = Run(SAMPLE_DATA / "runs" / "20261129-005202-5f8773")
+SHIPPED = Run(SAMPLE_DATA / "runs" / "20261129-044842-1c2c90")
 MARK = ".player #scrubber"
 
 
@@ -47,7 +47,7 @@ def test_the_shipped_run_plays_from_disk(offline: Page, settings, tmp_path: Path
     file.write_text(bundle_html(SHIPPED, settings))
     offline.goto(file.as_uri())
     expect(offline.locator("h1")).to_have_text("default, shipped")
-    expect(offline.locator("#step")).to_have_text("step 1200 of 1200")
+    expect(offline.locator("#step")).to_have_text("step 2400 of 2400")
     expect(offline.locator("#curves .main-svg .xtitle")).to_have_count(6)
     assert offline.locator(".missing").all_text_contents() == [
         "No answer was looked at token by token: open some in Representations, Tokens, then write the file again."
@@ -55,15 +55,15 @@ def test_the_shipped_run_plays_from_disk(offline: Page, settings, tmp_path: Path
     assert offline.evaluate(CUT, LABELS) == []
     end = offline.locator("#film .arrow.harmful .is").first.get_attribute("transform")
     offline.keyboard.press("Home")
-    expect(offline.locator("#step")).to_have_text("step 0 of 1200")
+    expect(offline.locator("#step")).to_have_text("step 0 of 2400")
     expect(offline.locator("#now")).to_contain_text("held-out cosine 1.00")
     assert offline.locator("#film .arrow.harmful .is").first.get_attribute("transform") != end
     offline.keyboard.press("ArrowRight")
-    expect(offline.locator("#step")).to_have_text("step 1 of 1200")
+    expect(offline.locator("#step")).to_have_text("step 1 of 2400")
     offline.keyboard.press(" ")
     expect(offline.locator("#play")).to_have_text("Pause")
     expect(offline.locator("#play")).to_have_text("Play", timeout=40_000)
-    expect(offline.locator("#step")).to_have_text("step 1200 of 1200")
+    expect(offline.locator("#step")).to_have_text("step 2400 of 2400")
     assert offline.locator("#film .arrow.harmful .is").first.get_attribute("transform") == end
 
 

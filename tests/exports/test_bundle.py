@@ -12,7 +12,7 @@ from engine.exports.bundle.write import bundle_html
 from engine.records.runs import Run
 from engine.records.settings import ROOT, SAMPLE_DATA
 
-SHIPPED = "20261129-005202-5f8773"
+SHIPPED = "20261129-044842-1c2c90"
 
 
 def content_of(html: str) -> dict:
@@ -127,5 +127,5 @@ def test_the_bundle_of_the_run_that_ships_is_small_whole_and_holds_plotly_once(s
     assert len(html.encode()) < 10_000_000
     assert html.count("plotly.js v") == 1
     content = content_of(html)
-    assert len(content["chats"]["exchanges"]) == 2 and content["film"]["steps"][-1] == 1200
+    assert len(content["chats"]["exchanges"]) == 2 and content["film"]["steps"][-1] == 2400
     assert not re.search(r"hf_|/home/|/root/|/tmp/|/work/", json.dumps(content))

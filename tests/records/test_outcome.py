@@ -279,6 +279,6 @@ def test_two_runs_have_their_own_outcomes(settings):
 
 
 def test_the_run_that_ships_holds_by_its_larger_evaluation(settings):
-    folder = SAMPLE_DATA / "runs" / "20261129-005202-5f8773"
+    folder = SAMPLE_DATA / "runs" / "20261129-044842-1c2c90"
     found = outcome_of(Run(folder), settings)
     assert found.word == "holds and keeps" and found.harmful is not None and found.harmful.rerouted.n == 221
