@@ -30,7 +30,7 @@ from engine.records.prompts import Prompt
 from engine.records.runs import Run
 from engine.records.settings import read_settings
 
-REQUESTS: dict[Label, str] = {"harmful": "h-privacy-question-1", "benign": "b-science-question-1"}
+REQUESTS: dict[Label, str] = {"harmful": "h-fraud-question-1", "benign": "b-science-question-1"}
 """Of the test split: no breaker was trained on them."""
 OPENING_WORDS = 8
 SAMPLING = Sampling(new_tokens=64)
