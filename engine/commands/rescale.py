@@ -50,7 +50,8 @@ def rescaled(run: Run, strength: float, runs: Path, *, name: str = "") -> Run:
     if strength == spec.adapter.strength:
         raise RunError(f"Run {run.id} acts {strength:g} times as strongly as it was trained already: give another.")
     weights = _multiplied(run.adapter_folder / WEIGHTS, strength / spec.adapter.strength)
-    made = new_run(runs, time.time())
+    created = time.time()
+    made = new_run(runs, created)
     try:
         made.folder.mkdir(parents=True)
         write_whole(made.folder / "spec.json", changed.to_json())
@@ -70,9 +71,8 @@ def rescaled(run: Run, strength: float, runs: Path, *, name: str = "") -> Run:
                 "id": made.id,
                 "digest": changed.digest_with(record.sources),
                 "preset": "",
-                "created": time.time(),
-                "ended": time.time(),
-                "figures": {name: one for name, one in record.figures.items() if not name.startswith("heldout_")},
+                "created": created,
+                "figures": {key: one for key, one in record.figures.items() if not key.startswith("heldout_")},
                 "best": None,
                 "evaluation": "",
                 "evaluation_error": "",

@@ -30,13 +30,17 @@ from engine.records.spaces import packed_spaces
 SHIPPED = [Run(path.parent) for path in (SAMPLE_DATA / "runs").glob("*/record.json")]
 
 
-@pytest.fixture
-def run(settings, tiny_spec):
+def finished(settings, spec) -> Run:
     """A finished run with its events written down, as the worker does."""
-    run, events = trained(Device(settings), settings, tiny_spec(**QUICK))
+    run, events = trained(Device(settings), settings, spec)
     for event in events:
         run.append(event)
     return run
+
+
+@pytest.fixture
+def run(settings, tiny_spec):
+    return finished(settings, tiny_spec(**QUICK))
 
 
 def test_a_packed_run_keeps_adapter_curves_and_states_and_loses_harmful_answers(run, settings, tmp_path):

@@ -3,23 +3,16 @@
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_capturing import QUICK, trained
+from test_capturing import QUICK
+from test_packing import finished
 
 from engine.__main__ import main
-from engine.device import Device
 from engine.records.captures.capture import run_captures
 from engine.records.evaluation.findings import read_evaluations
 from engine.records.events import HeldoutResult
 from engine.records.runs import Run, list_runs, open_run
 
 WEIGHTS = "adapter_model.safetensors"
-
-
-def finished(settings, spec) -> Run:
-    run, events = trained(Device(settings), settings, spec)
-    for event in events:
-        run.append(event)
-    return run
 
 
 def rescale(settings, capsys, run: Run, strength: str, *more: str) -> Run:
@@ -42,7 +35,7 @@ def test_a_rescaled_run_is_what_training_with_that_strength_keeps(settings, tiny
 
 def test_curves_and_film_come_along_and_what_was_measured_of_the_other_strength_does_not(settings, tiny_spec, capsys):
     run = finished(settings, tiny_spec(**QUICK))
-    run.update(figures={"heldout_cosine": 0.1, "validation_cosine": 0.2})
+    run.update(figures={"heldout_cosine": 0.1, "validation_cosine": 0.2}, started=1000.0, ended=1600.0)
     made = rescale(settings, capsys, run, "0.5", "--name", "half")
     assert made.name == "half"
     of_steps = [[event for event in one.events()[0] if event.kind == "step"] for one in (run, made)]
@@ -50,6 +43,7 @@ def test_curves_and_film_come_along_and_what_was_measured_of_the_other_strength_
     splits = [{event.split for event in one.events()[0] if isinstance(event, HeldoutResult)} for one in (run, made)]
     assert splits == [{"validation", "test"}, {"validation"}]
     assert made.record().figures == {"validation_cosine": 0.2}
+    assert (made.record().started, made.record().ended) == (1000.0, 1600.0), "how long it trained stays"
     assert read_evaluations(made, settings) == [] and made.record().evaluation == ""
     (film,) = run_captures(settings, made.id)
     assert film.index.key == "training" and film.index.run_id == made.id
