@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import SIDES, Count, Side
-from engine.records.evaluation.findings import AttackResult, Evaluation, SidedFindings
+from engine.records.evaluation.findings import LOST_NATS, AttackResult, Evaluation, SidedFindings
 from engine.records.evaluation.worst import worst_authors
 
 
@@ -14,7 +14,12 @@ def summary(evaluation: Evaluation) -> str:
     lines += _count_lines(_by_side(evaluation.attacks) | {"benign": evaluation.benign_answers})
     for label, losses in evaluation.loss.items():
         base, rerouted = map(_rate, (losses.base, losses.rerouted))
-        lines.append(f"  loss on {label} targets, nats a token: base {base}, circuit-broken {rerouted}")
+        line = f"  loss on {label} targets, nats a token: base {base}, circuit-broken {rerouted}"
+        if losses.targets is not None:
+            rest = " -> ".join(_rate(losses.targets.rest[side]) for side in SIDES)
+            lost = f"{losses.targets.lost} of {losses.targets.n}"
+            line += f"; {LOST_NATS:g} or more above base: {lost}, the others {rest}"
+        lines.append(line)
     for one in evaluation.abilities:
         base, rerouted = map(_rate, (one.base, one.rerouted))
         about = f"{one.unit} (n {one.n})" if one.n else one.unit

@@ -11,13 +11,13 @@ from typing import Any
 
 from engine.compute.evaluation.other_judges import asked_judge, other_judge
 from engine.compute.evaluation.runner import Judge, Outcome, rules_judge
-from engine.compute.model.scoring import answer_nats, mean_nats
+from engine.compute.model.scoring import answer_nats
 from engine.compute.model.text import decode, tokens_of
 from engine.compute.steps import told
 from engine.device import Tools
 from engine.jobs.abilities import measure_abilities, need_abilities
 from engine.jobs.by_side import need_room
-from engine.jobs.found import attack_result, sample_of
+from engine.jobs.found import attack_result, losses_of, sample_of
 from engine.jobs.others import evaluated_others, other_rows
 from engine.jobs.own_rows import OwnRows, own_rows
 from engine.jobs.pictured import evaluated_pictured
@@ -241,12 +241,11 @@ def _losses(label: Label, base: Sequence[Outcome], subjects: Sequence[Subject]) 
         if answer and (one.row.target or one.word == "complied"):
             contexts.append(tokens.ids)
             answers.append(answer)
-    figures: dict[Side, float | None] = {}
+    nats: dict[Side, list[list[float]]] = {}
     for subject in subjects:
         steps = answer_nats(model, contexts, answers, adapter=subject.adapter)
-        nats = yield from told(steps, partial(_measuring, f"loss on {label} targets, {subject.side}"))
-        figures[subject.side] = mean_nats(nats)
-    return Losses(base=figures["base"], rerouted=figures["rerouted"])
+        nats[subject.side] = yield from told(steps, partial(_measuring, f"loss on {label} targets, {subject.side}"))
+    return losses_of(nats)
 
 
 def _measuring(phase: str, _: None) -> Progress:

@@ -4,9 +4,10 @@ reports."""
 from collections.abc import Callable, Mapping, Sequence
 
 from engine.compute.evaluation.runner import Outcome, success_curve
+from engine.compute.model.scoring import mean_nats
 from engine.records.evaluation.attacks import looks_of
 from engine.records.evaluation.counts import Count, CurvePoint, Side, count
-from engine.records.evaluation.findings import AttackResult, Sample
+from engine.records.evaluation.findings import LOST_NATS, AttackResult, Losses, LostTargets, Sample
 from engine.records.evaluation.plan import AttackChoice
 from engine.records.evaluation.rows import EvaluationRow, style_of
 
@@ -31,6 +32,16 @@ def attack_result(choice: AttackChoice, sides: Sides) -> AttackResult:
     )
 
 
+def losses_of(nats: Mapping[Side, Sequence[Sequence[float]]]) -> Losses:
+    """nats: by model, of each target's tokens, in the same order. What is not a number counts as lost."""
+    pairs = [pair for pair in zip(nats["base"], nats["rerouted"], strict=True) if pair[0]]
+    kept = [(base, rerouted) for base, rerouted in pairs if _mean(rerouted) - _mean(base) < LOST_NATS]
+    rest: dict[Side, float | None] = {"base": mean_nats([base for base, _ in kept])}
+    rest["rerouted"] = mean_nats([rerouted for _, rerouted in kept])
+    targets = LostTargets(n=len(pairs), lost=len(pairs) - len(kept), rest=rest) if pairs else None
+    return Losses(base=mean_nats(nats["base"]), rerouted=mean_nats(nats["rerouted"]), targets=targets)
+
+
 def sample_of(name: str, side: Side, one: Outcome, answer: str) -> Sample:
     """One answer with its verdict. name: of the attack, as samples are shown by.  answer: its text."""
     return Sample(
@@ -45,6 +56,10 @@ def sample_of(name: str, side: Side, one: Outcome, answer: str) -> Sample:
         nats=one.verdict.nats_per_token,
         budget=one.budget,
     )
+
+
+def _mean(nats: Sequence[float]) -> float:
+    return sum(nats) / len(nats)
 
 
 def _apart(sides: Sides, kind: Callable[[EvaluationRow], str]) -> dict[str, dict[Side, Count]]:

@@ -67,6 +67,8 @@ def test_the_command_writes_its_report_and_leaves_the_run_as_it_was(
     assert report["benign"]["base"]["n"] == report["benign"]["rerouted"]["n"] == 1
     harmful = report["loss"]["harmful"]
     assert harmful["base"] > 0 and harmful["base"] != harmful["rerouted"]
+    targets = harmful["targets"]
+    assert targets["n"] == 1 and targets["lost"] in (0, 1) and set(targets["rest"]) == {"base", "rerouted"}
     assert weights(trained) == before
 
 

@@ -7,13 +7,14 @@ import time
 import pytest
 import streamlit as st
 
+from engine.commands.evaluation_summary import summary
 from engine.desk.queue import Job
 from engine.exports.evaluation_report import RunFacts, report_html
 from engine.figures.evaluation.findings import finding
 from engine.figures.evaluation.fronts import budget_figures, front_figure
 from engine.figures.evaluation.table import abilities_html, attacks_html, columns, styles_html
 from engine.records.evaluation.counts import CurvePoint, Interval, count, count_calls, wilson
-from engine.records.evaluation.findings import Ability, AttackResult, Change, Evaluation, Losses
+from engine.records.evaluation.findings import Ability, AttackResult, Change, Evaluation, Losses, LostTargets
 from workbench.evaluate import jobs as evaluate_jobs
 from workbench.evaluate.csv_text import as_csv
 
@@ -89,6 +90,23 @@ def test_names_are_written_letter_by_letter():
 def test_kept_abilities_show_losses_questions_and_speed():
     html = abilities_html(columns([made(rerouted=2)], ["a"]))
     assert "+1.0 %" in html and "25.0 %" in html and "70.0" in html and "tokens/s" in html
+
+
+def test_a_rise_of_the_loss_says_how_many_targets_are_lost_and_what_the_others_did():
+    targets = LostTargets(n=227, lost=22, rest={"base": 0.8, "rerouted": 0.84})
+    one = made(rerouted=2).model_copy(update={"loss": {"benign": Losses(base=0.8, rerouted=1.2, targets=targets)}})
+    html = abilities_html(columns([one], ["a"]))
+    assert "+50.0 %" in html and html.count("22 of 227 lost, the others +5.0 %") == 1
+    assert "Lost: 1 or more above the base model" in html
+    all_lost = LostTargets(n=2, lost=2, rest={"base": None, "rerouted": None})
+    worst = one.model_copy(update={"loss": {"benign": Losses(base=0.8, rerouted=9.0, targets=all_lost)}})
+    assert "<small>2 of 2 lost</small>" in abilities_html(columns([worst], ["a"]))
+    assert "lost" not in abilities_html(columns([made(rerouted=2)], ["a"])).lower()
+    assert "1 or more above base: 22 of 227, the others 0.800 -> 0.840" in summary(one)
+    lines = {(row["measure"], row["model"]): row for row in csv.DictReader(io.StringIO(as_csv([one], ["a"])))}
+    lost, rest = lines["benign targets lost", "rerouted"], lines["benign loss of targets not lost", "rerouted"]
+    assert (lost["n"], lost["value"], rest["n"], rest["value"]) == ("227", "22", "205", "0.84")
+    assert ("benign targets lost", "base") not in lines and lines["benign loss", "base"]["value"] == "0.8"
 
 
 def calling() -> Ability:

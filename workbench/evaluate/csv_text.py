@@ -11,6 +11,7 @@ from engine.records.evaluation.findings import (
     Ability,
     AuthorFindings,
     Evaluation,
+    Losses,
     PictureFindings,
     SidedFindings,
     ToolFindings,
@@ -78,11 +79,22 @@ def as_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
                 _sided_rows(writer, before, f"others: {author}", of_author, side, after)
                 _kept_rows(writer, before, author, of_author, side, after)
             for label, losses in one.loss.items():
-                value = getattr(losses, side)
-                writer.writerow(
-                    [*before, f"{label} loss", "", "", "", "", "", "", value, "", "", "nats a token", *after]
-                )
+                for measure, n, value, unit in _loss_figures(label, losses, side):
+                    writer.writerow([*before, measure, "", n, "", "", "", "", value, "", "", unit, *after])
     return out.getvalue()
+
+
+def _loss_figures(label: str, losses: Losses, side: Side) -> list[tuple]:
+    """What was measured, of how many targets, the figure and its unit."""
+    targets, unit = losses.targets, "nats a token"
+    if targets is None:
+        return [(f"{label} loss", "", getattr(losses, side), unit)]
+    lost = [(f"{label} targets lost", targets.n, targets.lost, "targets")] if side == "rerouted" else []
+    return [
+        (f"{label} loss", targets.n, getattr(losses, side), unit),
+        *lost,
+        (f"{label} loss of targets not lost", targets.n - targets.lost, targets.rest[side], unit),
+    ]
 
 
 def _probe_rows(writer: Any, before: list, found: WithProbe, side: Side, after: list) -> None:

@@ -11,7 +11,7 @@ from engine.records.evaluation.attacks import ATTACKS, LLAMA, MISTRAL, AttackCar
 from engine.records.evaluation.bfcl import ABILITY as BFCL
 from engine.records.evaluation.bfcl import CATEGORIES
 from engine.records.evaluation.counts import CallCount, Count, Interval, Side
-from engine.records.evaluation.findings import Ability, Evaluation, Losses
+from engine.records.evaluation.findings import LOST_NATS, Ability, Evaluation, Losses, LostTargets
 from engine.records.evaluation.naming import ABILITY as NAMING
 from engine.records.evaluation.naming import ABOUT as ABOUT_NAMING
 from engine.records.evaluation.plan import ABILITIES
@@ -126,6 +126,8 @@ def abilities_html(shown: Sequence[MatrixColumn]) -> str:
         if not any(losses):
             continue
         about = "nats a token; should stay" if label == "benign" else "nats a token; should rise"
+        if any(one and one.targets and one.targets.lost for one in losses):
+            about += f". Lost: {LOST_NATS:g} or more above the base model"
         cells = [_loss_cell(one, column.side) for one, column in zip(losses, shown, strict=True)]
         rows.append(table_row(f"Loss on {label} targets", about, cells))
     return table(["Ability", *heads(shown)], [], rows) if rows else ""
@@ -267,8 +269,17 @@ def _loss_cell(losses: Losses | None, side: str) -> str:
         return "<td>–</td>"
     change = ""
     if side == "rerouted" and losses.base:
-        change = f"<small>{100 * (value / losses.base - 1):+.1f} %</small>"
+        change = f"<small>{100 * (value / losses.base - 1):+.1f} %</small>{_lost(losses.targets)}"
     return f'<td><span class="rate">{value:.3f}</span>{change}</td>'
+
+
+def _lost(targets: LostTargets | None) -> str:
+    """Of a rise, how many targets it is of, and what the others did."""
+    if targets is None or not targets.lost:
+        return ""
+    base, rerouted = targets.rest["base"], targets.rest["rerouted"]
+    others = f", the others {100 * (rerouted / base - 1):+.1f} %" if base and rerouted is not None else ""
+    return f"<small>{targets.lost} of {targets.n} lost{others}</small>"
 
 
 def _change(base: float | None, value: float | None) -> str:
