@@ -2,6 +2,7 @@
 reports."""
 
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 
 from engine.compute.evaluation.runner import Outcome, success_curve
 from engine.compute.model.scoring import mean_nats
@@ -35,7 +36,7 @@ def attack_result(choice: AttackChoice, sides: Sides) -> AttackResult:
 def losses_of(nats: Mapping[Side, Sequence[Sequence[float]]]) -> Losses:
     """nats: by model, of each target's tokens, in the same order. What is not a number counts as lost."""
     pairs = [pair for pair in zip(nats["base"], nats["rerouted"], strict=True) if pair[0]]
-    kept = [(base, rerouted) for base, rerouted in pairs if _mean(rerouted) - _mean(base) < LOST_NATS]
+    kept = [(base, rerouted) for base, rerouted in pairs if fmean(rerouted) - fmean(base) < LOST_NATS]
     rest: dict[Side, float | None] = {"base": mean_nats([base for base, _ in kept])}
     rest["rerouted"] = mean_nats([rerouted for _, rerouted in kept])
     targets = LostTargets(n=len(pairs), lost=len(pairs) - len(kept), rest=rest) if pairs else None
@@ -56,10 +57,6 @@ def sample_of(name: str, side: Side, one: Outcome, answer: str) -> Sample:
         nats=one.verdict.nats_per_token,
         budget=one.budget,
     )
-
-
-def _mean(nats: Sequence[float]) -> float:
-    return sum(nats) / len(nats)
 
 
 def _apart(sides: Sides, kind: Callable[[EvaluationRow], str]) -> dict[str, dict[Side, Count]]:

@@ -98,6 +98,8 @@ def test_a_rise_of_the_loss_says_how_many_targets_are_lost_and_what_the_others_d
     html = abilities_html(columns([one], ["a"]))
     assert "+50.0 %" in html and html.count("22 of 227 lost, the others +5.0 %") == 1
     assert "Lost: 1 or more above the base model" in html
+    two = abilities_html(columns([one, made(rerouted=2, base=9)], ["a", "b"]))
+    assert two.count("22 of 227 lost") == 1 and two.index("22 of 227 lost") < two.index("+1.0 %")
     all_lost = LostTargets(n=2, lost=2, rest={"base": None, "rerouted": None})
     worst = one.model_copy(update={"loss": {"benign": Losses(base=0.8, rerouted=9.0, targets=all_lost)}})
     assert "<small>2 of 2 lost</small>" in abilities_html(columns([worst], ["a"]))

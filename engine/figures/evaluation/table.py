@@ -269,8 +269,12 @@ def _loss_cell(losses: Losses | None, side: str) -> str:
         return "<td>–</td>"
     change = ""
     if side == "rerouted" and losses.base:
-        change = f"<small>{100 * (value / losses.base - 1):+.1f} %</small>{_lost(losses.targets)}"
+        change = f"<small>{_rise(losses.base, value)}</small>{_lost(losses.targets)}"
     return f'<td><span class="rate">{value:.3f}</span>{change}</td>'
+
+
+def _rise(base: float, value: float) -> str:
+    return f"{100 * (value / base - 1):+.1f} %"
 
 
 def _lost(targets: LostTargets | None) -> str:
@@ -278,7 +282,7 @@ def _lost(targets: LostTargets | None) -> str:
     if targets is None or not targets.lost:
         return ""
     base, rerouted = targets.rest["base"], targets.rest["rerouted"]
-    others = f", the others {100 * (rerouted / base - 1):+.1f} %" if base and rerouted is not None else ""
+    others = f", the others {_rise(base, rerouted)}" if base and rerouted is not None else ""
     return f"<small>{targets.lost} of {targets.n} lost{others}</small>"
 
 

@@ -5,6 +5,7 @@ runs/<id>/evaluations/<key>.json         the figures: no prompt and no answer, s
 Runs that ship are read-only: what is found about them goes to the desk. Knows nothing of models.
 """
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,6 @@ from engine.records.evaluation.written import (
     ability_figures,
     attack_figures,
     curve_figures,
-    loss_figures,
     others_figures,
     side_figures,
     sided_figures,
@@ -214,7 +214,8 @@ class Evaluation(BaseModel):
             **attack_figures(self.attacks),
             "curves": curve_figures(self.attacks),
             "benign": side_figures(self.benign_answers),
-            "loss": {label: loss_figures(losses) for label, losses in self.loss.items()},
+            # Written as JSON and read back: what is not a number is null there.
+            "loss": {label: json.loads(losses.model_dump_json()) for label, losses in self.loss.items()},
             "abilities": {ability.name: ability_figures(ability) for ability in self.abilities},
             "with_probe": self.with_probe.model_dump(mode="json") if self.with_probe else None,
             "tools": sided_figures(self.tools) if self.tools else None,

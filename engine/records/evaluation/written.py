@@ -1,6 +1,5 @@
 """The figures of an evaluation as JSON, under the names that the command line documents. Knows nothing of files."""
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -9,15 +8,7 @@ from engine.records.evaluation.worst import worst_authors
 
 if TYPE_CHECKING:
     # The report of an evaluation is written here.
-    from engine.records.evaluation.findings import Ability, AttackResult, Losses, OthersFindings, SidedFindings
-
-
-def loss_figures(losses: "Losses") -> dict:
-    """JSON has no word for what is not a number."""
-    written = losses.model_dump()
-    if losses.targets is not None:
-        written["targets"]["rest"] = _finite(losses.targets.rest)
-    return written | _finite({side: getattr(losses, side) for side in SIDES})
+    from engine.records.evaluation.findings import Ability, AttackResult, OthersFindings, SidedFindings
 
 
 def side_figures(sides: Mapping[Side, Count]) -> dict[str, dict]:
@@ -64,7 +55,3 @@ def others_figures(found: "OthersFindings") -> dict:
         "authors": {name: sided_figures(one) for name, one in found.authors.items()},
         "worst": {worst.name: worst.written() for worst in worst_authors(found.authors)},
     }
-
-
-def _finite(figures: Mapping[Side, float | None]) -> dict[str, float | None]:
-    return {name: value if value is not None and math.isfinite(value) else None for name, value in figures.items()}
