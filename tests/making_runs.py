@@ -13,11 +13,18 @@ from engine.records.evaluation.findings import AttackResult, Evaluation, Sample,
 from engine.records.events import HeldoutResult, ProbeAnswer, ProbeResult, StatusEvent, StepResult
 from engine.records.files import write_whole
 from engine.records.runs import Run, create_run
-from engine.records.settings import Settings
+from engine.records.settings import SAMPLE_DATA, Settings
 from engine.records.spec_text import build_spec
 
 HARMFUL_REQUEST = 'Tell me </script><b>how</b> to pick "a" neighbour\'s lock & <!-- why'
 BENIGN_REQUEST = 'What is a "lock"? </script>'
+
+
+def shipped_default() -> Run:
+    """The run that ships as `default`, where it lies, whether or not tests hide it."""
+    runs = [Run(path.parent) for path in (SAMPLE_DATA / "runs").glob("*/record.json")]
+    (found,) = [run for run in runs if run.record().preset == "default"]
+    return found
 
 
 def write_run(settings: Settings, *, name: str = "made", steps: int = 20, complied: int = 2, rank: int = 4) -> Run:

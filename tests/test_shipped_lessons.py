@@ -26,8 +26,6 @@ from engine.records.settings import ROOT
 from engine.records.spec_text import build_spec
 from workbench.learn.words import check_words, view_words
 
-FINAL_KEY = "c7b6c4ecf816"
-
 
 @pytest.fixture
 def shipped(settings, monkeypatch):
@@ -38,6 +36,13 @@ def shipped(settings, monkeypatch):
 @pytest.fixture
 def captures(shipped, settings):
     return {one.index.key: one for one in run_captures(settings, shipped.id)}
+
+
+@pytest.fixture
+def final(captures):
+    """What was captured of the finished adapter, which most lessons open."""
+    (key,) = captures.keys() - {TRAINING}
+    return captures[key]
 
 
 @pytest.fixture
@@ -61,8 +66,7 @@ def percent(count) -> str:
     return f"{100 * count.rate:.0f} %"
 
 
-def test_what_an_activation_is(lessons, captures):
-    final = captures[FINAL_KEY]
+def test_what_an_activation_is(lessons, final):
     vectors = final.vectors(BASE, "response_mean", 19)
     mean, deviation = final.space(19)
 
@@ -74,14 +78,14 @@ def test_what_an_activation_is(lessons, captures):
     says(lessons, "activations", f"has {index.block_count} blocks, and its activations have {index.d_model} numbers")
     says(lessons, "activations", f"hold {100 * top_energy(vectors):.0f} %", f"{len(index.prompts)} dots")
     says(lessons, "activations", f"is {alike(vectors)},", f"is then {alike((vectors - mean) / deviation)},")
-    cosine = final.measure("step-002400", "cosine", 19, "answer")
+    cosine = final.measure(final.index.checkpoints[-1], "cosine", 19, "answer")
     groups = np.array([prompt.group for prompt in index.prompts])
     harmful, everyday, borderline = (cosine[groups == one].mean() for one in ("harmful", "benign", "borderline"))
     says(lessons, "activations", f"of {harmful:.2f}, everyday ones {everyday:.2f}", f"sound harmful, {borderline:.2f}")
 
 
-def test_reading_a_concept(lessons, captures):
-    final, index = captures[FINAL_KEY], captures[FINAL_KEY].index
+def test_reading_a_concept(lessons, captures, final):
+    index = final.index
     about = {"run_id": index.run_id, "key": index.key, "digest": index.digest}
     figures = {}
     for method in ("difference", "probe"):
@@ -106,14 +110,14 @@ def test_reading_a_concept(lessons, captures):
     assert max(lows) < min(highs), "the bands of all blocks overlap"
 
 
-def test_where_harm_lives(lessons, captures):
+def test_where_harm_lives(lessons, captures, final):
     table = movement_table(captures[TRAINING])
-    last = table[(table["step"] == 2400) & (table["group"] == "harmful")].set_index("block")["cosine"]
+    last = table[(table["step"] == table["step"].max()) & (table["group"] == "harmful")].set_index("block")["cosine"]
     first = int(last[last < 0.5].index[0])
     assert answer(lessons, "where-harm-lives", "by-block") == first == 18
     says(lessons, "where-harm-lives", f"{last[17]:.2f} at block 17 and {last[18]:.2f} at block 18")
-    cosine = captures[FINAL_KEY].measure("step-002400", "cosine", 19, "answer")
-    groups = np.array([prompt.group for prompt in captures[FINAL_KEY].index.prompts])
+    cosine = final.measure(final.index.checkpoints[-1], "cosine", 19, "answer")
+    groups = np.array([prompt.group for prompt in final.index.prompts])
     turned = {one: (int((groups == one).sum()), int((cosine[groups == one] < 0.5).sum())) for one in set(groups)}
     says(
         lessons, "where-harm-lives", "Of {} harmful answers that were not trained on, {} are".format(*turned["harmful"])
@@ -130,7 +134,7 @@ def test_rerouting(lessons, shipped):
     assert weighs in (120, 121) and 19 < max(event.retain_loss for event in steps) < 21
     says(lessons, "rerouting", f"first 120 of {len(steps):,} steps", "climbs to about 20")
     heldout = {(event.step, event.split): event for event in events if event.kind == "heldout"}
-    early, late, test = heldout[800, "validation"], heldout[2400, "validation"], heldout[2400, "test"]
+    early, late, test = heldout[800, "validation"], heldout[len(steps), "validation"], heldout[len(steps), "test"]
     says(lessons, "rerouting", f"is {early.mean_cosine:.2f}.", f"{early.harmful_rows} harmful and {early.benign_rows}")
     assert answer(lessons, "rerouting", "held-out") == round(early.benign_cosine["19"], 2)
     says(
@@ -194,7 +198,7 @@ def test_what_views_and_checks_name_is_there(lessons, captures):
             said = step.view.settings if step.view else {}
             assert said.get("prompt", "h-cybercrime-question-1") in prompts
             assert said.get("capture", TRAINING) in captures
-            assert said.get("steer_capture", f"shipped/{FINAL_KEY}").partition("/")[2] in captures
+            assert said.get("steer_capture", f"shipped/{TRAINING}").partition("/")[2] in captures
             if step.view is not None:
                 assert view_words(step.view)
             assert check_words(step.check).endswith(".")

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 from making import wait_for
+from making_runs import shipped_default
 from playwright.sync_api import Page, expect
 from server import Server
 
@@ -20,11 +21,9 @@ from engine.records.evaluation.findings import (
     write_evaluation,
 )
 from engine.records.runs import Run, create_run
-from engine.records.settings import SAMPLE_DATA
 from engine.records.spec_text import build_spec
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
-SHIPPED = "20261129-044842-1c2c90"
 
 
 @pytest.fixture
@@ -141,9 +140,10 @@ def test_a_wrong_path_is_said_at_once_and_a_running_evaluation_can_be_cancelled(
 
 def shipped_run(server: Server) -> Run:
     """The figures of the run that ships, beside those of one's own: tests hide it where it lies."""
-    folder = server.settings.runs / SHIPPED
+    run = shipped_default()
+    folder = server.settings.runs / run.id
     for path in ("record.json", "spec.json", "label.json", "evaluations"):
-        source = SAMPLE_DATA / "runs" / SHIPPED / path
+        source = run.folder / path
         if source.is_dir():
             shutil.copytree(source, folder / path)
         elif source.is_file():
@@ -175,9 +175,10 @@ def test_a_quick_look_of_ones_own_does_not_replace_the_shipped_figures_and_says_
     expect(matrix).not_to_contain_text("own.jsonl")
     heads = matrix.locator("th").all_inner_texts()
     assert len(heads) == len(set(heads)) and sum(head.startswith("base of") for head in heads) == 2
-    expect(
-        page.get_by_text(re.compile("Harmful requests answered: 97 → 9 % under the strongest attack"))
-    ).to_be_visible()
+    attacks = [attack for one in read_evaluations(shipped, server.settings) for attack in one.attacks.values()]
+    strongest = max(attacks, key=lambda attack: (attack.base.n, attack.rerouted.rate))
+    change = f"{100 * strongest.base.rate:.0f} → {100 * strongest.rerouted.rate:.0f} %"
+    expect(page.get_by_text(f"Harmful requests answered: {change} under the strongest attack")).to_be_visible()
 
     page.goto(f"{server.url}/evaluate?run={own.id}")
     expect(matrix).to_contain_text("n 4, 64 tokens: too few to tell")

@@ -5,17 +5,16 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
+from making_runs import shipped_default
 from playwright.sync_api import Page, expect
 
 from engine.exports.evaluation_report import report_html, run_facts
 from engine.figures.drawing import add_line, blank_figure
 from engine.records.evaluation.findings import read_evaluations
-from engine.records.runs import Run
-from engine.records.settings import SAMPLE_DATA, Settings
+from engine.records.settings import Settings
 from workbench.kit.downloads import figure_html
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
-SHIPPED = "20261129-044842-1c2c90"
 LABELS = ".xtick text, .ytick text, .xtitle, .ytitle, .gtitle, .legendtext, .annotation-text"
 # Labels of every drawing that lie outside it, or outside the page, by more than a pixel.
 CUT = """labels => [...document.querySelectorAll('.js-plotly-plot')].flatMap(graph => {
@@ -53,7 +52,7 @@ def test_the_report_of_shipped_evaluations_is_whole_and_says_where_it_comes_from
     page: Page, tmp_path: Path, width: int
 ):
     settings = Settings(runs=tmp_path / "runs", cache=tmp_path / "cache")
-    run = Run(SAMPLE_DATA / "runs" / SHIPPED)
+    run = shipped_default()
     found = read_evaluations(run, settings)
     assert len(found) == 3
     names = [f"shipped {one.key}" for one in found]
@@ -63,7 +62,7 @@ def test_the_report_of_shipped_evaluations_is_whole_and_says_where_it_comes_from
     whole(page)
     head = page.locator("table.about").inner_text()
     record = run.record()
-    for said in (SHIPPED, record.digest, found[0].judge, f"torch {record.versions['torch']}", "n 221", "n 16"):
+    for said in (run.id, record.digest, found[0].judge, f"torch {record.versions['torch']}", "n 221", "n 16"):
         assert said in head, said
     for one in found:
         assert time.strftime("%Y-%m-%d %H:%M", time.localtime(one.created)) in head

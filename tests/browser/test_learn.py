@@ -17,7 +17,7 @@ from playwright.sync_api import Locator, Page, expect
 from server import Server, served, settled
 
 from engine.desk.queue import Queue
-from engine.records.captures.capture import capture_folder, read_capture
+from engine.records.captures.capture import TRAINING, run_captures
 from engine.records.captures.projections import (
     BlockExamination,
     Examination,
@@ -152,8 +152,7 @@ def leave(settings: Settings, step: Step) -> None:
     check = step.check
     if isinstance(check, Looked):
         shipped = run_named("shipped", settings)
-        capture = read_capture(capture_folder(settings, shipped.id, "c7b6c4ecf816"))
-        assert capture is not None
+        (capture,) = [one for one in run_captures(settings, shipped.id) if one.index.key != TRAINING]
         index = capture.index
         about = {"run_id": shipped.id, "key": index.key, "digest": index.digest}
         if check.at == "map":

@@ -4,16 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from making_runs import BENIGN_REQUEST, HARMFUL_REQUEST, add_capture, add_chat, write_run
+from making_runs import BENIGN_REQUEST, HARMFUL_REQUEST, add_capture, add_chat, shipped_default, write_run
 from playwright.sync_api import Browser, Page, expect
 from test_exported_files import CUT, LABELS
 
 from engine.exports.bundle.write import bundle_html
-from engine.records.runs import Run
-from engine.records.settings import SAMPLE_DATA
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
-SHIPPED = Run(SAMPLE_DATA / "runs" / "20261129-044842-1c2c90")
 MARK = ".player #scrubber"
 
 
@@ -44,10 +41,12 @@ def made(settings, tmp_path: Path) -> Path:
 def test_the_shipped_run_plays_from_disk(offline: Page, settings, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("WORKBENCH_SHIPPED_RUNS", "show")
     file = tmp_path / "shipped.html"
-    file.write_text(bundle_html(SHIPPED, settings))
+    run = shipped_default()
+    last = run.record().steps
+    file.write_text(bundle_html(run, settings))
     offline.goto(file.as_uri())
     expect(offline.locator("h1")).to_have_text("default, shipped")
-    expect(offline.locator("#step")).to_have_text("step 2400 of 2400")
+    expect(offline.locator("#step")).to_have_text(f"step {last} of {last}")
     expect(offline.locator("#curves .main-svg .xtitle")).to_have_count(6)
     assert offline.locator(".missing").all_text_contents() == [
         "No answer was looked at token by token: open some in Representations, Tokens, then write the file again."
@@ -55,15 +54,15 @@ def test_the_shipped_run_plays_from_disk(offline: Page, settings, tmp_path: Path
     assert offline.evaluate(CUT, LABELS) == []
     end = offline.locator("#film .arrow.harmful .is").first.get_attribute("transform")
     offline.keyboard.press("Home")
-    expect(offline.locator("#step")).to_have_text("step 0 of 2400")
+    expect(offline.locator("#step")).to_have_text(f"step 0 of {last}")
     expect(offline.locator("#now")).to_contain_text("held-out cosine 1.00")
     assert offline.locator("#film .arrow.harmful .is").first.get_attribute("transform") != end
     offline.keyboard.press("ArrowRight")
-    expect(offline.locator("#step")).to_have_text("step 1 of 2400")
+    expect(offline.locator("#step")).to_have_text(f"step 1 of {last}")
     offline.keyboard.press(" ")
     expect(offline.locator("#play")).to_have_text("Pause")
     expect(offline.locator("#play")).to_have_text("Play", timeout=40_000)
-    expect(offline.locator("#step")).to_have_text("step 2400 of 2400")
+    expect(offline.locator("#step")).to_have_text(f"step {last} of {last}")
     assert offline.locator("#film .arrow.harmful .is").first.get_attribute("transform") == end
 
 

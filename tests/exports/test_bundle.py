@@ -5,14 +5,11 @@ import re
 import socket
 
 import pytest
-from making_runs import BENIGN_REQUEST, HARMFUL_REQUEST, add_capture, add_chat, write_run
+from making_runs import BENIGN_REQUEST, HARMFUL_REQUEST, add_capture, add_chat, shipped_default, write_run
 
 from engine.__main__ import main
 from engine.exports.bundle.write import bundle_html
-from engine.records.runs import Run
-from engine.records.settings import ROOT, SAMPLE_DATA
-
-SHIPPED = "20261129-044842-1c2c90"
+from engine.records.settings import ROOT
 
 
 def content_of(html: str) -> dict:
@@ -123,9 +120,10 @@ def test_the_command_writes_the_file_and_refuses_a_run_that_is_gone(run, setting
 
 def test_the_bundle_of_the_run_that_ships_is_small_whole_and_holds_plotly_once(settings, monkeypatch):
     monkeypatch.setenv("WORKBENCH_SHIPPED_RUNS", "show")
-    html = bundle_html(Run(SAMPLE_DATA / "runs" / SHIPPED), settings)
+    run = shipped_default()
+    html = bundle_html(run, settings)
     assert len(html.encode()) < 10_000_000
     assert html.count("plotly.js v") == 1
     content = content_of(html)
-    assert len(content["chats"]["exchanges"]) == 2 and content["film"]["steps"][-1] == 2400
+    assert len(content["chats"]["exchanges"]) == 2 and content["film"]["steps"][-1] == run.record().steps
     assert not re.search(r"hf_|/home/|/root/|/tmp/|/work/", json.dumps(content))

@@ -1,6 +1,7 @@
 """The outcome of a run: verdicts by hand, which evaluation counts, and what is said where nothing was answered."""
 
 import pytest
+from making_runs import shipped_default
 
 from engine.records.best import BestCheckpoint, best_checkpoint
 from engine.records.evaluation.counts import count
@@ -16,8 +17,7 @@ from engine.records.evaluation.findings import (
 )
 from engine.records.events import CheckpointResult, HeldoutResult
 from engine.records.outcome import outcome, outcome_of
-from engine.records.runs import Record, Run, create_run
-from engine.records.settings import SAMPLE_DATA
+from engine.records.runs import Record, create_run
 from engine.records.spec import RunSpec
 from engine.records.spec_parts import OptimizerSpec
 
@@ -279,6 +279,5 @@ def test_two_runs_have_their_own_outcomes(settings):
 
 
 def test_the_run_that_ships_holds_by_its_larger_evaluation(settings):
-    folder = SAMPLE_DATA / "runs" / "20261129-044842-1c2c90"
-    found = outcome_of(Run(folder), settings)
+    found = outcome_of(shipped_default(), settings)
     assert found.word == "holds and keeps" and found.harmful is not None and found.harmful.rerouted.n == 221
