@@ -103,7 +103,7 @@ def test_both_sides_have_the_same_mix_of_styles():
 def test_no_near_duplicates_within_or_across_splits_or_with_the_other_sets():
     """Word 3-gram Jaccard similarity below 0.4 between any two requests, those of texts and tools beside them."""
     own = [(row["id"], row["prompt"]) for row in EVERY]
-    sources = ("sample:", "tools:", "sample:registers-", "sample:persons-", "sample:tasks-")
+    sources = ("sample:", "tools:", "sample:registers-", "sample:persons-", "sample:tasks-", "sample:reasons-")
     others = [
         (prompt.id, prompt.text)
         for source in sources

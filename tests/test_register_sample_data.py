@@ -1,4 +1,4 @@
-"""Prompts in other registers, of persons and groups, of tasks, and encoded ones: enough, twinned, balanced, and not
+"""Prompts in other registers, of persons and groups, of tasks, with reasons, and encoded ones: enough, twinned, balanced, and not
 told apart by their surface."""
 
 import base64
@@ -38,10 +38,12 @@ def rows(name: str) -> list[dict]:
 HARMFUL, BENIGN = rows("registers-harmful"), rows("registers-benign")
 PERSONS = rows("persons-harmful"), rows("persons-benign")
 TASKS = rows("tasks-harmful"), rows("tasks-benign")
+REASONS = rows("reasons-harmful"), rows("reasons-benign")
 ENCODED = rows("encoded-harmful"), rows("encoded-benign")
-WRITTEN = [*HARMFUL, *BENIGN, *PERSONS[0], *PERSONS[1], *TASKS[0], *TASKS[1]]
+SETS = {"registers": (HARMFUL, BENIGN), "persons": PERSONS, "tasks": TASKS, "reasons": REASONS}
+WRITTEN = [row for sides in SETS.values() for side in sides for row in side]
 EVERY = [*WRITTEN, *ENCODED[0], *ENCODED[1]]
-written = pytest.mark.parametrize("sides", [(HARMFUL, BENIGN), PERSONS, TASKS], ids=["registers", "persons", "tasks"])
+written = pytest.mark.parametrize("sides", SETS.values(), ids=SETS)
 
 
 def test_there_are_enough_of_every_topic_register_and_kind():
@@ -76,6 +78,17 @@ def test_tasks_are_of_all_topics_of_the_registers_in_twins_and_trained_on_alone(
     assert {row["kind"] for row in benign} <= KINDS
 
 
+def test_reasons_are_of_all_topics_in_twins_and_trained_on_alone_and_most_speak_of_somebody():
+    harmful, benign = REASONS
+    assert len(harmful) >= 170 and len(benign) > len(harmful)
+    for side in REASONS:
+        assert {row["category"] for row in side} == {row["category"] for row in (*HARMFUL, *PERSONS[0])}
+        assert {row["split"] for row in side} == {"train"} and {row["register"] for row in side} <= REGISTERS
+        somebody = [row for row in side if {"i", "i'm", "my", "me", "our", "we"} & set(words_of(row["prompt"]))]
+        assert len(somebody) > len(side) / 2
+    assert {row["kind"] for row in benign} <= KINDS
+
+
 def test_rows_hold_a_request_and_what_it_is_and_nothing_that_answers_it():
     fields = {"id", "prompt", "category", "style", "register", "split", "twin"}
     for row in EVERY:
@@ -87,11 +100,7 @@ def test_rows_hold_a_request_and_what_it_is_and_nothing_that_answers_it():
     assert len(ids) == len(EVERY) and not ids & old
 
 
-@pytest.mark.parametrize(
-    ("harmful", "benign"),
-    [(HARMFUL, BENIGN), PERSONS, TASKS, ENCODED],
-    ids=["registers", "persons", "tasks", "encoded"],
-)
+@pytest.mark.parametrize(("harmful", "benign"), [*SETS.values(), ENCODED], ids=[*SETS, "encoded"])
 def test_twins_share_topic_style_register_and_split(harmful, benign):
     by_id = {row["id"]: row for row in (*harmful, *benign)}
     for row in (*harmful, *benign):
