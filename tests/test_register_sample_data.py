@@ -1,5 +1,5 @@
-"""Prompts in other registers, of persons and groups, of tasks, with reasons, and encoded ones: enough, twinned, balanced, and not
-told apart by their surface."""
+"""Prompts in other registers, of persons and groups, of tasks, with reasons, and encoded ones: enough, twinned,
+balanced, and not told apart by their surface."""
 
 import base64
 import binascii
