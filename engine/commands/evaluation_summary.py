@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import SIDES, Count, Side
-from engine.records.evaluation.findings import LOST_NATS, AttackResult, Evaluation, SidedFindings
+from engine.records.evaluation.findings import AttackResult, Evaluation, SidedFindings
+from engine.records.evaluation.losses import LOST_NATS
 from engine.records.evaluation.worst import worst_authors
 
 

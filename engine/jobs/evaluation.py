@@ -29,8 +29,9 @@ from engine.records.conversation import Label
 from engine.records.errors import RunError
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import SIDES, Side, count
-from engine.records.evaluation.findings import Evaluation, Losses, evaluations_folder, write_evaluation
+from engine.records.evaluation.findings import Evaluation, evaluations_folder, write_evaluation
 from engine.records.evaluation.folds import two_folds
+from engine.records.evaluation.losses import Losses
 from engine.records.evaluation.pictured import read_pictured_rows
 from engine.records.evaluation.plan import ABILITIES, OWN, AttackChoice, EvaluationPlan
 from engine.records.evaluation.rows import EvaluationRow, read_rows

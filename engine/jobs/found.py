@@ -8,7 +8,8 @@ from engine.compute.evaluation.runner import Outcome, success_curve
 from engine.compute.model.scoring import mean_nats
 from engine.records.evaluation.attacks import looks_of
 from engine.records.evaluation.counts import Count, CurvePoint, Side, count
-from engine.records.evaluation.findings import LOST_NATS, AttackResult, Losses, LostTargets, Sample
+from engine.records.evaluation.findings import AttackResult, Sample
+from engine.records.evaluation.losses import LOST_NATS, Losses, LostTargets
 from engine.records.evaluation.plan import AttackChoice
 from engine.records.evaluation.rows import EvaluationRow, style_of
 

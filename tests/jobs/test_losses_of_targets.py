@@ -6,7 +6,8 @@ import math
 import pytest
 
 from engine.jobs.found import losses_of
-from engine.records.evaluation.findings import Evaluation, LostTargets
+from engine.records.evaluation.findings import Evaluation
+from engine.records.evaluation.losses import LostTargets
 
 BASE = [[1.0, 1.0], [2.0], [], [0.5, 0.5, 0.5, 0.5]]
 

@@ -15,13 +15,13 @@ from engine.records.evaluation.counts import count, count_calls, mean_interval, 
 from engine.records.evaluation.findings import (
     AttackResult,
     Evaluation,
-    Losses,
     Sample,
     read_evaluations,
     read_samples,
     sorted_out,
     write_evaluation,
 )
+from engine.records.evaluation.losses import Losses
 from engine.records.evaluation.mmlu import parse_questions
 from engine.records.evaluation.plan import AttackChoice, EvaluationPlan, parse_attack
 from engine.records.evaluation.rows import EvaluationRow, prefill_of, read_rows, style_of

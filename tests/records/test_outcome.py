@@ -9,12 +9,12 @@ from engine.records.evaluation.findings import (
     AttackResult,
     AuthorFindings,
     Evaluation,
-    Losses,
     OthersFindings,
     PictureFindings,
     ToolFindings,
     write_evaluation,
 )
+from engine.records.evaluation.losses import Losses
 from engine.records.events import CheckpointResult, HeldoutResult
 from engine.records.outcome import outcome, outcome_of
 from engine.records.runs import Record, create_run

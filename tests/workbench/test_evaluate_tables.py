@@ -14,7 +14,8 @@ from engine.figures.evaluation.findings import finding
 from engine.figures.evaluation.fronts import budget_figures, front_figure
 from engine.figures.evaluation.table import abilities_html, attacks_html, columns, styles_html
 from engine.records.evaluation.counts import CurvePoint, Interval, count, count_calls, wilson
-from engine.records.evaluation.findings import Ability, AttackResult, Change, Evaluation, Losses, LostTargets
+from engine.records.evaluation.findings import Ability, AttackResult, Change, Evaluation
+from engine.records.evaluation.losses import Losses, LostTargets
 from workbench.evaluate import jobs as evaluate_jobs
 from workbench.evaluate.csv_text import as_csv
 

@@ -11,12 +11,12 @@ from engine.records.evaluation.findings import (
     Ability,
     AuthorFindings,
     Evaluation,
-    Losses,
     PictureFindings,
     SidedFindings,
     ToolFindings,
     WithProbe,
 )
+from engine.records.evaluation.losses import Losses
 
 
 def as_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:

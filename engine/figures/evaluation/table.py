@@ -6,12 +6,14 @@ from typing import NamedTuple
 
 from engine.figures.colours import BASE, BENIGN, HARMFUL
 from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, requests_asked
+from engine.figures.evaluation.losses import loss_cell
 from engine.figures.labels import amount, figure
 from engine.records.evaluation.attacks import ATTACKS, LLAMA, MISTRAL, AttackCard
 from engine.records.evaluation.bfcl import ABILITY as BFCL
 from engine.records.evaluation.bfcl import CATEGORIES
 from engine.records.evaluation.counts import CallCount, Count, Interval, Side
-from engine.records.evaluation.findings import LOST_NATS, Ability, Evaluation, Losses, LostTargets
+from engine.records.evaluation.findings import Ability, Evaluation
+from engine.records.evaluation.losses import LOST_NATS
 from engine.records.evaluation.naming import ABILITY as NAMING
 from engine.records.evaluation.naming import ABOUT as ABOUT_NAMING
 from engine.records.evaluation.plan import ABILITIES
@@ -128,7 +130,7 @@ def abilities_html(shown: Sequence[MatrixColumn]) -> str:
         about = "nats a token; should stay" if label == "benign" else "nats a token; should rise"
         if any(one and one.targets and one.targets.lost for one in losses):
             about += f". Lost: {LOST_NATS:g} or more above the base model"
-        cells = [_loss_cell(one, column.side) for one, column in zip(losses, shown, strict=True)]
+        cells = [loss_cell(one, column.side) for one, column in zip(losses, shown, strict=True)]
         rows.append(table_row(f"Loss on {label} targets", about, cells))
     return table(["Ability", *heads(shown)], [], rows) if rows else ""
 
@@ -261,29 +263,6 @@ def call_cell(sides: Mapping[Side, CallCount], side: str) -> str:
     change = _change(base.rate, one.rate) if base and side == "rerouted" else ""
     unreadable = f" · {one.unreadable} unreadable" if one.unreadable else ""
     return _rate_cell(one.rate, one.ci95, one.n, change, unreadable)
-
-
-def _loss_cell(losses: Losses | None, side: str) -> str:
-    value = getattr(losses, side) if losses else None
-    if losses is None or value is None:
-        return "<td>–</td>"
-    change = ""
-    if side == "rerouted" and losses.base:
-        change = f"<small>{_rise(losses.base, value)}</small>{_lost(losses.targets)}"
-    return f'<td><span class="rate">{value:.3f}</span>{change}</td>'
-
-
-def _rise(base: float, value: float) -> str:
-    return f"{100 * (value / base - 1):+.1f} %"
-
-
-def _lost(targets: LostTargets | None) -> str:
-    """Of a rise, how many targets it is of, and what the others did."""
-    if targets is None or not targets.lost:
-        return ""
-    base, rerouted = targets.rest["base"], targets.rest["rerouted"]
-    others = f", the others {_rise(base, rerouted)}" if base and rerouted is not None else ""
-    return f"<small>{targets.lost} of {targets.n} lost{others}</small>"
 
 
 def _change(base: float | None, value: float | None) -> str:

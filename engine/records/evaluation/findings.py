@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.records.errors import RunError
 from engine.records.evaluation.counts import CallCount, Count, CurvePoint, Interval, Kept, Side, Word
+from engine.records.evaluation.losses import Losses
 from engine.records.evaluation.pixels import PixelSearch
 from engine.records.evaluation.written import (
     ability_figures,
@@ -74,31 +75,6 @@ class AttackResult(BaseModel):
     categories: dict[str, dict[Side, Count]] = {}
     curve: dict[Side, tuple[CurvePoint, ...]] = {}
     budget: int = 1
-
-
-# From this many nats a token more on, a target counts as lost: the circuit-broken model would hardly write it.
-LOST_NATS = 1.0
-
-
-class LostTargets(BaseModel):
-    """Whether a mean rose because few targets are lost or because all drift. lost: of n targets those with a rise of
-    LOST_NATS or more.  rest: mean nats a token of the others; None where there is none."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    n: int
-    lost: int
-    rest: dict[Side, float | None]
-
-
-class Losses(BaseModel):
-    """Mean nats a token of the targets under each model; None where there was none. targets: None in older files."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    base: float | None
-    rerouted: float | None
-    targets: LostTargets | None = Field(None, exclude_if=lambda targets: targets is None)
 
 
 class WithProbe(BaseModel):
