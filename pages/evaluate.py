@@ -7,7 +7,7 @@ import streamlit as st
 
 from engine.exports.evaluation_report import report_html, run_facts
 from engine.figures.drawing import CONFIG
-from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, finding, requests_asked
+from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, finding, only_abilities, requests_asked
 from engine.figures.evaluation.fronts import budget_figures, front_figure
 from engine.figures.evaluation.probe import ABOUT, probe_finding, probe_html, probe_title
 from engine.figures.evaluation.table import STYLE, attacks_html, columns, columns_without_text, key_html, styles_html
@@ -19,7 +19,7 @@ from workbench.evaluate.blocks import of_agents, of_others, of_pictures
 from workbench.evaluate.csv_text import as_csv
 from workbench.evaluate.form import evaluation_form
 from workbench.evaluate.jobs import evaluation_jobs
-from workbench.evaluate.kept import what_was_kept
+from workbench.evaluate.kept import KEPT, what_was_kept
 from workbench.evaluate.samples import samples
 from workbench.kit.charts import on_screen
 from workbench.kit.frame import page_frame, places
@@ -82,6 +82,9 @@ def _show(chosen: list[Listed]) -> None:
         asked = "Harmful calls that were made" if calls else "Harmful requests with pictures that were answered"
         only_others = not calls and not any(one.evaluation.pictures for one in chosen)
         title = "Harmful requests that were answered" if texts or only_others else asked
+        alone = all(only_abilities(one.evaluation) for one in chosen)
+        if alone:
+            title = KEPT
         st.subheader(title, anchor=False, width="content")
         _downloads(chosen, names)
     if texts:
@@ -91,7 +94,7 @@ def _show(chosen: list[Listed]) -> None:
     of_agents(evaluations, names, titled=bool(texts))
     of_pictures(shown, titled=bool(texts) or calls)
     of_others(evaluations, names)
-    what_was_kept(columns_without_text(evaluations, names))
+    what_was_kept(columns_without_text(evaluations, names), titled=not alone)
     st.subheader("Samples", anchor=False)
     samples(shown)
 
@@ -246,6 +249,8 @@ def _name(run: Run, evaluation: Evaluation) -> str:
 
 
 def _about(evaluation: Evaluation) -> str:
+    if only_abilities(evaluation):
+        return f"kept: {', '.join(one.name for one in evaluation.abilities)}, {moment(evaluation.created)}"
     n = requests_asked(evaluation)
     few = f" ({TOO_FEW})" if n < FEW else ""
     others = evaluation.others.own if evaluation.others else None

@@ -104,7 +104,7 @@ def _add_pixel_arguments(command: argparse.ArgumentParser) -> None:
 HARMFUL, BENIGN = "strongreject", "sample:benign"
 # Anywhere within the distance, or at the picture itself.
 STARTS = ("random", "picture")
-_OTHERS = "--tools, --pictures or --others is given"
+_OTHERS = "--tools, --pictures, --others or --ability alone is given"
 _ROWS = (
     'rows {"prompt": ..., "target": optional}: the target\'s opening is the prefill, its text the one whose loss is '
     "measured; also strongreject, overrefusal, sample:NAME, or own for the run's own rows that it never trained on "
@@ -125,10 +125,11 @@ _OTHERS_WORDS = (
 
 
 def _plan(options: argparse.Namespace) -> EvaluationPlan:
-    """--tools, --pictures or --others alone asks no other requests of text. An attack goes to the requests that it is
-    for."""
+    """--tools, --pictures, --others or --ability alone asks no other requests of text. An attack goes to the requests
+    that it is for."""
     others = options.tools or options.pictures or options.others
-    asks_text = not others or options.harmful is not None or options.benign is not None
+    only_abilities = options.ability and not options.attack and not options.probe
+    asks_text = not (others or only_abilities) or options.harmful is not None or options.benign is not None
     kinds = {
         "attacks": ("of text", TEXT_ATTACKS, asks_text or bool(options.others), "--harmful or --others"),
         "tool_attacks": ("such that offer tools", TOOL_ATTACKS, bool(options.tools), "--tools"),

@@ -13,7 +13,7 @@ from engine.exports.product import date, written_by
 from engine.figures.evaluation.agents import ABOUT as ABOUT_AGENTS
 from engine.figures.evaluation.agents import agents_html
 from engine.figures.evaluation.drawn import evaluation_figures, evaluation_findings
-from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, requests_asked
+from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, only_abilities, requests_asked
 from engine.figures.evaluation.kinds import ABOUT as ABOUT_KINDS
 from engine.figures.evaluation.kinds import kinds_html
 from engine.figures.evaluation.others import ABOUT as ABOUT_OTHERS
@@ -144,12 +144,16 @@ def _header(evaluations: Sequence[Evaluation], names: Sequence[str], runs: Seque
             ", ".join(f"{name} {version}" for name, version in facts.versions.items()) or "not known" for facts in runs
         ],
         "Judge": [one.judge for one in evaluations],
-        "Requests": [
-            f"n {requests_asked(one)}, {_source(one)}" + (f" ({TOO_FEW})" if requests_asked(one) < FEW else "")
-            for one in evaluations
-        ],
+        "Requests": [_requests(one) for one in evaluations],
     }
     return f"{about_table(rows)}<p><small>{escape(written_by())}</small></p>"
+
+
+def _requests(one: Evaluation) -> str:
+    if only_abilities(one):
+        return "those of kept abilities alone"
+    n = requests_asked(one)
+    return f"n {n}, {_source(one)}" + (f" ({TOO_FEW})" if n < FEW else "")
 
 
 def _source(one: Evaluation) -> str:
@@ -179,6 +183,8 @@ def _how(one: Evaluation, name: str) -> str:
             f"other people's words, {one.others.half} half, {one.others.rows or 'all'} rows of each label of an author "
             f"at most, own rows {one.others.own.source}, answers of {one.new_tokens} tokens, judge {one.judge}"
         )
+    if only_abilities(one):
+        asked.append("kept abilities alone")
     return escape(
         f"{name} ({one.run}): {'; '.join(asked)}, seed {one.seed}, {date(one.created)}. Rates are shares that "
         "complied, with 95 % Wilson intervals; verdicts that could not be read are left out of n."

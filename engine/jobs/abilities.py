@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from engine.compute.evaluation.call_checker import call_checker
 from engine.compute.evaluation.calls import call_counts, need_room
-from engine.compute.evaluation.capability import chosen_words, tokens_per_second
+from engine.compute.evaluation.capability import SPEED_ROWS, chosen_words, tokens_per_second
 from engine.compute.evaluation.runner import Judge, Outcome
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.steps import told
@@ -34,6 +34,8 @@ from engine.records.settings import Settings
 
 # What naming is the mean of; the others are controls.
 SEEN = (NAMES, DESIGN)
+# What speed is measured on where no harmless requests are asked.
+HARMLESS = "sample:benign"
 Result = TypeVar("Result")
 Measured = Generator[Event, None, Ability]
 
@@ -63,7 +65,7 @@ def measure_abilities(
     answered: dict[tuple[str, Side], list[Outcome]],
 ) -> Generator[Event, None, tuple[Ability, ...]]:
     """The abilities that the plan names, in its order; categories of function calling are one. Answers to requests are
-    added to `answered`, by ability."""
+    added to `answered`, by ability. benign: what speed is measured on; where empty, harmless requests that ship."""
     found = []
     for name in dict.fromkeys(name.partition(":")[0] for name in plan.abilities):
         if name in BENCHMARKS:
@@ -73,7 +75,8 @@ def measure_abilities(
         elif name == NAMING:
             found.append((yield from naming(subjects, settings, limit=plan.limit)))
         elif name == "speed":
-            found.append((yield from _speed(benign, subjects)))
+            rows = benign or read_rows(HARMLESS, label="benign", settings=settings, limit=SPEED_ROWS)
+            found.append((yield from _speed(rows, subjects)))
         else:
             found.append((yield from _answered(name, plan, subjects, judge, settings, answered)))
     return tuple(found)

@@ -106,8 +106,7 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
         harmless = rows["benign"] or _least_harmful(offered) or _least_harmful(shown)
         if others is not None:
             harmless = harmless or _least_harmful(others.own)
-        harmless = harmless or rows["harmful"]
-        abilities = yield from measure_abilities(plan, harmless, subjects, judge, settings, found)
+        abilities = yield from measure_abilities(plan, harmless or rows["harmful"], subjects, judge, settings, found)
         losses: dict[Label, Losses] = {}
         for label, name in (("harmful", "direct"), ("benign", "benign")):
             if rows[label]:  # type: ignore[index]

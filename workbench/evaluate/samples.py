@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from engine.figures.evaluation.findings import only_abilities
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import SIDES
 from engine.records.evaluation.findings import Evaluation, Sample, read_samples
@@ -17,6 +18,8 @@ PAGE = 8
 COLOURS = {"complied": "orange", "refused": "blue", "incoherent": "gray", "unparseable": "violet"}
 KINDS = {TOOL_SAMPLES: "agents", PICTURE_SAMPLES: "pictures"}
 WORDS = ("complied", "refused", "incoherent", "unparseable")
+NOT_HERE = "The answers of this evaluation are not on this machine: what ships or is passed on has figures only."
+NO_REQUESTS = "No requests were asked but questions that are counted: there are no answers to read."
 
 
 def samples(shown: Sequence[tuple[Run, Evaluation, str]]) -> None:
@@ -27,9 +30,8 @@ def samples(shown: Sequence[tuple[Run, Evaluation, str]]) -> None:
     run, evaluation, _ = shown[index or 0]
     found = read_samples(run, settings(), evaluation.key)
     if not found:
-        st.caption(
-            "The answers of this evaluation are not on this machine: what ships or is passed on has figures only."
-        )
+        asked = not only_abilities(evaluation) or any(one.counts for one in evaluation.abilities)
+        st.caption(NOT_HERE if asked else NO_REQUESTS)
         return
     measures = list(dict.fromkeys(one.attack for one in found))
     attack = measure.selectbox(

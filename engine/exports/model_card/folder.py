@@ -6,7 +6,7 @@ from pathlib import Path
 from engine.exports.model_card.card import Facts, card_text, clean_spec, hub_name
 from engine.exports.model_card.pictures import attacks_picture, curves_picture
 from engine.exports.private import Private
-from engine.figures.evaluation.findings import requests_asked
+from engine.figures.evaluation.findings import only_abilities, requests_asked
 from engine.records.errors import RunError
 from engine.records.evaluation.final import of_final
 from engine.records.evaluation.findings import read_evaluations
@@ -25,7 +25,9 @@ def write_card(run: Run, folder: Path, settings: Settings) -> None:
     private, spec = Private(settings), run.spec()
     tables = run_tables(effective(run.events()[0]))
     final = of_final(read_evaluations(run, settings), run.record())
-    evaluations = sorted(final, key=requests_asked, reverse=True)[:MOST_EVALUATIONS]
+    # Its tables are of requests.
+    of_requests = [one for one in final if not only_abilities(one)]
+    evaluations = sorted(of_requests, key=requests_asked, reverse=True)[:MOST_EVALUATIONS]
     pictures = {}
     if not tables.steps.empty:
         pictures["curves"] = curves_picture(tables)

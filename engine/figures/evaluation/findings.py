@@ -31,8 +31,16 @@ def requests_asked(one: Evaluation) -> int:
 
 def asked_text(one: Evaluation) -> bool:
     """Whether requests of text were asked at all, but those of abilities."""
-    apart = one.tools or one.pictures or one.others
-    return bool(one.attacks or one.benign_answers) or apart is None
+    return bool(one.attacks or one.benign_answers) or not (_asked_apart(one) or one.abilities)
+
+
+def only_abilities(one: Evaluation) -> bool:
+    """Whether kept abilities are all that was measured."""
+    return not asked_text(one) and not _asked_apart(one)
+
+
+def _asked_apart(one: Evaluation) -> bool:
+    return bool(one.tools or one.pictures or one.others)
 
 
 def strongest(one: Evaluation) -> Strongest | None:

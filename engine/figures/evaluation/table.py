@@ -5,7 +5,7 @@ from html import escape
 from typing import NamedTuple
 
 from engine.figures.colours import BASE, BENIGN, HARMFUL
-from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, requests_asked
+from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, only_abilities, requests_asked
 from engine.figures.evaluation.losses import loss_cell
 from engine.figures.labels import amount, figure
 from engine.records.evaluation.attacks import ATTACKS, LLAMA, MISTRAL, AttackCard
@@ -59,7 +59,9 @@ def columns(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[Mat
         other = evaluation.pictures or evaluation.tools
         source = evaluation.harmful or (other.source if other else "")
         about = f"{source}, n {n}, {evaluation.new_tokens} tokens"
-        if n < FEW:
+        if only_abilities(evaluation):
+            about = "kept abilities alone"
+        elif n < FEW:
             about += f": {TOO_FEW}"
         base = (
             {attack: (result.base, result.budget) for attack, result in evaluation.attacks.items()},

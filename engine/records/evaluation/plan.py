@@ -146,10 +146,10 @@ class EvaluationPlan(BaseModel):
 
     @model_validator(mode="after")
     def _asks_something(self) -> Self:
-        if not (self.harmful or self.benign or self.tools or self.pictures or self.others):
+        if not (self.harmful or self.benign or self.tools or self.pictures or self.others or self.abilities):
             raise SpecError(
-                "Nothing would be asked: name harmful or benign requests, such that offer tools or show pictures, or "
-                "other people's words."
+                "Nothing would be asked: name harmful or benign requests, such that offer tools or show pictures, "
+                "other people's words, or abilities."
             )
         together = [one.name for one in self.picture_attacks if ATTACKS[one.name].together]
         if together and self.pixels.epsilon > MOST_EPSILON:
