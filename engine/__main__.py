@@ -31,13 +31,13 @@ from engine.commands import serve as serve_command
 from engine.commands import submit as submit_command
 from engine.commands import sweep as sweep_command
 from engine.commands import worker as worker_command
+from engine.commands.ended import how_it_ended
 from engine.desk.launch import ensure_worker
 from engine.desk.on_node import hear
 from engine.desk.queue import Queue
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation.own import is_pending
 from engine.records.events import Event, HeldoutResult, Progress, StatusEvent, StepResult
-from engine.records.outcome import outcome_of
 from engine.records.packaged import packaged
 from engine.records.presets import named_spec, preset_names
 from engine.records.runs import ACTIVE, Record, create_run
@@ -98,15 +98,10 @@ def train(options: argparse.Namespace, settings: Settings) -> int:
         with suppress(KeyboardInterrupt):
             loop.serve(until=lambda: _has_ended(run.record()))
         screen.close()
-    record = run.record()
-    if record.status == "interrupted":
-        print(f"Interrupted at step {record.step}: resume it from the Runs page.", file=sys.stderr)
-    if record.status != "finished":
-        print(f"error: the run is {record.status}. {record.error}", file=sys.stderr)
-    elif record.evaluation:
-        print(outcome_of(run, settings).sentence, file=sys.stderr)
+    for line in how_it_ended(run, settings):
+        print(line, file=sys.stderr)
     print(run.id)
-    return 0 if record.status == "finished" else 1
+    return 0 if run.record().status == "finished" else 1
 
 
 def _end(ending: threading.Event, *_: object) -> None:
