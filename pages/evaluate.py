@@ -187,34 +187,43 @@ def _found() -> tuple[list[Listed], list[Path]]:
 
 def _chosen(found: list[Listed]) -> list[Listed]:
     by_id = {one.id: one for one in found}
-    # The widget drops what it does not know from the address: remembered until another choice is made.
-    if gone := [one for one in st.query_params.get_all(SHOWN) if one not in by_id]:
-        st.session_state[GONE] = gone
+    if SHOWN in st.session_state:
+        st.session_state[SHOWN] = [one for one in st.session_state[SHOWN] if one in by_id]
+    else:
+        linked = st.query_params.get_all(SHOWN)
+        # Remembered until another choice is made.
+        st.session_state[GONE] = [one for one in linked if one not in by_id]
+        st.session_state[SHOWN] = [one for one in linked if one in by_id] or _first(found)
     if st.session_state.get(GONE):
         names = ", ".join(st.session_state[GONE])
         st.warning(
             plain(f"The link names an evaluation that is gone, maybe with its run: {names}. Choose from those below."),
             icon=":material/link_off:",
         )
-    if SHOWN in st.session_state:
-        st.session_state[SHOWN] = [one for one in st.session_state[SHOWN] if one in by_id]
     ids = st.multiselect(
         "Evaluations in the matrix",
         list(by_id),
-        default=[one.id for one in _first(found)],
         key=SHOWN,
-        bind="query-params",
         format_func=lambda one: f"{by_id[one].name} · {_about(by_id[one].evaluation)}",
         help="Choose several to compare runs.",
         on_change=lambda: st.session_state.pop(GONE, None),
     )
+    _keep_in_address(ids, first=_first(found))
     return [by_id[one] for one in ids]
 
 
-def _first(found: list[Listed]) -> list[Listed]:
-    """What is shown before anything is chosen: of the linked run, else of the newest one with enough requests, what
-    asked most, and what asked most of other people's words alone. An own quick look does not take the place of figures
-    that tell more."""
+def _keep_in_address(ids: list[str], *, first: list[str]) -> None:
+    """By their ids: a widget that is bound writes what it shows of them, which changes with a run's name."""
+    if ids == first:
+        st.query_params.pop(SHOWN, None)
+    elif st.query_params.get_all(SHOWN) != ids:
+        st.query_params[SHOWN] = ids
+
+
+def _first(found: list[Listed]) -> list[str]:
+    """Ids of what is shown before anything is chosen: of the linked run, else of the newest one with enough requests,
+    what asked most, and what asked most of other people's words alone. An own quick look does not take the place of
+    figures that tell more."""
     linked = st.query_params.get(RUN, "").partition("@")[0]
     telling = [one for one in found if requests_asked(one.evaluation) >= FEW] or found
     first = linked if any(one.run.id == linked for one in found) else telling[0].run.id
@@ -226,7 +235,7 @@ def _first(found: list[Listed]) -> list[Listed]:
     words: list[Listed] = []
     for one in asked:
         (words if one.evaluation.others and not one.evaluation.attacks else matrix).append(one)
-    return matrix[:SHOWN_FIRST] + words[:1]
+    return [one.id for one in matrix[:SHOWN_FIRST] + words[:1]]
 
 
 def _say_unknown(found: list[Listed]) -> None:

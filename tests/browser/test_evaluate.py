@@ -185,6 +185,31 @@ def test_a_quick_look_of_ones_own_does_not_replace_the_shipped_figures_and_says_
     expect(page.get_by_text("4 → 0 of 4 under the strongest attack")).to_be_visible()
 
 
+def test_the_address_names_what_was_chosen_by_its_id_and_opens_it_again_under_another_name(server: Server, page: Page):
+    shipped_run(server)
+    own = create_run(server.settings.runs, build_spec({}), name="mine")
+    chosen = [f"{own.id}.{own_evaluation(own, server, n=n).key}" for n in (4, 5)]
+    page.goto(f"{server.url}/evaluate")
+    expect(page.locator("table.evaluation").first).to_contain_text("n 221", timeout=60_000)
+    assert "evaluations=" not in page.url
+    page.get_by_role("button", name="Clear all").click()
+    expect(page.get_by_text("Choose at least one evaluation.")).to_be_visible()
+    for n in (4, 5):
+        page.get_by_role("combobox", name="Evaluations in the matrix").click()
+        page.get_by_role("option").filter(has_text=re.compile(rf"mine · .* n {n} ")).click()
+        expect(page.locator("table.evaluation").first).to_contain_text(f"n {n}, 64 tokens")
+        page.keyboard.press("Escape")
+    expect(page).to_have_url(re.compile("&".join(f"evaluations={re.escape(one)}" for one in chosen)))
+    own.set_label(name="renamed", note="")
+    page.reload()
+    matrix = page.locator("table.evaluation").first
+    expect(matrix).to_contain_text("n 4, 64 tokens", timeout=60_000)
+    expect(matrix).to_contain_text("n 5, 64 tokens")
+    expect(matrix).to_contain_text("renamed")
+    expect(matrix).not_to_contain_text("n 221")
+    assert page.get_by_text("an evaluation that is gone").count() == 0
+
+
 def test_links_to_runs_and_evaluations_that_are_gone_say_so_and_lead_on(server: Server, page: Page):
     shipped_run(server)
     page.goto(f"{server.url}/evaluate?run=nonsense")
