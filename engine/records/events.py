@@ -94,6 +94,10 @@ class HeldoutResult(Event):
         return figures
 
 
+# Label, id and text of a prompt: rows of two files may have one id.
+Request = tuple[Label, str, str]
+
+
 class ProbeAnswer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -109,6 +113,11 @@ class ProbeResult(Event):
     kind: Literal["probe"] = "probe"
     step: Whole
     answers: tuple[ProbeAnswer, ...]
+
+    @property
+    def by_request(self) -> dict[Request, ProbeAnswer]:
+        """Each once: runs before held-out rows had no copies asked a row as often as their spec trains on it."""
+        return {(one.label, one.prompt_id, one.prompt): one for one in self.answers}
 
 
 class CheckpointResult(Event):

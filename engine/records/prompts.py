@@ -18,8 +18,8 @@ AUTHOR_FIELDS = ("author", "source")
 
 class Prompt(BaseModel):
     """One row of a prompt set: what is said up to the answer, and the answer if the file had one. copy_number: from 0,
-    where a set holds the same row several times.  keeps_answer: it is used even where a spec has the model answer.
-    source: whose it is, in the row's own word, else the source that it was read from."""
+    where a set holds the same row several times (where it is held out, once).  keeps_answer: it is used even where a
+    spec has the model answer.  source: whose it is, in the row's own word, else the source that it was read from."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -62,13 +62,15 @@ def select(
     """The rows of one side and split that the spec asks for, in an order that depends on the seed alone.
 
     Row limits keep the mix of styles and categories: rows are taken in a seeded order, not from the top of the file.
-    Raises DataError when nothing is left.
+    Copies of a row weigh in training alone: held out it is there once, or a figure would rest on fewer rows than it
+    says. Raises DataError when nothing is left.
     """
     categories = data.categories if label == "harmful" else ()
     kept = [
         prompt
         for prompt in prompts
         if prompt.split == split
+        and (split == "train" or not prompt.copy_number)
         and (not categories or prompt.category in categories)
         and (not data.styles or prompt.style in data.styles)
     ]

@@ -12,6 +12,7 @@ from engine.records.blocks import format_blocks
 from engine.records.captures.capture import Capture, CapturedPrompt, checkpoint_step
 from engine.records.captures.tables import prompt_movements, prompt_table
 from engine.records.captures.thumbnails import thumbnails
+from engine.records.conversation import Label
 from engine.records.errors import DataError
 from engine.records.events import ProbeResult
 from engine.records.pictures import picture_at
@@ -91,7 +92,7 @@ def _list(capture: Capture, run: Run | None, checkpoint: str, selected: frozense
         prompt = prompts[row]
         with st.container(border=True, key=f"selected_{row}"):
             shown = thumbnails(capture, prompt)
-            _prompt(prompt, shown, moved.iloc[row], answers.get(prompt.id, ""), probes.get(prompt.id))
+            _prompt(prompt, shown, moved.iloc[row], answers.get(prompt.id, ""), probes.get((prompt.label, prompt.text)))
 
 
 def _prompt(
@@ -147,14 +148,14 @@ def _movement(prompt: CapturedPrompt, moved: pd.Series) -> str:
     return f"drift **{known('drift')}** (its part of the retain loss) · cosine {known('cosine')}"
 
 
-def _probe_answers(run: Run | None, step: int) -> dict[str, tuple[int, str]]:
+def _probe_answers(run: Run | None, step: int) -> dict[tuple[Label, str], tuple[int, str]]:
     """The newest probe answer of each prompt up to a step, with its step. The base model's own is no such answer."""
     if run is None or step == 0:
         return {}
-    found: dict[str, tuple[int, str]] = {}
+    found: dict[tuple[Label, str], tuple[int, str]] = {}
     for event in effective(run.events()[0]):
         if isinstance(event, ProbeResult) and 0 < event.step <= step:
-            found |= {answer.prompt_id: (event.step, answer.answer) for answer in event.answers}
+            found |= {(answer.label, answer.prompt): (event.step, answer.answer) for answer in event.answers}
     return found
 
 

@@ -11,7 +11,7 @@ from engine.records.blocks import parse_blocks
 from engine.records.chats.chat import Chat, Exchange, begun, list_chats
 from engine.records.chats.replies import Reply
 from engine.records.errors import WorkbenchError
-from engine.records.events import ProbeResult
+from engine.records.events import ProbeResult, Request
 from engine.records.runs import Run
 from engine.records.settings import Settings
 
@@ -35,13 +35,13 @@ def chats(run: Run, settings: Settings, *, harmful_text: bool) -> dict[str, Any]
 
 def answers_on_the_way(probes: Sequence[ProbeResult], *, harmful_text: bool) -> dict[str, Any]:
     """Each probe prompt with its answers by step; step 0 is the base model's."""
-    prompts: dict[str, dict[str, Any]] = {}
+    prompts: dict[Request, dict[str, Any]] = {}
     for probe in probes:
-        for answer in probe.answers:
+        for request, answer in probe.by_request.items():
             harmful = answer.label == "harmful"
             shown = not harmful or harmful_text
             one = prompts.setdefault(
-                answer.prompt_id, {"harmful": harmful, "asked": answer.prompt if shown else None, "answers": []}
+                request, {"harmful": harmful, "asked": answer.prompt if shown else None, "answers": []}
             )
             one["answers"].append({"step": probe.step, "text": answer.answer if shown else None})
     return {"prompts": list(prompts.values())} if prompts else {"missing": NO_ANSWERS}
