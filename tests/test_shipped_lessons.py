@@ -103,10 +103,13 @@ def test_reading_a_concept(lessons, captures, final):
     says(lessons, "reading-a-concept", f"between {min(aucs):.2f} and {max(aucs):.2f}")
     says(lessons, "reading-a-concept", f"reach {min(chances):.2f} to {max(chances):.2f}")
     says(lessons, "reading-a-concept", f"{found.harmful} harmful and {found.benign} plain benign prompts")
-    assert len(aucs) == 18 and sum(round(auc, 2) == 1 for auc in aucs) == 11
-    assert all(one.auc > one.auc_chance for one in found.blocks), "every block tells something"
+    chance = sum(one.auc <= one.auc_chance + 1e-9 for one in found.blocks)
+    says(lessons, "reading-a-concept", f"at {chance} of the {len(aucs)} blocks it found no more than chance does")
+    best = max(found.blocks, key=lambda one: one.auc)
+    says(lessons, "reading-a-concept", f"At block {best.block} the dot stands highest, at {best.auc:.2f}.")
+    assert sum(one.auc == best.auc for one in found.blocks) == 1
     lows, highs = [one.auc_low for one in found.blocks], [one.auc_high for one in found.blocks]
-    says(lessons, "reading-a-concept", f"even 1.00 may be {max(lows):.2f}")
+    says(lessons, "reading-a-concept", f"even {best.auc:.2f} may be {best.auc_low:.2f}")
     assert max(lows) < min(highs), "the bands of all blocks overlap"
 
 
