@@ -83,7 +83,8 @@ class Slurm:
         """As when a node loses its power: its daemon and all that it began are gone at once."""
         daemon = self.processes.pop("slurmd")
         begun = [one for one in psutil.process_iter() if _is_step(one, self.folder)]
-        family = {child for one in begun for child in (one, *one.children(recursive=True))}
+        # Whoever watches a job goes before it: it would still tell the controller that the job has failed.
+        family = [*begun, *(child for one in begun for child in one.children(recursive=True))]
         daemon.kill()
         daemon.wait()
         for process in family:
