@@ -186,14 +186,14 @@ def _found() -> tuple[list[Listed], list[Path]]:
 
 
 def _chosen(found: list[Listed]) -> list[Listed]:
-    by_id = {one.id: one for one in found}
+    by_id, first = {one.id: one for one in found}, _first(found)
     if SHOWN in st.session_state:
         st.session_state[SHOWN] = [one for one in st.session_state[SHOWN] if one in by_id]
     else:
         linked = st.query_params.get_all(SHOWN)
         # Remembered until another choice is made.
         st.session_state[GONE] = [one for one in linked if one not in by_id]
-        st.session_state[SHOWN] = [one for one in linked if one in by_id] or _first(found)
+        st.session_state[SHOWN] = [one for one in linked if one in by_id] or first
     if st.session_state.get(GONE):
         names = ", ".join(st.session_state[GONE])
         st.warning(
@@ -208,7 +208,7 @@ def _chosen(found: list[Listed]) -> list[Listed]:
         help="Choose several to compare runs.",
         on_change=lambda: st.session_state.pop(GONE, None),
     )
-    _keep_in_address(ids, first=_first(found))
+    _keep_in_address(ids, first=first)
     return [by_id[one] for one in ids]
 
 

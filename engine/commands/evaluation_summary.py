@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from engine.figures.evaluation.findings import only_abilities
+from engine.figures.evaluation.findings import ALONE, only_abilities
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import SIDES, Count, Side
 from engine.records.evaluation.findings import AttackResult, Evaluation, SidedFindings
@@ -13,7 +13,7 @@ from engine.records.evaluation.worst import worst_authors
 def summary(evaluation: Evaluation) -> str:
     """The figures as lines for a terminal."""
     what = "share that complied, with 95 % interval; refused and incoherent apart"
-    lines = [f"{evaluation.run}: {'kept abilities alone' if only_abilities(evaluation) else what}"]
+    lines = [f"{evaluation.run}: {ALONE if only_abilities(evaluation) else what}"]
     lines += _count_lines(_by_side(evaluation.attacks) | {"benign": evaluation.benign_answers})
     for label, losses in evaluation.loss.items():
         base, rerouted = map(_rate, (losses.base, losses.rerouted))

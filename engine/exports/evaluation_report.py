@@ -13,7 +13,7 @@ from engine.exports.product import date, written_by
 from engine.figures.evaluation.agents import ABOUT as ABOUT_AGENTS
 from engine.figures.evaluation.agents import agents_html
 from engine.figures.evaluation.drawn import evaluation_figures, evaluation_findings
-from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, only_abilities, requests_asked
+from engine.figures.evaluation.findings import ALONE, FEW, TOO_FEW, asked_text, only_abilities, requests_asked
 from engine.figures.evaluation.kinds import ABOUT as ABOUT_KINDS
 from engine.figures.evaluation.kinds import kinds_html
 from engine.figures.evaluation.others import ABOUT as ABOUT_OTHERS
@@ -151,7 +151,7 @@ def _header(evaluations: Sequence[Evaluation], names: Sequence[str], runs: Seque
 
 def _requests(one: Evaluation) -> str:
     if only_abilities(one):
-        return "those of kept abilities alone"
+        return f"those of {ALONE}"
     n = requests_asked(one)
     return f"n {n}, {_source(one)}" + (f" ({TOO_FEW})" if n < FEW else "")
 
@@ -184,7 +184,7 @@ def _how(one: Evaluation, name: str) -> str:
             f"at most, own rows {one.others.own.source}, answers of {one.new_tokens} tokens, judge {one.judge}"
         )
     if only_abilities(one):
-        asked.append("kept abilities alone")
+        asked.append(ALONE)
     return escape(
         f"{name} ({one.run}): {'; '.join(asked)}, seed {one.seed}, {date(one.created)}. Rates are shares that "
         "complied, with 95 % Wilson intervals; verdicts that could not be read are left out of n."

@@ -66,8 +66,9 @@ def prompts_of(
         which = " of those that the spec takes" if source != Source(name=source.name) else ""
         raise DataError(f"{name} has no rows{which}: give a file with at least one prompt.")
     if source.times > 1:
-        numbers = range(source.times)
-        prompts = [prompt.model_copy(update={"copy_number": number}) for prompt in prompts for number in numbers]
+        # Copies weigh in training alone: with them a held-out figure would rest on fewer rows than it says.
+        copies = ((one, number) for one in prompts for number in range(source.times if one.split == "train" else 1))
+        prompts = [prompt.model_copy(update={"copy_number": number}) for prompt, number in copies]
     return with_lent_pictures(prompts, name) if source.picture == "lent" else prompts
 
 

@@ -62,15 +62,13 @@ def select(
     """The rows of one side and split that the spec asks for, in an order that depends on the seed alone.
 
     Row limits keep the mix of styles and categories: rows are taken in a seeded order, not from the top of the file.
-    Copies of a row weigh in training alone: held out it is there once, or a figure would rest on fewer rows than it
-    says. Raises DataError when nothing is left.
+    Raises DataError when nothing is left.
     """
     categories = data.categories if label == "harmful" else ()
     kept = [
         prompt
         for prompt in prompts
         if prompt.split == split
-        and (split == "train" or not prompt.copy_number)
         and (not categories or prompt.category in categories)
         and (not data.styles or prompt.style in data.styles)
     ]

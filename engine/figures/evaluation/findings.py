@@ -9,6 +9,8 @@ from engine.records.evaluation.findings import Evaluation
 # Of fewer requests a 95 % interval spans half of all rates and more.
 FEW = 16
 TOO_FEW = "too few to tell"
+# What is said in their place where no requests were asked.
+ALONE = "kept abilities alone"
 
 
 class Strongest(NamedTuple):

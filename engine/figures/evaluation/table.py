@@ -5,7 +5,7 @@ from html import escape
 from typing import NamedTuple
 
 from engine.figures.colours import BASE, BENIGN, HARMFUL
-from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, only_abilities, requests_asked
+from engine.figures.evaluation.findings import ALONE, FEW, TOO_FEW, asked_text, only_abilities, requests_asked
 from engine.figures.evaluation.losses import loss_cell
 from engine.figures.labels import amount, figure
 from engine.records.evaluation.attacks import ATTACKS, LLAMA, MISTRAL, AttackCard
@@ -60,7 +60,7 @@ def columns(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[Mat
         source = evaluation.harmful or (other.source if other else "")
         about = f"{source}, n {n}, {evaluation.new_tokens} tokens"
         if only_abilities(evaluation):
-            about = "kept abilities alone"
+            about = ALONE
         elif n < FEW:
             about += f": {TOO_FEW}"
         base = (
