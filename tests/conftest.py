@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 from making import random_rows, write_prompts, write_tiny_model
@@ -28,6 +29,11 @@ from engine.records.spec_parts import ModelSpec
 from engine.records.spec_text import build_spec
 
 torch.set_num_threads(1)
+# Machines are shared: how long an example took to make or to try says nothing.
+hypothesis.settings.register_profile(
+    "untimed", hypothesis.settings(), deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)
