@@ -174,11 +174,12 @@ def _flat_product(base: nn.Linear) -> Forward:
 
 
 def _groups(voices: Sequence[Voice]) -> list[_Group]:
+    """A push divides no group: products of other rows would round otherwise on some processors."""
     groups, first = [], 0
-    for voice, rows in groupby(voices):
+    for (adapter, dose), rows in groupby((voice.adapter, voice.dose) for voice in voices):
         end = first + len(list(rows))
-        if voice.adapter is not None and voice.dose:
-            groups.append(_Group(first, end, voice.adapter, voice.dose))
+        if adapter is not None and dose:
+            groups.append(_Group(first, end, adapter, dose))
         first = end
     return groups
 
