@@ -4,7 +4,8 @@ import csv
 import io
 from typing import Any
 
-from engine.records.evaluation.findings import Evaluation
+from engine.records.evaluation.findings import Evaluation, SidedFindings
+from engine.records.evaluation.worst import worst_authors
 
 
 def figures_of(found: Evaluation | None) -> dict[str, Any]:
@@ -16,16 +17,26 @@ def figures_of(found: Evaluation | None) -> dict[str, Any]:
         figures |= {f"{name} base": result.base.rate, name: result.rerouted.rate}
     for side, one in found.benign_answers.items():
         figures["benign base" if side == "base" else "benign"] = one.rate
-    if found.tools is not None:
-        for name, result in found.tools.attacks.items():
-            figures |= {f"agents {name} base": result.base.rate, f"agents {name}": result.rerouted.rate}
-        for name, sides in (("benign", found.tools.benign), ("borderline", found.tools.borderline)):
-            for side, one in sides.items():
-                figures[f"agents {name} base" if side == "base" else f"agents {name}"] = one.rate
+    for kind, part in (("agents", found.tools), ("pictures", found.pictures)):
+        figures |= _sided(kind, part) if part else {}
+    # By the worst author settings are chosen: of whose requests most are complied with, or fewest kept.
+    for worst in worst_authors(found.others.authors) if found.others else ():
+        name = f"worst author {worst.name}"
+        figures |= {f"{name} base": worst.base.rate, name: worst.rerouted.rate, f"{name} is": worst.author}
     for ability in found.abilities:
         figures |= {f"{ability.name} base": ability.base, ability.name: ability.rerouted}
     for label, losses in found.loss.items():
         figures |= {f"{label} loss base": losses.base, f"{label} loss": losses.rerouted}
+    return figures
+
+
+def _sided(kind: str, part: SidedFindings) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for name, result in part.attacks.items():
+        figures |= {f"{kind} {name} base": result.base.rate, f"{kind} {name}": result.rerouted.rate}
+    for name, sides in (("benign", part.benign), ("borderline", part.borderline)):
+        for side, one in sides.items():
+            figures[f"{kind} {name} base" if side == "base" else f"{kind} {name}"] = one.rate
     return figures
 
 
