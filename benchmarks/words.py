@@ -9,9 +9,9 @@ block's whole front too, which docs/gallery/fronts.py draws beside breakers.
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -112,16 +112,17 @@ def measure(
     for block in blocks:
         given = {key: one[block] for key, one in vectors.items()}
         scores = probe_scores(fitted[block], harmful, given)
-        found[block] = {name: _reach(scores, name) for name in asked}
+        found[block] = {name: reached(scores, name) for name in asked}
     return found
 
 
-def table(found: dict[int, dict[str, Reach]]) -> str:
-    """Markdown: a line a block, 'AUC; lost' of each group, and the author of others on whom most is lost."""
+def table(found: Mapping[Any, dict[str, Reach]], head: str = "block") -> str:
+    """Markdown: a line a block (or what `head` names), 'AUC; lost' of each group, and the author of others on whom most
+    is lost."""
     names = list(next(iter(found.values())))
     first = next(iter(found.values()))
     heads = [
-        "block",
+        head,
         *(f"{name} (n {first[name].harmful} + {first[name].borderline})" for name in names),
         "worst author",
     ]
@@ -167,7 +168,7 @@ def _own(label: Label, split: Split, count: int, *, borderline: bool = False) ->
     return [one for one in chosen if one.borderline or not borderline][:count]
 
 
-def _reach(scores: dict[tuple[str, str], np.ndarray], name: str) -> Reach:
+def reached(scores: dict[tuple[str, str], np.ndarray], name: str) -> Reach:
     """Own rows against each other; an author's against all of the other side that are not our own."""
     if name == OWN:
         return reach(scores[OWN, "harmful"], scores[OWN, "borderline"])
