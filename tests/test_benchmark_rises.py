@@ -1,4 +1,4 @@
-"""What compares runs by the loss of the base model's own answers: whose answers are read, and by how much each rises."""
+"""What compares runs by the loss of the base model's own answers: whose are read, and by how much each rises."""
 
 from pathlib import Path
 
