@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from making import wait_for
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Error, Page, expect
 from server import Server
 from test_live_run import started_run, steps
 
@@ -25,8 +25,18 @@ def test_a_learning_rate_set_while_training_holds_from_the_next_step_and_cancel_
     wait_for(lambda: len(steps(run)) > 20, seconds=120, what="some steps")
     page.get_by_test_id("stPopover").filter(has_text="Adjust").get_by_role("button").first.click()
     field = page.get_by_role("spinbutton", name="Learning rate")
-    field.fill("0.0005")
-    field.press("Enter")
+
+    def typed() -> bool:
+        """On a slow machine the open popover is drawn a second time for a moment: typed again then, as a user would."""
+        try:
+            field.fill("0.0005", timeout=5000)
+            field.press("Enter", timeout=5000)
+            expect(field).to_have_value("0.0005", timeout=2000)
+        except (Error, AssertionError):
+            return False
+        return True
+
+    wait_for(typed, what="the typed learning rate")
     page.get_by_role("button", name="Set learning rate").click()
 
     def rates() -> list[float]:
