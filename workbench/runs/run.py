@@ -76,11 +76,14 @@ def _header(run: Run, drawn_status: str) -> None:
         st.title(plain(run.name), anchor=False, width="content")
         st.badge(badge.word, icon=badge.icon, color=badge.colour)
         st.caption(plain(about(run, record)), width="content")
-    if note := run.label().note:
-        st.text(note)
-    outcome_part(run, record, status)
+    # What comes and goes stands in one place that is always there. Controls that changed theirs would be drawn anew: an
+    # open popover loses what was typed.
+    with st.container():
+        if note := run.label().note:
+            st.text(note)
+        outcome_part(run, record, status)
+        next_steps(run, status)
     waiting = waiting_line(queue().worker()).get(run.id) if status == "queued" else None
-    next_steps(run, status)
     controls(run, status, followed.controls, waits=bool(waiting and waiting.other))
     if waiting:
         st.info(plain(f"{waiting.sentence} One run trains at a time."), icon=":material/hourglass_empty:")

@@ -1,0 +1,53 @@
+"""Where the controls of a run stand on its page."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Block
+
+from engine.records.runs import create_run
+from engine.records.settings import ROOT, Settings
+from engine.records.spec import RunSpec
+from workbench.kit import state
+
+
+@pytest.fixture(autouse=True)
+def own_settings(settings: Settings) -> Iterator[None]:
+    state.settings.cache_clear()
+    yield
+    state.settings.cache_clear()
+
+
+def path(page: AppTest, key: str) -> list[int]:
+    """Of the block with this key: its place in each block around it."""
+
+    def below(block: Block) -> list[int] | None:
+        for place, one in block.children.items():
+            if isinstance(one, Block):
+                if one.key == key:
+                    return [place]
+                if (found := below(one)) is not None:
+                    return [place, *found]
+        return None
+
+    found = below(page.main)
+    assert found is not None
+    return found
+
+
+def test_a_note_and_what_a_run_has_kept_do_not_move_its_controls(settings: Settings, tiny_spec: Callable[..., RunSpec]):
+    # Controls whose place changes are drawn twice for a moment, and an open popover among them loses what was typed.
+    run = create_run(settings.runs, tiny_spec(), name="one")
+    run.update(status="stopped", step=2)
+    page = AppTest.from_file(str(ROOT / "pages" / "runs.py"), default_timeout=60)
+    page.query_params["run"] = run.id
+    page.run()
+    before = path(page, "run_controls")
+    run.set_label(name="one", note="looks well")
+    run.adapter_folder.mkdir()
+    (run.adapter_folder / "adapter_config.json").write_text("{}")
+    page.run()
+    assert not page.exception
+    assert page.get_by_key("next_steps") and "looks well" in [one.value for one in page.text]
+    assert path(page, "run_controls") == before
