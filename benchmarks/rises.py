@@ -17,7 +17,7 @@ from statistics import fmean
 import numpy as np
 from jaxtyping import Float
 
-from benchmarks.words import Groups, groups, reached, table
+from benchmarks.words import OWN, Groups, groups, reached, table
 from engine.compute.evaluation.attacks.attempt import Attempt, Options
 from engine.compute.evaluation.runner import Memory, rules_judge, run_attack
 from engine.compute.geometry.reach import Reach, Scores
@@ -58,6 +58,8 @@ def main() -> None:
     answers = base_answers(
         model, groups(settings, options.half, rows=options.rows), subject_of("base", model, None, settings).memory
     )
+    if nobody := unanswered(answers):
+        parser.error(f"the base model answers no {' and no '.join(nobody)} requests: nothing can be compared")
     base = losses(model, None, answers)
     found: dict[str, dict[str, Reach]] = {}
     for checkpoint in checkpoints:
@@ -83,6 +85,16 @@ def base_answers(model: LoadedModel, asked: Groups, memory: Memory) -> Answers:
             complied = [one.attempt for one in drained(steps) if one.word == "complied"]
             found[name, label] = [one for one in complied if one.answer_ids]
     return found
+
+
+def unanswered(answers: Answers) -> list[str]:
+    """Sides without one answer, own requests and other people's apart: 'own harmful', 'other borderline', ..."""
+    return [
+        f"{'own' if own else 'other'} {label}"
+        for own in (True, False)
+        for label in ("harmful", "borderline")
+        if not any(of for (name, side), of in answers.items() if side == label and (name == OWN) == own)
+    ]
 
 
 def losses(model: LoadedModel, adapter: str | None, answers: Answers) -> Float[np.ndarray, " answer"]:

@@ -8,7 +8,8 @@ import torch
 from making import asked_ids
 
 from benchmarks import rises
-from benchmarks.rises import base_answers, by_group, losses, told
+from benchmarks.rises import base_answers, by_group, losses, told, unanswered
+from benchmarks.words import OWN
 from engine.compute.evaluation.attacks.attempt import Attempt
 from engine.compute.evaluation.judges import Verdict
 from engine.compute.evaluation.runner import Judge, Memory
@@ -47,6 +48,13 @@ def test_figures_go_back_to_their_groups_and_a_group_without_answers_is_left_out
     found = by_group(np.array([1.0, 2.0, 4.0]), answers)
     assert {key: list(value) for key, value in found.items()} == {("a", "harmful"): [1, 2], ("b", "borderline"): [4]}
     assert told(found) == "a harmful +1.50 (2), b borderline +4.00 (1)"
+
+
+def test_a_side_that_the_base_model_answers_nothing_of_is_named(tiny_model: LoadedModel):
+    one = attempt(tiny_model, "a", (5,))
+    answers = {(OWN, "harmful"): [one], (OWN, "borderline"): [], ("a", "harmful"): [], ("b", "borderline"): [one]}
+    assert unanswered(answers) == ["own borderline", "other harmful"]
+    assert unanswered({**answers, (OWN, "borderline"): [one], ("b", "harmful"): [one]}) == []
 
 
 def test_what_the_base_model_does_not_comply_with_is_not_read(
