@@ -27,6 +27,7 @@ from engine.compute.steps import drained
 from engine.device import Device
 from engine.jobs.subjects import subject_of
 from engine.records.checkpoints import parse_checkpoint
+from engine.records.evaluation.losses import LOST_NATS
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.others.authors import HALVES
 from engine.records.runs import open_run
@@ -66,7 +67,7 @@ def main() -> None:
         with tools.attached(model, checkpoint) as adapter:
             rises = by_group(losses(model, adapter, answers) - base, answers)
         found[str(checkpoint)] = {name: reached(rises, name) for name in dict.fromkeys(name for name, _ in rises)}
-        print(f"{checkpoint}: mean rise, nats a token: {told(rises)}", flush=True)
+        print(f"{checkpoint}: mean rise, nats a token (of how many {LOST_NATS:g} or more): {told(rises)}", flush=True)
     print(table(found, head="run"))
     if options.json:
         written = {run: {name: one._asdict() for name, one in of.items()} for run, of in found.items()}
@@ -112,7 +113,11 @@ def by_group(rises: Float[np.ndarray, " answer"], answers: Answers) -> dict[tupl
 
 
 def told(rises: Mapping[tuple[str, str], Scores]) -> str:
-    return ", ".join(f"{name} {label} {one.mean():+.2f} ({len(one)})" for (name, label), one in rises.items())
+    """How much they rise, and how many are lost, as evaluations count lost targets."""
+    return ", ".join(
+        f"{name} {label} {one.mean():+.2f} ({int((one >= LOST_NATS).sum())} of {len(one)})"
+        for (name, label), one in rises.items()
+    )
 
 
 if __name__ == "__main__":

@@ -47,7 +47,8 @@ def test_figures_go_back_to_their_groups_and_a_group_without_answers_is_left_out
     answers = {("a", "harmful"): [one, one], ("a", "borderline"): [], ("b", "borderline"): [one]}
     found = by_group(np.array([1.0, 2.0, 4.0]), answers)
     assert {key: list(value) for key, value in found.items()} == {("a", "harmful"): [1, 2], ("b", "borderline"): [4]}
-    assert told(found) == "a harmful +1.50 (2), b borderline +4.00 (1)"
+    assert told(found) == "a harmful +1.50 (2 of 2), b borderline +4.00 (1 of 1)"
+    assert told({("a", "harmful"): np.array([0.99, 1.0, 3.0])}) == "a harmful +1.66 (2 of 3)"
 
 
 def test_a_side_that_the_base_model_answers_nothing_of_is_named(tiny_model: LoadedModel):
