@@ -4,15 +4,16 @@ against borderline ones.
 The base model answers behind a prefilled opening, and both models read what it complied with. Printed is, for the own
 test split and for each author, the area under the curve by which an answer's rise tells harmful requests from
 borderline ones, and the share of borderline answers that rise no less than nine tenths of the harmful ones do: what is
-lost at a strength that breaks so much. Runs can be compared by it whatever their strengths, in minutes where an
-evaluation takes a quarter of an hour; what the runs themselves would answer is not asked. Runs of one model at a time.
+lost at a strength that breaks so much; and of each side how many answers are lost, as evaluations count lost targets.
+`--strengths 0.9 1 1.1` reads each run at these multiples of the strength that it was kept at, as `python -m engine
+rescale` would make of it. It takes minutes where an evaluation takes a quarter of an hour; what the runs themselves
+would answer is not asked. Runs of one model at a time.
 """
 
 import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import fmean
 
 import numpy as np
 from jaxtyping import Float
@@ -21,9 +22,11 @@ from benchmarks.words import OWN, Groups, groups, reached, table
 from engine.compute.evaluation.attacks.attempt import Attempt, Options
 from engine.compute.evaluation.runner import Memory, rules_judge, run_attack
 from engine.compute.geometry.reach import Reach, Scores
+from engine.compute.geometry.trip import answer_losses
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.scoring import answer_nats
+from engine.compute.model.mixed import Voice
 from engine.compute.steps import drained
+from engine.compute.training.rows import Row
 from engine.device import Device
 from engine.jobs.subjects import subject_of
 from engine.records.checkpoints import parse_checkpoint
@@ -47,6 +50,7 @@ def main() -> None:
     parser.add_argument("--runs", dest="folder", help="the folder of runs")
     parser.add_argument("--rows", type=int, default=24, help="of each label of an author at most; 0: all")
     parser.add_argument("--half", default="development", choices=HALVES)
+    parser.add_argument("--strengths", type=float, nargs="+", default=[1.0], metavar="TIMES")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found there, fronts included")
     options = parser.parse_args()
     settings = read_settings(options.folder)
@@ -61,13 +65,15 @@ def main() -> None:
     )
     if nobody := unanswered(answers):
         parser.error(f"the base model answers no {' and no '.join(nobody)} requests: nothing can be compared")
-    base = losses(model, None, answers)
+    base = losses(model, Voice(), answers)
     found: dict[str, dict[str, Reach]] = {}
     for checkpoint in checkpoints:
         with tools.attached(model, checkpoint) as adapter:
-            rises = by_group(losses(model, adapter, answers) - base, answers)
-        found[str(checkpoint)] = {name: reached(rises, name) for name in dict.fromkeys(name for name, _ in rises)}
-        print(f"{checkpoint}: mean rise, nats a token (of how many {LOST_NATS:g} or more): {told(rises)}", flush=True)
+            for times in options.strengths:
+                name = str(checkpoint) if times == 1 else f"{checkpoint}, {times:g} times"
+                rises = by_group(losses(model, Voice(adapter, times), answers) - base, answers)
+                found[name] = {of: reached(rises, of) for of in dict.fromkeys(of for of, _ in rises)}
+                print(f"{name}: mean rise, nats a token (lost: {LOST_NATS:g} or more): {told(rises)}", flush=True)
     print(table(found, head="run"))
     if options.json:
         written = {run: {name: one._asdict() for name, one in of.items()} for run, of in found.items()}
@@ -98,12 +104,16 @@ def unanswered(answers: Answers) -> list[str]:
     ]
 
 
-def losses(model: LoadedModel, adapter: str | None, answers: Answers) -> Float[np.ndarray, " answer"]:
-    """Mean nats a token of each answer, in the order in which they stand."""
-    every = [one for of in answers.values() for one in of]
-    contexts = [(*one.prompt_ids, *one.prefill_ids) for one in every]
-    steps = answer_nats(model, contexts, [one.answer_ids for one in every], adapter=adapter)
-    return np.array([fmean(nats) for nats in drained(steps)])
+def losses(model: LoadedModel, voice: Voice, answers: Answers) -> Float[np.ndarray, " answer"]:
+    """Mean nats a token of each answer under a voice, in the order in which they stand."""
+    rows = [_row(one) for of in answers.values() for one in of]
+    return np.array(drained(answer_losses(model, rows, voice)))
+
+
+def _row(one: Attempt) -> Row:
+    """For a loss, which asks no row what side it is of."""
+    context = (*one.prompt_ids, *one.prefill_ids)
+    return Row("", "harmful", False, (*context, *one.answer_ids), len(context))
 
 
 def by_group(rises: Float[np.ndarray, " answer"], answers: Answers) -> dict[tuple[str, str], Scores]:
@@ -115,7 +125,7 @@ def by_group(rises: Float[np.ndarray, " answer"], answers: Answers) -> dict[tupl
 def told(rises: Mapping[tuple[str, str], Scores]) -> str:
     """How much they rise, and how many are lost, as evaluations count lost targets."""
     return ", ".join(
-        f"{name} {label} {one.mean():+.2f} ({int((one >= LOST_NATS).sum())} of {len(one)})"
+        f"{name} {label} {one.mean():+.2f} ({int((one >= LOST_NATS).sum())} of {len(one)} lost)"
         for (name, label), one in rises.items()
     )
 

@@ -15,6 +15,7 @@ from engine.compute.evaluation.judges import Verdict
 from engine.compute.evaluation.runner import Judge, Memory
 from engine.compute.model.adapters import adapted, attach_adapter
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.mixed import Voice
 from engine.records.conversation import Conversation
 from engine.records.spec_parts import AdapterSpec
 
@@ -38,8 +39,8 @@ def test_a_loss_is_the_answers_own_behind_its_request_and_opening(tiny_model: Lo
             count = len(one.answer_ids)
             nats = torch.nn.functional.cross_entropy(logits[-count - 1 : -1], ids[0, -count:])
             expected.append(float(nats))
-        assert losses(tiny_model, adapter, answers) == pytest.approx(np.array(expected), rel=1e-4)
-    assert not np.allclose(losses(tiny_model, None, answers), losses(tiny_model, "run", answers), atol=1e-3)
+        assert losses(tiny_model, Voice(adapter), answers) == pytest.approx(np.array(expected), rel=1e-4)
+    assert not np.allclose(losses(tiny_model, Voice(), answers), losses(tiny_model, Voice("run"), answers), atol=1e-3)
 
 
 def test_figures_go_back_to_their_groups_and_a_group_without_answers_is_left_out(tiny_model: LoadedModel):
@@ -47,8 +48,8 @@ def test_figures_go_back_to_their_groups_and_a_group_without_answers_is_left_out
     answers = {("a", "harmful"): [one, one], ("a", "borderline"): [], ("b", "borderline"): [one]}
     found = by_group(np.array([1.0, 2.0, 4.0]), answers)
     assert {key: list(value) for key, value in found.items()} == {("a", "harmful"): [1, 2], ("b", "borderline"): [4]}
-    assert told(found) == "a harmful +1.50 (2 of 2), b borderline +4.00 (1 of 1)"
-    assert told({("a", "harmful"): np.array([0.99, 1.0, 3.0])}) == "a harmful +1.66 (2 of 3)"
+    assert told(found) == "a harmful +1.50 (2 of 2 lost), b borderline +4.00 (1 of 1 lost)"
+    assert told({("a", "harmful"): np.array([0.99, 1.0, 3.0])}) == "a harmful +1.66 (2 of 3 lost)"
 
 
 def test_a_side_that_the_base_model_answers_nothing_of_is_named(tiny_model: LoadedModel):
