@@ -50,7 +50,9 @@ def main() -> None:
     parser.add_argument("--runs", dest="folder", help="the folder of runs")
     parser.add_argument("--rows", type=int, default=24, help="of each label of an author at most; 0: all")
     parser.add_argument("--half", default="development", choices=HALVES)
-    parser.add_argument("--strengths", type=float, nargs="+", default=[1.0], metavar="TIMES")
+    parser.add_argument(
+        "--strengths", type=float, nargs="+", default=[1.0], metavar="TIMES", help="of what each run was kept at"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found there, fronts included")
     options = parser.parse_args()
     settings = read_settings(options.folder)
