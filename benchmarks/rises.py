@@ -22,11 +22,10 @@ from benchmarks.words import OWN, Groups, groups, reached, table
 from engine.compute.evaluation.attacks.attempt import Attempt, Options
 from engine.compute.evaluation.runner import Memory, rules_judge, run_attack
 from engine.compute.geometry.reach import Reach, Scores
-from engine.compute.geometry.trip import answer_losses
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
+from engine.compute.model.scoring import answer_nats
 from engine.compute.steps import drained
-from engine.compute.training.rows import Row
 from engine.device import Device
 from engine.jobs.subjects import subject_of
 from engine.records.checkpoints import parse_checkpoint
@@ -108,14 +107,10 @@ def unanswered(answers: Answers) -> list[str]:
 
 def losses(model: LoadedModel, voice: Voice, answers: Answers) -> Float[np.ndarray, " answer"]:
     """Mean nats a token of each answer under a voice, in the order in which they stand."""
-    rows = [_row(one) for of in answers.values() for one in of]
-    return np.array(drained(answer_losses(model, rows, voice)))
-
-
-def _row(one: Attempt) -> Row:
-    """For a loss, which asks no row what side it is of."""
-    context = (*one.prompt_ids, *one.prefill_ids)
-    return Row("", "harmful", False, (*context, *one.answer_ids), len(context))
+    asked = [one for of in answers.values() for one in of]
+    contexts = [[*one.prompt_ids, *one.prefill_ids] for one in asked]
+    nats = drained(answer_nats(model, contexts, [one.answer_ids for one in asked], voice=voice))
+    return np.array([np.mean(row) for row in nats])
 
 
 def by_group(rises: Float[np.ndarray, " answer"], answers: Answers) -> dict[tuple[str, str], Scores]:

@@ -8,6 +8,7 @@ from typing import Any
 from engine.compute.evaluation.answering import greedy_answers
 from engine.compute.evaluation.capability import likeliest_answers, multiple_choice
 from engine.compute.evaluation.instruction_checker import instruction_checker
+from engine.compute.model.mixed import Voice
 from engine.compute.model.scoring import answer_nats
 from engine.compute.model.text import decode, tokens_of
 from engine.compute.steps import told
@@ -98,7 +99,7 @@ def _loss(name: str, questions: Sequence[str], subjects: Sequence[Subject]) -> M
     contexts = [tokens_of(base.model, one).ids for one in asked]
     found: dict[Side, list[float]] = {}
     for subject in subjects:
-        scoring = answer_nats(subject.model, contexts, answers, adapter=subject.adapter)
+        scoring = answer_nats(subject.model, contexts, answers, voice=Voice(subject.adapter))
         nats = yield from told(scoring, partial(_scoring, subject))
         found[subject.side] = [sum(row) / len(row) for row in nats if row]
     pairs = list(zip(found["base"], found["rerouted"], strict=True))

@@ -1,10 +1,11 @@
 """Loss against dose for one breaker: the price of more and of less of it, on answers the training never saw."""
 
 from collections.abc import Generator
+from statistics import fmean
 from typing import Any
 
-from engine.compute.geometry.trip import answer_losses
 from engine.compute.model.mixed import Voice
+from engine.compute.model.scoring import answer_nats
 from engine.device import Tools
 from engine.jobs.known_answers import known_rows
 from engine.records.chats.doses import DOSES, DoseCurve, write_dose_curve
@@ -31,8 +32,10 @@ def dose_curve_job(payload: dict[str, Any], tools: Tools) -> Generator[Event | N
         for number, dose in enumerate(DOSES):
             yield Progress(phase="measuring", done=number, total=len(DOSES), message="Loss against dose")
             for label in sides:
-                found = yield from answer_losses(model, rows[label], Voice(name, dose))
-                losses[label].append(sum(found) / len(found))
+                contexts = [row.ids[: row.response_start] for row in rows[label]]
+                answers = [row.ids[row.response_start :] for row in rows[label]]
+                nats = yield from answer_nats(model, contexts, answers, voice=Voice(name, dose))
+                losses[label].append(fmean(fmean(row) for row in nats))
     curve = DoseCurve(
         doses=DOSES,
         harmful=tuple(losses["harmful"]),

@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.compute.evaluation.other_judges import asked_judge, other_judge
 from engine.compute.evaluation.runner import Judge, Outcome, rules_judge
+from engine.compute.model.mixed import Voice
 from engine.compute.model.scoring import answer_nats
 from engine.compute.model.text import decode, tokens_of
 from engine.compute.steps import told
@@ -243,7 +244,7 @@ def _losses(label: Label, base: Sequence[Outcome], subjects: Sequence[Subject]) 
             answers.append(answer)
     nats: dict[Side, list[list[float]]] = {}
     for subject in subjects:
-        steps = answer_nats(model, contexts, answers, adapter=subject.adapter)
+        steps = answer_nats(model, contexts, answers, voice=Voice(subject.adapter))
         nats[subject.side] = yield from told(steps, partial(_measuring, f"loss on {label} targets, {subject.side}"))
     return losses_of(nats)
 

@@ -7,6 +7,7 @@ from making import drain, write_prompts
 from engine.compute.evaluation.attacks.attempt import Options, answers
 from engine.compute.model import generation
 from engine.compute.model.adapters import adapter_parameters, attach_adapter, remove_adapter
+from engine.compute.model.mixed import Voice
 from engine.compute.model.scoring import answer_nats
 from engine.compute.training import step as step_module
 from engine.compute.training.checkpoints import list_checkpoints
@@ -141,7 +142,7 @@ def test_attacks_and_scores_that_do_not_fit_together_are_halved_too(device_model
     prompts = [[5, 6, 7, 8 + number] for number in range(7)]
     options = Options(budget=1, new_tokens=5)
     _, plain = drain(answers(model, "run", prompts, options))
-    _, scored = drain(answer_nats(model, prompts, plain, adapter="run"))
+    _, scored = drain(answer_nats(model, prompts, plain, voice=Voice("run")))
     with monkeypatch.context() as context:
         forward = Refusing(generation._forward, lambda _m, _b, columns, *_: len(columns), most=2)
         context.setattr(generation, "_forward", forward)
@@ -149,6 +150,6 @@ def test_attacks_and_scores_that_do_not_fit_together_are_halved_too(device_model
         assert max(forward.sizes) > 2
     nats = Refusing(model.causal_lm.forward, lambda **named: len(named["input_ids"]), most=2)
     monkeypatch.setattr(model.causal_lm, "forward", nats)
-    _, halved = drain(answer_nats(model, prompts, plain, adapter="run"))
+    _, halved = drain(answer_nats(model, prompts, plain, voice=Voice("run")))
     for left, right in zip(scored, halved, strict=True):
         assert left == pytest.approx(right, rel=1e-4)

@@ -27,7 +27,7 @@ def test_the_likeliest_answer_is_by_nats_a_letter(tiny_model: LoadedModel, monke
     """'ab' costs 2 + 2 nats, 2 a letter; 'c' costs 3: the longer one is the likelier."""
     questions = [Choice("Which?", ("ab", "c"), 0), Choice("Which?", ("c", "ab"), 0)]
 
-    def scored(_model, _contexts, answers, *, adapter):
+    def scored(_model, _contexts, answers, *, voice):
         yield None
         return [[2.0] * len(answer) if len(answer) == 2 else [3.0] for answer in answers]
 

@@ -57,7 +57,7 @@ def likeliest_answers(
         tokens = [
             tokens_of(model, Conversation.asking(one.question), begun=answer) for one in group for answer in one.answers
         ]
-        steps = answer_nats(model, [one.ids for one in tokens], [one.begun for one in tokens], adapter=adapter)
+        steps = answer_nats(model, [one.ids for one in tokens], [one.begun for one in tokens], voice=Voice(adapter))
         nats = iter((yield from told(steps, lambda _: len(right))))
         for one in group:
             scores = [sum(next(nats)) / max(1, len(answer)) for answer in one.answers]

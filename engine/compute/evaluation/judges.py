@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.mixed import Voice
 from engine.compute.model.scoring import answer_nats
 from engine.compute.model.text import decode, tokens_of
 from engine.records.conversation import Conversation
@@ -244,7 +245,7 @@ def coherence_figures(
 
     def nats(contexts: Sequence[Sequence[int]]) -> Generator[None, None, list[list[float]]]:
         whole = [[*context, *begun] for context, begun in zip(contexts, said, strict=True)]
-        return answer_nats(model, whole, answers_ids)
+        return answer_nats(model, whole, answers_ids, voice=Voice())
 
     asked = yield from nats(prompts_ids)
     plain = asked

@@ -1,5 +1,5 @@
 """Where along a text the breaker trips: cosine between base and rerouted activations, per block and token,
-teacher-forced. And what a dose costs: loss on known answers. Knows nothing of chats or runs.
+teacher-forced. Knows nothing of chats or runs.
 """
 
 from collections.abc import Generator, Sequence
@@ -10,14 +10,12 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
-from torch.nn import functional
 
 from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import MixedBatch, Voice
 from engine.compute.model.padding import batch_of
-from engine.compute.team import where_sharded
 from engine.compute.training.base_activations import row_batch
 from engine.compute.training.reroute import BlockSpace, BlockStatistics, spaces_of, token_cosine
 from engine.compute.training.rows import Row, micro_batches
@@ -84,21 +82,6 @@ def read_spaces(file: Path, model: LoadedModel) -> dict[int, BlockSpace]:
         block: BlockSpace(content["mean"][block], content["deviation"][block], norms[block])
         for block in range(len(norms))
     }
-
-
-@where_sharded
-def answer_losses(model: LoadedModel, rows: Sequence[Row], voice: Voice) -> Generator[None, None, list[float]]:
-    """Nats per answer token of each row under a voice: how unlikely these answers have become."""
-    losses: dict[int, float] = {}
-    batch = MixedBatch(model, [voice])
-    for index, row in enumerate(rows):
-        ids = torch.tensor([row.ids], device=model.device)
-        with torch.no_grad(), adapted(model, None), batch.active():
-            answer = len(row.ids) - row.response_start
-            logits = model.causal_lm(input_ids=ids, use_cache=False, logits_to_keep=answer + 1).logits[0, :-1]
-        losses[index] = float(functional.cross_entropy(logits.float(), ids[0, row.response_start :]))
-        yield None
-    return [losses[index] for index in range(len(rows))]
 
 
 def _activations(model: LoadedModel, ids: Sequence[int], voice: Voice, blocks: Sequence[int]) -> dict[int, Tensor]:

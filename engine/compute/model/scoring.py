@@ -1,4 +1,4 @@
-"""How likely an answer is, token by token, under one adapter or none. Knows nothing of what the figures are for."""
+"""How likely an answer is, token by token, under one voice. Knows nothing of what the figures are for."""
 
 from collections.abc import Generator, Sequence
 
@@ -27,7 +27,7 @@ def answer_nats(
     contexts: Sequence[Sequence[int]],
     answers: Sequence[Sequence[int]],
     *,
-    adapter: str | None = None,
+    voice: Voice,
 ) -> Generator[None, None, list[list[float]]]:
     """Nats (negative log-likelihood) of each answer's tokens, each given its context and the tokens before it.
 
@@ -43,7 +43,7 @@ def answer_nats(
     vocabulary = model.causal_lm.get_output_embeddings().weight.shape[0]
 
     def scored(group: Sequence[int]) -> Generator[None, None, list[list[float]]]:
-        return _batch_nats(model, adapter, [contexts[i] for i in group], [answers[i] for i in group])
+        return _batch_nats(model, voice, [contexts[i] for i in group], [answers[i] for i in group])
 
     while order:
         following = order[:ROWS_PER_BATCH] if model.device.type == "cpu" else order[:MOST_ROWS]
@@ -77,10 +77,10 @@ def _order(contexts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) 
 
 
 def _batch_nats(
-    model: LoadedModel, adapter: str | None, contexts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]
+    model: LoadedModel, voice: Voice, contexts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]
 ) -> Generator[None, None, list[list[float]]]:
     """Contexts end together, so that all answers begin in one column; yields between the parts that are read."""
-    batch, cache, attention, ahead = yield from read_prompts(model, contexts, [Voice(adapter)] * len(contexts))
+    batch, cache, attention, ahead = yield from read_prompts(model, contexts, [voice] * len(contexts))
     # The last token of an answer foretells nothing of it.
     behind = batch_of(model, [answer[:-1] for answer in answers])
     columns = torch.cat([ahead, behind.ids], dim=1)

@@ -20,6 +20,7 @@ from engine.compute.evaluation.judges import Figures, coherence_figures, incoher
 from engine.compute.model.adapters import attach_adapter
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.mixed import Voice
 from engine.compute.model.scoring import answer_nats, mean_nats
 from engine.compute.model.text import text_ids
 from engine.records.evaluation.counts import count
@@ -194,8 +195,10 @@ def test_surprise_is_the_sum_of_the_tokens_whatever_the_padding(tiny_model: Load
 
     prompt, answer = asked_ids(tiny_model, "Say it."), text_ids(tiny_model, "abc")
     other = asked_ids(tiny_model, "Say something that is a good deal longer."), text_ids(tiny_model, "abc abc abc")
-    _, [alone] = drain(answer_nats(tiny_model, [prompt], [answer]))
-    _, [together, _, empty] = drain(answer_nats(tiny_model, [prompt, other[0], prompt], [answer, other[1], []]))
+    _, [alone] = drain(answer_nats(tiny_model, [prompt], [answer], voice=Voice()))
+    _, [together, _, empty] = drain(
+        answer_nats(tiny_model, [prompt, other[0], prompt], [answer, other[1], []], voice=Voice())
+    )
     assert alone == pytest.approx(together, abs=1e-4) and empty == []
     with torch.no_grad():
         logits = tiny_model.causal_lm(torch.tensor([prompt])).logits[0, -1]
