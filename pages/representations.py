@@ -19,13 +19,13 @@ from engine.records.captures.capture import (
 from engine.records.errors import RunError
 from engine.records.runs import ACTIVE, Run, list_runs, open_run
 from workbench.kit.frame import catching, page_frame, places
-from workbench.kit.state import CAPTURE, PLAYING, RUN, SELECTED, WARMED, queue, settings
+from workbench.kit.state import CAPTURE, RUN, WARMED, queue, settings
 from workbench.kit.words import plain
 from workbench.representations.capture import capture_form, captured_steps
 from workbench.representations.choices import MAPS, TAB
 from workbench.representations.map import map_view
 from workbench.representations.movement import movement_view
-from workbench.representations.opened import BLOCK, PICKED_RUN, arrive, opened, show
+from workbench.representations.opened import BLOCK, PICKED_RUN, arrive, opened, turn_to
 from workbench.representations.separation import separation_view
 from workbench.representations.tokens import tokens_view
 
@@ -97,9 +97,7 @@ def _choose_run() -> Run | None:
 
 
 def _take_run() -> None:
-    show(RUN, st.session_state[PICKED_RUN], instead_of=(CAPTURE, BLOCK))
-    st.query_params.pop(SELECTED, None)
-    st.session_state[PLAYING] = ""
+    turn_to(RUN, st.session_state[PICKED_RUN], instead_of=(CAPTURE, BLOCK))
 
 
 def _captures(run: Run | None) -> tuple[list[Capture], int]:
@@ -149,9 +147,7 @@ def _choose_capture(run: Run | None, captures: list[Capture]) -> Capture | None:
 
 
 def _take_capture(key: str) -> None:
-    show(CAPTURE, st.session_state[key])
-    st.query_params.pop(SELECTED, None)
-    st.session_state[PLAYING] = ""
+    turn_to(CAPTURE, st.session_state[key])
 
 
 def _run_name(run: Run) -> str:

@@ -1,5 +1,7 @@
 """Give a message to the worker, ask it again, measure it, stop it: by the records and the queue. Draws nothing."""
 
+import time
+
 import streamlit as st
 
 from engine.desk.launch import ensure_worker
@@ -47,18 +49,19 @@ def open_now() -> Chat | None:
 
 @catching
 def ask_again() -> None:
-    """Ask the last message again, with doses, steering and the probe as they are now."""
+    """Ask the last message again, with the probe as it is now, and with doses and steering where the pickers show the
+    models of the chat."""
     chat = open_now()
     if chat is None:
         return
     last = chat.thread()[-1]
     exchange = chat.exchange(last)
-    columns = strengths_now(exchange.columns)
+    columns = strengths_now(exchange.columns) if _are_chosen(exchange.columns) else exchange.columns
     job_id = chat.job(last)
     if job_id is not None:
         queue().cancel(job_id)
     probe = st.session_state.get(PROBE, "") if has_probe(columns) else ""
-    submit(chat, exchange.model_copy(update={"columns": columns, "probe": probe}))
+    submit(chat, exchange.model_copy(update={"columns": columns, "probe": probe, "created": time.time()}))
 
 
 @catching
@@ -66,8 +69,13 @@ def dose_changed() -> None:
     """Ask again at once, unless the dose or the steering is of models that the open chat does not ask."""
     chat = open_now()
     numbers = chat.thread() if chat else []
-    if chat and numbers and models(chat.exchange(numbers[-1]).columns) == models(st.session_state.get(CHOSEN, ())):
+    if chat and numbers and _are_chosen(chat.exchange(numbers[-1]).columns):
         ask_again()
+
+
+def _are_chosen(columns: tuple[Column, ...]) -> bool:
+    """Whether the pickers show the models of these columns."""
+    return models(columns) == models(st.session_state.get(CHOSEN, ()))
 
 
 def strengths_now(columns: tuple[Column, ...]) -> tuple[Column, ...]:

@@ -266,15 +266,19 @@ def _base_picker() -> None:
 def _set_defaults(choices: list[Choice]) -> None:
     known = {choice.checkpoint for choice in choices}
     newest = choices[1].checkpoint if len(choices) > 1 else "base"
-    wanted = next((one for one in (st.query_params.get(RUN),) if one in known), newest)
+    linked = st.query_params.get(RUN)
     st.session_state.setdefault(COUNT, 2 if len(choices) > 1 else 1)
+    if linked in known and model_key(0) not in st.session_state:
+        # Who comes by a link sees its run, whatever another page left in the columns that it did not draw.
+        st.session_state[COUNT] = max(2, int(st.session_state[COUNT]))
+        st.session_state[model_key(1)] = linked
     for index in range(MOST_COLUMNS):
         key = model_key(index)
         if st.session_state.get(key) not in known:
             taken = {st.session_state.get(model_key(before)) for before in range(index)}
             # A column that is added asks a model that is not asked yet, as long as there is one.
             free = next((choice.checkpoint for choice in choices if choice.checkpoint not in taken), newest)
-            st.session_state[key] = "base" if index == 0 else wanted if index == 1 else free
+            st.session_state[key] = "base" if index == 0 else newest if index == 1 else free
         # Said again, so that a column that is not drawn for a while keeps its choice.
         st.session_state[key] = st.session_state[key]
         st.session_state[dose_key(index)] = st.session_state.get(dose_key(index), 1.0)

@@ -64,7 +64,8 @@ def _thumb(answers: AnswerSet, prompt_id: str, column: int, mark: Mark | None) -
 def _note(answers: AnswerSet, prompt_id: str, mark: Mark | None) -> None:
     key = f"note_{answers.id}_{prompt_id}"
     known = mark.note if mark else ""
-    if st.session_state.get(f"{key}_known") != known:
+    # A field that was not drawn for a while has forgotten what it held.
+    if key not in st.session_state or st.session_state.get(f"{key}_known") != known:
         st.session_state[key] = st.session_state[f"{key}_known"] = known
 
     @catching

@@ -46,7 +46,7 @@ def sets_view() -> None:
         side = label.selectbox("Its prompts are", sides, index=int("benign" in chosen), key=f"set_label_{chosen}")
         count = limit.number_input("Prompts", 0, 100_000, 32, key="set_limit", help="So many from the top; 0: all.")
         started = button.button("Answer them", key="set_start", type="primary", icon=":material/playlist_play:")
-    st.caption("System prompt, prefill and sampling are those of the chat.")
+    st.caption(plain(f"System prompt and sampling are those of the chat; {_begins(written(has_probe=False).prefill)}."))
     trips = trips_choice(key="set_trips")
     if started:
         _start(columns, chosen, side, int(count), trips=trips)
@@ -184,7 +184,13 @@ def _set_name(set_id: str) -> str:
         return set_id
     models = " | ".join(column_names(request.columns))
     forced = f" · forced to its {request.forced}" if request.forced else ""
-    return f"{moment(request.created)} · {request.source}{forced} · {models}"
+    begun = f" · {_begins(request.prefill)}" if request.prefill else ""
+    return f"{moment(request.created)} · {request.source}{forced}{begun} · {models}"
+
+
+def _begins(prefill: str) -> str:
+    """How a prefill is told: it decides what answers are."""
+    return f'answers begin with "{prefill}"' if prefill else "nothing is put before answers"
 
 
 def _offers_tools(answers: AnswerSet) -> bool:

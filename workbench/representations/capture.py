@@ -24,7 +24,7 @@ from workbench.kit.state import CAPTURE, CAPTURING, DRAFT, RUN, settings
 from workbench.kit.waiting import awaited
 from workbench.kit.words import plain
 from workbench.representations.choices import TOKEN_WORDS
-from workbench.representations.opened import opened, show
+from workbench.representations.opened import opened, turn_to
 
 SPLITS = ("train", "validation", "test")
 
@@ -163,7 +163,7 @@ def _follow() -> None:
         own = request.run_id or BASE
         if opened(RUN) == own:
             # Not where another run was chosen meanwhile: the capture is in the list of its own run.
-            show(CAPTURE, request.key)
+            turn_to(CAPTURE, request.key)
         st.rerun()
 
 

@@ -80,8 +80,17 @@ def choose_step(steps: list[int], *, help_text: str, key: str = STEP) -> int:
     if len(steps) == 1:
         st.caption(f"Step {steps[0]}, the only one captured")
         return steps[0]
+    _stay_last(key, steps)
     with lasting(key, steps):
         return st.select_slider("Step", steps, value=steps[-1], key=key, bind="query-params", help=help_text)
+
+
+def _stay_last(key: str, steps: list[int]) -> None:
+    """A slider that stood at the last step stands there too when there are other steps: newer ones, another run's."""
+    chosen: dict[str, Any] = st.session_state.setdefault(CHOICES, {})
+    before, chosen[f"{key}_last"] = chosen.get(f"{key}_last"), steps[-1]
+    if before not in (None, steps[-1]) and st.session_state.get(key, chosen.get(key)) == before:
+        _move(key, steps[-1], str(steps[-1]))
 
 
 def choose_averaged(capture: Capture) -> Averaged | None:

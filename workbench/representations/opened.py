@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 
 import streamlit as st
 
-from workbench.kit.state import CAPTURE, RUN
+from workbench.kit.state import CAPTURE, PLAYING, RUN, SELECTED
 
 PICKED_RUN = "pick_run"
 BLOCK = "block"
@@ -40,6 +40,13 @@ def show(name: str, value: str, *, instead_of: Collection[str] = ()) -> None:
     else:
         st.session_state[_OPENED].pop(name, None)
     _say()
+
+
+def turn_to(name: str, value: str, *, instead_of: Collection[str] = ()) -> None:
+    """As `show`, of another run or capture: what was selected or played of the one before ends."""
+    show(name, value, instead_of=instead_of)
+    st.query_params.pop(SELECTED, None)
+    st.session_state[PLAYING] = ""
 
 
 def _say() -> None:

@@ -7,6 +7,7 @@ import streamlit as st
 
 from engine.exports.bundle.write import bundle_html
 from engine.exports.notebook.write import VIEWS, notebook_text
+from engine.records.checkpoints import Checkpoint, run_checkpoints
 from engine.records.runs import ACTIVE, Run
 from workbench.kit.downloads import file_button, spec_button
 from workbench.kit.frame import caught, places
@@ -17,16 +18,18 @@ def next_steps(run: Run, status: str) -> None:
     """Nothing where the run has kept nothing."""
     kept = (run.adapter_folder / "adapter_config.json").is_file()
     if status in ACTIVE:
-        if any(run.checkpoints_folder.glob("step-*")):
+        checkpoints = run_checkpoints(run)
+        if any(checkpoint.step is not None for checkpoint in checkpoints):
             with st.container(horizontal=True, vertical_alignment="center", key="next_steps"):
                 _look(run, "As it stands at the steps captured so far.")
-                _ask(run, "Asks the model as it stands at its last checkpoint, while it trains on.")
+                at = "at its last checkpoint" if checkpoints[-1].step is not None else "now, while it trains on"
+                _ask(checkpoints[-1], f"Asks the model as it stands {at}.")
         return
     if not kept:
         return
     with st.container(horizontal=True, vertical_alignment="center", key="next_steps"):
         _look(run, "How harmful and benign activations moved: maps, arrows, tokens.")
-        _ask(run, "Prompt the base and the circuit-broken model side by side.")
+        _ask(Checkpoint(run.id), "Prompt the base and the circuit-broken model side by side.")
         st.page_link(
             places()["evaluate"],
             label="Evaluate",
@@ -48,12 +51,12 @@ def _look(run: Run, help_text: str) -> None:
     )
 
 
-def _ask(run: Run, help_text: str) -> None:
+def _ask(checkpoint: Checkpoint, help_text: str) -> None:
     st.page_link(
         places()["side_by_side"],
         label="Ask",
         icon=":material/compare_arrows:",
-        query_params={RUN: run.id},
+        query_params={RUN: str(checkpoint)},
         help=help_text,
     )
 

@@ -184,7 +184,12 @@ def _row(row: RunRow) -> None:
     with st.container(key=f"row_{row.run.id}"):
         cells = st.columns(WIDTHS, gap="small", vertical_alignment="center")
         cells[0].checkbox(
-            f"Compare {row.name}", key=f"pick_{row.run.id}", label_visibility="collapsed", disabled=row.record is None
+            f"Compare {row.name}",
+            key=f"pick_{row.run.id}",
+            # Also while another filter or another page of the list hides the row.
+            persist_state="session",
+            label_visibility="collapsed",
+            disabled=row.record is None,
         )
         with cells[1]:
             st.page_link(places()["runs"], label=f"**{plain(row.name)}**", query_params={RUN: row.run.id})
