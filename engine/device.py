@@ -24,7 +24,7 @@ from engine.compute.model.room import need_room, release_memory
 from engine.compute.team import shares, together
 from engine.compute.training.checkpoints import read_adapter_weights
 from engine.records.blocks import resolve_blocks
-from engine.records.checkpoints import Checkpoint
+from engine.records.checkpoints import Checkpoint, as_kept
 from engine.records.errors import ModelError, RunError
 from engine.records.events import Event, Progress
 from engine.records.room import weight_bytes
@@ -39,13 +39,14 @@ Acquire = Callable[[ModelSpec], Generator[Event, None, LoadedModel]]
 
 class Tools(NamedTuple):
     """What a job may use. `acquire(spec)` loads the base model; `beside(spec)` a second one, a judge, for this job
-    alone; `attached(model, checkpoint)` gives the adapter's name, None for the base model.  speed: operations a second
-    of this machine, 0 where it was not measured."""
+    alone; `attached(model, checkpoint)` gives the adapter's name, None for the base model, `still(model, checkpoint)`
+    that of weights that no training moves.  speed: operations a second of this machine, 0 where it was not measured."""
 
     settings: Settings
     acquire: Acquire
     beside: Acquire
     attached: Callable[[LoadedModel, Checkpoint], AbstractContextManager[str | None]]
+    still: Callable[[LoadedModel, Checkpoint], AbstractContextManager[str | None]]
     speed: float = 0.0
 
 
@@ -74,7 +75,7 @@ class Device:
         acquire = partial(self.acquire, job_id=job_id, what=what)
         beside = partial(self.beside, job_id=job_id)
         speed = float(self.machine.get("flops_per_second") or 0.0)
-        return Tools(self.settings, acquire, beside, self.attached, speed)
+        return Tools(self.settings, acquire, beside, self.attached, partial(self.attached, still=True), speed)
 
     def acquire(
         self, spec: ModelSpec, *, job_id: int, what: str = "another job"
@@ -142,17 +143,23 @@ class Device:
             release_memory()
 
     @contextmanager
-    def attached(self, model: LoadedModel, checkpoint: Checkpoint) -> Iterator[str | None]:
-        """The adapter of a checkpoint under the name it has in memory; a few idle ones are kept for the next job.
+    def attached(self, model: LoadedModel, checkpoint: Checkpoint, *, still: bool = False) -> Iterator[str | None]:
+        """The adapter of a checkpoint under the name it has in memory; a few idle ones are kept for the next job. A
+        finished run's last step is its finished adapter, at its strength.
 
-        Raises RunError when the run or that checkpoint is gone, ModelError when it does not fit the model.
+        still: not the adapter in training, whose weights move and which goes when the training ends or gives way.
+        Raises RunError when the run or that checkpoint is gone or moves, ModelError when it does not fit the model.
         """
         if checkpoint.is_base:
             yield None
             return
         run = open_run(self.settings.runs, checkpoint.run_id)
-        living = adapter_name(run)
+        checkpoint, living = as_kept(run, checkpoint), adapter_name(run)
         if checkpoint.step is None and has_adapter(model, living):
+            if still:
+                raise RunError(
+                    f"Run {run.id} is in training, its weights still move: take one of its checkpoints, {run.id}@STEP."
+                )
             yield living
             return
         key = f"{checkpoint} {_stamp(run, checkpoint)}"

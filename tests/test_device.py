@@ -1,11 +1,13 @@
 """One base model, many states: a checkpoint answers as it did when it was written; what is gone is named."""
 
 import gc
+import shutil
 import weakref
 
 import pytest
 import torch
 from making import drain, write_tiny_model
+from safetensors.torch import load_file, save_file
 
 from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted, attach_adapter, has_adapter, remove_adapter, save_adapter
@@ -83,6 +85,50 @@ def test_a_state_that_is_gone_is_named(trained, settings, tiny_model):
     with pytest.raises(RunError, match="no checkpoint of step 3"), device.attached(tiny_model, Checkpoint(run.id, 3)):
         pass
     with pytest.raises(RunError, match="no run 'gone'"), device.attached(tiny_model, Checkpoint("gone")):
+        pass
+
+
+def test_the_last_step_of_a_finished_run_is_its_adapter_at_its_strength(trained, settings, tiny_model, tiny_rows):
+    run, seen = trained
+    file = run.adapter_folder / "adapter_model.safetensors"
+    save_file({name: 1.5 * one if "lora_B" in name else one for name, one in load_file(file).items()}, file)
+    run.update(step=6)
+    device = Device(settings, tiny_model)
+
+    def read(checkpoint: Checkpoint) -> torch.Tensor:
+        with device.attached(tiny_model, checkpoint) as name:
+            return states(tiny_model, tiny_rows, name)
+
+    kept = read(Checkpoint(run.id))
+    assert not torch.allclose(kept, seen[6])
+    torch.testing.assert_close(read(Checkpoint(run.id, 6)), kept)
+    torch.testing.assert_close(read(Checkpoint(run.id, 4)), seen[4])
+    # What was stopped was made neither stronger nor weaker, and may be trained on.
+    run.update(status="stopped")
+    torch.testing.assert_close(read(Checkpoint(run.id, 6)), seen[6])
+    shutil.rmtree(run.checkpoint_folder(6))
+    torch.testing.assert_close(read(Checkpoint(run.id, 6)), kept)
+
+
+def test_weights_that_a_training_moves_are_given_to_who_asks_for_them_as_they_are_alone(trained, settings, tiny_model):
+    run, _ = trained
+    tools = Device(settings, tiny_model).tools(1)
+    attach_adapter(tiny_model, adapter_name(run), run.spec().adapter, [0, 1], seed=0)
+    with tools.attached(tiny_model, Checkpoint(run.id)) as name:
+        assert name == adapter_name(run)
+    with tools.still(tiny_model, Checkpoint(run.id, 4)) as name:
+        assert name != adapter_name(run)
+    with pytest.raises(RunError, match="still move"), tools.still(tiny_model, Checkpoint(run.id)):
+        pass
+
+
+def test_an_adapter_that_is_not_in_memory_is_not_read_as_the_base_model(tiny_model):
+    with pytest.raises(ModelError, match="not in memory any more"), adapted(tiny_model, "never"):
+        pass
+    for name in ("gone", "other"):
+        attach_adapter(tiny_model, name, AdapterSpec(rank=2), [0], seed=0)
+    remove_adapter(tiny_model, "gone")
+    with pytest.raises(ModelError, match="not in memory any more"), adapted(tiny_model, "gone"):
         pass
 
 

@@ -37,7 +37,7 @@ from engine.records.conversation import Label
 from engine.records.errors import DataError, RunError
 from engine.records.events import Event
 from engine.records.prompts import Prompt, Split, select
-from engine.records.runs import Run, open_run
+from engine.records.runs import open_run
 from engine.records.spec_parts import DataSpec
 
 Job = Generator[Event | None, None, None]
@@ -86,9 +86,9 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
         write_thumbnails(folder, (shown for pair in pairs for shown in pair.prompt.conversation.pictures))
     for name in missing:
         step = last if name == RANDOM else checkpoint_step(name)
-        checkpoint = BASE_MODEL if run is None or name == BASE else checkpoint_of(run, step)
+        checkpoint = BASE_MODEL if run is None or name == BASE else Checkpoint(run.id, step)
         # One at a time: a run may have a hundred checkpoints, and an adapter of an 8B model takes 100 MB.
-        with tools.attached(model, checkpoint) as adapter:
+        with tools.still(model, checkpoint) as adapter:
             if name == RANDOM:
                 yield from take_random(film, folder, model, adapter, seed=request.seed)
                 random = last
@@ -146,14 +146,6 @@ def _whole(folder: Path) -> Capture | None:
         return read_capture(folder)
     except RunError:
         return None
-
-
-def checkpoint_of(run: Run, step: int) -> Checkpoint:
-    """The checkpoint of a step, or the finished adapter when the step is the run's last one: that may be stronger or
-    weaker than the checkpoint of the same step, which keeps the strength that it was trained at."""
-    record = run.record()
-    is_last = step == record.step and (record.status == "finished" or not run.checkpoint_folder(step).is_dir())
-    return Checkpoint(run.id, None if is_last else step)
 
 
 def described(prompts: list[Prompt], rows: list[Row]) -> tuple[CapturedPrompt, ...]:

@@ -28,7 +28,7 @@ def dose_curve_job(payload: dict[str, Any], tools: Tools) -> Generator[Event | N
     for label in sides:
         rows[label] = yield from known_rows(model, spec, tools.settings, split="test", label=label, limit=ROWS)
     losses: dict[Label, list[float]] = {label: [] for label in sides}
-    with tools.attached(model, checkpoint) as name:
+    with tools.still(model, checkpoint) as name:
         for number, dose in enumerate(DOSES):
             yield Progress(phase="measuring", done=number, total=len(DOSES), message="Loss against dose")
             for label in sides:

@@ -19,6 +19,7 @@ from engine.device import Tools
 from engine.jobs.abilities import measure_abilities, need_abilities
 from engine.jobs.by_side import need_room
 from engine.jobs.found import attack_result, losses_of, sample_of
+from engine.jobs.harmfulness import probes_of
 from engine.jobs.others import evaluated_others, other_rows
 from engine.jobs.own_rows import OwnRows, own_rows
 from engine.jobs.pictured import evaluated_pictured
@@ -81,11 +82,17 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
     shown = _pictured_rows(plan)
     others = other_rows(plan, run, settings)
     packages = _templates_folder(plan, settings)
-    probes = need_probes(run, settings, checkpoint.step) if plan.probe else None
+    if plan.probe:
+        need_probes(run, settings, checkpoint.step)
     started = time.monotonic()
     model = yield from tools.acquire(run.spec().model)
-    # It may have been resumed while the model was waited for.
+    # It may have been resumed, or its probes fitted anew, while the model was waited for.
     _need_still(run, checkpoint)
+    probes, heard = None, {}
+    if plan.probe:
+        # Held from here on: who fits others meanwhile changes neither weights nor thresholds of these.
+        probes = need_probes(run, settings, checkpoint.step)
+        heard = probes_of(run, probes, plan.probe, settings, model, false_alarms=plan.false_alarms)
     # Of these weights: what a resume trains on meanwhile is older than its end.
     created = time.time()
     need_abilities(plan, model, settings)
@@ -93,7 +100,7 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
     yield from need_room(model, shown, plan.new_tokens, what="pictures")
     judge = _judge(plan, tools)
     found: dict[tuple[str, Side], list[Outcome]] = {}
-    with tools.attached(model, checkpoint) as adapter:
+    with tools.still(model, checkpoint) as adapter:
         subjects = [subject_of(side, model, adapter, settings) for side in SIDES]
         for subject in subjects:
             for choice in _with_direct(plan) if rows["harmful"] else ():
@@ -126,7 +133,7 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
         with_probe = None
         if probes is not None:
             with_probe = yield from evaluated_with_probe(
-                plan, run, probes, rows["harmful"], rows["benign"], subjects, judge, settings, packages=packages
+                plan, probes, heard, rows["harmful"], rows["benign"], subjects, judge, settings, packages=packages
             )
     attacks = {choice.name: choice for choice in plan.attacks if rows["harmful"]}
     evaluation = Evaluation(

@@ -75,7 +75,7 @@ def fit_probe_job(payload: dict[str, Any], tools: Tools) -> Job:
     given = {name: payload[name] for name in ("block", "false_alarms") if payload.get(name) is not None}
     spec = with_fields(spec, {f"harmfulness.{name}": value for name, value in given.items()}, name="the probe")
     model = yield from tools.acquire(spec.model)
-    with tools.attached(model, Checkpoint(run.id)) as adapter:
+    with tools.still(model, Checkpoint(run.id)) as adapter:
         yield from fit_probes(run, model, adapter, spec, tools.settings, step=run.record().step)
 
 
@@ -143,6 +143,14 @@ def probe_of(
     rate = found.false_alarms if false_alarms is None else false_alarms
     layers = read_layers(probes_folder(run, settings) / WEIGHTS, f"{side}.{kind}", model.device)
     return Probe(found.block, layers, found.probes[side][kind].threshold(rate))
+
+
+def probes_of(
+    run: Run, found: HarmfulnessProbes, kind: ProbeKind, settings: Settings, model: LoadedModel,
+    *, false_alarms: float | None = None,
+) -> dict[Side, Probe]:  # fmt: skip
+    """As `probe_of`, those of both models."""
+    return {side: probe_of(run, found, side, kind, settings, model, false_alarms=false_alarms) for side in SIDES}
 
 
 def _is_fitted(run: Run, settings: Settings, block: int, false_alarms: float, step: int) -> bool:

@@ -16,7 +16,7 @@ from engine.compute.training.reroute import BlockSpace
 from engine.compute.training.rows import Row, encode
 from engine.compute.training.sources import read_prompts
 from engine.device import Tools
-from engine.jobs.capture import Job, checkpoint_of, sides
+from engine.jobs.capture import Job, sides
 from engine.records.captures.capture import Capture, capture_folder, checkpoint_step, read_capture
 from engine.records.captures.projections import (
     ExaminationRequest,
@@ -26,6 +26,7 @@ from engine.records.captures.projections import (
     projection_file,
     token_file,
 )
+from engine.records.checkpoints import Checkpoint
 from engine.records.errors import ComputeError, DataError
 from engine.records.events import Event
 from engine.records.files import write_whole
@@ -65,7 +66,7 @@ def tokens_job(payload: dict[str, Any], tools: Tools) -> Job:
     row = yield from _one_row(model, capture, request.prompt_id, tools.settings.answers)
     run = open_run(tools.settings.runs, request.run_id)
     blocks, spaces = capture.index.blocks, _spaces(folder, capture.index.blocks, model.device)
-    with tools.attached(model, checkpoint_of(run, checkpoint_step(request.checkpoint))) as adapter:
+    with tools.still(model, Checkpoint(run.id, checkpoint_step(request.checkpoint))) as adapter:
         if adapter is None:
             raise ComputeError("The base model is compared with itself here: choose a step of the run.")
         cosine, before, after = compare_tokens(model, row, adapter, blocks, spaces)

@@ -38,7 +38,7 @@ def attack_picture_job(payload: dict[str, Any], tools: Tools) -> Job:
             raise SpecError(f"Column {spec.attacked} is to be attacked, and there are {len(spec.columns)}.")
         model = yield from tools.acquire(spec.model)
         with ExitStack() as stack:
-            adapters = [stack.enter_context(tools.attached(model, one.checkpoint)) for one in spec.columns]
+            adapters = [stack.enter_context(tools.still(model, one.checkpoint)) for one in spec.columns]
             yield from _searched(attack, spec, model, adapters)
     except GeneratorExit:
         attack.append(PixelEnd(reason="stopped", seconds=time.monotonic() - started))

@@ -8,7 +8,6 @@ from engine.compute.evaluation.probed import Probed, probed_outcomes
 from engine.compute.evaluation.runner import Judge
 from engine.compute.model.harmfulness import Probe
 from engine.compute.steps import told
-from engine.jobs.harmfulness import probe_of
 from engine.jobs.subjects import Subject, attacked
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import SIDE_NAMES, Count, Side, count
@@ -17,7 +16,6 @@ from engine.records.evaluation.plan import AttackChoice, EvaluationPlan
 from engine.records.evaluation.rows import EvaluationRow, read_rows
 from engine.records.events import Event, Progress
 from engine.records.harmfulness import HarmfulnessProbes
-from engine.records.runs import Run
 from engine.records.settings import Settings
 
 DIRECT = AttackChoice(name="direct")
@@ -25,8 +23,8 @@ DIRECT = AttackChoice(name="direct")
 
 def evaluated_with_probe(
     plan: EvaluationPlan,
-    run: Run,
     known: HarmfulnessProbes,
+    probes: Mapping[Side, Probe],
     harmful: Sequence[EvaluationRow],
     benign: Sequence[EvaluationRow],
     subjects: Sequence[Subject],
@@ -44,8 +42,7 @@ def evaluated_with_probe(
     fired: dict[Literal["benign", "borderline"], dict[Side, int]] = {"benign": {}, "borderline": {}}
     without: dict[Side, Count] = {}
     for subject in subjects:
-        side = subject.side
-        probe = probe_of(run, known, side, plan.probe, settings, subject.model, false_alarms=plan.false_alarms)
+        side, probe = subject.side, probes[subject.side]
         for choice in plan.attacks:
             if not _is_told(choice):
                 continue

@@ -49,6 +49,15 @@ def _checkpoint(value: Any) -> Checkpoint:
 CheckpointText = Annotated[Checkpoint, PlainValidator(_checkpoint), PlainSerializer(str, return_type=str)]
 
 
+def as_kept(run: Run, checkpoint: Checkpoint) -> Checkpoint:
+    """The finished adapter where a checkpoint is of a finished run's last step: that may be stronger or weaker than the
+    checkpoint of the same step, which keeps the strength that it was trained at. Also where that was deleted."""
+    if checkpoint.step is None or checkpoint.step != (record := run.record()).step:
+        return checkpoint
+    is_kept = record.status == "finished" or not run.checkpoint_folder(record.step).is_dir()
+    return Checkpoint(run.id) if is_kept else checkpoint
+
+
 def run_checkpoints(run: Run) -> list[Checkpoint]:
     """The checkpoints of a run that can be asked, earliest first: its steps, then the finished (or living) adapter."""
     steps = sorted(

@@ -10,6 +10,7 @@ from test_capturing import trained
 
 from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted, attach_adapter
+from engine.compute.model.harmfulness import save_layers
 from engine.compute.training.base_activations import row_batch
 from engine.device import Device
 from engine.jobs.chat import chat_job
@@ -21,11 +22,12 @@ from engine.records.errors import DataError, RunError, SpecError
 from engine.records.evaluation.counts import SIDES
 from engine.records.evaluation.findings import read_evaluations
 from engine.records.evaluation.plan import AttackChoice, EvaluationPlan
-from engine.records.events import Alert
+from engine.records.events import Alert, Progress
 from engine.records.harmfulness import (
     KINDS,
     MESSAGE,
     PROBES,
+    WEIGHTS,
     need_probes,
     probes_folder,
     read_probes,
@@ -161,8 +163,8 @@ def test_a_chat_of_the_base_model_alone_has_no_probe_to_ask(run, device, setting
     assert "belongs to a run" in chat.reply(0).error
 
 
-def evaluated(run, device, settings, *attacks, **more):
-    plan = EvaluationPlan(
+def plan_of(run, *attacks, **more):
+    return EvaluationPlan(
         checkpoint=run.id,
         harmful="own",
         benign="own",
@@ -172,7 +174,10 @@ def evaluated(run, device, settings, *attacks, **more):
         probe="mlp",
         **more,
     )
-    return work(device, lambda given, tools: evaluate(given, tools), plan)
+
+
+def evaluated(run, device, settings, *attacks, **more):
+    return work(device, evaluate, plan_of(run, *attacks, **more))
 
 
 def test_an_evaluation_tells_both_models_without_and_with_their_probes(run, device, settings):
@@ -190,6 +195,21 @@ def test_an_evaluation_tells_both_models_without_and_with_their_probes(run, devi
     assert beside.kept["borderline"]["base"] == beside.without["base"]
     (read,) = read_evaluations(run, settings)
     assert read.with_probe == beside and read.report()["with_probe"]["kind"] == "mlp"
+
+
+def test_an_evaluation_keeps_the_probes_that_it_began_with(run, device, settings):
+    always_or_never(run, settings, base=-1.0, rerouted=-1.0)
+    steps = evaluate(plan_of(run, ("direct", 1)), device.tools(1))
+    assert any(isinstance(event, Progress) and event.phase.startswith("Direct") for event in steps)
+    # Fitted anew meanwhile: of other weights, by which none of these answers would be ended.
+    names = [f"{side}.{kind}" for side in SIDES for kind in KINDS]
+    save_layers(
+        probes_folder(run, settings) / WEIGHTS,
+        {name: [(torch.zeros(1, 16), torch.full((1,), -5.0))] for name in names},
+    )
+    _, found = drain(steps)
+    device.release(1)
+    assert found.with_probe.fired["benign"] == {"base": 4, "rerouted": 4}
 
 
 def test_a_rate_of_ones_own_sets_another_threshold(run, device, settings):

@@ -16,7 +16,7 @@ from engine.records.captures.capture import (
 )
 from engine.records.cards import read_model_card
 from engine.records.errors import RunError, SpecError
-from engine.records.runs import Run
+from engine.records.runs import ACTIVE, Run
 from engine.records.spec import field_description
 from engine.records.spec_parts import ModelSpec
 from workbench.kit.cards import model_payload
@@ -118,11 +118,12 @@ def _steps(run: Run) -> tuple[int, ...]:
 
 
 def captured_steps(run: Run) -> list[int]:
-    """The steps whose weights are kept: checkpoints, and the end where there is a finished adapter."""
+    """The steps whose weights are kept: checkpoints, and the end where there is an adapter that no training moves."""
     names = [path.name.removeprefix("step-") for path in run.checkpoints_folder.glob("step-*") if path.is_dir()]
     steps = {int(name) for name in names if name.isdigit()}
-    if (run.adapter_folder / "adapter_config.json").is_file():
-        steps.add(run.record().step)
+    record = run.record()
+    if record.status not in ACTIVE and (run.adapter_folder / "adapter_config.json").is_file():
+        steps.add(record.step)
     return sorted(step for step in steps if step > 0)
 
 

@@ -6,7 +6,7 @@ import streamlit as st
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation.counts import SIDE_NAMES, SIDES
 from engine.records.harmfulness import KINDS, TITLES, HarmfulnessProbes, need_probes, read_probes
-from engine.records.runs import Run
+from engine.records.runs import ACTIVE, Run
 from workbench.kit.state import settings
 from workbench.kit.waiting import awaited
 from workbench.kit.words import duration, plain
@@ -28,6 +28,9 @@ def harmfulness_part(run: Run) -> None:
         st.session_state.get(_ASKED, set()).discard(run.id)
         st.table(_figures(found))
         st.caption(plain(_about(found)))
+        return
+    if run.record().status in ACTIVE:
+        st.caption("Can be fitted once the training has ended: until then its weights move.")
         return
     asked = st.session_state.setdefault(_ASKED, set())
     if run.id in asked:

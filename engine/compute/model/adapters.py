@@ -157,8 +157,11 @@ def remove_adapter(model: LoadedModel, name: str) -> None:
 def adapted(model: LoadedModel, name: str | None, *, train: bool = False) -> Iterator[None]:
     """Run with one adapter, or with none (the base model). `train` turns its dropout and gradients on.
 
-    On leaving, adapters are as silent as before, whatever happened inside.
+    On leaving, adapters are as silent as before, whatever happened inside. Raises ModelError for an adapter that is not
+    in memory: PEFT would pass over it, and what is read would be the base model's.
     """
+    if name is not None and not has_adapter(model, name):
+        raise ModelError(f"The adapter {name} is not in memory any more: ask again.")
     if name is None or model.peft_model is None:
         yield
         return
