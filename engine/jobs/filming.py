@@ -51,13 +51,17 @@ def filming(
 ) -> Callable[[int], Generator[Event | None, None, Event]] | None:
     """What captures the probe set after a number of steps; None where there is nothing to capture.
 
+    prompts: of the rows, in their order: an id may stand for two of them.
+
     The probe set: the first validation rows of each side, half of the benign ones borderline. Captured are the first
     adapted block and all above it: those below are the same in both models.
     """
-    chosen = [fitting(model, row) for row in probe_rows(rows, spec.captures.capture_prompts)]
-    if not chosen:
+    picked = probe_rows(rows, spec.captures.capture_prompts)
+    if not picked:
         return None
-    known = {(prompt.label, prompt.id): prompt for prompt in prompts}
+    place = {id(row): prompt for row, prompt in zip(rows, prompts, strict=True)}
+    asked = [place[id(row)] for row in picked]
+    chosen = [fitting(model, row) for row in picked]
     wanted = tuple(range(blocks.first_adapted, model.card.block_count))
     film = Film(model, chosen, blocks=wanted, entry_block=blocks.first_adapted, tokens=TOKENS)
     folder = run.representations_folder / TRAINING
@@ -77,7 +81,7 @@ def filming(
             adapted=blocks.adapted,
             tokens=TOKENS,
             averaged=averaged,
-            prompts=described([known[row.label, row.prompt_id] for row in chosen], chosen),
+            prompts=described(asked, chosen),
             checkpoints=in_order(checkpoints),
             random=random,
             digest=f"{len(checkpoints)}-{max(map(checkpoint_step, checkpoints))}"
@@ -96,8 +100,7 @@ def filming(
             film.write_spaces(folder)
             answers = (decode(model, row.ids[row.response_start :]) for row in chosen)
             write_answers(folder, dict(zip((one.id for one in index({BASE}).prompts), answers, strict=True)))
-            asked = (known[row.label, row.prompt_id].conversation for row in chosen)
-            write_thumbnails(folder, (shown for conversation in asked for shown in conversation.pictures))
+            write_thumbnails(folder, (shown for prompt in asked for shown in prompt.conversation.pictures))
             yield from film.take(folder, BASE, None)
         if step:
             yield from film.take(folder, checkpoint_name(step), name)

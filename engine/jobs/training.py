@@ -17,7 +17,7 @@ from engine.compute.steps import told
 from engine.compute.team import team_size
 from engine.compute.training.checkpoints import list_checkpoints
 from engine.compute.training.pairs import Pair, elicit, without_refusals
-from engine.compute.training.rows import EncodedWhenDrawn, Row
+from engine.compute.training.rows import EncodedWhenDrawn, Row, encode
 from engine.compute.training.sources import reading
 from engine.compute.training.train import train
 from engine.compute.training.trainer import Rows
@@ -63,7 +63,7 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
     model = yield from tools.acquire(spec.model)
     blocks = resolve_blocks(spec, model.card.block_count)
     samples = SampleAnswers(run)
-    rows, validation = yield from _rows(run, model, spec, tools, samples)
+    rows, validation, filmed = yield from _rows(run, model, spec, tools, samples)
     name = adapter_name(run)
     tokens = _micro_batch_tokens(run, spec, model, rows, tools.speed)
     began, last = False, spec.optimizer.steps
@@ -86,7 +86,7 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
             micro_batch_tokens=tokens,
             resized=lambda fewer: run.update(micro_batch_tokens=fewer),
             probe=lambda step: _probe(model, name, spec, validation, step),
-            capture=filming(run, model, name, spec, blocks, rows.validation, validation),
+            capture=filming(run, model, name, spec, blocks, rows.validation, filmed),
             best=lambda: _best(run, spec),
         ):
             if isinstance(event, StatusEvent) and event.status == KEPT:
@@ -143,8 +143,9 @@ def _micro_batch_tokens(run: Run, spec: RunSpec, model: LoadedModel, rows: Rows,
 
 def _rows(
     run: Run, model: LoadedModel, spec: RunSpec, tools: Tools, samples: SampleAnswers
-) -> Generator[Event, None, tuple[Rows, list[Prompt]]]:
-    """Training, validation and test rows of both sides, elicited in one go."""
+) -> Generator[Event, None, tuple[Rows, list[Prompt], list[Prompt]]]:
+    """Training, validation and test rows of both sides, elicited in one go; then the validation prompts, and those of
+    the validation rows, in their order."""
     chosen: dict[tuple[Split, Label], list[Prompt]] = {}
     for label, source in sides(spec.data):
         prompts = yield from reading(source, label=label, answer_field=spec.data.answer_field)
@@ -165,16 +166,19 @@ def _rows(
         raise
     by_prompt = {id(pair.prompt): pair for pair in pairs}
 
-    def rows(split: Split, label: Label) -> EncodedWhenDrawn:
+    def learned(split: Split, label: Label) -> list[Pair]:
         found = [by_prompt[id(prompt)] for prompt in chosen.get((split, label), []) if id(prompt) in by_prompt]
-        return EncodedWhenDrawn(model, without_refusals(found, spec.data) if found else [], spec.data)
+        return without_refusals(found, spec.data) if found else []
 
-    heldout: dict[Split, list[Row]] = {
-        split: [row for label in SIDES for row in rows(split, label) if len(row.ids) > row.response_start]
-        for split in ("validation", "test")
-    }
+    def held_out(split: Split) -> tuple[list[Row], list[Prompt]]:
+        both = [(encode(model, pair, spec.data), pair.prompt) for label in SIDES for pair in learned(split, label)]
+        both = [(row, prompt) for row, prompt in both if len(row.ids) > row.response_start]
+        return [row for row, _ in both], [prompt for _, prompt in both]
+
+    harmful, benign = (EncodedWhenDrawn(model, learned("train", label), spec.data) for label in SIDES)
+    measured, filmed = held_out("validation")
     validation = [p for (split, _), prompts in chosen.items() if split == "validation" for p in prompts]
-    return Rows(rows("train", "harmful"), rows("train", "benign"), heldout["validation"], heldout["test"]), validation
+    return Rows(harmful, benign, measured, held_out("test")[0]), validation, filmed
 
 
 def _expect(

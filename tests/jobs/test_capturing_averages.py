@@ -1,5 +1,8 @@
 """Which tokens a capture's movement is averaged over: what is asked for, what a film holds, what version 0.1 left."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from making import drain, random_rows
@@ -50,6 +53,26 @@ def test_the_film_of_a_training_holds_all_averages(trained):
         capture.measure(checkpoint_name(6), "cosine", 1, averaged)[benign] for averaged in ("answer", "all", None)
     )
     assert np.array_equal(everything, old) and not np.allclose(answer, old, atol=1e-4)
+
+
+def test_a_film_tells_of_each_row_its_own_prompt_where_two_files_number_theirs_alike(device, settings, tiny_spec):
+    """The second file's rows are borderline, the first one's are not."""
+    first = Path(tiny_spec().data.retain)
+    rows = [json.loads(line) for line in first.read_text().splitlines()]
+    second = first.with_name("theirs.jsonl")
+    for file, borderline in ((first, False), (second, True)):
+        changed = [
+            row | {"id": str(place), "borderline": borderline, "prompt": f"{file.stem} {row['prompt']}"}
+            for place, row in enumerate(rows)
+        ]
+        file.write_text("".join(json.dumps(row) + "\n" for row in changed))
+    run = create_run(settings.runs, tiny_spec(**QUICK, **{"data.retain": f"{first}; {second}"}))
+    drain(train_run(run, tools=device.tools(1), controls=[], intent=Intent()))
+    device.release(1)
+    shown = read_capture(run.representations_folder / TRAINING)
+    benign = [one for one in shown.index.prompts if one.label == "benign"]
+    assert {one.borderline for one in benign} == {True, False}
+    assert all(one.borderline == one.text.startswith("theirs") for one in benign)
 
 
 def test_a_film_that_version_0_1_began_does_not_promise_averages_for_its_older_steps(device, trained, tiny_model):
