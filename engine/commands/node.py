@@ -50,9 +50,9 @@ def on_node(options: argparse.Namespace, settings: Settings) -> int:
     with owned(own, patience=LOCK_SECONDS):
         if not _may_begin(run, job):
             return 0 if run.record().status in ("finished", "stopped") else 1
-        _serve(run, job, own, told)
+        left = _serve(run, job, own, told)
         record = run.record()
-        if TIME_IS_UP in told and (record.status == "queued" or is_pending(record)):
+        if TIME_IS_UP in told and (record.status == "queued" or is_pending(record) or left):
             return _again(run, job)
         return 0 if record.status in ("finished", "stopped", "queued") else 1
 
@@ -100,7 +100,8 @@ def _may_begin(run: Run, job: ClusterJob) -> bool:
     return True
 
 
-def _serve(run: Run, job: ClusterJob, own: Settings, told: list[signal.Signals]) -> None:
+def _serve(run: Run, job: ClusterJob, own: Settings, told: list[signal.Signals]) -> bool:
+    """Work until the run has ended or the time is up. Whether evaluations that came with the job are left to do."""
     from engine.ranks import teamed
     from engine.worker import Worker
 
@@ -114,12 +115,16 @@ def _serve(run: Run, job: ClusterJob, own: Settings, told: list[signal.Signals])
             return False
         if record.status == "finished" and not asked:
             asked.extend(queue.submit("evaluate", run_id=run.id, payload=dict(plan)) for plan in job.evaluations)
-        return not any((one := queue.job(number)) and one.status in ("queued", "running") for number in asked)
+        return not left()
+
+    def left() -> bool:
+        return any((one := queue.job(number)) and one.status in ("queued", "running") for number in asked)
 
     log.info("job %s begins run %s", job.job, run.id)
     with teamed(own):
         Worker(own).serve(until=lambda: bool(told) or has_ended(run.record()))
     log.info("job %s leaves run %s: %s", job.job, run.id, run.record().status)
+    return left()
 
 
 def _again(run: Run, job: ClusterJob) -> int:
@@ -127,6 +132,8 @@ def _again(run: Run, job: ClusterJob) -> int:
     step = run.record().step
     if _spans_without_a_step(run) >= SPANS_WITHOUT_A_STEP:
         spans = f"{SPANS_WITHOUT_A_STEP + 1} spans of {job.asked.hours:g} hours"
+        if run.record().status == "finished":
+            return _give_up(run, f"Its evaluations did not end in {spans}: evaluate it with more, or fewer requests.")
         return _give_up(run, f"It took no training step in {spans}: resume it with more hours.")
     with suppress(RunError):
         run.append(StatusEvent(status=run.record().status, step=step, message=TIME_WAS_UP))

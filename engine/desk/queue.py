@@ -97,14 +97,16 @@ class Queue:
         self.file = desk / "queue.sqlite"
 
     def submit(self, kind: JobKind, *, run_id: str = "", payload: dict[str, Any] | None = None) -> int:
-        """Queue a job and return its number. An equal job that still waits is returned instead of doubled."""
+        """Queue a job and return its number. An equal job that still waits, and is wanted, is returned instead of
+        doubled."""
         text = json.dumps(payload or {}, sort_keys=True)
         if not self.worker().alive:
             # What a dead worker had claimed does not wait: it must not be taken for the job that is asked for now.
             self.forget_claims()
         with self._open() as database:
             waiting = database.execute(
-                "SELECT id FROM jobs WHERE kind = ? AND run_id = ? AND payload = ? AND state IN ('queued', 'running')",
+                "SELECT id FROM jobs WHERE kind = ? AND run_id = ? AND payload = ? AND state IN ('queued', 'running') "
+                "AND id NOT IN (SELECT job_id FROM unwanted)",
                 (kind, run_id, text),
             ).fetchone()
             if waiting:

@@ -1,16 +1,22 @@
 """What a job does before it trains: whose run it is, and with which versions it may go on."""
 
+import signal
+from collections.abc import Callable
+from functools import partialmethod
+
 import pytest
 
 from engine.__main__ import main
 from engine.commands import node
 from engine.commands.node import SPANS_WITHOUT_A_STEP
+from engine.desk.on_node import GO, TIME_IS_UP
 from engine.records.cluster_jobs import ClusterJob, write_job
 from engine.records.clusters import Resources
 from engine.records.errors import ClusterError, RunError
 from engine.records.events import Alert
 from engine.records.installed import versions
 from engine.records.runs import create_run
+from engine.worker import Worker
 
 ASKED = Resources(partition="gpu")
 
@@ -83,3 +89,30 @@ def test_where_slurm_cannot_queue_it_again_the_run_says_so_and_can_be_resumed(ru
     monkeypatch.setattr(node, "queue_again", refuse)
     assert node._again(run, note(run)) == 1
     assert run.record().status == "interrupted" and "scontrol is not installed here. Resume it." in run.record().error
+
+
+def test_evaluations_that_came_with_a_job_are_gone_on_with_where_its_time_was_up_amid_them(run, settings, monkeypatch):
+    note(run, evaluations=({"state": run.id},))
+    run.update(status="finished")
+    again: list[str] = []
+    monkeypatch.setattr(node, "queue_again", again.append)
+    before = {kind: signal.getsignal(kind) for kind in (TIME_IS_UP, GO)}
+
+    def served(worker: Worker, *, until: Callable[[], bool], ends: bool) -> None:
+        assert not until()
+        for job in worker.queue.newest("evaluate") if ends else ():
+            worker.queue.finish(job.id)
+        signal.raise_signal(TIME_IS_UP)
+        assert until()
+
+    try:
+        for ends in (False, True):
+            monkeypatch.setattr(Worker, "serve", partialmethod(served, ends=ends))
+            assert main(["on-node", run.id, "--runs", str(settings.runs)]) == 0
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+    assert again == ["12"]
+    for _ in range(SPANS_WITHOUT_A_STEP):
+        node._again(run, note(run))
+    assert node._again(run, note(run)) == 1 and run.record().status == "finished"

@@ -49,6 +49,19 @@ def test_a_waiting_job_is_not_doubled(tmp_path):
     assert queue.submit("train", run_id="b") != queue.submit("train", run_id="a")
 
 
+def test_what_was_cancelled_does_not_stand_for_what_is_asked_for_after_it(tmp_path):
+    """The worker may be in the midst of a step, and closes the cancelled job only behind it."""
+    queue = Queue(tmp_path)
+    first = queue.submit("evaluate", run_id="a")
+    queue.claim()
+    queue.cancel(first)
+    second = queue.submit("evaluate", run_id="a")
+    assert second != first and queue.submit("evaluate", run_id="a") == second
+    assert queue.take_unwanted() == {first}
+    queue.finish(first, status="cancelled")
+    assert [job.id for job in queue.claim()] == [second]
+
+
 def test_what_a_dead_worker_had_claimed_can_be_asked_for_again(settings):
     queue = Queue(settings.desk)
     with owned(settings):

@@ -148,3 +148,13 @@ def test_memory_that_runs_out_in_one_process_halves_what_all_take_at_once(folder
     (alert,) = [event.message for event in run.events()[0] if event.kind == "alert" and "Memory" in event.message]
     assert "goes on with 128" in alert
     assert furthest(weights_of(run), unbroken) < TOLERANCE
+
+
+def test_a_tracker_that_is_not_there_fails_its_run_in_words_and_leaves_the_team_at_work(folder, tmp_path):
+    settings = Settings(tmp_path / "runs", tmp_path / "cache")
+    with working(settings, 2) as worker:
+        tracked = begun(worker, spec_of(folder, captures=BRIEF["captures"] | {"trackers": ["wandb"]}))
+        until(worker, lambda: tracked.record().status == "failed")
+        assert "wandb is not installed" in tracked.record().error and not broken()
+        run = begun(worker, spec_of(folder, **BRIEF))
+        until(worker, lambda: run.record().status == "finished")

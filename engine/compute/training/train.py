@@ -6,6 +6,7 @@ Knows models, rows and losses; nothing of queues, run folders beyond the checkpo
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
+from engine.compute.model.adapters import remove_adapter
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.memory import ran_out_of_memory
 from engine.compute.model.room import give_way
@@ -63,6 +64,10 @@ def train(
     """
     tokens = micro_batch_tokens or spec.optimizer.tokens_per_micro_batch
     trainer = prepared(model, name, spec, blocks, rows, checkpoints, controls, trackers_folder, tokens)
+    if trainer.problem:
+        trainer.end()
+        remove_adapter(model, name)
+        raise TrainingError(trainer.problem)
     try:
         yield from trainer.resume()
         yield from trainer.base.fill()

@@ -12,7 +12,7 @@ from accelerate.state import AcceleratorState
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from engine.compute.model.adapters import adapter_parameters, attach_adapter, remove_adapter
+from engine.compute.model.adapters import adapter_parameters, attach_adapter
 from engine.compute.model.foretelling import need_plain_head
 from engine.compute.model.loaded import LoadedModel, find_final_norm
 from engine.compute.model.room import machine_of
@@ -32,7 +32,7 @@ from engine.compute.training.masks import holds_answer
 from engine.compute.training.reroute import BlockSpace
 from engine.compute.training.rows import Row
 from engine.records.blocks import ResolvedBlocks
-from engine.records.errors import TrainingError
+from engine.records.errors import TrainingError, first_line
 from engine.records.events import CheckpointResult, ControlEvent, Event, StatusEvent
 from engine.records.room import checkpoints_gradients, kept_bytes
 from engine.records.spec import RunSpec
@@ -52,7 +52,8 @@ class Trainer:
     """All that the steps of one run share.
 
     micro_batch_tokens: what goes through forwards and backwards at once, padding included; forwards alone, twice that.
-    checkpointing: blocks are computed anew on the way back.
+    checkpointing: blocks are computed anew on the way back.  problem: why it cannot begin, which the first of several
+    processes alone may find; '' where it can.
     """
 
     model: LoadedModel
@@ -68,6 +69,7 @@ class Trainer:
     micro_batch_tokens: int
     final_norm: Callable[[Tensor], Tensor] | None = None
     checkpointing: bool = False
+    problem: str = ""
     step: int = 0
     saved_step: int = 0
     seconds: float = 0.0
@@ -164,8 +166,8 @@ def prepared(
     trackers_folder: Path | None,
     micro_batch_tokens: int,
 ) -> Trainer:
-    """Attach the adapter and get ready. Raises TrainingError for a tracker that is not there. Of several processes the
-    first one alone keeps track."""
+    """Attach the adapter and get ready. Of several processes the first one alone keeps track: a tracker that cannot be
+    used is the trainer's `problem`, since an error of one process alone would end the team."""
     if spec.loss.answer_weight:
         _need_whole_weights("Holding answers by what they foretell", "loss.answer_weight = 0")
         need_plain_head(model)
@@ -177,21 +179,12 @@ def prepared(
     trackers = list(spec.captures.trackers) if working()[0] == 0 else []
     final_norm = find_final_norm(model) if spec.loss.final_norm else None
     attach_adapter(model, name, spec.adapter, blocks.adapted, seed=mix(spec.seed, "adapter"))
+    problem = ""
     try:
-        AcceleratorState._reset_state(reset_partial_state=True)
-        accelerator = Accelerator(
-            cpu=model.device.type == "cpu",
-            # Base and rerouted activations are both computed in the weights' own format, without autocast.
-            mixed_precision="no",
-            log_with=trackers or None,
-            project_dir=trackers_folder,
-        )
-        _check_trackers(trackers, accelerator)
-        if trackers:
-            accelerator.init_trackers("representation-rerouting", config={"digest": spec.digest})
-    except (ValueError, ImportError) as error:
-        remove_adapter(model, name)
-        raise TrainingError(f"The tracker {', '.join(spec.captures.trackers)} cannot be used: {error}") from error
+        accelerator = _accelerated(model, spec, trackers, trackers_folder)
+    except Exception as error:  # Whatever another library finds wrong.
+        problem = f"The tracker {', '.join(trackers)} cannot be used: {first_line(error)}"
+        accelerator = _accelerated(model, spec, [], trackers_folder)
     parameters = [parameter for _, parameter in adapter_parameters(model, name)]
     settings = spec.optimizer
     optimizer = torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
@@ -230,6 +223,7 @@ def prepared(
         micro_batch_tokens,
         final_norm,
         checkpointing,
+        problem,
     )
     keep(trainer)
     return trainer
@@ -257,6 +251,24 @@ def _need_whole_weights(what: str, off: str) -> None:
 
 def _measured_tokens(spec: RunSpec, micro_batch_tokens: int) -> int:
     return min(spec.optimizer.tokens_per_micro_batch, 2 * micro_batch_tokens)
+
+
+def _accelerated(
+    model: LoadedModel, spec: RunSpec, trackers: Sequence[str], trackers_folder: Path | None
+) -> Accelerator:
+    """Whatever a tracker's own library raises where it cannot be used."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = Accelerator(
+        cpu=model.device.type == "cpu",
+        # Base and rerouted activations are both computed in the weights' own format, without autocast.
+        mixed_precision="no",
+        log_with=list(trackers) or None,
+        project_dir=trackers_folder,
+    )
+    _check_trackers(trackers, accelerator)
+    if trackers:
+        accelerator.init_trackers("representation-rerouting", config={"digest": spec.digest})
+    return accelerator
 
 
 def _check_trackers(trackers: Sequence[str], accelerator: Accelerator) -> None:
