@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,18 @@ def source_hashes(data: DataSpec) -> dict[str, str]:
                     found[source.name] = digest.hexdigest()[:16]
             except (OSError, DataError):
                 continue
+    return found
+
+
+def file_stamps(text: str) -> list[tuple[str, int, int]]:
+    """Name, time of the last change (ns) and size of each prompt file of a source, by which a change is seen at once; a
+    source that is no file here has none."""
+    found = []
+    with suppress(DataError):
+        for source in parse_sources(text):
+            with suppress(OSError, DataError):
+                stat = source_file(source).stat()
+                found.append((source.name, stat.st_mtime_ns, stat.st_size))
     return found
 
 

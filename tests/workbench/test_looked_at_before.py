@@ -1,9 +1,13 @@
 """What was looked at before decides nothing of what is looked at now: two runs, two rows, two pages, two models."""
 
+import json
+
 import pytest
+from making import write_prompts
 from making_runs import write_run
 from streamlit.testing.v1 import AppTest
 
+from engine.records.cards import DataCard, card_file, read_data_card, write_card
 from engine.records.chats.asked import Column
 from engine.records.chats.chat import Exchange, list_chats, new_chat, open_chat
 from engine.records.chats.marks import read_marks
@@ -14,6 +18,7 @@ from engine.records.settings import ROOT
 from engine.records.spec_parts import ModelSpec
 from workbench.chat.columns import COUNT, dose_key, model_key
 from workbench.kit import state
+from workbench.kit.cards import data_payload
 
 
 @pytest.fixture(autouse=True)
@@ -188,3 +193,21 @@ def test_a_set_says_which_opening_its_answers_will_have(settings):
     assert r"answers begin with \"Sure, \*here\*\"" in captions.replace('"', r"\"")
     page.session_state["chat_prefill"] = ""
     assert "nothing is put before answers" in " ".join(one.value for one in drawn(page).caption)
+
+
+def test_the_card_of_a_prompt_file_is_not_shown_for_what_the_file_became(settings, tmp_path):
+    file = write_prompts(tmp_path / "mine.jsonl", kind="harmful")
+
+    def asked() -> dict:
+        return data_payload(
+            ModelSpec(), source=f"{file}; sample:harmful; nowhere.jsonl", label="harmful", answer_field=""
+        )
+
+    before = asked()
+    card = DataCard(rows=1, tokens_mean=1, tokens_median=1, tokens_95=1, tokens_max=1, histogram=[], histogram_edges=[])
+    write_card(settings.cards, "describe_data", before, card)
+    assert asked() == before and read_data_card(settings.cards, asked()) == card
+    # As the worker gets it, and writes it under the same name.
+    assert card_file(settings.cards, "describe_data", json.loads(json.dumps(before))).is_file()
+    write_prompts(file, kind="harmful", rows=13)
+    assert asked() != before and read_data_card(settings.cards, asked()) is None

@@ -7,6 +7,7 @@ import streamlit as st
 
 from engine.records.cards import DataCard, ModelCard, read_data_card, read_model_card
 from engine.records.conversation import Label
+from engine.records.prompt_files import file_stamps
 from engine.records.spec_parts import ModelSpec
 from workbench.kit.frame import catching
 from workbench.kit.state import ASKED, queue, settings
@@ -21,7 +22,9 @@ def model_payload(model: ModelSpec) -> dict[str, Any]:
 
 
 def data_payload(model: ModelSpec, *, source: str, label: Label, answer_field: str) -> dict[str, Any]:
-    return {"model": model_payload(model), "source": source, "label": label, "answer_field": answer_field}
+    """What is asked about a prompt set, with what its files look like now: a file that was changed is another set."""
+    asked = {"model": model_payload(model), "source": source, "label": label, "answer_field": answer_field}
+    return asked | {"files": file_stamps(source)}
 
 
 def model_card(payload: dict[str, Any]) -> ModelCard | None:
