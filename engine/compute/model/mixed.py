@@ -87,14 +87,15 @@ class MixedBatch:
             if name is not None
         }
         self._places: list[_Place] = []
-        # Layers hold this list itself: rows may come and go without new functions for them.
+        # Layers hold these lists themselves: rows may come and go without new functions for them.
         self._groups = _groups(self.voices)
+        self._rows = [len(self.voices)]
         self._pushes = _pushes(self.voices)
 
     def select(self, rows: Sequence[int]) -> None:
         """Go on with these rows: some may leave, one may come several times. Rows of equal voice stay together."""
         self.voices = [self.voices[row] for row in rows]
-        self._groups[:] = _groups(self.voices)
+        self._groups[:], self._rows[:] = _groups(self.voices), [len(self.voices)]
         self._pushes = _pushes(self.voices)
 
     @contextmanager
@@ -115,22 +116,29 @@ class MixedBatch:
         for path, layer, siblings, key in _linear_layers(self.model):
             factors = {name: found[path] for name, found in self._factors.items() if path in found}
             base = layer.get_base_layer() if isinstance(layer, LoraLayer) else layer
-            places.append(_Place(siblings, key, layer, _forward(base, factors, self._groups)))
+            places.append(_Place(siblings, key, layer, _forward(base, factors, self._groups, self._rows)))
         return places
 
 
-def _forward(base: nn.Module, factors: dict[str, _Factors], groups: Sequence[_Group]) -> Forward:
+def _forward(base: nn.Module, factors: dict[str, _Factors], groups: Sequence[_Group], rows: Sequence[int]) -> Forward:
+    """rows: of the batch, one figure. Some families hand a layer the tokens of all rows as one, row after row."""
     product = _product(base)
     if not factors:
         return product
 
     def forward(inputs: Tensor) -> Tensor:
         outputs = product(inputs)
+        each, left = divmod(len(inputs), rows[0])
+        if left:
+            raise ModelError(
+                "A layer of this model is given some of the tokens alone: it cannot be asked with adapters."
+            )
         for first, end, adapter, dose in groups:
             if adapter in factors:
                 down, up, scaling = factors[adapter]
-                low = functional.linear(inputs[first:end].to(down.dtype), down)
-                outputs[first:end] += functional.linear(low, up) * (scaling * dose)
+                own = slice(first * each, end * each)
+                low = functional.linear(inputs[own].to(down.dtype), down)
+                outputs[own] += functional.linear(low, up) * (scaling * dose)
         return outputs
 
     return forward

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from making import byte_tokenizer
 from peft import LoraConfig
 from torch import nn
 from torch.nn import functional
+from transformers import OPTConfig, OPTForCausalLM
 
 from engine.compute.model.adapters import adapted, adapter_parameters, attach_adapter, remove_adapter
 from engine.compute.model.load import load_model
@@ -46,6 +48,21 @@ def test_each_row_is_computed_as_peft_computes_it_alone(model):
         torch.testing.assert_close(result, alone(model, name), rtol=1e-4, atol=1e-5)
     assert not torch.allclose(together[0], together[1], atol=0.01)
     assert not torch.allclose(together[0], together[2], atol=0.001)
+
+
+def test_rows_of_a_family_that_hands_its_layers_all_tokens_as_one_are_computed_as_alone(tmp_path, settings):
+    config = OPTConfig(
+        vocab_size=300, hidden_size=16, ffn_dim=32, num_hidden_layers=2, num_attention_heads=4, word_embed_proj_dim=16
+    )
+    torch.manual_seed(0)
+    OPTForCausalLM(config).save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    model = load_model(ModelSpec(name=str(tmp_path), device="cpu", dtype="float32"), settings)
+    attach_adapter(model, "first", AdapterSpec(rank=4, alpha=8, noise=1.0), [0, 1], seed=0)
+    base, rerouted = mixed(model, BASE, FIRST)
+    torch.testing.assert_close(base, alone(model, None), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(rerouted, alone(model, "first"), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(base[:, -1], rerouted[:, -1], atol=0.01)
 
 
 def test_half_precision_is_computed_as_peft_computes_it(tiny_model_folder, settings):
