@@ -38,8 +38,7 @@ def in_child(
     progress: a file into which the function writes how far it is; until it does, the child is loading its
     libraries, and how far it is with these is an estimate by time.  Raises ComputeError when the child dies.
     """
-    pool = _executor()
-    future: Future[Any] = pool.submit(_call, function, arguments)
+    pool, future = _begun(function, arguments)
     started = time.monotonic()
     last: Progress | None = None
     try:
@@ -57,8 +56,7 @@ def in_child(
                         "The process that fits maps ended (out of memory?): try again with fewer prompts."
                     ) from error
                 # Another job was cancelled, and the child with it: this one begins again in the next child.
-                pool = _executor()
-                future = pool.submit(_call, function, arguments)
+                pool, future = _begun(function, arguments)
     finally:
         if not future.cancel() and not future.done():
             # Nobody waits for it any more, and the next map would.
@@ -111,6 +109,15 @@ def warm() -> None:
 def _call(function: str, arguments: tuple[Any, ...]) -> Any:
     module, _, name = function.rpartition(".")
     return getattr(importlib.import_module(module), name)(*arguments)
+
+
+def _begun(function: str, arguments: tuple[Any, ...]) -> tuple[ProcessPoolExecutor, Future[Any]]:
+    """In the child, or in a new one where that died while it had nothing to do."""
+    try:
+        return (pool := _executor()), pool.submit(_call, function, arguments)
+    except BrokenProcessPool:
+        end_child()
+        return (pool := _executor()), pool.submit(_call, function, arguments)
 
 
 def _executor() -> ProcessPoolExecutor:

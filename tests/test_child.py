@@ -1,7 +1,10 @@
 """Waiting for a child process: what is said of its libraries, and then of what it does."""
 
+import time
+
 from making import drain
 
+from engine import child
 from engine.child import end_child, in_child
 from engine.records.progress import LOADING_SHARE, loading, say
 
@@ -20,6 +23,19 @@ def test_the_first_wait_is_for_the_libraries_and_later_ones_say_how_far_the_chil
     assert next(waiting).share == 0.45
     drain(waiting)
     assert not progress.exists()
+    end_child()
+
+
+def test_a_child_that_dies_while_it_has_nothing_to_do_is_started_again():
+    for _ in range(2):
+        _, found = drain(in_child("math.sqrt", 9.0, phase="projecting", message="loading"))
+        assert found == 3
+        for process in list(child._pool._processes.values()):
+            process.kill()
+            process.join()
+        # Until the pool has seen it.
+        while not child._pool._broken:
+            time.sleep(0.01)
     end_child()
 
 

@@ -15,7 +15,7 @@ from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options
 from engine.compute.evaluation.attacks.table import ATTACK_FUNCTIONS
 from engine.compute.evaluation.judges import Verdict, judge_answers, rules_identity
 from engine.compute.model.adapters import adapter_parameters
-from engine.compute.model.load import model_fingerprint
+from engine.compute.model.load import words_fingerprint
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import tokens_of
 from engine.compute.steps import told
@@ -105,9 +105,7 @@ def rules_judge() -> Judge:
 
 def memory_file(folder: Path, model: LoadedModel, adapter: str | None) -> Path:
     """Where answers of these very weights are remembered."""
-    name = model_fingerprint(model)
-    if model.spec.chat_template != "model":
-        name += f"-{model.spec.chat_template}"
+    name = words_fingerprint(model)
     if adapter is not None:
         digest = hashlib.sha256()
         for key, parameter in adapter_parameters(model, adapter):

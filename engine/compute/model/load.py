@@ -40,6 +40,9 @@ PLAIN_TEMPLATE = (
     "{% if add_generation_prompt %}Assistant:{% endif %}"
 )
 
+# Before it, where the model's tokenizer begins every text with it.
+BEGINNING = "{{ bos_token }}"
+
 
 @together
 def load_model(spec: ModelSpec, settings: Settings) -> LoadedModel:
@@ -177,7 +180,7 @@ def _read_tokenizer(
         # Some models keep it with their processor alone.
         tokenizer.chat_template = pictures.processor.chat_template
     if spec.chat_template == "plain":
-        tokenizer.chat_template = PLAIN_TEMPLATE
+        tokenizer.chat_template = (BEGINNING if _begins_texts(tokenizer) else "") + PLAIN_TEMPLATE
     if need_template and not tokenizer.chat_template:
         raise ModelError(
             f"{spec.name} has no chat template: choose an instruction-tuned model, or set chat template to 'plain'."
@@ -185,6 +188,21 @@ def _read_tokenizer(
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer
+
+
+def _begins_texts(tokenizer: Any) -> bool:
+    """Whether the model was trained on texts behind a token that begins them, as its own tokenizer writes it."""
+    begins = tokenizer.bos_token_id
+    return begins is not None and tokenizer("a")["input_ids"][:1] == [begins]
+
+
+def words_fingerprint(model: LoadedModel) -> str:
+    """Of the weights, and of the template that words are written under where it is not the model's own."""
+    name = model_fingerprint(model)
+    if model.spec.chat_template == "model":
+        return name
+    begins = str(model.tokenizer.chat_template).startswith(BEGINNING)
+    return f"{name}-{model.spec.chat_template}" + ("-begun" if begins else "")
 
 
 def _place(spec: ModelSpec, settings: Settings) -> str:

@@ -4,11 +4,11 @@ import json
 
 import pytest
 import torch
-from making import asked_ids, write_tiny_model
+from making import asked_ids, byte_tokenizer, write_tiny_model
 
 from engine.compute.model.adapters import attach_adapter
-from engine.compute.model.load import describe_model, load_model, load_reader, model_fingerprint
-from engine.compute.model.text import prompt_ids
+from engine.compute.model.load import describe_model, load_model, load_reader, model_fingerprint, words_fingerprint
+from engine.compute.model.text import prompt_ids, tokens_of
 from engine.records.conversation import Conversation, say
 from engine.records.errors import ModelError
 from engine.records.spec_parts import AdapterSpec, ModelSpec
@@ -39,6 +39,21 @@ def test_a_folder_without_safetensors_is_refused(tmp_path, settings):
     (tmp_path / "pytorch_model.bin").touch()
     with pytest.raises(ModelError, match="opening such a file may run code"):
         load_model(ModelSpec(name=str(tmp_path)), settings)
+
+
+def test_plain_words_begin_as_the_tokenizer_begins_its_texts(tmp_path, settings):
+    begun = byte_tokenizer(chat_template=None, opening="<s>")
+    begun.bos_token = "<s>"
+    names, starts = set(), []
+    for name, tokenizer in (("as it is", byte_tokenizer(chat_template=None)), ("begun", begun)):
+        folder = write_tiny_model(tmp_path / name)
+        tokenizer.save_pretrained(folder)
+        (folder / "chat_template.jinja").unlink(missing_ok=True)
+        model = load_model(ModelSpec(name=str(folder), device="cpu", chat_template="plain"), settings)
+        starts.append(model.tokenizer.decode(tokens_of(model, Conversation.asking("Hello")).ids))
+        names.add(words_fingerprint(model).partition("-")[2])
+    assert starts == ["User: Hello\nAssistant:", "<s>User: Hello\nAssistant:"]
+    assert names == {"plain", "plain-begun"}
 
 
 def test_a_model_is_known_by_all_its_weights_and_not_by_adapters(tiny_model):
