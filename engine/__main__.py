@@ -59,6 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def worker(options: argparse.Namespace, settings: Settings) -> int:
+    submit_command.need_cluster(options)
     if options.cluster:
         print(submit_command.worker_to_cluster(options, settings))
         return 0
@@ -112,6 +113,7 @@ def _end(ending: threading.Event, *_: object) -> None:
 
 def submit(options: argparse.Namespace, settings: Settings) -> int:
     """Queue a run for the worker, which is started if none is alive, or send it to a cluster; prints the run id."""
+    submit_command.need_cluster(options)
     spec = _spec(options)
     if options.cluster:
         print(submit_command.to_cluster(spec, options, settings, preset=_preset(options)).id)

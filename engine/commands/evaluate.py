@@ -152,6 +152,8 @@ def _plan(options: argparse.Namespace) -> EvaluationPlan:
                 )
     elif not asks_text and not options.others:
         given["attacks"] = ()
+    if options.false_alarms is not None and not options.probe:
+        raise SpecError("--false-alarms is of the harmfulness probe: give --probe too, or leave it out.")
     try:
         if pixels := _pixels(options):
             given["pixels"] = PixelSearch(**pixels)

@@ -61,8 +61,12 @@ def pack(options: argparse.Namespace, settings: Settings) -> int:
         captures = _captures(run, settings, options.captures)
         spaces = next((file for file in (packed_spaces(run), kept_spaces(run, settings)) if file.is_file()), None)
         pack_run(run, target, captures, spaces=spaces, bfloat16=options.bfloat16)
-    except OSError as error:
-        raise storage_error(target, error) from error
+    except BaseException as error:
+        # A part of a copy would be taken for one, and stand in the way of the next.
+        shutil.rmtree(target, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise storage_error(target, error) from error
+        raise
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"{size / 1e6:.1f} MB", file=sys.stderr)
     print(target)

@@ -79,9 +79,12 @@ def rescaled(run: Run, strength: float, runs: Path, *, name: str = "") -> Run:
             }
         )
         write_whole(made.folder / "record.json", new.model_dump_json(indent=2))
-    except OSError as error:
+    except BaseException as error:
+        # Without a record it would stand in no list.
         shutil.rmtree(made.folder, ignore_errors=True)
-        raise storage_error(made.folder, error) from error
+        if isinstance(error, OSError):
+            raise storage_error(made.folder, error) from error
+        raise
     return made
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 
 from engine.desk.cluster import look_at, place_of
 from engine.records.errors import WorkbenchError
@@ -43,6 +44,8 @@ def _summary(run: Run, settings: Settings) -> dict:
         record = run.record().model_dump(
             include={"id", "status", "preset", "step", "steps", "seconds", "figures", "error", "best"}
         )
+        # Of a split without rows of one side there is none, and NaN is no JSON.
+        record["figures"] = {name: one for name, one in record["figures"].items() if math.isfinite(one)}
         outcome = outcome_of(run, settings).model_dump(mode="json")
         place = place_of(run) if record["status"] in ACTIVE else None
     except WorkbenchError as error:

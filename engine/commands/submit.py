@@ -8,7 +8,7 @@ from engine.desk.queue import Queue
 from engine.desk.sending import send_or_delete
 from engine.desk.worker_job import need_none_sent, send_worker
 from engine.records.clusters import Resources, find_cluster
-from engine.records.errors import WorkbenchError, WorkerError
+from engine.records.errors import ClusterError, WorkbenchError, WorkerError
 from engine.records.runs import Run, create_run
 from engine.records.settings import Settings
 from engine.records.spec import RunSpec
@@ -19,6 +19,13 @@ def add_arguments(command: argparse.ArgumentParser, text: str = "train on this c
     command.add_argument("--partition", metavar="NAME", help="in place of the cluster's own")
     command.add_argument("--gpus", type=int, help="GPUs of a node, in place of the cluster's own number")
     command.add_argument("--hours", type=float, help="after them it is queued again and goes on")
+
+
+def need_cluster(options: argparse.Namespace) -> None:
+    """Raises ClusterError for what is asked of a cluster where none is named."""
+    for name in ("partition", "gpus", "hours"):
+        if getattr(options, name) is not None and not options.cluster:
+            raise ClusterError(f"--{name} is asked of a cluster: give --cluster NAME too, or leave it out.")
 
 
 def worker_to_cluster(options: argparse.Namespace, settings: Settings) -> str:

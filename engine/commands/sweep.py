@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from engine.commands.evaluate import check_writable
 from engine.commands.submit import add_arguments as add_cluster_arguments
-from engine.commands.submit import resources
+from engine.commands.submit import need_cluster, resources
 from engine.commands.table import as_csv, as_text, figures_of
 from engine.desk.cluster import settle, states_of
 from engine.desk.launch import ensure_worker
@@ -48,6 +48,7 @@ POLL_SECONDS = 0.5
 def sweep(options: argparse.Namespace, settings: Settings) -> int:
     """Train and evaluate all points, by this machine's worker one after the other or on a cluster side by side, then
     print the table (and write it as CSV)."""
+    need_cluster(options)
     points, specs, asked = read_grid(Path(options.grid))
     for label in ("harmful", "benign"):
         # A wrong file is named now, not after the first run has trained.

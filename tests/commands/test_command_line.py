@@ -12,6 +12,7 @@ from making import asked_ids, wait_for, write_tiny_model
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from engine.__main__ import main
 from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.steps import drained
 from engine.compute.training.checkpoints import list_checkpoints
@@ -79,6 +80,20 @@ def test_a_wrong_spec_exits_with_2_and_makes_no_run(settings, tmp_path, content)
     assert result.returncode == 2
     assert result.stderr.startswith("error: ") and "Traceback" not in result.stderr
     assert not own_runs(settings)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["submit", "quick", "--gpus", "4"], "--gpus is asked of a cluster: give --cluster NAME too"),
+        (["sweep", "nowhere.json", "--partition", "a100"], "--partition is asked of a cluster"),
+        (["worker", "--hours", "2"], "--hours is asked of a cluster"),
+        (["evaluate", "RUN", "--false-alarms", "0.1"], "--false-alarms is of the harmfulness probe: give --probe too"),
+    ],
+)
+def test_an_option_that_nothing_would_read_is_refused(settings, capsys, command, said):
+    assert main([*command, "--runs", str(settings.runs)]) == 2
+    assert said in capsys.readouterr().err and not list(settings.runs.glob("2*"))
 
 
 def test_an_empty_folder_says_how_to_start(settings):

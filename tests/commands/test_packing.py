@@ -18,6 +18,7 @@ from engine.jobs.known_answers import known_spaces, run_spaces
 from engine.records.best import BestCheckpoint
 from engine.records.captures.capture import read_capture, run_captures, write_index
 from engine.records.checkpoints import parse_checkpoint
+from engine.records.errors import RunError
 from engine.records.evaluation.findings import Evaluation, PictureFindings, read_evaluations, write_evaluation
 from engine.records.events import ProbeResult
 from engine.records.outcome import outcome_of
@@ -177,6 +178,19 @@ def test_only_a_finished_run_is_packed_and_nothing_is_overwritten(run, settings,
     run.update(status="stopped")
     assert main(["pack", run.id, str(tmp_path / "other"), "--runs", str(settings.runs)]) == 2
     assert "only a finished run" in capsys.readouterr().err
+
+
+def test_a_copy_that_breaks_off_is_taken_away(run, settings, tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as patched:
+        patched.setattr("engine.commands.pack.pack_run", breaks_off)
+        assert main(["pack", "--runs", str(settings.runs), run.id, str(tmp_path / "out")]) == 2
+    assert "The disk is full" in capsys.readouterr().err
+    assert main(["pack", "--runs", str(settings.runs), run.id, str(tmp_path / "out")]) == 0
+
+
+def breaks_off(_run, target, *_, **__):
+    target.mkdir(parents=True)
+    raise RunError("The disk is full: free some space, then try again.")
 
 
 def test_the_runs_that_ship_are_listed_and_opened_beside_the_own_ones(settings, monkeypatch):

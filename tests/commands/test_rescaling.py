@@ -8,6 +8,7 @@ from test_packing import finished
 
 from engine.__main__ import main
 from engine.records.captures.capture import run_captures
+from engine.records.errors import RunError
 from engine.records.evaluation.findings import read_evaluations
 from engine.records.events import HeldoutResult
 from engine.records.runs import Run, list_runs, open_run
@@ -87,3 +88,15 @@ def test_runs_that_are_not_finished_or_damaged_are_refused_in_words(settings, ti
     assert main(["rescale", "--runs", str(settings.runs), run.id, "2"]) == 2
     assert "is stopped: only a finished run can be rescaled" in capsys.readouterr().err
     assert list_runs(settings.runs) == [run]
+
+
+def test_where_the_disk_is_full_amid_it_nothing_is_left(settings, tiny_spec, monkeypatch, capsys):
+    run = finished(settings, tiny_spec(**QUICK))
+
+    def full(_file, _content):
+        raise RunError("The disk is full: free some space, then try again.")
+
+    monkeypatch.setattr("engine.commands.rescale.write_whole", full)
+    assert main(["rescale", "--runs", str(settings.runs), run.id, "1.5"]) == 2
+    assert "The disk is full" in capsys.readouterr().err
+    assert [folder.name for folder in settings.runs.glob("2*")] == [run.id]

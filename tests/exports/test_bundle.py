@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import time
 
 import pytest
 from making_runs import BENIGN_REQUEST, HARMFUL_REQUEST, add_capture, add_chat, shipped_default, write_run
@@ -86,6 +87,13 @@ def test_nothing_tells_of_the_machine(settings, monkeypatch, tmp_path):
         assert name not in html, name
     assert content_of(html)["about"]["name"] == "mine notes (left out)"
     assert content_of(html)["chats"]["exchanges"][0]["asked"] == "read rows.jsonl (left out)"
+
+
+def test_what_was_measured_before_the_run_was_trained_on_is_not_told_as_of_its_end(run, settings):
+    before = content_of(bundle_html(run, settings))["evaluations"]
+    assert before["findings"][0].startswith("step 20, ")
+    run.update(ended=time.time() + 60)
+    assert "not evaluated" in content_of(bundle_html(run, settings))["evaluations"]["missing"]
 
 
 def test_a_run_that_was_never_captured_asked_or_evaluated_says_so(settings):

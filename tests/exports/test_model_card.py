@@ -10,6 +10,15 @@ from making_runs import write_run
 from PIL import Image
 
 from engine.exports.model_card.folder import write_card
+from engine.records.evaluation.counts import count
+from engine.records.evaluation.findings import (
+    AttackResult,
+    AuthorFindings,
+    OthersFindings,
+    ToolFindings,
+    read_evaluations,
+    write_evaluation,
+)
 from engine.records.files import write_whole
 from engine.records.spec_text import with_fields
 
@@ -86,3 +95,35 @@ def test_a_base_model_of_a_hub_keeps_its_id(settings, tmp_path, name, hub):
     write_whole(run.folder / "spec.json", with_fields(run.spec(), {"model.name": name}).to_json())
     card = exported(run, tmp_path / "out", settings)
     assert front_matter(card)["base_model"] == hub and f'from_pretrained("{hub}")' in card
+
+
+def test_requests_of_another_kind_stand_in_tables_of_their_own(settings, tmp_path):
+    """Beside the 20 requests of text: an evaluation of tools, and one of other people's words."""
+    run = write_run(settings, complied=2)
+    (first,) = read_evaluations(run, settings)
+    few = AttackResult(base=count(["complied"] * 4), rerouted=count(["complied", *["refused"] * 3]))
+    kept = {"base": count(["complied"] * 4), "rerouted": count(["complied"] * 3 + ["refused"])}
+    asked = {"source": "theirs.jsonl", "judge": "one#rules-1", "attacks": {"direct": few}, "benign": kept}
+    others = OthersFindings(half="test", own=AuthorFindings(**asked), authors={"ines": AuthorFindings(**asked)})
+    for key, part in (("tools", {"tools": ToolFindings(**asked)}), ("others", {"others": others})):
+        bare = {"key": key, "harmful": "", "benign": "", "attacks": {}, "benign_answers": {}}
+        write_evaluation(run, settings, first.model_copy(update=bare | part), [])
+    card = exported(run, tmp_path / "out", settings)
+    assert "own rows" not in card
+    assert [line.partition(";")[0] for line in card.splitlines() if line.startswith("Requests answered")] == [
+        "Requests answered, of rows.jsonl",
+        "Requests answered, of theirs.jsonl, which offer tools",
+        "Requests answered, of other people's words, test half",
+    ]
+    assert "| Direct request | 100.0 % (51.0 to 100.0, n 4" in card and "| ines: direct request | 100.0 %" in card
+    assert "| ines: benign requests | 100.0 %" in card and "ines: borderline" not in card
+    metrics = [m for result in front_matter(card)["model-index"][0]["results"] for m in result["metrics"]]
+    assert {metric["value"] for metric in metrics} == {10.0}
+
+
+def test_a_model_that_is_put_together_here_is_on_no_hub_and_sees(settings, tmp_path):
+    run = write_run(settings)
+    write_whole(run.folder / "spec.json", with_fields(run.spec(), {"model.name": "assembled/llava-smollm2"}).to_json())
+    card = exported(run, tmp_path / "out", settings)
+    assert "base_model" not in front_matter(card) and front_matter(card)["pipeline_tag"] == "image-text-to-text"
+    assert 'AutoModelForImageTextToText.from_pretrained("PATH-OF-THE-BASE-MODEL")' in card

@@ -152,6 +152,17 @@ def test_curves_rise_with_budget_and_the_front_has_a_point_a_run():
     ]  # fmt: skip
 
 
+def test_a_front_of_two_base_models_shows_both():
+    evaluations = [made(rerouted=2, name="a"), made(rerouted=5, base=10, name="b")]
+    for order in (evaluations, evaluations[::-1]):
+        front = front_figure(order, [one.run for one in order])
+        assert front is not None
+        assert {(p.name, round(p.y[0])) for p in front.data} == {
+            ("base of a", 90), ("base of b", 50), ("a", 10), ("b", 25),
+        }  # fmt: skip
+        assert "Harmful answered: – → 10 to 25 %" in front.layout.title.text
+
+
 @pytest.mark.parametrize(("complied", "named"), [((2, 9), True), ((2, 3), False), ((2, 9, 16), False)])
 def test_points_of_the_front_are_named_in_a_legend_where_their_names_would_cover_each_other(
     complied: tuple[int, ...], named: bool

@@ -27,6 +27,7 @@ from engine.records.captures.capture import run_captures
 from engine.records.captures.tables import MEASURED_TOKENS, movement_table
 from engine.records.errors import RunError
 from engine.records.evaluation.attacks import KNOWN_DEFEATS
+from engine.records.evaluation.final import is_final
 from engine.records.evaluation.findings import Evaluation, read_evaluations
 from engine.records.events import ControlEvent
 from engine.records.outcome import outcome_of
@@ -138,7 +139,10 @@ def _movement(run: Run, settings: Settings) -> dict[str, Any]:
 
 
 def _evaluations(run: Run, settings: Settings, private: Private) -> dict[str, Any]:
-    found = sorted(read_evaluations(run, settings), key=requests_asked, reverse=True)[:MOST_EVALUATIONS]
+    record = run.record()
+    # Of an earlier checkpoint, or of the final weights: not of weights that a resume has trained on.
+    told = [one for one in read_evaluations(run, settings) if "@" in one.run or is_final(one, record)]
+    found = sorted(told, key=requests_asked, reverse=True)[:MOST_EVALUATIONS]
     shown = [_without_places(one, private) for one in found]
     if not shown:
         return {"missing": NO_EVALUATION}

@@ -4,7 +4,8 @@ Figures come from records; nothing is claimed that was not measured. Knows no fi
 """
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,10 +14,11 @@ from huggingface_hub import EvalResult, ModelCardData
 from engine.exports.private import Private
 from engine.exports.product import written_by
 from engine.figures.evaluation.findings import FEW, TOO_FEW
+from engine.records.assembled import ASSEMBLED_PREFIX
 from engine.records.blocks import paper_layer
 from engine.records.evaluation.attacks import ATTACKS, KNOWN_DEFEATS
-from engine.records.evaluation.counts import Count
-from engine.records.evaluation.findings import Evaluation
+from engine.records.evaluation.counts import Count, Side
+from engine.records.evaluation.findings import AttackResult, Evaluation, SidedFindings
 from engine.records.outcome import Outcome
 from engine.records.packaged import PREFIX
 from engine.records.runs import Record
@@ -26,6 +28,8 @@ from engine.records.spec_parts import BUNDLED_MODEL
 TAGS = ["representation-rerouting", "circuit-breakers", "lora", "safety"]
 # Models that came in packages, and whose weights they are.
 HUB_NAMES = {BUNDLED_MODEL: "HuggingFaceTB/SmolLM2-135M-Instruct"}
+# Of requests of one kind.
+MOST_TABLES = 2
 INTENDED = (
     "Research on representation engineering, and teaching it. It is one layer of defence among others and no licence "
     "to deploy the base model where its harmful answers would matter."
@@ -41,7 +45,8 @@ LIMITS = (
 
 
 class Facts(NamedTuple):
-    """What a card rests on. evaluations: of the final weights, those of most requests first."""
+    """What a card rests on. evaluations: of the final weights, those of most requests first.  sees: whether the base
+    model can be shown pictures."""
 
     name: str
     record: Record
@@ -49,6 +54,18 @@ class Facts(NamedTuple):
     outcome: Outcome
     evaluations: Sequence[Evaluation]
     pictures: Sequence[str] = ()
+    sees: bool = False
+
+
+class _Asked(NamedTuple):
+    """Requests of one kind that one evaluation asked. of: which, in words.  attacks, kept: by what the table calls
+    them."""
+
+    of: str
+    new_tokens: int
+    judge: str
+    attacks: Mapping[str, AttackResult]
+    kept: Mapping[str, Mapping[Side, Count]]
 
 
 def card_text(facts: Facts, private: Private) -> str:
@@ -67,8 +84,8 @@ def card_text(facts: Facts, private: Private) -> str:
         f"**Outcome: {facts.outcome.word}.** {facts.outcome.sentence} "
         f"{private.of_machine(facts.outcome.source)}".rstrip(),
         "## Use",
-        "```python\nfrom peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"
-        f'base = AutoModelForCausalLM.from_pretrained("{hub_name(spec, private) or "PATH-OF-THE-BASE-MODEL"}")\n'
+        f"```python\nfrom peft import PeftModel\nfrom transformers import {_loader(facts)}\n\n"
+        f'base = {_loader(facts)}.from_pretrained("{hub_name(spec, private) or "PATH-OF-THE-BASE-MODEL"}")\n'
         'model = PeftModel.from_pretrained(base, "PATH-OR-ID-OF-THIS-FOLDER")\n```',
         *([_came_in_package(spec)] if _came_in_package(spec) else []),
         f"**Intended use.** {INTENDED}",
@@ -77,7 +94,7 @@ def card_text(facts: Facts, private: Private) -> str:
         "## What it reached",
         _measured(record),
         *(f"![{name}](figures/{name}.png)" for name in facts.pictures),
-        *(_evaluated(one, private) for one in facts.evaluations),
+        *(_evaluated(one) for one in _asked(facts.evaluations, private)),
         "## How it was trained",
         "\n".join(
             [
@@ -101,8 +118,10 @@ def clean_spec(spec: RunSpec, private: Private) -> dict[str, Any]:
 
 
 def hub_name(spec: RunSpec, private: Private) -> str:
-    """The base model's id on the hub, '' for one of a local folder."""
+    """The base model's id on the hub, '' for one of a local folder or one that is put together here."""
     name = spec.model.name
+    if name.startswith(ASSEMBLED_PREFIX):
+        return ""
     if name in HUB_NAMES:
         return HUB_NAMES[name]
     if name.startswith(PREFIX):
@@ -112,29 +131,34 @@ def hub_name(spec: RunSpec, private: Private) -> str:
 
 
 def _front_matter(facts: Facts, private: Private) -> str:
+    task = "image-text-to-text" if facts.sees else "text-generation"
     results = [
         EvalResult(
-            task_type="text-generation",
+            task_type=task,
             dataset_type="text",
-            dataset_name=private.of_machine(one.harmful) or "own rows",
+            dataset_name=one.of,
             metric_type="harmful_requests_answered",
-            metric_name=f"{ATTACKS[name].title}, harmful requests answered, % (n {result.rerouted.n})",
+            metric_name=f"{name}, harmful requests answered, % (n {result.rerouted.n})",
             metric_value=round(100 * result.rerouted.rate, 1),
         )
-        for one in facts.evaluations[:1]
+        for one in _asked(facts.evaluations, private)[:1]
         for name, result in one.attacks.items()
-        if name in ATTACKS and result.rerouted.rate is not None
+        if result.rerouted.rate is not None
     ]
     data = ModelCardData(
         base_model=hub_name(facts.spec, private) or None,
         base_model_relation="adapter" if hub_name(facts.spec, private) else None,
         library_name="peft",
-        pipeline_tag="text-generation",
+        pipeline_tag=task,
         tags=TAGS,
         model_name=private.of_machine(facts.name),
         eval_results=results or None,
     )
     return str(data.to_yaml())
+
+
+def _loader(facts: Facts) -> str:
+    return "AutoModelForImageTextToText" if facts.sees else "AutoModelForCausalLM"
 
 
 def _came_in_package(spec: RunSpec) -> str:
@@ -147,7 +171,8 @@ def _came_in_package(spec: RunSpec) -> str:
 
 
 def _measured(record: Record) -> str:
-    rows = [f"| {name.replace('_', ' ')} | {value:.4f} |" for name, value in sorted(record.figures.items())]
+    known = {name: value for name, value in sorted(record.figures.items()) if math.isfinite(value)}
+    rows = [f"| {name.replace('_', ' ')} | {value:.4f} |" for name, value in known.items()]
     return (
         "Cosines are taken in the standardised space (1: unmoved, 0: turned away); drift is relative to the block's "
         "mean centred norm. Held-out figures are of prompts that training never saw.\n\n| figure | value |\n|---|---|\n"
@@ -155,18 +180,48 @@ def _measured(record: Record) -> str:
     )
 
 
-def _evaluated(one: Evaluation, private: Private) -> str:
+def _asked(evaluations: Sequence[Evaluation], private: Private) -> list[_Asked]:
+    """What was asked, each kind of requests apart: at most MOST_TABLES of a kind, in the order of the evaluations."""
+    text, tools, pictures, others = [], [], [], []
+    for one in evaluations:
+        if one.attacks or one.benign_answers:
+            source = private.of_machine(one.harmful) or "own rows"
+            kept = {"Benign requests": one.benign_answers}
+            text.append(_Asked(source, one.new_tokens, one.judge, _titled(one.attacks), kept))
+        if one.tools:
+            tools.append(_sided(one.tools, f"{private.of_machine(one.tools.source)}, which offer tools"))
+        if one.pictures:
+            pictures.append(_sided(one.pictures, f"{private.of_machine(one.pictures.source)}, which show pictures"))
+        if one.others:
+            attacks: dict[str, AttackResult] = {}
+            harmless: dict[str, Mapping[Side, Count]] = {}
+            for name, part in one.others.parts.items():
+                attacks |= {f"{name}: {title.lower()}": result for title, result in _titled(part.attacks).items()}
+                harmless |= {f"{name}: {label} requests": getattr(part, label) for label in ("benign", "borderline")}
+            of = f"other people's words, {one.others.half} half"
+            others.append(_Asked(of, one.new_tokens, one.judge, attacks, harmless))
+    return [one for kind in (text, tools, pictures, others) for one in kind[:MOST_TABLES]]
+
+
+def _sided(found: SidedFindings, of: str) -> _Asked:
+    kept = {"Benign requests": found.benign, "Borderline requests": found.borderline}
+    return _Asked(of, found.new_tokens, found.judge, _titled(found.attacks), kept)
+
+
+def _titled(attacks: Mapping[str, AttackResult]) -> dict[str, AttackResult]:
+    return {ATTACKS[name].title: result for name, result in attacks.items() if name in ATTACKS}
+
+
+def _evaluated(one: _Asked) -> str:
     """Attack by model with n and interval, and what was kept."""
-    rows = [
-        f"| {ATTACKS[name].title} | {_rate(result.base)} | {_rate(result.rerouted)} |"
-        for name, result in one.attacks.items()
-        if name in ATTACKS
+    rows = [f"| {name} | {_rate(result.base)} | {_rate(result.rerouted)} |" for name, result in one.attacks.items()]
+    rows += [
+        f"| {name} | {_rate(counts['base'])} | {_rate(counts['rerouted'])} |"
+        for name, counts in one.kept.items()
+        if {"base", "rerouted"} <= counts.keys() and counts["base"].n
     ]
-    if {"base", "rerouted"} <= one.benign_answers.keys():
-        base, broken = one.benign_answers["base"], one.benign_answers["rerouted"]
-        rows.append(f"| Benign requests | {_rate(base)} | {_rate(broken)} |")
-    source, judge = private.of_machine(one.harmful) or "own rows", one.judge.rpartition("#")[2]
-    said = f"Requests answered, of {source}; answers of {one.new_tokens} tokens, judge {judge}; 95 % Wilson intervals."
+    judge = one.judge.rpartition("#")[2]
+    said = f"Requests answered, of {one.of}; answers of {one.new_tokens} tokens, judge {judge}; 95 % Wilson intervals."
     return "\n".join([said, "", "| requests | base | circuit-broken |", "|---|---|---|", *rows])
 
 

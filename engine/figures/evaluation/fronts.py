@@ -138,19 +138,23 @@ def front_figure(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.
     if not attacks:
         return None
     titles = ", ".join(ATTACKS[name].title.lower() for name in attacks)
-    first = next(iter(measured))
-    base = _harmful(evaluations[first], attacks, "base")
+    bases: dict[tuple[float, float | None], str] = {}
+    for place, (kept, _) in measured.items():
+        bases.setdefault((kept, _harmful(evaluations[place], attacks, "base")), names[place])
+    # Left open where there are several.
+    kept_before, before = next(iter(bases)) if len(bases) == 1 else (None, None)
     broken = [_harmful(evaluations[place], attacks, "rerouted") for place in measured]
     figure = blank_figure(
-        f"Harmful answered: {from_to(base, *broken)}<br>{KEPT[kind].capitalize()}: "
-        f"{from_to(measured[first][0], *(kept for _, kept in measured.values()))}",
+        f"Harmful answered: {from_to(before, *broken)}<br>{KEPT[kind].capitalize()}: "
+        f"{from_to(kept_before, *(kept for _, kept in measured.values()))}",
         f"complied, % ({titles})" if len(attacks) < 3 else f"complied, mean of {len(attacks)} attacks, %",
         x_title=f"{KEPT[kind]} answered, %" + (f" ({left_out} without them left out)" if left_out else ""),
         height=340,
     )
     figure.update_layout(hovermode="closest", showlegend=False, margin_t=66)
-    if base is not None:
-        _point(figure, "base", measured[first][0], base, BASE)
+    for (kept, harmful), name in bases.items():
+        if harmful is not None:
+            _point(figure, "base" if len(bases) == 1 else f"base of {name}", kept, harmful, BASE)
     for place, (_, kept) in measured.items():
         harmful = _harmful(evaluations[place], attacks, "rerouted")
         if harmful is not None:
