@@ -24,7 +24,7 @@ from workbench.evaluate.samples import samples
 from workbench.kit.charts import on_screen
 from workbench.kit.frame import page_frame, places
 from workbench.kit.state import RUN, settings, show_in_url
-from workbench.kit.words import moment, plain
+from workbench.kit.words import moment, plain, told_apart
 
 SHOWN = "evaluations"
 GONE = "gone_evaluations"
@@ -204,7 +204,7 @@ def _chosen(found: list[Listed]) -> list[Listed]:
         "Evaluations in the matrix",
         list(by_id),
         key=SHOWN,
-        format_func=lambda one: f"{by_id[one].name} · {_about(by_id[one].evaluation)}",
+        format_func=told_apart({one.id: f"{one.name} · {_about(one.evaluation)}" for one in found}).__getitem__,
         help="Choose several to compare runs.",
         on_change=lambda: st.session_state.pop(GONE, None),
     )

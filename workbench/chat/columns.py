@@ -26,7 +26,7 @@ from workbench.chat.steering import (
 from workbench.kit.fetching import offer_model, say_unassembled, unlisted_words
 from workbench.kit.frame import places
 from workbench.kit.state import MODEL, RUN, settings
-from workbench.kit.words import plain
+from workbench.kit.words import plain, told_apart
 
 COUNT = "chat_columns"
 BASE_MODEL = "chat_base"
@@ -129,7 +129,7 @@ def column_pickers(*, on_dose: Callable[[], None] | None, steers: bool = False) 
     if not steers:
         forget_steering()
     choices = model_choices()
-    labels = {choice.checkpoint: choice.label for choice in choices}
+    labels = told_apart({choice.checkpoint: choice.label for choice in choices})
     _say_unknown(labels)
     _set_defaults(choices)
     count = int(st.session_state[COUNT])

@@ -38,13 +38,28 @@ def sets_view() -> None:
                 shipped,
                 index=shipped.index("sample:harmful"),
                 key="set_source",
+                persist_state="session",
                 accept_new_options=True,
                 help="A set that ships, or the path of a JSONL file with 'prompt' or 'messages'.",
             )
         )
         sides: list[Label] = ["harmful", "benign"]
-        side = label.selectbox("Its prompts are", sides, index=int("benign" in chosen), key=f"set_label_{chosen}")
-        count = limit.number_input("Prompts", 0, 100_000, 32, key="set_limit", help="So many from the top; 0: all.")
+        side = label.selectbox(
+            "Its prompts are",
+            sides,
+            index=int("benign" in chosen),
+            key=f"set_label_{chosen}",
+            persist_state="session",
+        )
+        count = limit.number_input(
+            "Prompts",
+            0,
+            100_000,
+            32,
+            key="set_limit",
+            persist_state="session",
+            help="So many from the top; 0: all.",
+        )
         started = button.button("Answer them", key="set_start", type="primary", icon=":material/playlist_play:")
     st.caption(plain(f"System prompt and sampling are those of the chat; {_begins(written(has_probe=False).prefill)}."))
     trips = trips_choice(key="set_trips")
@@ -76,6 +91,7 @@ def trips_choice(*, key: str) -> bool:
     return st.checkbox(
         "Measure where the breaker trips",
         key=key,
+        persist_state="session",
         help="Each circuit-broken answer is read twice more, by both models. A run that nobody has measured yet has "
         "its known prompts answered first, which may take minutes.",
     )

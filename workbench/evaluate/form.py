@@ -25,7 +25,7 @@ from workbench.evaluate.others_form import others_choice
 from workbench.evaluate.picture_form import picture_choice
 from workbench.evaluate.tool_form import tool_choice
 from workbench.kit.state import RUN, queue, settings
-from workbench.kit.words import plain
+from workbench.kit.words import plain, told_apart
 
 OTHER = "another file"
 HARMFUL = {
@@ -113,7 +113,7 @@ def _checkpoints() -> dict[str, str]:
                     checkpoints[str(checkpoint)] = f"{name}, step {checkpoint.step}"
         except WorkbenchError:
             continue
-    return finished | checkpoints
+    return told_apart(finished | checkpoints)
 
 
 def _requests() -> tuple[str, str, int, int]:
@@ -180,17 +180,20 @@ def _probe(checkpoints: list[str]) -> tuple[str, float | None]:
     )
     if not kind or missing or not rates:
         return "", None
+    # Each run's own where it was not changed: a field of these runs, so that none takes over another one's.
+    usual = 100 * rates[0] if len(set(rates)) == 1 else None
     given = st.number_input(
         "False alarms, %",
         0.0,
         100.0,
-        100 * rates[0],
+        usual,
         step=1.0,
-        key="evaluate_false_alarms",
+        key=f"evaluate_false_alarms_{' '.join(checkpoints)}",
         width=150,
+        placeholder="each run's own",
         help="The share of held-out borderline answers that it may end: sets its threshold.",
     )
-    return str(kind), None if given == 100 * rates[0] else given / 100
+    return str(kind), None if given in (None, usual) else given / 100
 
 
 def _start(checkpoints: list[str], fields: dict[str, Any]) -> None:

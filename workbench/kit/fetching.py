@@ -25,7 +25,7 @@ def offer_model(name: str) -> None:
                 {"model": name},
                 what=f"{name.rpartition('/')[2]}",
                 ready=lambda: is_fetched(settings().models, name),
-                place="fetch_model",
+                place=f"fetch_model_{name}",
                 leave=lambda: asked.discard(name),
                 seconds=1.0,
             )

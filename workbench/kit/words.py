@@ -2,6 +2,8 @@
 
 import re
 import time
+from collections import Counter
+from collections.abc import Mapping
 
 from engine.records.events import AnyEvent
 from engine.records.names import spoken_time
@@ -9,6 +11,13 @@ from engine.records.names import spoken_time
 # What events call by a name that a reader of the screen need not know.
 _PHASES = {"eliciting": "generating training answers"}
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:^=&])")
+
+
+def told_apart(names: Mapping[str, str]) -> dict[str, str]:
+    """Names by what they name, with that behind each that stands for several: a list that shows one name twice gives
+    the first one, whichever is chosen."""
+    often = Counter(names.values())
+    return {of: f"{name} [{of}]" if often[name] > 1 else name for of, name in names.items()}
 
 
 def plain(text: str) -> str:

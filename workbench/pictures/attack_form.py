@@ -17,7 +17,7 @@ from workbench.kit.words import plain
 from workbench.pictures.choice import chosen_picture, picture_choice
 from workbench.pictures.models import prefer_models_that_see, warn_of_blind
 
-COLUMNS, PROBLEM = "attack_columns", "attack_problem"
+COLUMNS, PROBLEM, HARMFUL = "attack_columns", "attack_problem", "attack_harmful"
 FIELDS: dict[str, Any] = {
     "attack_request": "",
     "attack_target": PREFILL,
@@ -30,7 +30,7 @@ FIELDS: dict[str, Any] = {
     "attack_every": 25,
     "attack_new_tokens": 48,
     "attack_seed": 0,
-    "attack_harmful": True,
+    HARMFUL: True,
 }
 
 
@@ -47,7 +47,7 @@ def attack_form() -> None:
     st.session_state[COLUMNS] = columns
     st.caption("The first two models answer, with adapters as they were trained.")
     warn_of_blind(base_model_name(columns))
-    picture_choice()
+    picture_choice(harmful=HARMFUL)
     with st.container(border=True, key="attack_form"):
         _words(columns)
         _settings()
@@ -67,7 +67,7 @@ def _words(columns: tuple[Column, ...]) -> None:
         key="attack_target",
         help="The colours are changed so that these words become likely behind the request.",
     )
-    target.toggle("Harmful", key="attack_harmful", help="Hide pictures and answers until they are revealed.")
+    target.toggle("Harmful", key=HARMFUL, help="Hide pictures and answers until they are revealed.")
     attacked.radio(
         "Against",
         range(len(columns)),

@@ -36,8 +36,9 @@ def choose(sha256: str) -> None:
     st.session_state[CHOSEN] = sha256
 
 
-def picture_choice() -> None:
-    """The pictures there are, the one that is chosen as a hidden or shown preview, and the way to add another."""
+def picture_choice(*, harmful: str = HARMFUL) -> None:
+    """The pictures there are, the one that is chosen as a hidden or shown preview, and the way to add another.
+    harmful: the key of the switch by which it is hidden."""
     kept = {one.sha256: one for one in kept_pictures(settings())}
     if st.session_state.get(CHOSEN) not in kept:
         st.session_state[CHOSEN] = ""
@@ -52,7 +53,7 @@ def picture_choice() -> None:
                 help="The pictures that were given on this page, and the attacked ones that were kept, newest first.",
             )
             if one := kept.get(st.session_state[CHOSEN]):
-                _preview(one)
+                _preview(one, harmful)
             elif not kept:
                 st.caption("No picture has been given yet: upload one.")
         with given:
@@ -71,8 +72,8 @@ def picture_choice() -> None:
                 (st.warning if is_wrong else st.success)(plain(said))
 
 
-def _preview(one: KeptPicture) -> None:
-    hidden = bool(st.session_state.get(HARMFUL, True)) and reveal_button(f"picture_{one.sha256}", what="the picture")
+def _preview(one: KeptPicture, harmful: str) -> None:
+    hidden = bool(st.session_state.get(harmful, True)) and reveal_button(f"picture_{one.sha256}", what="the picture")
     harmful_picture(one.part(settings()), hidden=hidden, edge=PREVIEW)
     about = [f"{one.width} x {one.height}", *one.notes]
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):

@@ -45,6 +45,7 @@ def keep_request() -> None:
         HARMFUL: True,
         PROMPT_ID: "",
         FORCED: "",
+        FUNCTION: None,
         CONTINUE: True,
         SYSTEM: "",
         OFFERED: [],

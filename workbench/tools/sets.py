@@ -29,20 +29,34 @@ def tool_sets_view() -> None:
                 "Set of requests",
                 tool_sets(),
                 key="tool_set_source",
+                persist_state="session",
                 accept_new_options=True,
                 help="A set that ships, or the path of a JSONL file with 'prompt' and 'tools' (see docs/data.md).",
             )
         )
         sides: list[Label] = ["harmful", "benign"]
-        side = label.selectbox("Its requests are", sides, index=int("benign" in chosen), key=f"tool_set_label_{chosen}")
+        side = label.selectbox(
+            "Its requests are",
+            sides,
+            index=int("benign" in chosen),
+            key=f"tool_set_label_{chosen}",
+            persist_state="session",
+        )
         count = limit.number_input(
-            "Requests", 0, 100_000, 32, key="tool_set_limit", help="So many from the top; 0: all."
+            "Requests",
+            0,
+            100_000,
+            32,
+            key="tool_set_limit",
+            persist_state="session",
+            help="So many from the top; 0: all.",
         )
         force, button = st.columns([4.2, 1.1], vertical_alignment="bottom", gap="medium")
         forced = force.selectbox(
             "Each answer begins with",
             list(FORCES),
             key="tool_set_forced",
+            persist_state="session",
             format_func=lambda start: FORCES[start],
             help="A forced call is of the function that the row itself expects; rows without one are asked directly.",
         )

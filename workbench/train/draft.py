@@ -21,6 +21,8 @@ from workbench.train.numbers import is_number, number_problem, read_number, writ
 Fields = dict[str, Any]
 LOADED = "loaded"
 PLAIN_DEFAULTS = "defaults"
+# Widget key: of the list of starts, which is drawn whenever the page is.
+ORIGIN = "origin"
 # Widget key: whether the fields that are folded away are open.
 ADVANCED = "advanced"
 
@@ -52,12 +54,12 @@ class Draft:
 def current_draft() -> Draft:
     """The draft of this session, after what the URL asks for and what the widgets now hold."""
     draft: Draft | None = st.session_state.get(DRAFT)
-    wanted = _origin_in_url()
-    if draft is None or (wanted and wanted != draft.origin):
-        draft = load(wanted or f"preset:{first_choice()}", overrides=st.query_params.to_dict())
-    elif TAKE in st.query_params:
+    wanted, asked = _origin_in_url(), st.query_params.to_dict()
+    if draft is None or (wanted and (wanted != draft.origin or _is_another(draft, asked))):
+        draft = load(wanted or f"preset:{first_choice()}", overrides=asked)
+    elif TAKE in asked:
         # A link from another page that changes some fields of the draft as it is.
-        for path, value in _valid_overrides(draft.content, st.query_params.to_dict()).items():
+        for path, value in _valid_overrides(draft.valid, asked).items():
             set_field(path, value)
         st.session_state[ADVANCED] = True
     for path in draft.content:
@@ -66,6 +68,13 @@ def current_draft() -> Draft:
             draft.content[path] = read_number(path, str(held or "")) if is_number(path) else held
     _write_url(draft)
     return draft
+
+
+def _is_another(draft: Draft, asked: dict[str, str]) -> bool:
+    """Whether who comes from another page asks for other fields than the draft of the same origin has. The address of a
+    page that is open already may lag behind its fields."""
+    arrives = ORIGIN not in st.session_state
+    return arrives and TAKE not in asked and _valid_overrides(draft.base, asked) != draft.changes
 
 
 def load(origin: str, *, overrides: dict[str, str] | None = None) -> Draft:

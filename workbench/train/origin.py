@@ -9,30 +9,38 @@ from engine.records.presets import preset_names
 from engine.records.runs import open_run
 from workbench.kit.state import DRAFT, DRAFT_ERROR, settings
 from workbench.kit.words import plain
-from workbench.train.draft import LOADED, PLAIN_DEFAULTS, Draft, Fields, load, load_text, set_fields
+from workbench.train.draft import LOADED, ORIGIN, PLAIN_DEFAULTS, Draft, Fields, load, load_text, set_fields
 from workbench.train.numbers import written
 from workbench.train.presets import preset_caption
 
 SHOWN_CHANGES = 6
+SPEC_FILE, SPEC_TEXT, GIVEN_LAST = "spec_file", "spec_text", "spec_given_last"
 
 
 def origin_part(draft: Draft) -> None:
     """The presets with what each is for, and the way to load a spec from elsewhere."""
     names = [f"preset:{name}" for name in preset_names()]
     options = names if draft.origin in names else [*names, draft.origin]
-    st.session_state["origin"] = draft.origin
+    st.session_state[ORIGIN] = draft.origin
     with st.container(border=True, key="presets"):
         head = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
         head.markdown("**Start from**", width="content")
         with head.popover("Load a spec", icon=":material/upload_file:", key="load_spec"):
-            st.file_uploader("Spec file (JSON)", type=["json"], key="spec_file")
-            st.text_area("or paste it", key="spec_text", height=140, placeholder='{"model": {"name": ...}, ...}')
+            st.file_uploader("Spec file (JSON)", type=["json"], key=SPEC_FILE, on_change=_note, args=(SPEC_FILE,))
+            st.text_area(
+                "or paste it",
+                key=SPEC_TEXT,
+                height=140,
+                placeholder='{"model": {"name": ...}, ...}',
+                on_change=_note,
+                args=(SPEC_TEXT,),
+            )
             st.button("Load", key="spec_load", on_click=_load_given, type="primary")
         st.radio(
             "Start from",
             options,
             index=options.index(draft.origin),
-            key="origin",
+            key=ORIGIN,
             format_func=_origin_name,
             captions=[_caption(option) for option in options],
             on_change=_load_origin,
@@ -111,15 +119,21 @@ def _reset_all(base: Fields) -> None:
 
 
 def _load_origin() -> None:
-    chosen, draft = st.session_state["origin"], st.session_state.get(DRAFT)
+    chosen, draft = st.session_state[ORIGIN], st.session_state.get(DRAFT)
     # A list that gets another option may report its choice once more: what is in the form stays.
     if draft is None or chosen != draft.origin:
         load(chosen)
 
 
+def _note(given: str) -> None:
+    st.session_state[GIVEN_LAST] = given
+
+
 def _load_given() -> None:
-    file = st.session_state.get("spec_file")
-    text = file.getvalue().decode(errors="replace") if file else st.session_state.get("spec_text", "")
+    """What was given last: a file stays in its box after it was loaded."""
+    file, text = st.session_state.get(SPEC_FILE), st.session_state.get(SPEC_TEXT, "")
+    if file and not (text.strip() and st.session_state.get(GIVEN_LAST) == SPEC_TEXT):
+        text = file.getvalue().decode(errors="replace")
     try:
         load_text(text)
     except SpecError as error:
