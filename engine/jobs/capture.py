@@ -64,7 +64,7 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
     )
     prompts = described([pair.prompt for pair in pairs], rows)
     answers = dict(zip((prompt.id for prompt in prompts), (pair.answer for pair in pairs), strict=True))
-    if known and (known.index.prompts != prompts or known.answers() != answers):
+    if known and not (_are_same(known.index.prompts, prompts) and known.answers() == answers):
         # A prompt file changed under its name: vectors of other prompts are of no use.
         known = None
     # What is torn is captured again.
@@ -140,6 +140,14 @@ def _contents(prompts: tuple[CapturedPrompt, ...], answers: dict[str, str]) -> s
     return hashlib.sha256(content.encode()).hexdigest()[:8]
 
 
+def _are_same(before: tuple[CapturedPrompt, ...], now: tuple[CapturedPrompt, ...]) -> bool:
+    """An older capture does not know the keys of whole conversations."""
+    return len(before) == len(now) and all(
+        one == (other if one.key else other.model_copy(update={"key": ""}))
+        for one, other in zip(before, now, strict=True)
+    )
+
+
 def _whole(folder: Path) -> Capture | None:
     """What was captured before; None where there is nothing, or nothing that can be read."""
     try:
@@ -167,6 +175,7 @@ def described(prompts: list[Prompt], rows: list[Row]) -> tuple[CapturedPrompt, .
             split=prompt.split,
             text=prompt.text,
             pictures=prompt.conversation.picture_keys,
+            key=prompt.conversation.key,
             prompt_tokens=row.response_start,
             response_tokens=len(row.ids) - row.response_start,
         )

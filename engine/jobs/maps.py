@@ -17,7 +17,7 @@ from engine.compute.training.rows import Row, encode
 from engine.compute.training.sources import read_prompts
 from engine.device import Tools
 from engine.jobs.capture import Job, sides
-from engine.records.captures.capture import Capture, capture_folder, checkpoint_step, read_capture
+from engine.records.captures.capture import Capture, CapturedPrompt, capture_folder, checkpoint_step, read_capture
 from engine.records.captures.projections import (
     ExaminationRequest,
     ProjectionRequest,
@@ -30,6 +30,7 @@ from engine.records.checkpoints import Checkpoint
 from engine.records.errors import ComputeError, DataError
 from engine.records.events import Event
 from engine.records.files import write_whole
+from engine.records.prompts import Prompt
 from engine.records.runs import open_run
 
 LOADING = "loading the map libraries (about 8 s the first time)"
@@ -92,12 +93,19 @@ def _one_row(model: LoadedModel, capture: Capture, prompt_id: str, answers: Path
     captured = next((one for one in capture.index.prompts if one.id == prompt_id), None)
     for label, source in sides(data):
         for prompt in read_prompts(source, label=label, answer_field=data.answer_field):
-            keys = prompt.conversation.picture_keys
-            if captured and (prompt.label, prompt.text, keys) == (captured.label, captured.text, captured.pictures):
+            if captured and _is_it(prompt, captured):
                 seed = capture.index.request.seed
                 pairs = yield from elicit(model, [prompt], data, answers_folder=answers, seed=seed)
                 return encode(model, pairs[0] if pairs else Pair(prompt, ""), data)
     raise DataError(f"Prompt {prompt_id} is no longer in the prompt sets: capture them again.")
+
+
+def _is_it(prompt: Prompt, captured: CapturedPrompt) -> bool:
+    """By the whole conversation, where the capture knows it: two may end in one request."""
+    if captured.key:
+        return (prompt.label, prompt.conversation.key) == (captured.label, captured.key)
+    keys = prompt.conversation.picture_keys
+    return (prompt.label, prompt.text, keys) == (captured.label, captured.text, captured.pictures)
 
 
 def _known(folder: Path) -> Capture:

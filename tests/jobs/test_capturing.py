@@ -1,5 +1,6 @@
 """Captures, maps, examinations and token views through the real jobs, on the tiny model."""
 
+import json
 import time
 from contextlib import closing
 from pathlib import Path
@@ -24,6 +25,7 @@ from engine.records.captures.capture import (
     checkpoint_name,
     read_capture,
     run_captures,
+    write_index,
 )
 from engine.records.captures.projections import (
     ExaminationRequest,
@@ -216,6 +218,33 @@ def test_maps_examinations_and_token_views_come_out_of_a_capture(device, setting
     assert all(row[1] >= 0.999 for row in view.cosine[view.response_start : view.trip])
     left = [parameter.clone() for parameter in device.model.causal_lm.parameters()]
     assert all((a == b).all() for a, b in zip(weights, left, strict=True))
+
+
+def test_a_token_view_is_of_the_conversation_that_was_captured_where_two_end_alike(device, settings, tiny_spec):
+    spec = tiny_spec(**QUICK)
+    file = Path(spec.data.retain)
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    for place, row in enumerate(rows):
+        said = (("system", f"You are the {place}th."), ("user", "Continue."), ("assistant", row.pop("response")))
+        del row["prompt"]
+        row["messages"] = [{"role": role, "content": content} for role, content in said]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run, _ = trained(device, settings, spec)
+    request = CaptureRequest(run_id=run.id, steps=(6,), model=spec.model, data=spec.data, splits=("test",))
+    work(device, capture_job, request)
+    capture = captured(settings, request)
+    for prompt in [one for one in capture.index.prompts if one.label == "benign"]:
+        place = prompt.id.rpartition("-")[2]
+        asked = TokenRequest(run_id=run.id, key=request.key, prompt_id=prompt.id, state=checkpoint_name(6))
+        work(device, tokens_job, asked)
+        assert f"the {place}th." in "".join(read_token_view(token_file(capture, asked)).tokens)
+    # As it was kept before whole conversations were told apart.
+    before = capture.index.model_copy(
+        update={"prompts": tuple(one.model_copy(update={"key": ""}) for one in capture.index.prompts)}
+    )
+    write_index(capture.folder, before)
+    work(device, capture_job, request)
+    assert captured(settings, request).index.prompts == before.prompts, "nothing was captured anew"
 
 
 def test_what_is_missing_is_said(device, settings, tiny_spec):

@@ -78,7 +78,8 @@ class CaptureRequest(Part):
 
 
 class CapturedPrompt(BaseModel):
-    """One captured prompt, in the order of the vectors. pictures: the keys of what it shows."""
+    """One captured prompt, in the order of the vectors. text: its last request.  pictures: the keys of what it shows.
+    key: of the whole conversation, tools and turns before included; '' in captures of before it was kept."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -90,6 +91,7 @@ class CapturedPrompt(BaseModel):
     split: Split
     text: str
     pictures: tuple[str, ...] = Field((), exclude_if=lambda pictures: not pictures)
+    key: str = Field("", exclude_if=lambda key: not key)
     prompt_tokens: int
     response_tokens: int
 
