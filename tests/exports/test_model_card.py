@@ -110,9 +110,9 @@ def test_requests_of_another_kind_stand_in_tables_of_their_own(settings, tmp_pat
         write_evaluation(run, settings, first.model_copy(update=bare | part), [])
     card = exported(run, tmp_path / "out", settings)
     assert "own rows" not in card
-    assert [line.partition(";")[0] for line in card.splitlines() if line.startswith("Requests answered")] == [
+    assert [line.partition(";")[0] for line in card.splitlines() if "95 % Wilson intervals" in line] == [
         "Requests answered, of rows.jsonl",
-        "Requests answered, of theirs.jsonl, which offer tools",
+        "Harmful calls made, and harmless requests served as they should be, of theirs.jsonl, which offer tools",
         "Requests answered, of other people's words, test half",
     ]
     assert "| Direct request | 100.0 % (51.0 to 100.0, n 4" in card and "| ines: direct request | 100.0 %" in card

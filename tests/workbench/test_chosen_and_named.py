@@ -3,10 +3,10 @@
 from types import SimpleNamespace
 
 import pytest
+from making_pages import drawn, page_of
 from making_runs import write_run
 from streamlit.testing.v1 import AppTest
 
-from engine.records.settings import ROOT
 from workbench.chat.columns import model_key
 from workbench.kit import state
 from workbench.kit.state import DRAFT
@@ -18,19 +18,6 @@ def own_settings(settings):
     state.settings.cache_clear()
     yield
     state.settings.cache_clear()
-
-
-def page_of(name: str, **address: str) -> AppTest:
-    page = AppTest.from_file(str(ROOT / "pages" / f"{name}.py"), default_timeout=60)
-    for key, value in address.items():
-        page.query_params[key] = value
-    return page
-
-
-def drawn(page: AppTest) -> AppTest:
-    page.run()
-    assert not page.exception and not page.error
-    return page
 
 
 def test_of_two_runs_with_one_name_the_one_that_was_chosen_is_evaluated_and_asked(settings):

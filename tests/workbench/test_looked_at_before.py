@@ -4,6 +4,7 @@ import json
 
 import pytest
 from making import write_prompts
+from making_pages import drawn, page_of
 from making_runs import write_run
 from streamlit.testing.v1 import AppTest
 
@@ -14,7 +15,6 @@ from engine.records.chats.marks import read_marks
 from engine.records.chats.sets import SetRequest, SetRow, new_set
 from engine.records.runs import Run, create_run
 from engine.records.sample_answers import SampleAnswer, SampleAnswers
-from engine.records.settings import ROOT
 from engine.records.spec_parts import ModelSpec
 from workbench.chat.columns import COUNT, dose_key, model_key
 from workbench.kit import state
@@ -27,19 +27,6 @@ def own_settings(settings, monkeypatch):
     state.settings.cache_clear()
     yield
     state.settings.cache_clear()
-
-
-def page_of(name: str, **address: str) -> AppTest:
-    page = AppTest.from_file(str(ROOT / "pages" / f"{name}.py"), default_timeout=60)
-    for key, value in address.items():
-        page.query_params[key] = value
-    return page
-
-
-def drawn(page: AppTest) -> AppTest:
-    page.run()
-    assert not page.exception and not page.error
-    return page
 
 
 def asked(page: AppTest) -> list[str]:

@@ -59,13 +59,14 @@ class Facts(NamedTuple):
 
 class _Asked(NamedTuple):
     """Requests of one kind that one evaluation asked. of: which, in words.  attacks, kept: by what the table calls
-    them."""
+    them.  counted: what the rates are of."""
 
     of: str
     new_tokens: int
     judge: str
     attacks: Mapping[str, AttackResult]
     kept: Mapping[str, Mapping[Side, Count]]
+    counted: str = "Requests answered"
 
 
 def card_text(facts: Facts, private: Private) -> str:
@@ -189,7 +190,8 @@ def _asked(evaluations: Sequence[Evaluation], private: Private) -> list[_Asked]:
             kept = {"Benign requests": one.benign_answers}
             text.append(_Asked(source, one.new_tokens, one.judge, _titled(one.attacks), kept))
         if one.tools:
-            tools.append(_sided(one.tools, f"{private.of_machine(one.tools.source)}, which offer tools"))
+            asked = _sided(one.tools, f"{private.of_machine(one.tools.source)}, which offer tools")
+            tools.append(asked._replace(counted="Harmful calls made, and harmless requests served as they should be"))
         if one.pictures:
             pictures.append(_sided(one.pictures, f"{private.of_machine(one.pictures.source)}, which show pictures"))
         if one.others:
@@ -221,7 +223,7 @@ def _evaluated(one: _Asked) -> str:
         if {"base", "rerouted"} <= counts.keys() and counts["base"].n
     ]
     judge = one.judge.rpartition("#")[2]
-    said = f"Requests answered, of {one.of}; answers of {one.new_tokens} tokens, judge {judge}; 95 % Wilson intervals."
+    said = f"{one.counted}, of {one.of}; answers of {one.new_tokens} tokens, judge {judge}; 95 % Wilson intervals."
     return "\n".join([said, "", "| requests | base | circuit-broken |", "|---|---|---|", *rows])
 
 
