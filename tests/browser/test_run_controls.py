@@ -29,6 +29,7 @@ def test_a_learning_rate_set_while_training_holds_from_the_next_step_and_cancel_
     field.fill("0.0005")
     # The first checkpoint brings links above the controls: an open popover keeps what is typed.
     (run.checkpoints_folder / "step-000001").mkdir(parents=True)
+    (run.checkpoints_folder / "step-000001" / "position.json").write_text("{}")
     expect(page.locator(".st-key-next_steps").get_by_role("link", name="Look")).to_be_visible()
     expect(field).to_have_value("0.0005")
     field.press("Enter")
