@@ -22,7 +22,7 @@ from engine.records.errors import RunError
 from engine.records.evaluation.final import is_final
 from engine.records.evaluation.findings import Evaluation
 from engine.records.events import AnyEvent, ProbeResult, StatusEvent
-from engine.records.files import storage_error, write_whole
+from engine.records.files import whole_or_nothing, write_whole
 from engine.records.harmfulness import HARMFULNESS, PROBES
 from engine.records.runs import Record, Run, effective, open_run
 from engine.records.settings import Settings
@@ -57,16 +57,11 @@ def pack(options: argparse.Namespace, settings: Settings) -> int:
     target = Path(options.folder) / run.id
     if target.exists():
         raise RunError(f"{target} already exists: delete it, or choose another folder.")
-    try:
+    # A part of a copy would be taken for one, and stand in the way of the next.
+    with whole_or_nothing(target):
         captures = _captures(run, settings, options.captures)
         spaces = next((file for file in (packed_spaces(run), kept_spaces(run, settings)) if file.is_file()), None)
         pack_run(run, target, captures, spaces=spaces, bfloat16=options.bfloat16)
-    except BaseException as error:
-        # A part of a copy would be taken for one, and stand in the way of the next.
-        shutil.rmtree(target, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise storage_error(target, error) from error
-        raise
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"{size / 1e6:.1f} MB", file=sys.stderr)
     print(target)

@@ -12,7 +12,7 @@ from pathlib import Path
 from engine.records.captures.capture import TRAINING, read_capture, write_index
 from engine.records.errors import RunError
 from engine.records.events import KEPT, HeldoutResult, StatusEvent
-from engine.records.files import storage_error, write_whole
+from engine.records.files import whole_or_nothing, write_whole
 from engine.records.runs import Run, RunLabel, effective, new_run, open_run
 from engine.records.settings import Settings
 from engine.records.spec import SPEC_VERSION
@@ -52,7 +52,8 @@ def rescaled(run: Run, strength: float, runs: Path, *, name: str = "") -> Run:
     weights = _multiplied(run.adapter_folder / WEIGHTS, strength / spec.adapter.strength)
     created = time.time()
     made = new_run(runs, created)
-    try:
+    # Without a record it would stand in no list.
+    with whole_or_nothing(made.folder):
         made.folder.mkdir(parents=True)
         write_whole(made.folder / "spec.json", changed.to_json())
         shutil.copytree(run.adapter_folder, made.adapter_folder)
@@ -79,12 +80,6 @@ def rescaled(run: Run, strength: float, runs: Path, *, name: str = "") -> Run:
             }
         )
         write_whole(made.folder / "record.json", new.model_dump_json(indent=2))
-    except BaseException as error:
-        # Without a record it would stand in no list.
-        shutil.rmtree(made.folder, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise storage_error(made.folder, error) from error
-        raise
     return made
 
 

@@ -3,9 +3,10 @@
 import errno
 import os
 import secrets
+import shutil
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -124,6 +125,21 @@ def arrived_bytes(folder: Path, *, ending: str = "") -> int:
                 with suppress(OSError):
                     total += os.path.getsize(os.path.join(place, name))
     return total
+
+
+@contextmanager
+def whole_or_nothing(folder: Path) -> Iterator[None]:
+    """Around what makes and fills a folder: nothing of it is left where that breaks off, and one that was there before
+    is left alone. Raises RunError for a storage failure."""
+    is_new = not folder.exists()
+    try:
+        yield
+    except BaseException as error:
+        if is_new:
+            shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise storage_error(folder, error) from error
+        raise
 
 
 def storage_error(path: Path, error: OSError) -> RunError:

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from engine.records.best import BestCheckpoint
 from engine.records.errors import RunError, SpecError
 from engine.records.events import AnyEvent, ControlEvent, Event, parse_event
-from engine.records.files import append_line, storage_error, write_whole
+from engine.records.files import append_line, storage_error, whole_or_nothing, write_whole
 from engine.records.names import derived_name, fresh_name
 from engine.records.prompt_files import source_hashes
 from engine.records.settings import SAMPLE_DATA
@@ -204,7 +204,7 @@ def create_run(runs: Path, spec: RunSpec, *, preset: str = "", name: str = "") -
     run = new_run(runs, created)
     spec = spec.model_copy(update={"version": SPEC_VERSION})
     sources = source_hashes(spec.data)
-    try:
+    with whole_or_nothing(run.folder):
         run.folder.mkdir(parents=True)
         write_whole(run.folder / "spec.json", spec.to_json())
         run.events_file.touch()
@@ -221,11 +221,6 @@ def create_run(runs: Path, spec: RunSpec, *, preset: str = "", name: str = "") -
             steps=spec.optimizer.steps,
         )
         write_whole(run.folder / "record.json", record.model_dump_json(indent=2))
-    except OSError as error:
-        raise storage_error(run.folder, error) from error
-    except RunError:
-        shutil.rmtree(run.folder, ignore_errors=True)
-        raise
     return run
 
 

@@ -2,6 +2,7 @@
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from engine.desk.launch import ensure_worker
 from engine.desk.queue import Job
@@ -43,28 +44,12 @@ def sets_view() -> None:
                 help="A set that ships, or the path of a JSONL file with 'prompt' or 'messages'.",
             )
         )
-        sides: list[Label] = ["harmful", "benign"]
-        side = label.selectbox(
-            "Its prompts are",
-            sides,
-            index=int("benign" in chosen),
-            key=f"set_label_{chosen}",
-            persist_state="session",
-        )
-        count = limit.number_input(
-            "Prompts",
-            0,
-            100_000,
-            32,
-            key="set_limit",
-            persist_state="session",
-            help="So many from the top; 0: all.",
-        )
+        side, count = side_and_count(label, limit, chosen, rows="prompts", key="set")
         started = button.button("Answer them", key="set_start", type="primary", icon=":material/playlist_play:")
     st.caption(plain(f"System prompt and sampling are those of the chat; {_begins(written(has_probe=False).prefill)}."))
     trips = trips_choice(key="set_trips")
     if started:
-        _start(columns, chosen, side, int(count), trips=trips)
+        _start(columns, chosen, side, count, trips=trips)
     answered_sets()
 
 
@@ -84,6 +69,30 @@ def _start(columns: tuple[Column, ...], source: str, label: Label, limit: int, *
         trips=trips,
     )
     start_set(request)
+
+
+def side_and_count(
+    label: DeltaGenerator, limit: DeltaGenerator, source: str, *, rows: str, key: str
+) -> tuple[Label, int]:
+    """Which side the rows of a set are of, and how many are asked. rows: what they are called.  key: of the form."""
+    sides: list[Label] = ["harmful", "benign"]
+    side = label.selectbox(
+        f"Its {rows} are",
+        sides,
+        index=int("benign" in source),
+        key=f"{key}_label_{source}",
+        persist_state="session",
+    )
+    count = limit.number_input(
+        rows.capitalize(),
+        0,
+        100_000,
+        32,
+        key=f"{key}_limit",
+        persist_state="session",
+        help="So many from the top; 0: all.",
+    )
+    return side, int(count)
 
 
 def trips_choice(*, key: str) -> bool:

@@ -11,6 +11,7 @@ from html import escape
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from engine.records.versions import key_of
 from workbench.kit.empty_lines import without_empty_lines
 from workbench.kit.state import blurs
 
@@ -18,13 +19,17 @@ MOST_LETTERS = 1200
 REVEAL_KEY = "V"
 
 
-def reveal_button(name: str, *, what: str = "this text", shortcut: bool = False) -> bool:
+def reveal_button(name: str, *, of: str = "", what: str = "this text", shortcut: bool = False) -> bool:
     """A button that reveals one text, and hides it again. Returns whether the text is to be hidden.
 
-    what: what it reveals, as the button says it.  shortcut: whether the key V presses it: one button of a page may.
+    of: the text that it reveals, where another one may take its place or come under its name, in another run for
+    instance: that stays hidden.  what: what it reveals, as the button says it.  shortcut: whether the key V presses it:
+    one button of a page may.
     """
     if not blurs():
         return False
+    if of:
+        name = f"{name}_{key_of(of, length=12)}"
     key, hidden = f"revealed_{name}", is_hidden(name)
     st.button(
         f"Reveal {what}" if hidden else f"Hide {what}",

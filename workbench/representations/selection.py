@@ -17,7 +17,6 @@ from engine.records.errors import DataError
 from engine.records.events import ProbeResult
 from engine.records.pictures import picture_at
 from engine.records.runs import Run, effective
-from engine.records.versions import key_of
 from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.downloads import file_buttons
 from workbench.kit.frame import catching
@@ -110,8 +109,7 @@ def _prompt(
         st.caption(plain(" · ".join(fact for fact in facts if fact)), width="content")
         st.caption(_movement(prompt, moved), width="content")
         what = "picture, prompt and answers" if shown else "prompt and answers"
-        # Another run's prompt may have this id.
-        hidden = prompt.label == "harmful" and reveal_button(f"{name}_{key_of(prompt.text, length=12)}", what=what)
+        hidden = prompt.label == "harmful" and reveal_button(name, of=prompt.text, what=what)
     with blurred(name, hidden=hidden):
         if shown:
             _pictures(shown, hidden=hidden)

@@ -8,7 +8,6 @@ from engine.records.captures.capture import Capture, CapturedPrompt, checkpoint_
 from engine.records.captures.projections import TokenRequest, read_token_view, token_file
 from engine.records.captures.tables import token_table, trip_token
 from engine.records.runs import open_run
-from engine.records.versions import key_of
 from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.charts import on_screen
 from workbench.kit.downloads import file_buttons, picture_config
@@ -109,9 +108,7 @@ def _prompt(prompt: CapturedPrompt) -> bool:
     with st.container(horizontal=True, vertical_alignment="center"):
         facts = [prompt.group, prompt.category, prompt.style, f"{prompt.response_tokens} answer tokens"]
         st.caption(plain(" · ".join(fact for fact in facts if fact)), width="content")
-        # Another run's prompt may have this id.
-        of_it = f"{name}_{key_of(prompt.text, length=12)}"
-        hidden = prompt.label == "harmful" and reveal_button(of_it, what="prompt and tokens")
+        hidden = prompt.label == "harmful" and reveal_button(name, of=prompt.text, what="prompt and tokens")
     with blurred(name, hidden=hidden):
         harmful_text(prompt.text, hidden=hidden)
     if hidden:

@@ -9,7 +9,6 @@ from engine.records.events import Progress
 from engine.records.runs import ACTIVE, Record, Run
 from engine.records.sample_answers import sample_answers
 from engine.records.stages import STAGES, Stage
-from engine.records.versions import key_of
 from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.status import MOVING
 from workbench.kit.where import queues_of
@@ -135,12 +134,10 @@ def samples(run: Run) -> None:
         with column:
             for number, one in enumerate(answer for answer in answers if answer.label == label):
                 name = f"sample_{label}_{number}"
-                # What is revealed must not be said of the prompt that takes its place, in this run or the next.
-                prompt = f"sample_{key_of(one.prompt, length=12)}"
                 with st.container(border=True, key=f"box_{name}"):
                     with st.container(horizontal=True, vertical_alignment="center"):
                         st.badge(label, color="orange" if label == "harmful" else "blue")
-                        hidden = label == "harmful" and reveal_button(prompt)
+                        hidden = label == "harmful" and reveal_button("sample", of=one.prompt)
                     with blurred(name, hidden=hidden):
                         harmful_text(one.prompt, hidden=hidden)
                         st.caption("Base model")

@@ -12,7 +12,7 @@ from engine.records.errors import DataError
 from engine.records.prompt_files import read_source
 from workbench.chat.columns import column_pickers, columns_buttons, model_of
 from workbench.chat.preferred import base_model_name
-from workbench.chat.sets import answered_sets, start_set, trips_choice
+from workbench.chat.sets import answered_sets, side_and_count, start_set, trips_choice
 from workbench.tools.composer import FORCES, SYSTEM, sampling
 from workbench.tools.models import prefer_models_with_tools, warn_without_tools
 
@@ -34,23 +34,7 @@ def tool_sets_view() -> None:
                 help="A set that ships, or the path of a JSONL file with 'prompt' and 'tools' (see docs/data.md).",
             )
         )
-        sides: list[Label] = ["harmful", "benign"]
-        side = label.selectbox(
-            "Its requests are",
-            sides,
-            index=int("benign" in chosen),
-            key=f"tool_set_label_{chosen}",
-            persist_state="session",
-        )
-        count = limit.number_input(
-            "Requests",
-            0,
-            100_000,
-            32,
-            key="tool_set_limit",
-            persist_state="session",
-            help="So many from the top; 0: all.",
-        )
+        side, count = side_and_count(label, limit, chosen, rows="requests", key="tool_set")
         force, button = st.columns([4.2, 1.1], vertical_alignment="bottom", gap="medium")
         forced = force.selectbox(
             "Each answer begins with",
@@ -65,7 +49,7 @@ def tool_sets_view() -> None:
     st.caption("System prompt and sampling are those of the tab Tools.")
     trips = trips_choice(key="tool_set_trips")
     if started:
-        _start(columns, chosen, side, int(count), forced, trips=trips)
+        _start(columns, chosen, side, count, forced, trips=trips)
     answered_sets(of_tools=True)
 
 

@@ -8,7 +8,6 @@ from engine.records.cards import DataCard
 from engine.records.conversation import Label
 from engine.records.prompts import Prompt
 from engine.records.spec_parts import ModelSpec
-from engine.records.versions import key_of
 from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.cards import data_card, data_payload, wait_for_card
 from workbench.kit.charts import on_screen
@@ -106,9 +105,8 @@ def _counts(prompts: list[Prompt]) -> None:
 
 def _rows(prompts: list[Prompt], label: Label) -> None:
     shown = prompts[:: max(1, len(prompts) // SHOWN_ROWS)][:SHOWN_ROWS]
-    # What is revealed must not be said of another set's prompts.
-    rows = key_of("\n".join(prompt.text for prompt in shown), length=12)
-    hidden = label == "harmful" and reveal_button(f"rows_{rows}", what="prompts")
+    texts = "\n".join(prompt.text for prompt in shown)
+    hidden = label == "harmful" and reveal_button("rows", of=texts, what="prompts")
     with blurred(f"rows_{label}", hidden=hidden):
         for prompt in shown:
             harmful_text(prompt.text, hidden=hidden)

@@ -160,11 +160,11 @@ def adapted(model: LoadedModel, name: str | None, *, train: bool = False) -> Ite
     On leaving, adapters are as silent as before, whatever happened inside. Raises ModelError for an adapter that is not
     in memory: PEFT would pass over it, and what is read would be the base model's.
     """
-    if name is not None and not has_adapter(model, name):
-        raise ModelError(f"The adapter {name} is not in memory any more: ask again.")
-    if name is None or model.peft_model is None:
+    if name is None:
         yield
         return
+    if not has_adapter(model, name):
+        raise ModelError(f"The adapter {name} is not in memory any more: ask again.")
     layers = _wrapped(model)
     try:
         for layer in layers:

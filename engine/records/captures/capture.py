@@ -78,8 +78,7 @@ class CaptureRequest(Part):
 
 
 class CapturedPrompt(BaseModel):
-    """One captured prompt, in the order of the vectors. text: its last request.  pictures: the keys of what it shows.
-    key: of the whole conversation, tools and turns before included; '' in captures of before it was kept."""
+    """In the order of the vectors. text: the last request.  pictures: the keys of what it shows.  key: of all turns."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -255,8 +254,7 @@ def read_capture(folder: Path) -> Capture | None:
 
 def run_captures(settings: Settings, run_id: str) -> list[Capture]:
     """All readable captures of a run, the one made while training first."""
-    folders = [open_run(settings.runs, run_id).representations_folder]
-    found = [path.parent for folder in folders for path in folder.glob("*/capture.json")]
+    found = [path.parent for path in open_run(settings.runs, run_id).representations_folder.glob("*/capture.json")]
     found += [path.parent for path in (settings.cache / "captures").glob(f"{run_id}-*/capture.json")]
     captures = []
     for folder in sorted(found, key=lambda folder: (folder.name != TRAINING, folder.name)):
