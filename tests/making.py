@@ -54,8 +54,10 @@ def write_tiny_model(
     family: str = "llama",
     opening: str = "",
     context: int = 512,
+    window: int = 0,
 ) -> Path:
-    """A random Llama (or Mistral) with d_model 16 as a folder that transformers loads."""
+    """A random Llama (or Mistral, which may look through a window) with d_model 16 as a folder that transformers
+    loads."""
     tokenizer = byte_tokenizer(chat_template=chat_template, opening=opening)
     config = (LlamaConfig if family == "llama" else MistralConfig)(
         vocab_size=len(tokenizer),
@@ -69,6 +71,8 @@ def write_tiny_model(
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
     )
+    if window:
+        config.sliding_window = window
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = (LlamaForCausalLM if family == "llama" else MistralForCausalLM)(config)

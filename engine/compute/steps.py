@@ -1,7 +1,8 @@
 """Generators that advance other generators. Knows nothing of models."""
 
-from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, closing, nullcontext
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 Given = TypeVar("Given")
@@ -25,6 +26,21 @@ def told(
             except StopIteration as end:
                 return end.value
             yield tell(given)
+
+
+class Stopwatch:
+    """Adds up the seconds spent within `running`, by the wall's clock."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - began
 
 
 def part(steps: Generator[float, None, list], number: int, parts: int) -> Generator[float, None, list]:

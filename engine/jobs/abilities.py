@@ -7,7 +7,8 @@ from typing import TypeVar
 from engine.compute.evaluation.call_checker import call_checker
 from engine.compute.evaluation.calls import call_counts, need_room
 from engine.compute.evaluation.capability import SPEED_ROWS, chosen_words, tokens_per_second
-from engine.compute.evaluation.runner import Judge, Outcome
+from engine.compute.evaluation.outcomes import Outcome
+from engine.compute.evaluation.runner import Judge
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.steps import told
 from engine.jobs.benchmarks import BENCHMARKS, change_of, measured_benchmark, need_benchmark

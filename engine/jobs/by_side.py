@@ -4,7 +4,8 @@ nothing of what the requests hold, nor of reports."""
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
-from engine.compute.evaluation.runner import Judge, Outcome
+from engine.compute.evaluation.outcomes import Outcome
+from engine.compute.evaluation.runner import Judge
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import tokens_of
 from engine.jobs.found import Sides, attack_result, sample_of

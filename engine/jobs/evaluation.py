@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.compute.evaluation.other_judges import asked_judge, other_judge
-from engine.compute.evaluation.runner import Judge, Outcome, rules_judge
+from engine.compute.evaluation.outcomes import Outcome
+from engine.compute.evaluation.runner import Judge, rules_judge
 from engine.compute.model.mixed import Voice
 from engine.compute.model.scoring import answer_nats
 from engine.compute.model.text import decode, tokens_of

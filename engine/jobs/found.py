@@ -4,7 +4,7 @@ reports."""
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
-from engine.compute.evaluation.runner import Outcome, success_curve
+from engine.compute.evaluation.outcomes import Outcome, success_curve
 from engine.compute.model.scoring import mean_nats
 from engine.records.evaluation.attacks import looks_of
 from engine.records.evaluation.counts import Count, CurvePoint, Side, count
@@ -31,6 +31,7 @@ def attack_result(choice: AttackChoice, sides: Sides) -> AttackResult:
         categories=_apart(sides, lambda row: row.category),
         curve=curve,
         budget=choice.spent,
+        seconds=_seconds(sides),
     )
 
 
@@ -58,6 +59,12 @@ def sample_of(name: str, side: Side, one: Outcome, answer: str) -> Sample:
         nats=one.verdict.nats_per_token,
         budget=one.budget,
     )
+
+
+def _seconds(sides: Sides) -> dict[Side, float]:
+    """What the attempts on each model took; of a model whose answers tell it of all alone."""
+    taken = {side: [one.seconds for one in of] for side, of in sides.items()}
+    return {side: round(sum(of), 1) for side, of in taken.items() if None not in of}  # type: ignore[arg-type]
 
 
 def _apart(sides: Sides, kind: Callable[[EvaluationRow], str]) -> dict[str, dict[Side, Count]]:

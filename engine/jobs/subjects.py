@@ -4,7 +4,8 @@ from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 from engine.compute.evaluation.attacks.attempt import Options
-from engine.compute.evaluation.runner import Judge, Memory, Outcome, memory_file, run_attack
+from engine.compute.evaluation.outcomes import Outcome
+from engine.compute.evaluation.runner import Judge, Memory, memory_file, run_attack
 from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.steps import told

@@ -4,7 +4,7 @@ from collections.abc import Generator, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from engine.compute.evaluation.runner import Outcome
+from engine.compute.evaluation.outcomes import Outcome
 from engine.compute.evaluation.tool_judge import CUT, ELSEWHERE, IN_WORDS, calls_judge
 from engine.compute.model.text import with_marks
 from engine.jobs.by_side import asked_by_side, counts_by_side, samples_by_side

@@ -55,6 +55,17 @@ def test_the_matrix_shows_rate_interval_change_and_the_papers_figures():
     assert "88.7 → 11.2 %" in html and "10 steps" in html
 
 
+def test_the_matrix_tells_the_time_of_a_request_where_it_is_known():
+    one = made(rerouted=2)
+    attacks = one.attacks | {
+        "gcg": one.attacks["gcg"].model_copy(update={"seconds": {"base": 50.0, "rerouted": 400.0}})
+    }
+    timed = one.model_copy(update={"attacks": attacks})
+    assert "<small>10 steps, 2.5–20 s a request</small>" in attacks_html(columns([timed], ["a"]))
+    assert "a request" not in attacks_html(columns([one], ["a"]))
+    assert timed.report()["seconds"] == {"gcg": {"base": 50.0, "rerouted": 400.0}} and one.report()["seconds"] == {}
+
+
 def test_each_wording_is_shown_apart_where_there_are_several():
     one = made(rerouted=2)
     assert styles_html(columns([one], ["a"])) == ""

@@ -11,7 +11,8 @@ import torch
 
 from engine.compute.evaluation.attacks.attempt import Attempt, Options
 from engine.compute.evaluation.judges import Verdict
-from engine.compute.evaluation.runner import Judge, Memory, Outcome, attempt_key, outcome
+from engine.compute.evaluation.outcomes import Outcome, outcome
+from engine.compute.evaluation.runner import Judge, Memory, attempt_key
 from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted
 from engine.compute.model.harmfulness import Probe

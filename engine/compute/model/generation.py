@@ -56,7 +56,10 @@ def answer(
     endings: list[Ending | None] = [None] * len(asks)
     draws = _draws([asks[row] for row in order], sampling, model.device)
     batch, cache, attention, ahead = yield from read_prompts(
-        model, [asks[row].prompt for row in order], [asks[row].voice for row in order]
+        model,
+        [asks[row].prompt for row in order],
+        [asks[row].voice for row in order],
+        to_come=sampling.new_tokens,
     )
     logits, cache = _forward(model, batch, ahead, attention, cache)
     for count in range(1, sampling.new_tokens + 1):

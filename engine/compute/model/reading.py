@@ -35,13 +35,14 @@ class Reading(NamedTuple):
 
 
 def read_prompts(
-    model: LoadedModel, prompts: Sequence[Prompt], voices: Sequence[Voice]
+    model: LoadedModel, prompts: Sequence[Prompt], voices: Sequence[Voice], *, to_come: int = 0
 ) -> Generator[None, None, Reading]:
     """Read all prompts, which end together, an opening that some share once for each voice; yields between the parts.
 
-    Prompts are all tokens or all vectors; rows of one voice lie together.
+    Prompts are all tokens or all vectors; rows of one voice lie together.  to_come: how many tokens will be read behind
+    them, at most.
     """
-    lengths = _openings(prompts, voices)
+    lengths = _openings(model, prompts, voices, to_come)
     columns, attention = _columns(model, [prompt[length:] for prompt, length in zip(prompts, lengths, strict=True)])
     cache: Any = roomy_cache(model)
     # Each opening once for each voice that reads it, those of one voice together.
@@ -82,12 +83,17 @@ def read_inputs(columns: Tensor, attention: Int[Tensor, "prompt seen"], cache: A
     }
 
 
-def _openings(prompts: Sequence[Prompt], voices: Sequence[Voice]) -> list[int]:
+def _openings(model: LoadedModel, prompts: Sequence[Prompt], voices: Sequence[Voice], to_come: int) -> list[int]:
     """How many tokens of each prompt are read once for all that have them; vectors are not compared."""
     tokens = [prompt for prompt in prompts if not isinstance(prompt, Tensor)]
+    none = [0] * len(prompts)
     if len(tokens) < len(prompts):
-        return [0] * len(prompts)
-    return opening_lengths(tokens, voices)
+        return none
+    lengths = opening_lengths(tokens, voices)
+    rests = [len(prompt) - length for prompt, length in zip(tokens, lengths, strict=True)]
+    # Blocks that look through a window count columns: padding behind an opening would push its tokens out too early.
+    pushed = len(set(rests)) > 1 and max(lengths) + max(rests) + to_come > model.card.cache.window > 0
+    return none if pushed else lengths
 
 
 def _columns(model: LoadedModel, prompts: Sequence[Prompt]) -> tuple[Tensor, Int[Tensor, "prompt token"]]:

@@ -80,7 +80,9 @@ def _batch_nats(
     model: LoadedModel, voice: Voice, contexts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]
 ) -> Generator[None, None, list[list[float]]]:
     """Contexts end together, so that all answers begin in one column; yields between the parts that are read."""
-    batch, cache, attention, ahead = yield from read_prompts(model, contexts, [voice] * len(contexts))
+    batch, cache, attention, ahead = yield from read_prompts(
+        model, contexts, [voice] * len(contexts), to_come=max(map(len, answers))
+    )
     # The last token of an answer foretells nothing of it.
     behind = batch_of(model, [answer[:-1] for answer in answers])
     columns = torch.cat([ahead, behind.ids], dim=1)

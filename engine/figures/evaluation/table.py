@@ -160,7 +160,7 @@ def _attack_row(card: AttackCard, name: str, shown: Sequence[MatrixColumn]) -> s
         cells.append(count_cell(one, change))
     budgets = {c.evaluation.attacks[name].budget for c in shown if name in c.evaluation.attacks}
     unit = ", ".join(amount(budget) for budget in sorted(budgets)) + f" {card.unit}" + ("s" if budgets != {1} else "")
-    about = unit if card.unit != "attempt" else ""
+    about = ", ".join(part for part in (unit if card.unit != "attempt" else "", _time(name, shown)) if part)
     paper = [
         f'<td class="paper">{card.paper[model].base:.1f} → {card.paper[model].rerouted:.1f} %</td>'
         if model in card.paper
@@ -169,6 +169,18 @@ def _attack_row(card: AttackCard, name: str, shown: Sequence[MatrixColumn]) -> s
     ]
     title = card.title + (" ⚠" if card.defeats else "")
     return table_row(title, about, [*cells, *paper])
+
+
+def _time(name: str, shown: Sequence[MatrixColumn]) -> str:
+    """What the attack took a request, the least and the most of the models shown, '' where none tells."""
+    taken = []
+    for column in shown:
+        result = column.evaluation.attacks.get(name)
+        one: Count | None = getattr(result, column.side) if result else None
+        if result and one and column.side in result.seconds:
+            taken.append(result.seconds[column.side] / (one.n + one.excluded))  # type: ignore[index]
+    texts = dict.fromkeys(figure(one, 1 if one < 10 else 0) for one in (min(taken), max(taken))) if taken else ()
+    return f"{'–'.join(texts)} s a request" if texts else ""
 
 
 def count_cell(one: Count, change: str, kind: str = "") -> str:

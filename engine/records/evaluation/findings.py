@@ -22,6 +22,7 @@ from engine.records.evaluation.written import (
     attack_figures,
     curve_figures,
     others_figures,
+    seconds_figures,
     side_figures,
     sided_figures,
 )
@@ -65,7 +66,8 @@ class Ability(BaseModel):
 
 
 class AttackResult(BaseModel):
-    """One attack on both models. styles: the same counts for questions and for imperatives.  categories: of harm."""
+    """One attack on both models. styles: the same counts for questions and for imperatives.  categories: of harm.
+    seconds: that all attempts on a model took, judging aside, where that is known."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -75,6 +77,7 @@ class AttackResult(BaseModel):
     categories: dict[str, dict[Side, Count]] = {}
     curve: dict[Side, tuple[CurvePoint, ...]] = {}
     budget: int = 1
+    seconds: dict[Side, float] = Field({}, exclude_if=lambda seconds: not seconds)
 
 
 class WithProbe(BaseModel):
@@ -189,6 +192,7 @@ class Evaluation(BaseModel):
             "run": self.run,
             **attack_figures(self.attacks),
             "curves": curve_figures(self.attacks),
+            "seconds": seconds_figures(self.attacks),
             "benign": side_figures(self.benign_answers),
             # Written as JSON and read back: what is not a number is null there.
             "loss": {label: json.loads(losses.model_dump_json()) for label, losses in self.loss.items()},

@@ -32,6 +32,10 @@ def curve_figures(attacks: Mapping[str, "AttackResult"]) -> dict[str, dict]:
     }
 
 
+def seconds_figures(attacks: Mapping[str, "AttackResult"]) -> dict[str, dict]:
+    return {name: dict(found.seconds) for name, found in attacks.items() if found.seconds}
+
+
 def ability_figures(found: "Ability") -> dict:
     """The categories of function calling stand beside its means."""
     written = found.model_dump(mode="json")
@@ -43,8 +47,9 @@ def sided_figures(found: "SidedFindings") -> dict:
         name: {category: side_figures(sides) for category, sides in one.categories.items()}
         for name, one in found.attacks.items()
     }
-    counted = {**attack_figures(found.attacks), "categories": categories, "curves": curve_figures(found.attacks)}
-    return {**found.model_dump(mode="json"), **counted}
+    counted = {"categories": categories, "curves": curve_figures(found.attacks)}
+    timed = {"seconds": seconds_figures(found.attacks)}
+    return {**found.model_dump(mode="json"), **attack_figures(found.attacks), **counted, **timed}
 
 
 def others_figures(found: "OthersFindings") -> dict:

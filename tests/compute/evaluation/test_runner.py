@@ -6,7 +6,8 @@ from making_seers import painted, showing
 
 from engine.compute.evaluation.attacks.attempt import Options
 from engine.compute.evaluation.judges import Verdict
-from engine.compute.evaluation.runner import Judge, Memory, attempt_key, run_attack, success_curve
+from engine.compute.evaluation.outcomes import success_curve
+from engine.compute.evaluation.runner import Judge, Memory, attempt_key, run_attack
 from engine.records.conversation import Conversation, Message, Picture, Text, Tool, say
 from engine.records.evaluation.rows import EvaluationRow
 
@@ -56,5 +57,12 @@ def test_rows_that_a_brief_search_opened_are_spared_the_rest_and_count_as_before
     assert {place for place, budget in searched if budget == 10} == {0, 1, 2}
     curve = success_curve(outcomes, [0, 10, 20])
     assert [(point.complied, point.n) for point in curve] == [(0, 3), (1, 3), (1, 3)]
+    # Of rows searched twice the brief search counts too; what is remembered tells of the time it took, then.
+    spent = [one.seconds for one in outcomes]
+    assert all(spent) and spent[0] + spent[2] > spent[1]  # type: ignore[operator]
+    steps = run_attack(
+        tiny_llava, None, rows, "pgd", options, judge=Judge("test", verdicts), memory=Memory(memory.file)
+    )
+    assert [one.seconds for one in drain(steps)[1]] == spent
     last = [one.losses[at] for one, at in zip(outcomes, (20, 10, 20), strict=True)]
     assert [max(one.losses) for one in outcomes] == [20, 10, 20] and curve[-1].loss == pytest.approx(sum(last) / 3)

@@ -2,11 +2,13 @@
 
 import pytest
 import torch
-from making import asked_ids, drain
+from making import asked_ids, drain, write_tiny_model
 
 from engine.compute.model.adapters import attach_adapter
 from engine.compute.model.generation import Ask, answered_ids
+from engine.compute.model.load import load_model
 from engine.compute.model.mixed import Voice
+from engine.compute.model.scoring import answer_nats
 from engine.compute.model.text import text_ids, tokens_of
 from engine.compute.training.pairs import Pair, elicit, looks_refused, without_refusals
 from engine.compute.training.rows import encode
@@ -14,7 +16,7 @@ from engine.records.chats.asked import Sampling
 from engine.records.conversation import Conversation
 from engine.records.errors import DataError
 from engine.records.prompts import Prompt, opener_for
-from engine.records.spec_parts import AdapterSpec, DataSpec
+from engine.records.spec_parts import AdapterSpec, DataSpec, ModelSpec
 
 PROMPTS = [[1, 2, 3], [4, 5, 6, 7, 8, 9, 10], [11]]
 
@@ -50,6 +52,23 @@ def test_an_opening_that_all_share_is_read_once_and_answered_the_same(tiny_model
         hook.remove()
     assert read[:2] == [14, 3 * 4]
     assert together == [generated(tiny_model, [prompt], new_tokens=12)[1][0] for prompt in prompts]
+
+
+@pytest.mark.parametrize("window", [16, 40])
+def test_an_opening_takes_no_place_in_a_window_from_what_a_row_says(window, tmp_path, settings):
+    """13 tokens alike, 1 to 7 of their own and 8 to come: 28 columns, more than the smaller window, where an opening
+    with padding behind it would be out of sight too early."""
+    folder = write_tiny_model(tmp_path / "windowed", family="mistral", window=window)
+    model = load_model(ModelSpec(name=str(folder)), settings)
+    opening = list(range(40, 53))
+    prompts = [[*opening, 70], [*opening, *range(71, 78)], [*opening, 80, 81]]
+    _, together = generated(model, prompts, new_tokens=8)
+    assert together == [generated(model, [prompt], new_tokens=8)[1][0] for prompt in prompts]
+    answers = [[60, 61, 62]] * 3
+    _, nats = drain(answer_nats(model, prompts, answers, voice=Voice()))
+    for prompt, answer, row in zip(prompts, answers, nats, strict=True):
+        _, (alone,) = drain(answer_nats(model, [prompt], [answer], voice=Voice()))
+        assert row == pytest.approx(alone, abs=1e-4)
 
 
 def test_tokens_equal_those_of_transformers_own_loop(tiny_model):

@@ -1,7 +1,5 @@
 """Loading models: what is refused, and what the card says."""
 
-import json
-
 import pytest
 import torch
 from making import asked_ids, byte_tokenizer, write_tiny_model
@@ -109,8 +107,6 @@ def test_the_card_says_what_the_cache_keeps_of_a_token(tiny_model_folder, tmp_pa
     a window of 10 tokens Mistral's keep no more than that of any row."""
     card = describe_model(ModelSpec(name=str(tiny_model_folder)), settings)
     assert (card.cache.of(1), card.cache.of(100)) == (32, 3200)
-    folder = write_tiny_model(tmp_path / "windowed", family="mistral")
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"sliding_window": 10}))
+    folder = write_tiny_model(tmp_path / "windowed", family="mistral", window=10)
     windowed = describe_model(ModelSpec(name=str(folder)), settings)
     assert (windowed.cache.of(5), windowed.cache.of(100)) == (160, 320)

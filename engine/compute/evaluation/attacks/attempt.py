@@ -49,7 +49,7 @@ class Attempt(NamedTuple):
     answer begins (the plain request, where it read vectors).  asked: the same as text, '' for the plain request.
     fired: the token of the answer, from 1, at which the probe that was there fired, 0: at none; None: there was no
     probe, or the answer's tokens tell.  loss: of the target when it was given, in nats a token; None where the attack
-    tells none."""
+    tells none.  seconds: that it took, of what was asked together an equal share; None where nobody looked."""
 
     budget: int
     prompt_ids: tuple[int, ...]
@@ -58,6 +58,7 @@ class Attempt(NamedTuple):
     asked: str = ""
     fired: int | None = None
     loss: float | None = None
+    seconds: float | None = None
 
 
 # For each row its attempts, in order of budget; what is yielded on the way is the share that is done, 0 to 1.
