@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import statistics
 import subprocess
 import sys
@@ -187,6 +188,10 @@ def _row(name: str, seconds: list[float]) -> Row:
 
 
 def _serve(runs: Path) -> subprocess.Popen:
+    with socket.socket() as probe:
+        # Another's server must not be measured in its place.
+        if probe.connect_ex(("localhost", PORT)) == 0:
+            raise SystemExit(f"Something listens at port {PORT} already: end it first.")
     server = subprocess.Popen(
         [str(Path(sys.executable).parent / "streamlit"), "run", "workbench/app.py", f"--server.port={PORT}"],
         cwd=ROOT,
@@ -194,9 +199,10 @@ def _serve(runs: Path) -> subprocess.Popen:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    while True:
+    while server.poll() is None:
         try:
             urllib.request.urlopen(f"http://localhost:{PORT}/_stcore/health", timeout=1).read()
             return server
         except OSError:
             time.sleep(0.02)
+    raise SystemExit(f"Streamlit ended with {server.returncode} before it could be measured.")

@@ -29,6 +29,7 @@ from engine.compute.steps import drained
 from engine.device import Device
 from engine.jobs.subjects import subject_of
 from engine.records.checkpoints import parse_checkpoint
+from engine.records.errors import WorkbenchError
 from engine.records.evaluation.losses import LOST_NATS
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.others.authors import HALVES
@@ -54,16 +55,22 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found there, fronts included")
     options = parser.parse_args()
+    try:
+        _measured(parser, options)
+    except WorkbenchError as error:
+        parser.error(str(error))
+
+
+def _measured(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     settings = read_settings(options.folder)
+    asked = groups(settings, options.half, rows=options.rows)
     checkpoints = [parse_checkpoint(name) for name in options.runs]
     models = {open_run(settings.runs, one.run_id).spec().model for one in checkpoints}
     if len(models) > 1:
         parser.error(f"these runs are of {len(models)} models: name runs of one")
     tools = Device(settings).tools(0)
     model = drained(tools.acquire(models.pop()))
-    answers = base_answers(
-        model, groups(settings, options.half, rows=options.rows), subject_of("base", model, None, settings).memory
-    )
+    answers = base_answers(model, asked, subject_of("base", model, None, settings).memory)
     if nobody := unanswered(answers):
         parser.error(f"the base model answers no {' and no '.join(nobody)} requests: nothing can be compared")
     base = losses(model, Voice(), answers)

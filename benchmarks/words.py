@@ -26,6 +26,7 @@ from engine.compute.model.padding import batch_of
 from engine.compute.model.text import tokens_of
 from engine.records.blocks import parse_blocks
 from engine.records.conversation import Conversation, Label
+from engine.records.errors import WorkbenchError
 from engine.records.others.authors import HALVES
 from engine.records.others.reading import others_prompts
 from engine.records.prompt_files import read_source
@@ -67,16 +68,20 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found there, fronts included")
     options = parser.parse_args()
+    try:
+        _measured(options)
+    except WorkbenchError as error:
+        parser.error(str(error))
+
+
+def _measured(options: argparse.Namespace) -> None:
     settings = read_settings()
+    asked = groups(settings, options.half, rows=options.rows)
     model = load_model(ModelSpec(name=options.model, dtype=options.dtype), settings)
     blocks = parse_blocks(options.blocks, model.card.block_count)
-    asked = groups(settings, options.half, rows=options.rows)
     found = measure(model, blocks, asked, prompts=options.prompts, also=options.also)
-    print(
-        f"{options.model}, probe fitted on {options.prompts} + {options.prompts} sample prompts",
-        *options.also,
-        sep=", ",
-    )
+    harmful, benign = (len(_fitted(label, options.prompts, options.also)) for label in ("harmful", "benign"))
+    print(f"{options.model}, probe fitted on {harmful:,} + {benign:,} sample prompts", *options.also, sep=", ")
     print(table(found))
     if options.json:
         told = {block: {name: one._asdict() for name, one in of.items()} for block, of in found.items()}

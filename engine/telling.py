@@ -20,7 +20,7 @@ from queue import Empty, SimpleQueue
 from engine.records.errors import RunError, WorkbenchError
 from engine.records.events import Event, NoticeResult
 from engine.records.notices import Message, Target, message_of, read_targets
-from engine.records.runs import open_run
+from engine.records.runs import Run, open_run
 from engine.records.settings import Settings
 
 log = logging.getLogger("workbench.worker")
@@ -113,6 +113,13 @@ class Teller:
             return open_run(self.settings.runs, run_id).name
         except RunError:
             return run_id
+
+
+def tell(run: Run, event: Event, settings: Settings) -> None:
+    """Tell of one event of a run that no worker here has, and wait a little for it. For who holds the run's lock."""
+    teller = Teller(settings)
+    teller.hear(run.id, event)
+    teller.close()
 
 
 def _posted(target: Target, message: Message) -> str:

@@ -1,11 +1,13 @@
 """What benchmarks compare is the same: losses of this engine and of the published compute, and the rows they run on."""
 
+import json
+
 import pytest
 import torch
 from making import byte_tokenizer
 
 from benchmarks import gpu
-from benchmarks.__main__ import report
+from benchmarks.__main__ import main, report
 from benchmarks.rows import Row
 from benchmarks.training_step import Case, compared, llama_shape, published_lengths, side_rows
 
@@ -68,3 +70,22 @@ def test_a_report_keeps_the_sections_that_were_not_measured_again():
     told = [line.split()[-1] for line in second.splitlines() if line.startswith(("## ", "Measured"))]
     assert told == ["chat", "old.", "growth", "new.", "app", "new."]
     assert "| words | 3 tokens a second |" in second and "| start | 2 s |" in second and "1.23" not in second
+
+
+def test_a_section_that_was_skipped_replaces_no_figures():
+    first = report("", {"app": [Row("start", {"s": 1.5})]}, "old")
+    assert report(first, {"app": [Row("skipped, there is none here", {})]}, "new") == first
+    assert "skipped" in report(first, {"gpu": [Row("skipped, there is none here", {})]}, "new")
+
+
+def test_what_was_measured_before_a_section_failed_is_kept(monkeypatch, tmp_path):
+    def fails(_, name: str, repeats: int) -> list[Row]:
+        if name == "app":
+            raise SystemExit("It broke.")
+        return [Row(name, {"s": 1.0})]
+
+    monkeypatch.setattr("benchmarks.__main__.alone", fails)
+    monkeypatch.setattr("sys.argv", ["benchmarks", "chat", "app", "--json", str(tmp_path / "rows.json")])
+    with pytest.raises(SystemExit, match=r"It broke\."):
+        main()
+    assert [row["name"] for row in json.loads((tmp_path / "rows.json").read_text())["rows"]] == ["chat"]

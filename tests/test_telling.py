@@ -199,3 +199,10 @@ def first_step() -> StepResult:
         step=0, reroute_loss=1, retain_loss=0, reroute_weight=1, retain_weight=0, loss=1, gradient_norm=1,
         learning_rate=1, tokens=10, seconds=2.0,
     )  # fmt: skip
+
+
+def test_a_file_of_notices_that_is_named_and_not_there_is_said(settings, monkeypatch):
+    assert read_targets(settings) == {}
+    monkeypatch.setenv("WORKBENCH_NOTICES", str(settings.runs / "mistyped.toml"))
+    with pytest.raises(NoticeError, match=r"WORKBENCH_NOTICES names mistyped\.toml, which is not there"):
+        read_targets(settings)

@@ -21,8 +21,9 @@ from engine.records.errors import ClusterError, RunError
 from engine.records.evaluation.own import is_pending
 from engine.records.events import Alert, StatusEvent, StepResult
 from engine.records.installed import differing, versions
-from engine.records.runs import ACTIVE, Record, Run, open_run
+from engine.records.runs import ACTIVE, Record, Run, Status, open_run
 from engine.records.settings import Settings
+from engine.telling import tell
 
 log = logging.getLogger("workbench.worker")
 
@@ -48,12 +49,12 @@ def on_node(options: argparse.Namespace, settings: Settings) -> int:
     job = _own_job(run)
     own = settings_of(run, settings)
     with owned(own, patience=LOCK_SECONDS):
-        if not _may_begin(run, job):
+        if not _may_begin(run, job, settings):
             return 0 if run.record().status in ("finished", "stopped") else 1
         left = _serve(run, job, own, told)
         record = run.record()
         if TIME_IS_UP in told and (record.status == "queued" or is_pending(record) or left):
-            return _again(run, job)
+            return _again(run, job, settings)
         return 0 if record.status in ("finished", "stopped", "queued") else 1
 
 
@@ -72,7 +73,7 @@ def _own_job(run: Run) -> ClusterJob:
     return job
 
 
-def _may_begin(run: Run, job: ClusterJob) -> bool:
+def _may_begin(run: Run, job: ClusterJob, settings: Settings) -> bool:
     """Whether there is something to do; other versions than the run was trained with so far are said, or refused."""
     record = run.record()
     if record.status == "finished":
@@ -89,8 +90,7 @@ def _may_begin(run: Run, job: ClusterJob) -> bool:
             "gives. Install the same versions there, or set other_versions = true for the cluster, and resume it."
         )
         log.error("%s", message)
-        run.append(StatusEvent(status="failed", step=record.step, message=message))
-        run.update(status="failed", error=message, ended=time.time())
+        _ends(run, "failed", message, settings)
         return False
     of_what = "this run was trained with so far" if resumed else "the machine has that sent the run"
     message = f"The node has {other}, which {of_what}."
@@ -127,30 +127,37 @@ def _serve(run: Run, job: ClusterJob, own: Settings, told: list[signal.Signals])
     return left()
 
 
-def _again(run: Run, job: ClusterJob) -> int:
+def _again(run: Run, job: ClusterJob, settings: Settings) -> int:
     """Have Slurm queue the job again; on most clusters that is up to it alone what becomes of this process then."""
     step = run.record().step
     if _spans_without_a_step(run) >= SPANS_WITHOUT_A_STEP:
         spans = f"{SPANS_WITHOUT_A_STEP + 1} spans of {job.asked.hours:g} hours"
         if run.record().status == "finished":
-            return _give_up(run, f"Its evaluations did not end in {spans}: evaluate it with more, or fewer requests.")
-        return _give_up(run, f"It took no training step in {spans}: resume it with more hours.")
+            reason = f"Its evaluations did not end in {spans}: evaluate it with more, or fewer requests."
+            return _give_up(run, settings, reason)
+        return _give_up(run, settings, f"It took no training step in {spans}: resume it with more hours.")
     with suppress(RunError):
         run.append(StatusEvent(status=run.record().status, step=step, message=TIME_WAS_UP))
     try:
         queue_again(job.job)
     except ClusterError as error:
-        return _give_up(run, f"Its time on the node was up, and it could not be queued again: {error} Resume it.")
+        reason = f"Its time on the node was up, and it could not be queued again: {error} Resume it."
+        return _give_up(run, settings, reason)
     return 0
 
 
-def _give_up(run: Run, reason: str) -> int:
-    record = run.record()
+def _give_up(run: Run, settings: Settings, reason: str) -> int:
     print(f"error: {reason}", file=sys.stderr)
-    if record.status in ACTIVE:
-        run.append(StatusEvent(status="interrupted", step=record.step, message=reason))
-        run.update(status="interrupted", error=reason, ended=time.time())
+    if run.record().status in ACTIVE:
+        _ends(run, "interrupted", reason, settings)
     return 1
+
+
+def _ends(run: Run, status: Status, reason: str, settings: Settings) -> None:
+    event = StatusEvent(status=status, step=run.record().step, message=reason)
+    run.append(event)
+    run.update(status=status, error=reason, ended=time.time())
+    tell(run, event, settings)
 
 
 def _spans_without_a_step(run: Run) -> int:

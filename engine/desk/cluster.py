@@ -20,6 +20,7 @@ from engine.records.events import Control, StatusEvent
 from engine.records.learned import throw_away
 from engine.records.runs import ACTIVE, Run
 from engine.records.settings import Settings
+from engine.telling import tell
 
 # Between handing a job over and its being in squeue's list.
 APPEARS_SECONDS = 15.0
@@ -95,7 +96,8 @@ def settle(run: Run, answer: Answer, settings: Settings) -> bool:
         with owned(settings_of(run, settings)):
             if read_job(run) != job or not _may_live(run):
                 return False
-            _interrupt(run, reason_of(job, state))
+            if event := _interrupt(run, reason_of(job, state)):
+                tell(run, event, settings)
     except WorkerError:
         # Its process is still about to write its last words.
         return False
@@ -177,14 +179,16 @@ def take_home(run: Run, settings: Settings) -> None:
             slurm.call_back(job.job)
 
 
-def _interrupt(run: Run, reason: str) -> None:
-    """For who holds the run's lock."""
+def _interrupt(run: Run, reason: str) -> StatusEvent | None:
+    """For who holds the run's lock. What is to be told, None where only an evaluation ended."""
     record = run.record()
-    if record.status in ACTIVE:
-        run.append(StatusEvent(status="interrupted", step=record.step, message=reason))
-        run.update(status="interrupted", ended=time.time(), error=reason)
-    else:
+    if record.status not in ACTIVE:
         run.update(evaluation="failed", evaluation_error=reason)
+        return None
+    event = StatusEvent(status="interrupted", step=record.step, message=reason)
+    run.append(event)
+    run.update(status="interrupted", ended=time.time(), error=reason)
+    return event
 
 
 def _may_live(run: Run) -> bool:

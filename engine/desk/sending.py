@@ -18,7 +18,7 @@ from engine.records.errors import ClusterError, RunError, WorkbenchError
 from engine.records.events import StatusEvent
 from engine.records.files import storage_error
 from engine.records.installed import versions
-from engine.records.runs import RESUMABLE, Run, delete_run
+from engine.records.runs import RESUMABLE, Run, Status, delete_run
 from engine.records.settings import ROOT, Settings
 
 
@@ -40,6 +40,7 @@ def send(
     asked = asked or cluster.asked()
     for run in runs:
         _need_free(run, settings)
+    statuses = {run.id: run.record().status for run in runs}
     _check(cluster, asked, to, settings)
     before = {run.id: read_job(run) for run in runs}
     jobs = [
@@ -61,7 +62,7 @@ def send(
         numbers = _submitted(cluster, asked, commands, settings, name=f"breaker-{runs[0].id}")
         jobs = [job.model_copy(update={"job": number}) for job, number in zip(jobs, numbers, strict=True)]
         for run, job in zip(runs, jobs, strict=True):
-            _queued_again(run, settings)
+            _queued_again(run, settings, statuses[run.id])
             # The job waits for its number to be written here.
             write_job(run, job)
     except WorkbenchError:
@@ -183,9 +184,14 @@ def _parameters(cluster: Cluster, asked: Resources, name: str) -> dict[str, Any]
     return {name: value for name, value in parameters.items() if value is not None}
 
 
-def _queued_again(run: Run, settings: Settings) -> None:
-    """The record of a run that is handed over. What was asked of an earlier job does not hold for the new one."""
+def _queued_again(run: Run, settings: Settings, was: Status) -> None:
+    """The record of a run that is handed over. What was asked of an earlier job does not hold for the new one.
+
+    was: its status before. Raises RunError where it has another one now: somebody cancelled it meanwhile.
+    """
     with owned(settings_of(run, settings)):
+        if (now := run.record().status) != was:
+            raise RunError(f"Run {run.id} was {was} and is {now} now: it was not sent. Resume it to send it again.")
         Queue(settings_of(run, settings).desk).file.unlink(missing_ok=True)
         if run.record().status != "queued":
             run.append(StatusEvent(status="queued", step=run.record().step, message="Sent to a cluster"))

@@ -94,7 +94,11 @@ class ChatRequest(BaseModel):
 
     def _tools(self) -> tuple[Tool, ...]:
         rows = own_form({"prompt": "", "tools": self.tools or []}, "the request")["tools"]
-        return tuple(definition_from(row, f"tools[{number}]").tool for number, row in enumerate(rows))
+        tools = tuple(definition_from(row, f"tools[{number}]").tool for number, row in enumerate(rows))
+        for number, tool in enumerate(tools):
+            if tool.name in {one.name for one in tools[:number]}:
+                raise DataError(f"tools[{number}] is a second tool {tool.name!r}: give each a name of its own.")
+        return tools
 
 
 def read_request(body: bytes) -> ChatRequest:
@@ -155,8 +159,11 @@ def _call(given: Any, place: str) -> Call:
     try:
         function = given["function"]
         arguments = json.loads(function["arguments"] or "{}")
+        need_plain(arguments)
         return Call(name=function["name"], arguments=arguments, id=given.get("id") or "")
-    except (TypeError, KeyError, ValueError) as error:
+    except Unreadable as error:
+        raise DataError(f"The arguments of {place} cannot be read, since {error}.") from error
+    except (TypeError, KeyError, ValueError, RecursionError) as error:
         raise DataError(
             f"{place} is {_shown(given)}: it must have a function with a name, and arguments that are JSON."
         ) from error

@@ -60,7 +60,9 @@ def check_call(call: Call, tools: Sequence[Tool]) -> tuple[Problem, ...]:
     except RecursionError as error:
         raise _no_schema(tool, "it refers to itself without end") from error
     except Unresolvable as error:
-        raise _no_schema(tool, f"it refers to {_shown(error.ref)}, which it does not hold") from error
+        raise _no_schema(tool, f"it refers to {_shown(error.ref)}, and holds no schema there") from error
+    except OverflowError:
+        return (Problem("other", "", "The call cannot be checked, since it holds a number too large to compare."),)
 
 
 def need_schema(tool: Tool) -> None:
@@ -88,9 +90,9 @@ def _problem_of_schema(text: str) -> str:
     resolver = Registry().with_resource("", DRAFT202012.create_resource(schema)).resolver()
     for reference in _references(schema):
         try:
-            resolver.lookup(reference)
-        except Unresolvable:
-            return f"it refers to {_shown(reference)}, which it does not hold"
+            Draft202012Validator.check_schema(resolver.lookup(reference).contents)
+        except (Unresolvable, SchemaError, ValueError, TypeError, KeyError):
+            return f"it refers to {_shown(reference)}, and holds no schema there"
     kind = schema.get("type", "object")
     return "" if kind == "object" else f"its type is {_shown(kind)}, and arguments are an object"
 
@@ -112,11 +114,26 @@ def tool_named(name: str, tools: Sequence[Tool]) -> Tool | None:
     return next((tool for tool in tools if tool.name == name), None)
 
 
+# What may name arguments beside `properties`.
+_NAMING = {"allOf", "anyOf", "oneOf", "$ref", "$dynamicRef", "if", "dependentSchemas", "unevaluatedProperties"}
+
+
 def _validator(tool: Tool) -> Any:
-    schema = tool.parameters
-    if "properties" in schema:
+    schema = _without_dialects(tool.parameters)
+    if "properties" in schema and not _NAMING & schema.keys():
         schema = {"additionalProperties": False, **schema}
     return _Validator(schema, registry=Registry())
+
+
+def _without_dialects(schema: Any) -> Any:
+    """Without `$schema`: by that word the library would go over to a validator of its own within a schema."""
+    if isinstance(schema, dict):
+        return {
+            name: _without_dialects(one)
+            for name, one in schema.items()
+            if name != "$schema" or not isinstance(one, str)
+        }
+    return [_without_dialects(one) for one in schema] if isinstance(schema, list) else schema
 
 
 def _unchecked(*_: Any) -> Iterator[ValidationError]:

@@ -34,6 +34,8 @@ _NAMED = re.compile(r"\s*([\w.:/-]{1,200})\s*(?:\[CALL_ID\]\s*([\w-]{1,200})\s*)
 _CLOSING = re.compile(r"[\s,;\u200b-\u200f\u2060\ufeff]*(?:</tool_call>|</function>|\[/TOOL_CALLS\])")
 _NEXT = re.compile(r"</tool_call>|</function>|\[/TOOL_CALLS\]|<tool_call>|\[TOOL_CALLS\]|<\|python_tag\|>|<function=")
 _FENCE_END = re.compile(r"\s*```")
+# A fence of its own, wherever in a line it stands: one that opens behind words is closed at the beginning of a line.
+_FENCE = re.compile(r"```[\w.+-]*[^\S\n]*(?:\n|\Z)")
 _EMPTY_FENCE = re.compile(r"```[^\n`]*\n\s*```")
 # A name and then what only a call has, or nothing more: other objects that are cut off are words.
 _LIKE_A_CALL = re.compile(
@@ -75,13 +77,21 @@ def read_calls(text: str) -> ReadCalls:
     words: list[str] = []
     spans: list[tuple[int, int]] = []
     problem = ""
-    told = place = 0
+    told = place = fences = counted = 0
     for _ in range(2 * MOST_CALLS):
         opening = _OPENING.search(text, place)
         if opening is None:
             break
+        fences += sum(1 for _ in _FENCE.finditer(text, counted, opening.start()))
+        counted = opening.start()
+        if fences % 2 and (opening["fence"] or "").strip() == "```":
+            # It closes one that opened behind words.
+            place = opening.end()
+            continue
         piece = _read(text, opening)
         place = max(piece.end, opening.end())
+        if opening["fence"] and text.endswith("```", opening.end(), place):
+            counted = place
         problem = problem or piece.problem
         if piece.calls or piece.problem:
             spans.append((opening.start(), place))
@@ -122,7 +132,8 @@ def _marked(text: str, start: int, *, name: str = "", id: str = "") -> _Piece:
     """Calls behind a mark. name, id: of the call, where the mark says them and the arguments follow alone."""
     begins = _end_of(_UNSEEN, text, start)
     if not name and _LIKE_CODE.match(text, begins):
-        return _code(text, begins)
+        piece = _code(text, begins)
+        return piece._replace(end=_end_of(_CLOSING, text, piece.end))
     calls: list[Call] = []
     reason = ""
     end = begins

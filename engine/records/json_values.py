@@ -1,7 +1,10 @@
-"""JSON that a model wrote, read so that whatever it holds can be written again. Knows nothing of calls."""
+"""JSON that a model wrote, and values of tables, so that whatever they hold can be written again. Knows nothing of
+calls."""
 
 import json
 import math
+from datetime import date, time, timedelta
+from decimal import Decimal
 from json import JSONDecodeError
 from typing import Any, NoReturn
 
@@ -49,8 +52,15 @@ def need_plain(value: Any) -> None:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:
         raise Unreadable("it holds half a character") from None
+    except TypeError:
+        raise Unreadable("it holds a value that JSON does not have, such as a date") from None
     except ValueError:
         raise Unreadable("it holds a number that is none, such as NaN") from None
+
+
+def as_text(value: Any) -> str:
+    """For json's `default`: a value that tables have and JSON does not, always the same; of any other its kind."""
+    return str(value) if isinstance(value, date | time | timedelta | Decimal | bytes) else type(value).__name__
 
 
 class _NoNumber(ValueError):

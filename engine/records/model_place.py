@@ -20,7 +20,8 @@ def is_folder(name: str) -> bool:
     if name == BUNDLED_MODEL or name in PACKAGED or name in ASSEMBLED:
         return False
     path = Path(os.path.expanduser(name))
-    return path.is_dir() or path.is_absolute() or name.startswith((".", "~")) or not re.fullmatch(_ID, name)
+    # Path.is_dir raises where a name is too long for any folder.
+    return os.path.isdir(path) or path.is_absolute() or name.startswith((".", "~")) or not re.fullmatch(_ID, name)
 
 
 def need_model(name: str) -> None:
@@ -46,7 +47,7 @@ def need_model(name: str) -> None:
     if not is_folder(name):
         return
     folder = Path(os.path.expanduser(name))
-    if not folder.exists():
+    if not os.path.exists(folder):
         raise ModelError(f"The model folder {name} does not exist: check the path, or give a Hugging Face id.")
     if not folder.is_dir():
         raise ModelError(f"{name} is a file: give the folder that holds the model's config.json and safetensors.")

@@ -69,7 +69,9 @@ def read_targets(settings: Settings) -> dict[str, Target]:
     file = notices_file(settings)
     try:
         content = tomllib.loads(file.read_text())
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if os.environ.get("WORKBENCH_NOTICES"):
+            raise NoticeError(f"WORKBENCH_NOTICES names {file.name}, which is not there: correct it.") from error
         return {}
     except (OSError, ValueError) as error:
         raise NoticeError(f"{file.name} cannot be read as TOML: write {EXAMPLE}.") from error

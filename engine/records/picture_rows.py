@@ -53,7 +53,7 @@ def picture_set_file(source: str) -> Path:
     """Where a set that ships lies, of `pictures:NAME`. Raises DataError for one that does not."""
     folder = SAMPLE_DATA / "pictures"
     path = folder / f"{source.removeprefix(PICTURES)}.jsonl"
-    if not path.is_file() or path.parent != folder:
+    if not os.path.isfile(path) or path.parent != folder:
         names = ", ".join(f"{PICTURES}{file.stem}" for file in sorted(folder.glob("*.jsonl"))) or "none ships"
         raise DataError(f"There is no sample set of pictures '{source}': choose from those that ship ({names}).")
     return path

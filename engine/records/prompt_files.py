@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
@@ -10,6 +11,7 @@ from typing import Any
 
 from engine.records.conversation import Label
 from engine.records.errors import DataError
+from engine.records.json_values import as_text
 from engine.records.lent_pictures import with_lent_pictures
 from engine.records.others.authors import is_others
 from engine.records.picture_rows import picture_keys, picture_set_file, with_pictures
@@ -120,7 +122,7 @@ def missing_files(text: str) -> list[str]:
         if source.is_remote:
             continue
         try:
-            is_there = source_file(source).is_file()
+            is_there = os.path.isfile(source_file(source))
         except DataError:
             is_there = False
         if not is_there and source.name not in missing:
@@ -149,7 +151,7 @@ def source_file(source: Source) -> Path:
         return picture_set_file(source.name)
     if source.name.startswith(SAMPLE):
         path = SAMPLE_DATA / "prompts" / f"{source.name.removeprefix(SAMPLE)}.jsonl"
-        if not path.is_file() or path.parent != SAMPLE_DATA / "prompts":
+        if not os.path.isfile(path) or path.parent != SAMPLE_DATA / "prompts":
             names = sorted(file.stem for file in (SAMPLE_DATA / "prompts").glob("*.jsonl"))
             raise DataError(f"There is no sample set '{source.name}': choose sample:{' or sample:'.join(names)}.")
         return path
@@ -159,8 +161,12 @@ def source_file(source: Source) -> Path:
 def _taken(source: Source, rows: NumberedRows) -> NumberedRows:
     kept: Iterator[tuple[int, Any]] = (numbered for numbered in rows if _is_wanted(source, numbered[1]))
     if source.take == "random":
-        kept = iter(sorted(kept, key=lambda numbered: fraction(f"take:{json.dumps(numbered[1], sort_keys=True)}")))
+        kept = iter(sorted(kept, key=lambda numbered: fraction(f"take:{_told(numbered[1])}")))
     return islice(kept, source.skip, source.skip + source.rows if source.rows else None)
+
+
+def _told(row: Any) -> str:
+    return json.dumps(row, sort_keys=True, default=as_text)
 
 
 def _is_wanted(source: Source, row: Any) -> bool:
@@ -169,7 +175,9 @@ def _is_wanted(source: Source, row: Any) -> bool:
         return True
     if source.keep:
         name, _, value = source.keep.partition(":")
-        if str(row.get(name)) != value:
+        held = row.get(name)
+        # What is true or false is so spelt as in JSON, too.
+        if value not in (str(held), _told(held) if isinstance(held, bool) else str(held)):
             return False
     messages = row.get("messages")
     return not isinstance(messages, list) or len(messages) >= source.least_turns

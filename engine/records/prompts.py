@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from engine.records.conversation import Conversation, Label, Message, Picture, Role, Text, say
 from engine.records.errors import DataError
+from engine.records.json_values import as_text
 from engine.records.spec_parts import DataSpec
 
 Split = Literal["train", "validation", "test"]
@@ -100,9 +101,10 @@ def opener_draw(prompt: Prompt) -> float:
 
 
 def refuse_half_characters(row: Any, where: str) -> None:
-    """Raises DataError for text that cannot be written down: JSON may spell half of a character, UTF-8 cannot."""
+    """Raises DataError for text that cannot be written down: JSON may spell half of a character, UTF-8 cannot. Values
+    that JSON does not have, such as a table's dates, may stand in fields that nobody reads."""
     try:
-        json.dumps(row, ensure_ascii=False).encode()
+        json.dumps(row, ensure_ascii=False, default=as_text).encode()
     except UnicodeEncodeError as error:
         raise DataError(
             f"{where}: holds half of a character (a lone surrogate such as \\ud800). Correct this row."

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ def file_rows(path: Path) -> Iterator[tuple[int, Any]]:
     """The rows of a file with their numbers, from 1, as they are asked for. Raises DataError naming file and row."""
     if path.suffix.lower() in REFUSED_SUFFIXES:
         raise DataError(f"{path.name} may run code when it is opened: convert it to JSON or JSONL first.")
-    if not path.is_file():
+    # Path.is_file raises where a name is too long for any file.
+    if not os.path.isfile(path):
         raise DataError(f"The prompt file {path} does not exist: check the path.")
     if path.suffix.lower() == ".parquet":
         yield from _parquet_rows(path)

@@ -228,7 +228,7 @@ def open_run(runs: Path, run_id: str) -> Run:
     """The run with this id, of the runs folder or of those that ship. Raises RunError when there is none."""
     for folder in _homes(runs):
         candidate = folder / run_id
-        if run_id.strip(".") and candidate.parent == folder and (candidate / "record.json").is_file():
+        if run_id.strip(".") and candidate.parent == folder and os.path.isfile(candidate / "record.json"):
             return Run(candidate)
     raise RunError(f"There is no run '{run_id}' in {runs}: `python -m engine runs` lists those there are.")
 

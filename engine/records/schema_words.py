@@ -20,6 +20,8 @@ _TYPES: dict[str, str | None] = {
 }
 # list[str], List<String>: what is inside says the items.
 _HOLDING = re.compile(r"\s*(\w+)\s*[\[<(]\s*(.*?)\s*[\])>]\s*", re.DOTALL)
+# How a type word may end: the parameter need not be given.
+_OPTIONAL = re.compile(r"\s*(?:\(\s*optional\s*\)|,\s*optional)\s*\Z", re.IGNORECASE)
 # Schemas under a name, a schema or several of them, and lists of schemas.
 _BY_NAME = ("properties", "$defs", "definitions", "patternProperties")
 _ONE_OR_MORE = ("items", "additionalProperties", "not", "contains", "anyOf", "oneOf", "allOf", "prefixItems")
@@ -104,7 +106,8 @@ def _of_named(given: list[Any], needed: bool, where: str) -> dict[str, Any]:
             raise DataError(f"{where}[{number}] is {_shown(one)}: give the parameter a name.")
         if name in properties:
             raise DataError(f"{where}[{number}] is a second parameter {name!r}: leave one of the two out.")
-        is_required = one.get("required", needed)
+        says_optional = isinstance(one.get("type"), str) and _OPTIONAL.search(one["type"]) is not None
+        is_required = one.get("required", needed and not says_optional)
         rest = {key: value for key, value in one.items() if key not in ("name", "required")}
         if isinstance(is_required, bool):
             required += [name] if is_required else []
@@ -118,15 +121,15 @@ def _of_named(given: list[Any], needed: bool, where: str) -> dict[str, Any]:
 def _typed(word: Any, where: str) -> dict[str, Any]:
     """What a type word comes to: its type, and its items where it holds some."""
     if isinstance(word, list):
-        types = [_typed(one, where).get("type") for one in word]
+        types = list(dict.fromkeys(_typed(one, where).get("type") for one in word))
         return {} if None in types else {"type": types}
     if not isinstance(word, str):
         raise DataError(f"{where}.type is {_shown(word)}: write a type such as string, or leave it out.")
-    plain = word.strip().lower().removesuffix("(optional)").removesuffix(", optional").strip()
-    if plain in _TYPES:
-        kind = _TYPES[plain]
+    plain = _OPTIONAL.sub("", word).strip()
+    if plain.lower() in _TYPES:
+        kind = _TYPES[plain.lower()]
         return {} if kind is None else {"type": kind}
-    holding = _HOLDING.fullmatch(word)
+    holding = _HOLDING.fullmatch(plain)
     kind = _TYPES.get(holding[1].lower()) if holding else None
     if holding is None or kind not in ("array", "object"):
         raise DataError(

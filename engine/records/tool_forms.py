@@ -33,11 +33,13 @@ def own_form(row: Any, where: str) -> Any:
         return row
     if "messages" in row or "prompt" in row:
         return _of_openai(row, where)
-    read = next((form for fields, form in _FORMS if fields & row.keys()), None)
-    if read is None:
+    form = next((one for one in _FORMS if one[0] & row.keys()), None)
+    if form is None:
         return row
+    fields, answer, read = form
     try:
-        need_plain(row)
+        # What stands in fields that nobody reads decides nothing.
+        need_plain({name: value for name, value in row.items() if name in fields or name == answer})
     except Unreadable as error:
         raise DataError(f"{where}: cannot be read, since {error}. Correct this row.") from error
     return read(row, where)
@@ -271,8 +273,9 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-_FORMS: tuple[tuple[set[str], Callable[[Row, str], Row]], ...] = (
-    ({"question", "function"}, _of_bfcl),
-    ({"Instruction", "Functions"}, _of_gorilla),
-    ({"system", "chat"}, _of_glaive),
+# Fields that tell a form, the one that may say the call, and what reads it.
+_FORMS: tuple[tuple[set[str], str, Callable[[Row, str], Row]], ...] = (
+    ({"question", "function"}, "ground_truth", _of_bfcl),
+    ({"Instruction", "Functions"}, "Output", _of_gorilla),
+    ({"system", "chat"}, "", _of_glaive),
 )

@@ -101,3 +101,24 @@ def test_a_text_ends_before_the_first_stop_however_its_pieces_fall():
 def test_what_only_began_like_a_stop_is_said_at_the_end():
     stops = StopWords(("END",))
     assert stops.pass_on("the EN") == "the " and stops.rest() == "EN" and not stops.reached
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ('{"a": "\\ud800"}', "half a character"),
+        ('{"a": NaN}', "a number that is none"),
+        ('{"a": ' + "[" * 300 + "]" * 300 + "}", "nested deeper"),
+        ('{"a": ' + "[" * 100_000, "arguments that are JSON"),
+    ],
+)
+def test_arguments_that_cannot_be_written_again_are_refused_with_their_place(arguments, words):
+    call = {"id": "c", "type": "function", "function": {"name": "get_weather", "arguments": arguments}}
+    request = read(messages=[*HELLO, {"role": "assistant", "tool_calls": [call]}])
+    with pytest.raises(DataError, match=rf"messages\[1\]\.tool_calls\[0\].*{words}"):
+        request.conversation()
+
+
+def test_two_tools_of_one_name_are_refused():
+    with pytest.raises(DataError, match=r"tools\[1\] is a second tool 'get_weather'"):
+        read(tools=[WEATHER, WEATHER]).conversation()

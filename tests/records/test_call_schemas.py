@@ -150,3 +150,37 @@ def test_large_and_deep_arguments_give_short_sentences():
     ]
     many = Call(name="send_mail", arguments={**RIGHT, **{f"more_{number}": 1 for number in range(1000)}})
     assert len(check_call(many, TOOLS)) == MOST_PROBLEMS
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"a": {"$ref": "#/required/x"}}, "required": ["a"]},
+        {"properties": {"a": {"$ref": "#/default/x"}}, "default": None},
+        {"properties": {"a": {"description": "words", "$ref": "#/properties/a/description"}}},
+        {"properties": {"a": {"$ref": "#/parts/s"}}, "parts": {"s": {"type": "str"}}},
+    ],
+)
+def test_a_reference_to_what_is_no_schema_is_refused_with_its_words(schema):
+    with pytest.raises(DataError, match=r"it refers to \"#/.*, and holds no schema there"):
+        check_call(Call(name="f", arguments={"a": 1}), [Tool(name="f", parameters=schema)])
+
+
+def test_a_number_too_large_to_compare_is_a_problem_of_the_call():
+    tool = Tool(name="f", parameters={"properties": {"a": {"multipleOf": 0.01}}})
+    [problem] = check_call(Call(name="f", arguments={"a": 10**400}), [tool])
+    assert problem.text.endswith("it holds a number too large to compare.")
+
+
+def test_arguments_that_another_part_of_the_schema_names_are_known():
+    parts = {"properties": {"v": {}}, "allOf": [{"properties": {"w": {"type": "integer"}}}]}
+    tool = Tool(name="f", parameters=parts)
+    assert check_call(Call(name="f", arguments={"v": 1, "w": 1}), [tool]) == ()
+    assert [one.path for one in check_call(Call(name="f", arguments={"w": "x"}), [tool])] == ["w"]
+
+
+def test_a_dialect_that_a_schema_names_changes_no_sentence_within_it():
+    node = {"type": "object", "properties": {"v": {"type": "string"}, "next": {"$ref": "#"}}, "required": ["v"]}
+    tool = Tool(name="f", parameters={"$schema": "http://json-schema.org/draft-07/schema#", **node})
+    [problem] = check_call(Call(name="f", arguments={"v": "b", "next": {}}), [tool])
+    assert problem.text == "Argument next.v is missing: the tool requires it."

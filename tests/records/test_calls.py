@@ -276,3 +276,23 @@ def test_a_call_that_breaks_off_has_its_letters_and_words_have_none():
     read = read_calls(f"Well. {begun}")
     assert not read.calls and read.problem and read.spans == ((6, 6 + len(begun)),)
     assert read_calls("Nothing to call.").spans == ()
+
+
+def test_calls_as_code_within_tags_leave_no_tag_behind():
+    for text in ("<tool_call>[f(x=1)]</tool_call>", "[TOOL_CALLS][f(x=1)][/TOOL_CALLS]"):
+        read = read_calls(text)
+        assert (read.text, read.problem, read.spans) == ("", "", ((0, len(text)),)) and len(read.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Here: ```json\n{"a": 1}\n```\nThen\n{"name": "f", "arguments": {}}',
+        '1. ```json\n   {"name": "f", "arguments": {}}\n   ```\n2. Then\n   {"name": "g", "arguments": {}}',
+        '```json\n{"name": "f", "arguments": {}}\n``` and\n```\n{"name": "g", "arguments": {}}\n```\nThen\n[h(x=1)]',
+    ],
+)
+def test_a_fence_that_opens_behind_words_hides_no_call(text):
+    read = read_calls(text)
+    assert [call.name for call in read.calls] == ["f", "g", "h"][: len(read.calls)]
+    assert len(read.calls) == text.count('"name"') + text.count("h(x") and read.problem == ""

@@ -114,6 +114,10 @@ def test_a_pause_counts_once_the_run_went_on(settings, run):
     assert not met(check, settings) and "has not gone on" in judge(check, settings).words
     run.append(ControlEvent(control="resume", step=2))
     assert met(check, settings)
+    # A newer one that was paused and is over takes nothing away.
+    newer = create_run(settings.runs, build_spec({}))
+    newer.append(ControlEvent(control="pause", step=2))
+    assert met(check, settings)
 
 
 @pytest.mark.parametrize(
@@ -186,6 +190,9 @@ def test_separation_and_tokens_count_once_they_are_there(settings, run):
     request = ExaminationRequest(run_id=run.id, key=CAPTURE_KEY, digest=capture.index.digest)
     write_whole(examination_file(capture, request), examination.model_dump_json())
     assert met(separation, settings) and not met(tokens, settings)
+    more = len(capture.index.prompts) + 1
+    assert not met(separation.model_copy(update={"prompts": more}), settings)
+    assert met(separation.model_copy(update={"prompts": more - 1}), settings)
     write_whole(capture.results_folder / "tokens" / "some.json", "{}")
     assert met(tokens, settings)
 

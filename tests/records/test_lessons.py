@@ -160,3 +160,14 @@ def test_a_damaged_record_of_progress_is_read_anew(settings):
     keep_answer(settings, "unit", "step", "1")
     (settings.progress / "unit" / "step.answers.jsonl").open("a").write("torn\n")
     assert len(read_answers(settings, "unit", "step")) == 1
+
+
+def test_a_newer_lesson_and_two_of_one_name_are_said_and_hide_no_other(folder):
+    (folder / "newer.yaml").write_text(f"version: 2\n{LESSON}")
+    (folder / "twice.yaml").write_text(LESSON)
+    (folder / "twice.yml").write_text(LESSON)
+    lessons = read_lessons(read_settings())
+    assert lessons.named("twice") is not None and lessons.named("activations") is not None
+    newer, twice = lessons.problems
+    assert newer.startswith("The lesson newer.yaml: ") and "update the workbench" in newer
+    assert twice == "The lessons twice.yaml and twice.yml are of one name: give one of them another."

@@ -1,17 +1,22 @@
 """Readers name file, row and field, and read all or nothing; filters and openers are fair to both sides."""
 
+import datetime
 import json
 from collections import Counter
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.records.conversation import Conversation
-from engine.records.errors import DataError
+from engine.records.errors import DataError, ModelError, RunError
+from engine.records.model_place import need_model
 from engine.records.prompt_files import read_source
 from engine.records.prompts import Prompt, opener_for, prompts_from_rows, select
+from engine.records.runs import open_run
 from engine.records.spec_parts import DataSpec
 
 USER = {"role": "user", "content": "x"}
@@ -231,3 +236,35 @@ def test_both_sides_get_the_same_mix_of_openers():
 
 def test_no_openers_are_used_when_none_are_wanted():
     assert {opener_for(make(n), DataSpec(opener_share=0)) for n in range(50)} == {""}
+
+
+@pytest.mark.parametrize("take", ["", " take=random rows=2"])
+def test_dates_and_bytes_of_a_table_stand_in_nobodys_way(tmp_path, take):
+    rows = [
+        {"prompt": f"Say {number}.", "made": datetime.datetime(2024, 1, number), "raw": bytes([number])}
+        for number in range(1, 5)
+    ]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
+    found = read_source(f"{tmp_path / 'a.parquet'}{take}", label="benign")
+    assert len(found) == (2 if take else 4)
+    assert found == read_source(f"{tmp_path / 'a.parquet'}{take}", label="benign")
+
+
+def test_what_is_true_is_kept_by_the_word_that_json_has_for_it(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"prompt": "a", "ok": true}\n{"prompt": "b", "ok": false}\n')
+    for word in ("true", "True"):
+        assert [one.text for one in read_source(f"{tmp_path / 'a.jsonl'} keep=ok:{word}", label="benign")] == ["a"]
+
+
+def test_a_name_too_long_for_any_file_is_refused_in_words(settings):
+    name = "ы" * 200
+    with pytest.raises(DataError, match="does not exist"):
+        read_source(name, label="benign")
+    with pytest.raises(DataError, match="There is no sample set"):
+        read_source(f"sample:{name}", label="benign")
+    # Without a stroke it may be an id of a hub, which is not looked up here.
+    need_model(name)
+    with pytest.raises(ModelError, match="does not exist"):
+        need_model(f"/{name}")
+    with pytest.raises(RunError, match="There is no run"):
+        open_run(settings.runs, name)

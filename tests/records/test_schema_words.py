@@ -83,3 +83,20 @@ def test_endless_nesting_is_refused():
         schema = {"type": "dict", "properties": {"a": schema}}
     with pytest.raises(DataError, match="nested deeper than 32"):
         json_schema(schema, "here")
+
+
+def test_parameters_that_say_they_are_optional_are_not_required():
+    given = [
+        {"name": "q", "type": "string"},
+        {"name": "a", "type": "integer (optional)"},
+        {"name": "b", "type": "List[int], optional"},
+        {"name": "c", "type": "list[int] (Optional)", "required": True},
+    ]
+    found = json_schema(given, "here")
+    assert found["required"] == ["q", "c"] and found["properties"]["a"] == {"type": "integer"}
+    assert found["properties"]["b"] == found["properties"]["c"] == {"type": "array", "items": {"type": "integer"}}
+
+
+def test_two_words_of_one_type_are_one():
+    found = json_schema({"properties": {"a": {"type": ["list", "tuple", "null"]}}}, "here")
+    assert found["properties"]["a"] == {"type": ["array", "null"]}

@@ -2,6 +2,7 @@
 value. All rows were written for these tests."""
 
 import copy
+import datetime
 import json
 from pathlib import Path
 
@@ -349,3 +350,10 @@ def test_endless_nesting_and_endless_lines_end(tmp_path: Path):
         assert "no JSON" in refused(tmp_path, {**GORILLA[0], "Functions": [text]})
     long = {**GLAIVE[0], "chat": "USER: " + "\n" * 200_000 + 'ASSISTANT: <functioncall> {"name": "ring"' + " " * 50_000}
     assert "cannot be read" in refused(tmp_path, long)
+
+
+def test_values_that_json_does_not_have_are_refused_where_they_are_read_alone():
+    row = BFCL[0] | {"made": datetime.date(2024, 1, 1), "score": float("nan")}
+    assert own_form(row, "here")["tools"] == own_form(BFCL[0], "here")["tools"]
+    with pytest.raises(DataError, match="here: cannot be read, since it holds a value that JSON does not have"):
+        own_form(BFCL[0] | {"ground_truth": [{"ring": {"at": [datetime.date(2024, 1, 1)]}}]}, "here")

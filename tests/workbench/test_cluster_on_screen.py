@@ -1,5 +1,7 @@
 """A cluster on the screen, with a stand-in for Slurm: where to run, the run in every list, and its end being noted."""
 
+import json
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -9,6 +11,7 @@ from engine.desk import cluster
 from engine.desk.slurm import Answer, JobState
 from engine.records.cluster_jobs import ClusterJob, write_job
 from engine.records.clusters import Resources
+from engine.records.notices import notices_file
 from engine.records.runs import Run, create_run
 from engine.records.settings import ROOT, Settings
 from engine.records.spec import RunSpec
@@ -137,7 +140,11 @@ def test_a_job_that_ended_without_a_word_leaves_a_run_that_can_be_resumed_there_
 ):
     run.update(status="running", step=3)
     says(Answer(states))
+    out = state.settings().runs / "told.json"
+    script = f"import sys, pathlib; pathlib.Path({str(out)!r}).write_text(sys.stdin.read())"
+    notices_file(state.settings()).write_text(f"[bell]\ncommand = {json.dumps([sys.executable, '-c', script])}\n")
     page = opened("runs", run=run.id)
     assert said in texts(page) and run.record().status == "interrupted"
+    assert json.loads(out.read_text())["status"] == "interrupted"
     buttons = {button.key: button.label for button in page.button}
     assert buttons["resume_cluster"] == "Resume on the cluster" and buttons["resume_run"] == "Resume on this machine"

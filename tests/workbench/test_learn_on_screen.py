@@ -94,6 +94,11 @@ def test_a_link_names_the_run_that_ships_by_its_id(settings, draw: Draw):
     view = View(page="side_by_side", settings={"run": "shipped", "steer_capture": "shipped/training"})
     said = link_settings(view)
     assert said["steer_capture"] == f"{said['run']}/{TRAINING}" and said["run"][:4].isdigit()
+    said = link_settings(View(page="side_by_side", settings={"run": "shipped", "message": "Has it been shipped?"}))
+    assert said["message"] == "Has it been shipped?"
+    said = link_settings(View(page="runs", settings={"compare": "mine-shipped,shipped,other"}))
+    first, second, third = said["compare"].split(",")
+    assert (first, third) == ("mine-shipped", "other") and second[:4].isdigit()
 
 
 def test_names_of_recorded_curves_are_shown_letter_by_letter():

@@ -3,6 +3,7 @@
 import shlex
 
 import pytest
+import streamlit as st
 from making_cards import BUNDLED
 from streamlit.testing.v1 import AppTest
 
@@ -14,7 +15,8 @@ from workbench.train.checks import check_spec, count_rows
 from workbench.train.command import command_of
 from workbench.train.costs import about
 from workbench.train.draft import Draft, nested
-from workbench.train.numbers import number_problem, read_number
+from workbench.train.fields import share_words
+from workbench.train.numbers import number_problem, read_number, written
 from workbench.train.simple import LENGTHS, STRENGTHS, chosen, lengths, strengths
 
 
@@ -145,3 +147,49 @@ def test_what_stands_in_the_way_of_a_harmfulness_probe_is_said_beside_its_field(
     assert count_rows(spec, {"benign": prompts})[1] == {}
     told = count_rows(spec, {"benign": few})[1]
     assert "the retain set has 0: give it at least 8" in told["harmfulness.probe"]
+
+
+@pytest.mark.parametrize("value", [1 / 3, 1e-4, 0.1 + 0.2, 123456789.123456789])
+def test_a_number_is_written_so_that_it_is_read_back(value):
+    assert read_number("loss.retain_weight", written(value)) == value
+
+
+def test_a_source_that_is_named_twice_counts_twice(tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.jsonl").write_text("".join(f'{{"prompt": "{name} {row}"}}\n' for row in range(10)))
+    source = f"{tmp_path}/a.jsonl; {tmp_path}/a.jsonl; {tmp_path}/b.jsonl"
+    first, second = share_words(source, "benign", "")
+    assert first.endswith("a.jsonl: 20 rows, 67%") and second.endswith("b.jsonl: 10 rows, 33%")
+
+
+def test_key_points_that_are_edited_after_a_reset_are_taken(monkeypatch):
+    """What a reset puts into the session must not come back with each run of the page."""
+
+    def editor(rows, **_):
+        edited = [dict(row) for row in rows]
+        if st.session_state.get("edit"):
+            edited[-1]["retain"] = 0.77
+        return edited
+
+    def page():
+        import streamlit as st
+
+        from workbench.train.draft import ORIGIN, load, set_fields
+        from workbench.train.fields import open_form
+        from workbench.train.parts import schedule_part
+
+        if "begun" not in st.session_state:
+            # As where the list of starts is drawn.
+            st.session_state["begun"] = st.session_state[ORIGIN] = True
+            draft = load("preset:quick")
+            set_fields({"schedule.points": [dict(point) for point in draft.base["schedule.points"]]})
+        st.button("edit", key="edit")
+        form = open_form()
+        schedule_part(form)
+        st.text(str(form.content["schedule.points"][-1]["retain"]))
+
+    monkeypatch.setattr(st, "data_editor", editor)
+    shown = AppTest.from_function(page).run(timeout=60)
+    assert not shown.exception and [text.value for text in shown.text] == ["2.9"]
+    shown.button[0].click().run(timeout=60)
+    assert not shown.exception and [text.value for text in shown.text] == ["0.77"]

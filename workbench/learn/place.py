@@ -4,6 +4,7 @@ The address is written all the while, and not read again: a browser that is busy
 and a step that was just chosen would be undone by it. Knows nothing of what units hold.
 """
 
+import re
 from typing import NamedTuple
 
 import streamlit as st
@@ -14,6 +15,9 @@ from engine.records.shipped import shipped_run
 from workbench.kit.state import settings
 
 _HERE = "learn_place"
+# Settings of a link that name runs, several with commas, and with what is of the run behind a stroke.
+_OF_RUNS = ("run", "compare", "like", "steer_capture")
+_RUN_THAT_SHIPS = re.compile(rf"(?<![^,]){SHIPPED}(?![^,/])")
 
 
 class Place(NamedTuple):
@@ -51,4 +55,7 @@ def step_number(lesson: Lesson, step: str) -> int:
 def link_settings(view: View) -> dict[str, str]:
     """What the link of a view says, with the id of the run that ships in its place."""
     shipped = shipped_run(settings().runs)
-    return {name: value.replace(SHIPPED, shipped.id) if shipped else value for name, value in view.settings.items()}
+    return {
+        name: _RUN_THAT_SHIPS.sub(shipped.id, value) if shipped and name in _OF_RUNS else value
+        for name, value in view.settings.items()
+    }

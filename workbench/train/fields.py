@@ -1,5 +1,6 @@
 """Widgets to RunSpec: one widget a field, made from the field's own type, bounds and description."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, get_args, get_origin
@@ -175,11 +176,13 @@ def read_prompts(source: str, label: Label, answer_field: str) -> list[Prompt]:
 
 def share_words(source: str, label: Label, answer_field: str) -> list[str]:
     """Of several sources, each with its rows and its share of all: 'mine.jsonl: 500 rows, 40 %'."""
-    counted = {
-        text: len(_read_once(text, label, answer_field, _stamp(text))) for text in dict.fromkeys(source_texts(source))
-    }
-    whole = sum(counted.values())
-    if len(counted) < 2:
+    texts = source_texts(source)
+    counted: Counter[str] = Counter()
+    for text in texts:
+        # One that is named twice counts twice.
+        counted[text] += len(_read_once(text, label, answer_field, _stamp(text)))
+    whole = counted.total()
+    if len(texts) < 2:
         return []
     return [f"{parse_sources(text)[0].name}: {rows:,} rows, {rows / whole:.0%}" for text, rows in counted.items()]
 

@@ -30,7 +30,9 @@ def is_number(path: str) -> bool:
 def written(value: Any) -> str:
     """A number as its field shows it; what is no number, as it was typed."""
     if isinstance(value, float):
-        return f"{value:.12g}"
+        short = f"{value:.12g}"
+        # What is read back must be the number that was written.
+        return short if float(short) == value or value != value else repr(value)
     return "" if value is None else str(value)
 
 

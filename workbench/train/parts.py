@@ -4,6 +4,7 @@ import streamlit as st
 
 from engine.records.schedules import weights
 from workbench.kit.charts import on_screen
+from workbench.train.draft import set_field
 from workbench.train.fields import Form, problem, spec_field
 from workbench.train.figures import schedule_figure
 from workbench.train.pickers import block_strip
@@ -104,7 +105,7 @@ def _key_points(form: Form) -> None:
     """The editor reports edits against the table it was given, so that table stays the same while it is shown."""
     if "points_editor" not in st.session_state or "points_base" not in st.session_state:
         if not form.content["schedule.points"]:
-            form.content["schedule.points"] = [dict(point) for point in START_POINTS]
+            set_field("schedule.points", [dict(point) for point in START_POINTS])
             st.rerun()
         st.session_state["points_base"] = [dict(point) for point in form.content["schedule.points"]]
     number = {
@@ -123,7 +124,8 @@ def _key_points(form: Form) -> None:
     )
     points = [dict(point) for point in edited if all(value is not None for value in point.values())]
     if points != form.content["schedule.points"]:
-        form.content["schedule.points"] = points
+        # Not into the draft alone: what a reset left in the session would come back with each run of the page.
+        set_field("schedule.points", points)
         st.rerun()
 
 

@@ -43,7 +43,7 @@ def place_part() -> Choice:
     hours_field, gpus_field = st.columns(2)
     hours = hours_field.number_input(
         "Hours",
-        min_value=0.1,
+        min_value=min(0.1, float(cluster.hours)),
         max_value=MAX_HOURS,
         value=float(cluster.hours),
         step=1.0,

@@ -156,13 +156,14 @@ def _beyond(check: RunExists, record: Record) -> str:
 
 
 def _paused(settings: Settings) -> Judged:
+    said = ""
     for run, _ in _own_runs(settings):
         controls = [event.control for event in run.controls()]
         if "pause" in controls and "resume" in controls[controls.index("pause") :]:
             return Judged(True, f"{run.name} was paused and went on.", run.id)
         if "pause" in controls:
-            return Judged(False, f"{run.name} was paused and has not gone on yet.")
-    return Judged(False, "No run of yours was paused yet.")
+            said = said or f"{run.name} was paused and has not gone on yet."
+    return Judged(False, said or "No run of yours was paused yet.")
 
 
 def _asked(check: Asked, settings: Settings) -> Judged:

@@ -136,13 +136,15 @@ class Captured(Part):
 
 
 class Looked(Part):
-    """Something was made of a capture: a map by a method at a block, an examination of its blocks, tokens."""
+    """Something was made of a capture of at least so many prompts: a map by a method at a block, an examination of its
+    blocks, tokens."""
 
     kind: Literal["looked"]
     at: Literal["map", "separation", "tokens"]
     method: Literal["", "pca", "umap", "difference", "probe", "movement"] = ""
     blocks: tuple[int, int] | None = None
     run: str = ""
+    prompts: int = Field(0, ge=0)
 
 
 class Evaluated(Part):

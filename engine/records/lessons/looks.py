@@ -22,7 +22,7 @@ def captures_made(settings: Settings) -> list[Capture]:
 def looked_at(check: Looked, settings: Settings, run: str) -> Capture | None:
     """The capture of which there is what the check asks for; None where there is none. run: of this run alone."""
     for capture in _captures(settings):
-        if run and capture.index.run_id != run:
+        if (run and capture.index.run_id != run) or len(capture.index.prompts) < check.prompts:
             continue
         if check.at == "map" and any(projection_file(capture, one).is_file() for one in _requests(check, capture)):
             return capture

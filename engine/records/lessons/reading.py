@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import ValidationError
 
-from engine.records.errors import DataError
+from engine.records.errors import DataError, RunError
 from engine.records.lessons.lesson import CHECKS, Unit
 from engine.records.settings import SAMPLE_DATA, Settings
 
@@ -50,7 +50,13 @@ def read_lessons(settings: Settings) -> Lessons:
             problems.append(f"The folder of lessons {folder} is not there: make it, or correct WORKBENCH_LESSONS.")
         for file in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml"))):
             try:
-                units[file.stem] = Lesson(file.stem, read_unit(file), file)
+                lesson = Lesson(file.stem, read_unit(file), file)
+                before = units.get(file.stem)
+                if before is not None and before.file.parent == folder:
+                    raise DataError(
+                        f"The lessons {before.file.name} and {file.name} are of one name: give one of them another."
+                    )
+                units[file.stem] = lesson
             except DataError as error:
                 problems.append(str(error))
     return Lessons(sorted(units.values(), key=lambda one: (one.unit.order, one.name)), problems)
@@ -79,6 +85,9 @@ def read_unit(file: Path) -> Unit:
         raise DataError(f"The lesson {file.name}{where}: {said}. Correct the file.") from error
     try:
         return Unit.model_validate(content)
+    except RunError as error:
+        # Of a newer version.
+        raise DataError(f"The lesson {file.name}: {error}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise DataError(_problem(file.name, first, tree)) from error
