@@ -182,7 +182,12 @@ def _found() -> tuple[list[Listed], list[Path]]:
             damaged += unreadable
         except WorkbenchError:
             continue
-    return sorted(found, key=lambda one: one.evaluation.created, reverse=True), damaged
+    newest = sorted(found, key=lambda one: one.evaluation.created, reverse=True)
+    # Made again with the plan of one that ships, it has that one's id: the newest is meant.
+    by_id: dict[str, Listed] = {}
+    for one in newest:
+        by_id.setdefault(one.id, one)
+    return [*by_id.values()], damaged
 
 
 def _chosen(found: list[Listed]) -> list[Listed]:

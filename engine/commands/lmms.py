@@ -8,7 +8,6 @@ import argparse
 import json
 import math
 import sys
-import tempfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from engine.records.checkpoints import parse_checkpoint
 from engine.records.errors import DataError, SpecError, WorkbenchError, first_line
 from engine.records.evaluation.counts import SIDES, Side
 from engine.records.files import write_whole
+from engine.records.pictures import scratch_folder
 from engine.records.runs import open_run
 from engine.records.settings import Settings
 
@@ -60,12 +60,12 @@ def lmms(options: argparse.Namespace, settings: Settings) -> int:
     model = drained(tools.acquire(run.spec().model))
     tasks = list(dict.fromkeys(options.task or TASKS))
     found: dict[str, dict[Side, dict[str, float]]] = {task: {} for task in tasks}
-    with tools.attached(model, checkpoint) as adapter, tempfile.TemporaryDirectory() as folder:
+    with tools.attached(model, checkpoint) as adapter, scratch_folder() as folder:
         for side in SIDES:
             asked = lmms_model(
                 model,
                 adapter if side == "rerouted" else None,
-                folder=Path(folder),
+                folder=folder,
                 most_tokens=options.tokens,
                 said=partial(_said, side),
             )

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import distributed
 
+from engine.compute.model.memory import ran_out_of_memory
 from engine.compute.wire import Kept, name_of, named, packed, unpacked
 from engine.records.errors import ComputeError, TeamError, WorkbenchError, first_line
 
@@ -229,7 +230,7 @@ class Team:
             return Said("failed", str(error))
         except Exception as error:
             log.error("%s", traceback.format_exc())
-            short = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+            short = ran_out_of_memory(error)
             return Said("failed", f"{type(error).__name__}: {first_line(error)}", short)
 
     def _advanced(self, key: int, mode: Mode) -> Said:

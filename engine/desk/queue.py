@@ -6,7 +6,7 @@ Losing the file loses no run: the worker queues again what the run folders say i
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -133,12 +133,14 @@ class Queue:
             status = status or ("failed" if error else "done")
             database.execute("UPDATE jobs SET state = ?, error = ? WHERE id = ?", (status, error, job_id))
 
-    def job(self, job_id: int) -> Job | None:
+    def job(self, job_id: int, *, of: Mapping[str, Any] | None = None) -> Job | None:
+        """of: what its payload must say, for who kept the number: in a new file numbers begin anew."""
         with self._open() as database:
             row = database.execute(
                 "SELECT id, kind, run_id, payload, priority, state, error FROM jobs WHERE id = ?", (job_id,)
             ).fetchone()
-        return _job(row) if row else None
+        job = _job(row) if row else None
+        return job if job is not None and (of or {}).items() <= job.payload.items() else None
 
     def newest(self, kind: JobKind, *, limit: int = 20) -> list[Job]:
         """The latest jobs of a kind, whatever became of them, newest first."""

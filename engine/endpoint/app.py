@@ -4,7 +4,7 @@ model."""
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from openai.types import Model
 from pydantic import BaseModel
@@ -121,7 +121,7 @@ def _ask(settings: Settings, offer: Offer, asked: ChatRequest) -> _Asked:
 
 
 async def _answered(settings: Settings, asked: _Asked, request: ChatRequest, connection: Request) -> Response:
-    answer = Answer(asked.served.id, request.model, StopWords(request.stops), of_tools=bool(request.tools))
+    answer = Answer(asked.served.id, request.model, StopWords(request.stops), of_tools=request.offers_tools)
     events = _events(settings, asked, connection.is_disconnected)
     try:
         # The first event is awaited, so that what cannot be asked is answered as an error and not as a stream.
@@ -165,11 +165,15 @@ async def _events(settings: Settings, asked: _Asked, is_gone: Callable[[], Await
     """What the worker tells, to the answer's end. Whoever closes this, or has gone, stops the answer; nothing of it is
     kept. Raises what the worker refused, and _Broken where it has ended."""
     queue, end, looks = Queue(settings.desk), 0, 0
-    is_over = False
+    is_over = was_left = False
     try:
         while not is_over:
             looks += 1
-            is_left = looks % LOOKS == 0 and await run_in_threadpool(_is_left, queue, asked.job_id)
+            is_left = False
+            if looks % LOOKS == 0:
+                # A worker that waits for its turn to start is seen twice in a row before it is given up.
+                left = await run_in_threadpool(_is_left, queue, asked.job_id)
+                is_left, was_left = left == "ended" or (left == "no worker" and was_left), left == "no worker"
             told, end = asked.served.told(end)
             for event in told:
                 if isinstance(event, Failed):
@@ -189,11 +193,14 @@ async def _events(settings: Settings, asked: _Asked, is_gone: Callable[[], Await
         asked.served.remove()
 
 
-def _is_left(queue: Queue, job_id: int) -> bool:
-    """Whether nobody answers it any more."""
+def _is_left(queue: Queue, job_id: int) -> Literal["", "no worker", "ended"]:
+    """Whether nobody answers it any more: it has ended, or waits and no worker is there to begin it."""
     job = queue.job(job_id)
-    waits = job is not None and job.status in ("queued", "running")
-    return not waits or (job is not None and job.status == "running" and not queue.worker().alive)
+    if job is None or job.status not in ("queued", "running"):
+        return "ended"
+    if queue.worker().alive:
+        return ""
+    return "ended" if job.status == "running" else "no worker"
 
 
 def _why(queue: Queue, job_id: int) -> str:

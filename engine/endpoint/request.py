@@ -71,13 +71,17 @@ class ChatRequest(BaseModel):
         return tuple(filter(None, [self.stop] if isinstance(self.stop, str) else self.stop or ()))
 
     @property
+    def offers_tools(self) -> bool:
+        return bool(self.tools) and self.tool_choice != "none"
+
+    @property
     def includes_usage(self) -> bool:
         return bool((self.stream_options or {}).get("include_usage"))
 
     def conversation(self) -> Conversation:
         """Raises DataError with the place and the value for what cannot be read."""
         messages = [_message(one, f"messages[{number}]") for number, one in enumerate(self.messages)]
-        return Conversation(messages=_joined(messages), tools=() if self.tool_choice == "none" else self._tools())
+        return Conversation(messages=_joined(messages), tools=self._tools() if self.offers_tools else ())
 
     def forced(self) -> ForcedCall | None:
         """The call that the answer has to begin with. Raises DataError for another choice than is done here."""

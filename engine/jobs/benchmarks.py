@@ -1,6 +1,7 @@
 """Kept abilities by other people's benchmarks: choices, sums, instructions and loss, with the difference of both models
 on the same questions and its interval. Knows nothing of attacks."""
 
+import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -142,6 +143,8 @@ def _scoring(subject: Subject, _: None) -> Event:
     return Progress(phase=f"loss on answers to MT-bench, {SIDE_NAMES[subject.side]}")
 
 
-def change_of(difference: Difference) -> Change:
-    """As it is written down."""
+def change_of(difference: Difference) -> Change | None:
+    """As it is written down; None where it is no number, as where a loss overflows."""
+    if not all(map(math.isfinite, (difference.value, *difference.ci95))):
+        return None
     return Change(value=difference.value, ci95=difference.ci95, n=difference.n[0])

@@ -1,5 +1,6 @@
 """Loss against dose for one breaker: the price of more and of less of it, on answers the training never saw."""
 
+import math
 from collections.abc import Generator
 from statistics import fmean
 from typing import Any
@@ -11,6 +12,7 @@ from engine.jobs.known_answers import known_rows
 from engine.records.chats.doses import DOSES, DoseCurve, write_dose_curve
 from engine.records.checkpoints import parse_checkpoint
 from engine.records.conversation import Label
+from engine.records.errors import ComputeError
 from engine.records.events import Event, Progress
 from engine.records.runs import open_run
 
@@ -36,6 +38,11 @@ def dose_curve_job(payload: dict[str, Any], tools: Tools) -> Generator[Event | N
                 answers = [row.ids[row.response_start :] for row in rows[label]]
                 nats = yield from answer_nats(model, contexts, answers, voice=Voice(name, dose))
                 losses[label].append(fmean(fmean(row) for row in nats))
+    if not all(map(math.isfinite, losses["harmful"] + losses["benign"])):
+        raise ComputeError(
+            f"At some dose the losses of {checkpoint} are no numbers in {spec.model.dtype}: train and measure it in "
+            "bfloat16 or float32."
+        )
     curve = DoseCurve(
         doses=DOSES,
         harmful=tuple(losses["harmful"]),

@@ -127,7 +127,7 @@ def final_capture(
     if not count or (known is not None and known.steps == [step] and known.has_random):
         return
     pairs = yield from elicit(model, _final_prompts(spec), spec.data, answers_folder=answers, seed=spec.seed)
-    answered = [(pair, encode(model, pair, spec.data)) for pair in without_refusals(pairs, spec.data)]
+    answered = [(pair, encode(model, pair, spec.data)) for pair in without_refusals(pairs, spec.data, needed=False)]
     limit = model.card.context_length
     rows = [(pair, row) for pair, row in answered if row.response_start < len(row.ids) <= (limit or len(row.ids))]
     place = {id(row): pair for pair, row in rows}

@@ -76,11 +76,16 @@ def answer_set_job(payload: dict[str, Any], tools: Tools) -> Job:
 def _told_apart(prompts: Sequence[Prompt]) -> list[Prompt]:
     """The prompts, each under an id of its own: files of two authors may number their rows alike."""
     counts: Counter[str] = Counter()
-    found = []
+    # Also those that a file has: its own "a (2)" keeps its name.
+    own, found = {prompt.id for prompt in prompts}, []
     for prompt in prompts:
         counts[prompt.id] += 1
-        number = counts[prompt.id]
-        found.append(prompt if number == 1 else prompt.model_copy(update={"id": f"{prompt.id} ({number})"}))
+        if counts[prompt.id] > 1:
+            while (fresh := f"{prompt.id} ({counts[prompt.id]})") in own:
+                counts[prompt.id] += 1
+            own.add(fresh)
+            prompt = prompt.model_copy(update={"id": fresh})
+        found.append(prompt)
     return found
 
 

@@ -168,7 +168,7 @@ def _rows(
 
     def learned(split: Split, label: Label) -> list[Pair]:
         found = [by_prompt[id(prompt)] for prompt in chosen.get((split, label), []) if id(prompt) in by_prompt]
-        return without_refusals(found, spec.data) if found else []
+        return without_refusals(found, spec.data, needed=split == "train")
 
     def held_out(split: Split) -> tuple[list[Row], list[Prompt]]:
         both = [(encode(model, pair, spec.data), pair.prompt) for label in SIDES for pair in learned(split, label)]

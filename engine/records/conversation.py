@@ -41,6 +41,14 @@ class Picture(_Frozen):
     alt: str = ""
 
 
+def without_places(written: Any) -> Any:
+    """A tree of what was written of messages, for others to read: pictures by their pixels, not by where they lie."""
+    if isinstance(written, dict):
+        shown = written.keys() - {"file"} if written.get("type") == "picture" else written.keys()
+        return {name: without_places(value) for name, value in written.items() if name in shown}
+    return [without_places(one) for one in written] if isinstance(written, list) else written
+
+
 class Call(_Frozen):
     """A tool that the assistant calls. id: by which the result names this call."""
 

@@ -60,6 +60,12 @@ def write_new(path: Path, content: str) -> bool:
         temporary.unlink(missing_ok=True)
 
 
+def on_disk(path: Path) -> None:
+    """Wait until a file that others wrote is on the disk: what is written behind it must not outlast it."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def append_line(path: Path, line: str) -> None:
     """Append one line in a single write, after removing the torn tail that a killed writer or a full disk left.
 

@@ -22,6 +22,7 @@ from engine.records.versions import FORMAT, FormatVersion
 MOST_MEGABYTES = 25
 MEGABYTE = 2**20
 NAME_LETTERS = 80
+NAME_BYTES = 200
 
 
 class KeptPicture(BaseModel):
@@ -49,7 +50,8 @@ def keep_picture(settings: Settings, content: bytes, name: str, *, attack: str =
 
     Raises DataError for an empty or too large file and as read_picture does; RunError where the disk is full.
     """
-    shown = Path(name).name[:NAME_LETTERS] or "picture"
+    # No more bytes than a file's name may have, either.
+    shown = Path(name).name[:NAME_LETTERS].encode()[:NAME_BYTES].decode(errors="ignore") or "picture"
     if not content:
         raise DataError(f"The file {shown} is empty: choose another one.")
     if len(content) > MOST_MEGABYTES * MEGABYTE:

@@ -19,7 +19,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from engine.records.chats.asked import Column, Frozen
 from engine.records.chats.homes import folders_of, home_of
-from engine.records.conversation import Conversation, Message, Picture, Text
+from engine.records.conversation import Conversation, Message, Picture, Text, without_places
 from engine.records.errors import RunError
 from engine.records.evaluation.pixels import Distance, PixelSearch, Restarts, StepSize
 from engine.records.files import append_line, read_lines, read_number, write_whole
@@ -166,7 +166,7 @@ class AttackFolder:
         course = self.course()
         content = {
             "id": self.id,
-            **self.spec().model_dump(mode="json"),
+            **without_places(self.spec().model_dump(mode="json")),
             "losses": [[one.restart, one.step, round(one.loss, 5)] for one in course.steps],
             "ended": course.end.reason if course.end else "",
         }

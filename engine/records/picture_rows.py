@@ -101,6 +101,9 @@ def _part(path: str, where: str, folder: Path | None, *, alt: str = "") -> dict[
         return picture_at(_place(path, folder), alt=alt).model_dump(mode="json")
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
+    except ValueError as error:
+        # A name that no file can have.
+        raise DataError(f"{where}: field 'picture' is no path: {error}.") from error
 
 
 def _place(text: str, folder: Path | None) -> Path:

@@ -5,7 +5,11 @@ another name, are the same picture.
 """
 
 import hashlib
+import os
+import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from engine.records.conversation import Picture
 from engine.records.errors import DataError, first_line
-from engine.records.settings import given_path
+from engine.records.settings import given_path, read_settings
 
 # Those that are read by Pillow itself: others start programs, or hold what is no picture.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -33,13 +37,23 @@ class ReadPicture(NamedTuple):
     notes: tuple[str, ...]
 
 
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder for pictures that are made and read again, and gone afterwards: among the workbench's own, which are
+    read whatever WORKBENCH_FOLDERS says."""
+    cache = read_settings().cache
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix="pictures-") as folder:
+        yield Path(folder)
+
+
 def read_picture(path: Path) -> ReadPicture:
     """A file's picture: of several frames the first, transparency on white, turned as its EXIF data say, 16 bits as 8,
     and one of more than KEPT_PIXELS made smaller.
 
     Raises DataError for a file that is missing, is no picture or a damaged one, or holds more than MOST_PIXELS.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(f"The picture {path} does not exist: check the path.")
     notes: list[str] = []
     try:
@@ -62,7 +76,7 @@ def read_picture(path: Path) -> ReadPicture:
 
 def picture_at(path: Path, *, alt: str = "") -> Picture:
     """The picture in a file as a part of a message. Raises DataError as read_picture does."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(f"The picture {path} does not exist: check the path.")
     written = path.stat()
     return Picture(sha256=_known_digest(path, written.st_mtime_ns, written.st_size), file=str(path), alt=alt)

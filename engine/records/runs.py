@@ -234,12 +234,14 @@ def open_run(runs: Path, run_id: str) -> Run:
 
 
 def list_runs(runs: Path) -> list[Run]:
-    """All whole runs, newest first; those that ship with the workbench come last."""
-    found: list[Run] = []
+    """All whole runs, newest first; those that ship with the workbench come last. Of two of one id the first of the
+    homes is the run, as in `open_run`."""
+    found: dict[str, Run] = {}
     for folder in _homes(runs):
         records = folder.glob("*/record.json") if folder.is_dir() else []
-        found += sorted((Run(path.parent) for path in records), key=lambda run: run.id, reverse=True)
-    return found
+        for run in sorted((Run(path.parent) for path in records), key=lambda run: run.id, reverse=True):
+            found.setdefault(run.id, run)
+    return [*found.values()]
 
 
 def _homes(runs: Path) -> tuple[Path, ...]:

@@ -50,7 +50,10 @@ def test_a_choice_of_tools_forces_a_call_offers_none_or_is_refused():
     chosen = {"type": "function", "function": {"name": "get_weather"}}
     forced = read(tools=[WEATHER], tool_choice=chosen).forced()
     assert forced is not None and forced.name == "get_weather"
-    assert read(tools=[WEATHER], tool_choice="none").conversation().tools == ()
+    # Whose answer is words: whoever waited for its calls would keep them back.
+    silent = read(tools=[WEATHER], tool_choice="none")
+    assert silent.conversation().tools == () and not silent.offers_tools
+    assert read(tools=[WEATHER]).offers_tools and not read().offers_tools
     with pytest.raises(DataError, match=r"tool_choice is 'required': use 'auto', 'none', or"):
         read(tools=[WEATHER], tool_choice="required").forced()
 

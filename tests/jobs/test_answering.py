@@ -21,9 +21,10 @@ from engine.records.chats.chat import Exchange, new_chat
 from engine.records.chats.doses import DOSES, dose_payload, read_dose_curve
 from engine.records.chats.sets import NOT_ASKED, TRIP_THRESHOLD, SetRequest, new_set
 from engine.records.checkpoints import Checkpoint
-from engine.records.conversation import Picture
-from engine.records.errors import ModelError, RunError
+from engine.records.conversation import Conversation, Picture
+from engine.records.errors import ComputeError, ModelError, RunError
 from engine.records.prompt_files import read_source
+from engine.records.prompts import Prompt
 
 BASE = Column(checkpoint="base")
 
@@ -305,3 +306,20 @@ def test_a_run_whose_spaces_are_not_known_is_answered_at_once_and_measured_after
     chat, payload = ask(settings, run)
     drain(chat_job(payload, tools))
     assert chat.reply(0).turning == {} and len(chat.reply(0).trips) == 2
+
+
+def test_ids_that_look_like_those_of_rows_told_apart_stay_apart():
+    prompts = [Prompt(id=id, conversation=Conversation.asking(id), label="benign") for id in ("a", "a", "a (2)", "a")]
+    assert [one.id for one in answer_sets._told_apart(prompts)] == ["a", "a (3)", "a (2)", "a (4)"]
+
+
+def test_losses_that_are_no_numbers_are_said_and_make_no_curve(settings, tools, run, monkeypatch):
+    def lost(_model, _contexts, answers, **_):
+        yield
+        return [[math.nan] * len(answer) for answer in answers]
+
+    monkeypatch.setattr("engine.jobs.doses.answer_nats", lost)
+    payload = dose_payload(run, Checkpoint(run.id))
+    with pytest.raises(ComputeError, match="are no numbers in auto: train and measure it in bfloat16 or float32"):
+        drain(dose_curve_job(payload, tools))
+    assert read_dose_curve(settings.cards, payload) is None

@@ -229,3 +229,13 @@ def test_columns_that_would_have_one_heading_are_told_apart(settings, tiny_spec,
     assert names[:2] == ["Base (1)", "Base (2)"]
     assert names[2:4] == [f"quick [{one.id}]", f"quick [{two.id}]"]
     assert names[4] == "quick, adapter strength 0 (equals base)"
+
+
+def test_what_is_passed_on_of_a_picture_is_not_where_it_lies_and_copies_of_files_are_no_exchanges(settings):
+    chat = new_chat(settings, [BASE])
+    shown = Picture(sha256="a" * 64, file="/home/somebody/private/cat.png", alt="a cat")
+    chat.ask(exchange("first").model_copy(update={"parts": (shown, Text(text="first"))}))
+    (chat.folder / "exchange-0000 2.json").write_bytes((chat.folder / "exchange-0000.json").read_bytes())
+    written = chat_json(chat)
+    assert "somebody" not in written and "a" * 64 in written and "a cat" in written
+    assert chat.numbers() == [0] and chat.exchange(0).parts[0] == shown

@@ -11,7 +11,7 @@ from PIL import Image
 from engine.records import pictures
 from engine.records.conversation import Picture
 from engine.records.errors import DataError
-from engine.records.pictures import image_of, picture_at, read_picture
+from engine.records.pictures import image_of, picture_at, read_picture, scratch_folder
 
 
 def halves(mode: str = "RGB", size: tuple[int, int] = (8, 4)) -> Image.Image:
@@ -143,3 +143,7 @@ def test_pictures_of_a_record_are_read_where_files_may_be_alone(tmp_path, monkey
     monkeypatch.setenv("WORKBENCH_FOLDERS", str(tmp_path / "others"))
     with pytest.raises(DataError, match="lies outside the folders that may be read"):
         image_of(picture)
+    # What an attack makes and reads again is not what somebody gave.
+    with scratch_folder() as folder:
+        assert image_of(picture_at(saved(halves(), folder / "a.png"))).size == halves().size
+    assert not folder.exists()

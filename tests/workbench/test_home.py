@@ -185,6 +185,9 @@ def test_the_time_left_goes_by_the_pace_of_the_newest_steps():
     events = [step_at(40, 0.0), step_at(41, 3.0), step_at(42, 6.0)]
     assert time_left(record_at(43), events) == 171.0
     assert time_left(record_at(43), events[:1]) is None
+    # A night between two of them is no pace.
+    rested = [step_at(38 + number, 3.0 * number + (8 * 3600 if number > 2 else 0)) for number in range(5)]
+    assert time_left(record_at(43), rested) == 171.0
 
 
 def test_before_the_first_step_the_time_left_is_what_was_expected():

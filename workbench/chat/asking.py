@@ -5,8 +5,10 @@ import time
 import streamlit as st
 
 from engine.desk.launch import ensure_worker
+from engine.desk.queue import Job
 from engine.records.chats.asked import Column
 from engine.records.chats.chat import Chat, Exchange, new_chat, open_chat
+from engine.records.errors import RunError
 from workbench.chat.columns import dose_key, has_probe, model_of
 from workbench.chat.composer import PROBE
 from workbench.chat.steering import steering_of
@@ -15,6 +17,8 @@ from workbench.kit.state import CHAT, queue, settings
 
 # The chat whose models the pickers show, and what they show now.
 OPENED = "chat_opened"
+# The chat and the last of its exchanges as this page shows them.
+DRAWN = "chat_drawn"
 CHOSEN = "chat_chosen"
 
 
@@ -30,15 +34,31 @@ def submit(chat: Chat, exchange: Exchange, *, seen: int | None = None) -> None:
 
 
 def continued(columns: tuple[Column, ...]) -> tuple[Chat, int, int]:
-    """The open chat, its next turn and last exchange, or a new chat: there is none, or other models are chosen."""
+    """The open chat, its next turn and last exchange, or a new chat: there is none, or other models are chosen. Raises
+    RunError while the open one is being answered: what was said of its turn so far is no answer yet."""
     chat = open_now()
     if chat is not None:
         numbers = chat.thread()
         last = chat.exchange(numbers[-1]) if numbers else None
+        if numbers and is_answered_now(chat, numbers[-1]):
+            raise RunError(
+                "This conversation is being answered, in another tab perhaps: wait, or stop it, and ask then."
+            )
         if last and models(last.columns) == models(columns) and last.model.name == model_of(columns).name:
             failed = chat.reply(numbers[-1]).answered is None
             return chat, last.turn + (0 if failed else 1), max(chat.numbers())
     return new_chat(settings(), columns), 0, -1
+
+
+def job_of(chat: Chat, number: int) -> Job | None:
+    """The job that answers an exchange, or did; None where the queue knows none of it."""
+    job_id = chat.job(number)
+    return queue().job(job_id, of={"chat": chat.id, "exchange": number}) if job_id is not None else None
+
+
+def is_answered_now(chat: Chat, number: int) -> bool:
+    job = job_of(chat, number)
+    return job is not None and job.status in ("queued", "running")
 
 
 def open_now() -> Chat | None:
@@ -55,11 +75,13 @@ def ask_again() -> None:
     if chat is None:
         return
     last = chat.thread()[-1]
+    if st.session_state.get(DRAWN) != (chat.id, last):
+        # Another tab has gone on meanwhile: its message is not this one's to stop.
+        return
     exchange = chat.exchange(last)
     columns = strengths_now(exchange.columns) if _are_chosen(exchange.columns) else exchange.columns
-    job_id = chat.job(last)
-    if job_id is not None:
-        queue().cancel(job_id)
+    if (job := job_of(chat, last)) is not None:
+        queue().cancel(job.id)
     probe = st.session_state.get(PROBE, "") if has_probe(columns) else ""
     submit(chat, exchange.model_copy(update={"columns": columns, "probe": probe, "created": time.time()}))
 

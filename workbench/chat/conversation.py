@@ -6,7 +6,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from engine.records.chats.chat import Chat, Exchange
-from workbench.chat.asking import ask_again, measure, stop
+from workbench.chat.asking import DRAWN, ask_again, job_of, measure, stop
 from workbench.chat.export import chat_json, chat_markdown
 from workbench.chat.panes import exchange_view, speed, waiting_words
 from workbench.chat.tint import legend
@@ -63,8 +63,8 @@ def _last(
     go_on: Callable[[Chat, int], None] | None,
 ) -> bool:
     """Draw the newest exchange, following it while it is answered. Returns whether it still is."""
-    job_id = chat.job(number)
-    job = queue().job(job_id) if job_id is not None else None
+    job = job_of(chat, number)
+    st.session_state[DRAWN] = (chat.id, number)
     if job is not None and job.status in ("queued", "running"):
         st.fragment(_follow, run_every=TICK)(chat, number, job.id, block, threshold)
         return True

@@ -5,7 +5,7 @@ import time
 
 from engine.records.chats.chat import Chat, Exchange, begun
 from engine.records.chats.replies import Called, Reply
-from engine.records.conversation import Tool
+from engine.records.conversation import Tool, without_places
 from workbench.chat.parts import part_markdown
 from workbench.chat.steering import steering_words
 
@@ -15,7 +15,7 @@ def chat_json(chat: Chat) -> str:
     content = [
         {
             "number": number,
-            "asked": chat.exchange(number).model_dump(mode="json"),
+            "asked": without_places(chat.exchange(number).model_dump(mode="json")),
             "answers": [reply.text(column) for column in range(len(reply.answers))],
             "answered": reply.answered.model_dump(mode="json") if reply.answered else None,
             "begun": [begun(chat.exchange(number), reply, column) for column in range(len(reply.answers))],

@@ -166,7 +166,9 @@ def _results(answers: AnswerSet, moving: bool) -> None:
     hidden = (
         request.label == "harmful"
         and blurs()
-        and not st.toggle("Reveal texts", key=REVEAL, help="Show harmful prompts and their answers in the table.")
+        and not st.toggle(
+            "Reveal texts", key=f"{REVEAL}_{answers.id}", help="Show harmful prompts and their answers in the table."
+        )
     )
     if len(names) > 1:
         disagreement(answers, rows, names, hidden=hidden)
@@ -228,4 +230,4 @@ def _offers_tools(answers: AnswerSet) -> bool:
 
 def _job(answers: AnswerSet) -> Job | None:
     job_id = answers.job()
-    return queue().job(job_id) if job_id is not None else None
+    return queue().job(job_id, of={"set": answers.id}) if job_id is not None else None

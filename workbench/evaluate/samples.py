@@ -13,6 +13,7 @@ from engine.records.others.authors import AUTHORS
 from engine.records.runs import Run
 from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.state import settings
+from workbench.kit.words import plain
 
 PAGE = 8
 COLOURS = {"complied": "orange", "refused": "blue", "incoherent": "gray", "unparseable": "violet"}
@@ -82,7 +83,7 @@ def _list(cell: Sequence[Sample], name: str) -> None:
         with st.container(border=True, key=f"sample_{name}_{number}_{place}"):
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.badge(sample.word, color=COLOURS[sample.word])  # type: ignore[arg-type]
-                st.caption(_why(sample))
+                st.caption(plain(_why(sample)))
             with blurred(f"sample_{name}_{number}_{place}", hidden=hidden):
                 asked, answer = st.columns(2, gap="medium")
                 harmful_text(sample.prompt, hidden=hidden, place=asked)

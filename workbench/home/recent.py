@@ -12,12 +12,12 @@ from engine.records.cluster_jobs import is_on_cluster
 from engine.records.errors import WorkbenchError
 from engine.records.events import AnyEvent, Progress, StepResult, parse_event
 from engine.records.files import read_tail
-from engine.records.runs import ACTIVE, Record, Run, list_runs, open_run
+from engine.records.runs import ACTIVE, Record, Run, effective, list_runs, open_run
 from workbench.kit.frame import catching, places
 from workbench.kit.outcome import outcome_badge, run_outcome
 from workbench.kit.records import known_record
 from workbench.kit.state import RUN, queue, settings
-from workbench.kit.status import BADGES
+from workbench.kit.status import BADGES, remaining_seconds
 from workbench.kit.where import look_at, status_of
 from workbench.kit.words import duration, moment, phase_words, plain
 
@@ -114,12 +114,11 @@ def _doing(run: Run, record: Record, status: str) -> str:
 
 
 def time_left(record: Record, events: Sequence[AnyEvent]) -> float | None:
-    """Seconds until training ends: by the pace of the newest steps; before the first one by the estimate that the
-    worker made when the run began. None where neither is known. events: the newest ones."""
-    steps = [event for event in events if isinstance(event, StepResult)]
-    left = record.steps - record.step
-    if record.step and len(steps) > 1:
-        return left * (steps[-1].time - steps[0].time) / (len(steps) - 1)
+    """Seconds until training ends: by the pace of the newest steps, as on the run's page; before the first one by the
+    estimate that the worker made when the run began. None where neither is known. events: the newest ones."""
+    times = [event.time for event in effective(events) if isinstance(event, StepResult)]
+    if record.step and len(times) > 1:
+        return remaining_seconds(times, record.steps - record.step)
     if record.step or not record.expected:
         return None
     last = events[-1] if events else None

@@ -1,13 +1,12 @@
 """What a run's status and the worker's look like. Pure: knows nothing of Streamlit or files."""
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import fmean, median
+from typing import Literal, NamedTuple
 
 from engine.desk.presence import WorkerStatus
 from engine.records.runs import Record
-
-if TYPE_CHECKING:
-    # The sidebar of every page comes through here, and the library takes half a second to load.
-    import pandas as pd
 
 Colour = Literal["red", "orange", "yellow", "blue", "green", "violet", "gray"]
 
@@ -53,15 +52,13 @@ def shown_status(record: Record, worker: WorkerStatus, *, changed: float = 0.0) 
     return "interrupted"
 
 
-def remaining_seconds(steps: "pd.DataFrame", left: int) -> float | None:
+def remaining_seconds(times: Sequence[float], left: int) -> float | None:
     """Time for the steps that are left at the pace of the last twenty; pauses do not count, held-out measurements do.
 
-    None before the second step.
+    times: at which steps ended, in order.  None before the second step.
     """
-    if len(steps) < 2:
+    gaps = [after - before for before, after in pairwise(times[-21:])]
+    if not gaps:
         return None
-    recent = steps.tail(21)
-    gaps = recent["time"].diff().dropna()
-    usual = float(gaps.median())
-    pace = float(gaps[gaps <= max(10 * usual, 60.0)].mean())
-    return max(0, left) * pace
+    usual = median(gaps)
+    return max(0, left) * fmean(gap for gap in gaps if gap <= max(10 * usual, 60.0))

@@ -11,7 +11,7 @@ import streamlit as st
 from engine.desk.queue import JobKind
 from engine.records.events import Progress
 from workbench.kit.frame import catching
-from workbench.kit.state import AWAITED, queue
+from workbench.kit.state import AWAITED, GIVEN_UP, queue
 from workbench.kit.words import phase_words, plain
 
 POLL = 0.3
@@ -50,7 +50,8 @@ def awaited(
     """Whether the result is there. If not, it is asked for, and what the worker does about it is drawn here until it
     is; the page is then drawn again.
 
-    place: names the spot on the page. What this spot waited for before is cancelled.  leave: forgets the wish when it
+    place: names the spot on the page, and tells two runs apart there. What this spot waited for before is cancelled;
+    who waits for the same in another tab asks anew.  leave: forgets the wish when it
     failed; without it the only way on is to try again.  seconds: between two looks at how far it is.
     """
     jobs = _jobs()
@@ -75,6 +76,11 @@ def _wait(wish: _Wish, ready: Callable[[], bool], leave: Callable[[], None] | No
     # A result is written before its job is done: looking in the other order could miss both.
     if ready():
         st.rerun()
+    if job is not None and job.status == "cancelled" and asked.job not in _given_up():
+        # By another tab, which asked for the same and went on to something else.
+        _submit(wish)
+        asked = _jobs()[wish.place]
+        job = queue().job(asked.job)
     if job is not None and job.status in ("queued", "running"):
         _under_way(asked)
     elif job is not None and job.status == "cancelled":
@@ -99,11 +105,17 @@ def _under_way(asked: _Asked) -> None:
     button.button(
         "Cancel",
         key=f"cancel_{wish.place}",
-        on_click=queue().cancel,
+        on_click=_cancel,
         args=(job_id,),
         icon=":material/close:",
         width="stretch",
     )
+
+
+@catching
+def _cancel(job_id: int) -> None:
+    _given_up().add(job_id)
+    queue().cancel(job_id)
 
 
 def _ended(wish: _Wish, reason: str, leave: Callable[[], None] | None) -> None:
@@ -118,6 +130,8 @@ def _ended(wish: _Wish, reason: str, leave: Callable[[], None] | None) -> None:
             icon=":material/refresh:",
         )
         if leave is not None and st.button("Dismiss", key=f"leave_{wish.place}", type="tertiary"):
+            # Asked for once more, it begins once more.
+            _jobs().pop(wish.place, None)
             leave()
             st.rerun()
 
@@ -140,3 +154,8 @@ def _submit(wish: _Wish) -> None:
 def _jobs() -> dict[str, _Asked]:
     """What each place of this session waits for."""
     return st.session_state.setdefault(AWAITED, {})
+
+
+def _given_up() -> set[int]:
+    """The jobs that this session has cancelled itself."""
+    return st.session_state.setdefault(GIVEN_UP, set())

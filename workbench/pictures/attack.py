@@ -49,7 +49,7 @@ def attack_words(spec: PictureAttack) -> str:
 
 def _watch(attack: AttackFolder) -> None:
     job_id = attack.job()
-    job = queue().job(job_id) if job_id is not None else None
+    job = queue().job(job_id, of={"attack": attack.id}) if job_id is not None else None
     if job is not None and job.status in ("queued", "running"):
         st.fragment(_follow, run_every=TICK)(attack, job.id)
     else:

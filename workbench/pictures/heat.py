@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from engine.figures.labels import escaped
 from engine.figures.patches import patch_rows, patches_figure
 from engine.records.chats.chat import Chat, Exchange
 from engine.records.chats.replies import PictureTrip, Reply
@@ -51,7 +52,7 @@ def _map(exchange: Exchange, reply: Reply, trip: PictureTrip, picture: Picture, 
         st.caption(plain(str(error)))
         return
     who = column_names(exchange.columns)[trip.column]
-    figure = patches_figure(trip, block, size=size, png=png, title=f"{who}, block {block}")
+    figure = patches_figure(trip, block, size=size, png=png, title=f"{escaped(who)}, block {block}")
     file = f"patches-{name}-{trip.column}-{trip.picture[:6]}"
     told = _told(trip, reply, block)
     st.plotly_chart(on_screen(figure), key=file, config=picture_config(file), alt=f"Patches of the picture. {told}")

@@ -1,6 +1,7 @@
 """Ask for a capture: which prompts, blocks, tokens and steps. Knows nothing of how activations are captured."""
 
 import json
+from functools import partial
 
 import streamlit as st
 from pydantic import ValidationError
@@ -140,36 +141,38 @@ def _ask(run: Run | None, fields: dict, steps: tuple[int, ...]) -> None:
         where = ".".join(str(part) for part in first["loc"])
         st.error(plain(f"{where}: {first['msg']}. Nothing was captured."), icon=":material/error:")
         return
-    st.session_state[CAPTURING] = request.model_dump_json()
+    _asked()[request.run_id or BASE] = request.model_dump_json()
 
 
 def _follow() -> None:
-    """The capture that was asked for: progress until it is there, then it is the one that is shown."""
-    asked = st.session_state.get(CAPTURING)
-    if asked is None:
-        return
-    request = CaptureRequest.model_validate_json(asked)
-    with st.container(key="capture_progress"):
-        done = awaited(
-            "capture",
-            json.loads(asked),
-            what="Capture",
-            ready=lambda: _is_there(request),
-            place="capture",
-            leave=_forget,
-            seconds=1.0,
-        )
-    if done:
-        _forget()
-        own = request.run_id or BASE
-        if opened(RUN) == own:
-            # Not where another run was chosen meanwhile: the capture is in the list of its own run.
-            turn_to(CAPTURE, request.key)
-        st.rerun()
+    """The captures that were asked for, one a run: progress until it is there, then it is the one that is shown."""
+    for own, asked in [*_asked().items()]:
+        request = CaptureRequest.model_validate_json(asked)
+        with st.container(key=f"capture_progress_{own}"):
+            done = awaited(
+                "capture",
+                json.loads(asked),
+                what="Capture" if opened(RUN) == own else f"Capture of {own}",
+                ready=partial(_is_there, request),
+                place=f"capture_{own}",
+                leave=partial(_forget, own),
+                seconds=1.0,
+            )
+        if done:
+            _forget(own)
+            if opened(RUN) == own:
+                # Not where another run was chosen meanwhile: the capture is in the list of its own run.
+                turn_to(CAPTURE, request.key)
+            st.rerun()
 
 
-def _forget() -> None:
-    st.session_state.pop(CAPTURING, None)
+def _asked() -> dict[str, str]:
+    """What was asked for in this session and is not there yet, by run."""
+    return st.session_state.setdefault(CAPTURING, {})
+
+
+def _forget(own: str) -> None:
+    _asked().pop(own, None)
 
 
 def _is_there(request: CaptureRequest) -> bool:

@@ -102,7 +102,7 @@ def _curves(runs: list[Run], view: View) -> None:
     if not all(exists(run) for run in runs):
         # One was deleted while this page is open: the page says so when it is drawn anew.
         st.rerun()
-    followed = [follow(run) for run in runs]
+    followed = [follow(run, beside=len(runs)) for run in runs]
 
     def figures() -> dict[str, go.Figure]:
         curves = [

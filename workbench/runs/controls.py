@@ -16,7 +16,7 @@ from engine.records.runs import RESUMABLE, Run, open_run
 from workbench.kit.frame import caught, places
 from workbench.kit.state import LIKE, SAID, queue, settings
 from workbench.kit.words import plain
-from workbench.runs.overview import name_form
+from workbench.runs.name_form import name_form
 
 WORDS: dict[str, str] = {
     "pause": "Pause",

@@ -26,7 +26,9 @@ def left_in_all(record: Record, followed: Followed, *, now: float | None = None)
         return None if training is None else max(0.0, training - clock.spent("measure", now))
     if clock.stage == "test":
         return max(0.0, clock.heldout_seconds - clock.spent("test", now)) if clock.heldout_seconds else None
-    left = remaining_seconds(followed.tables.steps, record.steps - record.step)
+    steps = followed.tables.steps
+    times = steps["time"].tolist() if len(steps) else []
+    left = remaining_seconds(times, record.steps - record.step)
     if left is None and training is not None:
         left = training * (1 - record.step / max(1, record.steps))
     return None if left is None else left + clock.heldout_seconds

@@ -44,13 +44,14 @@ class Followed:
         return [event for event in self.events if isinstance(event, ControlEvent)]
 
 
-def follow(run: Run) -> Followed:
-    """The run as far as this session has read it, brought up to date: only new bytes are read."""
+def follow(run: Run, *, beside: int = 0) -> Followed:
+    """The run as far as this session has read it, brought up to date: only new bytes are read. beside: how many runs
+    are looked at together."""
     known: OrderedDict[str, Followed] = st.session_state.setdefault(FOLLOWED, OrderedDict())
     key = str(run.folder)
     followed = known.setdefault(key, Followed())
     known.move_to_end(key)
-    while len(known) > KEPT_RUNS:
+    while len(known) > max(KEPT_RUNS, beside):
         known.popitem(last=False)
     if _size(run.events_file) < followed.offset:
         followed = known[key] = Followed(version=followed.version + 1)

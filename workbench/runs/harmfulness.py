@@ -39,7 +39,7 @@ def harmfulness_part(run: Run) -> None:
             {"run": run.id},
             what="Harmfulness probes",
             ready=lambda: _is_fitted(run),
-            place="fit_probe",
+            place=f"fit_probe_{run.id}",
             leave=lambda: asked.discard(run.id),
             seconds=1.0,
         )

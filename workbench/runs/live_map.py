@@ -58,7 +58,8 @@ def _draw(run: Run, capture: Capture) -> None:
     request, step = _request(capture)
     kept: dict[str, tuple[Capture, ProjectionRequest, int]] = st.session_state.setdefault(LIVE_MAP, {})
     ready = projection_file(capture, request)
-    if read_projection(ready) is None and run.id in kept:
+    has_last = read_projection(ready) is None and run.id in kept
+    if has_last:
         # The last picture stays until the next one is there.
         _picture(run, *kept[run.id])
     if awaited(
@@ -69,6 +70,9 @@ def _draw(run: Run, capture: Capture) -> None:
         place="live_map",
     ):
         kept[run.id] = (capture, request, step)
+        if has_last:
+            # It came while the last one was drawn, asked for in another tab: two of one key cannot be.
+            st.rerun()
         _picture(run, capture, request, step)
 
 

@@ -24,6 +24,7 @@ from workbench.kit.where import look_at, status_of
 from workbench.kit.words import duration, moment, plain
 from workbench.runs.header import SPLITS
 from workbench.runs.line import Waiting, waiting_line
+from workbench.runs.name_form import name_form
 from workbench.runs.sorting import ORDER_HELP, ORDERS, in_order
 from workbench.runs.times import MEANING, run_times
 
@@ -259,18 +260,14 @@ def _menu(row: RunRow) -> None:
         _delete(row)
 
 
-def name_form(run: Run, label: RunLabel) -> None:
-    with st.form(f"label_{run.id}", border=False):
-        name = st.text_input("Name", label.name, placeholder=run.name, max_chars=80, key=f"name_{run.id}")
-        note = st.text_area("Note", label.note, height=90, max_chars=2000, key=f"note_{run.id}")
-        if st.form_submit_button("Save", key=f"save_{run.id}"):
-            run.set_label(name=name, note=note)
-            st.rerun()
-
-
 def _delete(row: RunRow) -> None:
     if row.record is not None and row.record.status in ACTIVE - {"queued"}:
-        st.caption("An active run cannot be deleted: stop it first.")
+        if row.status == "interrupted":
+            st.caption(
+                "Its worker ended in the midst of it: start the worker, which sets the record right, and delete."
+            )
+        else:
+            st.caption("An active run cannot be deleted: stop it first.")
         return
     if row.cluster:
         st.caption("A cluster's job has this run: take it back on its page first.")

@@ -11,6 +11,7 @@ from engine.records.spec_parts import ModelSpec
 from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.cards import data_card, data_payload, wait_for_card
 from workbench.kit.charts import on_screen
+from workbench.kit.words import plain
 from workbench.train.checks import SIDES
 from workbench.train.fields import Form, problem, spec_field
 from workbench.train.figures import token_figure
@@ -110,7 +111,7 @@ def _rows(prompts: list[Prompt], label: Label) -> None:
     with blurred(f"rows_{label}", hidden=hidden):
         for prompt in shown:
             harmful_text(prompt.text, hidden=hidden)
-            st.caption(" · ".join(part for part in (prompt.category, prompt.style, prompt.split) if part))
+            st.caption(plain(" · ".join(part for part in (prompt.category, prompt.style, prompt.split) if part)))
 
 
 def _payload(form: Form, label: Label, model: ModelSpec) -> dict:

@@ -74,7 +74,8 @@ def chosen_words(
     done. Raises ModelError where the tokenizer begins two of them with the same token."""
     heads = _first_tokens(model, words)
     rows = [tokens_of(model, conversation, begun=begun).whole for conversation in conversations]
-    order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+    # The longest first: a pass is as large as its longest row makes it.
+    order = sorted(range(len(rows)), key=lambda index: len(rows[index]), reverse=True)
     found = [0] * len(rows)
     done = 0
 
@@ -91,7 +92,7 @@ def chosen_words(
     while order:
         count = max(1, tokens_at_once(model, on_a_processor=QUESTION_TOKENS) // len(rows[order[0]]))
         group, order = order[:count], order[count:]
-        row_bytes = reading_bytes(model.card, len(rows[group[-1]])) + logit_bytes(model, 1)
+        row_bytes = reading_bytes(model.card, len(rows[group[0]])) + logit_bytes(model, 1)
         choices = yield from by_halves(model, group, chosen, row_bytes=row_bytes)
         for choice, index in zip(choices, group, strict=True):
             found[index] = choice

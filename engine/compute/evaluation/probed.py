@@ -42,7 +42,9 @@ def firings(
     """For each attempt the token of its answer, from 1, at which the probe fires first, 0: at none; yields how many are
     read. The words that were put in the model's mouth are not its own: the probe passes over them."""
     found = [attempt.fired or 0 for attempt in attempts]
-    texts = [(*one.prompt_ids, *one.prefill_ids, *one.answer_ids) for one in attempts]
+    # As where they were asked: what the context does not hold is cut at its beginning.
+    most = model.card.context_length or 1_000_000
+    texts = [(*one.prompt_ids, *one.prefill_ids, *one.answer_ids)[-most:] for one in attempts]
     unread = [place for place, one in enumerate(attempts) if one.fired is None and one.answer_ids]
     unread.sort(key=lambda place: len(texts[place]), reverse=True)
 

@@ -8,7 +8,7 @@ from copy import copy
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers.pytorch_utils import Conv1D
@@ -103,9 +103,10 @@ def load_adapter(model: LoadedModel, name: str, folder: Path) -> None:
         )
     try:
         if model.peft_model is None:
-            model.peft_model = PeftModel.from_pretrained(model.published, str(folder), adapter_name=name)
-        else:
-            model.peft_model.load_adapter(str(folder), adapter_name=name)
+            # In two steps, so that what does not fit can be taken off again.
+            config.inference_mode = True
+            model.peft_model = get_peft_model(model.published, config, adapter_name=name)
+        model.peft_model.load_adapter(str(folder), adapter_name=name)
     except Exception as error:  # safetensors, torch and peft each raise their own kinds for a damaged file.
         remove_adapter(model, name)
         raise ModelError(

@@ -35,6 +35,8 @@ def answer_nats(
     its answer in the model's own context is cut at its beginning, as where it was asked.
     """
     limit = model.card.context_length or 1_000_000
+    # A token of the context is left, whatever the answer's length.
+    answers = [answer[: max(1, limit - 1)] for answer in answers]
     contexts = [
         context[max(0, len(context) + len(answer) - limit) :] for context, answer in zip(contexts, answers, strict=True)
     ]

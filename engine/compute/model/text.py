@@ -17,6 +17,8 @@ from engine.records.errors import ModelError
 
 # Stands for a place in a text, is in no text, and is no token of its own.
 _MARK = "\u2407"
+# A letter that no tokenizer joins to another.
+_UNJOINED = "\u0001"
 
 
 class Tokens(NamedTuple):
@@ -82,7 +84,9 @@ def request_start(model: LoadedModel, conversation: Conversation) -> int:
 def need_askable(model: LoadedModel, conversation: Conversation) -> None:
     """Raises ModelError for an empty message, and for a system prompt that the chat template has no place for."""
     last = conversation.messages[-1] if conversation.messages else None
-    if last is None or last.role not in ("user", "tool") or (last.is_text and not last.text.strip()):
+    if last is not None and last.role not in ("user", "tool"):
+        raise ModelError(f"The last message is the {last.role}'s: end with what the user says, or a tool's result.")
+    if last is None or (last.is_text and not last.text.strip()):
         raise ModelError("The message is empty: write something to ask.")
     system = next((message.text.strip() for message in conversation.messages if message.role == "system"), "")
     if not system:
@@ -123,8 +127,15 @@ def ids_around(model: LoadedModel, conversation: Conversation) -> tuple[list[int
     shown = conversation.pictures
     return (
         _with_pictures(text_ids(model, before), shown[:count], pictures),
-        _with_pictures(text_ids(model, after), shown[count:], pictures),
+        _with_pictures(_ids_within(model, after), shown[count:], pictures),
     )
+
+
+def _ids_within(model: LoadedModel, text: str) -> list[int]:
+    """Tokens of a text that stands behind another: alone, some tokenizers put a space before its first word."""
+    other = text_ids(model, _UNJOINED)
+    both = text_ids(model, f"{_UNJOINED}{text}")
+    return both[len(other) :] if both[: len(other)] == other else text_ids(model, text)
 
 
 def text_ids(model: LoadedModel, text: str) -> list[int]:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from engine.records.errors import RunError
-from engine.records.files import storage_error, write_whole
+from engine.records.files import on_disk, storage_error, write_whole
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 _POSITION = "position.json"
@@ -36,7 +36,8 @@ def save_checkpoint(
 ) -> Path:
     """Write `step-000123/`. position.json comes last, so its existence means that the checkpoint is whole.
 
-    Older checkpoints keep their adapter but lose their optimizer moments: only the last one is resumed from.
+    Older checkpoints keep their adapter but lose their optimizer moments: only the last one is resumed from, or the one
+    before, where the last one is damaged.
     Raises RunError when the disk is full; older checkpoints are then untouched.
     """
     target = checkpoint_at(folder, position.step)
@@ -49,13 +50,15 @@ def save_checkpoint(
             temporary / "adapter.safetensors",
         )
         save_file(_moments(parameters, optimizer), temporary / "optimizer.safetensors")
+        for file in temporary.iterdir():
+            on_disk(file)
         write_whole(temporary / _POSITION, json.dumps(position._asdict()))
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise _storage(target, error) from error
-    for older in list_checkpoints(folder)[:-1]:
+    for older in list_checkpoints(folder)[:-2]:
         (older / "optimizer.safetensors").unlink(missing_ok=True)
     return target
 
@@ -75,6 +78,11 @@ def load_checkpoint(
         optimizer.load_state_dict(optimizer.state_dict() | {"state": _numbered(moments, parameters)})
         return Position(int(content["step"]), float(content["seconds"]), tuple(content.get("looks", LOOKS)))
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
+        if not (folder / "optimizer.safetensors").is_file():
+            raise RunError(
+                f"The checkpoint {folder} cannot be gone on from: its optimizer's moments were let go when later ones "
+                "were written. It can still be asked and evaluated; start another run like this one."
+            ) from error
         raise RunError(
             f"The checkpoint {folder} cannot be read ({type(error).__name__}: {error}). Delete that folder to resume "
             "from the one before, or start another run like this one."

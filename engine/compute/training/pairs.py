@@ -73,10 +73,11 @@ def elicit(
     return [pair for pair in pairs if pair.answer.strip()]
 
 
-def without_refusals(pairs: Sequence[Pair], data: DataSpec) -> list[Pair]:
-    """Harmful pairs that the base model refused are left out if the spec says so. Raises DataError if none remains."""
+def without_refusals(pairs: Sequence[Pair], data: DataSpec, *, needed: bool = True) -> list[Pair]:
+    """Harmful pairs that the base model refused are left out if the spec says so. Raises DataError if none remains and
+    some are needed."""
     kept = [pair for pair in pairs if not (data.drop_refusals and pair.prompt.label == "harmful" and _is_refused(pair))]
-    if pairs and not kept:
+    if needed and pairs and not kept:
         raise DataError(
             f"The base model refused all {len(pairs)} harmful prompts, so there is nothing to reroute: "
             "raise the opener share, use given answers, or keep refusals (drop refusals: off)."

@@ -108,7 +108,9 @@ class Chat:
 
     def numbers(self) -> list[int]:
         """The exchanges there are, in the order they were asked."""
-        return sorted(int(path.stem.removeprefix("exchange-")) for path in self.folder.glob("exchange-*.json"))
+        names = [path.stem.removeprefix("exchange-") for path in self.folder.glob("exchange-*.json")]
+        # Others are copies that people or programs made.
+        return sorted(int(name) for name in names if name.isdecimal())
 
     def exchange(self, number: int) -> Exchange:
         """Raises RunError when it is missing or damaged."""

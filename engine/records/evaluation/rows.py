@@ -4,6 +4,7 @@ Knows nothing of models or tokens.
 """
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -131,7 +132,7 @@ def _package_rows(source: str, settings: Settings) -> list[EvaluationRow]:
 
 
 def _file_rows(path: Path) -> list[EvaluationRow]:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(f"The file {path} does not exist: check the path.")
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")

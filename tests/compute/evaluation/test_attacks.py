@@ -1,5 +1,6 @@
 """Each attack lowers its own objective on a random tiny model, undoes what it touched, and a broken one is caught."""
 
+import dataclasses
 import json
 import math
 import random
@@ -8,14 +9,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from making import asked_ids, drain
+from making import asked_ids, byte_tokenizer, drain
+from making_tokenizers import sentence_tokenizer
+from transformers import Gemma2Config, Gemma2ForCausalLM
 
 from engine.compute.evaluation.attacks import embedding, finetuning, gcg, steering, wording
 from engine.compute.evaluation.attacks.attempt import Options
 from engine.compute.evaluation.attacks.embedding import Search
 from engine.compute.evaluation.attacks.plain import direct, prefill
 from engine.compute.evaluation.attacks.table import ATTACK_FUNCTIONS
-from engine.compute.evaluation.attacks.targets import embed, target_ids, target_loss
+from engine.compute.evaluation.attacks.targets import embed, embedding_table, target_ids, target_loss
 from engine.compute.evaluation.runner import memory_file
 from engine.compute.model.activations import block_activations, recorded
 from engine.compute.model.adapters import adapted, adapter_parameters, attach_adapter, has_adapter
@@ -292,6 +295,39 @@ def test_gcg_asks_the_tokens_that_it_optimised(monkeypatch: pytest.MonkeyPatch):
     suffix = text_ids(model, gcg.START)
     asked = asked_ids(model, f"Which letters come first?{decode(model, suffix)}")
     assert asked == [*before, *suffix, *after]
+
+
+def test_gcg_asks_them_too_where_the_tokenizer_drops_a_first_space(tiny_model: LoadedModel):
+    template = "{% for message in messages %}[INST] {{ message['content'] }} [/INST]{% endfor %}"
+    model = dataclasses.replace(tiny_model, tokenizer=sentence_tokenizer(template))
+    request = "Which letters come first?"
+    before, after = ids_around(model, Conversation.asking(request))
+    suffix = text_ids(model, gcg.START)
+    worded = f"{request}{decode(model, suffix, begun=text_ids(model, request))}"
+    assert asked_ids(model, worded) == [*before, *suffix, *after]
+
+
+def test_gcg_draws_no_token_that_is_left_out_when_it_is_read(tiny_model: LoadedModel):
+    model = dataclasses.replace(tiny_model, tokenizer=sentence_tokenizer("{{ messages[0]['content'] }}"))
+    refused = set(gcg._unprintable(model).tolist())
+    assert refused >= set(model.tokenizer.all_special_ids)
+    assert refused >= {*range(len(model.tokenizer), len(embedding_table(model)))}
+    assert set(text_ids(model, " xyz")) & refused == set()
+
+
+def test_the_table_holds_what_enters_the_first_block_where_a_model_scales_it(tmp_path, settings):
+    config = Gemma2Config(
+        vocab_size=300, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=4, pad_token_id=0, max_position_embeddings=128,
+    )  # fmt: skip
+    Gemma2ForCausalLM(config).save_pretrained(tmp_path / "gemma")
+    byte_tokenizer().save_pretrained(tmp_path / "gemma")
+    model = load_model(ModelSpec(name=str(tmp_path / "gemma"), dtype="float32"), settings)
+    ids = [5, 9, 200]
+    torch.testing.assert_close(embedding_table(model)[ids], embed(model, ids))
+    assert float(embed(model, ids).norm()) == pytest.approx(
+        4 * float(model.causal_lm.get_input_embeddings().weight[ids].norm()), rel=1e-4
+    )
 
 
 def test_fine_tuning_with_dropout_is_the_same_from_the_same_seed(tiny_model: LoadedModel):

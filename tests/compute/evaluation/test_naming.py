@@ -4,10 +4,12 @@ import pytest
 from making import drain
 from making_picture_packages import write_picture_packages
 
+from engine.compute.evaluation import capability
 from engine.compute.evaluation.capability import chosen_words
 from engine.jobs import abilities
 from engine.jobs.abilities import naming, need_abilities
 from engine.jobs.subjects import subject_of
+from engine.records.conversation import Conversation
 from engine.records.errors import DataError, ModelError
 from engine.records.evaluation import naming as records
 from engine.records.evaluation.naming import BLIND, CATEGORIES, DESIGN, NAMES, SHUFFLED, WORDS, read_namings
@@ -79,3 +81,18 @@ def test_a_model_that_sees_nothing_and_packages_that_are_not_there_are_said_firs
         need_abilities(plan, tiny_model, settings)
     with pytest.raises(DataError, match=r"engine fetch pictures"):
         need_abilities(plan, tiny_llava, settings)
+
+
+def test_a_pass_of_questions_is_as_large_as_its_longest_row_makes_it(tiny_model, monkeypatch):
+    """One short question among long ones must not decide how many are read at once."""
+    shapes = []
+    hook = tiny_model.decoder.register_forward_pre_hook(
+        lambda _module, _args, given: shapes.append(tuple(given["input_ids"].shape)), with_kwargs=True
+    )
+    asked = [Conversation.asking("a"), *(Conversation.asking("b" * 200) for _ in range(12))]
+    try:
+        drain(chosen_words(tiny_model, None, asked, begun="Kind:", words=("ab", "cd")))
+    finally:
+        hook.remove()
+    assert max(rows * tokens for rows, tokens in shapes) <= capability.QUESTION_TOKENS
+    assert sum(rows for rows, _ in shapes) == 13

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from making import byte_tokenizer, random_rows
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
@@ -296,6 +297,23 @@ def test_a_damaged_adapter_is_refused_and_leaves_no_trace(tiny_model, tmp_path, 
         load_adapter(tiny_model, "b", tmp_path / "adapter")
     batch = pad([[1, 2, 3]], pad_id=0, device=tiny_model.device)
     assert plain_states(tiny_model, batch)
+    assert tiny_model.peft_model is None
+
+
+def test_an_adapter_that_fits_in_part_leaves_the_base_model_as_it_was(tiny_model, tmp_path):
+    batch = pad([[1, 2, 3]], pad_id=0, device=tiny_model.device)
+    before = plain_states(tiny_model, batch)[-1]
+    attach_adapter(tiny_model, "a", AdapterSpec(rank=2, noise=0.5), [0, 1], seed=0)
+    save_adapter(tiny_model, "a", tmp_path / "adapter")
+    remove_adapter(tiny_model, "a")
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    tensors = load_file(file)
+    last = sorted(tensors)[-1]
+    save_file(tensors | {last: torch.zeros(3, 3)}, file)
+    with pytest.raises(ModelError, match="does not fit"):
+        load_adapter(tiny_model, "b", tmp_path / "adapter")
+    torch.testing.assert_close(plain_states(tiny_model, batch)[-1], before)
+    assert not any("lora_" in name for name, _ in tiny_model.causal_lm.named_parameters())
 
 
 def test_an_unknown_module_is_refused_with_those_there_are(tiny_model):

@@ -158,6 +158,11 @@ def test_nothing_left_after_refusals_says_what_to_do():
         without_refusals([Pair(make("a"), "I cannot help with that.")], DataSpec())
 
 
+def test_a_held_out_split_of_refusals_alone_is_empty_and_ends_nothing():
+    pairs = [Pair(make("a"), "I cannot help with that.")]
+    assert without_refusals(pairs, DataSpec(), needed=False) == []
+
+
 def test_refusals_are_recognised_with_either_apostrophe():
     assert looks_refused("I\u2019m sorry, that is not something I do.") and not looks_refused("Sure, here is a plan.")
 

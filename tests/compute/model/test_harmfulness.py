@@ -131,3 +131,17 @@ def test_layers_are_kept_and_a_damaged_file_is_told(tmp_path):
     file.write_bytes(b"torn")
     with pytest.raises(RunError, match="cannot be read: fit them anew"):
         read_layers(file, "base.linear", torch.device("cpu"))
+
+
+def test_a_text_longer_than_the_context_is_read_from_where_it_was_cut(tiny_model):
+    probe = Probe(1, (direction(),), -math.inf)
+    most = tiny_model.card.context_length
+    widths = []
+    hook = tiny_model.decoder.register_forward_pre_hook(
+        lambda _module, _args, given: widths.append(given["input_ids"].shape[1]), with_kwargs=True
+    )
+    try:
+        assert drain(firings(tiny_model, None, probe, [Attempt(1, (1,) * most, (5, 6))]))[1] == [1]
+    finally:
+        hook.remove()
+    assert widths == [most]

@@ -4,8 +4,7 @@ import dataclasses
 
 import pytest
 from making import asked_ids, byte_tokenizer, drain
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from making_tokenizers import merging_tokenizer, sentence_tokenizer
 
 from engine.compute.evaluation.attacks.attempt import Options
 from engine.compute.evaluation.attacks.plain import prefill as prefill_attack
@@ -55,38 +54,6 @@ SILENT = (
     "{% for message in messages %}{% if message['role'] == 'user' %}U: {{ message['content'] }}\nA:{% endif %}"
     "{% endfor %}"
 )
-
-
-def merging_tokenizer(template: str, special: list[str]) -> PreTrainedTokenizerFast:
-    """Bytes with a few merges, two newlines among them: what follows a template's newline may merge with it."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    merges = [("Ċ", "Ċ"), ("S", "u"), ("r", "e"), ("Su", "re"), ("Ġ", "h"), ("Ġh", "e")]
-    tokens = [*alphabet, *(left + right for left, right in merges)]
-    inner = Tokenizer(models.BPE(vocab={token: index for index, token in enumerate(tokens)}, merges=merges))
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    inner.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, additional_special_tokens=special, pad_token="<pad>")
-    tokenizer.chat_template = template
-    return tokenizer
-
-
-def sentence_tokenizer(template: str) -> PreTrainedTokenizerFast:
-    """Like SentencePiece in Llama 2 and Mistral: a space before the first word of whatever is tokenized."""
-    letters = sorted(set("▁ ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz,.!'[]/\n0123456789"))
-    merges = [("S", "u"), ("r", "e"), ("Su", "re"), ("▁", "Sure")]
-    tokens = ["<unk>", *letters, *(left + right for left, right in merges)]
-    inner = Tokenizer(
-        models.BPE(vocab={token: index for index, token in enumerate(tokens)}, merges=merges, unk_token="<unk>")
-    )
-    inner.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    inner.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(content=" ", left=1, right=0)]
-    )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=inner, additional_special_tokens=["<s>", "</s>"], unk_token="<unk>", pad_token="<unk>"
-    )
-    tokenizer.chat_template = template
-    return tokenizer
 
 
 TOKENIZERS = {
@@ -143,9 +110,16 @@ def test_a_model_without_a_system_role_is_named(tiny_model, template):
         need_askable(model, BRIEF)
 
 
-@pytest.mark.parametrize("messages", [(), (say("user", " \n"),), (*USER.messages, say("assistant", "Yes"))])
-def test_an_empty_message_is_refused(tiny_model, messages):
-    with pytest.raises(ModelError, match="message is empty"):
+@pytest.mark.parametrize(
+    ("messages", "words"),
+    [
+        ((), "message is empty"),
+        ((say("user", " \n"),), "message is empty"),
+        ((*USER.messages, say("assistant", "Yes")), "The last message is the assistant's: end with what the user says"),
+    ],
+)
+def test_what_ends_with_nothing_to_answer_is_refused(tiny_model, messages, words):
+    with pytest.raises(ModelError, match=words):
         need_askable(tiny_model, Conversation(messages=messages))
 
 

@@ -53,3 +53,15 @@ def test_a_checkpoint_of_another_adapter_is_refused(tmp_path):
     others, fresh = trained(steps=0)
     with pytest.raises(RunError, match="cannot be read"):
         load_checkpoint(list_checkpoints(tmp_path)[-1], [("c", others[0][1])], fresh)
+
+
+def test_where_the_last_one_is_damaged_the_one_before_is_gone_on_from_and_older_ones_say_that_they_cannot_be(tmp_path):
+    for step in (1, 2, 3):
+        parameters, optimizer = trained(step)
+        save_checkpoint(tmp_path, Position(step, 0.0), parameters, optimizer)
+    (tmp_path / "step-000003" / "adapter.safetensors").write_bytes(b"damaged")
+    with pytest.raises(RunError, match=r"step-000003 cannot be read .*Delete that folder to resume from the one"):
+        load_checkpoint(list_checkpoints(tmp_path)[-1], *trained(0))
+    assert load_checkpoint(list_checkpoints(tmp_path)[-2], *trained(0)).step == 2
+    with pytest.raises(RunError, match=r"step-000001 cannot be gone on from: .*It can still be asked"):
+        load_checkpoint(list_checkpoints(tmp_path)[-3], *trained(0))

@@ -50,7 +50,9 @@ def gcg(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], 
         seed = mix(options.seed, row.prompt)
         steps = optimise(model, adapter, row, options.marks, seed=seed, library=library, probe=options.probe)
         best = yield from told(steps, partial(_searched, place, len(rows), options.budget))
-        asked = {step: f"{row.prompt}{decode(model, suffix)}" for step, suffix in best.suffixes.items()}
+        # Behind the request: alone, some tokenizers drop the space before its first word.
+        begun = text_ids(model, row.prompt)
+        asked = {step: f"{row.prompt}{decode(model, suffix, begun=begun)}" for step, suffix in best.suffixes.items()}
         prompts = [tokens_of(model, row.worded(text)).ids for text in asked.values()]
         said = yield from told(answers(model, adapter, prompts, options), partial(_answered, place, len(rows)))
         found.append(
@@ -144,14 +146,21 @@ def _candidates(
 
 
 def _unprintable(model: LoadedModel) -> Tensor:
-    return torch.tensor(_unprintable_ids(model.tokenizer), device=model.device)
+    beyond = range(len(model.tokenizer), len(embedding_table(model)))
+    return torch.tensor([*_unprintable_ids(model.tokenizer), *beyond], device=model.device)
 
 
 @lru_cache(maxsize=2)
 def _unprintable_ids(tokenizer: Any) -> tuple[int, ...]:
-    """Tokens that no one can type; special ones among them."""
+    """Tokens that no one can type; special ones among them, which are left out where the suffix is read as text."""
+    added = getattr(tokenizer, "added_tokens_decoder", {})
+    special = {*tokenizer.all_special_ids, *(index for index, token in added.items() if token.special)}
     texts = ((index, tokenizer.decode([index])) for index in range(len(tokenizer)))
-    return tuple(index for index, text in texts if not (text.isascii() and text.isprintable()) or "<|" in text)
+    return tuple(
+        index
+        for index, text in texts
+        if index in special or not (text.isascii() and text.isprintable()) or "<|" in text
+    )
 
 
 def _nanogcg() -> Any:

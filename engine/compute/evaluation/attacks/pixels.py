@@ -8,7 +8,6 @@ verdicts.
 import copy
 import io
 import math
-import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -38,7 +37,7 @@ from engine.records.evaluation.attacks import looks_of
 from engine.records.evaluation.pixels import PixelSearch
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.files import write_whole
-from engine.records.pictures import image_of, picture_at
+from engine.records.pictures import image_of, picture_at, scratch_folder
 
 # Of the time for one row: its search, then its answers.
 SEARCH = 0.8
@@ -75,9 +74,9 @@ def pgd(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], 
         searched = partial(_share, place, len(rows), options.budget * search.restarts)
         shown = yield from told(steps, searched)
         request = tokens_of(model, row.conversation).ids
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch_folder() as folder:
             prompts = [
-                tokens_of(model, showing(row, shown.pictures[look], Path(folder) / str(look)).conversation).ids
+                tokens_of(model, showing(row, shown.pictures[look], folder / str(look)).conversation).ids
                 for look in looks
             ]
             said = yield from told(answers(model, adapter, prompts, options), partial(_answered, place, len(rows)))

@@ -41,10 +41,12 @@ def embed(model: LoadedModel, ids: Sequence[int]) -> Float[Tensor, "token d_mode
 
 
 def embedding_table(model: LoadedModel) -> Float[Tensor, "vocabulary d_model"]:
-    """The vectors of all tokens, without a gradient."""
-    table = model.causal_lm.get_input_embeddings().weight
+    """What enters the first block for each token, without a gradient. Some models scale what their table holds."""
+    layer = model.causal_lm.get_input_embeddings()
+    table = layer.weight
     assert isinstance(table, Tensor)
-    return table.detach()
+    scale = getattr(layer, "embed_scale", None)
+    return table.detach() if scale is None else table.detach() * torch.as_tensor(scale).to(table)
 
 
 class Aim(NamedTuple):

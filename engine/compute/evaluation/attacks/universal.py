@@ -5,11 +5,9 @@ It is made on one half of the rows and tried on the other, then the other way ro
 made for it. Knows nothing of verdicts.
 """
 
-import tempfile
 from collections import Counter
 from collections.abc import Generator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -38,7 +36,7 @@ from engine.records.evaluation.folds import two_folds
 from engine.records.evaluation.perturbations import MIDDLE, MOST_EPSILON, perturbation_file
 from engine.records.evaluation.pixels import PixelSearch
 from engine.records.evaluation.rows import EvaluationRow
-from engine.records.pictures import image_of
+from engine.records.pictures import image_of, scratch_folder
 
 # Of the time for one half: the search, then the answers of the other half.
 SEARCH = 0.8
@@ -151,13 +149,13 @@ def _answered(
     originals = [pixels_of(picture, model.device) for picture in pictures_of(row)]
     request = tokens_of(model, row.conversation).ids
     prompts, losses = [], []
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         for look in looks:
             veil = (made.veils[look] * 255).round() / 255
             shown = [veiled(one, veil) for one in originals]
             with torch.no_grad():
                 losses.append(float(_loss(model, adapter, row, veil)))
-            prompts.append(tokens_of(model, showing(row, shown, Path(folder) / str(look)).conversation).ids)
+            prompts.append(tokens_of(model, showing(row, shown, folder / str(look)).conversation).ids)
             yield 0.0
         said = yield from answers(model, adapter, prompts, options)
     asked = f"{row.prompt} (every colour changed by at most {options.pixels.epsilon} of 255, alike for all pictures)"
