@@ -13,14 +13,14 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 
 from engine.records.errors import RunError, WorkbenchError
 from engine.records.events import Event, NoticeResult
 from engine.records.notices import Message, Target, message_of, read_targets
-from engine.records.runs import Run, open_run
+from engine.records.runs import open_run
 from engine.records.settings import Settings
 
 log = logging.getLogger("workbench.worker")
@@ -115,11 +115,15 @@ class Teller:
             return run_id
 
 
-def tell(run: Run, event: Event, settings: Settings) -> None:
-    """Tell of one event of a run that no worker here has, and wait a little for it. For who holds the run's lock."""
+@contextmanager
+def telling(settings: Settings) -> Iterator[Callable[[str, Event], None]]:
+    """Hears events of runs that no worker here has, and waits a little on leaving for what is under way, of all
+    together."""
     teller = Teller(settings)
-    teller.hear(run.id, event)
-    teller.close()
+    try:
+        yield teller.hear
+    finally:
+        teller.close()
 
 
 def _posted(target: Target, message: Message) -> str:

@@ -23,7 +23,7 @@ from engine.records.events import Alert, StatusEvent, StepResult
 from engine.records.installed import differing, versions
 from engine.records.runs import ACTIVE, Record, Run, Status, open_run
 from engine.records.settings import Settings
-from engine.telling import tell
+from engine.telling import telling
 
 log = logging.getLogger("workbench.worker")
 
@@ -157,7 +157,8 @@ def _ends(run: Run, status: Status, reason: str, settings: Settings) -> None:
     event = StatusEvent(status=status, step=run.record().step, message=reason)
     run.append(event)
     run.update(status=status, error=reason, ended=time.time())
-    tell(run, event, settings)
+    with telling(settings) as hear:
+        hear(run.id, event)
 
 
 def _spans_without_a_step(run: Run) -> int:

@@ -41,6 +41,7 @@ from engine.records.runs import ACTIVE, Run, create_run, delete_run, list_runs
 from engine.records.settings import SAMPLE_DATA, Settings
 from engine.records.spec import SPEC_VERSION, RunSpec
 from engine.records.spec_text import build_spec, read_spec
+from engine.telling import telling
 
 POLL_SECONDS = 0.5
 
@@ -264,8 +265,9 @@ def _found(run: Run, settings: Settings, plan: EvaluationPlan) -> Evaluation | N
 def _job_lives(run: Run, settings: Settings) -> bool:
     """Whether a cluster's job may still be at work on a run; one that has ended without a word is noted as such."""
     answer = states_of([run], patience=10)
-    if settle(run, answer, settings):
-        return False
+    with telling(settings) as hear:
+        if settle(run, answer, settings, hear=hear):
+            return False
     job = read_job(run)
     state = answer.states.get(job.job) if job else None
     return bool(answer.problem) or (state is not None and not state.has_ended)

@@ -5,7 +5,7 @@ Slurm. Knows nothing of models or screens.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -16,11 +16,11 @@ from engine.desk.slurm import Answer, JobState
 from engine.records.cluster_jobs import ClusterJob, forget_job, is_on_cluster, read_job, settings_of
 from engine.records.errors import ClusterError, RunError, WorkbenchError, WorkerError
 from engine.records.evaluation.own import is_pending
-from engine.records.events import Control, StatusEvent
+from engine.records.events import Control, Event, StatusEvent
 from engine.records.learned import throw_away
 from engine.records.runs import ACTIVE, Run
 from engine.records.settings import Settings
-from engine.telling import tell
+from engine.telling import telling
 
 # Between handing a job over and its being in squeue's list.
 APPEARS_SECONDS = 15.0
@@ -54,9 +54,10 @@ def look_at(runs: Sequence[Run], settings: Settings, *, patience: float = 1.0) -
     if not active:
         return
     answer = states_of(active, patience=patience)
-    for run in active:
-        with suppress(WorkbenchError):
-            settle(run, answer, settings)
+    with telling(settings) as hear:
+        for run in active:
+            with suppress(WorkbenchError):
+                settle(run, answer, settings, hear=hear)
 
 
 def place_of(run: Run) -> Place | None:
@@ -78,8 +79,11 @@ def states_of(runs: Sequence[Run], *, patience: float = 1.0) -> Answer:
     return watch.states(jobs, patience=patience)
 
 
-def settle(run: Run, answer: Answer, settings: Settings) -> bool:
-    """Set right the record of a run whose job has ended without a word. Whether something was set right.
+def settle(
+    run: Run, answer: Answer, settings: Settings, *, hear: Callable[[str, Event], None] = lambda *_: None
+) -> bool:
+    """Set right the record of a run whose job has ended without a word. Whether something was set right. hear: is told
+    of the run's end.
 
     Only what Slurm says counts: a lock may not be seen across machines, and Slurm that says nothing ends no run.
     """
@@ -96,11 +100,12 @@ def settle(run: Run, answer: Answer, settings: Settings) -> bool:
         with owned(settings_of(run, settings)):
             if read_job(run) != job or not _may_live(run):
                 return False
-            if event := _interrupt(run, reason_of(job, state)):
-                tell(run, event, settings)
+            event = _interrupt(run, reason_of(job, state))
     except WorkerError:
         # Its process is still about to write its last words.
         return False
+    if event is not None:
+        hear(run.id, event)
     return True
 
 

@@ -67,6 +67,7 @@ CREATE TABLE IF NOT EXISTS controls (
 );
 CREATE TABLE IF NOT EXISTS progress (job_id INTEGER PRIMARY KEY, content TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS unwanted (job_id INTEGER PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS left_behind (job_id INTEGER PRIMARY KEY);
 """
 
 
@@ -163,11 +164,19 @@ class Queue:
             row = database.execute("SELECT content FROM progress WHERE job_id = ?", (job_id,)).fetchone()
         return Progress.model_validate_json(row[0]) if row else None
 
-    def cancel(self, job_id: int) -> None:
-        """Ask for a job to be closed; one that still waits is never begun."""
+    def cancel(self, job_id: int, *, left: bool = False) -> None:
+        """Ask for a job to be closed; one that still waits is never begun. left: who asked for it has gone on to
+        something else, which is no reason for others who wait for the same."""
         with self._open() as database:
+            if left:
+                database.execute("INSERT OR IGNORE INTO left_behind VALUES (?)", (job_id,))
             database.execute("UPDATE jobs SET state = 'cancelled' WHERE id = ? AND state = 'queued'", (job_id,))
             database.execute("INSERT OR IGNORE INTO unwanted VALUES (?)", (job_id,))
+
+    def was_left(self, job_id: int) -> bool:
+        """Whether a job was cancelled by somebody who went on to something else."""
+        with self._open() as database:
+            return bool(database.execute("SELECT 1 FROM left_behind WHERE job_id = ?", (job_id,)).fetchone())
 
     def take_unwanted(self) -> set[int]:
         """Jobs that were cancelled since the last call."""

@@ -30,7 +30,8 @@ def send(
     asked: Resources | None = None,
     evaluations: Mapping[str, Sequence[dict[str, Any]]] | None = None,
 ) -> list[ClusterJob]:
-    """Hand runs over to a cluster: one as a job, several as one array. They are queued, or resumed.
+    """Hand runs over to a cluster: one as a job, several as one array. They are queued, or resumed; one that somebody
+    cancels meanwhile is not sent.
 
     asked: in place of what the cluster's table says.  evaluations: for a run's id, the plans to carry out after it.
     Raises ClusterError, and leaves the runs as they were, where the cluster does not take them; RunError for a run
@@ -61,10 +62,18 @@ def send(
         commands = [["on-node", run.id, "--runs", str(settings.runs)] for run in runs]
         numbers = _submitted(cluster, asked, commands, settings, name=f"breaker-{runs[0].id}")
         jobs = [job.model_copy(update={"job": number}) for job, number in zip(jobs, numbers, strict=True)]
+        sent = []
         for run, job in zip(runs, jobs, strict=True):
-            _queued_again(run, settings, statuses[run.id])
+            if not _queued_again(run, settings, statuses[run.id]):
+                _put_back(run, before[run.id])
+                with suppress(ClusterError):
+                    slurm.call_back(job.job)
+                continue
             # The job waits for its number to be written here.
             write_job(run, job)
+            sent.append(job)
+        if not sent:
+            raise RunError(f"Run {runs[0].id} was cancelled while it was handed over: it was not sent.")
     except WorkbenchError:
         for number in numbers:
             with suppress(ClusterError):
@@ -72,7 +81,7 @@ def send(
         for run in runs:
             _put_back(run, before[run.id])
         raise
-    return jobs
+    return sent
 
 
 def send_or_delete(run: Run, *, to: str, asked: Resources | None, settings: Settings) -> None:
@@ -184,18 +193,19 @@ def _parameters(cluster: Cluster, asked: Resources, name: str) -> dict[str, Any]
     return {name: value for name, value in parameters.items() if value is not None}
 
 
-def _queued_again(run: Run, settings: Settings, was: Status) -> None:
+def _queued_again(run: Run, settings: Settings, was: Status) -> bool:
     """The record of a run that is handed over. What was asked of an earlier job does not hold for the new one.
 
-    was: its status before. Raises RunError where it has another one now: somebody cancelled it meanwhile.
+    was: its status before. False, and nothing is done, where it has another one now: somebody cancelled it meanwhile.
     """
     with owned(settings_of(run, settings)):
-        if (now := run.record().status) != was:
-            raise RunError(f"Run {run.id} was {was} and is {now} now: it was not sent. Resume it to send it again.")
+        if run.record().status != was:
+            return False
         Queue(settings_of(run, settings).desk).file.unlink(missing_ok=True)
         if run.record().status != "queued":
             run.append(StatusEvent(status="queued", step=run.record().step, message="Sent to a cluster"))
             run.update(status="queued", error="", ended=None)
+        return True
 
 
 def _put_back(run: Run, job: ClusterJob | None) -> None:

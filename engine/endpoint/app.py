@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from engine.desk.launch import ensure_worker
 from engine.desk.queue import Queue
+from engine.desk.worker_job import worker_place
 from engine.endpoint.answer import Answer
 from engine.endpoint.request import ChatRequest, read_request
 from engine.endpoint.stops import StopWords
@@ -172,7 +173,7 @@ async def _events(settings: Settings, asked: _Asked, is_gone: Callable[[], Await
             is_left = False
             if looks % LOOKS == 0:
                 # A worker that waits for its turn to start is seen twice in a row before it is given up.
-                left = await run_in_threadpool(_is_left, queue, asked.job_id)
+                left = await run_in_threadpool(_is_left, settings, asked.job_id)
                 is_left, was_left = left == "ended" or (left == "no worker" and was_left), left == "no worker"
             told, end = asked.served.told(end)
             for event in told:
@@ -182,7 +183,8 @@ async def _events(settings: Settings, asked: _Asked, is_gone: Callable[[], Await
                 is_over = isinstance(event, Answered)
                 yield event
             if is_left and not is_over:
-                is_over = True
+                # One that waits still is taken back: nobody hears its answer.
+                is_over = left == "ended"
                 raise _Broken(await run_in_threadpool(_why, queue, asked.job_id))
             if await is_gone():
                 return
@@ -193,14 +195,18 @@ async def _events(settings: Settings, asked: _Asked, is_gone: Callable[[], Await
         asked.served.remove()
 
 
-def _is_left(queue: Queue, job_id: int) -> Literal["", "no worker", "ended"]:
-    """Whether nobody answers it any more: it has ended, or waits and no worker is there to begin it."""
+def _is_left(settings: Settings, job_id: int) -> Literal["", "no worker", "ended"]:
+    """Whether nobody answers it any more: it has ended, or waits and no worker is there to begin it, nor waits for its
+    own turn on a cluster."""
+    queue = Queue(settings.desk)
     job = queue.job(job_id)
     if job is None or job.status not in ("queued", "running"):
         return "ended"
     if queue.worker().alive:
         return ""
-    return "ended" if job.status == "running" else "no worker"
+    if job.status == "running":
+        return "ended"
+    return "no worker" if worker_place(settings) is None else ""
 
 
 def _why(queue: Queue, job_id: int) -> str:

@@ -114,22 +114,39 @@ def tool_named(name: str, tools: Sequence[Tool]) -> Tool | None:
     return next((tool for tool in tools if tool.name == name), None)
 
 
-# What may name arguments beside `properties`.
-_NAMING = {"allOf", "anyOf", "oneOf", "$ref", "$dynamicRef", "if", "dependentSchemas", "unevaluatedProperties"}
+# Schemas of the same object beside `properties`, one or several, and those under the name of an argument.
+_PARTS = ("allOf", "anyOf", "oneOf", "if", "then", "else", "dependentSchemas")
+# What may name arguments that are not seen at once.
+_OPEN = ("$ref", "$dynamicRef", "patternProperties", "additionalProperties", "unevaluatedProperties")
+# Values that a schema holds, which are no schemas.
+_DATA = ("const", "enum", "default", "examples")
 
 
 def _validator(tool: Tool) -> Any:
     schema = _without_dialects(tool.parameters)
-    if "properties" in schema and not _NAMING & schema.keys():
-        schema = {"additionalProperties": False, **schema}
+    parts = list(_parts(schema))
+    if "properties" in schema and not any(name in part for part in (schema, *parts) for name in _OPEN):
+        named = {name: True for part in parts for name in part.get("properties", {})}
+        schema = {**schema, "properties": named | schema["properties"], "additionalProperties": False}
     return _Validator(schema, registry=Registry())
+
+
+def _parts(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """All schemas of the same object within one."""
+    for name in _PARTS:
+        given = schema.get(name, [])
+        within = given if isinstance(given, list) else given.values() if name == "dependentSchemas" else [given]
+        for part in within:
+            if isinstance(part, dict):
+                yield part
+                yield from _parts(part)
 
 
 def _without_dialects(schema: Any) -> Any:
     """Without `$schema`: by that word the library would go over to a validator of its own within a schema."""
     if isinstance(schema, dict):
         return {
-            name: _without_dialects(one)
+            name: one if name in _DATA else _without_dialects(one)
             for name, one in schema.items()
             if name != "$schema" or not isinstance(one, str)
         }

@@ -34,8 +34,6 @@ _NAMED = re.compile(r"\s*([\w.:/-]{1,200})\s*(?:\[CALL_ID\]\s*([\w-]{1,200})\s*)
 _CLOSING = re.compile(r"[\s,;\u200b-\u200f\u2060\ufeff]*(?:</tool_call>|</function>|\[/TOOL_CALLS\])")
 _NEXT = re.compile(r"</tool_call>|</function>|\[/TOOL_CALLS\]|<tool_call>|\[TOOL_CALLS\]|<\|python_tag\|>|<function=")
 _FENCE_END = re.compile(r"\s*```")
-# A fence of its own, wherever in a line it stands: one that opens behind words is closed at the beginning of a line.
-_FENCE = re.compile(r"```[\w.+-]*[^\S\n]*(?:\n|\Z)")
 _EMPTY_FENCE = re.compile(r"```[^\n`]*\n\s*```")
 # A name and then what only a call has, or nothing more: other objects that are cut off are words.
 _LIKE_A_CALL = re.compile(
@@ -82,7 +80,7 @@ def read_calls(text: str) -> ReadCalls:
         opening = _OPENING.search(text, place)
         if opening is None:
             break
-        fences += sum(1 for _ in _FENCE.finditer(text, counted, opening.start()))
+        fences += text.count("```", counted, opening.start())
         counted = opening.start()
         if fences % 2 and (opening["fence"] or "").strip() == "```":
             # It closes one that opened behind words.
@@ -90,8 +88,6 @@ def read_calls(text: str) -> ReadCalls:
             continue
         piece = _read(text, opening)
         place = max(piece.end, opening.end())
-        if opening["fence"] and text.endswith("```", opening.end(), place):
-            counted = place
         problem = problem or piece.problem
         if piece.calls or piece.problem:
             spans.append((opening.start(), place))

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from engine.desk.queue import Queue
+from engine.endpoint import app
 from engine.endpoint.request import ChatRequest, read_request
 from engine.endpoint.stops import StopWords
 from engine.records.conversation import Call, Result, Text
@@ -125,3 +127,15 @@ def test_arguments_that_cannot_be_written_again_are_refused_with_their_place(arg
 def test_two_tools_of_one_name_are_refused():
     with pytest.raises(DataError, match=r"tools\[1\] is a second tool 'get_weather'"):
         read(tools=[WEATHER, WEATHER]).conversation()
+
+
+def test_who_waits_for_a_worker_that_never_comes_is_told_apart_from_who_waits_for_a_node(settings, monkeypatch):
+    queue = Queue(settings.desk)
+    number = queue.submit("serve_answer", payload={"served": "x"})
+    assert app._is_left(settings, number) == "no worker"
+    monkeypatch.setattr(app, "worker_place", lambda _: "a node to come")
+    assert app._is_left(settings, number) == ""
+    queue.claim()
+    assert app._is_left(settings, number) == "ended"
+    queue.cancel(number)
+    assert app._is_left(settings, number + 1) == "ended"

@@ -177,6 +177,18 @@ def test_arguments_that_another_part_of_the_schema_names_are_known():
     tool = Tool(name="f", parameters=parts)
     assert check_call(Call(name="f", arguments={"v": 1, "w": 1}), [tool]) == ()
     assert [one.path for one in check_call(Call(name="f", arguments={"w": "x"}), [tool])] == ["w"]
+    [made_up] = check_call(Call(name="f", arguments={"v": 1, "w": 1, "z": 1}), [tool])
+    assert (made_up.kind, made_up.path) == ("additional", "z")
+    # One of two has to be given, a common way to say so: it names no others.
+    either = {"properties": {"a": {}, "b": {}}, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}
+    [made_up] = check_call(Call(name="f", arguments={"a": 1, "z": 1}), [Tool(name="f", parameters=either)])
+    assert made_up.path == "z"
+    elsewhere = {
+        "properties": {"a": {}},
+        "allOf": [{"$ref": "#/$defs/more"}],
+        "$defs": {"more": {"properties": {"b": {}}}},
+    }
+    assert check_call(Call(name="f", arguments={"a": 1, "b": 1}), [Tool(name="f", parameters=elsewhere)]) == ()
 
 
 def test_a_dialect_that_a_schema_names_changes_no_sentence_within_it():

@@ -296,3 +296,15 @@ def test_a_fence_that_opens_behind_words_hides_no_call(text):
     read = read_calls(text)
     assert [call.name for call in read.calls] == ["f", "g", "h"][: len(read.calls)]
     assert len(read.calls) == text.count('"name"') + text.count("h(x") and read.problem == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('Use ```ls```\n```\nfoo\n```\nNow:\n<tool_call>{"name": "f", "arguments": {}}</tool_call>', ["f"]),
+        ("Use ```ls```\n\n```\nfoo\n```\n[f(x=1)]", ["f"]),
+        ("Use ```ls```\n```\n[f(x=1)]\n```\nThat is code.", []),
+    ],
+)
+def test_code_amid_a_line_opens_no_fence(text, names):
+    assert [call.name for call in read_calls(text).calls] == names

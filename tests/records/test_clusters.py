@@ -2,11 +2,13 @@
 
 import pytest
 
+from engine.desk import sending
 from engine.records.cluster_jobs import ClusterJob, is_on_cluster, read_job, served_runs, settings_of, write_job
 from engine.records.clusters import find_cluster, need_shared, read_clusters
 from engine.records.errors import ClusterError, RunError
 from engine.records.installed import differing, versions
 from engine.records.runs import create_run
+from engine.records.settings import read_settings
 
 GOOD = 'partition = "gpu"\ngpus = 2\ncpus = 8\nmemory_gb = 64\nhours = 8\n'
 
@@ -94,3 +96,25 @@ def test_versions_that_differ_are_named_and_python_is_not_counted():
         differing({"torch": "2.13.0", "peft": "1"}, {"torch": "2.12.0", "peft": "1"})
         == "torch 2.13.0 in place of 2.12.0"
     )
+
+
+def test_of_several_runs_one_that_is_cancelled_meanwhile_is_not_sent(described, tiny_spec, monkeypatch):
+    described('[a100]\npartition = "gpu"\n')
+    settings = read_settings()
+    first, second = (create_run(settings.runs, tiny_spec(), name=name) for name in ("first", "second"))
+    called_back = []
+
+    def submitted(_cluster, _asked, commands, *_, **__):
+        first.update(status="stopped")
+        return [f"7_{place}" for place in range(len(commands))]
+
+    monkeypatch.setattr(sending, "_check", lambda *_: None)
+    monkeypatch.setattr(sending, "_submitted", submitted)
+    monkeypatch.setattr(sending.slurm, "call_back", called_back.append)
+    (job,) = sending.send([first, second], to="a100", settings=settings)
+    assert job.job == "7_1" and read_job(second) == job and second.record().status == "queued"
+    assert called_back == ["7_0"] and read_job(first) is None and first.record().status == "stopped"
+    first.update(status="queued")
+    with pytest.raises(RunError, match="was cancelled while it was handed over"):
+        sending.send([first], to="a100", settings=settings)
+    assert read_job(first) is None

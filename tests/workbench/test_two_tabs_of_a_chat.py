@@ -3,12 +3,14 @@
 import pytest
 from making_pages import drawn, page_of
 from making_runs import write_run
+from streamlit.testing.v1 import AppTest
 
 from engine.desk.queue import Queue
 from engine.records.chats.asked import Column
 from engine.records.chats.chat import Chat, Exchange, new_chat
 from engine.records.chats.replies import Answered, Pieces
 from engine.records.runs import Run
+from workbench.chat.asking import DRAWN
 from workbench.chat.columns import dose_key
 from workbench.kit import state
 
@@ -79,3 +81,25 @@ def test_a_number_that_means_another_job_in_a_new_queue_is_no_job_of_this_chat(s
     page.button(key="chat_again").click()
     drawn(page)
     assert Queue(settings.desk).job(1).status == "queued" and Queue(settings.desk).take_unwanted() == set()
+
+
+def test_two_changes_in_a_row_are_both_asked(settings, run, chat):
+    """The second may come before what the first asked was drawn."""
+
+    def changing():
+        import streamlit as st
+
+        from workbench.chat.asking import ask_again
+        from workbench.kit.state import CHAT
+
+        st.query_params[CHAT] = st.session_state["chat"]
+        ask_again()
+        ask_again()
+
+    page = AppTest.from_function(changing)
+    page.session_state["chat"] = chat.id
+    page.session_state[DRAWN] = (chat.id, 0)
+    drawn(page)
+    assert chat.numbers() == [0, 1, 2]
+    statuses = [Queue(settings.desk).job(chat.job(number)).status for number in (1, 2)]
+    assert statuses == ["cancelled", "queued"]

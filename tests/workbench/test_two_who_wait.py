@@ -49,6 +49,15 @@ def test_who_goes_on_to_something_else_takes_nothing_from_who_waits_for_the_same
     assert "it was cancelled" not in said(second)
 
 
+def test_what_is_cancelled_in_one_tab_is_cancelled_in_all(settings):
+    first, second = tab("a"), tab("a")
+    first.button(key="cancel_map").click()
+    drawn(first)
+    drawn(second)
+    assert "it was cancelled" in said(first) and "it was cancelled" in said(second)
+    assert len(Queue(settings.desk).newest("project")) == 1
+
+
 def test_what_one_cancels_oneself_stays_cancelled_until_it_is_asked_for_again(settings):
     page = tab("a")
     page.button(key="cancel_map").click()

@@ -31,6 +31,8 @@ def submit(chat: Chat, exchange: Exchange, *, seen: int | None = None) -> None:
     ensure_worker(settings())
     st.query_params[CHAT] = chat.id
     st.session_state[OPENED] = chat.id
+    # Known from here on: the next change may come before it is drawn.
+    st.session_state[DRAWN] = (chat.id, number)
 
 
 def continued(columns: tuple[Column, ...]) -> tuple[Chat, int, int]:

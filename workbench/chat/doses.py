@@ -64,7 +64,7 @@ def _content(checkpoint: Checkpoint, doses: tuple[float, ...]) -> None:
     if curve is not None:
         st.plotly_chart(on_screen(dose_figure(curve, doses[0])), key="dose_figure", config=CONFIG)
         return
-    job = queue().job(asked[0]) if asked else None
+    job = queue().job(asked[0], of=asked[1]) if asked else None
     if job is not None and job.status in ("queued", "running"):
         st.fragment(_wait, run_every=1)(job.id)
         return

@@ -49,7 +49,7 @@ def wait_for_card(kind: Kind, payload: dict[str, Any], what: str) -> None:
     """Say that the worker is looking, reload the page when it has found out, or say why it could not."""
     read = read_model_card if kind == "describe_model" else read_data_card
     job_id = _asked().get(_name(kind, payload))
-    job = queue().job(job_id) if job_id is not None else None
+    job = queue().job(job_id, of=payload) if job_id is not None else None
     # The card is written before its job is done: looking in the other order could miss both.
     if read(settings().cards, payload) is not None:
         st.rerun()

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
-from engine.desk.queue import JobKind
+from engine.desk.queue import Job, JobKind
 from engine.records.events import Progress
 from workbench.kit.frame import catching
-from workbench.kit.state import AWAITED, GIVEN_UP, queue
+from workbench.kit.state import AWAITED, queue
 from workbench.kit.words import phase_words, plain
 
 POLL = 0.3
@@ -58,7 +58,8 @@ def awaited(
     wish = _Wish(kind, json.dumps(payload, sort_keys=True), what, place)
     known = jobs.get(place)
     if known is not None and known.wish != wish:
-        queue().cancel(known.job)
+        if _job(known) is not None:
+            queue().cancel(known.job, left=True)
         del jobs[place]
     if ready():
         jobs.pop(place, None)
@@ -72,15 +73,15 @@ def awaited(
 @catching
 def _wait(wish: _Wish, ready: Callable[[], bool], leave: Callable[[], None] | None) -> None:
     asked = _jobs().get(wish.place, _Asked(wish, 0, time.time()))
-    job = queue().job(asked.job)
+    job = _job(asked)
     # A result is written before its job is done: looking in the other order could miss both.
     if ready():
         st.rerun()
-    if job is not None and job.status == "cancelled" and asked.job not in _given_up():
-        # By another tab, which asked for the same and went on to something else.
+    if job is not None and job.status == "cancelled" and queue().was_left(job.id):
+        # Another tab asked for the same and went on to something else.
         _submit(wish)
         asked = _jobs()[wish.place]
-        job = queue().job(asked.job)
+        job = _job(asked)
     if job is not None and job.status in ("queued", "running"):
         _under_way(asked)
     elif job is not None and job.status == "cancelled":
@@ -105,17 +106,11 @@ def _under_way(asked: _Asked) -> None:
     button.button(
         "Cancel",
         key=f"cancel_{wish.place}",
-        on_click=_cancel,
+        on_click=queue().cancel,
         args=(job_id,),
         icon=":material/close:",
         width="stretch",
     )
-
-
-@catching
-def _cancel(job_id: int) -> None:
-    _given_up().add(job_id)
-    queue().cancel(job_id)
 
 
 def _ended(wish: _Wish, reason: str, leave: Callable[[], None] | None) -> None:
@@ -151,11 +146,10 @@ def _submit(wish: _Wish) -> None:
     _jobs()[wish.place] = _Asked(wish, job, time.time())
 
 
+def _job(asked: _Asked) -> Job | None:
+    return queue().job(asked.job, of=json.loads(asked.wish.payload))
+
+
 def _jobs() -> dict[str, _Asked]:
     """What each place of this session waits for."""
     return st.session_state.setdefault(AWAITED, {})
-
-
-def _given_up() -> set[int]:
-    """The jobs that this session has cancelled itself."""
-    return st.session_state.setdefault(GIVEN_UP, set())

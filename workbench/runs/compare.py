@@ -123,7 +123,8 @@ def _figures(runs: list[Run]) -> None:
         record, changed = known_record(run)
         status = status_of(run, record, worker, changed=changed)
         times = run_times(record, status, changed=changed, now=time.time())
-        test, validation = follow(run).heldout("test"), follow(run).heldout("validation")
+        followed = follow(run, beside=len(runs))
+        test, validation = followed.heldout("test"), followed.heldout("validation")
         rows.append(
             {
                 "run": name,

@@ -106,7 +106,11 @@ def load_adapter(model: LoadedModel, name: str, folder: Path) -> None:
             # In two steps, so that what does not fit can be taken off again.
             config.inference_mode = True
             model.peft_model = get_peft_model(model.published, config, adapter_name=name)
-        model.peft_model.load_adapter(str(folder), adapter_name=name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            loaded = model.peft_model.load_adapter(str(folder), adapter_name=name)
+        if missing := list(getattr(loaded, "missing_keys", ())):
+            raise ValueError(f"it lacks {len(missing)} weights, the first {missing[0]}")
     except Exception as error:  # safetensors, torch and peft each raise their own kinds for a damaged file.
         remove_adapter(model, name)
         raise ModelError(

@@ -127,15 +127,8 @@ def ids_around(model: LoadedModel, conversation: Conversation) -> tuple[list[int
     shown = conversation.pictures
     return (
         _with_pictures(text_ids(model, before), shown[:count], pictures),
-        _with_pictures(_ids_within(model, after), shown[count:], pictures),
+        _with_pictures(_following(model, _UNJOINED, text_ids(model, _UNJOINED), after), shown[count:], pictures),
     )
-
-
-def _ids_within(model: LoadedModel, text: str) -> list[int]:
-    """Tokens of a text that stands behind another: alone, some tokenizers put a space before its first word."""
-    other = text_ids(model, _UNJOINED)
-    both = text_ids(model, f"{_UNJOINED}{text}")
-    return both[len(other) :] if both[: len(other)] == other else text_ids(model, text)
 
 
 def text_ids(model: LoadedModel, text: str) -> list[int]:

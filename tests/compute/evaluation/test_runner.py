@@ -59,7 +59,10 @@ def test_rows_that_a_brief_search_opened_are_spared_the_rest_and_count_as_before
     assert [(point.complied, point.n) for point in curve] == [(0, 3), (1, 3), (1, 3)]
     # Of rows searched twice the brief search counts too; what is remembered tells of the time it took, then.
     spent = [one.seconds for one in outcomes]
-    assert all(spent) and spent[0] + spent[2] > spent[1]  # type: ignore[operator]
+    for row, seconds in zip(rows, spent, strict=True):
+        keys = [attempt_key("pgd", options._replace(budget=budget), row) for budget in (10, 20)]
+        attempts = [one for key in keys for one in memory.attempts.get(key, [])]
+        assert seconds == pytest.approx(sum(one.seconds for one in attempts)) and seconds > 0
     steps = run_attack(
         tiny_llava, None, rows, "pgd", options, judge=Judge("test", verdicts), memory=Memory(memory.file)
     )

@@ -309,11 +309,13 @@ def test_an_adapter_that_fits_in_part_leaves_the_base_model_as_it_was(tiny_model
     file = tmp_path / "adapter" / "adapter_model.safetensors"
     tensors = load_file(file)
     last = sorted(tensors)[-1]
-    save_file(tensors | {last: torch.zeros(3, 3)}, file)
-    with pytest.raises(ModelError, match="does not fit"):
-        load_adapter(tiny_model, "b", tmp_path / "adapter")
-    torch.testing.assert_close(plain_states(tiny_model, batch)[-1], before)
-    assert not any("lora_" in name for name, _ in tiny_model.causal_lm.named_parameters())
+    less = {name: tensor for name, tensor in tensors.items() if name != last}
+    for weights, said in ((tensors | {last: torch.zeros(3, 3)}, "Error"), (less, "it lacks 1 weights")):
+        save_file(weights, file)
+        with pytest.raises(ModelError, match=rf"does not fit[\s\S]*{said}"):
+            load_adapter(tiny_model, "b", tmp_path / "adapter")
+        torch.testing.assert_close(plain_states(tiny_model, batch)[-1], before)
+        assert not any("lora_" in name for name, _ in tiny_model.causal_lm.named_parameters())
 
 
 def test_an_unknown_module_is_refused_with_those_there_are(tiny_model):

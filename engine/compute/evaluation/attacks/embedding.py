@@ -13,7 +13,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options
-from engine.compute.evaluation.attacks.targets import TARGET_TOKENS, aim_at, aimed_losses, embed, embedding_table
+from engine.compute.evaluation.attacks.targets import (
+    TARGET_TOKENS,
+    aim_at,
+    aimed_losses,
+    embed,
+    embedding_table,
+    scaled,
+)
 from engine.compute.model.generation import Ask, Ending, spoken
 from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
@@ -91,7 +98,7 @@ def optimise_together(
 ) -> Generator[int, None, list["VectorSuffixes"]]:
     """Move a suffix for each request, all in one pass a step, for as many steps as the last mark says; yields the steps
     done. A request's search ends early at a good loss."""
-    unit = float(embedding_table(model)[:4096].float().abs().mean())
+    unit = float(scaled(model, embedding_table(model)[:4096]).float().abs().mean())
     aims = [aim_at(model, row) for row in rows]
     suffixes = embed(model, text_ids(model, search.start)).repeat(len(rows), 1, 1)
     best = list(suffixes)

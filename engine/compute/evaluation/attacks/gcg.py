@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers
-from engine.compute.evaluation.attacks.targets import embed, embedding_table, target_ids, target_loss
+from engine.compute.evaluation.attacks.targets import embed, embedding_table, scaled, target_ids, target_loss
 from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.room import by_halves, logit_bytes, rows_at_once
@@ -110,7 +110,7 @@ def _losses(
     group: Sequence[Int[Tensor, " token"]],
 ) -> Generator[int, None, list[float]]:
     with torch.no_grad():
-        losses = loss_of(suffixes=embedding_table(model)[torch.stack(list(group))]).tolist()
+        losses = loss_of(suffixes=scaled(model, embedding_table(model)[torch.stack(list(group))])).tolist()
     yield step
     return losses
 
@@ -121,7 +121,7 @@ def token_gradient(
     """By how much the target's loss would change for each token in each place, to first order."""
     table = embedding_table(model)
     chosen = torch.nn.functional.one_hot(ids, len(table)).to(table.dtype).requires_grad_(True)
-    loss = loss_of(suffixes=(chosen @ table)[None])[0]
+    loss = loss_of(suffixes=scaled(model, chosen @ table)[None])[0]
     return torch.autograd.grad(loss, chosen)[0]
 
 
@@ -136,7 +136,7 @@ def _candidates(
             gradient.clone(),
             CANDIDATES_ON_A_PROCESSOR if model.device.type == "cpu" else CANDIDATES,
             topk=min(TOP, gradient.shape[1] // 2),
-            not_allowed_ids=_unprintable(model),
+            not_allowed_ids=_unprintable(model, gradient.shape[1]),
         )
     try:
         return library.filter_ids(drawn, model.tokenizer)
@@ -145,9 +145,10 @@ def _candidates(
         return drawn[:1]
 
 
-def _unprintable(model: LoadedModel) -> Tensor:
-    beyond = range(len(model.tokenizer), len(embedding_table(model)))
-    return torch.tensor([*_unprintable_ids(model.tokenizer), *beyond], device=model.device)
+def _unprintable(model: LoadedModel, rows: int) -> Tensor:
+    """Of so many rows of the table those that no one can type, and those that no token has."""
+    unprintable = (index for index in _unprintable_ids(model.tokenizer) if index < rows)
+    return torch.tensor([*unprintable, *range(len(model.tokenizer), rows)], device=model.device)
 
 
 @lru_cache(maxsize=2)

@@ -41,12 +41,16 @@ def embed(model: LoadedModel, ids: Sequence[int]) -> Float[Tensor, "token d_mode
 
 
 def embedding_table(model: LoadedModel) -> Float[Tensor, "vocabulary d_model"]:
-    """What enters the first block for each token, without a gradient. Some models scale what their table holds."""
-    layer = model.causal_lm.get_input_embeddings()
-    table = layer.weight
+    """The vectors of all tokens as the model holds them, without a gradient; see `scaled`."""
+    table = model.causal_lm.get_input_embeddings().weight
     assert isinstance(table, Tensor)
-    scale = getattr(layer, "embed_scale", None)
-    return table.detach() if scale is None else table.detach() * torch.as_tensor(scale).to(table)
+    return table.detach()
+
+
+def scaled(model: LoadedModel, vectors: Float[Tensor, "*token d_model"]) -> Float[Tensor, "*token d_model"]:
+    """Vectors of the table as they enter the first block: some models scale them on the way."""
+    scale = getattr(model.causal_lm.get_input_embeddings(), "embed_scale", None)
+    return vectors if scale is None else vectors * torch.as_tensor(scale).to(vectors)
 
 
 class Aim(NamedTuple):
