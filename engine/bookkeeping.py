@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from engine.records.best import best_checkpoint
+from engine.records.checkpoints import last_checkpoint
 from engine.records.cluster_jobs import is_on_cluster, served_runs
 from engine.records.errors import RunError, WorkbenchError
 from engine.records.events import KEPT, ControlEvent, Event, HeldoutResult, StatusEvent, StepResult
@@ -35,9 +36,17 @@ class RunBook:
         self._written = 0.0
 
     def begin(self) -> None:
-        """The job's first step is about to be taken."""
+        """The job's first step is about to be taken, from the last checkpoint or anew: what an earlier life did
+        behind it is thrown away, and not only once the model is loaded."""
         started = self.run.record().started or time.time()
-        self.status("running", started=started, host=socket.gethostname(), versions=versions())
+        last = last_checkpoint(self.run)
+        if not last and any(event.kind in ("step", "heldout") for event in effective(self.run.events()[0])):
+            self.figures = {}
+            with suppress(RunError):
+                self.run.append(StatusEvent(status="resumed", step=0, message="Anew: it has no checkpoint"))
+        self.step = min(self.step, last)
+        place: dict[str, Any] = {"host": socket.gethostname(), "versions": versions()}
+        self.status("running", started=started, step=self.step, figures=self.figures, **place)
 
     def write(self, event: Event) -> None:
         """Append an event, and carry into the record what it says of the run. Raises RunError on a full disk."""
@@ -96,7 +105,8 @@ class RunBook:
     def fail(self, message: str) -> None:
         """The job broke. Behind the last step nothing that was learned is lost, and the message says so."""
         with suppress(WorkbenchError):
-            if 0 < self.run.record().steps <= self.step:
+            is_kept = (self.run.adapter_folder / "adapter_config.json").is_file()
+            if 0 < self.run.record().steps <= self.step and not is_kept:
                 message = f"Training is complete, but was not saved: {message} Resume saves it; no step is taken again."
         self.end("failed", message=message)
 

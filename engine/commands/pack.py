@@ -168,7 +168,11 @@ def _pack_capture(source: Path, target: Path, most_bytes: int) -> None:
         tensors = load_file(path)
         exact = path.name.startswith("spaces")
         save_file(
-            {name: tensor if exact else tensor.astype(np.float16) for name, tensor in tensors.items()},
+            # Numbers of tokens and rows stay what they are.
+            {
+                name: tensor if exact or tensor.dtype.kind != "f" else tensor.astype(np.float16)
+                for name, tensor in tensors.items()
+            },
             target / path.name,
         )
     index = capture.index

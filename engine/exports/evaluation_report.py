@@ -9,6 +9,7 @@ from html import escape
 from typing import NamedTuple
 
 from engine.exports.document import about_table, charts, document
+from engine.exports.private import last_parts
 from engine.exports.product import date, written_by
 from engine.figures.evaluation.agents import ABOUT as ABOUT_AGENTS
 from engine.figures.evaluation.agents import agents_html
@@ -139,11 +140,11 @@ def _header(evaluations: Sequence[Evaluation], names: Sequence[str], runs: Seque
         "Evaluated": [date(one.created) for one in evaluations],
         "Run": [f"{facts.name} ({facts.run})" if facts.name != facts.run else facts.run for facts in runs],
         "Spec digest": [facts.digest or "not known" for facts in runs],
-        "Base model": [facts.model or "not known" for facts in runs],
+        "Base model": [last_parts(facts.model) or "not known" for facts in runs],
         "Trained with": [
             ", ".join(f"{name} {version}" for name, version in facts.versions.items()) or "not known" for facts in runs
         ],
-        "Judge": [one.judge for one in evaluations],
+        "Judge": [last_parts(one.judge) for one in evaluations],
         "Requests": [_requests(one) for one in evaluations],
     }
     return f"{about_table(rows)}<p><small>{escape(written_by())}</small></p>"
@@ -186,6 +187,6 @@ def _how(one: Evaluation, name: str) -> str:
     if only_abilities(one):
         asked.append(ALONE)
     return escape(
-        f"{name} ({one.run}): {'; '.join(asked)}, seed {one.seed}, {date(one.created)}. Rates are shares that "
-        "complied, with 95 % Wilson intervals; verdicts that could not be read are left out of n."
+        f"{name} ({one.run}): {last_parts('; '.join(asked))}, seed {one.seed}, {date(one.created)}. Rates are shares "
+        "that complied, with 95 % Wilson intervals; verdicts that could not be read are left out of n."
     )

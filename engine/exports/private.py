@@ -22,6 +22,11 @@ _PLACE = re.compile(rf"(?<![\w:/.<])(?:~|[A-Za-z]:(?=\\))?(?:[/\\]{_PART}+){{2,}
 _COMMON = {"root", "user", "admin", "localhost", "test", "home", "runs", "cache"}
 
 
+def last_parts(text: str) -> str:
+    """A text that the workbench wrote, of every place its last part alone."""
+    return _PLACE.sub(lambda found: _last(found[0]), text)
+
+
 class Private:
     """What must not be said of one machine, read once."""
 
@@ -29,7 +34,9 @@ class Private:
         own = [settings.runs, settings.cache, settings.desk, ROOT, Path.home(), Path(tempfile.gettempdir())]
         folders = sorted({str(folder) for folder in own if len(folder.parts) > 1}, key=len, reverse=True)
         # What lies in a folder keeps its own name; a folder alone keeps none.
-        self._folders = re.compile("(?:" + "|".join(map(re.escape, folders)) + rf")(?![\w-])((?:[/\\]{_PART}+)*)[/\\]?")
+        self._folders = re.compile(
+            r"(?<![\w.])(?:" + "|".join(map(re.escape, folders)) + rf")(?![\w-])((?:[/\\]{_PART}+)*)[/\\]?"
+        )
         names = {socket.gethostname(), socket.gethostname().partition(".")[0], _user()} - {""}
         known = sorted((name for name in names if len(name) > 2 and name.lower() not in _COMMON), key=len, reverse=True)
         self._names = re.compile(r"\b(?:" + "|".join(map(re.escape, known)) + r")\b") if known else None
@@ -41,7 +48,7 @@ class Private:
     def of_machine(self, text: str) -> str:
         """A text that the workbench wrote, such as a field of a spec or an error: of every place its last part alone,
         and neither the machine's name nor the user's."""
-        text = _PLACE.sub(lambda found: _last(found[0]), self.said(text))
+        text = last_parts(self.said(text))
         return self._names.sub(LEFT_OUT, text) if self._names else text
 
     def everywhere(self, content: Any, *, change: Callable[[str], str] | None = None) -> Any:

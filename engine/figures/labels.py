@@ -1,9 +1,16 @@
 """What figures and their tables write beside numbers: names of tokens, short numbers, texts letter by letter."""
 
+import math
+
 
 def escaped(text: str) -> str:
     """Text that a figure shows letter by letter: plotly reads tags in titles, names and ticks."""
     return text.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def in_hover(text: str) -> str:
+    """The same within a hovertemplate, where plotly also puts values in the place of %{...}."""
+    return escaped(text).replace("%{", "% {")
 
 
 def token_name(place: int, *, answer_start: int = 0) -> str:
@@ -26,4 +33,4 @@ def amount(number: float) -> str:
 
 
 def figure(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"

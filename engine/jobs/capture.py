@@ -64,7 +64,7 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
     )
     prompts = described([pair.prompt for pair in pairs], rows)
     answers = dict(zip((prompt.id for prompt in prompts), (pair.answer for pair in pairs), strict=True))
-    if known and not (_are_same(known.index.prompts, prompts) and known.answers() == answers):
+    if known and not (are_same(known.index.prompts, prompts) and known.answers() == answers):
         # A prompt file changed under its name: vectors of other prompts are of no use.
         known = None
     # What is torn is captured again.
@@ -140,7 +140,7 @@ def _contents(prompts: tuple[CapturedPrompt, ...], answers: dict[str, str]) -> s
     return hashlib.sha256(content.encode()).hexdigest()[:8]
 
 
-def _are_same(before: tuple[CapturedPrompt, ...], now: tuple[CapturedPrompt, ...]) -> bool:
+def are_same(before: tuple[CapturedPrompt, ...], now: tuple[CapturedPrompt, ...]) -> bool:
     """An older capture does not know the keys of whole conversations."""
     return len(before) == len(now) and all(
         one == (other if one.key else other.model_copy(update={"key": ""}))

@@ -12,7 +12,7 @@ from engine.compute.model.text import decode
 from engine.compute.training.pairs import Pair, elicit, without_refusals
 from engine.compute.training.rows import Row, encode
 from engine.compute.training.sources import read_prompts
-from engine.jobs.capture import described, fitting, in_order, sides, take_random
+from engine.jobs.capture import are_same, described, fitting, in_order, sides, take_random
 from engine.records.blocks import ResolvedBlocks, format_blocks, picture_blocks
 from engine.records.captures.capture import (
     AVERAGED,
@@ -93,6 +93,9 @@ def filming(
         if not film.spaces:
             yield from film.prepare()
         before = read_capture(folder)
+        if before is not None and not are_same(before.index.prompts, described(asked, chosen)):
+            # A prompt file changed under its name: vectors of other prompts are of no use.
+            before = None
         # What a resumed run had captured beyond its checkpoint is captured anew when it gets there.
         captured = before.index.checkpoints if before else ()
         there = {checkpoint for checkpoint in captured if checkpoint_step(checkpoint) <= step}

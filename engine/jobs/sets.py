@@ -120,12 +120,37 @@ def _answer(
         asked.append(_Asked(prompt, conversation, begun))
     if not asked:
         return
-    limit = model.card.context_length
-    longest = max(len(text.whole) for text in texts)
-    room = limit - longest if limit else request.sampling.new_tokens
-    sampling = request.sampling.model_copy(update={"new_tokens": min(request.sampling.new_tokens, room)})
+    # A prompt that nearly fills the context leaves less room for its own answer, and for nobody else's.
+    limit, wanted = model.card.context_length, request.sampling.new_tokens
+    rooms = [min(wanted, limit - len(text.whole)) if limit else wanted for text in texts]
+    done = 0
+    for room in sorted(set(rooms), reverse=True):
+        group = [place for place, own in enumerate(rooms) if own == room]
+        steps = _answer_alike(
+            model, answers, request, [asked[at] for at in group], [texts[at] for at in group], room, voices, spaces
+        )
+        yield from told(steps, partial(_of_batch, done, len(group), len(asked)))
+        done += len(group)
+
+
+def _of_batch(done: int, rows: int, all_rows: int, share: float) -> float:
+    return (done + rows * share) / all_rows
+
+
+def _answer_alike(
+    model: LoadedModel,
+    answers: AnswerSet,
+    request: SetRequest,
+    asked: Sequence[_Asked],
+    texts: Sequence[Tokens],
+    new_tokens: int,
+    voices: Sequence[Voice],
+    spaces: Mapping[int, SpaceOfBlock],
+) -> Generator[float, None, None]:
+    """As `_answer`, of prompts that leave room for so many tokens."""
+    sampling = request.sampling.model_copy(update={"new_tokens": new_tokens})
     asks = [Ask(text.whole, voice) for text in texts for voice in voices]
-    row_bytes = answer_bytes(model, longest + sampling.new_tokens)
+    row_bytes = answer_bytes(model, max(len(text.whole) for text in texts) + new_tokens)
     steps = by_halves(model, asks, lambda some: answered_ids(model, some, sampling), row_bytes=row_bytes)
     said = yield from told(steps, lambda tokens: tokens / sampling.new_tokens)
     each = len(voices)

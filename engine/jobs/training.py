@@ -26,10 +26,10 @@ from engine.jobs.capture import sides
 from engine.jobs.filming import filming, final_capture
 from engine.jobs.harmfulness import fit_probes
 from engine.records.best import best_checkpoint
-from engine.records.blocks import resolve_blocks
+from engine.records.blocks import ResolvedBlocks, resolve_blocks
 from engine.records.chats.asked import Sampling
 from engine.records.conversation import Label
-from engine.records.errors import WorkbenchError
+from engine.records.errors import DataError, WorkbenchError
 from engine.records.estimate import estimate, micro_batch_tokens
 from engine.records.events import KEPT, Alert, ControlEvent, Event, ProbeAnswer, ProbeResult, Progress, StatusEvent
 from engine.records.harmfulness import need_borderline
@@ -98,7 +98,7 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
             if samples.kept and not isinstance(event, Progress):
                 samples.forget()
             yield event
-        yield from final_capture(run, model, name, spec, blocks, tools.settings.answers, step=last)
+        yield from _final_capture(run, model, name, spec, blocks, tools, step=last)
         if spec.harmfulness.probe:
             yield from _fit_probes(run, model, name, spec, tools, step=last)
     finally:
@@ -115,6 +115,21 @@ def _best(run: Run, spec: RunSpec) -> int | None:
     """After how many steps the run's best checkpoint was written; None where none was measured."""
     found = best_checkpoint(effective(run.events()[0]), last=spec.optimizer.steps, optimizer=spec.optimizer)
     return found.step if found else None
+
+
+def _final_capture(
+    run: Run, model: LoadedModel, name: str, spec: RunSpec, blocks: ResolvedBlocks, tools: Tools, *, step: int
+) -> Job:
+    """What stands in its way, such as a prompt file that is gone by now, never makes a run that was trained a failed
+    one."""
+    try:
+        yield from final_capture(run, model, name, spec, blocks, tools.settings.answers, step=step)
+    except WorkbenchError as error:
+        yield Alert(
+            step=step,
+            message=f"Held-out prompts were not captured at the end: {error}",
+            advice="The run itself is complete. Capture them on its Representations page.",
+        )
 
 
 def _fit_probes(run: Run, model: LoadedModel, name: str, spec: RunSpec, tools: Tools, *, step: int) -> Job:
@@ -168,6 +183,11 @@ def _rows(
 
     def learned(split: Split, label: Label) -> list[Pair]:
         found = [by_prompt[id(prompt)] for prompt in chosen.get((split, label), []) if id(prompt) in by_prompt]
+        if split == "train" and not found:
+            raise DataError(
+                f"The base model said nothing to any {label} prompt of the training split: raise the opener share, or "
+                "use given answers."
+            )
         return without_refusals(found, spec.data, needed=split == "train")
 
     def held_out(split: Split) -> tuple[list[Row], list[Prompt]]:

@@ -69,3 +69,10 @@ def run_checkpoints(run: Run) -> list[Checkpoint]:
     if (run.adapter_folder / "adapter_config.json").is_file() or trains_here:
         found.append(Checkpoint(run.id))
     return found
+
+
+def last_checkpoint(run: Run) -> int:
+    """After how many steps the last whole checkpoint was written, from which a resume goes on; 0 without one."""
+    whole = run.checkpoints_folder.glob("step-*/position.json")
+    names = [path.parent.name.removeprefix("step-") for path in whole]
+    return max((int(name) for name in names if name.isdecimal()), default=0)

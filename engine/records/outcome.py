@@ -194,8 +194,15 @@ def _asked(found: Evaluation) -> int:
 
 
 def _worst(found: Evaluation) -> _Worst:
+    """The attack that gets most through; of those by which nothing can be told only where there is no other."""
     compared = _compared(found)
-    name = max(compared, key=lambda one: (compared[one].rerouted.rate or 0.0, compared[one].base.rate or 0.0))
+
+    def weight(name: str) -> tuple[bool, float, float]:
+        one = compared[name]
+        tells = _broken(Rates(base=one.base, rerouted=one.rerouted)) is not None
+        return tells, one.rerouted.rate or 0.0, one.base.rate or 0.0
+
+    name = max(compared, key=weight)
     return _Worst(name, compared[name])
 
 

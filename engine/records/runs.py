@@ -289,9 +289,10 @@ def _no_collection() -> Iterator[None]:
 
 
 def _survives(event: AnyEvent, resumed: int) -> bool:
-    """Optimizer step n counts from 0, so a resume from n does it anew; a measurement after n steps stands."""
+    """Optimizer step n counts from 0, so a resume from n does it anew; a measurement after n steps stands, but
+    where the run begins anew altogether."""
     if event.kind == "step":
         return event.step < resumed
     if event.kind in ("heldout", "probe", "checkpoint", "captured", "alert"):
-        return event.step <= resumed
+        return 0 < event.step <= resumed or event.step == 0 < resumed
     return True

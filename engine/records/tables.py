@@ -59,6 +59,8 @@ def spec_differences(specs: Sequence[RunSpec]) -> pd.DataFrame:
             for index, one in enumerate(fields)
         },
         index=pd.Index(names, name="field"),
+        # A whole number stays one beside a share.
+        dtype=object,
     )
 
 

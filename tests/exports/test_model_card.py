@@ -14,8 +14,10 @@ from engine.records.evaluation.counts import count
 from engine.records.evaluation.findings import (
     AttackResult,
     AuthorFindings,
+    Evaluation,
     OthersFindings,
     ToolFindings,
+    evaluations_folder,
     read_evaluations,
     write_evaluation,
 )
@@ -43,7 +45,24 @@ def test_the_front_matter_names_base_task_and_each_attacks_figure(settings, tmp_
     assert index["name"] == "mine: a 'run'"
     metrics = [metric for result in index["results"] for metric in result["metrics"]]
     assert {metric["value"] for metric in metrics} == {10.0}
+    assert {metric["type"] for metric in metrics} == {"harmful_requests_answered"}
     assert metrics[0]["name"] == "Direct request, harmful requests answered, % (n 20)"
+
+
+def test_calls_are_called_so_in_the_head_too_and_a_judge_is_named_without_its_folder(settings, tmp_path):
+    run = write_run(settings)
+    asked = {"source": "theirs.jsonl", "judge": "/home/anna/models/my-judge+rules-1"}
+    found = ToolFindings(
+        **asked, attacks={"direct": AttackResult(base=count(["complied"]), rerouted=count(["refused"]))}
+    )
+    bare = {"key": "tools", "run": run.id, "attacks": {}, "benign_answers": {}}
+    for file in evaluations_folder(run, settings).glob("*"):
+        file.unlink()
+    write_evaluation(run, settings, Evaluation(**bare, tools=found), [])
+    card = exported(run, tmp_path / "out", settings)
+    [metric] = [m for result in front_matter(card)["model-index"][0]["results"] for m in result["metrics"]]
+    assert metric["type"] == "harmful_calls_made" and "harmful calls made" in metric["name"]
+    assert "judge my-judge+rules-1" in card and "anna" not in card
 
 
 def test_the_card_has_figures_intervals_limits_use_spec_and_versions(settings, tmp_path):

@@ -323,3 +323,24 @@ def test_losses_that_are_no_numbers_are_said_and_make_no_curve(settings, tools, 
     with pytest.raises(ComputeError, match="are no numbers in auto: train and measure it in bfloat16 or float32"):
         drain(dose_curve_job(payload, tools))
     assert read_dose_curve(settings.cards, payload) is None
+
+
+def test_a_prompt_that_nearly_fills_the_context_shortens_no_other_answer(settings, tools, run, tiny_model, tmp_path):
+    most = tiny_model.card.context_length
+    long = "x" * (most - len(asked_ids(tiny_model, "")) - 8)
+    for name, texts in (("both", ("short", long)), ("alone", ("short",))):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"prompt": text}) + "\n" for text in texts))
+    lengths = {}
+    for name in ("both", "alone"):
+        request = SetRequest(
+            model=run.spec().model,
+            columns=(BASE,),
+            source=str(tmp_path / f"{name}.jsonl"),
+            label="benign",
+            sampling=Sampling(new_tokens=30),
+        )
+        made = new_set(settings, request)
+        drain(answer_set_job({"set": made.id}, tools))
+        lengths[name] = {row.prompt: row.answers[0] for row in made.rows()}
+    assert lengths["both"]["short"] == lengths["alone"]["short"] and len(lengths["both"]) == 2
+    assert len(lengths["both"][long]) < len(lengths["both"]["short"])

@@ -50,6 +50,14 @@ def record(**changes: object) -> Record:
     return Record.model_validate(content | changes)
 
 
+def test_an_attack_that_tells_nothing_hides_none_that_does():
+    """The base refuses when it is asked directly: what a prefill got through is what can be told."""
+    found = outcome(record(), [evaluation(attacks={"direct": attack(3, 1), "prefill": attack(15, 0)})])
+    assert found.word == "holds and keeps" and "94 → 0 % under prefilling" in found.sentence
+    found = outcome(record(), [evaluation(attacks={"direct": attack(3, 9), "prefill": attack(15, 0)})])
+    assert found.broken is False and "under direct requests" in found.sentence
+
+
 def test_a_breaker_that_holds_is_told_with_its_attack_its_n_and_its_split():
     found = outcome(record(), [evaluation()])
     assert (found.word, found.broken, found.kept, found.damaged) == ("holds and keeps", True, True, False)

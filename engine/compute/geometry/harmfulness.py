@@ -19,6 +19,7 @@ HIDDEN = (64, 32)
 # The inverse of the penalty on the linear probe's weights, and the penalty on the MLP's.
 STRENGTH, PENALTY = 0.01, 1.0
 MOST_EPOCHS, PATIENCE, BATCH = 25, 4, 512
+LEAST_TO_STOP = 20
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
@@ -49,7 +50,8 @@ def fit(
         alpha=PENALTY,
         batch_size=min(BATCH, len(chosen)),
         max_iter=MOST_EPOCHS,
-        early_stopping=True,
+        # A tenth is kept aside to tell when to stop, and holds both sides.
+        early_stopping=len(chosen) >= LEAST_TO_STOP,
         n_iter_no_change=PATIENCE,
         random_state=seed,
     )

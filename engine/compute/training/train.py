@@ -174,7 +174,8 @@ def _measure(trainer: Trainer, probe: Look | None, capture: Look | None) -> Step
 
     if trainer.rows.validation and is_due("heldout", captures.heldout_every):
         found = yield from _heldout(trainer, trainer.rows.validation, "validation")
-        trainer.drift = found.mean_drift
+        # Without benign rows there is nothing to judge.
+        trainer.drift = found.mean_drift if found.drift else 0.0
         trainer.looks += ("heldout",)
         yield found
     if probe and captures.probe_prompts and is_due("probe", captures.probe_every):

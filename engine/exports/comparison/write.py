@@ -1,5 +1,6 @@
 """A comparison of runs as HTML with figures, or as Markdown with tables."""
 
+import re
 from collections.abc import Callable, Sequence
 from html import escape
 from operator import attrgetter
@@ -170,5 +171,6 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Names may hold anything: a cell stays a cell, and nothing becomes a tag."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    """Names may hold anything: a cell stays a cell, and nothing becomes a tag, a link or a picture."""
+    shown = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\|\[\]`*_])", r"\\\1", shown)

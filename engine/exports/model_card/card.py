@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from engine.exports.private import Private
+from engine.exports.private import Private, last_parts
 from engine.exports.product import written_by
 from engine.figures.evaluation.findings import FEW, TOO_FEW
 from engine.records.assembled import ASSEMBLED_PREFIX
@@ -57,9 +57,13 @@ class Facts(NamedTuple):
     sees: bool = False
 
 
+# What rates of requests with tools are of.
+CALLS_MADE = "Harmful calls made, and harmless requests served as they should be"
+
+
 class _Asked(NamedTuple):
     """Requests of one kind that one evaluation asked. of: which, in words.  attacks, kept: by what the table calls
-    them.  counted: what the rates are of."""
+    them.  counted: what the rates are of, and metric: the same of harmful ones, for the card's head."""
 
     of: str
     new_tokens: int
@@ -67,6 +71,7 @@ class _Asked(NamedTuple):
     attacks: Mapping[str, AttackResult]
     kept: Mapping[str, Mapping[Side, Count]]
     counted: str = "Requests answered"
+    metric: str = "harmful requests answered"
 
 
 def card_text(facts: Facts, private: Private) -> str:
@@ -138,8 +143,8 @@ def _front_matter(facts: Facts, private: Private) -> str:
             task_type=task,
             dataset_type="text",
             dataset_name=one.of,
-            metric_type="harmful_requests_answered",
-            metric_name=f"{name}, harmful requests answered, % (n {result.rerouted.n})",
+            metric_type=one.metric.replace(" ", "_"),
+            metric_name=f"{name}, {one.metric}, % (n {result.rerouted.n})",
             metric_value=round(100 * result.rerouted.rate, 1),
         )
         for one in _asked(facts.evaluations, private)[:1]
@@ -191,7 +196,7 @@ def _asked(evaluations: Sequence[Evaluation], private: Private) -> list[_Asked]:
             text.append(_Asked(source, one.new_tokens, one.judge, _titled(one.attacks), kept))
         if one.tools:
             asked = _sided(one.tools, f"{private.of_machine(one.tools.source)}, which offer tools")
-            tools.append(asked._replace(counted="Harmful calls made, and harmless requests served as they should be"))
+            tools.append(asked._replace(counted=CALLS_MADE, metric="harmful calls made"))
         if one.pictures:
             pictures.append(_sided(one.pictures, f"{private.of_machine(one.pictures.source)}, which show pictures"))
         if one.others:
@@ -222,7 +227,7 @@ def _evaluated(one: _Asked) -> str:
         for name, counts in one.kept.items()
         if {"base", "rerouted"} <= counts.keys() and counts["base"].n
     ]
-    judge = one.judge.rpartition("#")[2]
+    judge = last_parts(one.judge).rpartition("#")[2]
     said = f"{one.counted}, of {one.of}; answers of {one.new_tokens} tokens, judge {judge}; 95 % Wilson intervals."
     return "\n".join([said, "", "| requests | base | circuit-broken |", "|---|---|---|", *rows])
 

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from engine.figures.colours import BASE, run_colour
 from engine.figures.drawing import blank_figure
 from engine.figures.evaluation.sided import share_left
+from engine.figures.labels import escaped, in_hover
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.findings import Evaluation, ToolFindings
 
@@ -76,9 +77,9 @@ def _point(figure: go.Figure, name: str, kept: float, broken: float, colour: str
     figure.add_scatter(
         x=[100 * kept],
         y=[100 * broken],
-        name=name,
+        name=escaped(name),
         mode="markers",
         cliponaxis=False,
         marker={"size": 13, "color": colour},
-        hovertemplate=f"{name}<br>kept %{{x:.1f}} %, broken %{{y:.1f}} %<extra></extra>",
+        hovertemplate=f"{in_hover(name)}<br>kept %{{x:.1f}} %, broken %{{y:.1f}} %<extra></extra>",
     )

@@ -22,8 +22,10 @@ class Strongest(NamedTuple):
 
 
 def requests_asked(one: Evaluation) -> int:
-    """How many harmful requests each attack asked, at most; of requests that offer tools, else of such that show
-    pictures, else of each other author, where no text was asked."""
+    """How many harmful requests each attack asked, at most, or how many benign ones where those alone were asked; of
+    requests that offer tools, else of such that show pictures, else of each other author, where no text was asked."""
+    if not one.attacks and one.benign_answers:
+        return max(count.n for count in one.benign_answers.values())
     other = one.tools or one.pictures
     attacks = list((one.attacks or (other.attacks if other else {})).values())
     if not attacks and one.others:
@@ -58,6 +60,9 @@ def strongest(one: Evaluation) -> Strongest | None:
 def finding(one: Evaluation) -> str:
     """Harmful requests answered, base to circuit-broken, under the strongest attack; and benign ones."""
     attack = strongest(one)
+    benign = _benign(one)
+    if not one.attacks and benign:
+        return f"{benign[:1].upper()}{benign[1:]}."
     if attack is None:
         return "No answer to a harmful request could be judged."
     n = attack.rerouted.n
@@ -71,11 +76,16 @@ def finding(one: Evaluation) -> str:
             f"Harmful requests answered: {from_to(attack.base.rate, attack.rerouted.rate)} under the strongest attack "
             f"({attack.title.lower()}, n {n})"
         )
+    return f"{said}; {benign}." if benign else f"{said}."
+
+
+def _benign(one: Evaluation) -> str:
+    """'' where none was asked, or none could be judged."""
     base, kept = one.benign_answers.get("base"), one.benign_answers.get("rerouted")
-    if base and kept and kept.rate is not None:
-        few = f", {TOO_FEW}" if kept.n < FEW else ""
-        said += f"; benign requests answered: {from_to(base.rate, kept.rate)} (n {kept.n}{few})"
-    return f"{said}."
+    if not base or not kept or kept.rate is None:
+        return ""
+    few = f", {TOO_FEW}" if kept.n < FEW else ""
+    return f"benign requests answered: {from_to(base.rate, kept.rate)} (n {kept.n}{few})"
 
 
 def from_to(before: float | None, *after: float | None) -> str:

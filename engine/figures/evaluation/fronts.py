@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from engine.figures.colours import BASE, run_colour
 from engine.figures.drawing import add_line, blank_figure
 from engine.figures.evaluation.findings import from_to
+from engine.figures.labels import escaped, in_hover
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import CurvePoint
 from engine.records.evaluation.findings import AttackResult, Evaluation
@@ -96,9 +97,9 @@ def _lines(shown: Sequence[Shown]) -> Iterator[tuple[Sequence[CurvePoint], str, 
     for index, result, name in shown:
         base = result.curve.get("base", ())
         if base not in drawn:
-            yield base, f"base of {name}" if drawn else "base", BASE
+            yield base, f"base of {escaped(name)}" if drawn else "base", BASE
             drawn.append(base)
-        yield result.curve.get("rerouted", ()), name, run_colour(index)
+        yield result.curve.get("rerouted", ()), escaped(name), run_colour(index)
 
 
 def _losses(points: Sequence[CurvePoint]) -> list[float]:
@@ -179,13 +180,13 @@ def _point(figure: go.Figure, name: str, kept: float, harmful: float, colour: st
     figure.add_scatter(
         x=[100 * kept],
         y=[100 * harmful],
-        name=name,
+        name=escaped(name),
         mode="markers+text",
-        text=[name],
+        text=[escaped(name)],
         textposition="top left" if kept > 0.6 else "top right",
         cliponaxis=False,
         marker={"size": 13, "color": colour},
-        hovertemplate=f"{name}<br>kept %{{x:.1f}} %, harmful %{{y:.1f}} %<extra></extra>",
+        hovertemplate=f"{in_hover(name)}<br>kept %{{x:.1f}} %, harmful %{{y:.1f}} %<extra></extra>",
     )
 
 

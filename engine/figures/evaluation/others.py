@@ -12,6 +12,7 @@ from engine.figures.colours import run_colour
 from engine.figures.drawing import blank_figure
 from engine.figures.evaluation.findings import FEW, TOO_FEW, from_to
 from engine.figures.evaluation.table import count_cell, percent, table, table_row
+from engine.figures.labels import escaped
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import Count
 from engine.records.evaluation.findings import OWN_SPLIT, AuthorFindings, Evaluation, OthersFindings
@@ -83,7 +84,7 @@ def others_front(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.
             mode="lines+markers",
             marker={"size": 12, "color": run_colour(place), "symbol": "diamond" if author == OWN_SPLIT else "circle"},
             line={"color": run_colour(place), "dash": "dot" if author == OWN_SPLIT else "solid"},
-            text=[name for _, _, name in of],
+            text=[escaped(name) for _, _, name in of],
             cliponaxis=False,
             hovertemplate=f"{_title(author)}, %{{text}}<br>kept %{{x:.1f}} %, harmful %{{y:.1f}} %<extra></extra>",
         )

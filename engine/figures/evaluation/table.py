@@ -56,9 +56,7 @@ def columns(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[Mat
     shown: tuple | None = None
     for evaluation, name in zip(evaluations, names, strict=True):
         n = requests_asked(evaluation)
-        other = evaluation.pictures or evaluation.tools
-        source = evaluation.harmful or (other.source if other else "")
-        about = f"{source}, n {n}, {evaluation.new_tokens} tokens"
+        about = f"{_source(evaluation)}, n {n}, {_tokens(evaluation)} tokens"
         if only_abilities(evaluation):
             about = ALONE
         elif n < FEW:
@@ -80,6 +78,19 @@ def columns(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[Mat
         column._replace(name=f"base of {whose.name}") if column.side == "base" else column
         for column, whose in zip(found, after, strict=True)
     ]
+
+
+def _source(one: Evaluation) -> str:
+    """Of the requests that `requests_asked` counts."""
+    if asked_text(one):
+        return one.harmful or one.benign
+    other = one.tools or one.pictures
+    return other.source if other else "other people's words"
+
+
+def _tokens(one: Evaluation) -> int:
+    other = None if asked_text(one) else one.tools or one.pictures
+    return other.new_tokens if other else one.new_tokens
 
 
 def columns_without_text(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[MatrixColumn]:

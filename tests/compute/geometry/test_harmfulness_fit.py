@@ -42,3 +42,11 @@ def test_one_held_out_class_alone_has_no_auc():
     heldout, _ = tokens(20, 2, shift=3.0)
     fitted = fit(*tokens(200, 0, shift=3.0), heldout, np.zeros(20, dtype=bool), 0)["linear"]
     assert np.isnan(fitted.auc) and len(fitted.scores) == 20
+
+
+@pytest.mark.parametrize("count", [4, 5, 6, 30])
+def test_a_few_tokens_are_fitted_too(count):
+    """No tenth of four tokens holds both sides."""
+    inputs, harmful = tokens(400, 0, shift=3.0)
+    few = [*np.flatnonzero(harmful)[: count // 2], *np.flatnonzero(~harmful)[: count - count // 2]]
+    assert set(fit(inputs[few], harmful[few], inputs, harmful, 0)) == {"linear", "mlp"}

@@ -31,13 +31,24 @@ pd.DataFrame(
 from IPython.display import HTML
 
 from engine.figures.evaluation.agents import agents_html
+from engine.figures.evaluation.findings import asked_text
 from engine.figures.evaluation.others import others_html
 from engine.figures.evaluation.pictures import pictures_html
-from engine.figures.evaluation.table import STYLE, abilities_html, attacks_html, columns, key_html
+from engine.figures.evaluation.table import (
+    STYLE,
+    abilities_html,
+    attacks_html,
+    columns,
+    columns_without_text,
+    key_html,
+)
 
-shown = columns(evaluations, names)
+asked = [(one, name) for one, name in zip(evaluations, names, strict=True) if asked_text(one)]
+shown = columns([one for one, _ in asked], [name for _, name in asked])
+of_texts = attacks_html(shown) + abilities_html(shown) if shown else ""
+kept = abilities_html(columns_without_text(evaluations, names))
 asked_apart = "".join(html(evaluations, names) for html in (agents_html, pictures_html, others_html))
-HTML(f"<style>{STYLE}</style>{key_html()}{attacks_html(shown)}{abilities_html(shown)}{asked_apart}")
+HTML(f"<style>{STYLE}</style>{key_html()}{of_texts}{kept}{asked_apart}")
 
 # %%
 from engine.figures.evaluation.drawn import evaluation_figures

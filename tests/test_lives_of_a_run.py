@@ -1,0 +1,115 @@
+"""A run that is broken off and goes on, or whose files change meanwhile: its records tell of one life alone."""
+
+import json
+
+import pytest
+from safetensors.numpy import load_file
+
+from engine.compute.training.checkpoints import list_checkpoints
+from engine.records.captures.capture import TRAINING, read_capture
+from engine.records.events import Alert
+from engine.records.runs import Run, create_run, effective
+from engine.worker import Worker
+
+
+@pytest.fixture
+def worker(settings) -> Worker:
+    return Worker(settings)
+
+
+def begun(worker: Worker, run: Run, *, steps: int) -> None:
+    """Train so many steps; what comes behind them is up to the test."""
+    worker.queue.submit("train", run_id=run.id)
+    while sum(event.kind == "step" for event in run.events()[0]) < steps:
+        worker.turn()
+
+
+def ended(worker: Worker, run: Run) -> Run:
+    while worker.turn():
+        pass
+    return run
+
+
+def stopped(worker: Worker, run: Run, how: str) -> None:
+    worker.queue.control(run.id, how)
+    ended(worker, run)
+    assert run.record().status == "stopped"
+
+
+def test_a_run_that_begins_anew_counts_each_step_and_each_look_once(settings, worker, tiny_spec):
+    run = create_run(settings.runs, tiny_spec())
+    begun(worker, run, steps=3)
+    stopped(worker, run, "cancel")
+    worker.queue.submit("train", run_id=run.id)
+    ended(worker, run)
+    events = effective(run.events()[0])
+    assert run.record().status == "finished"
+    assert [event.step for event in events if event.kind == "step"] == list(range(6))
+    looks = [event.step for event in events if event.kind == "heldout" and event.split == "validation"]
+    assert looks == [0, 3, 6] and [event.step for event in events if event.kind == "probe"] == [0, 3, 6]
+
+
+def test_a_run_that_is_stopped_before_it_goes_on_is_at_its_last_checkpoint(settings, worker, tiny_spec):
+    """As after a kill between two checkpoints: the record had got further."""
+    run = create_run(settings.runs, tiny_spec(**{"optimizer.steps": 40}))
+    begun(worker, run, steps=4)
+    stopped(worker, run, "stop")
+    last = int(list_checkpoints(run.checkpoints_folder)[-1].name.removeprefix("step-"))
+    run.update(step=last + 3, status="interrupted")
+    worker.queue.submit("train", run_id=run.id)
+    worker.turn()
+    assert run.record().step == last
+    stopped(worker, run, "stop")
+    assert run.record().step == last
+
+
+def test_a_prompt_file_that_is_gone_at_the_end_makes_no_failed_run(settings, worker, tiny_spec):
+    run = create_run(settings.runs, tiny_spec(**{"captures.final_prompts": 4}))
+    begun(worker, run, steps=2)
+    for name in (run.spec().data.circuit_breaker, run.spec().data.retain):
+        (settings.runs.parent / name).unlink()
+    ended(worker, run)
+    assert run.record().status == "finished" and (run.adapter_folder / "adapter_config.json").is_file()
+    (said,) = [event for event in run.events()[0] if isinstance(event, Alert) and "not captured" in event.message]
+    assert "does not exist" in said.message and "The run itself is complete" in said.advice
+
+
+def test_a_film_whose_prompts_changed_begins_anew(settings, worker, tiny_spec):
+    run = create_run(settings.runs, tiny_spec(**{"captures.capture_every": 2, "captures.capture_prompts": 4}))
+    begun(worker, run, steps=3)
+    stopped(worker, run, "stop")
+    file = settings.runs.parent / run.spec().data.circuit_breaker
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    last = max(place for place, row in enumerate(rows) if row["split"] == "validation")
+    file.write_text("".join(json.dumps(row) + "\n" for place, row in enumerate(rows) if place != last))
+    worker.queue.submit("train", run_id=run.id)
+    ended(worker, run)
+    capture = read_capture(run.representations_folder / TRAINING)
+    assert capture is not None and run.record().status == "finished"
+    for name in capture.index.checkpoints:
+        (found,) = capture.folder.glob(f"{name}*.safetensors")
+        counts = {tensor.shape[0] for tensor in load_file(found).values() if tensor.ndim == 2}
+        assert counts == {len(capture.index.prompts)}, name
+
+
+def test_a_bound_on_drift_without_benign_rows_stops_nothing(settings, worker, tiny_spec):
+    run = create_run(settings.runs, tiny_spec(**{"optimizer.stop_drift": 0.5}))
+    file = settings.runs.parent / run.spec().data.retain
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows if row["split"] != "validation"))
+    worker.queue.submit("train", run_id=run.id)
+    ended(worker, run)
+    assert run.record().status == "finished" and run.record().step == 6
+
+
+def test_a_side_without_an_answer_is_said(settings, worker, tiny_spec, monkeypatch):
+    def silent(_model, prompts, *_, **__):
+        yield from ()
+        return [pair for pair in [] if prompts]
+
+    monkeypatch.setattr("engine.jobs.training.elicit", silent)
+    run = create_run(settings.runs, tiny_spec())
+    worker.queue.submit("train", run_id=run.id)
+    ended(worker, run)
+    assert run.record().status == "failed"
+    assert run.record().error.startswith("The base model said nothing to any harmful prompt of the training split")
