@@ -1,6 +1,8 @@
 """What a job does before it trains: whose run it is, and with which versions it may go on."""
 
+import json
 import signal
+import sys
 from collections.abc import Callable
 from functools import partialmethod
 
@@ -15,6 +17,7 @@ from engine.records.clusters import Resources
 from engine.records.errors import ClusterError, RunError
 from engine.records.events import Alert
 from engine.records.installed import versions
+from engine.records.notices import notices_file
 from engine.records.runs import create_run
 from engine.worker import Worker
 
@@ -47,48 +50,52 @@ def test_a_run_that_was_never_sent_is_not_taken(run, settings, monkeypatch):
         node._own_job(run)
 
 
-def test_a_new_run_says_once_which_versions_differ_and_trains(run):
+def test_a_new_run_says_once_which_versions_differ_and_trains(run, settings):
     job = note(run, versions=versions() | {"torch": "1.0"})
-    assert node._may_begin(run, job) and node._may_begin(run, job)
+    assert node._may_begin(run, job, settings) and node._may_begin(run, job, settings)
     (alert,) = [event for event in run.events()[0] if isinstance(event, Alert)]
     assert "in place of 1.0" in alert.message and "install the same versions" in alert.advice
 
 
-def test_another_torch_does_not_go_on_with_a_run_unless_the_cluster_is_told_so(run):
+def test_another_torch_does_not_go_on_with_a_run_unless_the_cluster_is_told_so(run, settings):
     run.update(step=3, versions=versions() | {"torch": "1.0"})
-    assert not node._may_begin(run, note(run))
+    assert not node._may_begin(run, note(run), settings)
     record = run.record()
     assert record.status == "failed" and "in place of 1.0" in record.error and "other_versions = true" in record.error
     run.update(status="interrupted")
-    assert node._may_begin(run, note(run, other_versions=True))
+    assert node._may_begin(run, note(run, other_versions=True), settings)
 
 
-def test_a_run_that_its_user_stopped_is_not_begun_again(run):
+def test_a_run_that_its_user_stopped_is_not_begun_again(run, settings):
     for status, begins in (("stopped", False), ("failed", False), ("finished", False), ("interrupted", True)):
         run.update(status=status)
-        assert node._may_begin(run, note(run)) is begins
+        assert node._may_begin(run, note(run), settings) is begins
     run.update(status="finished")
-    assert node._may_begin(run, note(run, evaluations=({"attacks": []},)))
+    assert node._may_begin(run, note(run, evaluations=({"attacks": []},)), settings)
 
 
-def test_a_job_that_takes_no_step_is_not_queued_again_for_ever(run, monkeypatch):
+def test_a_job_that_takes_no_step_is_not_queued_again_for_ever(run, monkeypatch, settings):
     asked = []
     monkeypatch.setattr(node, "queue_again", asked.append)
     job = note(run)
     for _ in range(SPANS_WITHOUT_A_STEP):
-        assert node._again(run, job) == 0
-    assert node._again(run, job) == 1
+        assert node._again(run, job, settings) == 0
+    assert node._again(run, job, settings) == 1
     assert asked == ["12"] * SPANS_WITHOUT_A_STEP
     assert run.record().status == "interrupted" and "took no training step in 6 spans of 8 hours" in run.record().error
 
 
-def test_where_slurm_cannot_queue_it_again_the_run_says_so_and_can_be_resumed(run, monkeypatch):
+def test_where_slurm_cannot_queue_it_again_the_run_says_so_and_can_be_resumed(run, monkeypatch, settings):
     def refuse(_job: str) -> None:
         raise ClusterError("scontrol is not installed here.")
 
     monkeypatch.setattr(node, "queue_again", refuse)
-    assert node._again(run, note(run)) == 1
+    out = settings.runs.parent / "told.json"
+    script = f"import sys, pathlib; pathlib.Path({str(out)!r}).write_text(sys.stdin.read())"
+    notices_file(settings).write_text(f"[bell]\ncommand = {json.dumps([sys.executable, '-c', script])}\n")
+    assert node._again(run, note(run), settings) == 1
     assert run.record().status == "interrupted" and "scontrol is not installed here. Resume it." in run.record().error
+    assert json.loads(out.read_text())["status"] == "interrupted"
 
 
 def test_evaluations_that_came_with_a_job_are_gone_on_with_where_its_time_was_up_amid_them(run, settings, monkeypatch):
@@ -114,5 +121,5 @@ def test_evaluations_that_came_with_a_job_are_gone_on_with_where_its_time_was_up
             signal.signal(kind, handler)
     assert again == ["12"]
     for _ in range(SPANS_WITHOUT_A_STEP):
-        node._again(run, note(run))
-    assert node._again(run, note(run)) == 1 and run.record().status == "finished"
+        node._again(run, note(run), settings)
+    assert node._again(run, note(run), settings) == 1 and run.record().status == "finished"
