@@ -79,7 +79,6 @@ def test_a_film_that_version_0_1_began_does_not_promise_averages_for_its_older_s
     """A run that goes on after an update: its film has steps without averages, and later ones with them."""
     spec, folder = trained.spec(), trained.representations_folder / TRAINING
     index = read_capture(folder).index
-    write_index(folder, index.model_copy(update={"averaged": ()}))
     rows = random_rows(label="harmful") + random_rows(seed=1, label="benign")
     prompts = [
         Prompt(id=row.prompt_id, conversation=Conversation.asking("?"), label=row.label, split="validation")
@@ -88,6 +87,11 @@ def test_a_film_that_version_0_1_began_does_not_promise_averages_for_its_older_s
     blocks = resolve_blocks(spec, 2)
     attach_adapter(tiny_model, "run", spec.adapter, blocks.adapted, seed=0)
     capture = filming(trained, tiny_model, "run", spec, blocks, rows, prompts)
+    drain(capture(8))
+    # These are other prompts than the run's: of those alone is what was captured now.
+    assert read_capture(folder).steps == [8]
+    own = read_capture(folder).index.prompts
+    write_index(folder, index.model_copy(update={"averaged": (), "prompts": own}))
     drain(capture(8))
     assert read_capture(folder).steps == [2, 4, 6, 8] and read_capture(folder).index.averaged == ()
 
