@@ -202,7 +202,7 @@ def _queued_again(run: Run, settings: Settings, was: Status) -> bool:
         if run.record().status != was:
             return False
         Queue(settings_of(run, settings).desk).file.unlink(missing_ok=True)
-        if run.record().status != "queued":
+        if was != "queued":
             run.append(StatusEvent(status="queued", step=run.record().step, message="Sent to a cluster"))
             run.update(status="queued", error="", ended=None)
         return True

@@ -14,7 +14,15 @@ from engine.exports.product import date, written_by
 from engine.figures.evaluation.agents import ABOUT as ABOUT_AGENTS
 from engine.figures.evaluation.agents import agents_html
 from engine.figures.evaluation.drawn import evaluation_figures, evaluation_findings
-from engine.figures.evaluation.findings import ALONE, FEW, TOO_FEW, asked_text, only_abilities, requests_asked
+from engine.figures.evaluation.findings import (
+    ALONE,
+    FEW,
+    TOO_FEW,
+    asked_text,
+    only_abilities,
+    requests_asked,
+    requests_source,
+)
 from engine.figures.evaluation.kinds import ABOUT as ABOUT_KINDS
 from engine.figures.evaluation.kinds import kinds_html
 from engine.figures.evaluation.others import ABOUT as ABOUT_OTHERS
@@ -154,12 +162,7 @@ def _requests(one: Evaluation) -> str:
     if only_abilities(one):
         return f"those of {ALONE}"
     n = requests_asked(one)
-    return f"n {n}, {_source(one)}" + (f" ({TOO_FEW})" if n < FEW else "")
-
-
-def _source(one: Evaluation) -> str:
-    other = one.tools or one.pictures
-    return one.harmful or (other.source if other else "other people's words" if one.others else "")
+    return f"n {n}, {requests_source(one)}" + (f" ({TOO_FEW})" if n < FEW else "")
 
 
 def _how(one: Evaluation, name: str) -> str:

@@ -4,7 +4,7 @@ reports."""
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
-from engine.compute.evaluation.outcomes import Outcome, success_curve
+from engine.compute.evaluation.outcomes import Outcome, in_all, success_curve
 from engine.compute.model.scoring import mean_nats
 from engine.records.evaluation.attacks import looks_of
 from engine.records.evaluation.counts import Count, CurvePoint, Side, count
@@ -63,8 +63,8 @@ def sample_of(name: str, side: Side, one: Outcome, answer: str) -> Sample:
 
 def _seconds(sides: Sides) -> dict[Side, float]:
     """What the attempts on each model took; of a model whose answers tell it of all alone."""
-    taken = {side: [one.seconds for one in of] for side, of in sides.items()}
-    return {side: round(sum(of), 1) for side, of in taken.items() if None not in of}  # type: ignore[arg-type]
+    taken = {side: in_all([one.seconds for one in of]) for side, of in sides.items()}
+    return {side: round(seconds, 1) for side, seconds in taken.items() if seconds is not None}
 
 
 def _apart(sides: Sides, kind: Callable[[EvaluationRow], str]) -> dict[str, dict[Side, Count]]:

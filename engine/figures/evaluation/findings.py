@@ -33,6 +33,23 @@ def requests_asked(one: Evaluation) -> int:
     return max((result.base.n for result in attacks), default=0)
 
 
+def requests_source(one: Evaluation) -> str:
+    """Where those are from that `requests_asked` counts."""
+    if asked_text(one):
+        return one.harmful or one.benign
+    other = one.tools or one.pictures
+    return other.source if other else "other people's words"
+
+
+def asked_words(one: Evaluation) -> str:
+    """'rows.jsonl, n 80, 64 tokens': where requests are from, how many, and how long answers were at most."""
+    if only_abilities(one):
+        return ALONE
+    n, other = requests_asked(one), None if asked_text(one) else one.tools or one.pictures
+    tokens = other.new_tokens if other else one.new_tokens
+    return f"{requests_source(one)}, n {n}, {tokens} tokens" + (f": {TOO_FEW}" if n < FEW else "")
+
+
 def asked_text(one: Evaluation) -> bool:
     """Whether requests of text were asked at all, but those of abilities."""
     return bool(one.attacks or one.benign_answers) or not (_asked_apart(one) or one.abilities)

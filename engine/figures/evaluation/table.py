@@ -5,7 +5,7 @@ from html import escape
 from typing import NamedTuple
 
 from engine.figures.colours import BASE, BENIGN, HARMFUL
-from engine.figures.evaluation.findings import ALONE, FEW, TOO_FEW, asked_text, only_abilities, requests_asked
+from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, asked_words
 from engine.figures.evaluation.losses import loss_cell
 from engine.figures.labels import amount, figure
 from engine.records.evaluation.attacks import ATTACKS, LLAMA, MISTRAL, AttackCard
@@ -55,12 +55,7 @@ def columns(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[Mat
     found: list[MatrixColumn] = []
     shown: tuple | None = None
     for evaluation, name in zip(evaluations, names, strict=True):
-        n = requests_asked(evaluation)
-        about = f"{_source(evaluation)}, n {n}, {_tokens(evaluation)} tokens"
-        if only_abilities(evaluation):
-            about = ALONE
-        elif n < FEW:
-            about += f": {TOO_FEW}"
+        about = asked_words(evaluation)
         base = (
             {attack: (result.base, result.budget) for attack, result in evaluation.attacks.items()},
             evaluation.benign_answers.get("base"),
@@ -78,19 +73,6 @@ def columns(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[Mat
         column._replace(name=f"base of {whose.name}") if column.side == "base" else column
         for column, whose in zip(found, after, strict=True)
     ]
-
-
-def _source(one: Evaluation) -> str:
-    """Of the requests that `requests_asked` counts."""
-    if asked_text(one):
-        return one.harmful or one.benign
-    other = one.tools or one.pictures
-    return other.source if other else "other people's words"
-
-
-def _tokens(one: Evaluation) -> int:
-    other = None if asked_text(one) else one.tools or one.pictures
-    return other.new_tokens if other else one.new_tokens
 
 
 def columns_without_text(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[MatrixColumn]:
