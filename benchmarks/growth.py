@@ -20,8 +20,8 @@ from engine.compute.model.loaded import LoadedModel
 from engine.compute.training.rows import Row as TrainingRow
 from engine.figures.curves import run_figures
 from engine.records.captures.capture import BASE
-from engine.records.events import StepResult
-from engine.records.runs import Run, create_run, effective, list_runs
+from engine.records.events import StepResult, effective
+from engine.records.runs import Run, create_run, list_runs
 from engine.records.settings import read_settings
 from engine.records.spec_parts import ModelSpec
 from engine.records.spec_text import build_spec

@@ -13,9 +13,9 @@ from engine.records.best import best_checkpoint
 from engine.records.checkpoints import last_checkpoint
 from engine.records.cluster_jobs import is_on_cluster, served_runs
 from engine.records.errors import RunError, WorkbenchError
-from engine.records.events import KEPT, ControlEvent, Event, HeldoutResult, StatusEvent, StepResult
+from engine.records.events import KEPT, ControlEvent, Event, HeldoutResult, StatusEvent, StepResult, effective
 from engine.records.installed import versions
-from engine.records.runs import ACTIVE, RESUMABLE, Run, Status, effective
+from engine.records.runs import ACTIVE, RESUMABLE, Run, Status
 from engine.records.settings import Settings
 
 log = logging.getLogger("workbench.worker")
@@ -40,7 +40,7 @@ class RunBook:
         behind it is thrown away, and not only once the model is loaded."""
         started = self.run.record().started or time.time()
         last = last_checkpoint(self.run)
-        if not last and any(event.kind in ("step", "heldout") for event in effective(self.run.events()[0])):
+        if not last and any(event.kind in ("step", "heldout", "control") for event in effective(self.run.events()[0])):
             self.figures = {}
             with suppress(RunError):
                 self.run.append(StatusEvent(status="resumed", step=0, message="Anew: it has no checkpoint"))

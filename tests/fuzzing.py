@@ -39,12 +39,13 @@ from engine.records.events import (
     Progress,
     StatusEvent,
     StepResult,
+    effective,
 )
 from engine.records.lessons.progress import Met, keep_answer, keep_met, read_answers, read_met
 from engine.records.lessons.reading import read_unit
 from engine.records.prompt_files import read_source
 from engine.records.prompts import opener_for, select
-from engine.records.runs import create_run, effective
+from engine.records.runs import create_run
 from engine.records.settings import SAMPLE_DATA, Settings
 from engine.records.spec_parts import DataSpec, ModelSpec
 from engine.records.spec_text import build_spec, parse_spec, read_spec

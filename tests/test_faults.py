@@ -23,8 +23,8 @@ from engine.desk.launch import ensure_worker
 from engine.desk.lock import owned
 from engine.desk.queue import Queue
 from engine.records.errors import RunError, WorkbenchError
-from engine.records.events import Progress, StepResult
-from engine.records.runs import Run, create_run, effective, list_runs
+from engine.records.events import Progress, StepResult, effective
+from engine.records.runs import Run, create_run, list_runs
 from engine.records.settings import ROOT, Settings
 from engine.worker import Worker
 

@@ -7,8 +7,8 @@ from safetensors.numpy import load_file
 
 from engine.compute.training.checkpoints import list_checkpoints
 from engine.records.captures.capture import TRAINING, read_capture
-from engine.records.events import Alert
-from engine.records.runs import Run, create_run, effective
+from engine.records.events import Alert, effective
+from engine.records.runs import Run, create_run
 from engine.worker import Worker
 
 
@@ -20,6 +20,10 @@ def worker(settings) -> Worker:
 def begun(worker: Worker, run: Run, *, steps: int) -> None:
     """Train so many steps; what comes behind them is up to the test."""
     worker.queue.submit("train", run_id=run.id)
+    trained(worker, run, steps=steps)
+
+
+def trained(worker: Worker, run: Run, *, steps: int) -> None:
     while sum(event.kind == "step" for event in run.events()[0]) < steps:
         worker.turn()
 
@@ -47,6 +51,57 @@ def test_a_run_that_begins_anew_counts_each_step_and_each_look_once(settings, wo
     assert [event.step for event in events if event.kind == "step"] == list(range(6))
     looks = [event.step for event in events if event.kind == "heldout" and event.split == "validation"]
     assert looks == [0, 3, 6] and [event.step for event in events if event.kind == "probe"] == [0, 3, 6]
+
+
+def test_what_was_changed_in_a_run_that_was_cancelled_does_not_hold_when_it_begins_anew(settings, worker, tiny_spec):
+    run = create_run(settings.runs, tiny_spec())
+    begun(worker, run, steps=2)
+    worker.queue.control(run.id, "learning_rate", value=0.5)
+    trained(worker, run, steps=4)
+    stopped(worker, run, "cancel")
+    assert max(event.learning_rate for event in run.events()[0] if event.kind == "step") > 0.1
+    worker.queue.submit("train", run_id=run.id)
+    ended(worker, run)
+    events = effective(run.events()[0])
+    assert [event.step for event in events if event.kind == "step"] == list(range(6))
+    assert max(event.learning_rate for event in events if event.kind == "step") < 0.1
+    assert not run.controls() and not [event for event in events if event.kind == "control"]
+
+
+def with_one_row_less(settings, run: Run) -> None:
+    """The last harmful row of the training split is taken out of its file."""
+    file = settings.runs.parent / run.spec().data.circuit_breaker
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    last = max(place for place, row in enumerate(rows) if row["split"] == "train")
+    file.write_text("".join(json.dumps(row) + "\n" for place, row in enumerate(rows) if place != last))
+
+
+def test_a_prompt_file_that_changed_before_a_resume_is_said_once(settings, worker, tiny_spec):
+    run = create_run(settings.runs, tiny_spec(**{"optimizer.steps": 8}))
+    before = run.record()
+    begun(worker, run, steps=2)
+    stopped(worker, run, "stop")
+    with_one_row_less(settings, run)
+    worker.queue.submit("train", run_id=run.id)
+    begun(worker, run, steps=4)
+    stopped(worker, run, "stop")
+    worker.queue.submit("train", run_id=run.id)
+    ended(worker, run)
+    alerts = [event for event in effective(run.events()[0]) if isinstance(event, Alert)]
+    said = [alert for alert in alerts if run.spec().data.circuit_breaker in alert.message]
+    assert len(said) == 1 and "begins anew" in said[0].advice
+    assert all(run.spec().data.retain not in alert.message for alert in said)
+    assert (run.record().sources, run.record().digest) == (before.sources, before.digest)
+
+
+def test_a_run_that_waited_while_a_prompt_file_changed_is_known_by_what_it_trained_on(settings, worker, tiny_spec):
+    run = create_run(settings.runs, tiny_spec())
+    with_one_row_less(settings, run)
+    worker.queue.submit("train", run_id=run.id)
+    ended(worker, run)
+    again = create_run(settings.runs, tiny_spec())
+    assert (run.record().sources, run.record().digest) == (again.record().sources, again.record().digest)
+    assert not [event for event in run.events()[0] if isinstance(event, Alert) and "Changed since" in event.message]
 
 
 def test_a_run_that_is_stopped_before_it_goes_on_is_at_its_last_checkpoint(settings, worker, tiny_spec):
@@ -107,7 +162,7 @@ def test_a_side_without_an_answer_is_said(settings, worker, tiny_spec, monkeypat
         yield from ()
         return [pair for pair in [] if prompts]
 
-    monkeypatch.setattr("engine.jobs.training.elicit", silent)
+    monkeypatch.setattr("engine.jobs.run_rows.elicit", silent)
     run = create_run(settings.runs, tiny_spec())
     worker.queue.submit("train", run_id=run.id)
     ended(worker, run)

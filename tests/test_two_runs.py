@@ -10,8 +10,8 @@ from engine.desk.lock import owned
 from engine.desk.queue import Queue
 from engine.records.captures.capture import CaptureRequest
 from engine.records.errors import RunError
-from engine.records.events import StepResult
-from engine.records.runs import Run, create_run, effective
+from engine.records.events import StepResult, effective
+from engine.records.runs import Run, create_run
 from engine.worker import JOBS, Worker
 
 

@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 
 from engine.desk.launch import ensure_worker, restart_worker
 from engine.desk.queue import Queue
-from engine.records.events import ControlEvent, StepResult
-from engine.records.runs import Run, create_run, effective
+from engine.records.events import ControlEvent, StepResult, effective
+from engine.records.runs import Run, create_run
 from engine.records.settings import ROOT, Settings
 from engine.records.spec import RunSpec
 

@@ -21,10 +21,10 @@ from engine.records.captures.capture import Capture, read_capture, run_captures,
 from engine.records.errors import RunError
 from engine.records.evaluation.final import is_final
 from engine.records.evaluation.findings import Evaluation
-from engine.records.events import AnyEvent, ProbeResult, StatusEvent
+from engine.records.events import AnyEvent, ProbeResult, StatusEvent, effective
 from engine.records.files import whole_or_nothing, write_whole
 from engine.records.harmfulness import HARMFULNESS, PROBES
-from engine.records.runs import Record, Run, effective, open_run
+from engine.records.runs import Record, Run, open_run
 from engine.records.settings import Settings
 from engine.records.spaces import kept_spaces, packed_spaces
 

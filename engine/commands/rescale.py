@@ -11,9 +11,9 @@ from pathlib import Path
 
 from engine.records.captures.capture import TRAINING, read_capture, write_index
 from engine.records.errors import RunError
-from engine.records.events import KEPT, HeldoutResult, StatusEvent
+from engine.records.events import KEPT, HeldoutResult, StatusEvent, effective
 from engine.records.files import whole_or_nothing, write_whole
-from engine.records.runs import Run, RunLabel, effective, new_run, open_run
+from engine.records.runs import Run, RunLabel, new_run, open_run
 from engine.records.settings import Settings
 from engine.records.spec import SPEC_VERSION
 from engine.records.spec_text import with_fields

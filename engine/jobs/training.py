@@ -1,51 +1,47 @@
 """Training one run: data, answers, steps, probes, adapter folder. Knows nothing of the queue or of other jobs."""
 
 import shutil
-import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from engine.compute.model.adapters import adapter_parameters, remove_adapter, save_adapter
 from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
-from engine.compute.model.openings import tokens_alone
 from engine.compute.model.room import learning_room, machine_of
 from engine.compute.model.text import decode, tokens_of
 from engine.compute.steps import told
-from engine.compute.team import team_size
 from engine.compute.training.checkpoints import list_checkpoints
-from engine.compute.training.pairs import Pair, elicit, without_refusals
-from engine.compute.training.rows import EncodedWhenDrawn, Row, encode
-from engine.compute.training.sources import reading
 from engine.compute.training.train import train
 from engine.compute.training.trainer import Rows
 from engine.device import Tools, adapter_name
-from engine.jobs.capture import sides
 from engine.jobs.filming import filming, final_capture
 from engine.jobs.harmfulness import fit_probes
+from engine.jobs.run_rows import changed_files, run_rows
 from engine.records.best import best_checkpoint
 from engine.records.blocks import ResolvedBlocks, resolve_blocks
 from engine.records.chats.asked import Sampling
-from engine.records.conversation import Label
-from engine.records.errors import DataError, WorkbenchError
-from engine.records.estimate import estimate, micro_batch_tokens
-from engine.records.events import KEPT, Alert, ControlEvent, Event, ProbeAnswer, ProbeResult, Progress, StatusEvent
-from engine.records.harmfulness import need_borderline
-from engine.records.prompts import Prompt, Split, select
+from engine.records.errors import WorkbenchError
+from engine.records.estimate import micro_batch_tokens
+from engine.records.events import (
+    KEPT,
+    Alert,
+    ControlEvent,
+    Event,
+    ProbeAnswer,
+    ProbeResult,
+    Progress,
+    StatusEvent,
+    effective,
+)
+from engine.records.prompts import Prompt
 from engine.records.room import checkpoints_gradients
-from engine.records.runs import Run, effective
-from engine.records.sample_answers import SampleAnswer, SampleAnswers
+from engine.records.runs import Run
+from engine.records.sample_answers import SampleAnswers
 from engine.records.spec import RunSpec
-from engine.records.tool_prompts import tools_key
 
-# Of which the mean length of a prompt is taken, for the expected time.
-COUNTED_PROMPTS = 48
 # Of each side, of which the mean length of a row is taken.
 MEASURED_ROWS = 512
-
-SIDES: tuple[Label, ...] = ("harmful", "benign")
 
 Job = Generator[Event | None, None, None]
 
@@ -62,8 +58,10 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
     spec = run.spec()
     model = yield from tools.acquire(spec.model)
     blocks = resolve_blocks(spec, model.card.block_count)
+    if changed := changed_files(run, spec):
+        yield changed
     samples = SampleAnswers(run)
-    rows, validation, filmed = yield from _rows(run, model, spec, tools, samples)
+    rows, validation, filmed = yield from run_rows(run, model, spec, tools, samples)
     name = adapter_name(run)
     tokens = _micro_batch_tokens(run, spec, model, rows, tools.speed)
     began, last = False, spec.optimizer.steps
@@ -154,97 +152,6 @@ def _micro_batch_tokens(run: Run, spec: RunSpec, model: LoadedModel, rows: Rows,
     checkpointing = checkpoints_gradients(spec, model.card, machine_of(model))
     room = learning_room(model)
     return micro_batch_tokens(spec, model.card, speed, row_tokens=mean, room=room, checkpointing=checkpointing)
-
-
-def _rows(
-    run: Run, model: LoadedModel, spec: RunSpec, tools: Tools, samples: SampleAnswers
-) -> Generator[Event, None, tuple[Rows, list[Prompt], list[Prompt]]]:
-    """Training, validation and test rows of both sides, elicited in one go; then the validation prompts, and those of
-    the validation rows, in their order."""
-    chosen: dict[tuple[Split, Label], list[Prompt]] = {}
-    for label, source in sides(spec.data):
-        prompts = yield from reading(source, label=label, answer_field=spec.data.answer_field)
-        for split in ("train", "validation", "test"):
-            has_split = any(prompt.split == split for prompt in prompts)
-            if split == "train" or has_split:
-                chosen[split, label] = select(prompts, spec.data, label=label, split=split, seed=spec.seed)
-        if label == "benign" and spec.harmfulness.probe:
-            need_borderline(sum(prompt.borderline and prompt.split == "validation" for prompt in prompts))
-    everything = [prompt for prompts in chosen.values() for prompt in prompts]
-    _expect(run, model, spec, chosen, tools.speed)
-    folder, heard = tools.settings.answers, partial(_keep_samples, samples)
-    try:
-        answers = elicit(model, everything, spec.data, answers_folder=folder, seed=spec.seed, heard=heard)
-        pairs = yield from _timed(run, answers)
-    except BaseException:
-        samples.forget()
-        raise
-    by_prompt = {id(pair.prompt): pair for pair in pairs}
-
-    def learned(split: Split, label: Label) -> list[Pair]:
-        found = [by_prompt[id(prompt)] for prompt in chosen.get((split, label), []) if id(prompt) in by_prompt]
-        if split == "train" and not found:
-            raise DataError(
-                f"The base model said nothing to any {label} prompt of the training split: raise the opener share, or "
-                "use given answers."
-            )
-        return without_refusals(found, spec.data, needed=split == "train")
-
-    def held_out(split: Split) -> tuple[list[Row], list[Prompt]]:
-        both = [(encode(model, pair, spec.data), pair.prompt) for label in SIDES for pair in learned(split, label)]
-        both = [(row, prompt) for row, prompt in both if len(row.ids) > row.response_start]
-        return [row for row, _ in both], [prompt for _, prompt in both]
-
-    harmful, benign = (EncodedWhenDrawn(model, learned("train", label), spec.data) for label in SIDES)
-    measured, filmed = held_out("validation")
-    validation = [p for (split, _), prompts in chosen.items() if split == "validation" for p in prompts]
-    return Rows(harmful, benign, measured, held_out("test")[0]), validation, filmed
-
-
-def _expect(
-    run: Run, model: LoadedModel, spec: RunSpec, chosen: dict[tuple[Split, Label], list[Prompt]], speed: float
-) -> None:
-    """Note how long answers and training will take, as far as the machine's speed tells."""
-    everything = [prompt for prompts in chosen.values() for prompt in prompts]
-    if not speed or not everything:
-        return
-    texts = [prompt for prompt in everything if not prompt.conversation.tools]
-    # Whole groups of the same tools, since what they open with is run once.
-    agents = sorted((prompt for prompt in everything if prompt.conversation.tools), key=tools_key)
-    text_tokens, agent_tokens = (
-        [tokens_of(model, prompt.conversation).ids for prompt in few]
-        for few in (texts[:: max(1, -(-len(texts) // COUNTED_PROMPTS))], agents[:COUNTED_PROMPTS])
-    )
-    share = len(agents) / len(everything)
-    text_mean, agent_mean = (sum(map(len, some)) / max(1, len(some)) for some in (text_tokens, agent_tokens))
-    alone = (1 - share) * max(0.0, text_mean - model.card.opening_tokens)
-    alone += share * (tokens_alone(agent_tokens) if agent_tokens else 0.0)
-    training = sum(len(prompts) for (split, _), prompts in chosen.items() if split == "train")
-    cost = estimate(
-        spec,
-        model.card,
-        {"flops_per_second": speed, "processes": team_size()},
-        training_rows=training,
-        heldout_rows=len(everything) - training,
-        prompt_tokens=(1 - share) * text_mean + share * agent_mean,
-        alone_tokens=alone,
-        with_tools=share,
-    )
-    run.update(expected={"answer": cost.eliciting_seconds or 0.0, "train": cost.training_seconds or 0.0})
-
-
-def _keep_samples(samples: SampleAnswers, pairs: Sequence[Pair]) -> None:
-    samples.take([SampleAnswer(label=p.prompt.label, prompt=p.prompt.text, answer=p.answer) for p in pairs])
-
-
-def _timed(run: Run, answers: Generator[Progress, None, list[Pair]]) -> Generator[Event, None, list[Pair]]:
-    """Pass progress on and note how long eliciting took."""
-    started = time.monotonic()
-    pairs = yield from answers
-    seconds = time.monotonic() - started
-    if seconds > 1:
-        run.update(elicit_seconds=run.record().elicit_seconds + seconds)
-    return pairs
 
 
 def _probe(

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -212,6 +213,36 @@ AnyEvent = Annotated[
     Field(discriminator="kind"),
 ]
 parse_event: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
+
+
+def effective(events: Iterable[AnyEvent]) -> list[AnyEvent]:
+    """Events with what a resume threw away left out: after `running from step n`, later steps are done anew; where a
+    cancelled run begins anew, it does so without the changes that were made before."""
+    kept: list[AnyEvent] = []
+    for event in events:
+        if event.kind == "status" and event.status == "resumed":
+            cancelled = 0 if event.step else up_to_cancel(kept)
+            left = [old for old in kept[:cancelled] if old.kind != "control"] + kept[cancelled:]
+            kept = [old for old in left if _survives(old, event.step)]
+        kept.append(event)
+    return kept
+
+
+def up_to_cancel(events: Sequence[AnyEvent]) -> int:
+    """How many events there are up to the last cancel, which is one of them; 0 without a cancel."""
+    is_cancel = (event.kind == "control" and event.control == "cancel" for event in reversed(events))
+    behind = next((number for number, found in enumerate(is_cancel) if found), len(events))
+    return len(events) - behind
+
+
+def _survives(event: AnyEvent, resumed: int) -> bool:
+    """Optimizer step n counts from 0, so a resume from n does it anew; a measurement after n steps stands, but
+    where the run begins anew altogether."""
+    if event.kind == "step":
+        return event.step < resumed
+    if event.kind in ("heldout", "probe", "checkpoint", "captured", "alert"):
+        return 0 < event.step <= resumed or event.step == 0 < resumed
+    return True
 
 
 def _mean(per_block: dict[str, float]) -> float:

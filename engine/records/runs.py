@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.records.best import BestCheckpoint
 from engine.records.errors import RunError, SpecError
-from engine.records.events import AnyEvent, ControlEvent, Event, parse_event
+from engine.records.events import AnyEvent, ControlEvent, Event, parse_event, up_to_cancel
 from engine.records.files import append_line, storage_error, whole_or_nothing, write_whole
 from engine.records.names import derived_name, fresh_name
 from engine.records.prompt_files import source_hashes
@@ -186,7 +186,9 @@ class Run:
         return events, offset + end
 
     def controls(self) -> list[ControlEvent]:
-        return [event for event in self.events()[0] if isinstance(event, ControlEvent)]
+        """Those that hold: a cancel keeps nothing of the run, and so no change that came before it."""
+        events = self.events()[0]
+        return [event for event in events[up_to_cancel(events) :] if isinstance(event, ControlEvent)]
 
 
 def new_run(runs: Path, created: float) -> Run:
@@ -266,16 +268,6 @@ def delete_run(run: Run) -> None:
         raise storage_error(run.folder, error) from error
 
 
-def effective(events: Iterable[AnyEvent]) -> list[AnyEvent]:
-    """Events with what a resume threw away left out: after `running from step n`, later steps are done anew."""
-    kept: list[AnyEvent] = []
-    for event in events:
-        if event.kind == "status" and event.status == "resumed":
-            kept = [old for old in kept if _survives(old, event.step)]
-        kept.append(event)
-    return kept
-
-
 @contextmanager
 def _no_collection() -> Iterator[None]:
     """For many objects that all stay, as 100,000 events do: looking for garbage among them takes longer than they."""
@@ -286,13 +278,3 @@ def _no_collection() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-def _survives(event: AnyEvent, resumed: int) -> bool:
-    """Optimizer step n counts from 0, so a resume from n does it anew; a measurement after n steps stands, but
-    where the run begins anew altogether."""
-    if event.kind == "step":
-        return event.step < resumed
-    if event.kind in ("heldout", "probe", "checkpoint", "captured", "alert"):
-        return 0 < event.step <= resumed or event.step == 0 < resumed
-    return True

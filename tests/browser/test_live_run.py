@@ -16,8 +16,8 @@ from playwright.sync_api import Page, expect
 from server import Server
 
 from engine.desk.queue import Queue
-from engine.records.events import StepResult
-from engine.records.runs import Run, create_run, effective, list_runs
+from engine.records.events import StepResult, effective
+from engine.records.runs import Run, create_run, list_runs
 from engine.records.spec_text import build_spec
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]

@@ -19,8 +19,8 @@ from engine.desk.slurm import call_back, job_states
 from engine.desk.worker_job import call_worker_back, worker_place
 from engine.records.cluster_jobs import is_on_cluster, log_file, read_job, settings_of
 from engine.records.errors import RunError
-from engine.records.events import StatusEvent, StepResult
-from engine.records.runs import Run, create_run, effective
+from engine.records.events import StatusEvent, StepResult, effective
+from engine.records.runs import Run, create_run
 from engine.records.settings import Settings
 from engine.records.spec_parts import ModelSpec
 from engine.worker import Worker

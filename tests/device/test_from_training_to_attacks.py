@@ -15,10 +15,10 @@ from engine.records.chats.asked import Column, Sampling
 from engine.records.chats.chat import Exchange, new_chat
 from engine.records.evaluation.attacks import TEXT_ATTACKS
 from engine.records.evaluation.plan import AttackChoice, EvaluationPlan
-from engine.records.events import HeldoutResult, StepResult
+from engine.records.events import HeldoutResult, StepResult, effective
 from engine.records.presets import read_preset
 from engine.records.published import published_folder
-from engine.records.runs import Run, create_run, effective
+from engine.records.runs import Run, create_run
 from engine.records.spec_parts import ModelSpec
 from engine.records.spec_text import with_fields
 from engine.worker import Worker

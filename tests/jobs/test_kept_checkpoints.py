@@ -7,8 +7,8 @@ from safetensors.torch import load_file
 
 from engine.records.best import BestCheckpoint
 from engine.records.evaluation.own import own_step
-from engine.records.events import KEPT
-from engine.records.runs import create_run, effective
+from engine.records.events import KEPT, effective
+from engine.records.runs import create_run
 from engine.worker import Worker
 
 

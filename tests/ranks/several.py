@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from engine.desk.lock import owned
 from engine.desk.queue import JobKind
 from engine.ranks import teamed
-from engine.records.events import StepResult
-from engine.records.runs import Run, create_run, effective
+from engine.records.events import StepResult, effective
+from engine.records.runs import Run, create_run
 from engine.records.settings import Settings
 from engine.records.spec import RunSpec
 from engine.records.spec_text import build_spec

@@ -7,9 +7,9 @@ import pytest
 
 from engine.records import files
 from engine.records.errors import RunError
-from engine.records.events import ControlEvent, Progress, StatusEvent, StepResult
+from engine.records.events import ControlEvent, Progress, StatusEvent, StepResult, effective
 from engine.records.files import append_line, write_whole
-from engine.records.runs import Record, Run, create_run, delete_run, effective, list_runs, open_run
+from engine.records.runs import Record, Run, create_run, delete_run, list_runs, open_run
 from engine.records.settings import SAMPLE_DATA, read_settings
 from engine.records.spec import RunSpec, flat
 from engine.records.tables import run_tables, spec_differences

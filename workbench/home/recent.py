@@ -10,9 +10,9 @@ from engine.desk.cluster import place_of
 from engine.figures.labels import figure
 from engine.records.cluster_jobs import is_on_cluster
 from engine.records.errors import WorkbenchError
-from engine.records.events import AnyEvent, Progress, StepResult, parse_event
+from engine.records.events import AnyEvent, Progress, StepResult, effective, parse_event
 from engine.records.files import read_tail
-from engine.records.runs import ACTIVE, Record, Run, effective, list_runs, open_run
+from engine.records.runs import ACTIVE, Record, Run, list_runs, open_run
 from workbench.kit.frame import catching, places
 from workbench.kit.outcome import outcome_badge, run_outcome
 from workbench.kit.records import known_record

@@ -25,10 +25,11 @@ from engine.records.errors import DataError, RunError, WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import Count, Side
 from engine.records.evaluation.findings import AttackResult, read_evaluations
+from engine.records.events import effective
 from engine.records.lessons.checking import run_named
 from engine.records.lessons.lesson import Figure, Step
 from engine.records.lessons.reading import Lesson, curves_file
-from engine.records.runs import Run, effective
+from engine.records.runs import Run
 from workbench.kit.charts import on_screen
 from workbench.kit.frame import places
 from workbench.kit.plane import finding, plane_of

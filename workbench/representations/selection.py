@@ -14,9 +14,9 @@ from engine.records.captures.tables import prompt_movements, prompt_table
 from engine.records.captures.thumbnails import thumbnails
 from engine.records.conversation import Label
 from engine.records.errors import DataError
-from engine.records.events import ProbeResult
+from engine.records.events import ProbeResult, effective
 from engine.records.pictures import picture_at
-from engine.records.runs import Run, effective
+from engine.records.runs import Run
 from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.downloads import file_buttons
 from workbench.kit.frame import catching

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from engine.records.events import Alert, AnyEvent, ControlEvent, HeldoutResult
-from engine.records.runs import Run, effective
+from engine.records.events import Alert, AnyEvent, ControlEvent, HeldoutResult, effective
+from engine.records.runs import Run
 from engine.records.stages import StageClock
 from engine.records.tables import RunTables, run_tables
 from workbench.kit.state import FOLLOWED

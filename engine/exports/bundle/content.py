@@ -29,9 +29,9 @@ from engine.records.errors import RunError
 from engine.records.evaluation.attacks import KNOWN_DEFEATS
 from engine.records.evaluation.final import is_final
 from engine.records.evaluation.findings import Evaluation, read_evaluations
-from engine.records.events import ControlEvent
+from engine.records.events import ControlEvent, effective
 from engine.records.outcome import outcome_of
-from engine.records.runs import Run, effective
+from engine.records.runs import Run
 from engine.records.settings import Settings
 from engine.records.tables import RunTables, run_tables
 

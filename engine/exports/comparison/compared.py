@@ -14,8 +14,9 @@ from engine.records.evaluation.counts import Word
 from engine.records.evaluation.differences import Difference, independent_difference, paired_difference
 from engine.records.evaluation.final import of_final
 from engine.records.evaluation.findings import Evaluation, read_evaluations, read_samples
+from engine.records.events import effective
 from engine.records.outcome import Outcome, outcome_of
-from engine.records.runs import Record, Run, effective
+from engine.records.runs import Record, Run
 from engine.records.settings import Settings
 from engine.records.spec import RunSpec, field_description
 from engine.records.tables import RunTables, run_tables, spec_differences

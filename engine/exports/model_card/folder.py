@@ -14,9 +14,10 @@ from engine.records.assembled import ASSEMBLED_PREFIX
 from engine.records.errors import RunError
 from engine.records.evaluation.final import of_final
 from engine.records.evaluation.findings import read_evaluations
+from engine.records.events import effective
 from engine.records.files import write_whole
 from engine.records.outcome import outcome_of
-from engine.records.runs import Run, effective
+from engine.records.runs import Run
 from engine.records.settings import Settings
 from engine.records.spec import RunSpec
 from engine.records.tables import run_tables

@@ -5,7 +5,8 @@
 # the run is looked for in the runs folder of the workbench, or in the one that `WORKBENCH_RUNS` names.
 
 # %%
-from engine.records.runs import effective, open_run
+from engine.records.events import effective
+from engine.records.runs import open_run
 from engine.records.settings import read_settings
 from engine.records.tables import run_tables
 

@@ -1,0 +1,145 @@
+"""The rows of a run: its prompts read, chosen and answered, and what is said where their files have changed. Knows
+nothing of steps or of the device."""
+
+import time
+from collections.abc import Generator, Sequence
+from functools import partial
+
+from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.openings import tokens_alone
+from engine.compute.model.text import tokens_of
+from engine.compute.team import team_size
+from engine.compute.training.pairs import Pair, elicit, without_refusals
+from engine.compute.training.rows import EncodedWhenDrawn, Row, encode
+from engine.compute.training.sources import reading
+from engine.compute.training.trainer import Rows
+from engine.device import Tools
+from engine.jobs.capture import sides
+from engine.records.checkpoints import last_checkpoint
+from engine.records.conversation import Label
+from engine.records.errors import DataError
+from engine.records.estimate import estimate
+from engine.records.events import Alert, Event, Progress
+from engine.records.harmfulness import need_borderline
+from engine.records.prompt_files import source_hashes
+from engine.records.prompts import Prompt, Split, select
+from engine.records.runs import Run
+from engine.records.sample_answers import SampleAnswer, SampleAnswers
+from engine.records.spec import RunSpec
+from engine.records.tool_prompts import tools_key
+
+# Of which the mean length of a prompt is taken, for the expected time.
+COUNTED_PROMPTS = 48
+
+SIDES: tuple[Label, ...] = ("harmful", "benign")
+
+
+def changed_files(run: Run, spec: RunSpec) -> Alert | None:
+    """A run is known by what its prompt files held. Of one that goes on from a checkpoint after a file has changed:
+    what is to be said, where it was not said before; one that begins notes what they hold now."""
+    known, found = run.record().sources, source_hashes(spec.data)
+    changed = [name for name, digest in found.items() if known.get(name, digest) != digest]
+    last = last_checkpoint(run)
+    if changed and not last:
+        run.update(sources=found, digest=spec.digest_with(found))
+    if not changed or not last:
+        return None
+    alert = Alert(
+        step=last,
+        message=f"Changed since this run began: {', '.join(changed)}. Its further steps are taken on rows as "
+        "they are now.",
+        advice="For a run of one set of rows cancel it and resume it: it then begins anew.",
+    )
+    said = (event.message for event in run.events()[0] if isinstance(event, Alert))
+    return None if alert.message in said else alert
+
+
+def run_rows(
+    run: Run, model: LoadedModel, spec: RunSpec, tools: Tools, samples: SampleAnswers
+) -> Generator[Event, None, tuple[Rows, list[Prompt], list[Prompt]]]:
+    """Training, validation and test rows of both sides, elicited in one go; then the validation prompts, and those of
+    the validation rows, in their order."""
+    chosen: dict[tuple[Split, Label], list[Prompt]] = {}
+    for label, source in sides(spec.data):
+        prompts = yield from reading(source, label=label, answer_field=spec.data.answer_field)
+        for split in ("train", "validation", "test"):
+            has_split = any(prompt.split == split for prompt in prompts)
+            if split == "train" or has_split:
+                chosen[split, label] = select(prompts, spec.data, label=label, split=split, seed=spec.seed)
+        if label == "benign" and spec.harmfulness.probe:
+            need_borderline(sum(prompt.borderline and prompt.split == "validation" for prompt in prompts))
+    everything = [prompt for prompts in chosen.values() for prompt in prompts]
+    _expect(run, model, spec, chosen, tools.speed)
+    folder, heard = tools.settings.answers, partial(_keep_samples, samples)
+    try:
+        answers = elicit(model, everything, spec.data, answers_folder=folder, seed=spec.seed, heard=heard)
+        pairs = yield from _timed(run, answers)
+    except BaseException:
+        samples.forget()
+        raise
+    by_prompt = {id(pair.prompt): pair for pair in pairs}
+
+    def learned(split: Split, label: Label) -> list[Pair]:
+        found = [by_prompt[id(prompt)] for prompt in chosen.get((split, label), []) if id(prompt) in by_prompt]
+        if split == "train" and not found:
+            raise DataError(
+                f"The base model said nothing to any {label} prompt of the training split: raise the opener share, or "
+                "use given answers."
+            )
+        return without_refusals(found, spec.data, needed=split == "train")
+
+    def held_out(split: Split) -> tuple[list[Row], list[Prompt]]:
+        both = [(encode(model, pair, spec.data), pair.prompt) for label in SIDES for pair in learned(split, label)]
+        both = [(row, prompt) for row, prompt in both if len(row.ids) > row.response_start]
+        return [row for row, _ in both], [prompt for _, prompt in both]
+
+    harmful, benign = (EncodedWhenDrawn(model, learned("train", label), spec.data) for label in SIDES)
+    measured, filmed = held_out("validation")
+    validation = [p for (split, _), prompts in chosen.items() if split == "validation" for p in prompts]
+    return Rows(harmful, benign, measured, held_out("test")[0]), validation, filmed
+
+
+def _expect(
+    run: Run, model: LoadedModel, spec: RunSpec, chosen: dict[tuple[Split, Label], list[Prompt]], speed: float
+) -> None:
+    """Note how long answers and training will take, as far as the machine's speed tells."""
+    everything = [prompt for prompts in chosen.values() for prompt in prompts]
+    if not speed or not everything:
+        return
+    texts = [prompt for prompt in everything if not prompt.conversation.tools]
+    # Whole groups of the same tools, since what they open with is run once.
+    agents = sorted((prompt for prompt in everything if prompt.conversation.tools), key=tools_key)
+    text_tokens, agent_tokens = (
+        [tokens_of(model, prompt.conversation).ids for prompt in few]
+        for few in (texts[:: max(1, -(-len(texts) // COUNTED_PROMPTS))], agents[:COUNTED_PROMPTS])
+    )
+    share = len(agents) / len(everything)
+    text_mean, agent_mean = (sum(map(len, some)) / max(1, len(some)) for some in (text_tokens, agent_tokens))
+    alone = (1 - share) * max(0.0, text_mean - model.card.opening_tokens)
+    alone += share * (tokens_alone(agent_tokens) if agent_tokens else 0.0)
+    training = sum(len(prompts) for (split, _), prompts in chosen.items() if split == "train")
+    cost = estimate(
+        spec,
+        model.card,
+        {"flops_per_second": speed, "processes": team_size()},
+        training_rows=training,
+        heldout_rows=len(everything) - training,
+        prompt_tokens=(1 - share) * text_mean + share * agent_mean,
+        alone_tokens=alone,
+        with_tools=share,
+    )
+    run.update(expected={"answer": cost.eliciting_seconds or 0.0, "train": cost.training_seconds or 0.0})
+
+
+def _keep_samples(samples: SampleAnswers, pairs: Sequence[Pair]) -> None:
+    samples.take([SampleAnswer(label=p.prompt.label, prompt=p.prompt.text, answer=p.answer) for p in pairs])
+
+
+def _timed(run: Run, answers: Generator[Progress, None, list[Pair]]) -> Generator[Event, None, list[Pair]]:
+    """Pass progress on and note how long eliciting took."""
+    started = time.monotonic()
+    pairs = yield from answers
+    seconds = time.monotonic() - started
+    if seconds > 1:
+        run.update(elicit_seconds=run.record().elicit_seconds + seconds)
+    return pairs
