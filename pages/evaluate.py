@@ -112,7 +112,7 @@ def _of_texts(evaluations: list[Evaluation], names: list[str]) -> None:
     _with_probe(evaluations, names)
     with st.container(border=True):
         st.markdown(f":material/warning: {plain(KNOWN_DEFEATS)}")
-        marked = ", ".join(card.title for card in ATTACKS.values() if card.defeats)
+        marked = "; ".join(card.title for card in ATTACKS.values() if card.defeats)
         st.caption(f"Marked ⚠: {plain(marked)}. The paper's figures are of other models and of another judge.")
     kept, front = st.columns([1.25, 1], gap="large")
     with kept:
@@ -270,7 +270,7 @@ def _about(evaluation: Evaluation) -> str:
     others = evaluation.others.own if evaluation.others else None
     parts = [one for one in (evaluation, evaluation.tools, evaluation.pictures, others) if one]
     attacks = sum(len(one.attacks) for one in parts)
-    return f"{attacks} attacks, n {n}{few}, {moment(evaluation.created)}"
+    return f"{attacks} attack{'s' * (attacks != 1)}, n {n}{few}, {moment(evaluation.created)}"
 
 
 def _names(chosen: list[Listed]) -> list[str]:

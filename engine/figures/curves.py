@@ -16,6 +16,8 @@ from engine.records.tables import RunTables
 OTHER_LOSSES = {"answer_loss": "answers", "twin_loss": "twins"}
 # Pixels that a line below the title takes.
 SUBTITLE = 26
+# Pixels of a further line of a legend, and how many blocks' names one holds where two charts stand beside each other.
+LEGEND_LINE, BLOCKS_IN_A_LINE = 16, 4
 
 
 class RunCurves(NamedTuple):
@@ -57,6 +59,10 @@ def run_figures(tables: RunTables, controls: Sequence[ControlEvent] = ()) -> dic
     add_line(figures["weights"], steps["step"], steps["retain_weight"], "retain", RETAIN, dash="dash")
     add_line(figures["gradient"], steps["step"], steps["gradient_norm"], "gradient norm", NEUTRAL)
     add_line(figures["speed"], steps["step"], steps["tokens_per_second"], "tokens per second", BASE)
+    beside = figures["cosine"], figures["drift"]
+    for figure in beside:
+        names = max(sum(trace.showlegend for trace in one.data) for one in beside)
+        _with_legend_lines(figure, -(-names // BLOCKS_IN_A_LINE))
     figures["gradient"].update_yaxes(type="log", tickformat="~g", nticks=6)
     for single in ("gradient", "speed"):
         figures[single].update_layout(showlegend=False)
@@ -108,10 +114,9 @@ def compare_figures(runs: Sequence[RunCurves], *, smoothing: float = 0.0, share:
                 figures[key].data[-1].update(opacity=0.25, hoverinfo="skip", hovertemplate=None)
                 values = smooth(values, smoothing)
             add_line(figures[key], x, values, name, colour, dash=dash, markers=table is means)
-    # In a narrow window the legend has a line for each run.
-    more = 16 * max(0, len(runs) - 1)
     for figure in figures.values():
-        figure.update_layout(height=270 + more, margin_t=58 + more)
+        # In a narrow window the legend has a line for each run.
+        _with_legend_lines(figure, len(runs))
     _say_split(figures["compare_cosine"], tables, "harmful")
     _say_split(figures["compare_drift"], tables, "benign")
     if share:
@@ -167,6 +172,12 @@ def _blocks(title: str, heldout: pd.DataFrame, column: str, y_title: str) -> go.
     if many:
         figure.update_layout(hovermode="closest")
     return figure
+
+
+def _with_legend_lines(figure: go.Figure, lines: int) -> None:
+    """Room for a legend of so many lines, which would else lie over the title."""
+    more = LEGEND_LINE * max(0, lines - 1)
+    figure.update_layout(height=figure.layout.height + more, margin_t=figure.layout.margin.t + more)
 
 
 def _means(heldout: pd.DataFrame) -> pd.DataFrame:

@@ -94,7 +94,10 @@ def _facts(name: str, stamp: int, when: int) -> _Facts:
         except DataError:
             found += missing_files(source)
     if found:
-        return _Facts(f"{' and '.join(found)}, which {'is' if len(found) == 1 else 'are'} not here", None)
+        # Both sides may name one file.
+        found = list(dict.fromkeys(found))
+        names = " and ".join(part for part in (", ".join(found[:-1]), found[-1]) if part)
+        return _Facts(f"{names}, which {'is' if len(found) == 1 else 'are'} not here", None)
     rows, problems = count_rows(spec, prompts)
     return _Facts("", rows if len(rows) == len(sources) and not problems else None)
 

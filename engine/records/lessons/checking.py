@@ -249,5 +249,5 @@ def _evaluated(check: Evaluated, settings: Settings) -> Judged:
         found = True
         attacks = {**evaluation.attacks, **(evaluation.tools.attacks if evaluation.tools else {})}
         if set(check.attacks) <= set(attacks) and (evaluation.tools is not None or not check.tools):
-            return Judged(True, f"You evaluated it under {len(attacks)} attacks.", run_id)
+            return Judged(True, f"You evaluated it under {len(attacks)} attack{'s' * (len(attacks) != 1)}.", run_id)
     return Judged(False, "No evaluation of yours is of this kind yet." if found else "You have evaluated nothing yet.")
