@@ -1,47 +1,42 @@
 """Evaluate: does a circuit breaker hold under attack, and what did it cost (?run=ID shows one run's evaluations)."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 import streamlit as st
 
 from engine.exports.evaluation_report import report_html, run_facts
 from engine.figures.drawing import CONFIG
-from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, finding, only_abilities, requests_asked
+from engine.figures.evaluation.findings import (
+    FEW,
+    asked_text,
+    asks_others_alone,
+    finding,
+    only_abilities,
+    requests_asked,
+)
 from engine.figures.evaluation.fronts import budget_figures, front_figure
 from engine.figures.evaluation.probe import ABOUT, probe_finding, probe_html, probe_title
 from engine.figures.evaluation.table import STYLE, attacks_html, columns, columns_without_text, key_html, styles_html
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS, KNOWN_DEFEATS
 from engine.records.evaluation.findings import Evaluation, sorted_out
-from engine.records.runs import Run, list_runs, open_run
+from engine.records.runs import list_runs, open_run
 from workbench.evaluate.blocks import of_agents, of_others, of_pictures
 from workbench.evaluate.csv_text import as_csv
 from workbench.evaluate.form import evaluation_form
 from workbench.evaluate.jobs import evaluation_jobs
 from workbench.evaluate.kept import KEPT, what_was_kept
+from workbench.evaluate.listed import Listed, about_evaluation, evaluation_name, names_apart
 from workbench.evaluate.samples import samples
 from workbench.kit.charts import on_screen
 from workbench.kit.frame import page_frame, places
 from workbench.kit.state import RUN, settings, show_in_url
-from workbench.kit.words import moment, plain, told_apart
+from workbench.kit.words import plain, told_apart
 
 SHOWN = "evaluations"
 GONE = "gone_evaluations"
 # A quick look at many attacks and a long one at few belong side by side; more columns would not fit.
 SHOWN_FIRST = 2
-
-
-class Listed(NamedTuple):
-    """One evaluation with its run, and what it is called on the page."""
-
-    run: Run
-    evaluation: Evaluation
-    name: str
-
-    @property
-    def id(self) -> str:
-        return f"{self.run.id}.{self.evaluation.key}"
 
 
 def evaluate() -> None:
@@ -75,7 +70,7 @@ def evaluate() -> None:
 
 
 def _show(chosen: list[Listed]) -> None:
-    names = _names(chosen)
+    names = names_apart(chosen)
     texts = [(one.evaluation, name) for one, name in zip(chosen, names, strict=True) if asked_text(one.evaluation)]
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         calls = any(one.evaluation.tools for one in chosen)
@@ -90,7 +85,8 @@ def _show(chosen: list[Listed]) -> None:
     if texts:
         _of_texts(*map(list, zip(*texts, strict=True)))
     evaluations = [one.evaluation for one in chosen]
-    shown = [(one.run, one.evaluation, name) for one, name in zip(chosen, names, strict=True)]
+    others = [", other people's words" * asks_others_alone(one.evaluation) for one in chosen]
+    shown = [(one.run, one.evaluation, name + of) for one, name, of in zip(chosen, names, others, strict=True)]
     of_agents(evaluations, names, titled=bool(texts))
     of_pictures(shown, titled=bool(texts) or calls)
     of_others(evaluations, names)
@@ -112,8 +108,10 @@ def _of_texts(evaluations: list[Evaluation], names: list[str]) -> None:
     _with_probe(evaluations, names)
     with st.container(border=True):
         st.markdown(f":material/warning: {plain(KNOWN_DEFEATS)}")
-        marked = "; ".join(card.title for card in ATTACKS.values() if card.defeats)
-        st.caption(f"Marked ⚠: {plain(marked)}. The paper's figures are of other models and of another judge.")
+        asked = {name for one in evaluations for name in one.attacks}
+        marked = "; ".join(card.title for name, card in ATTACKS.items() if card.defeats and name in asked)
+        said = f"Marked ⚠: {plain(marked)}. " if marked else ""
+        st.caption(f"{said}The paper's figures are of other models and of another judge.")
     kept, front = st.columns([1.25, 1], gap="large")
     with kept:
         what_was_kept(shown)
@@ -178,7 +176,7 @@ def _found() -> tuple[list[Listed], list[Path]]:
     for run in list_runs(settings().runs):
         try:
             whole, unreadable = sorted_out(run, settings())
-            found += [Listed(run, one, _name(run, one)) for one in whole]
+            found += [Listed(run, one, evaluation_name(run, one)) for one in whole]
             damaged += unreadable
         except WorkbenchError:
             continue
@@ -206,10 +204,12 @@ def _chosen(found: list[Listed]) -> list[Listed]:
             icon=":material/link_off:",
         )
     ids = st.multiselect(
-        "Evaluations in the matrix",
+        "Evaluations shown",
         list(by_id),
         key=SHOWN,
-        format_func=told_apart({one.id: f"{one.name} · {_about(one.evaluation)}" for one in found}).__getitem__,
+        format_func=told_apart(
+            {one.id: f"{one.name} · {about_evaluation(one.evaluation)}" for one in found}
+        ).__getitem__,
         help="Choose several to compare runs.",
         on_change=lambda: st.session_state.pop(GONE, None),
     )
@@ -239,7 +239,7 @@ def _first(found: list[Listed]) -> list[str]:
     matrix: list[Listed] = []
     words: list[Listed] = []
     for one in asked:
-        (words if one.evaluation.others and not one.evaluation.attacks else matrix).append(one)
+        (words if asks_others_alone(one.evaluation) else matrix).append(one)
     return [one.id for one in matrix[:SHOWN_FIRST] + words[:1]]
 
 
@@ -255,33 +255,6 @@ def _say_unknown(found: list[Listed]) -> None:
         why = f"There is no run '{linked}': it was deleted with its evaluations, or the address is wrong."
     st.warning(plain(f"{why} Shown instead: evaluations of other runs."), icon=":material/link_off:")
     st.page_link(places()["runs"], label="Runs", icon=":material/monitoring:")
-
-
-def _name(run: Run, evaluation: Evaluation) -> str:
-    _, at, step = evaluation.run.partition("@")
-    return (run.label().name or run.id) + (f", step {step}" if at else "")
-
-
-def _about(evaluation: Evaluation) -> str:
-    if only_abilities(evaluation):
-        return f"kept: {', '.join(one.name for one in evaluation.abilities)}, {moment(evaluation.created)}"
-    n = requests_asked(evaluation)
-    few = f" ({TOO_FEW})" if n < FEW else ""
-    others = evaluation.others.own if evaluation.others else None
-    parts = [one for one in (evaluation, evaluation.tools, evaluation.pictures, others) if one]
-    attacks = sum(len(one.attacks) for one in parts)
-    return f"{attacks} attack{'s' * (attacks != 1)}, n {n}{few}, {moment(evaluation.created)}"
-
-
-def _names(chosen: list[Listed]) -> list[str]:
-    """Two evaluations of one name are told apart by their time, else by their key."""
-    names = [one.name for one in chosen]
-    for told in (lambda one: moment(one.created), lambda one: one.key):
-        names = [
-            name if names.count(name) == 1 else f"{name} ({told(one.evaluation)})"
-            for name, one in zip(names, chosen, strict=True)
-        ]
-    return names
 
 
 with page_frame():

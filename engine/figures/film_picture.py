@@ -95,7 +95,7 @@ def _frame(film: Film) -> str:
         f'<text class="title" x="{(LEFT + right) / 2}" y="{HEIGHT - 8}" text-anchor="middle">'
         "the way harmful answers move, in standard deviations</text>"
         f'<text class="title" transform="translate(16 {middle}) rotate(-90)" text-anchor="middle">'
-        "the widest other way</text>"
+        "the widest way across, likewise</text>"
     )
     return "".join(parts)
 

@@ -4,7 +4,7 @@ import base64
 
 import plotly.graph_objects as go
 
-from engine.figures.colours import HARMFUL
+from engine.figures.colours import BASE, HARMFUL
 from engine.figures.drawing import blank_figure
 from engine.records.chats.replies import PictureTrip
 
@@ -38,6 +38,8 @@ def patches_figure(trip: PictureTrip, block: int, *, size: tuple[int, int], png:
         source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
         place = {"x": 0, "y": 0, "sizex": width, "sizey": height, "xref": "x", "yref": "y", "yanchor": "top"}
         figure.add_layout_image(source=source, layer="below", sizing="stretch", **place)
+    # A picture without its frame would be a hole where nothing was turned.
+    figure.add_shape(type="rect", x0=0, x1=width, y0=0, y1=height, line={"width": 1, "color": BASE})
     if trip.box != (0, 0, 1, 1):
         corners = {"x0": left * width, "x1": right * width, "y0": top * height, "y1": bottom * height}
         figure.add_shape(type="rect", line={"dash": "dot", "width": 1.5, "color": HARMFUL}, **corners)

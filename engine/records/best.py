@@ -7,7 +7,7 @@ A run may take it, under a bound of its own on borderline drift, or keep its las
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
@@ -66,6 +66,20 @@ def best_checkpoint(
     if not moved:
         return None
     return _unless_last(min(moved, key=lambda one: one.drift), moved, lambda one: one.drift)
+
+
+def better_words(better: BestCheckpoint, last: Mapping[str, float]) -> str:
+    """Why another checkpoint than the last one is offered. last: the figures of the run's record, which are its last
+    step's."""
+    harmful, benign = better.rows
+    where = "" if better.measured == better.step else f", measured at step {better.measured}"
+    beside = [f"{last[name]:.2f}" for name in ("validation_cosine", "validation_drift") if name in last]
+    of_last = f" (the last one's {' and '.join(beside)})" if len(beside) == 2 else ""
+    border = "" if better.borderline_drift is None else f", borderline drift {better.borderline_drift:.2f}"
+    return (
+        f"Step {better.step} was better on the validation split (n = {harmful} + {benign}{where}): harmful cosine "
+        f"{better.cosine:.2f}, benign drift {better.drift:.2f}{of_last}{border}."
+    )
 
 
 def _candidate(step: int, measured: Sequence[HeldoutResult], bound: float) -> BestCheckpoint | None:

@@ -195,7 +195,7 @@ def test_the_address_names_what_was_chosen_by_its_id_and_opens_it_again_under_an
     page.get_by_role("button", name="Clear all").click()
     expect(page.get_by_text("Choose at least one evaluation.")).to_be_visible()
     for n in (4, 5):
-        page.get_by_role("combobox", name="Evaluations in the matrix").click()
+        page.get_by_role("combobox", name="Evaluations shown").click()
         page.get_by_role("option").filter(has_text=re.compile(rf"mine · .* n {n} ")).click()
         expect(page.locator("table.evaluation").first).to_contain_text(f"n {n}, 64 tokens")
         page.keyboard.press("Escape")

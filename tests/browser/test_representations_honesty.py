@@ -107,7 +107,7 @@ def test_a_link_that_names_a_block_opens_at_it_in_a_second_tab_too(server: Serve
 def test_where_to_intervene_offers_nothing_where_it_cannot_be_told(server: Server, page: Page):
     few = captured_run(server, "few", harmful=6, benign=6)
     page.goto(link(server, few, tab="Where+to+intervene"))
-    expect(page.get_by_text("Cannot tell:")).to_be_visible(timeout=180_000)
+    expect(page.get_by_text("Cannot tell where to train:")).to_be_visible(timeout=180_000)
     expect(page.get_by_text("Capture at least")).to_be_visible()
     expect(page.get_by_role("link", name="Take into the Train form")).to_have_count(0)
 

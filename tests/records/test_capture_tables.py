@@ -116,6 +116,10 @@ def test_the_block_table_joins_what_moved_with_probes_before_and_after(tmp_path:
     table = block_table(capture, "step-000020", examination).set_index("block")
     assert table.loc[1, "auc"] == 0.9 and table.loc[1, "auc_after"] == 0.6 and np.isnan(table.loc[0, "auc"])
     assert table.loc[1, "cosine_harmful"] == pytest.approx(0.8) and table.loc[1, "cosine_benign"] == 1.0
+    moved = movement_table(capture, ("cosine", "norm_ratio", "drift"))
+    for row in moved[moved["step"] == 20].to_dict("records"):
+        for measure in ("cosine", "norm_ratio", "drift"):
+            assert table.loc[row["block"], f"{measure}_{row['group']}"] == pytest.approx(row[measure], nan_ok=True)
     assert np.isnan(examination_table(examination)["auc_borderline"].iloc[0])
 
 

@@ -6,7 +6,7 @@ from engine.records.calls import read_calls
 from engine.records.chats.answer_calls import answer_calls
 from engine.records.chats.replies import Called
 from engine.records.conversation import CannedResult, Tool
-from workbench.chat.call_cards import MOST_CARDS, MOST_LETTERS, Tint, call_cards, first_in_arguments
+from workbench.chat.call_cards import MOST_CARDS, MOST_LETTERS, Tint, call_cards, first_in_arguments, tinted_words
 
 SEND = Tool(
     name="send",
@@ -86,3 +86,13 @@ def test_letters_of_a_page_stay_letters():
 def test_a_call_that_was_written_as_code_is_shown_without_tint():
     html = call_cards(called('[send(to="Bern")]'), [SEND], Tint([0.0] * 99, 0.5))
     assert "Bern" in html and "cosine" not in html
+
+
+def test_words_beside_a_call_are_tinted_by_their_own_tokens():
+    answer = called("I will send it.\n" + call('{"to": "Bern"}'))
+    cosines = [0.02] * 4 + [1.0] * (len(answer.pieces) - 4)
+    html = tinted_words(answer, Tint(cosines, 0.5))
+    assert "cosine 0.02" in html and "Bern" not in html and "".join(re.findall(r">([^<]*)<", html)) == "I will send it."
+    hidden = tinted_words(answer, Tint(cosines, 0.5), hidden=True)
+    assert "send" not in hidden and "cosine 0.02" in hidden and "aria-hidden" in hidden
+    assert tinted_words(answer, Tint()) == ""

@@ -26,7 +26,7 @@ def test_of_two_runs_with_one_name_the_one_that_was_chosen_is_evaluated_and_aske
     chosen = page.multiselect(key="evaluate_runs")
     assert len(set(chosen.options)) == len(chosen.options) > 1
     assert drawn(page).multiselect(key="evaluate_runs").value == [older.id]
-    shown = next(one for one in page.multiselect if one.label == "Evaluations in the matrix")
+    shown = next(one for one in page.multiselect if one.label == "Evaluations shown")
     assert len(set(shown.options)) == len(shown.options) > 1
     page = drawn(page_of("side_by_side"))
     for run in (older, newer):

@@ -8,8 +8,10 @@ from test_evaluate_tables import made
 from engine.exports.evaluation_report import report_html
 from engine.figures.evaluation.probe import probe_finding, probe_html, probe_title
 from engine.records.evaluation.counts import count
-from engine.records.evaluation.findings import AttackResult, WithProbe
+from engine.records.evaluation.findings import AttackResult, AuthorFindings, OthersFindings, WithProbe
+from engine.records.runs import Run
 from workbench.evaluate.csv_text import as_csv
+from workbench.evaluate.listed import Listed, about_evaluation, names_apart
 
 
 def words(complied: int, n: int = 20) -> list:
@@ -37,6 +39,18 @@ def beside(**changes):
     return made(rerouted=2).model_copy(update={"with_probe": found.model_copy(update=changes)})
 
 
+def test_of_two_columns_of_one_name_the_probe_tells_them_apart(settings):
+    run = Run(settings.runs / "one")
+    linear, mlp = beside(kind="linear"), beside()
+    found = OthersFindings(half="test", own=AuthorFindings())
+    others = made(rerouted=2).model_copy(update={"attacks": {}, "others": found})
+    listed = [Listed(run, one, "one") for one in (linear, mlp, others)]
+    assert names_apart(listed) == ["one (linear probe)", "one (MLP 64-32 probe)", "one"]
+    assert names_apart(listed[1:]) == ["one", "one"], "other people's words take no column: the names stand apart"
+    assert about_evaluation(others).startswith("other people's words, n ")
+    assert about_evaluation(linear).startswith("2 attacks, n 20")
+
+
 def test_each_attack_stands_alone_and_with_the_probe_for_both_models():
     html = probe_html(beside())
     row = html[html.index("<td>Direct request") : html.index("<td>GCG")]
@@ -54,8 +68,8 @@ def test_each_attack_stands_alone_and_with_the_probe_for_both_models():
 
 def test_the_sentence_has_the_strongest_attack_with_n_and_what_the_probe_ended():
     said = probe_finding(beside())
-    assert "Base model, strongest attack without and with it: 90 → 35 % (gcg, n 20)" in said
-    assert "circuit-broken model, strongest attack without and with it: 10 → 15 % (gcg, n 20)" in said
+    assert "Base model, of the attack that gets most through: 90.0 % without it, 35.0 % with it (gcg, n 20)" in said
+    assert "circuit-broken model, of the attack that gets most through: 10.0 % without it, 15.0 % with it (gcg" in said
     assert "benign answers that it ended: base 0 of 20, circuit-broken 1 of 20" in said
     assert "borderline answers that it ended: base 4 of 20, circuit-broken 5 of 20" in said
     few = {"direct": {"base": count(words(6, 8)), "rerouted": count(words(1, 8))}}

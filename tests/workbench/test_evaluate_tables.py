@@ -16,6 +16,7 @@ from engine.figures.evaluation.table import abilities_html, attacks_html, column
 from engine.records.evaluation.counts import CurvePoint, Interval, count, count_calls, wilson
 from engine.records.evaluation.findings import Ability, AttackResult, Change, Evaluation
 from engine.records.evaluation.losses import Losses, LostTargets
+from engine.records.outcome import _worst
 from workbench.evaluate import jobs as evaluate_jobs
 from workbench.evaluate.csv_text import as_csv
 
@@ -64,6 +65,15 @@ def test_the_matrix_tells_the_time_of_a_request_where_it_is_known():
     assert "<small>10 steps, 2.5–20 s a request</small>" in attacks_html(columns([timed], ["a"]))
     assert "a request" not in attacks_html(columns([one], ["a"]))
     assert timed.report()["seconds"] == {"gcg": {"base": 50.0, "rerouted": 400.0}} and one.report()["seconds"] == {}
+
+
+def test_of_two_attacks_that_get_as_much_through_both_pages_name_the_same():
+    """Direct and prefilled requests left 5 of 20 each, and prefilling got more from the base model."""
+    one = made(rerouted=5, base=17)
+    attacks = {"direct": one.attacks["direct"], "prefill": made(rerouted=5).attacks["direct"]}
+    one = one.model_copy(update={"attacks": attacks})
+    assert "90 → 25 % under the strongest attack (prefilling" in finding(one)
+    assert _worst(one).name == "prefill"
 
 
 def test_each_wording_is_shown_apart_where_there_are_several():
@@ -171,7 +181,7 @@ def test_a_front_of_two_base_models_shows_both():
         assert {(p.name, round(p.y[0])) for p in front.data} == {
             ("base of a", 90), ("base of b", 50), ("a", 10), ("b", 25),
         }  # fmt: skip
-        assert "Harmful answered: – → 10 to 25 %" in front.layout.title.text
+        assert "Harmful answered (mean of 2 attacks): – → 10 to 25 %" in front.layout.title.text
 
 
 @pytest.mark.parametrize(("complied", "named"), [((2, 9), True), ((2, 3), False), ((2, 9, 16), False)])
@@ -235,7 +245,8 @@ def test_titles_of_charts_say_what_was_found():
     assert budget_figures([one], ["a"])["gcg"].layout.title.text.endswith("answered 90 → 10 %<br>within 10 steps, n 20")
     front = front_figure([one, other], ["a", "b"])
     assert front is not None
-    assert front.layout.title.text == "Harmful answered: 90 → 10 to 25 %<br>Benign requests: 95 → 90 %"
+    harmful, benign = front.layout.title.text.split("<br>")
+    assert harmful == "Harmful answered (mean of 2 attacks): 90 → 10 to 25 %" and benign == "Benign requests: 95 → 90 %"
 
 
 def test_the_report_says_where_its_figures_come_from():

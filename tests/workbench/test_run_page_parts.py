@@ -65,7 +65,7 @@ def test_what_is_left_is_of_all_stages():
     assert left_in_all(one, followed(RUNNING), now=101.0) == pytest.approx(290)
     assert left_in_all(record(), followed(*ANSWERING), now=114.0) is None
     share, text = bar(one, "running", followed(*ANSWERING), 114.0)
-    assert text == "Generating training answers 40 of 120, about 3 min 40 s left in all"
+    assert text == "Generating training answers 40 of 120, about 3 min 40 s left of 3 min 54 s in all"
     assert share == pytest.approx(14 / 234)
     assert bar(record(), "running", followed(*ANSWERING), 114.0)[1].endswith("about 20 s left in this stage")
 

@@ -11,12 +11,14 @@ from engine.__main__ import _parser, _spec
 from engine.records.presets import preset_names, read_preset
 from engine.records.prompt_files import read_source
 from engine.records.spec import flat
+from workbench.kit import state
 from workbench.train.checks import check_spec, count_rows
 from workbench.train.command import command_of
 from workbench.train.costs import about
 from workbench.train.draft import Draft, nested
 from workbench.train.fields import share_words
 from workbench.train.numbers import number_problem, read_number, written
+from workbench.train.presets import preset_caption
 from workbench.train.simple import LENGTHS, STRENGTHS, chosen, lengths, strengths
 
 
@@ -193,3 +195,10 @@ def test_key_points_that_are_edited_after_a_reset_are_taken(monkeypatch):
     assert not shown.exception and [text.value for text in shown.text] == ["2.9"]
     shown.button[0].click().run(timeout=60)
     assert not shown.exception and [text.value for text in shown.text] == ["0.77"]
+
+
+def test_a_file_that_both_sides_of_a_preset_need_is_named_once(settings):
+    state.settings.cache_clear()
+    said = preset_caption("paper-llama-3-8b")
+    state.settings.cache_clear()
+    assert said.count("circuit\\_breakers\\_train") == 1 and said.count(" and ") == 1, said

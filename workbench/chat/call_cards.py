@@ -3,7 +3,7 @@ makes HTML and knows nothing of Streamlit."""
 
 import json
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import accumulate, groupby
 from typing import Any, NamedTuple
@@ -87,6 +87,21 @@ def call_cards(called: Called, tools: Sequence[Tool], tint: Tint, *, hidden: boo
     return f"<div>{''.join(cards)}{more}</div>"
 
 
+def tinted_words(called: Called, tint: Tint, *, hidden: bool = False) -> str:
+    """HTML of what an answer says beside its calls, each token by its cosine; '' where there are no cosines, or where
+    the answer as it was written does not hold these words as they are."""
+    written, words = _written(called, tint), called.answer.text
+    start = written.text.find(words)
+    if not tint.cosines or start < 0:
+        return ""
+    shown, note = cut(words)
+    tokens = ((letter, written.token(start + place)) for place, letter in enumerate(shown))
+    spans = tinted_stretch(_stretches(tokens), written.cosines, mark=written.mark, hidden=hidden)
+    aria = " aria-hidden='true'" if hidden else ""
+    told = f"<div class='note'>{note}</div>" if note else ""
+    return f"<div class='answer'{aria}><div>{spans}</div></div>{told}"
+
+
 def first_in_arguments(called: Called, tint: Tint) -> int | None:
     """The first token of an argument whose cosine lies below the threshold."""
     return _written(called, tint).mark
@@ -159,11 +174,15 @@ def _value(value: Any, place: ArgumentPlace | None, written: _Written, *, hidden
         return escape(stand_in(shown) if hidden else shown), note
     read = letters(written.text, place)
     tokens = ((letter.text, written.token(letter.place)) for letter in read[:MOST_LETTERS])
-    stretches = [
+    return tinted_stretch(_stretches(tokens), written.cosines, mark=written.mark, hidden=hidden), _left(len(read))
+
+
+def _stretches(letters_of: Iterable[tuple[str, int]]) -> list[PlacedText]:
+    """Letters with the token of each, joined to one stretch a token."""
+    return [
         PlacedText("".join(letter for letter, _ in group), token)
-        for token, group in groupby(tokens, key=lambda pair: pair[1])
+        for token, group in groupby(letters_of, key=lambda pair: pair[1])
     ]
-    return tinted_stretch(stretches, written.cosines, mark=written.mark, hidden=hidden), _left(len(read))
 
 
 def _left(letters: int) -> str:

@@ -10,7 +10,7 @@ from engine.figures.labels import token_name
 from engine.records.chats.chat import Chat, Exchange, begun
 from engine.records.chats.replies import Called, Judged, Reason, Reply, Trip
 from engine.records.harmfulness import MESSAGE, TITLES
-from workbench.chat.call_cards import Tint, call_cards, first_in_arguments
+from workbench.chat.call_cards import Tint, call_cards, first_in_arguments, tinted_words
 from workbench.chat.columns import column_names, model_name
 from workbench.chat.dial import dial
 from workbench.chat.parts import part_card
@@ -139,7 +139,10 @@ def _calls(called: Called, exchange: Exchange, tint: Tint, whole: str, *, hidden
     """An answer as words and cards; below, as it was written."""
     answer = called.answer
     if answer.text and not answer.unread:
-        harmful_text(answer.text, hidden=hidden)
+        if words := tinted_words(called, tint, hidden=hidden):
+            st.html(words)
+        else:
+            harmful_text(answer.text, hidden=hidden)
     if answer.calls:
         st.html(call_cards(called, exchange.tools, tint, hidden=hidden))
     if answer.unread:

@@ -33,4 +33,7 @@ def doors(shipped: Run | None, *, training: str) -> None:
         st.page_link(places()["learn"], label="Learn how it works", icon=":material/school:", width="content")
     look = "**Look** opens the run that ships, before and after. " if shipped is not None else ""
     waits = f" It waits until {plain(training)} has ended: one run trains at a time." if training else ""
-    st.caption(f"{look}**Train** starts the preset {PRESET} on the bundled model, without a form.{waits}")
+    st.caption(
+        f"{look}**Train** starts the preset {PRESET} on the bundled model, without a form: four minutes on two idle "
+        f"cores, more on busy ones.{waits}"
+    )

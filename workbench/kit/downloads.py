@@ -27,7 +27,8 @@ def file_buttons(figure: go.Figure | None, table: pd.DataFrame, *, file: str) ->
     """Buttons that make their file when pressed. The HTML holds the chart library, so that it opens without network."""
     with st.container(horizontal=True, vertical_alignment="center", key=f"files_{file}", gap="small"):
         if figure is not None:
-            st.caption("PNG: the camera above the figure; with a light ground: that in the HTML file.", width="content")
+            said = "For a PNG press the camera above the figure; the HTML file has a light ground, and a camera too."
+            st.caption(said, width="content")
             file_button("HTML", lambda: figure_html(figure, file=file), f"{file}.html", "text/html")
         file_button("CSV", lambda: table.to_csv(index=False), f"{file}.csv", "text/csv")
         file_button("Parquet", lambda: _parquet(table), f"{file}.parquet", "application/vnd.apache.parquet")

@@ -146,7 +146,13 @@ _CSS = """
 }
 @media (max-width: 1000px) {
   .st-key-lesson > div > [data-testid="stHorizontalBlock"] { flex-wrap: wrap; }
-  .st-key-lesson > div > [data-testid="stHorizontalBlock"] > [data-testid="stColumn"] { min-width: 100%; }
+  .st-key-lesson > div > [data-testid="stHorizontalBlock"] > [data-testid="stColumn"] { min-width: 100%; order: 1; }
+  .st-key-lesson > div > [data-testid="stHorizontalBlock"] > [data-testid="stColumn"]:first-child,
+  .st-key-lesson > div > [data-testid="stHorizontalBlock"] > [data-testid="stColumn"]:first-child > div {
+    display: contents;
+  }
+  .st-key-lesson div:has(> .st-key-lesson_text), .st-key-lesson div:has(> .st-key-lesson_turn) { width: 100%; }
+  .st-key-lesson div:has(> .st-key-lesson_turn) { order: 2; }
 }
 .st-key-keyboard, .st-key-blank { position: absolute; }
 """

@@ -8,7 +8,7 @@ import streamlit as st
 
 from engine.records.evaluation.findings import evaluations_folder
 from engine.records.evaluation.own import is_pending
-from engine.records.outcome import Outcome, OutcomeWord, outcome_of
+from engine.records.outcome import LIMITS, Outcome, OutcomeWord, outcome_of
 from engine.records.runs import Record, Run
 from workbench.kit.state import settings
 from workbench.kit.status import Badge
@@ -32,9 +32,9 @@ def run_outcome(run: Run) -> Outcome:
 def outcome_badge(outcome: Outcome, record: Record, *, place: Any = st) -> None:
     """place: where it is drawn, such as a column."""
     badge = shown_outcome(outcome, record)
-    place.badge(
-        badge.word, icon=badge.icon, color=badge.colour, help=plain(f"{outcome.sentence} {outcome.source}".strip())
-    )
+    limits = LIMITS if outcome.is_measured else ""
+    said = plain(f"{outcome.sentence} {outcome.source} {limits}".strip())
+    place.badge(badge.word, icon=badge.icon, color=badge.colour, help=said)
 
 
 def shown_outcome(outcome: Outcome, record: Record) -> Badge:

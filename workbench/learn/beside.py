@@ -53,7 +53,8 @@ CAPTIONS: dict[str, str] = {
     "rest.",
     "heldout": "Rows that training never sees. 1: the activations are where the base model has them; 0: turned away.",
     "prompts": "A dot a held-out prompt: cosine of its answer's activations with the base model's, at the end.",
-    "blocks": "Held-out prompts, a thin line an earlier step; the dotted line marks the block that was trained on.",
+    "blocks": "Held-out prompts, mean over the tokens of their answers, a thin line an earlier step; the dotted line "
+    "marks the block that was trained on.",
     "attacks": "Harmful requests still answered, with 95 % intervals; StrongREJECT requests, judged by rules.",
     "kept": "Harmless requests answered, with 95 % intervals; borderline ones only sound harmful.",
     "separation": "The base model before any training: how well a linear probe tells harmful from harmless.",
@@ -148,7 +149,8 @@ def _prompts(run: Run, block: int | None) -> go.Figure:
 
 def _blocks(run: Run) -> go.Figure:
     capture = _capture(run, while_training=True)
-    return blocks_figure(movement_table(capture), capture.index.targets)
+    averaged: Averaged | None = "answer" if "answer" in capture.index.averaged else None
+    return blocks_figure(movement_table(capture, averaged=averaged), capture.index.targets)
 
 
 def _attacks(run: Run) -> dict[str, dict[Side, Count]]:

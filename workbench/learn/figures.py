@@ -128,13 +128,16 @@ def separation_figure(table: pd.DataFrame) -> go.Figure:
 
 
 def recorded_figure(content: Mapping[str, Any]) -> go.Figure:
-    """Curves of a file: {"x", "y": titles of the axes, "curves": [{"name", "steps", "values"}, ...]}."""
+    """Curves of a file: {"x", "y": titles of the axes, "log": whether y counts powers of ten (no unless given),
+    "curves": [{"name", "steps", "values"}, ...]}."""
     x_title = escaped(str(content["x"]))
     figure = blank_figure("", escaped(str(content["y"])), x_title=x_title, height=HEIGHT)
     figure.update_xaxes(autorangeoptions={"minallowed": None, "include": None})
     for number, curve in enumerate(content["curves"]):
         name = escaped(str(curve["name"]))
         add_line(figure, curve["steps"], curve["values"], name, run_colour(number), markers=True)
+    if content.get("log"):
+        figure.update_yaxes(type="log", dtick=1, exponentformat="power")
     return figure
 
 

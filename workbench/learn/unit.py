@@ -27,17 +27,16 @@ def unit_view(lesson: Lesson, lessons: Lessons, step_id: str) -> None:
     done = steps_done(lesson)
     _steps(lesson, place, done)
     with st.container(key="lesson"):
-        # The check has a row of its own: on a phone, what the text talks about then comes before it.
-        rows = [st.columns(COLUMNS, gap="large") for _ in range(2)] if step.figure else []
-        alone = st.container(width=ALONE) if not rows else None
-    with alone or rows[0][0]:
+        # In a narrow window the style of the page puts what the text talks about between the text and its check.
+        left, right = st.columns(COLUMNS, gap="large") if step.figure else (st.container(width=ALONE),) * 2
+    with left, st.container(key="lesson_text"):
         st.subheader(step.title, anchor=False)
         st.markdown(step.text)
         turn = "To try, if you have the time" if step.optional else "Your turn"
         st.markdown(f":material/flag: **{turn}.** {step.task}")
-    with alone or rows[0][1], caught():
+    with right, caught():
         beside(lesson, step)
-    with alone or rows[1][0]:
+    with left, st.container(key="lesson_turn"):
         with caught():
             met = step_check(lesson, step)
             done = done | {step.id} if met else done

@@ -21,8 +21,9 @@ from workbench.pictures.patch_table import patch_table
 ABOUT = (
     "Cosine between the base model's and the circuit-broken model's activations of the same positions, standardised: 1 "
     "(clear) nothing moved, 0 or less (strong) turned away. What stands at a patch was read before the question: it is "
-    "turned by the picture alone. Finer tiles of LLaVA-NeXT are not drawn; the dotted frame is what a model is shown."
+    "turned by the picture alone. Finer tiles, as LLaVA-NeXT reads them, are not drawn."
 )
+CUT = " The dotted frame is what the model is shown."
 # Pixels of a map that stands alone; in a narrow window it takes what there is.
 ALONE = 560
 
@@ -41,7 +42,8 @@ def heat_maps(chat: Chat, number: int) -> None:
     for place, trip in zip(places, trips, strict=True):
         with place:
             _map(exchange, reply, trip, pictures[trip.picture], hidden=hidden, name=f"{chat.id}-{number}")
-    st.caption(plain(ABOUT))
+    is_cut = any(trip.box != (0, 0, 1, 1) for trip in trips)
+    st.caption(plain(ABOUT + CUT * is_cut))
 
 
 def _map(exchange: Exchange, reply: Reply, trip: PictureTrip, picture: Picture, *, hidden: bool, name: str) -> None:

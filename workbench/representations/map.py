@@ -224,7 +224,8 @@ def _caption(
     if request.dimensions == 3:
         parts.append("Drag to turn. A 3D map has no box or lasso: select in 2D, the selection stays marked here.")
     else:
-        parts.append("Draw around points with the lasso or the box: the same prompts light up in both maps.")
+        light_up = "" if arrows else ": the same prompts light up in both maps"
+        parts.append(f"Draw around points with the lasso or the box{light_up}.")
     parts += projection.notes
     st.caption(plain(" ".join(parts)))
 

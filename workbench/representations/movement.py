@@ -25,16 +25,19 @@ COLUMNS = {
     "block": st.column_config.NumberColumn("Block", format="%d"),
     "cosine_harmful": st.column_config.NumberColumn("Cosine, harmful", format="%.3f", help="1: nothing moved."),
     "cosine_benign": st.column_config.NumberColumn("Cosine, benign", format="%.3f"),
+    "cosine_borderline": st.column_config.NumberColumn("Cosine, borderline", format="%.3f"),
     "norm_ratio_harmful": st.column_config.NumberColumn(
         "Norm ratio, harmful",
         format="%.3f",
         help="Centred norm of the rerouted activations divided by the base model's.",
     ),
     "norm_ratio_benign": st.column_config.NumberColumn("Norm ratio, benign", format="%.3f"),
+    "norm_ratio_borderline": st.column_config.NumberColumn("Norm ratio, borderline", format="%.3f"),
     "drift_harmful": st.column_config.NumberColumn("Drift, harmful", format="%.3f"),
     "drift_benign": st.column_config.NumberColumn(
         "Drift, benign", format="%.3f", help="Distance between base and rerouted, as a share of the mean centred norm."
     ),
+    "drift_borderline": st.column_config.NumberColumn("Drift, borderline", format="%.3f"),
     "auc": st.column_config.NumberColumn("AUC before", format="%.3f", help="Held-out probe, harmful against benign."),
     "auc_after": st.column_config.NumberColumn("AUC after", format="%.3f"),
     "auc_borderline": st.column_config.NumberColumn(

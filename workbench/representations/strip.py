@@ -25,10 +25,10 @@ def block_strip(blocks: Sequence[int], targets: Sequence[int], adapted: Sequence
 
 
 def strip_words(blocks: Sequence[int], targets: Sequence[int], adapted: Sequence[int]) -> str:
-    """What the strip shows, for a caption: ':color[...]' with the numbers."""
+    """What the strip shows, for a caption: each mark's colour before its words, which a colour would make too pale."""
     parts = []
     if targets:
-        parts.append(f":red[**target {format_blocks(list(targets))}**]")
+        parts.append(f":orange[■] **target {format_blocks(list(targets))}**")
     if adapted:
-        parts.append(f":orange[adapters {format_blocks(list(adapted))}]")
+        parts.append(f":yellow[■] adapters {format_blocks(list(adapted))}")
     return " · ".join([*parts, f"captured {format_blocks(list(blocks))}"])

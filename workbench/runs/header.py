@@ -28,7 +28,7 @@ def about(run: Run, record: Record) -> str:
     """The small print: what is needed to find the run again."""
     parts = [run.id, record.preset, run.spec().model.name, record.device, moment(record.created)]
     if record.trained_parameters:
-        parts.append(f"{amount(record.trained_parameters)} trained")
+        parts.append(f"{amount(record.trained_parameters)} parameters trained")
     return " · ".join(part for part in parts if part)
 
 

@@ -8,7 +8,7 @@ from engine.records.cluster_jobs import is_on_cluster
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation.own import ROWS, is_pending, own_plan
 from engine.records.evaluation.plan import EvaluationPlan
-from engine.records.outcome import Outcome
+from engine.records.outcome import LIMITS, Outcome
 from engine.records.runs import Record, Run
 from workbench.kit.frame import places
 from workbench.kit.outcome import outcome_sentence, run_outcome
@@ -26,7 +26,7 @@ def outcome_part(run: Run, record: Record, status: str) -> None:
     with st.container(key="run_outcome", gap="xsmall"):
         st.markdown(outcome_sentence(outcome, record))
         if outcome.source:
-            st.caption(plain(outcome.source))
+            st.caption(plain(outcome.source), help=LIMITS if outcome.is_measured else None)
     if outcome.better is not None:
         _better(run, outcome.better.step)
     if not outcome.is_measured:

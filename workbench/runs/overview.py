@@ -31,9 +31,9 @@ from workbench.runs.times import MEANING, run_times
 PAGE = 25
 TICK = 2.0
 WIDTHS = (0.35, 2.4, 1.25, 1.75, 2.1, 1.3, 1.3, 0.8, 0.8, 0.9)
-HEADINGS = ("", "Run", "Status", "Outcome", "Model and preset", "Target / adapted", "Time", "Cosine", "Drift", "")
+HEADINGS = ("", "Run", "Status", "Outcome", "Model and preset", "Target, adapted blocks", "Time", "Cosine", "Drift", "")
 # Left out of a narrow window: the run's page has them.
-WIDE = ("Model and preset", "Target / adapted")
+WIDE = ("Model and preset", "Target, adapted blocks")
 _WHICH = f"Of the test split, or of the validation split (val.) while there is no other. {SPLITS}"
 HELP = {
     "Outcome": "Of the run's own held-out requests. Worst author: other people's harmful requests answered by base and "

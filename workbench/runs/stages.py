@@ -101,7 +101,9 @@ def bar(record: Record, status: str, followed: Followed, now: float) -> tuple[fl
     spent = sum(clock.spent(stage, now) for stage in STAGES)
     left = left_in_all(record, followed, now=now)
     if left is not None:
-        share, time_left = spent / max(1e-9, spent + left), f"about {duration(left)} left in all"
+        # Of the time, of which a step of the training is but a part.
+        share = spent / max(1e-9, spent + left)
+        time_left = f"about {duration(left)} left of {duration(spent + left)} in all"
     else:
         left = clock.left_in_stage()
         share = clock.counted.share if clock.counted else record.step / max(1, record.steps)

@@ -68,7 +68,7 @@ def preset_caption(name: str) -> str:
         plain(reached.text) if reached else "",
     ]
     text = " ".join(fact for fact in facts if fact)
-    return f"{text} :orange[Needs {plain(missing)}.]" if missing else text
+    return f"{text} :material/warning: Needs {plain(missing)}." if missing else text
 
 
 class _Facts(NamedTuple):

@@ -76,7 +76,8 @@ def suggest(found: Sequence[BlockExamination], block_count: int, counts: Counts)
     if missing:
         reasons.append(f"block{'s' * (len(missing) > 1)} {format_blocks(missing)} {_were(missing)} not captured")
     if reasons or best is None:
-        return Suggestion("", "", f"Cannot tell: {'; '.join(reasons)}. {_advice(best, counts, others, block_count)}")
+        advice = _advice(best, counts, others, block_count)
+        return Suggestion("", "", f"Cannot tell where to train: {'; '.join(reasons)}. {advice}")
     chosen = next(one for one in known if one.auc >= best.auc - NEARLY)
     first = max(0, chosen.block - round(0.25 * block_count))
     compared = (
@@ -105,10 +106,13 @@ def _missing(captured: Sequence[int], block_count: int) -> list[int]:
     """Blocks up to the highest that may be a target and that no captured block stands for."""
     gap = max(1, block_count // STRIDE)
     return [
-        block
-        for block in range(round(HIGHEST * (block_count - 1)) + 1)
-        if not any(abs(block - other) < gap for other in captured)
+        block for block in range(_highest(block_count) + 1) if not any(abs(block - other) < gap for other in captured)
     ]
+
+
+def _highest(block_count: int) -> int:
+    """The highest block that may be a target."""
+    return round(HIGHEST * (block_count - 1))
 
 
 def _were(blocks: Sequence[int]) -> str:
@@ -123,4 +127,4 @@ def _advice(best: _Probed | None, counts: Counts, others: int, block_count: int)
         needed = max(needed, 2 * min(counts.harmful, others))
     benign = counts.benign + counts.borderline
     share = others / benign if others and benign else 1.0
-    return f"Capture at least {-(-round(needed / share) // 8) * 8} prompts a side, blocks 0 to {block_count - 1}."
+    return f"Capture at least {-(-round(needed / share) // 8) * 8} prompts a side, blocks 0 to {_highest(block_count)}."

@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 
 from engine.figures.colours import BASE, run_colour
 from engine.figures.drawing import blank_figure
+from engine.figures.evaluation.findings import attack_words
 from engine.figures.evaluation.sided import share_left
 from engine.figures.labels import escaped, in_hover
 from engine.records.evaluation.attacks import ATTACKS
@@ -32,13 +33,10 @@ def agent_front(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.F
         return None
     kept = by_kind[kind]
     left_out = len(with_tools) - len(kept)
-    titles = ", ".join(ATTACKS[name].title.lower() for name in attacks)
     figure = blank_figure(
         f"Harmful calls broken: {_spread([broken[place] for place in kept])}<br>Right calls kept, "
         f"{KEPT[kind]} requests: {_spread(list(kept.values()))}",
-        f"broken, % of base's ({titles})"
-        if len(attacks) < 3
-        else f"broken, % of base's, mean of {len(attacks)} attacks",
+        f"broken, % of base's ({attack_words(attacks)})",
         x_title=f"right calls kept, % of base's ({KEPT[kind]} requests)"
         + (f", {left_out} without them left out" if left_out else ""),
         height=340,

@@ -1,5 +1,6 @@
 """What an evaluation found, in a sentence with its figures and n. No Streamlit."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from engine.records.evaluation.attacks import ATTACKS
@@ -60,6 +61,11 @@ def only_abilities(one: Evaluation) -> bool:
     return not asked_text(one) and not _asked_apart(one)
 
 
+def asks_others_alone(one: Evaluation) -> bool:
+    """Whether it is of other people's words, which have a table of their own, and of nothing else."""
+    return bool(one.others) and not (one.attacks or one.tools or one.pictures)
+
+
 def _asked_apart(one: Evaluation) -> bool:
     return bool(one.tools or one.pictures or one.others)
 
@@ -71,7 +77,17 @@ def strongest(one: Evaluation) -> Strongest | None:
         for name, result in one.attacks.items()
         if name in ATTACKS and result.rerouted.rate is not None
     ]
-    return max(found, key=lambda attack: attack.rerouted.rate or 0.0, default=None)
+    # Of equals, the one that gets more from the base model: as the run's own outcome tells it.
+    return max(found, key=lambda attack: (attack.rerouted.rate or 0.0, attack.base.rate or 0.0), default=None)
+
+
+def attack_words(attacks: Sequence[str]) -> str:
+    """What a rate over these attacks is of: 'direct request', 'mean of direct request and prefilling', 'mean of 8
+    attacks'."""
+    if len(attacks) > 2:
+        return f"mean of {len(attacks)} attacks"
+    titles = " and ".join(ATTACKS[name].title.lower() for name in attacks)
+    return f"mean of {titles}" if len(attacks) == 2 else titles
 
 
 def finding(one: Evaluation) -> str:

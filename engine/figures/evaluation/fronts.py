@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from engine.figures.colours import BASE, run_colour
 from engine.figures.drawing import add_line, blank_figure
-from engine.figures.evaluation.findings import from_to
+from engine.figures.evaluation.findings import attack_words, from_to
 from engine.figures.labels import escaped, in_hover
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import CurvePoint
@@ -138,17 +138,17 @@ def front_figure(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.
     attacks = [name for name in ATTACKS if all(name in evaluations[place].attacks for place in measured)]
     if not attacks:
         return None
-    titles = ", ".join(ATTACKS[name].title.lower() for name in attacks)
     bases: dict[tuple[float, float | None], str] = {}
     for place, (kept, _) in measured.items():
         bases.setdefault((kept, _harmful(evaluations[place], attacks, "base")), names[place])
     # Left open where there are several.
     kept_before, before = next(iter(bases)) if len(bases) == 1 else (None, None)
     broken = [_harmful(evaluations[place], attacks, "rerouted") for place in measured]
+    mean = f" (mean of {len(attacks)} attacks)" if len(attacks) > 1 else ""
     figure = blank_figure(
-        f"Harmful answered: {from_to(before, *broken)}<br>{KEPT[kind].capitalize()}: "
+        f"Harmful answered{mean}: {from_to(before, *broken)}<br>{KEPT[kind].capitalize()}: "
         f"{from_to(kept_before, *(kept for _, kept in measured.values()))}",
-        f"complied, % ({titles})" if len(attacks) < 3 else f"complied, mean of {len(attacks)} attacks, %",
+        f"complied, % ({attack_words(attacks)})",
         x_title=f"{KEPT[kind]} answered, %" + (f" ({left_out} without them left out)" if left_out else ""),
         height=340,
     )

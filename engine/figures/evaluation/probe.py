@@ -3,8 +3,8 @@
 HTML for the page and the report. No Streamlit.
 """
 
-from engine.figures.evaluation.findings import FEW, TOO_FEW, from_to
-from engine.figures.evaluation.table import count_cell, table, table_row
+from engine.figures.evaluation.findings import FEW, TOO_FEW
+from engine.figures.evaluation.table import count_cell, percent, table, table_row
 from engine.figures.labels import amount
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import SIDE_NAMES, SIDES, Count
@@ -19,9 +19,17 @@ ABOUT = (
 )
 
 
+def probe_name(one: Evaluation) -> str:
+    """'linear probe', 'MLP 64-32 probe'; '' for an evaluation without one."""
+    return f"{_kind(one.with_probe)} probe" if one.with_probe else ""
+
+
+def _kind(found: WithProbe) -> str:
+    return next((title for name, title in TITLES.items() if name == found.kind), found.kind)
+
+
 def probe_title(found: WithProbe) -> str:
-    kind = next((title for name, title in TITLES.items() if name == found.kind), found.kind)
-    return f"{kind} probe at block {found.block}, threshold for {100 * found.false_alarms:g} % false alarms"
+    return f"{_kind(found)} probe at block {found.block}, threshold for {100 * found.false_alarms:g} % false alarms"
 
 
 def probe_finding(one: Evaluation) -> str:
@@ -39,8 +47,8 @@ def probe_finding(one: Evaluation) -> str:
             plain = max((rate for rate in without if rate is not None), default=None)
             few = f": {TOO_FEW}" if strongest.n < FEW else ""
             said.append(
-                f"{SIDE_NAMES[side]} model, strongest attack without and with it: {from_to(plain, strongest.rate)} "
-                f"({title.lower()}, n {strongest.n}{few})"
+                f"{SIDE_NAMES[side]} model, of the attack that gets most through: {percent(plain)} without it, "
+                f"{percent(strongest.rate)} with it ({title.lower()}, n {strongest.n}{few})"
             )
     for label, fired in found.fired.items():
         n = {side: found.kept[label][side].n for side in fired}

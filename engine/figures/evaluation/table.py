@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
-from engine.figures.colours import BASE, BENIGN, HARMFUL
+from engine.figures.colours import BASE, BENIGN, HARMFUL, NEUTRAL
 from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, asked_words
 from engine.figures.evaluation.losses import loss_cell
 from engine.figures.labels import amount, figure
@@ -131,10 +131,9 @@ def abilities_html(shown: Sequence[MatrixColumn]) -> str:
 
 
 def key_html() -> str:
-    return (
-        f'<div class="evaluation-key"><small><i style="background:{HARMFUL}; margin-left:0"></i>complied'
-        f'<i style="background:{BENIGN}"></i>refused<i style="background:{BASE}"></i>incoherent</small></div>'
-    )
+    colours = {"complied": HARMFUL, "refused": BENIGN, "incoherent": BASE, "answered, of benign requests": NEUTRAL}
+    marks = "".join(f'<i style="background:{colour}"></i>{name}' for name, colour in colours.items())
+    return f'<div class="evaluation-key"><small>{marks}</small></div>'
 
 
 def percent(rate: float | None) -> str:

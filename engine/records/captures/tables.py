@@ -135,26 +135,17 @@ def prompt_movements(capture: Capture, checkpoint: str) -> pd.DataFrame:
 def block_table(
     capture: Capture, checkpoint: str, examination: Examination | None, *, averaged: Averaged | None = None
 ) -> pd.DataFrame:
-    """One row a block: what rerouting did to harmful and to benign prompts, and how well a probe tells them apart
-    before and after. Borderline prompts count as benign here. averaged: as in `Capture.measure`."""
-    harmful = np.array([prompt.label == "harmful" for prompt in capture.index.prompts])
-    step = checkpoint_step(checkpoint)
+    """One row a block: what rerouting did to each group of prompts (harmful, benign, borderline where there are some),
+    and how well a probe tells them apart before and after. averaged: as in `Capture.measure`."""
+    step, groups = checkpoint_step(checkpoint), np.array([prompt.group for prompt in capture.index.prompts])
+    measures: tuple[Measure, ...] = ("cosine", "norm_ratio", "drift")
     rows = []
     for block in capture.index.blocks:
-        cosine = _known(capture, step, "cosine", block, averaged)
-        ratio = _known(capture, step, "norm_ratio", block, averaged)
-        drift = _known(capture, step, "drift", block, averaged)
-        rows.append(
-            {
-                "block": block,
-                "cosine_harmful": _mean(cosine[harmful]),
-                "cosine_benign": _mean(cosine[~harmful]),
-                "norm_ratio_harmful": _mean(ratio[harmful]),
-                "norm_ratio_benign": _mean(ratio[~harmful]),
-                "drift_harmful": _mean(drift[harmful]),
-                "drift_benign": _mean(drift[~harmful]),
-            }
-        )
+        row: dict[str, float] = {"block": block}
+        for measure in measures:
+            values = _known(capture, step, measure, block, averaged)
+            row |= {f"{measure}_{group}": _mean(values[groups == group]) for group in GROUPS if group in groups}
+        rows.append(row)
     table = pd.DataFrame(rows)
     if examination is None:
         return table

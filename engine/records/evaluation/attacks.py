@@ -221,8 +221,9 @@ def looks_of(name: str, budget: int) -> list[int]:
 
 
 KNOWN_DEFEATS = (
-    "Published circuit breakers have been defeated by attackers who adapt to them: input-embedding search with another "
-    "optimiser, start and several tries (Schwinn and Geisler 2024, arXiv:2407.15902, about 100 % on the published "
-    "Llama-3 weights), conversations over many turns by people (Li et al. 2024, arXiv:2408.15221), and fine-tuning of "
-    "open weights. A low rate here says that these attacks at these budgets fail, not that none succeeds."
+    "Published circuit breakers have been defeated by attackers who adapt to them: searches in the input's embeddings "
+    "with another optimiser, another start and several tries (Schwinn and Geisler 2024, arXiv:2407.15902, about 100 % "
+    "on the published Llama-3 weights), conversations over many turns by people (Li et al. 2024, arXiv:2408.15221), "
+    "and fine-tuning of open weights. A low rate here says that these attacks at these budgets fail, not that none "
+    "succeeds."
 )

@@ -32,8 +32,8 @@ def test_noise_is_no_suggestion():
     """The issue's case: an AUC of 0.60 on 16 prompts, where shuffled labels reach 0.75."""
     suggestion = suggest(blocks(auc=0.6, low=0.3, chance=0.75), 30, Counts(8, 8, 8))
     assert (suggestion.targets, suggestion.adapted) == ("", "")
-    assert suggestion.reason.startswith("Cannot tell: ")
-    for part in ("AUC of 0.60", "n = 8 + 8", "shuffled labels reach 0.75", "Capture at least", "blocks 0 to 29"):
+    assert suggestion.reason.startswith("Cannot tell where to train: ")
+    for part in ("AUC of 0.60", "n = 8 + 8", "shuffled labels reach 0.75", "Capture at least", "blocks 0 to 22"):
         assert part in suggestion.reason
 
 

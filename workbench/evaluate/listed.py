@@ -1,0 +1,55 @@
+"""Evaluations as the page Evaluate lists them: what each is called, and what tells two of one name apart."""
+
+from collections import Counter
+from typing import NamedTuple
+
+from engine.figures.evaluation.findings import FEW, TOO_FEW, asks_others_alone, only_abilities, requests_asked
+from engine.figures.evaluation.probe import probe_name
+from engine.records.evaluation.findings import Evaluation
+from engine.records.runs import Run
+from workbench.kit.words import moment
+
+
+class Listed(NamedTuple):
+    """One evaluation with its run, and what it is called on the page."""
+
+    run: Run
+    evaluation: Evaluation
+    name: str
+
+    @property
+    def id(self) -> str:
+        return f"{self.run.id}.{self.evaluation.key}"
+
+
+def evaluation_name(run: Run, evaluation: Evaluation) -> str:
+    _, at, step = evaluation.run.partition("@")
+    return (run.label().name or run.id) + (f", step {step}" if at else "")
+
+
+def about_evaluation(evaluation: Evaluation) -> str:
+    if only_abilities(evaluation):
+        return f"kept: {', '.join(one.name for one in evaluation.abilities)}, {moment(evaluation.created)}"
+    n = requests_asked(evaluation)
+    few = f" ({TOO_FEW})" if n < FEW else ""
+    others = evaluation.others.own if evaluation.others else None
+    parts = [one for one in (evaluation, evaluation.tools, evaluation.pictures, others) if one]
+    attacks = sum(len(one.attacks) for one in parts)
+    if asks_others_alone(evaluation):
+        return f"other people's words, n {n}{few}, {moment(evaluation.created)}"
+    return f"{attacks} attack{'s' * (attacks != 1)}, n {n}{few}, {moment(evaluation.created)}"
+
+
+def names_apart(chosen: list[Listed]) -> list[str]:
+    """Two evaluations of one name are told apart by their probe, then by their time, else by their key; one of other
+    people's words alone, which takes no column of the matrix, is no second one."""
+    names = [one.name for one in chosen]
+    kinds = [asks_others_alone(one.evaluation) for one in chosen]
+    for told in (probe_name, lambda one: moment(one.created), lambda one: one.key):
+        often = Counter(zip(names, kinds, strict=True))
+        said = [told(one.evaluation) for one in chosen]
+        names = [
+            f"{name} ({word})" if often[name, kind] > 1 and word else name
+            for name, kind, word in zip(names, kinds, said, strict=True)
+        ]
+    return names
