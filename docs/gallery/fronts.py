@@ -55,6 +55,9 @@ def drawn(breakers: Mapping[str, OthersFindings], probe: Mapping[str, Any], prob
     for axes, author in zip(panels, authors, strict=False):
         known = probe.get(PROBE_OWN if author == OWN_SPLIT else author)
         _panel(axes, author, _points(breakers, author), known["front"] if known else (), probe_name)
+    for axes in panels[max(0, len(authors) - COLUMNS) : len(authors)]:
+        # Below some of them stands no panel that has the numbers.
+        axes.tick_params(labelbottom=True)
     for axes in panels[len(authors) :]:
         axes.axis("off")
     lines, names = panels[0].get_legend_handles_labels()
@@ -72,12 +75,16 @@ def _panel(
         axes.plot([100 * one for one in kept], [100 * one for one in left], "--", color=BASE, label=probe)
     axes.plot(100, 100, "x", color=BASE, markersize=9, label="base model", clip_on=False)
     for place, (name, (kept_share, left_share)) in enumerate(points.items()):
+        # The earlier ones larger and hollow, so that one is seen that lies where another does.
+        later = len(points) - 1 - place
         axes.plot(
             100 * kept_share,
             100 * left_share,
             MARKERS[place % len(MARKERS)],
             color=run_colour(place),
-            markersize=9,
+            markersize=9 + 3 * later,
+            markerfacecolor=run_colour(place) if not later else "none",
+            markeredgewidth=2,
             label=name,
             clip_on=False,
         )
