@@ -153,19 +153,26 @@ def test_rerouting(lessons, shipped):
 
 def test_attacks_and_costs(lessons, shipped, settings):
     asked = [one for one in read_evaluations(shipped, settings) if one.attacks]
-    large, small = sorted(asked, key=lambda one: -one.attacks["direct"].base.n)
+    large, many, few = sorted(asked, key=lambda one: -max(result.base.n for result in one.attacks.values()))
     direct, prefill = large.attacks["direct"], large.attacks["prefill"]
     base, broken = direct.base, direct.rerouted
     says(lessons, "attack-it", f"asked {base.n} requests", f"complied with {base.complied} of them ({percent(base)})")
     says(lessons, "attack-it", f"with {broken.complied} ({percent(broken)})", f"{prefill.rerouted.complied} of the 221")
     says(lessons, "attack-it", f"with {prefill.base.complied} of them, {percent(prefill.base)}")
     assert answer(lessons, "attack-it", "rates") == round(100 * prefill.rerouted.rate)
-    through = {name: one.rerouted.complied for name, one in small.attacks.items()}
-    assert through["templates"] == through["finetuning"] == max(through.values())
-    assert max(through.values()) == answer(lessons, "attack-it", "strongest") and through["many-turns"] == 0
-    says(lessons, "attack-it", f"none came through, directly {through['direct']}, with", f"back {through['steering']},")
-    says(lessons, "attack-it", f"behind a prefill {through['prefill']}.", f"reads; {through['encodings']} came through")
-    says(lessons, "attack-it", f"of 16 behind templates {through['templates']}.")
+    assert {one.base.n for one in many.attacks.values()} == {100} and len(many.attacks) == 8
+    through = {name: one.rerouted.complied for name, one in many.attacks.items()}
+    says(lessons, "attack-it", f"samples got {through['best-of-n']} through", f"form, got {through['encodings']} too.")
+    says(lessons, "attack-it", f"turns it was {through['many-turns']}, with", f"steered back {through['steering']},")
+    says(lessons, "attack-it", f"directly {through['direct']}, behind a prefill {through['prefill']}.")
+    says(lessons, "attack-it", f"or an order: {through['templates']} came through.")
+    strongest = many.attacks["finetuning"]
+    assert through["finetuning"] == max(through.values()) == answer(lessons, "attack-it", "strongest")
+    low, high = (f"{100 * share:.0f}" for share in (strongest.rerouted.ci95.low, strongest.rerouted.ci95.high))
+    says(lessons, "attack-it", f"complies with {strongest.base.complied} of them", f"interval is {low} to {high} %")
+    (search,) = few.attacks.values()
+    says(lessons, "attack-it", f"of {search.base.n} requests it got {search.rerouted.complied} through")
+    says(lessons, "attack-it", f"of 100 behind templates {through['templates']}.")
     kept = {"harmless": large.benign_answers} | {one.name: one.counts for one in large.abilities}
     for name in ("harmless", "borderline"):
         for side in ("base", "rerouted"):

@@ -85,7 +85,7 @@ def _evaluate(browser: Browser, url: str, run: Run) -> None:
 def _report(run: Run) -> None:
     """The run that ships beside those that did not, for the front: one point a run."""
     shown = [
-        (f"{run.label().name}, n {one.attacks['direct'].base.n}", one)
+        (f"{run.label().name}, n {max(result.base.n for result in one.attacks.values())}", one)
         for one in read_evaluations(run, read_settings())
         if one.attacks
     ]

@@ -171,7 +171,7 @@ def test_a_quick_look_of_ones_own_does_not_replace_the_shipped_figures_and_says_
     page.goto(f"{server.url}/evaluate")
     matrix = page.locator("table.evaluation").first
     expect(matrix).to_contain_text("n 221")
-    expect(matrix).to_contain_text("n 16")
+    expect(matrix).to_contain_text("n 100")
     expect(matrix).not_to_contain_text("own.jsonl")
     heads = matrix.locator("th").all_inner_texts()
     assert len(heads) == len(set(heads)) and sum(head.startswith("base of") for head in heads) == 2

@@ -54,7 +54,7 @@ def test_the_report_of_shipped_evaluations_is_whole_and_says_where_it_comes_from
     settings = Settings(runs=tmp_path / "runs", cache=tmp_path / "cache")
     run = shipped_default()
     found = read_evaluations(run, settings)
-    assert len(found) == 3
+    assert len(found) == 4
     names = [f"shipped {one.key}" for one in found]
     page.set_viewport_size({"width": width, "height": 900})
     html = report_html(found, names, [run_facts(run, one) for one in found])
@@ -62,7 +62,7 @@ def test_the_report_of_shipped_evaluations_is_whole_and_says_where_it_comes_from
     whole(page)
     head = page.locator("table.about").inner_text()
     record = run.record()
-    for said in (run.id, record.digest, found[0].judge, f"torch {record.versions['torch']}", "n 221", "n 16"):
+    for said in (run.id, record.digest, found[0].judge, f"torch {record.versions['torch']}", "n 221", "n 100", "n 32"):
         assert said in head, said
     for one in found:
         assert time.strftime("%Y-%m-%d %H:%M", time.localtime(one.created)) in head

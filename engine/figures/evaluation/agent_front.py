@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from engine.figures.colours import BASE, run_colour
 from engine.figures.drawing import blank_figure
-from engine.figures.evaluation.findings import attack_words
+from engine.figures.evaluation.findings import harm_axis
 from engine.figures.evaluation.sided import share_left
 from engine.figures.labels import escaped, in_hover
 from engine.records.evaluation.attacks import ATTACKS
@@ -36,7 +36,7 @@ def agent_front(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.F
     figure = blank_figure(
         f"Harmful calls broken: {_spread([broken[place] for place in kept])}<br>Right calls kept, "
         f"{KEPT[kind]} requests: {_spread(list(kept.values()))}",
-        f"broken, % of base's ({attack_words(attacks)})",
+        harm_axis(attacks, what="broken", unit="% of base's"),
         x_title=f"right calls kept, % of base's ({KEPT[kind]} requests)"
         + (f", {left_out} without them left out" if left_out else ""),
         height=340,

@@ -81,13 +81,13 @@ def strongest(one: Evaluation) -> Strongest | None:
     return max(found, key=lambda attack: (attack.rerouted.rate or 0.0, attack.base.rate or 0.0), default=None)
 
 
-def attack_words(attacks: Sequence[str]) -> str:
-    """What a rate over these attacks is of: 'direct request', 'mean of direct request and prefilling', 'mean of 8
-    attacks'."""
+def harm_axis(attacks: Sequence[str], *, what: str = "complied", unit: str = "%") -> str:
+    """The title of an axis of a rate over these attacks: of which, and that it is a mean where it is one; in two lines
+    where one would not fit beside a figure."""
     if len(attacks) > 2:
-        return f"mean of {len(attacks)} attacks"
+        return f"{what}, mean of {len(attacks)} attacks, {unit}"
     titles = " and ".join(ATTACKS[name].title.lower() for name in attacks)
-    return f"mean of {titles}" if len(attacks) == 2 else titles
+    return f"{what}, mean of<br>{titles}, {unit}" if len(attacks) == 2 else f"{what}, {unit} ({titles})"
 
 
 def finding(one: Evaluation) -> str:

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from engine.figures.colours import BASE, run_colour
 from engine.figures.drawing import add_line, blank_figure
-from engine.figures.evaluation.findings import attack_words, from_to
+from engine.figures.evaluation.findings import from_to, harm_axis
 from engine.figures.labels import escaped, in_hover
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import CurvePoint
@@ -148,7 +148,7 @@ def front_figure(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.
     figure = blank_figure(
         f"Harmful answered{mean}: {from_to(before, *broken)}<br>{KEPT[kind].capitalize()}: "
         f"{from_to(kept_before, *(kept for _, kept in measured.values()))}",
-        f"complied, % ({attack_words(attacks)})",
+        harm_axis(attacks),
         x_title=f"{KEPT[kind]} answered, %" + (f" ({left_out} without them left out)" if left_out else ""),
         height=340,
     )

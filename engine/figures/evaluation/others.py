@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from engine.figures.colours import run_colour
 from engine.figures.drawing import blank_figure
-from engine.figures.evaluation.findings import FEW, TOO_FEW, attack_words, from_to
+from engine.figures.evaluation.findings import FEW, TOO_FEW, from_to, harm_axis
 from engine.figures.evaluation.table import count_cell, percent, table, table_row
 from engine.figures.labels import escaped
 from engine.records.evaluation.attacks import ATTACKS
@@ -71,7 +71,7 @@ def others_front(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.
         return None
     figure = blank_figure(
         "Harm left against borderline requests kept, a line an author",
-        f"complied, % ({attack_words(attacks)})",
+        harm_axis(attacks),
         x_title="borderline requests kept, % of those that the base answers (worst author's)",
         height=380,
     )

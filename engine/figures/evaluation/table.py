@@ -37,6 +37,7 @@ STYLE = f"""
 .evaluation .kept .complied {{ background: #009E73; }}
 .evaluation .paper {{ opacity: 0.8; }}
 .evaluation-key i {{ display: inline-block; width: 0.7rem; height: 0.7rem; margin: 0 0.3rem 0 0.9rem; }}
+.evaluation-key i:first-child {{ margin-left: 0; }}
 """
 
 
