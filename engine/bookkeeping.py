@@ -13,7 +13,17 @@ from engine.records.best import best_checkpoint
 from engine.records.checkpoints import last_checkpoint
 from engine.records.cluster_jobs import is_on_cluster, served_runs
 from engine.records.errors import RunError, WorkbenchError
-from engine.records.events import KEPT, ControlEvent, Event, HeldoutResult, StatusEvent, StepResult, effective
+from engine.records.events import (
+    KEPT,
+    ControlEvent,
+    Event,
+    HeldoutResult,
+    StatusEvent,
+    StepResult,
+    changes_value,
+    effective,
+    up_to_cancel,
+)
 from engine.records.installed import versions
 from engine.records.runs import ACTIVE, RESUMABLE, Run, Status
 from engine.records.settings import Settings
@@ -40,7 +50,9 @@ class RunBook:
         behind it is thrown away, and not only once the model is loaded."""
         started = self.run.record().started or time.time()
         last = last_checkpoint(self.run)
-        if not last and any(event.kind in ("step", "heldout", "control") for event in effective(self.run.events()[0])):
+        known = effective(self.run.events()[0])
+        before = known[: up_to_cancel(known)]
+        if not last and (any(one.kind in ("step", "heldout") for one in known) or any(map(changes_value, before))):
             self.figures = {}
             with suppress(RunError):
                 self.run.append(StatusEvent(status="resumed", step=0, message="Anew: it has no checkpoint"))
@@ -121,6 +133,13 @@ class RunBook:
     def _tell(self, event: Event) -> None:
         if self.watch:
             self.watch(self.run.id, event)
+
+
+def live_changes(run: Run) -> list[ControlEvent]:
+    """What was changed while it trained and holds when it goes on: nothing from before a cancel that kept nothing."""
+    events = run.events()[0]
+    thrown_away = 0 if last_checkpoint(run) else up_to_cancel(events)
+    return [event for event in events[thrown_away:] if isinstance(event, ControlEvent)]
 
 
 def trainable_status(run: Run, settings: Settings) -> Status:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from engine.afterwards import begin_evaluation, make_up, note_evaluation
-from engine.bookkeeping import RunBook, reconciled, trainable_status
+from engine.bookkeeping import RunBook, live_changes, reconciled, trainable_status
 from engine.child import end_child
 from engine.compute.model.memory import device_failed, failure_words
 from engine.compute.team import broken, present
@@ -107,7 +107,7 @@ class Worker:
         try:
             run = open_run(self.settings.runs, job.run_id)
             status = trainable_status(run, self.settings)
-            controls, book = run.controls(), RunBook(run, watch=self.teller.see)
+            controls, book = live_changes(run), RunBook(run, watch=self.teller.see)
         except WorkbenchError as error:
             log.error("%s", error)
             self.queue.finish(job.id, error=str(error))
@@ -237,9 +237,11 @@ class Worker:
         """Close the job and write its last status. Closing writes the checkpoint, and may itself fail."""
         self.tasks.remove(task)
         try:
-            task.close()
-            if task.book and not task.intent.keep:
-                throw_away(task.book.run)
+            try:
+                task.close()
+            finally:
+                if task.book and not task.intent.keep:
+                    throw_away(task.book.run)
         except Exception as error:  # The checkpoint could not be written, on a full disk for instance.
             log.error("%s", traceback.format_exc())
             status, message = "failed", str(error)

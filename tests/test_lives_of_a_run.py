@@ -5,9 +5,10 @@ import json
 import pytest
 from safetensors.numpy import load_file
 
+from engine.bookkeeping import live_changes
 from engine.compute.training.checkpoints import list_checkpoints
 from engine.records.captures.capture import TRAINING, read_capture
-from engine.records.events import Alert, effective
+from engine.records.events import Alert, ControlEvent, changes_value, effective
 from engine.records.runs import Run, create_run
 from engine.worker import Worker
 
@@ -65,7 +66,8 @@ def test_what_was_changed_in_a_run_that_was_cancelled_does_not_hold_when_it_begi
     events = effective(run.events()[0])
     assert [event.step for event in events if event.kind == "step"] == list(range(6))
     assert max(event.learning_rate for event in events if event.kind == "step") < 0.1
-    assert not run.controls() and not [event for event in events if event.kind == "control"]
+    assert not [event for event in events if changes_value(event)]
+    assert "learning_rate" in [event.control for event in run.controls()], "its history is kept"
 
 
 def with_one_row_less(settings, run: Run) -> None:
@@ -76,27 +78,51 @@ def with_one_row_less(settings, run: Run) -> None:
     file.write_text("".join(json.dumps(row) + "\n" for place, row in enumerate(rows) if place != last))
 
 
-def test_a_prompt_file_that_changed_before_a_resume_is_said_once(settings, worker, tiny_spec):
+def test_a_cancel_that_threw_nothing_away_leaves_the_changes_in_force(settings, worker, tiny_spec):
+    """As where the worker was killed while it closed the run: the checkpoints are there."""
     run = create_run(settings.runs, tiny_spec(**{"optimizer.steps": 8}))
+    begun(worker, run, steps=2)
+    worker.queue.control(run.id, "learning_rate", value=0.5)
+    trained(worker, run, steps=4)
+    stopped(worker, run, "stop")
+    run.append(ControlEvent(control="cancel", step=run.record().step))
+    assert [event.value for event in live_changes(run) if changes_value(event)] == [0.5]
+    worker.queue.submit("train", run_id=run.id)
+    ended(worker, run)
+    rates = [event.learning_rate for event in effective(run.events()[0]) if event.kind == "step"]
+    assert len(rates) == 8 and rates[-1] > 0.01 > rates[0]
+
+
+def test_a_prompt_file_that_changed_before_a_resume_is_said_once(settings, worker, tiny_spec):
+    run = create_run(settings.runs, tiny_spec(**{"optimizer.steps": 12}))
     before = run.record()
+
+    def said() -> list[Alert]:
+        alerts = [event for event in effective(run.events()[0]) if isinstance(event, Alert)]
+        return [alert for alert in alerts if "Changed since this run began" in alert.message]
+
     begun(worker, run, steps=2)
     stopped(worker, run, "stop")
     with_one_row_less(settings, run)
-    worker.queue.submit("train", run_id=run.id)
-    begun(worker, run, steps=4)
-    stopped(worker, run, "stop")
+    for steps in (4, 6):
+        begun(worker, run, steps=steps)
+        stopped(worker, run, "stop")
+    (first,) = said()
+    assert run.spec().data.circuit_breaker in first.message and run.spec().data.retain not in first.message
+    # Another change of the same file is news.
+    with_one_row_less(settings, run)
     worker.queue.submit("train", run_id=run.id)
     ended(worker, run)
-    alerts = [event for event in effective(run.events()[0]) if isinstance(event, Alert)]
-    said = [alert for alert in alerts if run.spec().data.circuit_breaker in alert.message]
-    assert len(said) == 1 and "begins anew" in said[0].advice
-    assert all(run.spec().data.retain not in alert.message for alert in said)
+    assert run.record().status == "finished" and len({alert.message for alert in said()}) == len(said()) == 2
     assert (run.record().sources, run.record().digest) == (before.sources, before.digest)
 
 
 def test_a_run_that_waited_while_a_prompt_file_changed_is_known_by_what_it_trained_on(settings, worker, tiny_spec):
     run = create_run(settings.runs, tiny_spec())
     with_one_row_less(settings, run)
+    # As of one that was sent before its second file was there.
+    retain = run.spec().data.retain
+    run.update(sources={name: digest for name, digest in run.record().sources.items() if name != retain})
     worker.queue.submit("train", run_id=run.id)
     ended(worker, run)
     again = create_run(settings.runs, tiny_spec())

@@ -34,7 +34,7 @@ from engine.records.evaluation.findings import Evaluation, read_evaluations
 from engine.records.evaluation.plan import OWN, EvaluationPlan, parse_attack
 from engine.records.evaluation.rows import read_rows
 from engine.records.evaluation.tool_rows import read_tool_rows
-from engine.records.events import VALUE_CONTROLS
+from engine.records.events import changes_value, effective
 from engine.records.files import write_whole
 from engine.records.prompt_files import source_hashes
 from engine.records.runs import ACTIVE, Run, create_run, delete_run, list_runs
@@ -230,7 +230,7 @@ def _new(settings: Settings, spec: RunSpec, point: dict[str, Any]) -> Run:
 
 
 def _changed_by_hand(run: Run) -> bool:
-    return any(event.control in VALUE_CONTROLS for event in run.controls())
+    return any(map(changes_value, effective(run.events()[0])))
 
 
 def _followed(settings: Settings, queue: Queue, run: Run, asked: dict[str, Any]) -> tuple[str, Evaluation | None]:

@@ -16,7 +16,7 @@ from engine.desk.slurm import Answer, JobState
 from engine.records.cluster_jobs import ClusterJob, forget_job, is_on_cluster, read_job, settings_of
 from engine.records.errors import ClusterError, RunError, WorkbenchError, WorkerError
 from engine.records.evaluation.own import is_pending
-from engine.records.events import Control, Event, StatusEvent
+from engine.records.events import Control, ControlEvent, Event, StatusEvent
 from engine.records.learned import throw_away
 from engine.records.runs import ACTIVE, Run
 from engine.records.settings import Settings
@@ -157,6 +157,7 @@ def take_back(run: Run, settings: Settings, *, keep: bool = True) -> None:
             _interrupt(run, f"Taken back from {job.cluster}. Resume it here or there.")
             return
         throw_away(run)
+        run.append(ControlEvent(control="cancel", step=run.record().step))
         run.append(StatusEvent(status="stopped", message="Cancelled by the user; nothing was kept"))
         run.update(status="stopped", ended=time.time(), step=0, figures={}, error="Cancelled: nothing was kept.")
 

@@ -19,7 +19,7 @@ from engine.records.checkpoints import last_checkpoint
 from engine.records.conversation import Label
 from engine.records.errors import DataError
 from engine.records.estimate import estimate
-from engine.records.events import Alert, Event, Progress
+from engine.records.events import Alert, Event, Progress, effective
 from engine.records.harmfulness import need_borderline
 from engine.records.prompt_files import source_hashes
 from engine.records.prompts import Prompt, Split, select
@@ -35,22 +35,25 @@ SIDES: tuple[Label, ...] = ("harmful", "benign")
 
 
 def changed_files(run: Run, spec: RunSpec) -> Alert | None:
-    """A run is known by what its prompt files held. Of one that goes on from a checkpoint after a file has changed:
-    what is to be said, where it was not said before; one that begins notes what they hold now."""
+    """A run is known by what its prompt files held when it began, which one that begins notes. Of one that goes on from
+    a checkpoint after a file has changed: what is to be said, where it was not said of that content before."""
     known, found = run.record().sources, source_hashes(spec.data)
-    changed = [name for name, digest in found.items() if known.get(name, digest) != digest]
     last = last_checkpoint(run)
-    if changed and not last:
-        run.update(sources=found, digest=spec.digest_with(found))
-    if not changed or not last:
+    if not last:
+        now = known | found
+        if now != known:
+            run.update(sources=now, digest=spec.digest_with(now))
+        return None
+    changed = [f"{name} (now {found[name][:8]})" for name in found if known.get(name, found[name]) != found[name]]
+    if not changed or last >= spec.optimizer.steps:
         return None
     alert = Alert(
         step=last,
-        message=f"Changed since this run began: {', '.join(changed)}. Its further steps are taken on rows as "
-        "they are now.",
-        advice="For a run of one set of rows cancel it and resume it: it then begins anew.",
+        message=f"Changed since this run began: {', '.join(changed)}. Its further steps are taken on rows as they are "
+        "now.",
+        advice="For a run of one set of rows start another like it.",
     )
-    said = (event.message for event in run.events()[0] if isinstance(event, Alert))
+    said = (event.message for event in effective(run.events()[0]) if isinstance(event, Alert))
     return None if alert.message in said else alert
 
 

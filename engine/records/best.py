@@ -7,7 +7,7 @@ A run may take it, under a bound of its own on borderline drift, or keep its las
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
@@ -25,7 +25,8 @@ DEFAULTS = OptimizerSpec()
 
 class BestCheckpoint(BaseModel):
     """measured: after how many steps the figures were taken, at or before `step`.  rows: harmful and benign ones of
-    the validation split.  within: whether the bounds held."""
+    the validation split.  within: whether the bounds held.  last: of the last checkpoint, where that is another one:
+    when it was measured, its cosine and its drift."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
 
@@ -37,6 +38,7 @@ class BestCheckpoint(BaseModel):
     borderline_drift: float | None = None
     rows: tuple[int, int] = (0, 0)
     within: bool = True
+    last: tuple[int, float, float] | None = None
 
 
 def best_checkpoint(
@@ -59,6 +61,14 @@ def best_checkpoint(
     if optimizer.keep == "best":
         # Weights are not kept for the figures of others.
         candidates = [one for one in candidates if one.measured == one.step]
+    best = _best(candidates)
+    end = _candidate(last, measured, bound)
+    if best is None or end is None or best.step == last:
+        return best
+    return best.model_copy(update={"last": (end.measured, end.cosine, end.drift)})
+
+
+def _best(candidates: Sequence[BestCheckpoint]) -> BestCheckpoint | None:
     within = [one for one in candidates if one.within]
     if within:
         return _unless_last(min(within, key=lambda one: one.cosine), within, lambda one: one.cosine)
@@ -68,17 +78,18 @@ def best_checkpoint(
     return _unless_last(min(moved, key=lambda one: one.drift), moved, lambda one: one.drift)
 
 
-def better_words(better: BestCheckpoint, last: Mapping[str, float]) -> str:
-    """Why another checkpoint than the last one is offered. last: the figures of the run's record, which are its last
-    step's."""
+def better_words(better: BestCheckpoint) -> str:
+    """Why another checkpoint than the last one is offered."""
     harmful, benign = better.rows
     where = "" if better.measured == better.step else f", measured at step {better.measured}"
-    beside = [f"{last[name]:.2f}" for name in ("validation_cosine", "validation_drift") if name in last]
-    of_last = f" (the last one's {' and '.join(beside)})" if len(beside) == 2 else ""
     border = "" if better.borderline_drift is None else f", borderline drift {better.borderline_drift:.2f}"
+    beside = ""
+    if better.last is not None:
+        step, cosine, drift = better.last
+        beside = f" (at step {step}: {cosine:.2f} and {drift:.2f})"
     return (
         f"Step {better.step} was better on the validation split (n = {harmful} + {benign}{where}): harmful cosine "
-        f"{better.cosine:.2f}, benign drift {better.drift:.2f}{of_last}{border}."
+        f"{better.cosine:.2f}, benign drift {better.drift:.2f}{beside}{border}."
     )
 
 

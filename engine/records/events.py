@@ -222,7 +222,7 @@ def effective(events: Iterable[AnyEvent]) -> list[AnyEvent]:
     for event in events:
         if event.kind == "status" and event.status == "resumed":
             cancelled = 0 if event.step else up_to_cancel(kept)
-            left = [old for old in kept[:cancelled] if old.kind != "control"] + kept[cancelled:]
+            left = [old for old in kept[:cancelled] if not changes_value(old)] + kept[cancelled:]
             kept = [old for old in left if _survives(old, event.step)]
         kept.append(event)
     return kept
@@ -233,6 +233,10 @@ def up_to_cancel(events: Sequence[AnyEvent]) -> int:
     is_cancel = (event.kind == "control" and event.control == "cancel" for event in reversed(events))
     behind = next((number for number, found in enumerate(is_cancel) if found), len(events))
     return len(events) - behind
+
+
+def changes_value(event: AnyEvent) -> bool:
+    return event.kind == "control" and event.control in VALUE_CONTROLS
 
 
 def _survives(event: AnyEvent, resumed: int) -> bool:

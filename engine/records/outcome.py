@@ -109,7 +109,7 @@ def _own(record: Record, whole: Sequence[Evaluation]) -> Outcome:
     told = _measured(record, whole)
     if record.best is None or record.best.step == record.step:
         return told
-    said = f"{told.sentence} {better_words(record.best, record.figures)}"
+    said = f"{told.sentence} {better_words(record.best)}"
     return told.model_copy(update={"sentence": said, "better": record.best})
 
 
@@ -282,7 +282,7 @@ def _sentence(told: Outcome, found: Evaluation, *, calls: bool) -> str:
     if told.broken is None:
         said += " The base model answers too few of them to tell whether harm is broken."
     others = {name: one.rerouted for name, one in found.attacks.items() if one.rerouted.n and name in ATTACKS}
-    strongest = max(others, key=lambda name: others[name].rate or 0.0)
+    strongest = max(others, key=lambda name: (others[name].rate or 0.0, found.attacks[name].base.rate or 0.0))
     if strongest not in _compared(found) and (others[strongest].rate or 0) > (told.harmful.rerouted.rate or 0):
         answered = others[strongest]
         said += f" {ATTACKS[strongest].title} gets {percent(answered)} % (n = {answered.n})."

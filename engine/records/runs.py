@@ -20,7 +20,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.records.best import BestCheckpoint
 from engine.records.errors import RunError, SpecError
-from engine.records.events import AnyEvent, ControlEvent, Event, parse_event, up_to_cancel
+from engine.records.events import AnyEvent, ControlEvent, Event, parse_event
+
+# Notebooks that were exported before look for `effective` here.
+from engine.records.events import effective as effective
 from engine.records.files import append_line, storage_error, whole_or_nothing, write_whole
 from engine.records.names import derived_name, fresh_name
 from engine.records.prompt_files import source_hashes
@@ -186,9 +189,8 @@ class Run:
         return events, offset + end
 
     def controls(self) -> list[ControlEvent]:
-        """Those that hold: a cancel keeps nothing of the run, and so no change that came before it."""
-        events = self.events()[0]
-        return [event for event in events[up_to_cancel(events) :] if isinstance(event, ControlEvent)]
+        """All that were given, also in a life that was thrown away."""
+        return [event for event in self.events()[0] if isinstance(event, ControlEvent)]
 
 
 def new_run(runs: Path, created: float) -> Run:

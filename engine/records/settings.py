@@ -15,7 +15,8 @@ SAMPLE_DATA = ROOT / "sample_data"
 class Settings:
     """Folders of one workbench.
 
-    runs: one folder a run, the truth about it.  cache: converted models, elicited answers, uploads; may be deleted.
+    runs: one folder a run, the truth about it.  cache: converted models and elicited answers, which are made
+    again; uploads, published files and captures, which are not.
     own_desk: of a process that has one run to itself, as a cluster's job has.
     lessons: a teacher's own, beside those that ship.
     """

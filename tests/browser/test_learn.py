@@ -235,22 +235,19 @@ def test_a_phone_scrolls_no_lesson_sideways(shipping: Server, page: Page, query:
 
 
 def test_the_check_follows_its_task_and_on_a_phone_what_the_text_talks_about(shipping: Server, page: Page):
-    def box(name: str) -> dict[str, float]:
-        found = page.locator(name).first.bounding_box()
-        assert found is not None
-        return found
-
-    for width, is_phone in ((1300, False), (400, True)):
+    """The page may lay out anew until its figure is drawn, so the order is waited for."""
+    order = """is_phone => {
+        const names = [".st-key-lesson_text", ".st-key-lesson_turn", ".st-key-lesson .js-plotly-plot"];
+        const found = names.map(name => document.querySelector(name));
+        if (found.some(one => !one) || !document.querySelector(".st-key-lesson_check")) return false;
+        const [text, turn, figure] = found.map(one => one.getBoundingClientRect());
+        if (is_phone) return text.bottom <= figure.top && figure.bottom <= turn.top;
+        return turn.top >= text.bottom && turn.top - text.bottom < 40 && figure.left > text.right;
+    }"""
+    for width in (1300, 400):
         page.set_viewport_size({"width": width, "height": 900})
         page.goto(f"{shipping.url}/learn?unit=where-harm-lives")
-        expect(page.locator(".st-key-lesson_check")).to_be_visible()
-        expect(page.locator(".st-key-lesson .js-plotly-plot")).to_be_visible()
-        task, turn, figure = map(box, (".st-key-lesson_text", ".st-key-lesson_turn", ".st-key-lesson .js-plotly-plot"))
-        end = task["y"] + task["height"]
-        if is_phone:
-            assert end <= figure["y"] and figure["y"] + figure["height"] <= turn["y"]
-        else:
-            assert 0 <= turn["y"] - end < 40 and figure["x"] > task["x"] + task["width"]
+        page.wait_for_function(order, arg=width == 400)
 
 
 def test_recorded_curves_are_whole():

@@ -72,7 +72,10 @@ def test_the_map_of_the_notebook_has_the_points_that_the_worker_computes(run, se
 
 def test_the_matrix_of_the_notebook_is_drawn_with_its_front_and_budgets(run):
     figures = drawn(notebook_text(run, "matrix"))
-    assert [figure["layout"]["title"]["text"].split(":")[0] for figure in figures] == ["Harmful answered", "Best of n"]
+    assert [figure["layout"]["title"]["text"].split(":")[0] for figure in figures] == [
+        "Harmful answered (mean of 2 attacks)",
+        "Best of n",
+    ]
 
 
 def test_each_view_of_two_runs_is_a_valid_notebook_without_a_path(run, settings):

@@ -96,3 +96,13 @@ def test_words_beside_a_call_are_tinted_by_their_own_tokens():
     hidden = tinted_words(answer, Tint(cosines, 0.5), hidden=True)
     assert "send" not in hidden and "cosine 0.02" in hidden and "aria-hidden" in hidden
     assert tinted_words(answer, Tint()) == ""
+
+
+def test_words_that_an_argument_holds_too_are_tinted_where_they_are_said_and_marked_there():
+    text = call('{"to": "Done."}') + "\nDone."
+    answer = called(text)
+    said = text.rindex("Done.") // 4
+    cosines = [0.9] * said + [0.03] * (len(answer.pieces) - said)
+    html = tinted_words(answer, Tint(cosines, 0.5))
+    assert f"answer token {said + 1}: cosine 0.03" in html and "trips" in html and "0.90" not in html
+    assert tinted_words(called("One." + "\n" * 300 + "Two. " + call('{"to": "B"}')), Tint([0.9] * 200, 0.5)) == ""

@@ -43,10 +43,15 @@ def test_of_two_columns_of_one_name_the_probe_tells_them_apart(settings):
     run = Run(settings.runs / "one")
     linear, mlp = beside(kind="linear"), beside()
     found = OthersFindings(half="test", own=AuthorFindings())
-    others = made(rerouted=2).model_copy(update={"attacks": {}, "others": found})
+    alone = {"attacks": {}, "benign_answers": {}, "abilities": ()}
+    others = made(rerouted=2).model_copy(update={**alone, "others": found})
     listed = [Listed(run, one, "one") for one in (linear, mlp, others)]
     assert names_apart(listed) == ["one (linear probe)", "one (MLP 64-32 probe)", "one"]
     assert names_apart(listed[1:]) == ["one", "one"], "other people's words take no column: the names stand apart"
+    for asked in ({"attacks": {}, "abilities": ()}, {"attacks": {}, "benign_answers": {}}, {}):
+        second = made(rerouted=2).model_copy(update={**asked, "others": found, "key": "second"})
+        names = names_apart([*listed[:1], Listed(run, others, "one"), Listed(run, second, "one")])
+        assert len(set(names)) == 3, "what shares a table with another one is told from it"
     assert about_evaluation(others).startswith("other people's words, n ")
     assert about_evaluation(linear).startswith("2 attacks, n 20")
 
@@ -68,8 +73,11 @@ def test_each_attack_stands_alone_and_with_the_probe_for_both_models():
 
 def test_the_sentence_has_the_strongest_attack_with_n_and_what_the_probe_ended():
     said = probe_finding(beside())
-    assert "Base model, of the attack that gets most through: 90.0 % without it, 35.0 % with it (gcg, n 20)" in said
-    assert "circuit-broken model, of the attack that gets most through: 10.0 % without it, 15.0 % with it (gcg" in said
+    assert (
+        "Base model, the attack that gets most through: without it 90.0 % (direct request), with it 35.0 % (gcg, n 20)"
+        in said
+    )
+    assert "without it 10.0 % (direct request), with it 15.0 % (gcg, n 20)" in said
     assert "benign answers that it ended: base 0 of 20, circuit-broken 1 of 20" in said
     assert "borderline answers that it ended: base 4 of 20, circuit-broken 5 of 20" in said
     few = {"direct": {"base": count(words(6, 8)), "rerouted": count(words(1, 8))}}

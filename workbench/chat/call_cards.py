@@ -2,6 +2,7 @@
 makes HTML and knows nothing of Streamlit."""
 
 import json
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -10,10 +11,12 @@ from typing import Any, NamedTuple
 
 from engine.records.argument_places import ArgumentPlace, argument_places, letters
 from engine.records.call_schemas import tool_named
+from engine.records.calls import read_calls
 from engine.records.chats.replies import Called
 from engine.records.conversation import Call, Tool
 from workbench.chat.tint import PlacedText, first_below, tinted_stretch
 from workbench.kit.blur import stand_in
+from workbench.kit.empty_lines import empty_lines
 
 # What is drawn of one value, result or problem, in letters, of a call in arguments, and of an answer in calls.
 MOST_LETTERS = 2_000
@@ -88,18 +91,29 @@ def call_cards(called: Called, tools: Sequence[Tool], tint: Tint, *, hidden: boo
 
 
 def tinted_words(called: Called, tint: Tint, *, hidden: bool = False) -> str:
-    """HTML of what an answer says beside its calls, each token by its cosine; '' where there are no cosines, or where
-    the answer as it was written does not hold these words as they are."""
+    """HTML of what an answer says beside its calls, each token by its cosine, the first below the threshold marked; ''
+    where there are no cosines, where the answer as it was written does not hold these words in one piece outside its
+    calls, and where they hold runs of empty lines."""
     written, words = _written(called, tint), called.answer.text
-    start = written.text.find(words)
-    if not tint.cosines or start < 0:
+    start = _outside(written.text, words)
+    if not tint.cosines or start is None or empty_lines(words):
         return ""
     shown, note = cut(words)
-    tokens = ((letter, written.token(start + place)) for place, letter in enumerate(shown))
-    spans = tinted_stretch(_stretches(tokens), written.cosines, mark=written.mark, hidden=hidden)
+    tokens = [(letter, written.token(start + place)) for place, letter in enumerate(shown)]
+    first, last = tokens[0][1], tokens[-1][1]
+    below = first_below(tint.cosines[first : last + 1], tint.threshold)
+    mark = None if below is None else first + below
+    spans = tinted_stretch(_stretches(tokens), written.cosines, mark=mark, hidden=hidden)
     aria = " aria-hidden='true'" if hidden else ""
     told = f"<div class='note'>{note}</div>" if note else ""
     return f"<div class='answer'{aria}><div>{spans}</div></div>{told}"
+
+
+def _outside(text: str, words: str) -> int | None:
+    """Where words stand in an answer outside its calls, whose arguments may hold the same."""
+    calls = read_calls(text).spans
+    found = (one.start() for one in re.finditer(re.escape(words), text))
+    return next((at for at in found if all(at + len(words) <= start or at >= end for start, end in calls)), None)
 
 
 def first_in_arguments(called: Called, tint: Tint) -> int | None:

@@ -42,9 +42,10 @@ def about_evaluation(evaluation: Evaluation) -> str:
 
 def names_apart(chosen: list[Listed]) -> list[str]:
     """Two evaluations of one name are told apart by their probe, then by their time, else by their key; one of other
-    people's words alone, which takes no column of the matrix, is no second one."""
+    people's words alone is no second one where no other of its name asked such words: they share no table."""
     names = [one.name for one in chosen]
-    kinds = [asks_others_alone(one.evaluation) for one in chosen]
+    of_others = Counter(one.name for one in chosen if one.evaluation.others)
+    kinds = [asks_others_alone(one.evaluation) and of_others[one.name] == 1 for one in chosen]
     for told in (probe_name, lambda one: moment(one.created), lambda one: one.key):
         often = Counter(zip(names, kinds, strict=True))
         said = [told(one.evaluation) for one in chosen]

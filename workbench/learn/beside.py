@@ -53,8 +53,7 @@ CAPTIONS: dict[str, str] = {
     "rest.",
     "heldout": "Rows that training never sees. 1: the activations are where the base model has them; 0: turned away.",
     "prompts": "A dot a held-out prompt: cosine of its answer's activations with the base model's, at the end.",
-    "blocks": "Held-out prompts, mean over the tokens of their answers, a thin line an earlier step; the dotted line "
-    "marks the block that was trained on.",
+    "blocks": "Held-out prompts, a thin line an earlier step; the dotted line marks the block that was trained on.",
     "attacks": "Harmful requests still answered, with 95 % intervals; StrongREJECT requests, judged by rules.",
     "kept": "Harmless requests answered, with 95 % intervals; borderline ones only sound harmful.",
     "separation": "The base model before any training: how well a linear probe tells harmful from harmless.",
@@ -97,7 +96,8 @@ def _figure(lesson: Lesson, asked: Figure) -> None:
     }
     figure = drawings[asked.kind]()
     if figure is not None:
-        _draw(figure, f"{CAPTIONS[asked.kind]} Run: {run.name}.")
+        means = f" {_means(run)}" if asked.kind == "blocks" else ""
+        _draw(figure, f"{CAPTIONS[asked.kind]}{means} Run: {run.name}.")
 
 
 def _draw(figure: go.Figure, words: str) -> None:
@@ -140,8 +140,7 @@ def _prompts(run: Run, block: int | None) -> go.Figure:
     shown = block if block in index.blocks else next((one for one in index.targets if one in index.blocks), None)
     if shown is None or not capture.steps:
         raise RunError(f"The capture {index.key} holds no block that this run was trained on.")
-    averaged: Averaged | None = "answer" if "answer" in index.averaged else None
-    cosines = capture.measure(checkpoint_name(capture.steps[-1]), "cosine", shown, averaged)
+    cosines = capture.measure(checkpoint_name(capture.steps[-1]), "cosine", shown, _over_answers(capture))
     # Categories, not texts: harmful ones are shown where they can be hidden.
     names = [f"{prompt.category}, {prompt.style}" for prompt in index.prompts]
     return strip_figure([prompt.group for prompt in index.prompts], cosines.tolist(), names, height=330)
@@ -149,8 +148,17 @@ def _prompts(run: Run, block: int | None) -> go.Figure:
 
 def _blocks(run: Run) -> go.Figure:
     capture = _capture(run, while_training=True)
-    averaged: Averaged | None = "answer" if "answer" in capture.index.averaged else None
-    return blocks_figure(movement_table(capture, averaged=averaged), capture.index.targets)
+    return blocks_figure(movement_table(capture, averaged=_over_answers(capture)), capture.index.targets)
+
+
+def _over_answers(capture: Capture) -> Averaged | None:
+    return "answer" if "answer" in capture.index.averaged else None
+
+
+def _means(run: Run) -> str:
+    if _over_answers(_capture(run, while_training=True)):
+        return "Means over the tokens of answers."
+    return "Means of harmful prompts over their answers' tokens, of benign ones over all."
 
 
 def _attacks(run: Run) -> dict[str, dict[Side, Count]]:

@@ -131,11 +131,11 @@ def messages(run: Run, record: Record, status: str, followed: Followed) -> None:
         st.warning(
             plain(f"Step {alert.step}: {alert.message} {alert.advice}"), icon=":material/notification_important:"
         )
-    past = len(followed.alerts) - len(holding)
+    past = [alert for alert in followed.alerts if alert not in holding]
     if past and newest is not None:
         st.caption(
             plain(
-                f"The cosine did not fall at first (noted at step {followed.alerts[0].step}); it has since: "
+                f"The cosine did not fall at first (noted at step {past[0].step}); it has since: "
                 f"{newest.mean_cosine:.3f} on the {newest.split} split after step {newest.step}."
             )
         )

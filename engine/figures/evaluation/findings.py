@@ -63,7 +63,7 @@ def only_abilities(one: Evaluation) -> bool:
 
 def asks_others_alone(one: Evaluation) -> bool:
     """Whether it is of other people's words, which have a table of their own, and of nothing else."""
-    return bool(one.others) and not (one.attacks or one.tools or one.pictures)
+    return bool(one.others) and not (asked_text(one) or one.tools or one.pictures or one.abilities)
 
 
 def _asked_apart(one: Evaluation) -> bool:

@@ -43,12 +43,16 @@ def probe_finding(one: Evaluation) -> str:
         known = [(title, count) for title, count in counts if count.rate is not None]
         if known:
             title, strongest = max(known, key=lambda pair: pair[1].rate or 0.0)
-            without = [getattr(one.attacks[name], side).rate for name in found.attacks if name in one.attacks]
-            plain = max((rate for rate in without if rate is not None), default=None)
+            without = [
+                (ATTACKS[name].title, getattr(one.attacks[name], side).rate)
+                for name in found.attacks
+                if name in one.attacks
+            ]
+            first, plain = max(without, key=lambda pair: pair[1] or 0.0, default=("none", None))
             few = f": {TOO_FEW}" if strongest.n < FEW else ""
             said.append(
-                f"{SIDE_NAMES[side]} model, of the attack that gets most through: {percent(plain)} without it, "
-                f"{percent(strongest.rate)} with it ({title.lower()}, n {strongest.n}{few})"
+                f"{SIDE_NAMES[side]} model, the attack that gets most through: without it {percent(plain)} "
+                f"({first.lower()}), with it {percent(strongest.rate)} ({title.lower()}, n {strongest.n}{few})"
             )
     for label, fired in found.fired.items():
         n = {side: found.kept[label][side].n for side in fired}

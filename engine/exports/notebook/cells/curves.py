@@ -12,7 +12,8 @@ from engine.records.tables import run_tables
 
 run = open_run(read_settings().runs, "RUN_ID")
 events, _ = run.events()
-tables = run_tables(effective(events))
+kept = effective(events)
+tables = run_tables(kept)
 print(run.name, run.record().status, f"{len(tables.steps)} steps")
 
 # %% [markdown]
@@ -27,7 +28,7 @@ tables.heldout.pivot_table(index="step", columns=["split", "block"], values="cos
 # %%
 from engine.figures.curves import run_figures
 
-figures = run_figures(tables, run.controls())
+figures = run_figures(tables, [event for event in kept if event.kind == "control"])
 figures["losses"]
 
 # %%
