@@ -101,6 +101,8 @@ def scheme_page(browser: Browser, scheme: str, *, height: int = 960) -> Page:
 
 def shoot(page: Page, name: str) -> None:
     page.wait_for_timeout(6000)
+    # Parts that are drawn anew at this moment are pale.
+    page.wait_for_function("!document.querySelector('[data-stale=true]')", timeout=60_000)
     page.screenshot(path=FOLDER / f"{name}.png")
 
 
