@@ -150,7 +150,7 @@ def test_the_strip_of_blocks_marks_target_and_adapted_blocks():
     assert html.count("data-kind='target'") == 1 and html.count("data-kind='adapted'") == 2
     assert "left:44.444%" in html.split("data-kind='target'")[1]
     assert strip_words(range(10, 20), (14,), (12, 13, 14)) == (
-        ":red[**target 14**] · :orange[adapters 12-14] · captured 10-19"
+        ":orange[■] **target 14** · :yellow[■] adapters 12-14 · captured 10-19"
     )
     assert strip_words((1, 2), (), ()) == "captured 1-2"
 
