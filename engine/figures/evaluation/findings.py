@@ -72,13 +72,11 @@ def _asked_apart(one: Evaluation) -> bool:
 
 def strongest(one: Evaluation) -> Strongest | None:
     """None where no attack has a verdict."""
-    found = [
-        Strongest(ATTACKS[name].title, result.base, result.rerouted)
-        for name, result in one.attacks.items()
-        if name in ATTACKS and result.rerouted.rate is not None
-    ]
-    # Of equals, the one that gets more from the base model: as the run's own outcome tells it.
-    return max(found, key=lambda attack: (attack.rerouted.rate or 0.0, attack.base.rate or 0.0), default=None)
+    known = [name for name, result in one.attacks.items() if name in ATTACKS and result.rerouted.rate is not None]
+    if not known:
+        return None
+    name = max(known, key=lambda name: one.attacks[name].got_through)
+    return Strongest(ATTACKS[name].title, one.attacks[name].base, one.attacks[name].rerouted)
 
 
 def harm_axis(attacks: Sequence[str], *, what: str = "complied", unit: str = "%") -> str:

@@ -79,6 +79,11 @@ class AttackResult(BaseModel):
     budget: int = 1
     seconds: dict[Side, float] = Field({}, exclude_if=lambda seconds: not seconds)
 
+    @property
+    def got_through(self) -> tuple[float, float]:
+        """By which the strongest attack is found: what it gets from the circuit-broken model, of equals from base."""
+        return self.rerouted.rate or 0.0, self.base.rate or 0.0
+
 
 class WithProbe(BaseModel):
     """The same with a harmfulness probe, which ends an answer where it fires: an answer that was ended is refused.
