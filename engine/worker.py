@@ -237,14 +237,12 @@ class Worker:
         """Close the job and write its last status. Closing writes the checkpoint, and may itself fail."""
         self.tasks.remove(task)
         try:
-            try:
-                task.close()
-            finally:
-                if task.book and not task.intent.keep:
-                    throw_away(task.book.run)
+            task.close()
         except Exception as error:  # The checkpoint could not be written, on a full disk for instance.
             log.error("%s", traceback.format_exc())
             status, message = "failed", str(error)
+        if task.book and not task.intent.keep:
+            throw_away(task.book.run)
         self._finish_job(task, status, message)
         if task.book:
             task.book.end(status, message=message, kept=task.intent.keep)  # type: ignore[arg-type]

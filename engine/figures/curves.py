@@ -60,8 +60,8 @@ def run_figures(tables: RunTables, controls: Sequence[ControlEvent] = ()) -> dic
     add_line(figures["gradient"], steps["step"], steps["gradient_norm"], "gradient norm", NEUTRAL)
     add_line(figures["speed"], steps["step"], steps["tokens_per_second"], "tokens per second", BASE)
     beside = figures["cosine"], figures["drift"]
+    names = max(sum(trace.showlegend for trace in figure.data) for figure in beside)
     for figure in beside:
-        names = max(sum(trace.showlegend for trace in one.data) for one in beside)
         _with_legend_lines(figure, -(-names // BLOCKS_IN_A_LINE))
     figures["gradient"].update_yaxes(type="log", tickformat="~g", nticks=6)
     for single in ("gradient", "speed"):

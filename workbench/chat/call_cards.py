@@ -94,9 +94,12 @@ def tinted_words(called: Called, tint: Tint, *, hidden: bool = False) -> str:
     """HTML of what an answer says beside its calls, each token by its cosine, the first below the threshold marked; ''
     where there are no cosines, where the answer as it was written does not hold these words in one piece outside its
     calls, and where they hold runs of empty lines."""
-    written, words = _written(called, tint), called.answer.text
+    words = called.answer.text
+    if not tint.cosines or empty_lines(words):
+        return ""
+    written = _written(called, tint)
     start = _outside(written.text, words)
-    if not tint.cosines or start is None or empty_lines(words):
+    if start is None:
         return ""
     shown, note = cut(words)
     tokens = [(letter, written.token(start + place)) for place, letter in enumerate(shown)]

@@ -32,11 +32,11 @@ def about_evaluation(evaluation: Evaluation) -> str:
         return f"kept: {', '.join(one.name for one in evaluation.abilities)}, {moment(evaluation.created)}"
     n = requests_asked(evaluation)
     few = f" ({TOO_FEW})" if n < FEW else ""
+    if asks_others_alone(evaluation):
+        return f"other people's words, n {n}{few}, {moment(evaluation.created)}"
     others = evaluation.others.own if evaluation.others else None
     parts = [one for one in (evaluation, evaluation.tools, evaluation.pictures, others) if one]
     attacks = sum(len(one.attacks) for one in parts)
-    if asks_others_alone(evaluation):
-        return f"other people's words, n {n}{few}, {moment(evaluation.created)}"
     return f"{attacks} attack{'s' * (attacks != 1)}, n {n}{few}, {moment(evaluation.created)}"
 
 

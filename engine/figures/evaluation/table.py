@@ -34,7 +34,7 @@ STYLE = f"""
 .evaluation .bar {{ display: flex; height: 5px; width: 5.6rem; margin: 3px 0 2px; background: rgba(128,140,150,0.15); }}
 .evaluation .complied {{ background: {HARMFUL}; }} .evaluation .refused {{ background: {BENIGN}; }}
 .evaluation .incoherent {{ background: {BASE}; }}
-.evaluation .kept .complied {{ background: #009E73; }}
+.evaluation .kept .complied {{ background: {NEUTRAL}; }}
 .evaluation .paper {{ opacity: 0.8; }}
 .evaluation-key i {{ display: inline-block; width: 0.7rem; height: 0.7rem; margin: 0 0.3rem 0 0.9rem; }}
 .evaluation-key i:first-child {{ margin-left: 0; }}
