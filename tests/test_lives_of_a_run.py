@@ -10,6 +10,7 @@ from engine.compute.training.checkpoints import list_checkpoints
 from engine.records.captures.capture import TRAINING, read_capture
 from engine.records.events import Alert, ControlEvent, changes_value, effective
 from engine.records.runs import Run, create_run
+from engine.tasks import Task
 from engine.worker import Worker
 
 
@@ -76,6 +77,22 @@ def with_one_row_less(settings, run: Run) -> None:
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     last = max(place for place, row in enumerate(rows) if row["split"] == "train")
     file.write_text("".join(json.dumps(row) + "\n" for place, row in enumerate(rows) if place != last))
+
+
+def test_a_cancel_throws_away_also_where_closing_fails(settings, worker, tiny_spec, monkeypatch):
+    run = create_run(settings.runs, tiny_spec(**{"optimizer.steps": 8, "captures.checkpoint_every": 1}))
+    begun(worker, run, steps=3)
+    assert list_checkpoints(run.checkpoints_folder)
+    close = Task.close
+
+    def full(task: Task) -> None:
+        close(task)
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Task, "close", full)
+    worker.queue.control(run.id, "cancel")
+    ended(worker, run)
+    assert run.record().status == "failed" and not list_checkpoints(run.checkpoints_folder)
 
 
 def test_a_cancel_that_threw_nothing_away_leaves_the_changes_in_force(settings, worker, tiny_spec):
