@@ -17,6 +17,7 @@ from typing import Any
 import hypothesis
 import pytest
 import torch
+from forking import interpreter
 from making import random_rows, write_prompts, write_tiny_model
 from making_seers import write_tiny_llava
 
@@ -49,6 +50,14 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("WORKBENCH_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path / "cache"))
     return read_settings()
+
+
+@pytest.fixture
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Workers that a test starts are forked with their libraries loaded. The interpreter that would have been taken."""
+    real = sys.executable
+    monkeypatch.setattr(sys, "executable", interpreter())
+    return real
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,5 @@
 """Real processes without the wait for their libraries: a fork server has them loaded, and what is asked of it begins
-within milliseconds, with the folder, environment and outputs that it would have had otherwise.
+within milliseconds, with the folder, environment, input and outputs that it would have had otherwise.
 
 As a script, `serve SOCKET KIND` is such a server, until its standard input closes; `python SOCKET -m engine worker ...`
 stands in for the interpreter: it has that server begin the worker and ends as it does.
@@ -14,6 +14,7 @@ import pkgutil
 import runpy
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -34,11 +35,18 @@ class Forked:
     """A process that a fork server began, with what tests ask of a `subprocess.Popen`."""
 
     def __init__(
-        self, server: str, arguments: list[str], *, outputs: tuple[int, int], environment: Mapping[str, str]
+        self,
+        server: str,
+        arguments: list[str],
+        *,
+        outputs: tuple[int, int],
+        environment: Mapping[str, str],
+        input: int | None = None,
     ) -> None:
         self._told = socket.socket(socket.AF_UNIX)
         self._told.connect(server)
-        socket.send_fds(self._told, [b"+"], list(outputs))
+        with open(os.devnull) as nothing:
+            socket.send_fds(self._told, [b"+"], [nothing.fileno() if input is None else input, *outputs])
         self._told.sendall(json.dumps([arguments, os.getcwd(), dict(environment)]).encode() + b"\n")
         self._lines = b""
         self.pid = self._read(None) or 0
@@ -127,7 +135,11 @@ _servers: list[subprocess.Popen] = []
 def _stand_in(server: str, arguments: list[str]) -> None:
     if arguments[:3] != ["-m", "engine", "worker"]:
         os.execv(sys.executable, [sys.executable, *arguments])
-    code = Forked(server, arguments[2:], outputs=(1, 2), environment=os.environ).wait()
+    worker = Forked(server, arguments[2:], outputs=(1, 2), environment=os.environ, input=0)
+    # Whoever started it knows this process alone.
+    for kind in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
+        signal.signal(kind, lambda number, _frame: os.kill(worker.pid, number))
+    code = worker.wait()
     sys.exit(code if code >= 0 else 128 - code)
 
 
@@ -139,6 +151,8 @@ def _serve(path: str, kind: str) -> None:
             # The script itself would draw a page.
             if part.name != "workbench.app":
                 importlib.import_module(part.name)
+    if kind == "streamlit":
+        _read_presets()
     # It runs as the main module in each child, and warns of a second one.
     sys.modules.pop("engine.__main__", None)
     gc.freeze()
@@ -154,16 +168,16 @@ def _serve(path: str, kind: str) -> None:
             os._exit(0)
         if listener in ready:
             asked, _ = listener.accept()
-            _, outputs, _, _ = socket.recv_fds(asked, 1, 2)
+            _, streams, _, _ = socket.recv_fds(asked, 1, 3)
             pid = os.fork()
             if pid == 0:
                 request = json.loads(asked.makefile().readline())
                 for other in (listener, asked, *children.values()):
                     other.close()
-                _become(*request, outputs=outputs)
+                _become(*request, streams=streams)
                 return
-            for output in outputs:
-                os.close(output)
+            for stream in streams:
+                os.close(stream)
             children[pid] = asked
             _tell(asked, pid)
         for pid in list(children):
@@ -172,6 +186,27 @@ def _serve(path: str, kind: str) -> None:
                 told = children.pop(pid)
                 _tell(told, os.waitstatus_to_exitcode(status))
                 told.close()
+            elif _is_gone(children[pid]):
+                # Whoever began it, or stands in for it, was killed.
+                os.kill(pid, signal.SIGKILL)
+
+
+def _read_presets() -> None:
+    """What the list of presets tells of prompt files that ship is read once, as by a server that has run a while."""
+    from engine.records.presets import preset_names, read_preset
+    from engine.records.prompt_files import missing_files
+    from workbench.train.presets import selected_rows
+
+    for name in preset_names():
+        data = read_preset(name).data
+        if not missing_files(data.circuit_breaker) + missing_files(data.retain):
+            selected_rows(name)
+
+
+def _is_gone(told: socket.socket) -> bool:
+    with suppress(BlockingIOError):
+        return told.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    return False
 
 
 def _tell(told: socket.socket, number: int) -> None:
@@ -179,14 +214,14 @@ def _tell(told: socket.socket, number: int) -> None:
         told.sendall(f"{number}\n".encode())
 
 
-def _become(arguments: list[str], folder: str, environment: dict[str, str], *, outputs: list[int]) -> None:
+def _become(arguments: list[str], folder: str, environment: dict[str, str], *, streams: list[int]) -> None:
     os.setsid()
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    for number, output in enumerate([os.open(os.devnull, os.O_RDONLY), *outputs]):
-        os.dup2(output, number)
-        os.close(output)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
     sys.argv[1:] = arguments
 
 

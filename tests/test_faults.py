@@ -160,7 +160,8 @@ def test_a_damaged_file_of_one_run_leaves_the_others_readable(settings, tiny_spe
 @pytest.mark.parametrize("name", ["adapter.safetensors", "optimizer.safetensors", "position.json"])
 def test_a_damaged_checkpoint_fails_the_resume_with_a_message_and_the_worker_lives(settings, tiny_spec, name, how):
     worker = Worker(settings)
-    run = create_run(settings.runs, tiny_spec(**{"optimizer.steps": 40}))
+    rarely = {"captures.heldout_every": 12, "captures.probe_every": 12}
+    run = create_run(settings.runs, tiny_spec(**rarely, **{"optimizer.steps": 12}))
     worker.queue.submit("train", run_id=run.id)
     while len(list_checkpoints(run.checkpoints_folder)) < 2:
         worker.turn()

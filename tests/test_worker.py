@@ -21,6 +21,7 @@ from engine.records.runs import Run, create_run
 from engine.records.settings import ROOT, Settings
 from engine.records.spec import RunSpec
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
 LONG = {
     "optimizer.steps": 4000,
     "captures.heldout_every": 4000,
@@ -57,7 +58,8 @@ def weights(run: Run) -> dict:
     return load_file(run.adapter_folder / "adapter_model.safetensors")
 
 
-def test_a_run_is_trained_from_queue_to_adapter(settings, worker, tiny_spec):
+def test_a_run_is_trained_from_queue_to_adapter(settings, worker, tiny_spec, forked_workers, monkeypatch):
+    monkeypatch.setattr(sys, "executable", forked_workers)
     run = start(settings, tiny_spec())
     worker()
     wait_for(lambda: status(run) == "finished", what="the end of the run")

@@ -85,13 +85,13 @@ def named_pictures(settings: Settings, *, designs: Sequence[str] = tuple(DESIGNS
     folders = {design: need_archive(DESIGNS[design].archive, settings) for design in designs}
     found = []
     for row in _emoji(need_archive(GOOGLE, settings)):
-        name = _name(row)
+        name, kind = _name(row), _kind(row["subcategory"])
+        is_held_out = _is_held_out(name)
         for design, folder in folders.items():
             file = DESIGNS[design].file(folder, Path(row["image"]).stem)
             if file.is_file():
                 reference = f"{DESIGNS[design].archive.name}/{file.relative_to(folder).as_posix()}"
-                kind = _kind(row["subcategory"])
-                found.append(NamedPicture(reference, file, name, kind, design, _is_held_out(name)))
+                found.append(NamedPicture(reference, file, name, kind, design, is_held_out))
     missing = [design for design in designs if not any(picture.design == design for picture in found)]
     if missing:
         archive = DESIGNS[missing[0]].archive

@@ -30,9 +30,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def own_server(tmp_path: Path) -> Iterator[Server]:
     """The app with folders of its own. The server and its worker end with the test."""
     with served(tmp_path) as app:
+        yield app
+
+
+@pytest.fixture
+def server(own_server: Server) -> Server:
+    return own_server
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One for all tests of a file whose tests do not mind what others have left."""
+    with served(tmp_path_factory.mktemp("shared")) as app:
         yield app
 
 

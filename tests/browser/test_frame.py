@@ -12,6 +12,11 @@ FOCUSED = """() => {
 }"""
 
 
+@pytest.fixture(scope="module")
+def server(shared_server: Server) -> Server:
+    return shared_server
+
+
 def test_the_tab_key_passes_by_every_question_mark_of_train_and_shows_where_it_is(server: Server, page: Page):
     page.goto(f"{server.url}/train?preset=quick")
     expect(page.get_by_role("button", name="Start training")).to_be_visible()
@@ -72,17 +77,14 @@ def test_the_projector_switch_makes_text_and_figures_larger_and_stays_for_other_
     expect(other.locator("html")).to_have_css("font-size", "15px")
 
 
-@pytest.mark.parametrize(
-    "path", ["", "/train", "/runs", "/representations", "/side-by-side", "/tools", "/pictures", "/evaluate", "/learn"]
-)
-def test_a_narrow_window_scrolls_no_page_sideways(server: Server, page: Page, path: str):
+def test_a_narrow_window_scrolls_no_page_sideways(server: Server, page: Page):
     page.set_viewport_size({"width": 900, "height": 900})
-    page.goto(server.url + path)
-    expect(page.get_by_test_id("stMainBlockContainer").get_by_role("heading").first).to_be_visible()
-    page.wait_for_timeout(1500)
-    assert page.get_by_test_id("stSidebar").evaluate("one => one.clientWidth") < 250
-    wide = page.get_by_test_id("stMain").evaluate("one => one.scrollWidth - one.clientWidth")
-    assert wide <= 1
+    for path in ("", "train", "runs", "representations", "side-by-side", "tools", "pictures", "evaluate", "learn"):
+        page.goto(f"{server.url}/{path}")
+        expect(page.get_by_test_id("stMainBlockContainer").get_by_role("heading").first).to_be_visible()
+        page.wait_for_timeout(1500)
+        assert page.get_by_test_id("stSidebar").evaluate("one => one.clientWidth") < 250, path
+        assert page.get_by_test_id("stMain").evaluate("one => one.scrollWidth - one.clientWidth") <= 1, path
 
 
 def test_a_page_that_was_left_blank_comes_back_where_it_was(server: Server, page: Page):

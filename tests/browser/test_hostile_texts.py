@@ -88,12 +88,12 @@ def test_damaged_runs_are_named_and_the_others_open(server: Server, page: Page):
     expect(page.get_by_text("a whole run").first).to_be_visible()
 
 
-@pytest.mark.parametrize("link", ["runs?run=..", "runs?run=../../etc", "representations?capture=../../secret"])
-def test_a_link_leads_to_no_other_folder(server: Server, page: Page, link: str):
+def test_a_link_leads_to_no_other_folder(server: Server, page: Page):
     secret = server.settings.runs.parent / "secret"
     secret.mkdir()
     (secret / "capture.json").write_text("{}")
     (server.settings.runs.parent / "record.json").write_text("{}")
-    page.goto(f"{server.url}/{link}")
-    expect(page.get_by_text(re.compile("There is no (run|capture)")).first).to_be_visible(timeout=60_000)
-    unharmed(page)
+    for link in ("runs?run=..", "runs?run=../../etc", "representations?capture=../../secret"):
+        page.goto(f"{server.url}/{link}")
+        expect(page.get_by_text(re.compile("There is no (run|capture)")).first).to_be_visible(timeout=60_000)
+        unharmed(page)

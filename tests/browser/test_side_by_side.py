@@ -28,6 +28,11 @@ def ask(page: Page, text: str) -> None:
     page.get_by_role("button", name=re.compile("^(Ask|Send)$")).click()
 
 
+@pytest.fixture(scope="module")
+def server(shared_server: Server) -> Server:
+    return shared_server
+
+
 def opened(server: Server, page: Page, query: str = "") -> None:
     """The page by link; without a run the base model alone is asked, the tiny one."""
     page.goto(f"{server.url}/side-by-side{query or f'?model={server.tiny}/model'}")
@@ -46,24 +51,24 @@ def finished_run(server: Server, page: Page) -> Run:
     return run
 
 
-def test_both_panes_stream_while_a_run_trains_and_its_charts_move(server: Server, page: Page):
+def test_both_panes_stream_while_a_run_trains_and_its_charts_move(own_server: Server, page: Page):
     # As deep as it takes for an answer to last some looks at it, however fast the machine.
-    deep = write_tiny_model(server.tiny / "deep", blocks=40)
+    deep = write_tiny_model(own_server.tiny / "deep", blocks=40)
     more = {"optimizer.steps": 20000, "captures.probe_every": 100000, "model.name": str(deep)}
-    run = started_run(server, page, **more)
+    run = started_run(own_server, page, **more)
     wait_for(lambda: len(steps(run)) > 5, seconds=120, what="some steps")
     expect(page.locator(".js-plotly-plot").first).to_be_visible()
 
     chat_page = page.context.new_page()
     chat_page.set_default_timeout(30_000)
-    opened(server, chat_page, f"?run={run.id}")
+    opened(own_server, chat_page, f"?run={run.id}")
     expect(chat_page.get_by_role("combobox", name="Model 2")).to_have_value(re.compile("as it trains$"))
     chat_page.get_by_text("System prompt and sampling").click()
     chat_page.get_by_role("spinbutton", name="New tokens").fill("300")
     chat_page.get_by_role("spinbutton", name="New tokens").press("Tab")
     chat_page.get_by_text("Harmful", exact=True).click()
     ask(chat_page, "benign request number 3")
-    chat = newest_chat(server)
+    chat = newest_chat(own_server)
     panes = chat_page.locator("[class*='st-key-exchange_'] .answer")
     expect(panes).to_have_count(2)
 
@@ -87,14 +92,14 @@ def test_both_panes_stream_while_a_run_trains_and_its_charts_move(server: Server
     drawn = last_step()
     wait_for(lambda: last_step() > drawn + 5, what="the chart moving")
     assert chat.folder.parent.parent == run.folder
-    Queue(server.settings.desk).control(run.id, "cancel")
+    Queue(own_server.settings.desk).control(run.id, "cancel")
 
 
-def test_tokens_are_tinted_and_the_adapter_strength_asks_again(server: Server, page: Page):
-    run = finished_run(server, page)
-    opened(server, page)
+def test_tokens_are_tinted_and_the_adapter_strength_asks_again(own_server: Server, page: Page):
+    run = finished_run(own_server, page)
+    opened(own_server, page)
     ask(page, "harmful request number 1")
-    chat = newest_chat(server)
+    chat = newest_chat(own_server)
     expect(page.get_by_role("button", name="Ask again")).to_be_visible(timeout=90_000)
     token = page.locator(".answer span[title]").first
     expect(token).to_have_attribute("title", re.compile(r"answer token 1: cosine -?\d\.\d\d"))
@@ -205,9 +210,9 @@ def test_the_key_n_takes_one_sample_prompt_after_the_other(server: Server, page:
     assert len(set(taken)) == 2 and "n" not in taken
 
 
-def test_equal_models_have_headings_of_their_own_and_it_is_said(server: Server, page: Page):
-    run = finished_run(server, page)
-    opened(server, page, f"?run={run.id}")
+def test_equal_models_have_headings_of_their_own_and_it_is_said(own_server: Server, page: Page):
+    run = finished_run(own_server, page)
+    opened(own_server, page, f"?run={run.id}")
     for place in (2, 1):
         page.get_by_role("combobox", name=f"Model {place}").click()
         page.get_by_role("option", name="Base model").click()
@@ -227,13 +232,13 @@ def test_a_link_to_a_run_that_is_gone_says_so_and_leads_on(server: Server, page:
     expect(page).to_have_url(re.compile("/runs"))
 
 
-def test_stop_ends_an_answer_and_keeps_it(server: Server, page: Page):
-    opened(server, page)
+def test_stop_ends_an_answer_and_keeps_it(own_server: Server, page: Page):
+    opened(own_server, page)
     page.get_by_text("System prompt and sampling").click()
     page.get_by_role("spinbutton", name="New tokens").fill("450")
     page.get_by_role("spinbutton", name="New tokens").press("Tab")
     ask(page, "benign request number 1")
-    chat = newest_chat(server)
+    chat = newest_chat(own_server)
     wait_for(lambda: any(chat.reply(0).answers), what="the first token")
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_role("button", name="Ask again")).to_be_visible(timeout=30_000)
@@ -242,8 +247,8 @@ def test_stop_ends_an_answer_and_keeps_it(server: Server, page: Page):
     expect(page.get_by_text("stopped").first).to_be_visible()
 
 
-def test_bad_input_is_said_and_loses_nothing(server: Server, page: Page):
-    opened(server, page)
+def test_bad_input_is_said_and_loses_nothing(own_server: Server, page: Page):
+    opened(own_server, page)
     ask(page, "   ")
     expect(page.get_by_text("The message is empty")).to_be_visible()
     long = "x" * 700
@@ -251,7 +256,7 @@ def test_bad_input_is_said_and_loses_nothing(server: Server, page: Page):
     expect(page.get_by_text("more than").first).to_be_visible(timeout=60_000)
     expect(box(page)).to_have_value(long)
     ask(page, "short")
-    chat = newest_chat(server)
+    chat = newest_chat(own_server)
     wait_for(lambda: len(chat.numbers()) == 2 and chat.reply(1).answered, what="the answer to another message")
     assert chat.thread() == [1]
 

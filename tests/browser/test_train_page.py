@@ -17,6 +17,11 @@ from engine.records.spec_text import build_spec
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 
+@pytest.fixture(scope="module")
+def server(shared_server: Server) -> Server:
+    return shared_server
+
+
 def start_button(page: Page):
     return page.get_by_role("button", name="Start training")
 
@@ -85,32 +90,30 @@ def test_strength_and_length_set_fields_that_are_told_and_can_be_taken_back(serv
     expect(page.get_by_text("As quick: nothing differs.")).to_be_visible()
 
 
-@pytest.mark.parametrize(
-    ("typed", "words"),
-    [
-        ("0", "0 is too small: write a whole number from 1 to 1,000,000. It is not applied; 77 holds"),
-        ("1.5", "“1.5” is no whole number"),
-        ("many", "“many” is no number"),
-        ("", "This field is empty"),
-        ("99999999999999999999", "is too large: write a whole number from 1 to 1,000,000"),
-    ],
-)
-def test_a_number_that_cannot_be_is_told_held_back_and_mended(server: Server, page: Page, typed: str, words: str):
+def test_a_number_that_cannot_be_is_told_held_back_and_mended(server: Server, page: Page):
+    wrong = {
+        "0": "0 is too small: write a whole number from 1 to 1,000,000. It is not applied; 77 holds",
+        "1.5": "“1.5” is no whole number",
+        "many": "“many” is no number",
+        "": "This field is empty",
+        "99999999999999999999": "is too large: write a whole number from 1 to 1,000,000",
+    }
     ready(page, choices(server, **{"optimizer.steps": 77}))
     page.get_by_text("Advanced: every field").click()
     type_into(page, "Rank r", "8")
     expect(page).to_have_url(re.compile("adapter.rank=8"))
-    type_into(page, "Steps", typed)
-    expect(page.get_by_text(words).first).to_be_visible()
-    expect(start_button(page)).to_be_disabled()
-    expect(page.get_by_role("textbox", name="Steps", exact=True)).to_have_value(typed)
-    # Nothing else is lost, and the costs are those of the values that hold.
-    expect(page.get_by_text(re.compile(r"^About .* from the click"))).to_be_visible()
-    assert _spec(_parser().parse_args(shown_command(page))).optimizer.steps == 77
-    type_into(page, "Steps", "78")
-    expect(start_button(page)).to_be_enabled()
-    expect(page).to_have_url(re.compile(r"optimizer\.steps=78"))
-    expect(page.get_by_role("textbox", name="Rank r", exact=True)).to_have_value("8")
+    for number, (typed, words) in enumerate(wrong.items()):
+        type_into(page, "Steps", typed)
+        expect(page.get_by_text(words).first).to_be_visible()
+        expect(start_button(page)).to_be_disabled()
+        expect(page.get_by_role("textbox", name="Steps", exact=True)).to_have_value(typed)
+        # Nothing else is lost, and the costs are those of the values that hold.
+        expect(page.get_by_text(re.compile(r"^About .* from the click"))).to_be_visible()
+        assert _spec(_parser().parse_args(shown_command(page))).optimizer.steps == 77 + number
+        type_into(page, "Steps", str(78 + number))
+        expect(start_button(page)).to_be_enabled()
+        expect(page).to_have_url(re.compile(rf"optimizer\.steps={78 + number}"))
+        expect(page.get_by_role("textbox", name="Rank r", exact=True)).to_have_value("8")
 
 
 def test_a_number_that_cannot_be_is_told_while_its_field_is_folded_away(server: Server, page: Page):
@@ -141,34 +144,34 @@ def test_two_tabs_do_not_disturb_each_other(server: Server, page: Page, browser:
     other.context.close()
 
 
-def test_a_model_folder_that_vanished_or_is_none_is_told_before_start_and_at_the_click(server: Server, page: Page):
-    folder = server.tiny / "copy"
-    shutil.copytree(server.tiny / "model", folder)
-    ready(page, choices(server, **{"model.name": str(folder)}))
+def test_a_model_folder_that_vanished_or_is_none_is_told_before_start_and_at_the_click(own_server: Server, page: Page):
+    folder = own_server.tiny / "copy"
+    shutil.copytree(own_server.tiny / "model", folder)
+    ready(page, choices(own_server, **{"model.name": str(folder)}))
     shutil.rmtree(folder)
     start_button(page).click()
     expect(page.get_by_text("does not exist: check the path").first).to_be_visible()
     expect(start_button(page)).to_be_disabled()
-    assert not [run for run in list_runs(server.settings.runs) if not run.read_only]
+    assert not [run for run in list_runs(own_server.settings.runs) if not run.read_only]
     folder.mkdir()
     (folder / "pytorch_model.bin").touch()
     page.reload()
     expect(page.get_by_text("opening such a file may run code").first).to_be_visible(timeout=60_000)
     expect(start_button(page)).to_be_disabled()
     shutil.rmtree(folder)
-    shutil.copytree(server.tiny / "model", folder)
+    shutil.copytree(own_server.tiny / "model", folder)
     page.reload()
     expect(start_button(page)).to_be_enabled(timeout=60_000)
 
 
-def test_a_prompt_file_that_vanished_is_told_at_the_click(server: Server, page: Page):
-    file = server.tiny / "gone.jsonl"
-    shutil.copy(server.tiny / "benign.jsonl", file)
-    ready(page, choices(server, **{"data.retain": str(file)}))
+def test_a_prompt_file_that_vanished_is_told_at_the_click(own_server: Server, page: Page):
+    file = own_server.tiny / "gone.jsonl"
+    shutil.copy(own_server.tiny / "benign.jsonl", file)
+    ready(page, choices(own_server, **{"data.retain": str(file)}))
     file.unlink()
     start_button(page).click()
     expect(page.get_by_text("gone.jsonl does not exist").first).to_be_visible()
-    assert not [run for run in list_runs(server.settings.runs) if not run.read_only]
+    assert not [run for run in list_runs(own_server.settings.runs) if not run.read_only]
 
 
 def test_a_loaded_spec_and_a_run_keep_what_the_simple_form_cannot_show(server: Server, page: Page):
@@ -208,13 +211,13 @@ def test_a_loaded_spec_and_a_run_keep_what_the_simple_form_cannot_show(server: S
     expect(level(page, "Balanced")).to_be_checked()
 
 
-def test_what_a_preset_reached_here_stands_in_the_list(server: Server, page: Page):
-    run = create_run(server.settings.runs, read_preset("quick"), preset="quick")
+def test_what_a_preset_reached_here_stands_in_the_list(own_server: Server, page: Page):
+    run = create_run(own_server.settings.runs, read_preset("quick"), preset="quick")
     figures = {"heldout_cosine": 0.31, "heldout_drift": 0.05}
     run.update(status="finished", started=1000.0, ended=1223.0, figures=figures)
-    edited = create_run(server.settings.runs, read_preset("quick"), preset="quick (edited)")
+    edited = create_run(own_server.settings.runs, read_preset("quick"), preset="quick (edited)")
     edited.update(status="finished", figures={"heldout_cosine": 0.99, "heldout_drift": 0.9})
-    page.goto(f"{server.url}/train")
+    page.goto(f"{own_server.url}/train")
     expect(page.get_by_text("reached a harmful cosine of 0.31 and a benign drift of 0.05")).to_be_visible(
         timeout=60_000
     )

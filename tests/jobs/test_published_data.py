@@ -10,6 +10,7 @@ from making_published import write_published
 
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.training import rows as rows_module
 from engine.compute.training.pairs import Pair
 from engine.compute.training.rows import EncodedWhenDrawn, encode
 from engine.compute.training.sources import read_prompts
@@ -183,7 +184,13 @@ def test_half_of_all_llama_rows_lose_their_request_and_mistral_rows_none(models,
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_paper_preset_runs_to_its_end(name, models, published, settings):
+def test_a_paper_preset_runs_to_its_end_tells_its_reading_and_encodes_what_it_draws(
+    name, models, published, settings, monkeypatch
+):
+    encoded: list[str] = []
+    monkeypatch.setattr(
+        rows_module, "encode", lambda model, pair, data: encoded.append(pair.prompt.id) or encode(model, pair, data)
+    )
     spec = preset(name, models)
     run = create_run(settings.runs, spec, preset=name)
     device = Device(settings)
@@ -192,19 +199,6 @@ def test_a_paper_preset_runs_to_its_end(name, models, published, settings):
     assert len(steps) == 3 and all(0 <= step.reroute_loss <= 1 for step in steps)
     assert run.adapter_folder.is_dir()
     assert run.record().targets == (9, 19) and run.record().adapted == tuple(range(21))
-
-
-def test_reading_is_told_and_rows_are_encoded_as_they_are_drawn(models, published, settings, monkeypatch):
-    import engine.compute.training.rows as rows_module
-
-    spec = preset("paper-llama-3-8b", models)
-    encoded: list[str] = []
-    plain = rows_module.encode
-    monkeypatch.setattr(
-        rows_module, "encode", lambda model, pair, data: encoded.append(pair.prompt.id) or plain(model, pair, data)
-    )
-    run = create_run(settings.runs, spec)
-    events = list(train_run(run, tools=Device(settings).tools(1), controls=(), intent=Intent()))
     assert sum("Reading published:" in getattr(event, "message", "") for event in events) > 20
     # Three steps of 32 rows, the held-out ones, and what spaces and lengths are measured on; not the 24,000 of the set.
     assert len(encoded) < 3000

@@ -13,3 +13,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for kind in ("harmful", "benign"):
         write_prompts(folder / f"{kind}.jsonl", kind=kind, rows=24)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def followers_are_forked(forked_workers: str) -> None:
+    """The other processes of a team."""

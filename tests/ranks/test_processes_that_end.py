@@ -74,7 +74,9 @@ def test_a_run_whose_process_dies_goes_on_from_its_last_step_on_as_many_and_on_o
     assert furthest(resumed(alone, open_run(alone.runs, copy.name), 1), unbroken) < TOLERANCE
 
 
-def test_a_process_that_hangs_is_named_and_ended(folder, tmp_path, monkeypatch):
+def test_a_process_that_hangs_is_named_and_ended(folder, tmp_path, monkeypatch, forked_workers):
+    # What is stopped must be the process itself.
+    monkeypatch.setattr(sys, "executable", forked_workers)
     monkeypatch.setenv("WORKBENCH_PATIENCE_SECONDS", "4")
     monkeypatch.setattr(ranks, "END_SECONDS", 0.5)
     with working(Settings(tmp_path / "runs", tmp_path / "cache"), 2) as worker:

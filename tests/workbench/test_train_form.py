@@ -1,9 +1,11 @@
 """The pure parts of the Train form: numbers as they are typed, levels, checks, the command."""
 
+import json
 import shlex
 
 import pytest
 import streamlit as st
+from making import write_prompts
 from making_cards import BUNDLED
 from streamlit.testing.v1 import AppTest
 
@@ -18,7 +20,7 @@ from workbench.train.costs import about
 from workbench.train.draft import Draft, nested
 from workbench.train.fields import share_words
 from workbench.train.numbers import number_problem, read_number, written
-from workbench.train.presets import preset_caption
+from workbench.train.presets import preset_caption, selected_rows
 from workbench.train.simple import LENGTHS, STRENGTHS, chosen, lengths, strengths
 
 
@@ -202,3 +204,23 @@ def test_a_file_that_both_sides_of_a_preset_need_is_named_once(settings):
     said = preset_caption("paper-llama-3-8b")
     state.settings.cache_clear()
     assert said.count("circuit\\_breakers\\_train") == 1 and said.count(" and ") == 1, said
+
+
+def test_a_preset_reads_its_prompts_once_and_anew_when_a_file_has_changed(tmp_path, settings, monkeypatch):
+    rows = {kind: write_prompts(tmp_path / f"{kind}.jsonl", kind=kind, rows=24) for kind in ("harmful", "benign")}
+    monkeypatch.setattr("engine.records.presets.PRESETS", tmp_path)
+    monkeypatch.setattr("workbench.train.presets.PRESETS", tmp_path)
+    data = {"circuit_breaker": str(rows["harmful"]), "retain": str(rows["benign"])}
+    (tmp_path / "own.json").write_text(json.dumps({"data": data}))
+    taken = selected_rows("own")
+    assert taken is not None and sum(taken["harmful"]) == 24
+
+    with monkeypatch.context() as context:
+        context.setattr("workbench.train.presets.read_source", pytest.fail)
+        assert selected_rows("own") == taken
+
+    lines = rows["benign"].read_text().splitlines(keepends=True)
+    rows["benign"].write_text("".join(lines[:12]))
+    fewer = selected_rows("own")
+    assert fewer is not None and fewer["harmful"] == taken["harmful"]
+    assert sum(fewer["benign"]) == 12

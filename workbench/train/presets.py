@@ -9,7 +9,7 @@ from engine.records.conversation import Label
 from engine.records.errors import DataError, WorkbenchError
 from engine.records.model_place import need_model
 from engine.records.presets import PRESETS, read_preset
-from engine.records.prompt_files import missing_files
+from engine.records.prompt_files import file_stamps, missing_files, read_source
 from engine.records.prompts import Prompt
 from engine.records.runs import Run, list_runs
 from engine.records.sources import needs_worker
@@ -19,7 +19,6 @@ from workbench.kit.state import settings
 from workbench.kit.words import duration, plain
 from workbench.train.checks import RowCounts, count_rows
 from workbench.train.costs import about, preset_estimate
-from workbench.train.fields import read_prompts
 
 PURPOSES = {
     "quick": "See a circuit breaker form, from the click to its answers.",
@@ -37,10 +36,8 @@ PURPOSES = {
     "paper-mistral-7b-own-data": "The paper's training of Mistral on the sample prompts.",
 }
 OWN_PURPOSE = "A spec of your own."
-# A list of runs is looked through again after so many seconds.
+# A list of runs is looked through again after so many seconds, and what a preset needs.
 KEPT_SECONDS = 10
-# And what a preset needs, prompt files with it.
-LOOKED_AGAIN = 60
 
 
 class Reached(NamedTuple):
@@ -59,47 +56,58 @@ def preset_caption(name: str) -> str:
     except WorkbenchError as error:
         return f":orange[{plain(str(error))}]"
     reached = _reached(settings().runs, int(time.monotonic() / KEPT_SECONDS)).get(name)
-    stamp = (PRESETS / f"{name}.json").stat().st_mtime_ns
-    missing, rows = _facts(name, stamp, int(time.monotonic() / LOOKED_AGAIN))
+    missing = _missing(name, _written(name), int(time.monotonic() / KEPT_SECONDS))
     facts = [
         PURPOSES.get(name, OWN_PURPOSE),
         "Bundled SmolLM2, 135 M." if spec.model.name == BUNDLED_MODEL else f"Model {plain(spec.model.name)}.",
-        "" if missing else _time(spec, rows, reached),
+        "" if missing else _time(spec, selected_rows(name), reached),
         plain(reached.text) if reached else "",
     ]
     text = " ".join(fact for fact in facts if fact)
     return f"{text} :material/warning: Needs {plain(missing)}." if missing else text
 
 
-class _Facts(NamedTuple):
-    """missing: what a spec needs that is not here, in words, '' where all is; rows: None then."""
+def selected_rows(name: str) -> dict[Label, RowCounts] | None:
+    """How many of each side a preset takes; None where its prompts cannot be read here. They are read at the first call
+    and when one of their files has changed."""
+    data = read_preset(name).data
+    return _selected_rows(name, _written(name), (*file_stamps(data.circuit_breaker), *file_stamps(data.retain)))
 
-    missing: str
-    rows: dict[Label, RowCounts] | None
+
+def _written(name: str) -> int:
+    return (PRESETS / f"{name}.json").stat().st_mtime_ns
 
 
 @lru_cache(maxsize=32)
-def _facts(name: str, stamp: int, when: int) -> _Facts:
+def _missing(name: str, written: int, when: int) -> str:
+    """What a preset needs that is not here, in words; '' where all is."""
     spec = read_preset(name)
-    found, prompts = [], dict[Label, list[Prompt] | None]()
+    found = []
     try:
         need_model(spec.model.name)
     except WorkbenchError:
         found.append(f"the model {spec.model.name}")
-    sources: dict[Label, str] = {"harmful": spec.data.circuit_breaker, "benign": spec.data.retain}
-    for label, source in sources.items():
-        try:
-            if not needs_worker(source):
-                prompts[label] = read_prompts(source, label, spec.data.answer_field)
-        except DataError:
-            found += missing_files(source)
-    if found:
-        # Both sides may name one file.
-        found = list(dict.fromkeys(found))
-        names = " and ".join(part for part in (", ".join(found[:-1]), found[-1]) if part)
-        return _Facts(f"{names}, which {'is' if len(found) == 1 else 'are'} not here", None)
+    # Both sides may name one file.
+    found += dict.fromkeys(missing_files(spec.data.circuit_breaker) + missing_files(spec.data.retain))
+    names = " and ".join(part for part in (", ".join(found[:-1]), found[-1] if found else "") if part)
+    return f"{names}, which {'is' if len(found) == 1 else 'are'} not here" if found else ""
+
+
+@lru_cache(maxsize=64)
+def _selected_rows(name: str, written: int, stamps: tuple[tuple[str, int, int], ...]) -> dict[Label, RowCounts] | None:
+    # The prompts are not kept: those of all presets would push the form's own out of what it keeps.
+    spec = read_preset(name)
+    sides: dict[Label, str] = {"harmful": spec.data.circuit_breaker, "benign": spec.data.retain}
+    prompts: dict[Label, list[Prompt] | None] = {}
+    try:
+        for label, source in sides.items():
+            if needs_worker(source):
+                return None
+            prompts[label] = read_source(source, label=label, answer_field=spec.data.answer_field)
+    except DataError:
+        return None
     rows, problems = count_rows(spec, prompts)
-    return _Facts("", rows if len(rows) == len(sources) and not problems else None)
+    return None if problems else rows
 
 
 def _time(spec: RunSpec, rows: dict[Label, RowCounts] | None, reached: Reached | None) -> str:
