@@ -54,6 +54,16 @@ def test_a_file_of_the_same_name_replaces_the_one_that_ships(folder):
     assert [one.name for one in lessons.units].count("activations") == 1
 
 
+def test_a_file_is_parsed_once_and_anew_when_it_has_changed(folder, monkeypatch):
+    (folder / "my-own.yaml").write_text(LESSON)
+    assert read_unit(folder / "my-own.yaml").title == "A unit of my own"
+    with monkeypatch.context() as context:
+        context.setattr("engine.records.lessons.reading.yaml.safe_load", pytest.fail)
+        assert read_unit(folder / "my-own.yaml").title == "A unit of my own"
+    (folder / "my-own.yaml").write_text(LESSON.replace("A unit of my own", "A unit of another"))
+    assert read_unit(folder / "my-own.yaml").title == "A unit of another"
+
+
 def test_broken_files_are_named_with_their_line_and_hide_no_other(folder):
     (folder / "one.yaml").write_text(LESSON.replace("title: Only step", "title: a: b"))
     (folder / "two.yaml").write_text(LESSON)

@@ -6,6 +6,7 @@ A file is one unit; its name without the ending is the unit's. Knows nothing of 
 import os
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,19 +64,24 @@ def read_lessons(settings: Settings) -> Lessons:
 
 
 def read_unit(file: Path) -> Unit:
-    """Raises DataError naming the file, the line and what is wrong there."""
+    """Kept while the file is as it was. Raises DataError naming the file, the line and what is wrong there."""
     if not _NAME.fullmatch(file.stem):
         raise DataError(
             f"The lesson {file.name} has a name that progress cannot be kept by: use small letters, digits and '-'."
         )
     try:
-        if file.stat().st_size > LARGEST:
+        stat = file.stat()
+        if stat.st_size > LARGEST:
             raise DataError(f"The lesson {file.name} is larger than {LARGEST // 2**20} MiB: split it into units.")
-        text = file.read_text()
+        return _read_unit(file, stat.st_mtime_ns, stat.st_size)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"The lesson {file.name} cannot be read: {error}.") from error
+
+
+@lru_cache(maxsize=128)
+def _read_unit(file: Path, _written: int, _size: int) -> Unit:
+    text = file.read_text()
     try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         # A value under the wrong tag, such as a date that is none, fails in ways of its own.
@@ -90,7 +96,7 @@ def read_unit(file: Path) -> Unit:
         raise DataError(f"The lesson {file.name}: {error}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise DataError(_problem(file.name, first, tree)) from error
+        raise DataError(_problem(file.name, first, yaml.compose(text, Loader=yaml.SafeLoader))) from error
 
 
 def _problem(name: str, first: Any, tree: yaml.Node | None) -> str:
