@@ -7,7 +7,7 @@ from workbench.train.data import data_part
 from workbench.train.draft import ADVANCED
 from workbench.train.fields import open_form
 from workbench.train.launch import launch_panel
-from workbench.train.origin import origin_part
+from workbench.train.origin import count_presets, origin_part
 from workbench.train.parts import (
     adapter_part,
     blocks_part,
@@ -53,3 +53,4 @@ with page_frame():
             hidden_problems(form)
     with launch_column, st.container(key="launch_panel"):
         launch_panel(form)
+    count_presets()

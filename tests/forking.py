@@ -195,12 +195,12 @@ def _read_presets() -> None:
     """What the list of presets tells of prompt files that ship is read once, as by a server that has run a while."""
     from engine.records.presets import preset_names, read_preset
     from engine.records.prompt_files import missing_files
-    from workbench.train.presets import selected_rows
+    from workbench.train.presets import count_preset
 
     for name in preset_names():
         data = read_preset(name).data
         if not missing_files(data.circuit_breaker) + missing_files(data.retain):
-            selected_rows(name)
+            count_preset(name)
 
 
 def _is_gone(told: socket.socket) -> bool:

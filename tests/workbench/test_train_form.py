@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from types import SimpleNamespace
 
 import pytest
 import streamlit as st
@@ -10,17 +11,19 @@ from making_cards import BUNDLED
 from streamlit.testing.v1 import AppTest
 
 from engine.__main__ import _parser, _spec
+from engine.records.cards import write_card
 from engine.records.presets import preset_names, read_preset
 from engine.records.prompt_files import read_source
 from engine.records.spec import flat
 from workbench.kit import state
+from workbench.kit.cards import model_payload
 from workbench.train.checks import check_spec, count_rows
 from workbench.train.command import command_of
 from workbench.train.costs import about
 from workbench.train.draft import Draft, nested
 from workbench.train.fields import share_words
 from workbench.train.numbers import number_problem, read_number, written
-from workbench.train.presets import preset_caption, selected_rows
+from workbench.train.presets import count_preset, preset_caption, uncounted_presets
 from workbench.train.simple import LENGTHS, STRENGTHS, chosen, lengths, strengths
 
 
@@ -206,21 +209,31 @@ def test_a_file_that_both_sides_of_a_preset_need_is_named_once(settings):
     assert said.count("circuit\\_breakers\\_train") == 1 and said.count(" and ") == 1, said
 
 
-def test_a_preset_reads_its_prompts_once_and_anew_when_a_file_has_changed(tmp_path, settings, monkeypatch):
+def test_a_preset_is_counted_once_and_anew_when_a_file_has_changed(tmp_path, settings, monkeypatch):
     rows = {kind: write_prompts(tmp_path / f"{kind}.jsonl", kind=kind, rows=24) for kind in ("harmful", "benign")}
     monkeypatch.setattr("engine.records.presets.PRESETS", tmp_path)
     monkeypatch.setattr("workbench.train.presets.PRESETS", tmp_path)
+    # A machine that was never measured has no time.
+    monkeypatch.setattr("workbench.train.presets.preset_estimate", lambda spec, rows: SimpleNamespace(seconds=60.0))
     data = {"circuit_breaker": str(rows["harmful"]), "retain": str(rows["benign"])}
     (tmp_path / "own.json").write_text(json.dumps({"data": data}))
-    taken = selected_rows("own")
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "elsewhere.json").write_text(json.dumps({"data": data | {"retain": "published:ultrachat_test_sft"}}))
+    state.settings.cache_clear()
+    # Where its model is not known, no time can be told, and nothing is read for it.
+    assert uncounted_presets() == []
+    write_card(settings.cards, "describe_model", model_payload(read_preset("own").model), BUNDLED)
+    assert "About" not in preset_caption("own") and uncounted_presets() == ["own"]
+    taken = count_preset("own")
     assert taken is not None and sum(taken["harmful"]) == 24
-
-    with monkeypatch.context() as context:
-        context.setattr("workbench.train.presets.read_source", pytest.fail)
-        assert selected_rows("own") == taken
+    assert "About" in preset_caption("own") and uncounted_presets() == []
 
     lines = rows["benign"].read_text().splitlines(keepends=True)
     rows["benign"].write_text("".join(lines[:12]))
-    fewer = selected_rows("own")
-    assert fewer is not None and fewer["harmful"] == taken["harmful"]
-    assert sum(fewer["benign"]) == 12
+    assert "About" not in preset_caption("own") and uncounted_presets() == ["own"]
+    fewer = count_preset("own")
+    assert fewer is not None and fewer["harmful"] == taken["harmful"] and sum(fewer["benign"]) == 12
+
+    rows["benign"].write_text("no prompts")
+    assert count_preset("own") is None and uncounted_presets() == []
+    state.settings.cache_clear()

@@ -35,9 +35,14 @@ def form_estimate(form: Form, spec: RunSpec | None = None) -> Estimate | None:
     return _estimate(spec, form.card, training, heldout, sides)
 
 
+def known_card(spec: RunSpec) -> ModelCard | None:
+    """Of its model, where the worker has described that once."""
+    return read_model_card(settings().cards, model_payload(spec.model))
+
+
 def preset_estimate(spec: RunSpec, rows: Mapping[Label, RowCounts]) -> Estimate | None:
     """Of a spec that is not in the form: by what is known already of its model and data; nothing is asked for."""
-    card = read_model_card(settings().cards, model_payload(spec.model))
+    card = known_card(spec)
     if card is None:
         return None
     sides: list[tuple[int, DataCard | None]] = []

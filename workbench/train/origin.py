@@ -11,7 +11,7 @@ from workbench.kit.state import DRAFT, DRAFT_ERROR, settings
 from workbench.kit.words import plain
 from workbench.train.draft import LOADED, ORIGIN, PLAIN_DEFAULTS, Draft, Fields, load, load_text, set_fields
 from workbench.train.numbers import written
-from workbench.train.presets import preset_caption
+from workbench.train.presets import count_preset, preset_caption, uncounted_presets
 
 SHOWN_CHANGES = 6
 SPEC_FILE, SPEC_TEXT, GIVEN_LAST = "spec_file", "spec_text", "spec_given_last"
@@ -49,6 +49,16 @@ def origin_part(draft: Draft) -> None:
         )
         if DRAFT_ERROR in st.session_state:
             st.error(plain(st.session_state[DRAFT_ERROR]), icon=":material/error:")
+
+
+def count_presets() -> None:
+    """Reading all their prompts takes seconds: it follows the page, which is then drawn once more with their times."""
+    if waiting := uncounted_presets():
+        for name in waiting:
+            # Here a click breaks in.
+            st.empty()
+            count_preset(name)
+        st.rerun()
 
 
 def changes_part(draft: Draft) -> None:

@@ -1,6 +1,7 @@
 """What each preset is for, needs, takes and has reached: facts of the list on the Train page. Draws nothing."""
 
 import time
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +9,7 @@ from typing import NamedTuple
 from engine.records.conversation import Label
 from engine.records.errors import DataError, WorkbenchError
 from engine.records.model_place import need_model
-from engine.records.presets import PRESETS, read_preset
+from engine.records.presets import PRESETS, preset_names, read_preset
 from engine.records.prompt_files import file_stamps, missing_files, read_source
 from engine.records.prompts import Prompt
 from engine.records.runs import Run, list_runs
@@ -18,7 +19,7 @@ from engine.records.spec_parts import BUNDLED_MODEL
 from workbench.kit.state import settings
 from workbench.kit.words import duration, plain
 from workbench.train.checks import RowCounts, count_rows
-from workbench.train.costs import about, preset_estimate
+from workbench.train.costs import about, known_card, preset_estimate
 
 PURPOSES = {
     "quick": "See a circuit breaker form, from the click to its answers.",
@@ -40,6 +41,9 @@ OWN_PURPOSE = "A spec of your own."
 KEPT_SECONDS = 10
 
 
+_counted: dict[tuple, dict[Label, RowCounts] | None] = {}
+
+
 class Reached(NamedTuple):
     """What the newest finished run of a preset came to. seconds: from its start to its end."""
 
@@ -56,31 +60,62 @@ def preset_caption(name: str) -> str:
     except WorkbenchError as error:
         return f":orange[{plain(str(error))}]"
     reached = _reached(settings().runs, int(time.monotonic() / KEPT_SECONDS)).get(name)
-    missing = _missing(name, _written(name), int(time.monotonic() / KEPT_SECONDS))
+    missing = _needed(name)
     facts = [
         PURPOSES.get(name, OWN_PURPOSE),
         "Bundled SmolLM2, 135 M." if spec.model.name == BUNDLED_MODEL else f"Model {plain(spec.model.name)}.",
-        "" if missing else _time(spec, selected_rows(name), reached),
+        "" if missing else _time(spec, _counted.get(_key(name)), reached),
         plain(reached.text) if reached else "",
     ]
     text = " ".join(fact for fact in facts if fact)
     return f"{text} :material/warning: Needs {plain(missing)}." if missing else text
 
 
-def selected_rows(name: str) -> dict[Label, RowCounts] | None:
-    """How many of each side a preset takes; None where its prompts cannot be read here. They are read at the first call
-    and when one of their files has changed."""
+def uncounted_presets() -> list[str]:
+    """Those whose time could be told, were their prompts counted as their files are now."""
+    found = []
+    for name in preset_names():
+        with suppress(WorkbenchError):
+            if _key(name) not in _counted and not _needed(name) and known_card(read_preset(name)) is not None:
+                found.append(name)
+    return found
+
+
+def count_preset(name: str) -> dict[Label, RowCounts] | None:
+    """Read its prompts, and keep how many of each side it takes; None where they cannot be read here. The prompts are
+    not kept: those of all presets would push the form's own out of what it keeps."""
+    key = _key(name)
+    spec = read_preset(name)
+    sides: dict[Label, str] = {"harmful": spec.data.circuit_breaker, "benign": spec.data.retain}
+    prompts: dict[Label, list[Prompt] | None] = {}
+    _counted[key] = None
+    with suppress(DataError):
+        for label, source in sides.items():
+            if needs_worker(source):
+                return None
+            prompts[label] = read_source(source, label=label, answer_field=spec.data.answer_field)
+        rows, problems = count_rows(spec, prompts)
+        _counted[key] = None if problems else rows
+    return _counted[key]
+
+
+def _key(name: str) -> tuple:
+    """What changes when the preset or one of its prompt files does."""
     data = read_preset(name).data
-    return _selected_rows(name, _written(name), (*file_stamps(data.circuit_breaker), *file_stamps(data.retain)))
+    return (name, _written(name), *file_stamps(data.circuit_breaker), *file_stamps(data.retain))
 
 
 def _written(name: str) -> int:
     return (PRESETS / f"{name}.json").stat().st_mtime_ns
 
 
+def _needed(name: str) -> str:
+    """What a preset needs that is not here, in words; '' where all is."""
+    return _missing(name, _written(name), int(time.monotonic() / KEPT_SECONDS))
+
+
 @lru_cache(maxsize=32)
 def _missing(name: str, written: int, when: int) -> str:
-    """What a preset needs that is not here, in words; '' where all is."""
     spec = read_preset(name)
     found = []
     try:
@@ -91,23 +126,6 @@ def _missing(name: str, written: int, when: int) -> str:
     found += dict.fromkeys(missing_files(spec.data.circuit_breaker) + missing_files(spec.data.retain))
     names = " and ".join(part for part in (", ".join(found[:-1]), found[-1] if found else "") if part)
     return f"{names}, which {'is' if len(found) == 1 else 'are'} not here" if found else ""
-
-
-@lru_cache(maxsize=64)
-def _selected_rows(name: str, written: int, stamps: tuple[tuple[str, int, int], ...]) -> dict[Label, RowCounts] | None:
-    # The prompts are not kept: those of all presets would push the form's own out of what it keeps.
-    spec = read_preset(name)
-    sides: dict[Label, str] = {"harmful": spec.data.circuit_breaker, "benign": spec.data.retain}
-    prompts: dict[Label, list[Prompt] | None] = {}
-    try:
-        for label, source in sides.items():
-            if needs_worker(source):
-                return None
-            prompts[label] = read_source(source, label=label, answer_field=spec.data.answer_field)
-    except DataError:
-        return None
-    rows, problems = count_rows(spec, prompts)
-    return None if problems else rows
 
 
 def _time(spec: RunSpec, rows: dict[Label, RowCounts] | None, reached: Reached | None) -> str:
