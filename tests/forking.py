@@ -151,8 +151,6 @@ def _serve(path: str, kind: str) -> None:
             # The script itself would draw a page.
             if part.name != "workbench.app":
                 importlib.import_module(part.name)
-    if kind == "streamlit":
-        _read_presets()
     # It runs as the main module in each child, and warns of a second one.
     sys.modules.pop("engine.__main__", None)
     gc.freeze()
@@ -189,18 +187,6 @@ def _serve(path: str, kind: str) -> None:
             elif _is_gone(children[pid]):
                 # Whoever began it, or stands in for it, was killed.
                 os.kill(pid, signal.SIGKILL)
-
-
-def _read_presets() -> None:
-    """What the list of presets tells of prompt files that ship is read once, as by a server that has run a while."""
-    from engine.records.presets import preset_names, read_preset
-    from engine.records.prompt_files import missing_files
-    from workbench.train.presets import count_preset
-
-    for name in preset_names():
-        data = read_preset(name).data
-        if not missing_files(data.circuit_breaker) + missing_files(data.retain):
-            count_preset(name)
 
 
 def _is_gone(told: socket.socket) -> bool:
