@@ -1,6 +1,7 @@
 """The harmfulness probes of a run: fitted as training ends or later, beside a chat, and in an evaluation."""
 
 import math
+import shutil
 
 import pytest
 import torch
@@ -32,6 +33,7 @@ from engine.records.harmfulness import (
     probes_folder,
     read_probes,
 )
+from engine.records.runs import list_runs
 
 BASE = Column(checkpoint="base")
 
@@ -50,11 +52,21 @@ def many(tmp_path):
     }
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """Where the run lies that the first test trained: each has a copy."""
+    return tmp_path_factory.mktemp("first") / "runs"
+
+
 @pytest.fixture
-def run(device, settings, tiny_spec, many):
-    return trained(device, settings, tiny_spec(**many, **{"harmfulness.probe": True, "harmfulness.false_alarms": 0.2}))[
-        0
-    ]
+def run(first, device, settings, tiny_spec, many):
+    if not first.is_dir():
+        probed = {"harmfulness.probe": True, "harmfulness.false_alarms": 0.2}
+        trained(device, settings, tiny_spec(**many, **probed))
+        shutil.copytree(settings.runs, first)
+    shutil.copytree(first, settings.runs, dirs_exist_ok=True)
+    [run] = list_runs(settings.runs)
+    return run
 
 
 def work(device, job, payload):
