@@ -62,6 +62,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     priority INTEGER NOT NULL, state TEXT NOT NULL DEFAULT 'queued', created REAL NOT NULL,
     error TEXT NOT NULL DEFAULT ''
 );
+CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state);
+CREATE INDEX IF NOT EXISTS jobs_by_kind ON jobs (kind);
 CREATE TABLE IF NOT EXISTS controls (
     id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, control TEXT NOT NULL, value REAL, created REAL NOT NULL
 );

@@ -45,11 +45,11 @@ def downloads(chat: Chat) -> None:
     """The chat as files."""
     with st.popover("Download", icon=":material/download:", type="tertiary", key="chat_download"):
         st.download_button(
-            "As Markdown", chat_markdown(chat), file_name=f"chat-{chat.id}.md", mime="text/markdown",
+            "As Markdown", lambda: chat_markdown(chat), file_name=f"chat-{chat.id}.md", mime="text/markdown",
             key="chat_markdown", on_click="ignore",
         )  # fmt: skip
         st.download_button(
-            "As JSON", chat_json(chat), file_name=f"chat-{chat.id}.json", mime="application/json",
+            "As JSON", lambda: chat_json(chat), file_name=f"chat-{chat.id}.json", mime="application/json",
             key="chat_json", on_click="ignore",
         )  # fmt: skip
 

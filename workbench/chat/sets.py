@@ -132,7 +132,11 @@ def answered_sets(*, of_tools: bool = False) -> None:
     # A link may name one that is not listed here.
     ids = ids if answers.id in ids else [answers.id, *ids]
     chosen = st.selectbox(
-        "Answered sets", ids, index=ids.index(answers.id), format_func=_set_name, key=f"set_of_{answers.id}"
+        "Answered sets",
+        ids,
+        index=ids.index(answers.id),
+        format_func={one.id: _set_name(one) for one in (answers, *known)}.__getitem__,
+        key=f"set_of_{answers.id}",
     )
     if chosen != answers.id:
         st.query_params[ANSWER_SET] = chosen
@@ -176,7 +180,7 @@ def _results(answers: AnswerSet, moving: bool) -> None:
         st.dataframe(table.drop(columns=texts) if hidden else table, hide_index=True, height=420)
     st.download_button(
         "Download CSV",
-        table.to_csv(index=False),
+        lambda: table.to_csv(index=False),
         file_name=f"answers-{answers.id}.csv",
         mime="text/csv",
         icon=":material/download:",
@@ -204,11 +208,11 @@ def _counts(table: pd.DataFrame, names: list[str]) -> None:
         )
 
 
-def _set_name(set_id: str) -> str:
+def _set_name(answers: AnswerSet) -> str:
     try:
-        request = open_set(settings(), set_id).request()
+        request = answers.request()
     except WorkbenchError:
-        return set_id
+        return answers.id
     models = " | ".join(column_names(request.columns))
     forced = f" · forced to its {request.forced}" if request.forced else ""
     begun = f" · {_begins(request.prefill)}" if request.prefill else ""

@@ -35,9 +35,18 @@ def harmful_picture(picture: Picture, *, hidden: bool, edge: int = LARGEST) -> N
 
 def picture_png(picture: Picture, *, hidden: bool, edge: int = LARGEST) -> bytes:
     """The picture no larger than `edge`, or what stands for it. Raises DataError as image_of does."""
+    return _png(picture, hidden, edge, written(picture))
+
+
+def picture_size(picture: Picture) -> tuple[int, int]:
+    """Width and height in pixels. Raises DataError as image_of does."""
+    return _size(picture, written(picture))
+
+
+def written(picture: Picture) -> int | None:
+    """When its file was (ns): what was deleted or changed meanwhile is not shown out of memory."""
     file = Path(picture.file)
-    # What was deleted or changed meanwhile is not shown out of memory.
-    return _png(picture, hidden, edge, file.stat().st_mtime_ns if picture.file and file.is_file() else None)
+    return file.stat().st_mtime_ns if picture.file and file.is_file() else None
 
 
 def fitted(image: Image.Image, edge: int) -> Image.Image:
@@ -46,6 +55,11 @@ def fitted(image: Image.Image, edge: int) -> Image.Image:
     share = max(THUMBNAIL, min(edge, max(image.size))) / max(image.size)
     size = (max(1, round(image.width * share)), max(1, round(image.height * share)))
     return image.resize(size, Image.Resampling.NEAREST if share > 1 else Image.Resampling.LANCZOS)
+
+
+@lru_cache(maxsize=KEPT)
+def _size(picture: Picture, _written: int | None) -> tuple[int, int]:
+    return image_of(picture).size
 
 
 @lru_cache(maxsize=KEPT)

@@ -25,7 +25,7 @@ def step_check(lesson: Lesson, step: Step) -> bool:
         elif isinstance(step.check, Answer):
             _missing(judged)
         else:
-            st.fragment(_wait, run_every=TICK)(lesson, step)
+            st.fragment(_wait, run_every=TICK)(lesson, step, [judged])
     return judged.met
 
 
@@ -38,8 +38,9 @@ def _judged(lesson: Lesson, step: Step) -> Judged:
 
 
 @catching
-def _wait(lesson: Lesson, step: Step) -> None:
-    judged = _judged(lesson, step)
+def _wait(lesson: Lesson, step: Step, first: list[Judged]) -> None:
+    """first: what was judged for the drawing, which this is a part of at first; taken out."""
+    judged = first.pop() if first else _judged(lesson, step)
     if judged.met:
         st.rerun()
     _missing(judged)

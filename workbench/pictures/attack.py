@@ -1,10 +1,12 @@
 """Watch an attack on pixels (?attack=ID): losses, pictures, answers as they come; stop it, keep what it made."""
 
 import time
+from functools import lru_cache
 
 import streamlit as st
 
 from engine.figures.pixel_attack import pixel_losses
+from engine.records.conversation import Picture
 from engine.records.errors import DataError
 from engine.records.kept_pictures import keep_picture
 from engine.records.picture_attacks import AttackFolder, PictureAttack, PixelAnswers, PixelCourse, open_attack
@@ -14,7 +16,7 @@ from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.charts import on_screen
 from workbench.kit.downloads import file_button, picture_config
 from workbench.kit.frame import catching
-from workbench.kit.pictures import harmful_picture
+from workbench.kit.pictures import harmful_picture, written
 from workbench.kit.state import ATTACK, queue, settings
 from workbench.kit.waiting import progress_words
 from workbench.kit.words import duration, plain
@@ -128,13 +130,18 @@ def _pictures(attack: AttackFolder, spec: PictureAttack, *, hidden: bool) -> Non
             st.caption("Hidden with the pictures.")
             return
         try:
-            original, changed = image_of(spec.picture), image_of(picture_at(attack.perturbed))
+            changed = picture_at(attack.perturbed)
+            png = _difference(spec.picture, written(spec.picture), changed, spec.epsilon)
         except DataError as error:
             st.caption(plain(str(error)))
             return
-        png = difference_png(original, changed, epsilon=spec.epsilon, edge=EDGE)
         st.image(png, alt="What was changed in each colour, made visible")
         st.caption("Grey: unchanged.")
+
+
+@lru_cache(maxsize=16)
+def _difference(original: Picture, _written: int | None, changed: Picture, epsilon: int) -> bytes:
+    return difference_png(image_of(original), image_of(changed), epsilon=epsilon, edge=EDGE)
 
 
 def _answers(attack: AttackFolder, spec: PictureAttack, answers: tuple[PixelAnswers, ...], *, hidden: bool) -> None:

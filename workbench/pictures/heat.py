@@ -8,13 +8,12 @@ from engine.records.chats.chat import Chat, Exchange
 from engine.records.chats.replies import PictureTrip, Reply
 from engine.records.conversation import Picture
 from engine.records.errors import DataError
-from engine.records.pictures import image_of
 from workbench.chat.columns import column_names
 from workbench.chat.trip import BLOCK
 from workbench.kit.blur import is_hidden
 from workbench.kit.charts import on_screen
 from workbench.kit.downloads import file_buttons, picture_config
-from workbench.kit.pictures import LARGEST, picture_png
+from workbench.kit.pictures import LARGEST, picture_png, picture_size
 from workbench.kit.words import plain
 from workbench.pictures.patch_table import patch_table
 
@@ -49,7 +48,7 @@ def heat_maps(chat: Chat, number: int) -> None:
 def _map(exchange: Exchange, reply: Reply, trip: PictureTrip, picture: Picture, *, hidden: bool, name: str) -> None:
     block = min(max(0, int(st.session_state.get(BLOCK, 0))), len(trip.cosines) - 1)
     try:
-        size, png = image_of(picture).size, b"" if hidden else picture_png(picture, hidden=False, edge=LARGEST)
+        size, png = picture_size(picture), b"" if hidden else picture_png(picture, hidden=False, edge=LARGEST)
     except DataError as error:
         st.caption(plain(str(error)))
         return

@@ -198,6 +198,7 @@ def _stamp(source: str) -> tuple[int, ...]:
     return tuple(stamps)
 
 
-@lru_cache(maxsize=16)
+# Enough for the sources of several presets in as many tabs.
+@lru_cache(maxsize=48)
 def _read_once(source: str, label: Label, answer_field: str, stamp: tuple[int, ...]) -> list[Prompt]:
     return read_source(source, label=label, answer_field=answer_field)

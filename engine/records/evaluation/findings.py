@@ -8,6 +8,7 @@ Runs that ship are read-only: what is found about them goes to the desk. Knows n
 import json
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -280,6 +281,15 @@ def read_samples(run: Run, settings: Settings, key: str) -> list[Sample]:
 
 
 def _read(file: Path) -> Evaluation | None:
+    try:
+        stat = file.stat()
+    except OSError:
+        return None
+    return _read_once(file, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=2000)
+def _read_once(file: Path, _written: int, _size: int) -> Evaluation | None:
     try:
         return Evaluation.model_validate_json(file.read_bytes())
     except (OSError, ValidationError, RunError):

@@ -9,6 +9,7 @@ from engine.records.chats.asked import Column
 from engine.records.chats.chat import Chat, Exchange, list_chats
 from engine.records.chats.replies import Reply
 from engine.records.errors import DataError, RunError, WorkbenchError
+from engine.records.events import Control
 from engine.records.lessons.lesson import (
     SHIPPED,
     Answer,
@@ -158,12 +159,25 @@ def _beyond(check: RunExists, record: Record) -> str:
 def _paused(settings: Settings) -> Judged:
     said = ""
     for run, _ in _own_runs(settings):
-        controls = [event.control for event in run.controls()]
+        controls = _controls(run)
         if "pause" in controls and "resume" in controls[controls.index("pause") :]:
             return Judged(True, f"{run.name} was paused and went on.", run.id)
         if "pause" in controls:
             said = said or f"{run.name} was paused and has not gone on yet."
     return Judged(False, said or "No run of yours was paused yet.")
+
+
+def _controls(run: Run) -> tuple[Control, ...]:
+    try:
+        stat = run.events_file.stat()
+    except OSError:
+        return ()
+    return _read_controls(run, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=1000)
+def _read_controls(run: Run, _written: int, _size: int) -> tuple[Control, ...]:
+    return tuple(event.control for event in run.controls())
 
 
 def _asked(check: Asked, settings: Settings) -> Judged:

@@ -21,8 +21,8 @@ def captures_made(settings: Settings) -> list[Capture]:
 
 def looked_at(check: Looked, settings: Settings, run: str) -> Capture | None:
     """The capture of which there is what the check asks for; None where there is none. run: of this run alone."""
-    for capture in _captures(settings):
-        if (run and capture.index.run_id != run) or len(capture.index.prompts) < check.prompts:
+    for capture in _captures(settings, run):
+        if len(capture.index.prompts) < check.prompts:
             continue
         if check.at == "map" and any(projection_file(capture, one).is_file() for one in _requests(check, capture)):
             return capture
@@ -43,13 +43,14 @@ def evaluations_made(settings: Settings) -> Iterator[tuple[str, Evaluation]]:
             continue
 
 
-def _captures(settings: Settings) -> Iterator[Capture]:
-    for run in list_runs(settings.runs):
+def _captures(settings: Settings, of: str = "") -> Iterator[Capture]:
+    """of: the id of a run; '' for those of all runs and of base models alone."""
+    for run_id in (of,) if of else (run.id for run in list_runs(settings.runs)):
         try:
-            yield from run_captures(settings, run.id)
+            yield from run_captures(settings, run_id)
         except RunError:
             continue
-    for file in sorted((settings.cache / "captures").glob("*/capture.json")):
+    for file in () if of else sorted((settings.cache / "captures").glob("*/capture.json")):
         try:
             capture = read_capture(file.parent)
         except RunError:
