@@ -8,6 +8,7 @@ import argparse
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -94,12 +95,15 @@ def _scored(evaluator: Any, asked: Any, tasks: list[str], limit: int) -> Mapping
 
 
 def _numbers(scored: Mapping[str, Any]) -> dict[str, float]:
-    """Its figures, by the name of their metric without its filter; words and what is no number are left out."""
-    return {
-        name.partition(",")[0]: float(value)
+    """Its figures, by the name of their metric, with the filter where it has several; words and what is no number are
+    left out."""
+    numbers = {
+        name: float(value)
         for name, value in scored.items()
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     }
+    metrics = Counter(name.partition(",")[0] for name in numbers)
+    return {metric if metrics[metric := name.partition(",")[0]] == 1 else name: one for name, one in numbers.items()}
 
 
 def _lines(found: Mapping[str, Mapping[Side, Mapping[str, float]]]) -> list[str]:

@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from engine.records.captures.capture import Capture, read_capture, run_captures, write_index
+from engine.records.captures.capture import read_capture, run_captures, write_index
 from engine.records.errors import RunError
 from engine.records.evaluation.final import is_final
 from engine.records.evaluation.findings import Evaluation
+from engine.records.evaluation.own import is_pending
 from engine.records.events import AnyEvent, ProbeResult, StatusEvent, effective
 from engine.records.files import whole_or_nothing, write_whole
 from engine.records.harmfulness import HARMFULNESS, PROBES
@@ -101,24 +102,28 @@ def pack_run(
     shutil.copytree(run.adapter_folder, target / "adapter")
     if bfloat16:
         _narrow(target / "adapter" / "adapter_model.safetensors")
+    if (run.folder / HARMFULNESS / PROBES).is_file():
+        shutil.copytree(run.folder / HARMFULNESS, target / HARMFULNESS)
+    _pack_evaluations(run.folder / "evaluations", target / "evaluations", run.record())
+    # No checkpoint comes along, the best one neither.
+    record = run.record().model_copy(update={"host": "", "best": None})
+    if is_pending(record):
+        # Nobody makes it up for a copy.
+        record = record.model_copy(update={"evaluation": "", "evaluation_error": ""})
+    known = record.model_dump_json(indent=2)
     if captures is None:
         captures = [file.parent for file in run.representations_folder.glob("*/capture.json")]
     # Of the smallest first, so that a large one gets what they leave.
     captures = sorted(captures, key=lambda folder: (_size(folder), folder.name))
-    left = MOST_BYTES - sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    left = MOST_BYTES - len(known) - sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     for number, capture in enumerate(captures):
         key = read_capture(capture)
         assert key is not None
         packed = target / "representations" / key.index.key
         _pack_capture(capture, packed, left // (len(captures) - number))
         left -= _size(packed)
-    if (run.folder / HARMFULNESS / PROBES).is_file():
-        shutil.copytree(run.folder / HARMFULNESS, target / HARMFULNESS)
-    _pack_evaluations(run.folder / "evaluations", target / "evaluations", run.record())
-    # No checkpoint comes along, the best one neither.
-    record = run.record().model_copy(update={"host": "", "best": None})
     write_whole(target / DIGEST, json.dumps(digests(target), indent=1) + "\n")
-    write_whole(target / "record.json", record.model_dump_json(indent=2))
+    write_whole(target / "record.json", known)
 
 
 def _pack_evaluations(source: Path, target: Path, record: Record) -> None:
@@ -160,11 +165,7 @@ def _pack_capture(source: Path, target: Path, most_bytes: int) -> None:
     capture = read_capture(source)
     assert capture is not None
     target.mkdir(parents=True)
-    kept = _kept_checkpoints(capture, most_bytes)
-    dropped = set(capture.index.checkpoints) - set(kept)
     for path in sorted(source.glob("*.safetensors")):
-        if path.name.partition(".")[0] in dropped:
-            continue
         tensors = load_file(path)
         exact = path.name.startswith("spaces")
         save_file(
@@ -176,20 +177,20 @@ def _pack_capture(source: Path, target: Path, most_bytes: int) -> None:
             target / path.name,
         )
     index = capture.index
-    if dropped:
-        index = index.model_copy(update={"checkpoints": kept, "digest": f"{len(kept)}-{index.digest}"})
     write_index(target, index)
+    kept = _kept_checkpoints(target, index.checkpoints, most_bytes)
+    dropped = set(index.checkpoints) - set(kept)
+    for path in target.glob("*.safetensors"):
+        if path.name.partition(".")[0] in dropped:
+            path.unlink()
+    if dropped:
+        write_index(target, index.model_copy(update={"checkpoints": kept, "digest": f"{len(kept)}-{index.digest}"}))
 
 
-def _kept_checkpoints(capture: Capture, most_bytes: int) -> tuple[str, ...]:
-    """The base model, the last step, and of the steps between as many as fit, evenly."""
-    checkpoints = capture.index.checkpoints
-    # Half precision: half of what the vectors take now.
-    each = max(
-        sum(path.stat().st_size for path in capture.folder.glob(f"{checkpoint}.*.safetensors")) // 2
-        for checkpoint in checkpoints
-    )
-    room = max(2, most_bytes // max(1, each))
+def _kept_checkpoints(packed: Path, checkpoints: tuple[str, ...], most_bytes: int) -> tuple[str, ...]:
+    """The base model, the last step, and of the steps between as many as fit beside what is no step's, evenly."""
+    each = [sum(path.stat().st_size for path in packed.glob(f"{one}.*.safetensors")) for one in checkpoints]
+    room = max(2, (most_bytes - (_size(packed) - sum(each))) // max(1, *each))
     if room >= len(checkpoints):
         return checkpoints
     chosen = np.linspace(0, len(checkpoints) - 1, room).round().astype(int)

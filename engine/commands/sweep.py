@@ -30,6 +30,7 @@ from engine.desk.queue import Queue
 from engine.desk.sending import send
 from engine.records.cluster_jobs import is_on_cluster, read_job
 from engine.records.errors import RunError, SpecError, WorkbenchError
+from engine.records.evaluation.final import is_final
 from engine.records.evaluation.findings import Evaluation, read_evaluations
 from engine.records.evaluation.plan import OWN, EvaluationPlan, parse_attack
 from engine.records.evaluation.rows import read_rows
@@ -235,7 +236,11 @@ def _changed_by_hand(run: Run) -> bool:
 
 def _followed(settings: Settings, queue: Queue, run: Run, asked: dict[str, Any]) -> tuple[str, Evaluation | None]:
     """Wait for a run's end, then for its evaluation: what went wrong, '' for nothing, and what was found."""
-    while run.record().status in ACTIVE:
+    told = False
+    while (status := run.record().status) in ACTIVE:
+        if status == "paused" and not told:
+            print(f"{run.id} is paused: resume it on the Runs page, the sweep waits for it", file=sys.stderr)
+        told = status == "paused"
         if not is_on_cluster(run):
             _alive(queue)
         elif _job_lives(run, settings):
@@ -244,6 +249,8 @@ def _followed(settings: Settings, queue: Queue, run: Run, asked: dict[str, Any])
     record = run.record()
     if record.status != "finished":
         return f"{record.status}. {record.error}".strip(), None
+    if _changed_by_hand(run):
+        return "changed by hand while it trained: start the command again, which trains this point anew", None
     plan = _plan(run.id, asked)
     while is_on_cluster(run) and _found(run, settings, plan) is None and _job_lives(run, settings):
         time.sleep(2 * POLL_SECONDS)
@@ -259,7 +266,9 @@ def _followed(settings: Settings, queue: Queue, run: Run, asked: dict[str, Any])
 
 
 def _found(run: Run, settings: Settings, plan: EvaluationPlan) -> Evaluation | None:
-    return next((one for one in read_evaluations(run, settings) if one.key == plan.key), None)
+    """Of the run's last weights: a run that was resumed may keep one of those before."""
+    record = run.record()
+    return next((one for one in read_evaluations(run, settings) if one.key == plan.key and is_final(one, record)), None)
 
 
 def _job_lives(run: Run, settings: Settings) -> bool:

@@ -9,7 +9,7 @@ from html import escape
 from typing import NamedTuple
 
 from engine.exports.document import about_table, charts, document
-from engine.exports.private import last_parts
+from engine.exports.private import judge_words, last_parts
 from engine.exports.product import date, written_by
 from engine.figures.evaluation.agents import ABOUT as ABOUT_AGENTS
 from engine.figures.evaluation.agents import agents_html
@@ -152,7 +152,7 @@ def _header(evaluations: Sequence[Evaluation], names: Sequence[str], runs: Seque
         "Trained with": [
             ", ".join(f"{name} {version}" for name, version in facts.versions.items()) or "not known" for facts in runs
         ],
-        "Judge": [last_parts(one.judge) for one in evaluations],
+        "Judge": [judge_words(one.judge) for one in evaluations],
         "Requests": [_requests(one) for one in evaluations],
     }
     return f"{about_table(rows)}<p><small>{escape(written_by())}</small></p>"
@@ -170,22 +170,24 @@ def _how(one: Evaluation, name: str) -> str:
     if asked_text(one):
         asked.append(
             f"harmful rows {one.harmful}, benign rows {one.benign}, answers of {one.new_tokens} tokens, judge "
-            f"{one.judge}"
+            f"{judge_words(one.judge)}"
         )
     if one.tools:
         asked.append(
             f"rows that offer tools {one.tools.source}, answers of {one.tools.new_tokens} tokens, judge "
-            f"{one.tools.judge}"
+            f"{judge_words(one.tools.judge)}"
         )
     if one.pictures:
         asked.append(
             f"rows that show pictures {one.pictures.source}, answers of {one.pictures.new_tokens} tokens, judge "
-            f"{one.pictures.judge}" + (f", pixels {one.pictures.pixels.words}" if one.pictures.pixels else "")
+            f"{judge_words(one.pictures.judge)}"
+            + (f", pixels {one.pictures.pixels.words}" if one.pictures.pixels else "")
         )
     if one.others:
         asked.append(
             f"other people's words, {one.others.half} half, {one.others.rows or 'all'} rows of each label of an author "
-            f"at most, own rows {one.others.own.source}, answers of {one.new_tokens} tokens, judge {one.judge}"
+            f"at most, own rows {one.others.own.source}, answers of {one.new_tokens} tokens, judge "
+            f"{judge_words(one.judge)}"
         )
     if only_abilities(one):
         asked.append(ALONE)

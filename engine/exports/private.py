@@ -27,6 +27,11 @@ def last_parts(text: str) -> str:
     return _PLACE.sub(lambda found: _last(found[0]), text)
 
 
+def judge_words(judge: str) -> str:
+    """A judge without its folder or address: 'rules', 'org/model+rules'."""
+    return last_parts(judge).rpartition("#")[2]
+
+
 class Private:
     """What must not be said of one machine, read once."""
 

@@ -4,6 +4,7 @@ screens.
 
 import hashlib
 import json
+import secrets
 from collections import Counter
 from collections.abc import Generator, Iterable
 from pathlib import Path
@@ -64,7 +65,10 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
     )
     prompts = described([pair.prompt for pair in pairs], rows)
     answers = dict(zip((prompt.id for prompt in prompts), (pair.answer for pair in pairs), strict=True))
-    if known and not (are_same(known.index.prompts, prompts) and known.answers() == answers):
+    contents = _contents(prompts, answers)
+    # What was packed holds no answers: its digest tells.
+    is_same = known and (known.answers() == answers or (not known.answers() and contents in known.index.digest))
+    if known and not (is_same and are_same(known.index.prompts, prompts)):
         # A prompt file changed under its name: vectors of other prompts are of no use.
         known = None
     # What is torn is captured again.
@@ -79,6 +83,11 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
     missing += [RANDOM] if last > random else []
     if not missing:
         return
+    if run and run.read_only and folder.is_relative_to(run.folder):
+        raise RunError(
+            f"The capture {request.key} ships with the run {run.name} and stays as it is: choose the steps and prompts "
+            "that it holds, or others than its own."
+        )
     yield from film.prepare()
     if known is None:
         film.write_spaces(folder)
@@ -114,8 +123,9 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
                 prompts=prompts,
                 checkpoints=in_order(there),
                 random=random,
-                digest=f"{len(there)}-{max(map(checkpoint_step, there))}-{_contents(prompts, answers)}"
-                + (f"-{RANDOM}-{random}" if random else ""),
+                digest=f"{len(there)}-{max(map(checkpoint_step, there))}-{contents}"
+                + (f"-{RANDOM}-{random}" if random else "")
+                + f"-{written_now()}",
             ),
         )
 
@@ -132,6 +142,12 @@ def take_random(
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
     """Names of checkpoints as captures list them: the base model, then by step."""
     return tuple(sorted(names, key=lambda name: (name != BASE, checkpoint_step(name))))
+
+
+def written_now() -> str:
+    """Of a digest the part that no other writing has: vectors of a life that was thrown away are not those that follow,
+    though they are of the same steps."""
+    return secrets.token_hex(3)
 
 
 def _contents(prompts: tuple[CapturedPrompt, ...], answers: dict[str, str]) -> str:

@@ -12,7 +12,7 @@ from engine.compute.model.text import decode
 from engine.compute.training.pairs import Pair, elicit, without_refusals
 from engine.compute.training.rows import Row, encode
 from engine.compute.training.sources import read_prompts
-from engine.jobs.capture import are_same, described, fitting, in_order, sides, take_random
+from engine.jobs.capture import are_same, described, fitting, in_order, sides, take_random, written_now
 from engine.records.blocks import ResolvedBlocks, format_blocks, picture_blocks
 from engine.records.captures.capture import (
     AVERAGED,
@@ -85,7 +85,8 @@ def filming(
             checkpoints=in_order(checkpoints),
             random=random,
             digest=f"{len(checkpoints)}-{max(map(checkpoint_step, checkpoints))}"
-            + (f"-{RANDOM}-{random}" if random else ""),
+            + (f"-{RANDOM}-{random}" if random else "")
+            + f"-{written_now()}",
         )
 
     def capture(step: int) -> Generator[Event | None, None, Event]:

@@ -27,6 +27,8 @@ ROWS = [
     {"question": "What colour?", "files": ["0.png"]},
     {"question": "<image> <image>Compare.", "files": ["1.png", "2.png"]},
 ]
+# Two filters of one metric keep their names.
+FILTERED = {"match,strict": 0.1, "match,loose": 0.6}
 SETTINGS = {"max_new_tokens": 4096, "temperature": 0.7, "until": ["\n\n"]}
 
 
@@ -68,6 +70,7 @@ def lmms_eval(monkeypatch: pytest.MonkeyPatch, rows: dict) -> list[list[str]]:
         model.task_dict = rows
         answered.append(model.generate_until(requests(rows)[:limit]))
         figures = {"accuracy,none": 0.5 * len(answered), "accuracy_stderr,none": "N/A", "alias": "three", "odd": True}
+        figures |= {"match,strict": 0.1, "match,loose": 0.6}
         return {"results": {"three": figures}}
 
     for name, content in (
@@ -98,7 +101,9 @@ def test_three_rows_are_asked_of_both_models_and_their_figures_written(
     assert main(["lmms", run_id, "--task", "three", "--tokens", "6", "--json", str(out)]) == 0
     assert [len(texts) for texts in lmms_eval] == [3, 3] and lmms_eval[0] != lmms_eval[1]
     report = json.loads(out.read_text())
-    assert report["tasks"] == {"three": {"base": {"accuracy": 0.5}, "rerouted": {"accuracy": 1.0}}}
+    assert report["tasks"] == {
+        "three": {"base": {"accuracy": 0.5} | FILTERED, "rerouted": {"accuracy": 1.0} | FILTERED}
+    }
     assert report["run"] == run_id and "three, accuracy: base 0.5 circuit-broken 1" in capsys.readouterr().out
     assert main(["lmms", run_id, "--task", "three", "--tokens", "6", "--limit", "1"]) == 0
     assert [len(texts) for texts in lmms_eval[2:]] == [1, 1]

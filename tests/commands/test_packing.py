@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,6 +82,31 @@ def test_of_a_long_film_as_many_steps_are_packed_as_fit(run, settings, tmp_path,
     assert packed.index.checkpoints[0] == "base" and packed.index.checkpoints[-1] == film.index.checkpoints[-1]
     assert all(packed.holds(state) for state in packed.index.checkpoints)
     assert len(list(packed.folder.glob("step-*"))) == len(packed.index.checkpoints) - 1
+
+
+def size(folder: Path) -> int:
+    """Of all but the digests, which are written last."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.name != DIGEST)
+
+
+def test_what_is_no_steps_takes_its_room_too(run, settings, tmp_path, monkeypatch):
+    """A random adapter's vectors are as large as a step's; packed once more, nothing is smaller than it was."""
+    film = run_captures(settings, run.id)[0]
+    assert film.has_random
+    pack_run(run, tmp_path / "once" / run.id)
+    whole = size(tmp_path / "once")
+    for source, name in ((run, "less"), (Run(tmp_path / "once" / run.id), "again")):
+        monkeypatch.setattr("engine.commands.pack.MOST_BYTES", whole - 1)
+        pack_run(source, tmp_path / name / run.id)
+        assert size(tmp_path / name) < whole
+        packed = read_capture(tmp_path / name / run.id / "representations" / "training")
+        assert packed is not None and packed.has_random and len(packed.index.checkpoints) == 3
+
+
+def test_an_evaluation_that_is_due_is_not_due_of_the_copy(run, tmp_path):
+    run.update(evaluation="due", evaluation_error="")
+    pack_run(run, tmp_path / run.id)
+    assert Run(tmp_path / run.id).record().evaluation == "" and run.record().evaluation == "due"
 
 
 def adapter_weights(settings, run_id):

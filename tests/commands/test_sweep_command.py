@@ -2,6 +2,7 @@
 
 import csv
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from engine.__main__ import main
 from engine.desk.launch import end_worker
 from engine.desk.queue import Queue
+from engine.records.evaluation.findings import read_evaluations
 from engine.records.events import ControlEvent
 from engine.records.runs import list_runs
 from engine.records.settings import Settings
@@ -60,6 +62,21 @@ def test_a_run_changed_by_hand_is_not_taken_for_the_point_of_its_spec(grid: Call
     first.append(ControlEvent(control="alpha", step=1, value=2.0))
     assert main(["sweep", file]) == 0
     assert len(list_runs(settings.runs)) == 2
+
+
+def test_what_was_measured_before_a_resume_is_not_taken_for_what_the_sweep_asks(
+    grid: Callable[..., str], settings: Settings, tmp_path: Path
+):
+    out = tmp_path / "table.csv"
+    assert main(["sweep", grid()]) == 0
+    (run,) = list_runs(settings.runs)
+    [first] = read_evaluations(run, settings)
+    run.update(ended=time.time())
+    assert main(["sweep", grid(), "--csv", str(out)]) == 0
+    [again] = read_evaluations(run, settings)
+    assert again.key == first.key and again.created > first.created
+    [row] = csv.DictReader(out.open())
+    assert row["direct"] != "" and row["problem"] == ""
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from making_runs import BENIGN_REQUEST, HARMFUL_REQUEST, add_capture, add_chat, 
 
 from engine.__main__ import main
 from engine.exports.bundle.write import bundle_html
+from engine.exports.evaluation_report import report_html
+from engine.records.evaluation.findings import read_evaluations, write_evaluation
 from engine.records.settings import ROOT
 
 
@@ -94,6 +96,19 @@ def test_what_was_measured_before_the_run_was_trained_on_is_not_told_as_of_its_e
     assert before["findings"][0].startswith("step 20, ")
     run.update(ended=time.time() + 60)
     assert "not evaluated" in content_of(bundle_html(run, settings))["evaluations"]["missing"]
+
+
+def test_two_evaluations_of_as_many_requests_are_told_apart_by_their_judges_without_an_address(run, settings):
+    [made] = read_evaluations(run, settings)
+    other = made.model_copy(update={"key": "other", "judge": "http://10.1.2.3:8000/v1#guard+rules"})
+    write_evaluation(run, settings, other, [])
+    html = bundle_html(run, settings)
+    findings = content_of(html)["evaluations"]["findings"]
+    assert {said.partition(":")[0] for said in findings} == {
+        "step 20, n 20, judge rules", "step 20, n 20, judge guard+rules"
+    }  # fmt: skip
+    report = report_html([made, other], ["a", "b"])
+    assert "guard+rules" in report and "10.1.2.3" not in report + html
 
 
 def test_a_run_that_was_never_captured_asked_or_evaluated_says_so(settings):

@@ -16,6 +16,7 @@ from engine.records.evaluation.findings import (
     PictureFindings,
     Sample,
     ToolFindings,
+    evaluations_folder,
     write_evaluation,
 )
 from engine.records.evaluation.pixels import PixelSearch
@@ -97,6 +98,34 @@ def test_requests_of_another_source_judge_or_length_are_not_compared(runs, setti
     ask_agents(runs[1], settings, 10, source="mine.jsonl", requests="another")
     told = differences(compared(runs[:2], settings), settings)
     assert not [one for one in told if one.what == "Forced call, harmful calls made"]
+
+
+def test_held_out_rows_of_two_sets_are_compared_by_their_answers_alone(runs, settings):
+    """Both are called the own test split. Without answers, as of a run that was packed, rates of other rows say nothing
+    of the runs."""
+    for run, complied in zip(runs[:2], (2, 10), strict=True):
+        ask_agents(run, settings, complied, source="own test split")
+        (evaluations_folder(run, settings) / "agents.rows.jsonl").unlink()
+    told = differences(compared(runs[:2], settings), settings)
+    [forced] = [one for one in told if one.what == "Forced call, harmful calls made"]
+    assert not forced.difference.paired and forced.difference.value == pytest.approx(0.4)
+    runs[1].update(sources={"mine.jsonl": "0123"})
+    told = differences(compared(runs[:2], settings), settings)
+    assert not [one for one in told if "calls" in one.what]
+
+
+def test_answers_of_an_older_evaluation_and_of_a_newer_one_are_paired_by_their_words(runs, settings):
+    """The older one says nothing of a request but its words: of 20, 2 and 10 were answered."""
+    for run, complied, named in zip(runs[:2], (2, 10), (False, True), strict=True):
+        words: list[Word] = ["complied"] * complied + ["refused"] * (20 - complied)
+        found = AttackResult(base=count(words), rerouted=count(words))
+        samples = [answer("prefill", f"ask {n}", word, f"r{n}" if named else "") for n, word in enumerate(words)]
+        one = Evaluation(key="aged", run=run.id, harmful="mine.jsonl", attacks={"prefill": found})
+        write_evaluation(run, settings, one, samples)
+    told = differences(compared(runs[:2], settings), settings)
+    prefill = next(one for one in told if one.what.startswith("Begun answer") or "refill" in one.what)
+    assert prefill.difference.paired and prefill.difference.n == (20, 20)
+    assert prefill.difference.value == pytest.approx(0.4)
 
 
 def test_requests_with_pictures_are_paired_too_and_those_of_older_files_by_their_words_where_these_are_one(

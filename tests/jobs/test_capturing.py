@@ -138,6 +138,32 @@ def test_a_step_that_is_added_leaves_the_others_alone_and_nothing_is_captured_tw
     assert not any(event.phase == "capturing" for event in work(device, capture_job, more))
 
 
+def test_what_was_packed_without_its_answers_is_left_alone_and_what_ships_is_never_written(
+    device, settings, tiny_spec, monkeypatch
+):
+    spec = tiny_spec(**QUICK)
+    run, _ = trained(device, settings, spec)
+    request = CaptureRequest(run_id=run.id, steps=(2,), model=spec.model, data=spec.data, prompts_per_side=3)
+    work(device, capture_job, request)
+    capture = captured(settings, request)
+    (capture.folder / "answers.json").unlink()
+    before = {path.name: path.stat().st_mtime_ns for path in capture.folder.iterdir()}
+    assert not any(event.phase == "capturing" for event in work(device, capture_job, request))
+    more = request.model_copy(update={"steps": (2, 4)})
+    monkeypatch.setattr("engine.records.runs.Run.read_only", property(lambda run: True))
+    with pytest.raises(RunError, match="ships with the run"):
+        work(device, capture_job, more)
+    assert {path.name: path.stat().st_mtime_ns for path in capture.folder.iterdir()} == before
+    monkeypatch.undo()
+
+
+def test_two_writings_of_the_same_steps_have_two_digests(device, settings, tiny_spec):
+    """Vectors of a life that was thrown away are other ones, and so are maps of them."""
+    spec = tiny_spec(**QUICK)
+    digests = {run_captures(settings, trained(device, settings, spec)[0].id)[0].index.digest for _ in range(2)}
+    assert len(digests) == 2
+
+
 def test_the_base_model_alone_is_captured_without_any_run(device, settings, tiny_spec):
     spec = tiny_spec()
     request = CaptureRequest(model=spec.model, data=spec.data, prompts_per_side=3, tokens=("every", "last_prompt"))

@@ -21,7 +21,7 @@ from engine.records.runs import ACTIVE, Run
 from engine.records.spec import field_description
 from engine.records.spec_parts import ModelSpec
 from workbench.kit.cards import model_payload
-from workbench.kit.state import CAPTURE, CAPTURING, DRAFT, RUN, settings
+from workbench.kit.state import CAPTURE, CAPTURING, DRAFT, RUN, queue, settings
 from workbench.kit.waiting import awaited
 from workbench.kit.words import plain
 from workbench.representations.choices import TOKEN_WORDS
@@ -141,19 +141,21 @@ def _ask(run: Run | None, fields: dict, steps: tuple[int, ...]) -> None:
         where = ".".join(str(part) for part in first["loc"])
         st.error(plain(f"{where}: {first['msg']}. Nothing was captured."), icon=":material/error:")
         return
-    _asked()[request.run_id or BASE] = request.model_dump_json()
+    asked = request.model_dump_json()
+    # Also for what is there: the worker finds out whether a prompt file has changed since.
+    _asked()[request.run_id or BASE] = (asked, queue().submit("capture", payload=json.loads(asked)))
 
 
 def _follow() -> None:
     """The captures that were asked for, one a run: progress until it is there, then it is the one that is shown."""
-    for own, asked in [*_asked().items()]:
+    for own, (asked, job) in [*_asked().items()]:
         request = CaptureRequest.model_validate_json(asked)
         with st.container(key=f"capture_progress_{own}"):
             done = awaited(
                 "capture",
                 json.loads(asked),
                 what="Capture" if opened(RUN) == own else f"Capture of {own}",
-                ready=partial(_is_there, request),
+                ready=partial(_is_there, request, job),
                 place=f"capture_{own}",
                 leave=partial(_forget, own),
                 seconds=1.0,
@@ -166,8 +168,8 @@ def _follow() -> None:
             st.rerun()
 
 
-def _asked() -> dict[str, str]:
-    """What was asked for in this session and is not there yet, by run."""
+def _asked() -> dict[str, tuple[str, int]]:
+    """What was asked for in this session and is not there yet, and the number of its first job, by run."""
     return st.session_state.setdefault(CAPTURING, {})
 
 
@@ -175,7 +177,10 @@ def _forget(own: str) -> None:
     _asked().pop(own, None)
 
 
-def _is_there(request: CaptureRequest) -> bool:
+def _is_there(request: CaptureRequest, job_id: int) -> bool:
+    job = queue().job(job_id)
+    if job is not None and job.status in ("queued", "running"):
+        return False
     try:
         capture = read_capture(capture_folder(settings(), request.run_id, request.key))
     except RunError:

@@ -3,13 +3,13 @@
 A part that the run has nothing for holds a sentence in the place of its figures.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 from engine.exports.bundle.said import answers_on_the_way, chats
 from engine.exports.bundle.tokens import token_views
-from engine.exports.private import Private
+from engine.exports.private import Private, judge_words
 from engine.exports.product import date, written_by
 from engine.figures.blocks import movement_figure
 from engine.figures.curves import run_figures
@@ -146,7 +146,7 @@ def _evaluations(run: Run, settings: Settings, private: Private) -> dict[str, An
     shown = [_without_places(one, private) for one in found]
     if not shown:
         return {"missing": NO_EVALUATION}
-    names = [_name(one, run) for one in shown]
+    names = _names(shown, run)
     of_text = [(one, name) for one, name in zip(shown, names, strict=True) if asked_text(one)]
     matrix = columns([one for one, _ in of_text], [name for _, name in of_text])
     tables = [
@@ -169,6 +169,22 @@ def _evaluations(run: Run, settings: Settings, private: Private) -> dict[str, An
 
 def _tables(matrix: Sequence) -> list[str]:
     return [attacks_html(matrix), abilities_html(matrix)] if matrix else []
+
+
+def _names(shown: Sequence[Evaluation], run: Run) -> list[str]:
+    """Those of one name with what tells them apart."""
+    names = [_name(one, run) for one in shown]
+    tells: tuple[Callable[[Evaluation], str], ...] = (
+        lambda one: f"judge {judge_words(one.judge)}",
+        lambda one: f"{one.new_tokens} tokens",
+        lambda one: f"evaluation {one.key}",
+    )
+    for told in tells:
+        said = {name: {told(one) for one, other in zip(shown, names, strict=True) if other == name} for name in names}
+        names = [
+            f"{name}, {told(one)}" if len(said[name]) > 1 else name for one, name in zip(shown, names, strict=True)
+        ]
+    return names
 
 
 def _name(one: Evaluation, run: Run) -> str:

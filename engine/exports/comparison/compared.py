@@ -13,7 +13,7 @@ from engine.records.errors import RunError
 from engine.records.evaluation.counts import Word
 from engine.records.evaluation.differences import Difference, independent_difference, paired_difference
 from engine.records.evaluation.final import of_final
-from engine.records.evaluation.findings import Evaluation, read_evaluations, read_samples
+from engine.records.evaluation.findings import Evaluation, Sample, read_evaluations, read_samples
 from engine.records.events import effective
 from engine.records.outcome import Outcome, outcome_of
 from engine.records.runs import Record, Run
@@ -93,18 +93,20 @@ def differences(those: Sequence[Compared], settings: Settings) -> list[Told]:
     """Of each run from the first, by how they were asked: paired where both runs' answers are on this machine, else of
     the rates alone; what was asked of other requests is left out."""
     first, told = those[0], []
-    verdicts_of = cache(partial(_verdicts, settings))
+    samples_of = cache(partial(_samples, settings))
     for other, (way, what) in product(those[1:], WAYS.items()):
         pairs = product(_asked(first, way), _asked(other, way))
         same = next(((one, another) for one, another in pairs if one.terms == another.terms), None)
         if same is None:
             continue
         before, after = (
-            verdicts_of(run, found.key).get(way) for run, found in zip((first.run, other.run), same, strict=True)
+            samples_of(run, found.key).get(way, []) for run, found in zip((first.run, other.run), same, strict=True)
         )
         if before and after:
             # None where they share no request: sources of one name may be two.
-            found = paired_difference(before, after)
+            found = paired_difference(*_verdicts(before, after))
+        elif str(same[0].terms[0]).startswith("own ") and not _same_sets(first, other):
+            continue
         else:
             found = independent_difference(same[0].verdicts, same[1].verdicts)
         if found is not None:
@@ -147,18 +149,38 @@ def _asked(one: Compared, way: str) -> list[Asked]:
     return [found for evaluation in one.evaluations if (found := asked(evaluation, way))]
 
 
-def _verdicts(settings: Settings, run: Run, key: str) -> dict[str, dict[str, Word]]:
-    """Of the circuit-broken model, by how it was asked and request; a request that was asked twice counts once.
+def _same_sets(one: Compared, other: Compared) -> bool:
+    """Whether both trained on files of the same names and contents, so that what they held out is the same."""
+    data = [(each.spec.data, each.spec.seed, each.record.sources) for each in (one, other)]
+    return data[0] == data[1]
 
-    Older files say no more of a request than its words: where two have the same, with other tools or pictures, both are
-    left out.
+
+def _samples(settings: Settings, run: Run, key: str) -> dict[str, list[Sample]]:
+    """Of the circuit-broken model, by how it was asked."""
+    found: dict[str, list[Sample]] = {}
+    for sample in read_samples(run, settings, key):
+        if sample.side == "rerouted":
+            found.setdefault(sample.attack, []).append(sample)
+    return found
+
+
+def _verdicts(*asked: list[Sample]) -> list[dict[str, Word]]:
+    """Of each run by request; a request that was asked twice counts once.
+
+    Older files say no more of a request than its words: by them both runs are paired where one is so old, and where two
+    requests have the same, with other tools or pictures, both are left out.
     """
-    samples = [sample for sample in read_samples(run, settings, key) if sample.side == "rerouted"]
-    times = Counter((sample.attack, sample.prompt) for sample in samples)
-    found: dict[str, dict[str, Word]] = {}
-    for sample in samples:
-        if sample.request or times[sample.attack, sample.prompt] == 1:
-            found.setdefault(sample.attack, {})[sample.request or sample.prompt] = sample.word
+    by_request = all(sample.request for samples in asked for sample in samples)
+    found = []
+    for samples in asked:
+        times = Counter(sample.prompt for sample in samples)
+        found.append(
+            {
+                sample.request if by_request else sample.prompt: sample.word
+                for sample in samples
+                if by_request or times[sample.prompt] == 1
+            }
+        )
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from engine.exports.private import Private, last_parts
+from engine.exports.private import Private, judge_words
 from engine.exports.product import written_by
 from engine.figures.evaluation.findings import FEW, TOO_FEW
 from engine.records.assembled import ASSEMBLED_PREFIX
@@ -227,7 +227,7 @@ def _evaluated(one: _Asked) -> str:
         for name, counts in one.kept.items()
         if {"base", "rerouted"} <= counts.keys() and counts["base"].n
     ]
-    judge = last_parts(one.judge).rpartition("#")[2]
+    judge = judge_words(one.judge)
     said = f"{one.counted}, of {one.of}; answers of {one.new_tokens} tokens, judge {judge}; 95 % Wilson intervals."
     return "\n".join([said, "", "| requests | base | circuit-broken |", "|---|---|---|", *rows])
 
