@@ -150,9 +150,12 @@ def _asked(one: Compared, way: str) -> list[Asked]:
 
 
 def _same_sets(one: Compared, other: Compared) -> bool:
-    """Whether both trained on files of the same names and contents, so that what they held out is the same."""
-    data = [(each.spec.data, each.spec.seed, each.record.sources) for each in (one, other)]
-    return data[0] == data[1]
+    """Whether both held out the same: of files of the same names and contents, of the same kinds, by one seed."""
+    held_out = [
+        (data.circuit_breaker, data.retain, data.answer_field, data.categories, data.styles, seed, sources)
+        for data, seed, sources in ((each.spec.data, each.spec.seed, each.record.sources) for each in (one, other))
+    ]
+    return held_out[0] == held_out[1]
 
 
 def _samples(settings: Settings, run: Run, key: str) -> dict[str, list[Sample]]:
