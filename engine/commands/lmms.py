@@ -102,8 +102,13 @@ def _numbers(scored: Mapping[str, Any]) -> dict[str, float]:
         for name, value in scored.items()
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     }
-    metrics = Counter(name.partition(",")[0] for name in numbers)
-    return {metric if metrics[metric := name.partition(",")[0]] == 1 else name: one for name, one in numbers.items()}
+    metrics = Counter(map(_metric, numbers))
+    return {name if metrics[_metric(name)] > 1 else _metric(name): value for name, value in numbers.items()}
+
+
+def _metric(name: str) -> str:
+    """'exact_match' of 'exact_match,strict-match'."""
+    return name.partition(",")[0]
 
 
 def _lines(found: Mapping[str, Mapping[Side, Mapping[str, float]]]) -> list[str]:

@@ -115,7 +115,7 @@ def pack_run(
         captures = [file.parent for file in run.representations_folder.glob("*/capture.json")]
     # Of the smallest first, so that a large one gets what they leave.
     captures = sorted(captures, key=lambda folder: (_size(folder), folder.name))
-    left = MOST_BYTES - len(known) - sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    left = MOST_BYTES - len(known.encode()) - sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     for number, capture in enumerate(captures):
         key = read_capture(capture)
         assert key is not None

@@ -64,7 +64,7 @@ def preset_caption(name: str) -> str:
     facts = [
         PURPOSES.get(name, OWN_PURPOSE),
         "Bundled SmolLM2, 135 M." if spec.model.name == BUNDLED_MODEL else f"Model {plain(spec.model.name)}.",
-        "" if missing else _time(spec, _counted.get(_key(name)), reached),
+        "" if missing else _time(spec, _counted.get(_key(name, spec)), reached),
         plain(reached.text) if reached else "",
     ]
     text = " ".join(fact for fact in facts if fact)
@@ -76,7 +76,8 @@ def uncounted_presets() -> list[str]:
     found = []
     for name in preset_names():
         with suppress(WorkbenchError):
-            if _key(name) not in _counted and not _needed(name) and known_card(read_preset(name)) is not None:
+            spec = read_preset(name)
+            if _key(name, spec) not in _counted and not _needed(name) and known_card(spec) is not None:
                 found.append(name)
     return found
 
@@ -84,8 +85,8 @@ def uncounted_presets() -> list[str]:
 def count_preset(name: str) -> dict[Label, RowCounts] | None:
     """Read its prompts, and keep how many of each side it takes; None where they cannot be read here. The prompts are
     not kept: those of all presets would push the form's own out of what it keeps."""
-    key = _key(name)
     spec = read_preset(name)
+    key = _key(name, spec)
     sides: dict[Label, str] = {"harmful": spec.data.circuit_breaker, "benign": spec.data.retain}
     prompts: dict[Label, list[Prompt] | None] = {}
     _counted[key] = None
@@ -99,10 +100,9 @@ def count_preset(name: str) -> dict[Label, RowCounts] | None:
     return _counted[key]
 
 
-def _key(name: str) -> tuple:
+def _key(name: str, spec: RunSpec) -> tuple:
     """What changes when the preset or one of its prompt files does."""
-    data = read_preset(name).data
-    return (name, _written(name), *file_stamps(data.circuit_breaker), *file_stamps(data.retain))
+    return (name, _written(name), *file_stamps(spec.data.circuit_breaker), *file_stamps(spec.data.retain))
 
 
 def _written(name: str) -> int:

@@ -283,14 +283,11 @@ def read_samples(run: Run, settings: Settings, key: str) -> list[Sample]:
 def _read(file: Path) -> Evaluation | None:
     try:
         stat = file.stat()
-    except OSError:
+        return _read_once(file, stat.st_mtime_ns, stat.st_size)
+    except (OSError, ValidationError, RunError):
         return None
-    return _read_once(file, stat.st_mtime_ns, stat.st_size)
 
 
 @lru_cache(maxsize=2000)
-def _read_once(file: Path, _written: int, _size: int) -> Evaluation | None:
-    try:
-        return Evaluation.model_validate_json(file.read_bytes())
-    except (OSError, ValidationError, RunError):
-        return None
+def _read_once(file: Path, _written: int, _size: int) -> Evaluation:
+    return Evaluation.model_validate_json(file.read_bytes())
