@@ -65,7 +65,7 @@ def figures(row: Row) -> str:
 def machine() -> dict[str, str]:
     import torch
 
-    from engine.compute.model.low_rank import multiplies_bfloat16
+    from engine.compute.model.placement import multiplies_bfloat16
 
     instructions = torch.backends.cpu.get_cpu_capability() + (" with bfloat16" if multiplies_bfloat16() else "")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"

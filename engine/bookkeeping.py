@@ -25,7 +25,7 @@ from engine.records.events import (
     up_to_cancel,
 )
 from engine.records.installed import versions
-from engine.records.runs import ACTIVE, RESUMABLE, Run, Status
+from engine.records.runs import ACTIVE, Run, Status, need_trainable
 from engine.records.settings import Settings
 
 log = logging.getLogger("workbench.worker")
@@ -95,6 +95,20 @@ class RunBook:
             self.unsaved = changes
         self._tell(event)
 
+    def line_up(self) -> None:
+        """In line again: the record alone says so; on a full disk it is kept in mind as with `status`."""
+        changes = {"status": "queued", "error": ""}
+        try:
+            self.run.update(**changes)
+        except RunError as error:
+            log.error("%s", error)
+            self.unsaved |= changes
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the run was deleted meanwhile."""
+        return not (self.run.folder / "record.json").is_file()
+
     def end(self, status: Status, *, message: str = "", kept: bool = True) -> None:
         """The last status of a job. kept: what was learned is there; else the run begins anew when it is resumed."""
         changes: dict[str, Any] = {"ended": None if status == "queued" else time.time(), "seconds": self.seconds}
@@ -124,6 +138,8 @@ class RunBook:
 
     def save(self) -> bool:
         """Write what a full disk has refused so far; whether nothing is left to write."""
+        if self.is_gone:
+            self.unsaved = {}
         if self.unsaved:
             with suppress(WorkbenchError):
                 self.run.update(**self.unsaved)
@@ -144,18 +160,15 @@ def live_changes(run: Run) -> list[ControlEvent]:
 
 def trainable_status(run: Run, settings: Settings) -> Status:
     """The status of a run that whoever has these settings may train. Raises RunError for any other."""
-    status = run.record().status
     if is_on_cluster(run) and not settings.own_desk:
         raise RunError(f"Run {run.id} is on a cluster: its job trains it.")
-    if run.read_only or status not in RESUMABLE | {"queued"}:
-        raise RunError(f"Run {run.id} is {status} and cannot be trained: start another like it.")
-    return status
+    return need_trainable(run)
 
 
 def reconciled(settings: Settings, *, watch: Callable[[str, Event], None] | None = None) -> list[str]:
     """Set right what an earlier worker left: runs under way are interrupted, and watch is told so. Returns the runs
-    that are queued."""
-    queued = []
+    that are queued, the oldest first."""
+    queued: list[tuple[float, str]] = []
     died = "The node or its process died" if settings.own_desk else "The worker died"
     for run in served_runs(settings):
         try:
@@ -163,7 +176,7 @@ def reconciled(settings: Settings, *, watch: Callable[[str, Event], None] | None
             if run.read_only or record.status not in ACTIVE:
                 continue
             if record.status == "queued":
-                queued.append(run.id)
+                queued.append((record.created, run.id))
             else:
                 event = StatusEvent(status="interrupted", step=record.step, message=died)
                 run.append(event)
@@ -172,4 +185,4 @@ def reconciled(settings: Settings, *, watch: Callable[[str, Event], None] | None
                     watch(run.id, event)
         except WorkbenchError as error:
             log.error("%s", error)
-    return queued
+    return [run_id for _, run_id in sorted(queued)]

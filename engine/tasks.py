@@ -6,6 +6,7 @@ The most urgent goes first, equals take turns; of the trainings one has the devi
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from engine.bookkeeping import RunBook
 from engine.desk.queue import Job
@@ -93,6 +94,22 @@ def in_the_way(tasks: Sequence[Task], *, model_wanted: bool) -> list[Task]:
         and task is not at_work
         and (at_work is not None or (task.paused and model_wanted))
     ]
+
+
+def doing(tasks: Sequence[Task], advancing: tuple[str, str, float] | None, *, hung_after: float) -> dict[str, Any]:
+    """What all of them come to, as the screen reads it (engine.desk.presence).
+
+    advancing: what is being advanced now in words, its run's id, and since when.  hung_after: seconds.
+    """
+    words, run_id = (advancing[0], advancing[1]) if advancing else ("", "")
+    busy = bool(advancing) or any(not task.paused for task in tasks)
+    hung = advancing is not None and time.monotonic() - advancing[2] > hung_after
+    return {
+        "status": "hung" if hung else "busy" if busy else "idle",
+        "doing": words,
+        "run_id": run_id or next((task.book.run.id for task in tasks if task.book), ""),
+        "waiting": waiting_for(tasks),
+    }
 
 
 def waiting_for(tasks: Sequence[Task]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from engine.bookkeeping import RunBook, live_changes, reconciled, trainable_stat
 from engine.child import end_child
 from engine.compute.model.memory import device_failed, failure_words
 from engine.compute.team import broken, present
-from engine.desk.queue import ControlRequest, Job, Queue
+from engine.desk.queue import OLDER, ControlRequest, Job, Queue
 from engine.device import Device
 from engine.heart import Complaint, beating
 from engine.jobs.table import JOBS, UNREPEATED
@@ -24,10 +24,11 @@ from engine.jobs.training import Intent, train_run
 from engine.machine import measure_machine
 from engine.records.errors import RunError, TeamError, WorkbenchError
 from engine.records.events import VALUE_CONTROLS, ControlEvent, Event, Progress
+from engine.records.installed import sources_digest
 from engine.records.learned import throw_away
 from engine.records.runs import open_run
 from engine.records.settings import Settings
-from engine.tasks import REST_SECONDS, Task, in_the_way, next_task, waiting_for
+from engine.tasks import REST_SECONDS, Task, doing, in_the_way, next_task
 from engine.telling import Teller
 
 log = logging.getLogger("workbench.worker")
@@ -59,7 +60,11 @@ class Worker:
     def serve(self, *, until: Callable[[], bool] | None = None) -> None:
         """Work until told to end (or `until` says so). Jobs under way are then closed and become interrupted."""
         self.queue.forget_claims()
-        for run_id in reconciled(self.settings, watch=self.teller.hear):
+        waiting = reconciled(self.settings, watch=self.teller.hear)
+        if not self.settings.own_desk:
+            # Given to a worker that did not answer any more; a cluster's job goes on by itself, and obeys.
+            self.queue.forget_controls(of_all_but=waiting)
+        for run_id in waiting:
             self.queue.submit("train", run_id=run_id)
         make_up(self.settings, self.queue)
         with beating(self.queue, self._about, lambda: self.reason):
@@ -104,6 +109,9 @@ class Worker:
             tools = self.device.tools(job.id, job.kind.replace("_", " "))
             self.tasks.append(Task(job, partial(JOBS[job.kind], job.payload, tools)))
             return
+        if job.kind != "train":
+            self.queue.finish(job.id, error=OLDER)
+            return
         try:
             run = open_run(self.settings.runs, job.run_id)
             status = trainable_status(run, self.settings)
@@ -117,7 +125,7 @@ class Worker:
         self.places += 1
         self.tasks.append(Task(job, begin, book=book, intent=intent, controls=controls, place=self.places))
         if status != "queued":
-            run.update(status="queued", error="")
+            book.line_up()
 
     def _advance(self, task: Task) -> None:
         self.advancing = (f"{task.job.kind} {task.job.run_id}".strip(), task.job.run_id, time.monotonic())
@@ -184,6 +192,8 @@ class Worker:
             task = next((task for task in self.tasks if task.book and task.book.run.id == request.run_id), None)
             if task is None:
                 log.info("control %s for %s: no such job is under way", request.control, request.run_id)
+            elif task.book and task.book.is_gone:
+                self._fail(task, "It was deleted while it waited.")
             else:
                 self._carry_out(task, request)
             self.done.add(request.id)
@@ -247,7 +257,7 @@ class Worker:
         if task.book:
             task.book.end(status, message=message, kept=task.intent.keep)  # type: ignore[arg-type]
             begin_evaluation(self.queue, task.book)
-            self._keep_in_mind(task.book)
+            self.unsaved.append(task.book)
 
     def _fail(self, task: Task, message: str) -> None:
         log.error("%s %s failed: %s", task.job.kind, task.job.run_id, message)
@@ -258,7 +268,7 @@ class Worker:
         self._finish_job(task, "failed", message)
         if task.book:
             task.book.fail(message)
-            self._keep_in_mind(task.book)
+            self.unsaved.append(task.book)
 
     def _finish_job(self, task: Task, status: str, message: str) -> None:
         self.device.release(task.job.id)
@@ -266,10 +276,6 @@ class Worker:
         self.unfinished[task.job.id] = (message if status == "failed" else "", "cancelled" * (status == "cancelled"))
         with suppress(RunError):
             self._save_unsaved()
-
-    def _keep_in_mind(self, book: RunBook) -> None:
-        if book.unsaved:
-            self.unsaved.append(book)
 
     def _save_unsaved(self) -> None:
         """Write what a full disk has refused so far. Jobs first: a job that is not marked as done would be taken for
@@ -284,17 +290,10 @@ class Worker:
 
     def _about(self) -> dict[str, Any]:
         """What the worker says of itself with each beat."""
-        now, tasks = self.advancing, list(self.tasks)
-        doing, run_id = (now[0], now[1]) if now else ("", "")
-        busy = bool(now) or any(not task.paused for task in tasks)
-        hung = now is not None and time.monotonic() - now[2] > HUNG_SECONDS
         model = self.device.model
-        return {
-            "status": "hung" if hung else "busy" if busy else "idle",
-            "doing": doing,
-            "run_id": run_id or next((task.book.run.id for task in tasks if task.book), ""),
-            "waiting": waiting_for(tasks),
+        return doing(list(self.tasks), self.advancing, hung_after=HUNG_SECONDS) | {
             "device": model.device.type if model else self.device.machine.get("device", ""),
             "started": self.started,
             "machine": dict(self.device.machine),
+            "sources": sources_digest(),
         }

@@ -21,6 +21,7 @@ from forking import interpreter
 from making import random_rows, write_prompts, write_tiny_model
 from making_seers import write_tiny_llava
 
+from engine.compute.model import placement
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.training.trainer import Rows
@@ -58,6 +59,12 @@ def forked_workers(monkeypatch: pytest.MonkeyPatch) -> str:
     real = sys.executable
     monkeypatch.setattr(sys, "executable", interpreter())
     return real
+
+
+@pytest.fixture
+def bfloat16_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor that multiplies bfloat16, so that weights asked for in it are in it, whichever machine tests."""
+    monkeypatch.setattr(placement, "multiplies_bfloat16", lambda: True)
 
 
 @pytest.fixture(scope="session")

@@ -132,7 +132,9 @@ def test_an_adapter_that_is_not_in_memory_is_not_read_as_the_base_model(tiny_mod
         pass
 
 
-def test_another_model_waits_until_nobody_holds_the_present_one_and_says_who_does(settings, tiny_model, tiny_spec):
+def test_another_model_waits_until_nobody_holds_the_present_one_and_says_who_does(
+    settings, tiny_model, tiny_spec, bfloat16_processor
+):
     device = Device(settings, tiny_model, holders={1: "the training of run a"})
     other = tiny_spec().model.model_copy(update={"dtype": "bfloat16"})
     waiting = device.acquire(other, job_id=2, what="chat")

@@ -7,11 +7,11 @@ from safetensors.torch import load_file
 
 from engine.compute.training.checkpoints import list_checkpoints
 from engine.desk.lock import owned
-from engine.desk.queue import Queue
+from engine.desk.queue import OLDER, PRIORITY, Queue
 from engine.records.captures.capture import CaptureRequest
 from engine.records.errors import RunError
 from engine.records.events import StepResult, effective
-from engine.records.runs import Run, create_run
+from engine.records.runs import Run, create_run, delete_run
 from engine.worker import JOBS, Worker
 
 
@@ -225,3 +225,61 @@ def test_how_a_step_is_cut_is_noted_and_kept_when_the_run_goes_on_elsewhere(work
     fast = start("fast", **many)
     until(worker, lambda: status(fast) == "finished")
     assert fast.record().micro_batch_tokens == fast.spec().optimizer.tokens_per_micro_batch
+
+
+def test_a_waiting_run_that_was_deleted_keeps_no_control_from_another_run(worker, start):
+    first, second = start("a", **{"optimizer.steps": 60}), start("b")
+    until(worker, lambda: step(first) == 1)
+    worker.queue.control(second.id, "cancel")
+    delete_run(second)
+    worker.queue.control(first.id, "pause")
+    until(worker, lambda: status(first) == "paused", turns=20)
+    assert worker.queue.controls() == [] and [task.book.run for task in worker.tasks] == [first]
+    worker.turn()
+    assert worker.unsaved == []
+    assert not second.folder.exists()
+
+
+def test_a_job_of_a_kind_that_the_worker_does_not_know_trains_no_run(worker, start, monkeypatch):
+    monkeypatch.setitem(PRIORITY, "levitate", 10)
+    run = start("a")
+    worker.queue.claim()
+    run.update(status="stopped")
+    job = worker.queue.submit("levitate", run_id=run.id)
+    worker.turn()
+    assert worker.tasks == [] and worker.queue.job(job).error == OLDER and status(run) == "stopped"
+
+
+def test_a_full_disk_at_a_resume_loses_no_other_job_of_the_same_turn(worker, start, monkeypatch):
+    first, second = start("a"), start("b")
+    first.update(status="interrupted")
+    update, full = Run.update, [True]
+
+    def refused(self: Run, **changes):
+        if full and changes.get("status") == "queued":
+            raise RunError("The disk is full")
+        return update(self, **changes)
+
+    monkeypatch.setattr(Run, "update", refused)
+    for job in worker.queue.claim():
+        worker._accept(job)
+    assert [task.book.run for task in worker.tasks] == [first, second] and status(first) == "interrupted"
+    full.clear()
+    worker._save_unsaved()
+    assert status(first) == "queued"
+    until(worker, lambda: status(first) == status(second) == "finished")
+
+
+def test_a_new_worker_takes_waiting_runs_in_their_order_and_obeys_no_control_of_the_old_one(settings, start, worker):
+    """The first was trained by a worker that did not answer any more, and was told to stop; the others wait, and one is
+    told to be cancelled."""
+    runs = [start(name) for name in "abcd"]
+    runs[0].update(status="running")
+    worker.queue.claim()
+    worker.queue.control(runs[0].id, "stop")
+    worker.queue.control(runs[2].id, "cancel")
+    with owned(settings):
+        worker.serve(until=lambda: True)
+    assert status(runs[0]) == "interrupted"
+    assert [request.run_id for request in worker.queue.controls()] == [runs[2].id]
+    assert [job.run_id for job in worker.queue.claim()] == [run.id for run in runs[1:]]

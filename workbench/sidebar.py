@@ -8,6 +8,7 @@ from engine.desk.presence import WorkerStatus
 from engine.desk.worker_job import call_worker_back, worker_place
 from engine.records.errors import RunError
 from engine.records.files import read_tail
+from engine.records.installed import sources_digest
 from engine.records.runs import open_run
 from workbench.kit.blank import come_back
 from workbench.kit.frame import catching
@@ -74,6 +75,11 @@ def _worker_status() -> None:
             st.caption("It is alive but has not taken a step for a while.")
             _restart_button()
         elif worker.status != "starting":
+            if worker.sources and worker.sources != sources_digest():
+                st.caption(
+                    ":orange[:material/update: It was started by another version of the workbench: restart it, or this "
+                    "app, whichever is older.]"
+                )
             with st.popover("Restart", icon=":material/refresh:", type="tertiary", key="restart_popover"):
                 st.caption("Frees the device. The run under way is interrupted and can be resumed where it was.")
                 _restart_button()

@@ -204,7 +204,7 @@ def check_writable(out: Path) -> None:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.is_dir():
-            raise RunError(f"{out} is a folder: give --json the name of a file.")
+            raise RunError(f"{out} is a folder: give the name of a file.")
         there = out.exists()
         with out.open("a"):
             pass

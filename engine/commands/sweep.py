@@ -29,7 +29,7 @@ from engine.desk.launch import ensure_worker
 from engine.desk.queue import Queue
 from engine.desk.sending import send
 from engine.records.cluster_jobs import is_on_cluster, read_job
-from engine.records.errors import RunError, SpecError, WorkbenchError
+from engine.records.errors import RunError, SpecError, WorkbenchError, WorkerError
 from engine.records.evaluation.final import is_final
 from engine.records.evaluation.findings import Evaluation, read_evaluations
 from engine.records.evaluation.plan import OWN, EvaluationPlan, parse_attack
@@ -69,7 +69,10 @@ def sweep(options: argparse.Namespace, settings: Settings) -> int:
     for number, (spec, point) in enumerate(zip(specs, points, strict=True)):
         # One after the other: side by side, each run would elicit the same answers again.
         run = there[number] if there else _run(settings, queue, spec, point)
-        problem, found = _followed(settings, queue, run, asked)
+        try:
+            problem, found = _followed(settings, queue, run, asked)
+        except RunError as error:  # Deleted meanwhile, for instance: the other points are none the worse.
+            problem, found = str(error), None
         rows.append({"run": run.id, **{name: json.dumps(value) for name, value in point.items()}, **figures_of(found)})
         print(f"{run.id} {point}: {problem or 'done'}", file=sys.stderr)
         rows[-1]["problem"] = problem
@@ -199,7 +202,7 @@ def _sent(
 
 def _run(settings: Settings, queue: Queue, spec: RunSpec, point: dict[str, Any]) -> Run:
     """The run of this spec: a finished or living one that kept to it, else a new one in the queue."""
-    run = _usable(settings, spec)
+    run = _usable(settings, spec, or_else="interrupted")
     if run is None:
         run = _new(settings, spec, point)
         queue.submit("train", run_id=run.id)
@@ -207,8 +210,8 @@ def _run(settings: Settings, queue: Queue, spec: RunSpec, point: dict[str, Any])
     return run
 
 
-def _usable(settings: Settings, spec: RunSpec) -> Run | None:
-    """A finished or living run that kept to this spec."""
+def _usable(settings: Settings, spec: RunSpec, *, or_else: str = "") -> Run | None:
+    """A finished or living run that kept to this spec, or one of another status that may go on."""
     current = spec.model_copy(update={"version": SPEC_VERSION})
     # Runs that an older version trained keep the digest that it made.
     digests = {current.digest_with(source_hashes(spec.data)), spec.model_copy(update={"version": 1}).digest}
@@ -217,7 +220,7 @@ def _usable(settings: Settings, spec: RunSpec) -> Run | None:
             record = run.record()
         except RunError:
             continue
-        usable = record.status == "finished" or record.status in ACTIVE
+        usable = record.status in ("finished", or_else, *ACTIVE)
         if usable and record.digest in digests and not _changed_by_hand(run):
             return run
     return None
@@ -236,8 +239,15 @@ def _changed_by_hand(run: Run) -> bool:
 
 def _followed(settings: Settings, queue: Queue, run: Run, asked: dict[str, Any]) -> tuple[str, Evaluation | None]:
     """Wait for a run's end, then for its evaluation: what went wrong, '' for nothing, and what was found."""
-    told = False
-    while (status := run.record().status) in ACTIVE:
+    told, resumed = False, None
+    while True:
+        status = run.record().status
+        if status == "interrupted" and resumed is None and not is_on_cluster(run):
+            # Its worker ended in its midst: it goes on from its last checkpoint, once.
+            resumed = queue.submit("train", run_id=run.id)
+            ensure_worker(settings)
+        elif status not in ACTIVE and not _waits(queue, resumed):
+            break
         if status == "paused" and not told:
             print(f"{run.id} is paused: resume it on the Runs page, the sweep waits for it", file=sys.stderr)
         told = status == "paused"
@@ -246,9 +256,8 @@ def _followed(settings: Settings, queue: Queue, run: Run, asked: dict[str, Any])
         elif _job_lives(run, settings):
             time.sleep(POLL_SECONDS)
         time.sleep(POLL_SECONDS)
-    record = run.record()
-    if record.status != "finished":
-        return f"{record.status}. {record.error}".strip(), None
+    if status != "finished":
+        return f"{status}. {run.record().error}".strip(), None
     if _changed_by_hand(run):
         return "changed by hand while it trained: start the command again, which trains this point anew", None
     plan = _plan(run.id, asked)
@@ -258,11 +267,16 @@ def _followed(settings: Settings, queue: Queue, run: Run, asked: dict[str, Any])
         return "", found
     ensure_worker(settings)
     job = queue.submit("evaluate", run_id=run.id, payload=plan.model_dump(mode="json"))
-    while (checkpoint := queue.job(job)) is not None and checkpoint.status in ("queued", "running"):
+    while _waits(queue, job):
         _alive(queue)
         time.sleep(POLL_SECONDS)
-    found = _found(run, settings, plan)
-    return (checkpoint.error if checkpoint else "") or ("" if found else "the evaluation gave no result"), found
+    evaluated, found = queue.job(job), _found(run, settings, plan)
+    return (evaluated.error if evaluated else "") or ("" if found else "the evaluation gave no result"), found
+
+
+def _waits(queue: Queue, job_id: int | None) -> bool:
+    job = queue.job(job_id) if job_id is not None else None
+    return job is not None and job.status in ("queued", "running")
 
 
 def _found(run: Run, settings: Settings, plan: EvaluationPlan) -> Evaluation | None:
@@ -284,4 +298,4 @@ def _job_lives(run: Run, settings: Settings) -> bool:
 
 def _alive(queue: Queue) -> None:
     if not queue.worker().alive:
-        raise RunError("The worker has ended: start the command again, what is done is not done twice.")
+        raise WorkerError("The worker has ended: start the command again, what is done is not done twice.")

@@ -22,13 +22,16 @@ from engine.records.files import write_whole
 FILE = "worker.json"
 # Without a word for so long the worker is shown as one that does not get on.
 SILENT_SECONDS = 60.0
+# By so much a process may seem to begin after a clock that was read when it had begun.
+CLOCK_SECONDS = 5.0
 
 
 class WorkerStatus(NamedTuple):
     """What the screen knows of the worker. status: dead, starting, idle, busy, or hung (alive, but without a step).
 
     waiting: for each run that waits for another one to end its training, that other run, in the order in which they
-    will train.  reason: why it ended, where it said so.
+    will train.  reason: why it ended, where it said so.  sources: digest of the engine's files that it was started
+    from, '' where it does not say.
     """
 
     status: Literal["dead", "starting", "idle", "busy", "hung"]
@@ -41,6 +44,7 @@ class WorkerStatus(NamedTuple):
     machine: Mapping[str, Any] = MappingProxyType({})
     waiting: Mapping[str, str] = MappingProxyType({})
     reason: str = ""
+    sources: str = ""
 
     @property
     def alive(self) -> bool:
@@ -61,11 +65,11 @@ def worker_status(desk: Path) -> WorkerStatus:
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return WorkerStatus("dead")
     status = content.get("status", "idle")
-    if content.get("ended") or not _lives(desk, pid, host, status):
+    if content.get("ended") or not _lives(desk, pid, host, status, said):
         return WorkerStatus("dead", pid=pid, host=host, reason=str(content.get("reason", "")))
     if status != "starting" and abs(time.time() - said) > SILENT_SECONDS:
         status = "hung"
-    names = ("device", "doing", "run_id", "started", "machine", "waiting")
+    names = ("device", "doing", "run_id", "started", "machine", "waiting", "sources")
     return WorkerStatus(status, pid=pid, host=host, **{name: content[name] for name in names if name in content})
 
 
@@ -76,9 +80,17 @@ def process_exists(pid: int) -> bool:
     return False
 
 
-def _lives(desk: Path, pid: int, host: str, status: str) -> bool:
+def _lives(desk: Path, pid: int, host: str, status: str, said: float) -> bool:
     here = host == socket.gethostname()
     if here and not process_exists(pid):
         return False
     # While it loads its libraries it has no lock yet.
-    return (here and status == "starting") or is_held(desk)
+    return (here and status == "starting" and _began_before(pid, said)) or is_held(desk)
+
+
+def _began_before(pid: int, moment: float) -> bool:
+    """Whether a process is no younger than what was said of it: else the machine was started anew meanwhile, and gave
+    its number to another."""
+    with suppress(psutil.Error):
+        return psutil.Process(pid).create_time() <= moment + CLOCK_SECONDS
+    return False

@@ -6,7 +6,7 @@ Losing the file loses no run: the worker queues again what the run folders say i
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -55,6 +55,7 @@ PRIORITY: dict[str, int] = {
     "train": 100,
 }
 DIED = "The worker ended in the midst of it. Start the worker and ask again: what it wrote down is not done twice."
+OLDER = "The worker is older than this page, and does not know how: restart it in the sidebar, then ask again."
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -114,9 +115,12 @@ class Queue:
             ).fetchone()
             if waiting:
                 return int(waiting[0])
+            # A new file begins with numbers that no older one has given: a worker may live that holds those.
+            first = int(1000 * time.time())
             cursor = database.execute(
-                "INSERT INTO jobs (kind, run_id, payload, priority, created) VALUES (?, ?, ?, ?, ?)",
-                (kind, run_id, text, PRIORITY[kind], time.time()),
+                "INSERT INTO jobs (id, kind, run_id, payload, priority, created) "
+                "VALUES ((SELECT COALESCE(MAX(id) + 1, ?) FROM jobs), ?, ?, ?, ?, ?)",
+                (first, kind, run_id, text, PRIORITY[kind], time.time()),
             )
             return int(cursor.lastrowid or 0)
 
@@ -137,7 +141,7 @@ class Queue:
             database.execute("UPDATE jobs SET state = ?, error = ? WHERE id = ?", (status, error, job_id))
 
     def job(self, job_id: int, *, of: Mapping[str, Any] | None = None) -> Job | None:
-        """of: what its payload must say, for who kept the number: in a new file numbers begin anew."""
+        """of: what its payload must say, for who kept the number longer than this file has been there."""
         with self._open() as database:
             row = database.execute(
                 "SELECT id, kind, run_id, payload, priority, state, error FROM jobs WHERE id = ?", (job_id,)
@@ -189,6 +193,13 @@ class Queue:
         """What a dead worker had claimed is nobody's any more."""
         with self._open() as database:
             database.execute("UPDATE jobs SET state = 'failed', error = ? WHERE state = 'running'", (DIED,))
+
+    def forget_controls(self, *, of_all_but: Sequence[str]) -> None:
+        """What was asked of other runs than these, and not done, is not done any more."""
+        with self._open() as database:
+            for number, run_id in database.execute("SELECT id, run_id FROM controls").fetchall():
+                if run_id not in of_all_but:
+                    database.execute("DELETE FROM controls WHERE id = ?", (number,))
 
     def control(self, run_id: str, control: Control, value: float | None = None) -> None:
         """Ask the worker to pause, resume, stop, cancel, or change a value from the next step on."""

@@ -18,7 +18,7 @@ from engine.records.errors import ClusterError, RunError, WorkbenchError
 from engine.records.events import StatusEvent
 from engine.records.files import storage_error
 from engine.records.installed import versions
-from engine.records.runs import RESUMABLE, Run, Status, delete_run
+from engine.records.runs import Run, Status, delete_run, need_trainable
 from engine.records.settings import ROOT, Settings
 
 
@@ -105,9 +105,7 @@ def submit_command(arguments: list[str], *, to: str, settings: Settings, asked: 
 
 def _need_free(run: Run, settings: Settings) -> None:
     """Raises RunError where somebody has the run already: two clicks in two tabs are one job."""
-    status, job = run.record().status, read_job(run)
-    if run.read_only or status not in RESUMABLE | {"queued"}:
-        raise RunError(f"Run {run.id} is {status} and cannot be trained: start another like it.")
+    status, job = need_trainable(run), read_job(run)
     if status == "queued" and job is not None:
         raise RunError(f"Run {run.id} is on {job.cluster} already (job {job.job or 'to come'}): wait, or take it back.")
     queue = Queue(settings.desk)

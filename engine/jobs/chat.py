@@ -27,7 +27,7 @@ from engine.records.blocks import parse_blocks
 from engine.records.chats.asked import Column, Sampling
 from engine.records.chats.chat import Chat, Exchange, open_chat
 from engine.records.chats.replies import Answered, Failed, Judged, Pieces, Read, Reason, Trip
-from engine.records.errors import RunError, WorkbenchError
+from engine.records.errors import ModelError, RunError, WorkbenchError
 from engine.records.evaluation.counts import Side
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.events import Event, Progress
@@ -220,7 +220,11 @@ def _measure(
         spaces = yield from run_spaces(model, run, tools.settings)
         # Steered as the text was, under both models.
         read_by = voices[other]._replace(push=voices[index].push)
-        cosines = yield from trip(model, [*text.ids, *said], read_by, spaces)
+        try:
+            cosines = yield from trip(model, [*text.ids, *said], read_by, spaces)
+        except ModelError:
+            # The adapter was in training and has left the memory. The answer stands, and can be measured later.
+            continue
         shown = cosines[:, len(text.prompt) :]
         chat.append(
             number,

@@ -1,13 +1,15 @@
 """What every fetching shares: one at a time, and only where the disk has room. Knows nothing of what is fetched."""
 
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from engine.records.errors import WorkbenchError
 from engine.records.events import Progress
+from engine.records.files import storage_error
 from engine.records.packaged import GIGABYTE
 
 
@@ -20,6 +22,15 @@ def locked(file: Path, what: str) -> Generator[Progress, None, FileLock]:
             return lock
         except Timeout:
             yield Progress(phase="waiting", message=f"{what} is being fetched by another", elsewhere=True)
+
+
+@contextmanager
+def stored(folder: Path) -> Iterator[None]:
+    """Around what writes below a folder: raises RunError in the user's words where that fails."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(folder, error) from error
 
 
 def need_disk(what: str, folder: Path, needed: int, *, doing: str, error: type[WorkbenchError]) -> None:

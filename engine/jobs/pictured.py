@@ -55,7 +55,9 @@ def _perturbations(
     contents: dict[str, bytes] = {}
     for choice in plan.picture_attacks:
         for subject in subjects if rows else ():
-            options = together(choice.name, options_of(plan, choice, packages=packages), rows, subject.memory)
+            options = together(
+                choice.name, options_of(plan, choice, subject.model, packages=packages), rows, subject.memory
+            )
             files = perturbation_files(options.keep) if options.keep else []
             kept = {
                 kept_name(plan.key, choice.name, subject.side, half): file.read_bytes()

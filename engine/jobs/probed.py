@@ -8,7 +8,7 @@ from engine.compute.evaluation.probed import Probed, probed_outcomes
 from engine.compute.evaluation.runner import Judge
 from engine.compute.model.harmfulness import Probe
 from engine.compute.steps import told
-from engine.jobs.subjects import Subject, attacked
+from engine.jobs.subjects import Subject, attacked, options_of
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import SIDE_NAMES, Count, Side, count
 from engine.records.evaluation.findings import WithProbe
@@ -49,7 +49,7 @@ def evaluated_with_probe(
             known_to_it = probe if ATTACKS[choice.name].beside_probe == "aims past" else None
             if known_to_it:
                 yield from attacked(plan, choice, harmful, subject, judge, packages=packages, probe=probe)
-            options = Options(choice.spent, plan.seed, plan.new_tokens, packages, known_to_it)
+            options = options_of(plan, choice, subject.model, packages=packages, probe=known_to_it)
             found = yield from _read(subject, harmful, choice, options, probe, judge)
             attacks[choice.name][side] = count(one.word for one in found.outcomes)
         asked = yield from attacked(plan, DIRECT, borderline, subject, judge, what="borderline requests")

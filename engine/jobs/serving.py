@@ -70,6 +70,6 @@ def _probe(model: LoadedModel, request: ServedRequest, tools: Tools) -> Probe | 
     if not request.probe:
         return None
     run, checkpoint = open_run(tools.settings.runs, request.probe_run), request.column.checkpoint
-    side: Side = "base" if checkpoint.is_base else "rerouted"
+    side: Side = "base" if checkpoint.is_base or not request.column.dose else "rerouted"
     found = need_probes(run, tools.settings, checkpoint.step)
     return probe_of(run, found, side, request.probe, tools.settings, model)

@@ -3,7 +3,7 @@
 from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
-from engine.compute.evaluation.attacks.attempt import Options
+from engine.compute.evaluation.attacks.attempt import CANDIDATES, CANDIDATES_ON_A_PROCESSOR, Options
 from engine.compute.evaluation.outcomes import Outcome
 from engine.compute.evaluation.runner import Judge, Memory, memory_file, run_attack
 from engine.compute.model.harmfulness import Probe
@@ -44,7 +44,7 @@ def attacked(
 ) -> Generator[Event, None, list[Outcome]]:
     """Ask and judge all rows. what: the words of the progress bar, the attack's title unless given.  probe: what a
     search aims past."""
-    options = options_of(plan, choice, packages=packages, probe=probe)
+    options = options_of(plan, choice, subject.model, packages=packages, probe=probe)
     title = what or ATTACKS[choice.name].title + (" past the probe" if probe else "")
     steps = run_attack(subject.model, subject.adapter, rows, choice.name, options, judge=judge, memory=subject.memory)
 
@@ -55,7 +55,8 @@ def attacked(
 
 
 def options_of(
-    plan: EvaluationPlan, choice: AttackChoice, *, packages: str = "", probe: Probe | None = None
+    plan: EvaluationPlan, choice: AttackChoice, model: LoadedModel, *, packages: str = "", probe: Probe | None = None
 ) -> Options:
     """What an attack of a plan is given."""
-    return Options(choice.spent, plan.seed, plan.new_tokens, packages, probe, plan.pixels)
+    count = CANDIDATES_ON_A_PROCESSOR if model.device.type == "cpu" else CANDIDATES
+    return Options(choice.spent, plan.seed, plan.new_tokens, packages, probe, plan.pixels, candidates=count)

@@ -164,10 +164,13 @@ def _probe(
         for label in ("harmful", "benign")
         for prompt in [p for p in prompts if p.label == label][: captures.probe_prompts]
     ]
-    if not chosen:
+    voice, limit = Voice(name if step else None), model.card.context_length
+    asked = [(prompt, tokens_of(model, prompt.conversation).ids) for prompt in chosen]
+    # Rows are cut to what the model can read; half a request is not worth an answer.
+    asked = [(prompt, ids) for prompt, ids in asked if not limit or len(ids) + captures.probe_tokens <= limit]
+    chosen, asks = [prompt for prompt, _ in asked], [Ask(ids, voice) for _, ids in asked]
+    if not asks:
         return ProbeResult(step=step, answers=())
-    voice = Voice(name if step else None)
-    asks = [Ask(tokens_of(model, prompt.conversation).ids, voice) for prompt in chosen]
     tokens = answered_ids(model, asks, Sampling(new_tokens=captures.probe_tokens))
     answers = yield from told(tokens, lambda _: None)
     return ProbeResult(

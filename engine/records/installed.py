@@ -1,8 +1,12 @@
 """Versions of what decides a result, as they are installed. Imports none of it."""
 
+import hashlib
 import platform
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+
+from engine.records.settings import ROOT
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate")
 
@@ -16,6 +20,17 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+@cache
+def sources_digest() -> str:
+    """Of the engine's own files as they were when this process first asked: two processes with another one were started
+    from other versions of the workbench."""
+    digest = hashlib.sha256()
+    for file in sorted((ROOT / "engine").rglob("*.py")):
+        digest.update(file.relative_to(ROOT).as_posix().encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def differing(here: Mapping[str, str], there: Mapping[str, str]) -> str:

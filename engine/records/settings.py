@@ -67,10 +67,15 @@ def read_settings(runs: str | Path | None = None) -> Settings:
     teacher's lessons from WORKBENCH_LESSONS."""
     lessons = os.environ.get("WORKBENCH_LESSONS", "")
     return Settings(
-        runs=Path(runs or os.environ.get("WORKBENCH_RUNS") or ROOT / "runs").expanduser().resolve(),
-        cache=Path(os.environ.get("WORKBENCH_CACHE") or ROOT / "cache").expanduser().resolve(),
-        lessons=Path(lessons).expanduser().resolve() if lessons else None,
+        runs=_home(runs or os.environ.get("WORKBENCH_RUNS") or ROOT / "runs"),
+        cache=_home(os.environ.get("WORKBENCH_CACHE") or ROOT / "cache"),
+        lessons=_home(lessons) if lessons else None,
     )
+
+
+def _home(path: str | Path) -> Path:
+    # Path.expanduser raises where there is no such user.
+    return Path(os.path.expanduser(path)).resolve()
 
 
 def process_count(text: str) -> int:

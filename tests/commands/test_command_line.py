@@ -179,3 +179,7 @@ def test_a_capture_that_cannot_be_made_exits_with_2(settings, trained, arguments
     result = engine("capture", trained, *arguments, "--runs", str(settings.runs))
     assert result.returncode == 2
     assert message in result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_folder_of_a_user_who_is_not_there_is_a_folder_of_that_name(capsys):
+    assert main(["runs", "--runs", "~nobody-of-that-name/runs"]) == 0

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from engine.__main__ import main
+from engine.commands import sweep as sweep_command
 from engine.desk.launch import end_worker
 from engine.desk.queue import Queue
 from engine.records.evaluation.findings import read_evaluations
-from engine.records.events import ControlEvent
-from engine.records.runs import list_runs
+from engine.records.events import ControlEvent, StatusEvent
+from engine.records.runs import Run, list_runs
 from engine.records.settings import Settings
 from engine.records.spec import RunSpec
 
@@ -99,3 +100,29 @@ def test_a_wrong_grid_is_said_before_anything_is_trained(
     assert main(["sweep", grid(**changes)]) == 2
     assert said in capsys.readouterr().err
     assert not list_runs(settings.runs)
+
+
+def test_a_point_whose_worker_died_in_its_midst_goes_on(grid: Callable[..., str], settings: Settings):
+    file = grid()
+    left = sweep_command._new(settings, sweep_command.read_grid(Path(file)).specs[0], {})
+    left.update(status="running")
+    assert main(["sweep", file]) == 0
+    (run,) = list_runs(settings.runs)
+    assert run == left and run.record().status == "finished"
+    assert next(event.status for event in run.events()[0] if isinstance(event, StatusEvent)) == "interrupted"
+
+
+def test_a_point_that_was_deleted_meanwhile_leaves_the_others_their_table(
+    grid: Callable[..., str], settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    begin = sweep_command._run
+
+    def deleted(settings: Settings, queue: Queue, spec: RunSpec, point: dict) -> Run:
+        return begin(settings, queue, spec, point) if point["seed"] == 2 else Run(settings.runs / "gone")
+
+    monkeypatch.setattr(sweep_command, "_run", deleted)
+    out = tmp_path / "table.csv"
+    assert main(["sweep", grid(grid={"seed": [1, 2]}), "--csv", str(out)]) == 1
+    gone, done = csv.DictReader(out.open())
+    assert "no readable record" in gone["problem"] and gone["direct"] == ""
+    assert done["problem"] == "" and done["direct"] != ""

@@ -220,3 +220,23 @@ def test_who_kept_a_number_says_what_the_job_must_be_of(tmp_path):
     number = queue.submit("chat", payload={"chat": "a", "exchange": 3})
     assert queue.job(number, of={"chat": "a", "exchange": 3}) == queue.job(number)
     assert queue.job(number, of={"chat": "a", "exchange": 2}) is None and queue.job(number, of={"set": "a"}) is None
+
+
+def test_a_new_file_gives_no_number_of_the_old_one(tmp_path):
+    """A worker may live that holds a model for job so-and-so."""
+    queue = Queue(tmp_path)
+    before = [queue.submit("train", run_id=name) for name in "ab"]
+    assert before[1] == before[0] + 1
+    queue.file.unlink()
+    time.sleep(0.01)
+    assert queue.submit("chat", payload={"chat": "c"}) > before[1]
+
+
+def test_one_that_was_starting_when_the_machine_went_down_is_dead(tmp_path):
+    """Its number belongs to another process now, which began after that was said."""
+    queue = Queue(tmp_path)
+    queue.beat(status="starting")
+    assert queue.worker().status == "starting"
+    said = json.loads((tmp_path / "worker.json").read_text())
+    (tmp_path / "worker.json").write_text(json.dumps(said | {"beat": said["beat"] - 86_400}))
+    assert queue.worker().status == "dead"

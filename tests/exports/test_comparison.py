@@ -9,6 +9,7 @@ from engine.exports.comparison.write import comparison_text
 from engine.records.errors import RunError
 from engine.records.evaluation.counts import CurvePoint, Kept, Word, count
 from engine.records.evaluation.findings import (
+    Ability,
     AttackResult,
     AuthorFindings,
     Evaluation,
@@ -206,3 +207,23 @@ def test_the_command_needs_two_runs_and_a_form_it_knows(runs, settings, tmp_path
         assert said in capsys.readouterr().err
     with pytest.raises(RunError, match=r"written as \.html or \.md"):
         comparison_text(runs, settings, ending="")
+
+
+def test_what_another_seed_drew_is_not_compared_and_what_draws_nothing_is(settings):
+    first, second = (write_run(settings, name=name, complied=2) for name in "ab")
+    for run, seed in ((first, 0), (second, 1)):
+        for source, attack in (("drawn.jsonl", "injection"), ("plain.jsonl", "forced_call")):
+            result = AttackResult(base=count(["complied"] * 20), rerouted=count(["refused"] * 20))
+            tools = ToolFindings(source=source, attacks={attack: result})
+            write_evaluation(run, settings, Evaluation(key=source, run=run.id, seed=seed, tools=tools), [])
+    told = {one.what for one in differences(compared([first, second], settings), settings)}
+    assert "Forced call, harmful calls made" in told and not any("injection" in what for what in told)
+
+
+def test_abilities_that_were_asked_by_themselves_are_told(runs, settings):
+    for number, run in enumerate(runs[:2]):
+        for name, base in (("mmlu-test", 0.25), ("arc", 0.5)):
+            ability = Ability(name=name, base=base, rerouted=base - 0.1 * number, n=100)
+            write_evaluation(run, settings, Evaluation(key=name, run=run.id, abilities=(ability,)), [])
+    html = comparison_text(runs[:2], settings, ending=".html")
+    assert "Abilities, asked by themselves" in html and "40.0 %" in html and "15.0 %" in html

@@ -4,14 +4,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from making import wait_for
 
 from engine.device import Device
 from engine.jobs import packages
+from engine.jobs.archives import fetch_archive
+from engine.jobs.models import fetch_model
 from engine.jobs.packages import fetch_package_job
-from engine.records.archives import packages_folder
-from engine.records.errors import DataError
+from engine.records.archives import TOWER, packages_folder
+from engine.records.errors import DataError, RunError
 from engine.records.evaluation.rows import PACKAGE_SETS
 from engine.records.events import Progress
+from engine.records.packaged import PACKAGED
 
 SET = PACKAGE_SETS["strongreject"]
 # Stands for pip where a test must not wait for a network: it leaves half a wheel, at once, and then ends as it is told.
@@ -69,3 +73,40 @@ def _read(file: Path) -> bytes:
         return file.read_bytes()
     except OSError:
         return b""
+
+
+# Puts a file where pip is told to put all of them, and is then ended as it is told.
+TORN_PIP = """
+import pathlib, sys, time
+target = pathlib.Path(sys.argv[sys.argv.index("--target") + 1])
+target.mkdir(parents=True)
+(target / "half.csv").write_text("half")
+time.sleep({seconds})
+sys.exit(1)
+"""
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_a_package_that_came_in_part_is_not_there(settings, tools, tmp_path, monkeypatch, cancelled):
+    pip = tmp_path / "pip.py"
+    pip.write_text(TORN_PIP.format(seconds=30 if cancelled else 0))
+    monkeypatch.setattr(packages, "PIP", [sys.executable, str(pip)])
+    job = fetch_package_job({"package": SET.package}, tools)
+    if cancelled:
+        wait_for(lambda: next(job) and list(settings.cache.rglob("half.csv")), what="the half of it")
+        job.close()
+    else:
+        with pytest.raises(DataError, match="could not be fetched"):
+            list(job)
+    assert not list(settings.cache.rglob("half.csv")) and not packages_folder(SET.package, settings).exists()
+
+
+def test_a_cache_that_cannot_be_written_is_said_and_not_thrown(settings, tools, monkeypatch):
+    settings.cache.parent.mkdir(parents=True, exist_ok=True)
+    settings.cache.write_text("no folder")
+    with pytest.raises(RunError, match="could not be written"):
+        list(fetch_package_job({"package": SET.package}, tools))
+    with pytest.raises(RunError, match="could not be written"):
+        list(fetch_archive(TOWER, settings))
+    with pytest.raises(RunError, match="could not be written"):
+        list(fetch_model(next(iter(PACKAGED.values())), settings))

@@ -6,10 +6,14 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Block
 
+from engine.desk.lock import owned
+from engine.desk.queue import Queue
+from engine.records.installed import sources_digest
 from engine.records.runs import create_run
 from engine.records.settings import ROOT, Settings
 from engine.records.spec import RunSpec
 from workbench.kit import state
+from workbench.runs import controls
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +55,32 @@ def test_a_note_and_what_a_run_has_kept_do_not_move_its_controls(settings: Setti
     assert not page.exception
     assert page.get_by_key("next_steps") and "looks well" in [one.value for one in page.text]
     assert path(page, "run_controls") == before
+
+
+def test_resuming_a_run_that_another_tab_has_finished_says_so_and_queues_nothing(
+    settings: Settings, tiny_spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch
+):
+    run = create_run(settings.runs, tiny_spec())
+    run.update(status="finished")
+    monkeypatch.setattr(controls, "ensure_worker", lambda _: pytest.fail("no worker is needed"))
+    said: list[str] = []
+    monkeypatch.setattr(controls, "_say", lambda text, _: said.append(text))
+    controls._resume(run.id)
+    assert said == [f"Run {run.id} is finished and cannot be trained: start another like it."]
+    assert Queue(settings.desk).newest("train") == []
+
+
+def test_a_worker_of_another_version_is_named_in_the_sidebar(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    def drawn() -> list[str]:
+        return [caption.value for caption in AppTest.from_function(page).run().caption]
+
+    def page() -> None:
+        from workbench.sidebar import _worker_status
+
+        _worker_status()
+
+    with owned(settings):
+        Queue(settings.desk).beat(status="idle", sources=sources_digest())
+        assert not any("another version" in caption for caption in drawn())
+        Queue(settings.desk).beat(status="idle", sources="of-yesterday")
+        assert any("another version of the workbench" in caption for caption in drawn())

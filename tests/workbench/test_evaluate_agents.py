@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from engine.exports.evaluation_report import report_html
 from engine.figures.evaluation.agent_front import agent_front, harm_broken
 from engine.figures.evaluation.agents import AGENTS, agents_finding, agents_html, beside_words
-from engine.figures.evaluation.findings import asked_text, requests_asked
+from engine.figures.evaluation.findings import asked_text, asked_words, requests_asked
 from engine.figures.evaluation.sided import share_left, sided_columns
 from engine.records.errors import DataError
 from engine.records.evaluation.counts import count
@@ -187,3 +187,10 @@ def test_a_plan_with_tools_is_queued_from_the_page(settings, drawn):
     plan = EvaluationPlan.model_validate(job.payload)
     assert (plan.checkpoint, plan.tools, plan.harmful, plan.benign) == (run.id, "sample", "", "")
     assert [one.name for one in plan.tool_attacks] == ["direct", "forced_call"] and plan.tool_tokens == 128
+
+
+def test_harmless_requests_alone_are_counted():
+    found = ToolFindings(source="tools:benign", benign={"base": words(30, 36), "rerouted": words(29, 36)})
+    one = Evaluation(key="k", run="r", tools=found)
+    assert asked_words(one) == "tools:benign, n 36, 128 tokens" and requests_asked(one) == 36
+    assert "n 36" in report_html([one], ["a"]) and "n 0" not in report_html([one], ["a"])

@@ -302,3 +302,28 @@ def test_a_change_on_the_same_questions_is_shown_with_its_interval():
     assert "1.25" in html and "nats a token, n 80" in html
     rows = [row for row in as_csv([one], ["my run"]).splitlines() if ": change" in row]
     assert len(rows) == 2 and "gsm8k: change" in rows[0] and "-0.1,-0.2,0.01,rate" in rows[0]
+
+
+def test_abilities_that_the_shown_base_did_not_have_or_had_otherwise_bring_a_base_of_their_own():
+    one = made(rerouted=2)
+    without = one.model_copy(update={"abilities": ()})
+    faster = Ability(name="speed", base=90.0, rerouted=70.0, unit="tokens/s")
+    other = one.model_copy(update={"abilities": (one.abilities[0], faster)})
+    for second, bases in ((without, 1), (other, 2)):
+        assert len([column for column in columns([one, second], ["a", "b"]) if column.side == "base"]) == bases
+    assert len([column for column in columns([without, one], ["a", "b"]) if column.side == "base"]) == 2
+    # Losses whose last digits differ are shown alike.
+    near = one.model_copy(update={"loss": one.loss | {"benign": Losses(base=1.0001, rerouted=1.01)}})
+    assert len([column for column in columns([one, near], ["a", "b"]) if column.side == "base"]) == 1
+
+
+def test_words_that_a_spreadsheet_would_carry_out_are_quoted_and_a_judge_is_named_without_its_address():
+    one = made(rerouted=2, name="=run").model_copy(
+        update={"harmful": "=HYPERLINK(1)", "benign": "\tx", "judge": "https://me:secret@here.example/v1#=judge"}
+    )
+    text = as_csv([one], ["@name"])
+    [direct, *_] = csv.DictReader(io.StringIO(text))
+    assert [direct[key] for key in ("name", "run", "harmful", "benign", "judge")] == [
+        "'@name", "'=run", "'=HYPERLINK(1)", "'\tx", "'=judge"
+    ]  # fmt: skip
+    assert "secret" not in text

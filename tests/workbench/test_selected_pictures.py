@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pytest
 from making_captures import write_capture
+from making_runs import write_run
 from making_seers import painted
 from streamlit.testing.v1 import AppTest
 
 from engine.records.captures.capture import Capture, read_capture, write_index
 from engine.records.captures.thumbnails import EDGE, thumbnails, write_thumbnails
+from engine.records.events import ProbeAnswer, ProbeResult
 from engine.records.pictures import picture_at, read_picture
 from workbench.kit import state
+from workbench.representations.selection import _probe_answers
 
 
 @pytest.fixture
@@ -74,3 +77,13 @@ def test_a_selection_shows_each_prompts_picture_hides_a_harmful_one_and_says_wha
     next(one for one in app.button if one.label.startswith("Reveal")).click().run()
     revealed, same = (one.value for one in app.image)
     assert revealed != hidden and same == open_to_all
+
+
+def test_of_two_prompts_of_one_text_each_has_its_own_answer(settings):
+    """The same question about two pictures: the run answered the first alone while it trained."""
+    run = write_run(settings, name="mine")
+    said = ProbeAnswer(prompt_id="first", label="benign", prompt="What is this?", answer="A cat.")
+    run.append(ProbeResult(step=20, answers=(said,)))
+    found = _probe_answers(run, 20)
+    assert found["benign", "first", "What is this?"] == (20, "A cat.")
+    assert ("benign", "second", "What is this?") not in found

@@ -9,9 +9,10 @@ from engine.desk.queue import Queue
 from engine.records.chats.asked import Column
 from engine.records.chats.chat import Chat, Exchange, new_chat
 from engine.records.chats.replies import Answered, Pieces
+from engine.records.errors import RunError
 from engine.records.runs import Run
 from workbench.chat.asking import DRAWN
-from workbench.chat.columns import dose_key
+from workbench.chat.columns import dose_key, model_of
 from workbench.kit import state
 
 
@@ -73,14 +74,13 @@ def test_asking_again_and_another_strength_stop_no_message_of_another_tab(settin
 
 
 def test_a_number_that_means_another_job_in_a_new_queue_is_no_job_of_this_chat(settings, run, chat):
-    chat.set_job(0, 1)
     other = Queue(settings.desk).submit("evaluate", run_id=run.id, payload={"key": "k"})
-    assert other == 1
+    chat.set_job(0, other)
     page = drawn(page_of("side_by_side", chat=chat.id))
     assert "chat_stop" not in {button.key for button in page.button}
     page.button(key="chat_again").click()
     drawn(page)
-    assert Queue(settings.desk).job(1).status == "queued" and Queue(settings.desk).take_unwanted() == set()
+    assert Queue(settings.desk).job(other).status == "queued" and Queue(settings.desk).take_unwanted() == set()
 
 
 def test_two_changes_in_a_row_are_both_asked(settings, run, chat):
@@ -103,3 +103,24 @@ def test_two_changes_in_a_row_are_both_asked(settings, run, chat):
     assert chat.numbers() == [0, 1, 2]
     statuses = [Queue(settings.desk).job(chat.job(number)).status for number in (1, 2)]
     assert statuses == ["cancelled", "queued"]
+
+
+def test_a_message_that_was_stopped_before_its_turn_says_so_and_not_that_the_worker_died(settings, chat):
+    number = chat.ask(chat.exchange(0).model_copy(update={"turn": 1, "user": "second"}))
+    job = Queue(settings.desk).submit("chat", payload={"chat": chat.id, "exchange": number})
+    chat.set_job(number, job)
+    Queue(settings.desk).cancel(job)
+    page = drawn(page_of("side_by_side", chat=chat.id))
+    assert any("Stopped before it began" in one.value for one in page.info)
+    assert not any("worker ended" in one.value for one in page.warning)
+
+
+def test_two_runs_whose_words_are_written_under_other_templates_are_not_asked_together(settings, run):
+    other = write_run(settings, name="plain")
+    spec = other.spec()
+    plain = spec.model_copy(update={"model": spec.model.model_copy(update={"chat_template": "plain"})})
+    (other.folder / "spec.json").write_text(plain.to_json())
+    own, theirs = (Column(checkpoint=one.id) for one in (run, other))
+    assert model_of((own, own)) == run.spec().model
+    with pytest.raises(RunError, match=r"different chat templates \(model, plain\)"):
+        model_of((own, theirs))

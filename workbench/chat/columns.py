@@ -174,14 +174,19 @@ def model_of(columns: tuple[Column, ...]) -> ModelSpec:
         checkpoint = column.checkpoint
         if not checkpoint.is_base:
             specs[checkpoint.run_id] = open_run(settings().runs, checkpoint.run_id).spec()
-    names = {spec.model.name for spec in specs.values()}
-    if len(names) > 1:
-        raise RunError(
-            f"These runs were trained on different models ({', '.join(sorted(names))}): choose runs of one model."
-        )
+    models = {_model_words(spec.model) for spec in specs.values()}
+    for kind, said in zip(("models", "number formats", "chat templates"), zip(*models, strict=True), strict=False):
+        if len(names := set(said)) > 1:
+            raise RunError(
+                f"These runs were trained on different {kind} ({', '.join(sorted(names))}): choose runs of one model."
+            )
     if specs:
         return next(iter(specs.values())).model
     return ModelSpec(name=str(st.session_state.get(BASE_MODEL) or BUNDLED_MODEL))
+
+
+def _model_words(model: ModelSpec) -> tuple[str, ...]:
+    return model.name, model.dtype, model.chat_template
 
 
 def first_target(columns: tuple[Column, ...]) -> str:

@@ -12,7 +12,7 @@ from engine.records.chats.asked import Sampling
 from engine.records.harmfulness import TITLES, ProbeChoice
 from engine.records.prompts import Prompt
 from workbench.chat import linked
-from workbench.chat.library import library, next_prompt, sample_prompt
+from workbench.chat.library import labelled, library, next_prompt, sample_prompt
 from workbench.chat.panes import turns_words
 from workbench.kit.words import plain
 
@@ -68,12 +68,13 @@ def keep_message() -> None:
 def written(*, has_probe: bool) -> Written:
     """What is written at this moment. has_probe: whether the chosen models can be asked with one."""
     kept = st.session_state
+    prompt_id, harmful = labelled(kept[PROMPT_ID], kept[TEXT], kept[HARMFUL], sample_prompt(kept[PROMPT_ID]))
     return Written(
         user=kept[TEXT],
         prefill=kept[PREFILL].rstrip(),
-        harmful=kept[HARMFUL],
+        harmful=harmful,
         system=kept[SYSTEM],
-        prompt_id=kept[PROMPT_ID],
+        prompt_id=prompt_id,
         sampling=Sampling(**{key.removeprefix("chat_"): kept[key] for key in SETTINGS}),
         probe=kept[PROBE] if has_probe else "",
     )

@@ -70,7 +70,9 @@ def _last(
         return True
     reply = exchange_view(chat, number, block=block, threshold=threshold, live=False, newest=True)
     if reply.error or reply.answered is None:
-        if not reply.error:
+        if not reply.error and job is not None and job.status == "cancelled":
+            st.info("Stopped before it began: nothing was answered.", icon=":material/stop_circle:")
+        elif not reply.error:
             st.warning(
                 plain((job.error if job else "") or "The worker ended before it had answered: ask again."),
                 icon=":material/power_off:",

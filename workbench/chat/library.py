@@ -79,6 +79,14 @@ def sample_prompt(prompt_id: str) -> Prompt | None:
     return next((prompt for label in labels for prompt in _prompts(label) if prompt.id == prompt_id), None)
 
 
+def labelled(prompt_id: str, text: str, harmful: bool, taken: Prompt | None) -> tuple[str, bool]:
+    """Id and label of what is written in a box that a sample prompt was taken into. One that was edited since is a text
+    of the user's own: harmful, but where the user said that it is not."""
+    if taken is None or text == taken.text:
+        return prompt_id, harmful
+    return "", harmful or taken.label != "harmful"
+
+
 def _of_label(shelf: Shelf, label: str) -> list[Prompt]:
     prompts = shelf.prompts("harmful" if label == "harmful" else "benign")
     return [prompt for prompt in prompts if prompt.borderline == (label == "borderline")]

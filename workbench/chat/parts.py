@@ -16,12 +16,16 @@ SHOWN_EDGE = 320
 
 
 def part_card(part: Part, *, hidden: bool = False) -> None:
-    """One part in a frame that names what it is; a text as it is. hidden: its name alone can be read."""
+    """One part in a frame that names what it is; a text as it is. hidden: its name alone can be read, and of a call not
+    that: a model may name what nobody offers."""
     if isinstance(part, Text):
         harmful_text(part.text, hidden=hidden)
         return
     with st.container(border=True):
-        st.caption(plain(part_name(part)))
+        is_hidden_call = hidden and isinstance(part, Call)
+        st.caption("Call" if is_hidden_call else plain(part_name(part)))
+        if is_hidden_call:
+            harmful_text(part_name(part), hidden=True)
         if isinstance(part, Picture):
             if part.file:
                 harmful_picture(part, hidden=hidden, edge=SHOWN_EDGE)

@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from engine.exports.private import judge_words
 from engine.records.evaluation.attacks import PIXEL_ATTACKS
 from engine.records.evaluation.counts import SIDES, CallCount, Count, Side
 from engine.records.evaluation.findings import (
@@ -22,7 +23,7 @@ from engine.records.evaluation.losses import Losses
 def as_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
     """One line for each figure: run, model, what was measured, counts, rate and interval."""
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = _Writer(csv.writer(out, lineterminator="\n"))
     writer.writerow(
         [
             "name",
@@ -47,9 +48,9 @@ def as_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
         ]
     )
     for one, name in zip(evaluations, names, strict=True):
-        after = [one.harmful, one.benign, one.new_tokens, one.judge, one.seed]
+        after = [one.harmful, one.benign, one.new_tokens, judge_words(one.judge), one.seed]
         for side in SIDES:
-            before = [_safe(name), one.run, side]
+            before = [name, one.run, side]
             for attack, result in one.attacks.items():
                 writer.writerow([*before, attack, result.budget, *_figures(getattr(result, side)), "rate", *after])
                 for style, counts in result.styles.items():
@@ -84,6 +85,16 @@ def as_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
     return out.getvalue()
 
 
+class _Writer:
+    """Words that a spreadsheet would take for a formula are quoted: names, files and judges may be anybody's."""
+
+    def __init__(self, lines: Any) -> None:
+        self._lines = lines
+
+    def writerow(self, cells: Sequence[Any]) -> None:
+        self._lines.writerow([f"'{cell}" if _is_formula(cell) else cell for cell in cells])
+
+
 def _loss_figures(label: str, losses: Losses, side: Side) -> list[tuple]:
     """What was measured, of how many targets, the figure and its unit."""
     targets, unit = losses.targets, "nats a token"
@@ -97,7 +108,7 @@ def _loss_figures(label: str, losses: Losses, side: Side) -> list[tuple]:
     ]
 
 
-def _probe_rows(writer: Any, before: list, found: WithProbe, side: Side, after: list) -> None:
+def _probe_rows(writer: _Writer, before: list, found: WithProbe, side: Side, after: list) -> None:
     for name, sides in (*found.attacks.items(), *found.kept.items()):
         if side in sides:
             writer.writerow(
@@ -105,9 +116,9 @@ def _probe_rows(writer: Any, before: list, found: WithProbe, side: Side, after: 
             )
 
 
-def _sided_rows(writer: Any, before: list, kind: str, found: SidedFindings, side: Side, after: list) -> None:
+def _sided_rows(writer: _Writer, before: list, kind: str, found: SidedFindings, side: Side, after: list) -> None:
     """With the source, the length and the judge of these requests."""
-    about = [found.source, found.source, found.new_tokens, found.judge, after[-1]]
+    about = [found.source, found.source, found.new_tokens, judge_words(found.judge), after[-1]]
     searched = found.pixels if isinstance(found, PictureFindings) else None
     for name, result in found.attacks.items():
         figures = _figures(getattr(result, side))
@@ -127,9 +138,9 @@ def _sided_rows(writer: Any, before: list, kind: str, found: SidedFindings, side
             writer.writerow([*before, f"{kind}: {name}: {what}", "", *figures, "answers", *about])
 
 
-def _kept_rows(writer: Any, before: list, author: str, found: AuthorFindings, side: Side, after: list) -> None:
+def _kept_rows(writer: _Writer, before: list, author: str, found: AuthorFindings, side: Side, after: list) -> None:
     """Of the circuit-broken model alone: what became of harmless requests, by what the base does with them."""
-    about = [found.source, found.source, found.new_tokens, found.judge, after[-1]]
+    about = [found.source, found.source, found.new_tokens, judge_words(found.judge), after[-1]]
     for label, kept in found.kept.items() if side == "rerouted" else ():
         for what in ("answered", "refused"):
             measure = f"others: {author}: {label} that the base {what}"
@@ -157,6 +168,5 @@ def _call_figures(one: CallCount) -> list:
     return [one.n, "", "", "", "", one.rate, one.ci95.low, one.ci95.high, "rate"]
 
 
-def _safe(name: str) -> str:
-    """A name that a spreadsheet would take for a formula is quoted."""
-    return f"'{name}" if name[:1] in "=+-@" else name
+def _is_formula(cell: Any) -> bool:
+    return isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))

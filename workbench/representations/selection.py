@@ -28,6 +28,8 @@ LISTED = 12
 # A link longer than this is no link: a larger selection lives in the session alone.
 LONGEST = 1500
 CHART = "chart_map"
+# Label, id and text tell prompts of several files apart.
+ProbeKey = tuple[Label, str, str]
 BADGES = {"harmful": "orange", "benign": "blue", "borderline": "green"}
 
 
@@ -92,7 +94,7 @@ def _list(capture: Capture, run: Run | None, checkpoint: str, selected: frozense
         prompt = prompts[row]
         with st.container(border=True, key=f"selected_{row}"):
             shown = thumbnails(capture, prompt)
-            _prompt(prompt, shown, moved.iloc[row], answers.get(prompt.id, ""), probes.get((prompt.label, prompt.text)))
+            _prompt(prompt, shown, moved.iloc[row], answers.get(prompt.id, ""), probes.get(_key(prompt)))
 
 
 def _prompt(
@@ -148,14 +150,20 @@ def _movement(prompt: CapturedPrompt, moved: pd.Series) -> str:
     return f"drift **{known('drift')}** (its part of the retain loss) · cosine {known('cosine')}"
 
 
-def _probe_answers(run: Run | None, step: int) -> dict[tuple[Label, str], tuple[int, str]]:
+def _key(prompt: CapturedPrompt) -> ProbeKey:
+    return prompt.label, prompt.id, prompt.text
+
+
+def _probe_answers(run: Run | None, step: int) -> dict[ProbeKey, tuple[int, str]]:
     """The newest probe answer of each prompt up to a step, with its step. The base model's own is no such answer."""
     if run is None or step == 0:
         return {}
-    found: dict[tuple[Label, str], tuple[int, str]] = {}
+    found: dict[ProbeKey, tuple[int, str]] = {}
     for event in effective(run.events()[0]):
         if isinstance(event, ProbeResult) and 0 < event.step <= step:
-            found |= {(answer.label, answer.prompt): (event.step, answer.answer) for answer in event.answers}
+            found |= {
+                (answer.label, answer.prompt_id, answer.prompt): (event.step, answer.answer) for answer in event.answers
+            }
     return found
 
 

@@ -12,7 +12,7 @@ from engine.desk.sending import send
 from engine.records.cluster_jobs import is_on_cluster, read_job
 from engine.records.errors import WorkbenchError
 from engine.records.events import Control, ControlEvent
-from engine.records.runs import RESUMABLE, Run, open_run
+from engine.records.runs import RESUMABLE, Run, need_trainable, open_run
 from workbench.kit.frame import caught, places
 from workbench.kit.state import LIKE, SAID, queue, settings
 from workbench.kit.words import plain
@@ -157,7 +157,9 @@ def _send(run_id: str, control: Control) -> None:
 
 def _resume(run_id: str) -> None:
     with _saying():
-        take_home(open_run(settings().runs, run_id), settings())
+        run = open_run(settings().runs, run_id)
+        need_trainable(run)
+        take_home(run, settings())
         queue().submit("train", run_id=run_id)
         ensure_worker(settings())
         _say("The run is queued to go on.", ":material/play_arrow:")

@@ -16,7 +16,7 @@ from engine.records.errors import DataError
 from engine.records.prompts import Prompt
 from engine.records.tool_prompts import expected_call, read_tool_prompts
 from workbench.chat.composer import NEXT_KEY, ToBeRead, settings_fields
-from workbench.chat.library import Shelf, library, next_prompt
+from workbench.chat.library import Shelf, labelled, library, next_prompt
 from workbench.chat.panes import turns_words
 from workbench.kit.words import plain
 from workbench.tools.known import OFFERED, offer
@@ -24,6 +24,7 @@ from workbench.tools.known import OFFERED, offer
 TEXT, HARMFUL, PROMPT_ID, PROBLEM = "tools_text", "tools_harmful", "tools_prompt_id", "tools_problem"
 FORCED, FUNCTION, CONTINUE, TAKEN = "tools_forced", "tools_function", "tools_continue", "tools_taken"
 SYSTEM = "tools_system"
+LABELS: tuple[Label, ...] = ("harmful", "benign")
 FORCES = {
     "": "The model's own words",
     "name": "A call, up to the function's name",
@@ -58,10 +59,12 @@ def keep_request() -> None:
 def written() -> dict[str, Any]:
     """What is written at this moment, by the names of an exchange's fields."""
     kept = st.session_state
+    taken = next((one for label in LABELS for one in _requests(label) if one.id == kept[PROMPT_ID]), None)
+    prompt_id, harmful = labelled(kept[PROMPT_ID], kept[TEXT], kept[HARMFUL], taken)
     return {
         "user": kept[TEXT],
-        "harmful": kept[HARMFUL],
-        "prompt_id": kept[PROMPT_ID],
+        "harmful": harmful,
+        "prompt_id": prompt_id,
         "system": kept[SYSTEM],
         "sampling": sampling(),
         "forced": _forced(),

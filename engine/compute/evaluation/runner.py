@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options
+from engine.compute.evaluation.attacks.attempt import CANDIDATES_ON_A_PROCESSOR, Attempt, Attempts, Options
 from engine.compute.evaluation.attacks.table import ATTACK_FUNCTIONS
 from engine.compute.evaluation.judges import Verdict, judge_answers, rules_identity
 from engine.compute.evaluation.outcomes import Outcome, after, outcome
@@ -221,6 +221,9 @@ def attempt_key(name: str, options: Options, row: EvaluationRow) -> str:
         told.append(options.pixels.model_dump())
     if options.others:
         told.append(options.others)
+    if name == "gcg" and options.candidates != CANDIDATES_ON_A_PROCESSOR:
+        # One cache may serve a processor and a GPU: what a weak search found says nothing of a strong one.
+        told.append(options.candidates)
     # A search that aims past a probe finds others for each probe.
     content = json.dumps(told if options.probe is None else [*told, options.probe.identity])
     return key_of(content, version=ATTACKS[name].version, length=24)
@@ -230,7 +233,7 @@ def _judge(
     model: LoadedModel, rows: Sequence[EvaluationRow], keys: Sequence[str], judge: Judge, memory: Memory, done: int
 ) -> Generator[float, None, None]:
     missing = [
-        (row, key) for row, key in zip(rows, keys, strict=True) if f"{key}:{judge.identity}" not in memory.verdicts
+        (row, key) for row, key in zip(rows, keys, strict=True) if not _is_judged(memory, f"{key}:{judge.identity}")
     ]
     if not missing:
         yield float(done + len(rows))
@@ -241,6 +244,12 @@ def _judge(
     memory.add_verdicts(
         {f"{key}:{judge.identity}": [next(verdicts) for _ in memory.attempts[key]] for _, key in missing}
     )
+
+
+def _is_judged(memory: Memory, key: str) -> bool:
+    """A judge whose word could not be read once may be read now."""
+    verdicts = memory.verdicts.get(key)
+    return verdicts is not None and all(verdict.word != "unparseable" for verdict in verdicts)
 
 
 def _shares(steps: Generator[float | None, None, Found], done: int, rows: int) -> Generator[float, None, Found]:

@@ -52,10 +52,11 @@ def load_model(spec: ModelSpec, settings: Settings) -> LoadedModel:
     no chat template.
     """
     place = _place(spec, settings)
-    device, dtype, _ = choose_device(spec)
     config = _read_config(place, spec)
     pictures = read_picture_tokens(place) if sees(config) else None
     tokenizer = _read_tokenizer(place, spec, pictures)
+    card = describe_model(spec, settings)
+    device, dtype = torch.device(card.device), getattr(torch, card.dtype)
     try:
         # One shard of weights after another goes straight to the device: the processor's memory never holds them all.
         published = model_class(config).from_pretrained(
@@ -75,7 +76,6 @@ def load_model(spec: ModelSpec, settings: Settings) -> LoadedModel:
     vars(published).pop("hf_device_map", None)
     published.requires_grad_(False)
     published.eval()
-    card = describe_model(spec, settings)
     decoder, blocks = find_decoder(published), find_blocks(published)
     fingerprint = ""
     if is_sharded():
@@ -102,13 +102,14 @@ def describe_model(spec: ModelSpec, settings: Settings) -> ModelCard:
     except (OSError, ValueError, RuntimeError) as error:
         raise _unreadable(spec, error) from error
     blocks, text_config = find_blocks(skeleton), config.get_text_config(decoder=True)
-    device, dtype, reason = choose_device(spec)
+    parameters = sum(parameter.numel() for parameter in skeleton.parameters())
+    device, dtype, reason = choose_device(spec, parameters)
     return ModelCard(
         name=spec.name,
         family=str(config.model_type),
         block_count=len(blocks),
         d_model=int(text_config.hidden_size),
-        parameters=sum(parameter.numel() for parameter in skeleton.parameters()),
+        parameters=parameters,
         block_parameters=sum(parameter.numel() for parameter in blocks[0].parameters()),
         context_length=int(getattr(text_config, "max_position_embeddings", 0) or 0),
         has_chat_template=bool(tokenizer.chat_template) or spec.chat_template == "plain",
@@ -197,11 +198,13 @@ def _begins_texts(tokenizer: Any) -> bool:
 
 
 def words_fingerprint(model: LoadedModel) -> str:
-    """Of the weights, and of the template that words are written under where it is not the model's own."""
-    name = model_fingerprint(model)
+    """Of the weights, and of the template that words are written under: its text where that may be anybody's, nothing
+    for the own one of models whose files are checked."""
+    name, template = model_fingerprint(model), str(model.tokenizer.chat_template)
     if model.spec.chat_template == "model":
-        return name
-    begins = str(model.tokenizer.chat_template).startswith(BEGINNING)
+        checked = model.spec.name == BUNDLED_MODEL or model.spec.name in PACKAGED or model.spec.name in ASSEMBLED
+        return name if checked else f"{name}-{hashlib.sha256(template.encode()).hexdigest()[:8]}"
+    begins = template.startswith(BEGINNING)
     return f"{name}-{model.spec.chat_template}" + ("-begun" if begins else "")
 
 

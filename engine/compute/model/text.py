@@ -74,8 +74,11 @@ def request_start(model: LoadedModel, conversation: Conversation) -> int:
     """How many tokens of a conversation stand before its request, the last user message's text: the system turn, tools,
     earlier turns, and the pictures that it shows before its words. All of them where the request says nothing, 0 where
     the template changes it."""
-    text = _rendered(model, conversation)
-    place = text.rfind(conversation.text.strip())
+    if not conversation.text.strip():
+        return len(tokens_of(model, conversation).ids)
+    # With a mark before it: its words may stand elsewhere too, in the template's own for instance.
+    text = _rendered(model, conversation.with_text(lambda words: f"{_MARK}{words}"))
+    place = text.rfind(_MARK)
     if place < 0:
         return 0
     return len(_with_pictures(text_ids(model, text[:place]), conversation.pictures, _pictures_of(model)))

@@ -20,7 +20,7 @@ from engine.compute.steps import told
 from engine.compute.team import team_size
 from engine.records.calls import read_calls
 from engine.records.chats.asked import Sampling
-from engine.records.errors import DataError
+from engine.records.errors import DataError, ModelError
 from engine.records.events import Progress
 from engine.records.files import append_line
 from engine.records.prompts import Prompt, opener_draw, opener_for
@@ -175,7 +175,7 @@ class _Elicitor:
         known = [Pair(one.prompt, self.cache.answers[key]) for key, one in keyed if key in self.cache.answers]
         self.heard([known[place] for place in _few([pair.prompt for pair in known])])
         missing = {key: one for key, one in keyed if key not in self.cache.answers}
-        texts = {key: tokens_of(self.model, one.prompt.conversation, begun=one.begun) for key, one in missing.items()}
+        texts = {key: self._tokens(one) for key, one in missing.items()}
         left = sorted(missing, key=lambda key: (tools_key(missing[key].prompt), len(texts[key].whole)))
         self.done += len(wanted) - len(left)
         while left:
@@ -188,6 +188,14 @@ class _Elicitor:
             yield from told(by_halves(self.model, batch, answered, row_bytes=row_bytes), tell)
             self.done += len(batch)
             left = left[len(batch) :]
+
+    def _tokens(self, wanted: _Wanted) -> Tokens:
+        try:
+            return tokens_of(self.model, wanted.prompt.conversation, begun=wanted.begun, reserved=wanted.new_tokens)
+        except ModelError as error:
+            raise DataError(
+                f"Prompt {wanted.prompt.id} cannot be answered: {error} Shorten it in its file, or leave it out."
+            ) from error
 
     def _answered(
         self, missing: dict[str, _Wanted], texts: dict[str, Tokens], new_tokens: int, batch: Sequence[str]

@@ -61,7 +61,8 @@ class RowKind(NamedTuple):
 def encode(model: LoadedModel, pair: Pair, data: DataSpec) -> Row:
     """Tokens of a pair, written and cut as the spec says.
 
-    Under the model's chat template a request that would leave no room for its answer is cut to half of max_tokens.
+    Under the model's chat template a request that would leave no room for its answer is cut to half of max_tokens, or
+    of what the model can read where that is less.
     A row that offers tools or shows pictures is always written under it: the published forms have no place for them.
     Pictures are never cut, and their positions count nowhere. Raises ModelError for pictures that the model cannot read
     with their words, DataError for a picture behind so many words that the cut would lose it.
@@ -76,16 +77,16 @@ def encode(model: LoadedModel, pair: Pair, data: DataSpec) -> Row:
         )
         return Row(prompt.id, prompt.label, prompt.borderline, ids, start)
     asked = tokens_of(model, conversation, reserved=1 if conversation.pictures else 0).ids
-    pictured = picture_positions(asked)
-    if len(asked) - pictured >= data.max_tokens:
-        asked = asked[: data.max_tokens // 2 + pictured]
+    pictured, most = picture_positions(asked), min(data.max_tokens, model.card.context_length or data.max_tokens)
+    if len(asked) - pictured >= most:
+        asked = asked[: most // 2 + pictured]
         if picture_positions(asked) < pictured:
             raise DataError(
-                f"Prompt {prompt.id} says so much before its picture that, cut to {data.max_tokens} tokens, it would "
+                f"Prompt {prompt.id} says so much before its picture that, cut to {most} tokens, it would "
                 "lose it: raise max_tokens, or show the picture first."
             )
     answered = text_ids(model, answer)
-    ids = (*asked, *answered)[: data.max_tokens + pictured]
+    ids = (*asked, *answered)[: most + pictured]
     return Row(
         prompt.id,
         prompt.label,
@@ -161,6 +162,9 @@ def _kind(prompt: Prompt) -> RowKind:
 
 
 def _hides_request(prompt: Prompt, data: DataSpec) -> bool:
+    """Of what is trained on alone: what is measured, filmed or captured is what the screen says was asked."""
+    if prompt.split != "train":
+        return False
     copy = f"{prompt.copy_number}:" if prompt.copy_number else ""
     draw = int.from_bytes(hashlib.sha256(f"hide:{copy}{prompt.conversation.asked}".encode()).digest()[:8]) / 2**64
     return draw < data.empty_prompt_share

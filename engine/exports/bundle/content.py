@@ -195,8 +195,10 @@ def _name(one: Evaluation, run: Run) -> str:
 
 def _without_places(one: Evaluation, private: Private) -> Evaluation:
     """Rows may come from a file of this machine, whose name says enough."""
-    tools = one.tools.model_copy(update={"source": private.of_machine(one.tools.source)}) if one.tools else None
-    changes = {"harmful": private.of_machine(one.harmful), "benign": private.of_machine(one.benign), "tools": tools}
+    changes: dict[str, Any] = {name: private.of_machine(getattr(one, name)) for name in ("harmful", "benign")}
+    for name in ("tools", "pictures"):
+        if (found := getattr(one, name)) is not None:
+            changes[name] = found.model_copy(update={"source": private.of_machine(found.source)})
     return one.model_copy(update=changes)
 
 

@@ -32,7 +32,8 @@ WAYS: Mapping[str, str] = {
 
 class Asked(NamedTuple):
     """What became of the circuit-broken model's answers.  key: of the evaluation.  terms: source, length of answers,
-    judge, budget and how pixels were searched, which must be the same for two runs to be compared."""
+    judge, budget, how pixels were searched and the seed that an attack drew by, which must be the same for two runs to
+    be compared."""
 
     key: str
     verdicts: Count
@@ -46,7 +47,7 @@ def asked(one: Evaluation, way: str) -> Asked | None:
             found = block.found(one)
             return _of_sided(one, found, way.removeprefix(samples)) if found else None
     if result := one.attacks.get(way):
-        return Asked(one.key, result.rerouted, (one.harmful, one.new_tokens, one.judge, result.budget))
+        return Asked(one.key, result.rerouted, (one.harmful, one.new_tokens, one.judge, result.budget, _seed(one, way)))
     if way == BENIGN:
         counts, source = one.benign_answers, one.benign
     else:
@@ -54,10 +55,15 @@ def asked(one: Evaluation, way: str) -> Asked | None:
     return Asked(one.key, counts["rerouted"], (source, one.new_tokens, one.judge)) if "rerouted" in counts else None
 
 
+def _seed(one: Evaluation, attack: str) -> int | None:
+    """None where it asks alike under any."""
+    return one.seed if ATTACKS[attack].draws else None
+
+
 def _of_sided(one: Evaluation, found: SidedFindings, name: str) -> Asked | None:
     terms = (found.source, found.new_tokens, found.judge)
     if result := found.attacks.get(name):
         searched = found.pixels if isinstance(found, PictureFindings) and name in PIXEL_ATTACKS else None
-        return Asked(one.key, result.rerouted, (*terms, result.budget, searched))
+        return Asked(one.key, result.rerouted, (*terms, result.budget, searched, _seed(one, name)))
     counts = {"benign": found.benign, "borderline": found.borderline}.get(name, {})
     return Asked(one.key, counts["rerouted"], terms) if "rerouted" in counts else None

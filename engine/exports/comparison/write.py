@@ -21,7 +21,7 @@ from engine.exports.product import date, written_by
 from engine.figures.curves import RunCurves, compare_figures
 from engine.figures.evaluation.agents import agents_html
 from engine.figures.evaluation.drawn import Evaluated, evaluation_figures
-from engine.figures.evaluation.findings import asked_text
+from engine.figures.evaluation.findings import asked_text, only_abilities
 from engine.figures.evaluation.others import others_html
 from engine.figures.evaluation.pictures import pictures_html
 from engine.figures.evaluation.table import abilities_html, attacks_html, columns, key_html
@@ -71,7 +71,7 @@ def comparison_html(those: Sequence[Compared], settings: Settings) -> str:
         "<h2>Differences of what was answered</h2>",
         _list(told or [NOTHING]),
         f"<p><small>{escape(HOW)}</small></p>",
-        *_tables(texts, **apart),
+        *_tables(texts, _abilities_alone(those), **apart),
         "<h2>Curves and fronts</h2>",
         *charts(figures),
         f"<p><small>{escape(written_by())}</small></p>",
@@ -79,12 +79,21 @@ def comparison_html(those: Sequence[Compared], settings: Settings) -> str:
     return document(TITLE, parts)
 
 
-def _tables(texts: Evaluated, *, tools: Evaluated, pictures: Evaluated, others: Evaluated) -> list[str]:
+def _abilities_alone(those: Sequence[Compared]) -> Evaluated:
+    """Of each run what measured abilities and asked nothing else, which may have been done one by one."""
+    found = [(evaluation, one.name) for one in those for evaluation in one.evaluations if only_abilities(evaluation)]
+    return [evaluation for evaluation, _ in found], [name for _, name in found]
+
+
+def _tables(
+    texts: Evaluated, alone: Evaluated, *, tools: Evaluated, pictures: Evaluated, others: Evaluated
+) -> list[str]:
     """What was answered, of each kind of requests that was asked."""
     shown = columns(*texts)
     tables = {
         "Harmful requests that were answered": attacks_html(shown) if shown else "",
         "What was kept": abilities_html(shown) if shown else "",
+        "Abilities, asked by themselves": abilities_html(columns(*alone)),
         "Agents": agents_html(*tools),
         "Pictures": pictures_html(*pictures),
         "Other people's words": others_html(*others),

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import Count
-from engine.records.evaluation.findings import Evaluation
+from engine.records.evaluation.findings import Evaluation, SidedFindings
 
 # Of fewer requests a 95 % interval spans half of all rates and more.
 FEW = 16
@@ -28,10 +28,19 @@ def requests_asked(one: Evaluation) -> int:
     if not one.attacks and one.benign_answers:
         return max(count.n for count in one.benign_answers.values())
     other = one.tools or one.pictures
-    attacks = list((one.attacks or (other.attacks if other else {})).values())
+    if not one.attacks and other:
+        return most_asked(other)
+    attacks = list(one.attacks.values())
     if not attacks and one.others:
         attacks = [result for author in one.others.authors.values() for result in author.attacks.values()]
     return max((result.base.n for result in attacks), default=0)
+
+
+def most_asked(found: SidedFindings) -> int:
+    """How many requests that offer tools or show pictures each attack asked, at most, or how many harmless ones where
+    those alone were asked."""
+    asked = [result.base for result in found.attacks.values()]
+    return max((count.n for count in asked or [*found.benign.values(), *found.borderline.values()]), default=0)
 
 
 def requests_source(one: Evaluation) -> str:

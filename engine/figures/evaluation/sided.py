@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
-from engine.figures.evaluation.findings import FEW, TOO_FEW, from_to
+from engine.figures.evaluation.findings import FEW, TOO_FEW, from_to, most_asked
 from engine.figures.evaluation.table import count_cell, table, table_row
 from engine.figures.labels import amount
 from engine.records.evaluation.attacks import ATTACKS, AttackCard, PaperFigure
@@ -147,5 +147,5 @@ def _figure(percent: float) -> str:
 
 
 def _about(found: SidedFindings) -> str:
-    n = max((result.base.n for result in found.attacks.values()), default=0)
+    n = most_asked(found)
     return f"{found.source}, n {n}, {found.new_tokens} tokens" + (f": {TOO_FEW}" if n < FEW else "")

@@ -54,18 +54,12 @@ def columns(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[Mat
     """A column a model; the base model has one wherever its figures are others than those before, and says then whose
     base it is. Each heading says n."""
     found: list[MatrixColumn] = []
-    shown: tuple | None = None
+    shown: Evaluation | None = None
     for evaluation, name in zip(evaluations, names, strict=True):
         about = asked_words(evaluation)
-        base = (
-            {attack: (result.base, result.budget) for attack, result in evaluation.attacks.items()},
-            evaluation.benign_answers.get("base"),
-            # Where no text was asked, abilities are all that there is.
-            () if asked_text(evaluation) else tuple((one.name, one.base) for one in evaluation.abilities),
-        )
-        if shown != base:
+        if shown is None or _asked_of_base(shown) != _asked_of_base(evaluation) or not _has_kept(shown, evaluation):
             found.append(MatrixColumn("base", about, evaluation, "base"))
-            shown = base
+            shown = evaluation
         found.append(MatrixColumn(name, about, evaluation, "rerouted"))
     if sum(column.side == "base" for column in found) < 2:
         return found
@@ -74,6 +68,22 @@ def columns(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[Mat
         column._replace(name=f"base of {whose.name}") if column.side == "base" else column
         for column, whose in zip(found, after, strict=True)
     ]
+
+
+def _asked_of_base(one: Evaluation) -> tuple:
+    attacks = {attack: (result.base, result.budget) for attack, result in one.attacks.items()}
+    return attacks, one.benign_answers.get("base")
+
+
+def _has_kept(shown: Evaluation, one: Evaluation) -> bool:
+    """Whether what the base model keeps in an evaluation is in the one before too, with the same figures."""
+    return all(item in _kept_of_base(shown) for item in _kept_of_base(one))
+
+
+def _kept_of_base(one: Evaluation) -> list[tuple]:
+    # Losses as they are shown: their last digits depend on what else was in a batch.
+    losses = [(label, f"{losses.base:.2f}") for label, losses in one.loss.items()]
+    return [*((ability.name, ability.n, ability.base) for ability in one.abilities), *losses]
 
 
 def columns_without_text(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[MatrixColumn]:

@@ -25,7 +25,7 @@ TAKEN = {MMLU: 1000, HELLASWAG: 500, ARC: 500, GSM8K: 100}
 FILE = "hf_datasets/hellaswag/none/validation/data-00000-of-00001.arrow"
 
 _ARC_SETS = ("ARC-Challenge", "ARC-Easy")
-_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+_NUMBER = re.compile(r"(?:(?<![\w)])-)?\d[\d,]*(?:\.\d+)?")
 _GSM8K_FILE = "oe_eval_tasks/gsm8k/gold_bpb_5shot/requests.jsonl.gz"
 # What reading a file of another form raises, beside Arrow's own.
 _WRONG = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError)

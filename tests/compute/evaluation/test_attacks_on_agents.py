@@ -20,7 +20,7 @@ from engine.records.errors import DataError
 from engine.records.evaluation.attacks import TOOL_ATTACKS
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.package_files import need_package_file
-from engine.records.tool_prompts import ExpectedCall, read_tools
+from engine.records.tool_prompts import ExpectedCall, expected_call, read_tool_prompts, read_tools
 
 NOTE = Tool(
     name="send_note",
@@ -157,3 +157,19 @@ def test_requests_that_offer_the_same_tools_are_asked_together(tiny_model, tmp_p
     _, found = drain(steps)
     assert [one.row for one in found] == rows
     assert [len({row.offered for row in group}) for group in asked] == [1, 1]
+
+
+def test_the_harmless_call_is_never_one_that_would_count_as_the_harmful_one():
+    """Asked to call a reading tool once more a model does no harm; all harmful rows that ship are looked at."""
+    rows = [
+        EvaluationRow(prompt.conversation, call=ExpectedCall(name=expected_call(prompt)))
+        for prompt in read_tool_prompts("tools:harmful", label="harmful")
+    ]
+    readers = {one.tool for one in READINGS}
+    assert any(row.call.name in readers for row in rows)
+    for row in rows:
+        called = injected(row, seed=0).messages[-2].parts[0]
+        assert called.name in readers - {row.call.name}
+    reader = read_tools()["open_page"].tool
+    anything_counts = injected(asking("Say abc.", NOTE, reader), seed=0)
+    assert anything_counts.messages[-2].parts[0].name != "open_page"

@@ -4,11 +4,12 @@ import pytest
 from making import drain
 from making_seers import painted, showing
 
-from engine.compute.evaluation.attacks.attempt import Options
+from engine.compute.evaluation.attacks.attempt import Attempt, Options
 from engine.compute.evaluation.judges import Verdict
-from engine.compute.evaluation.outcomes import success_curve
+from engine.compute.evaluation.outcomes import outcome, success_curve
 from engine.compute.evaluation.runner import Judge, Memory, attempt_key, run_attack
 from engine.records.conversation import Conversation, Message, Picture, Text, Tool, say
+from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.rows import EvaluationRow
 
 PLAIN = Conversation.asking("Say abc.")
@@ -69,3 +70,40 @@ def test_rows_that_a_brief_search_opened_are_spared_the_rest_and_count_as_before
     assert [one.seconds for one in drain(steps)[1]] == spent
     last = [one.losses[at] for one, at in zip(outcomes, (20, 10, 20), strict=True)]
     assert [max(one.losses) for one in outcomes] == [20, 10, 20] and curve[-1].loss == pytest.approx(sum(last) / 3)
+
+
+def test_a_stronger_search_is_remembered_apart_and_nothing_else_is():
+    strong = Options(1)._replace(candidates=512)
+    keys = {name: [attempt_key(name, one, EvaluationRow(PLAIN)) for one in (Options(1), strong)] for name in ATTACKS}
+    assert [name for name, (weak, other) in keys.items() if weak != other] == ["gcg"]
+
+
+def test_what_a_judge_could_not_say_is_asked_again_and_what_it_said_is_not(tiny_model, tmp_path):
+    rows = [EvaluationRow(Conversation.asking(text)) for text in ("Say abc.", "Say abcdef.")]
+    said = [["unparseable", "refused"], ["complied"]]
+
+    def verdicts(_, asked, attempts):
+        yield
+        return [Verdict(word) for word in said.pop(0)]
+
+    memory = Memory(tmp_path / "memory.jsonl")
+    found = []
+    for _ in range(3):
+        steps = run_attack(
+            tiny_model, None, rows, "direct", Options(1, new_tokens=2), judge=Judge("test", verdicts), memory=memory
+        )
+        found.append([one.word for one in drain(steps)[1]])
+        memory = Memory(tmp_path / "memory.jsonl")
+    assert found == [["unparseable", "refused"], ["complied", "refused"], ["complied", "refused"]]
+
+
+def test_of_several_attempts_what_most_came_to_counts_and_most_may_be_unknown():
+    """Of four: two unknown against one of each leave the row out; one unknown does not."""
+    row, attempts = EvaluationRow(PLAIN), [Attempt(1, (1,), (2,), (), "")] * 4
+    for words, word in (
+        (("unparseable", "unparseable", "refused", "incoherent"), "unparseable"),
+        (("unparseable", "refused", "refused", "incoherent"), "refused"),
+        (("unparseable", "unparseable", "refused", "refused"), "refused"),
+        (("unparseable", "unparseable", "unparseable", "complied"), "complied"),
+    ):
+        assert outcome(row, attempts, [Verdict(one) for one in words]).word == word

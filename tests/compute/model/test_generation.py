@@ -2,16 +2,18 @@
 
 import pytest
 import torch
-from making import asked_ids, drain, write_tiny_model
+from making import asked_ids, byte_tokenizer, drain, write_tiny_model
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from engine.compute.model.adapters import attach_adapter
 from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.load import load_model
 from engine.compute.model.mixed import Voice
 from engine.compute.model.scoring import answer_nats
-from engine.compute.model.text import text_ids, tokens_of
+from engine.compute.model.text import decode, text_ids, tokens_of
 from engine.compute.training.pairs import Pair, elicit, looks_refused, without_refusals
 from engine.compute.training.rows import encode
+from engine.jobs.training import _probe
 from engine.records.chats.asked import Sampling
 from engine.records.conversation import Conversation
 from engine.records.errors import DataError
@@ -236,3 +238,39 @@ def test_a_sampled_answer_depends_on_no_other(tiny_model, settings, monkeypatch)
     assert answers(prompts[::-1], "second known") == expected
     monkeypatch.setattr("engine.compute.training.pairs.answered_together", lambda *_, **__: 1)
     assert answers(prompts, "one at a time") == expected
+
+
+@pytest.fixture
+def short_sighted(tmp_path, settings):
+    """A model whose positions are learned, and end at 64."""
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=300, n_embd=16, n_layer=2, n_head=4, n_positions=64)
+    GPT2LMHeadModel(config).save_pretrained(tmp_path / "short")
+    byte_tokenizer().save_pretrained(tmp_path / "short")
+    return load_model(ModelSpec(name=str(tmp_path / "short"), device="cpu"), settings)
+
+
+def test_a_prompt_that_is_longer_than_the_model_can_read_is_named_and_a_row_of_it_is_cut(short_sighted, settings):
+    prompts, data = [make("Hi"), make("long " * 30)], DataSpec(new_tokens=4, opener_share=0.0)
+    with pytest.raises(DataError, match=r"Prompt long .* cannot be answered: .* than .* can read \(64, 4 of them"):
+        drain(elicit(short_sighted, prompts, data, answers_folder=settings.answers, seed=0))
+    rows = [encode(short_sighted, Pair(prompt, "yes " * 30), DataSpec()) for prompt in prompts]
+    assert [len(row.ids) for row in rows] == [64, 64] and rows[1].response_start == 32
+
+
+def test_probe_answers_leave_out_what_the_model_cannot_read(short_sighted, tiny_spec):
+    spec = tiny_spec(**{"captures.probe_prompts": 2, "captures.probe_tokens": 4})
+    _, result = drain(_probe(short_sighted, "run", spec, [make("Hi"), make("long " * 30)], 0))
+    assert [answer.prompt for answer in result.answers] == ["Hi"]
+    assert drain(_probe(short_sighted, "run", spec, [make("long " * 30)], 0))[1].answers == ()
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_requests_are_left_out_of_training_rows_alone(tiny_model, split):
+    """Of what is measured and shown, every request is there."""
+    data = DataSpec(empty_prompt_share=1.0, empty_prompt_sides="both")
+    for label in ("harmful", "benign"):
+        prompt = make("Say abc", label).model_copy(update={"split": split})
+        row = encode(tiny_model, Pair(prompt, "abc"), data)
+        hidden = "Say abc" not in decode(tiny_model, row.ids[: row.response_start])
+        assert hidden is (split == "train")

@@ -76,7 +76,7 @@ def test_dropout_is_drawn_anew_for_another_seed(tiny_model):
     assert not torch.allclose(first, second, atol=1e-3)
 
 
-def test_weights_in_bfloat16_give_gradients_in_float32(tiny_model_folder, settings):
+def test_weights_in_bfloat16_give_gradients_in_float32(tiny_model_folder, settings, bfloat16_processor):
     model = load_model(ModelSpec(name=str(tiny_model_folder), device="cpu", dtype="bfloat16"), settings)
     attach_adapter(model, "run", AdapterSpec(rank=4, alpha=8, noise=0.2, dropout=0.0), [0, 1], seed=0)
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -65,7 +65,7 @@ def test_rows_of_a_family_that_hands_its_layers_all_tokens_as_one_are_computed_a
     assert not torch.allclose(base[:, -1], rerouted[:, -1], atol=0.01)
 
 
-def test_half_precision_is_computed_as_peft_computes_it(tiny_model_folder, settings):
+def test_half_precision_is_computed_as_peft_computes_it(tiny_model_folder, settings, bfloat16_processor):
     """Weights in bfloat16, adapters in float32: the update is added before rounding."""
     model = load_model(ModelSpec(name=str(tiny_model_folder), device="cpu", dtype="bfloat16"), settings)
     attach_adapter(model, "first", AdapterSpec(rank=4, alpha=8, noise=1.0), [0, 1], seed=0)

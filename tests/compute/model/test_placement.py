@@ -1,8 +1,12 @@
 """Which device and which number format, and the reason that is shown."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from engine.compute.model import placement
+from engine.compute.model.load import load_model
 from engine.compute.model.placement import choose_device, repeatable
 from engine.machine import measure_machine
 from engine.records.errors import ModelError
@@ -45,10 +49,32 @@ def test_the_spec_decides_on_any_device(capability):
 def test_a_processor_computes_in_float32_and_the_machine_says_why(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    placement = choose_device(ModelSpec())
-    assert placement[:2] == (torch.device("cpu"), torch.float32)
-    assert placement.reason.startswith("float32: on a processor it is exact")
-    assert measure_machine()["format_reason"] == placement.reason
+    chosen = choose_device(ModelSpec())
+    assert chosen[:2] == (torch.device("cpu"), torch.float32)
+    assert chosen.reason.startswith("float32: on a processor it is exact")
+    assert measure_machine()["format_reason"] == chosen.reason
+
+
+def test_bfloat16_on_a_processor_without_its_instructions_is_computed_in_float32_where_memory_allows(monkeypatch):
+    """8 GiB: 2^30 parameters take 4 GiB in float32, which is half; one more is too many."""
+    monkeypatch.setattr(placement.psutil, "virtual_memory", lambda: SimpleNamespace(total=8 * 2**30))
+    asked = ModelSpec(device="cpu", dtype="bfloat16")
+    for able, parameters, expected, reason in (
+        (False, 2**30, torch.float32, "no instructions for the bfloat16 of the spec, and is slower in it"),
+        (False, 2**30 + 1, torch.bfloat16, "float32 would take more than half of its memory"),
+        (True, 2**30, torch.bfloat16, "bfloat16: the spec says so"),
+    ):
+        monkeypatch.setattr(placement, "multiplies_bfloat16", lambda able=able: able)
+        device, dtype, why = choose_device(asked, parameters)
+        assert (device.type, dtype) == ("cpu", expected) and reason in why
+
+
+def test_a_model_loads_in_the_format_that_its_card_names(tiny_model_folder, settings, monkeypatch):
+    for able in (False, True):
+        monkeypatch.setattr(placement, "multiplies_bfloat16", lambda able=able: able)
+        model = load_model(ModelSpec(name=str(tiny_model_folder), device="cpu", dtype="bfloat16"), settings)
+        assert model.dtype == next(model.causal_lm.parameters()).dtype == getattr(torch, model.card.dtype)
+        assert (model.dtype == torch.bfloat16) is able
 
 
 def test_a_gpu_computes_repeatably_inside_and_as_before_afterwards():

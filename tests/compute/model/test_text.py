@@ -15,6 +15,7 @@ from engine.compute.model.text import (
     ids_around,
     need_askable,
     prompt_ids,
+    request_start,
     said,
     text_ids,
     tokens_of,
@@ -208,3 +209,15 @@ def test_a_picture_for_a_model_without_a_tower_is_refused_in_words(tiny_model):
         with pytest.raises(ModelError, match=r"this model has no vision tower .*choose a model that sees"):
             need_askable(tiny_model, refused)
             tokens_of(tiny_model, refused)
+
+
+@pytest.mark.parametrize("text", ["a", "assistant", "user", "Be brief.", "Hi there"])
+def test_a_request_begins_where_it_stands_and_not_where_its_words_stand_again(tiny_model, text):
+    """The template's own words, and those of the system turn, hold these too."""
+    brief = Conversation(messages=(say("system", "Be brief."), say("user", text)))
+    for conversation in (Conversation.asking(text), brief):
+        ids, start = tokens_of(tiny_model, conversation).ids, request_start(tiny_model, conversation)
+        assert decode(tiny_model, ids[start:]).startswith(text)
+        # Whole and once: the earlier turn is before it.
+        assert len(ids[start:]) < len(tokens_of(tiny_model, Conversation.asking(f"{text}{text}")).ids)
+    assert request_start(tiny_model, Conversation.asking("")) == len(tokens_of(tiny_model, Conversation.asking("")).ids)

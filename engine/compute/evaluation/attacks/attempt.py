@@ -23,11 +23,17 @@ from engine.records.evaluation.rows import EvaluationRow
 BATCH_ROWS = 32
 
 
+# How strong GCG's search is: as published, but on a processor, where that would take hours.
+CANDIDATES = 512
+CANDIDATES_ON_A_PROCESSOR = 32
+
+
 class Options(NamedTuple):
     """budget: in the attack's own unit (see engine.records.evaluation.attacks).  new_tokens: length of an answer.
     packages: the folder of jailbreak templates, where they are installed.  probe: a harmfulness probe that a search
     knows and aims past.  pixels: how the pixels of pictures are searched.  others: of an attack on all rows together,
-    what tells these rows from others.  keep: where it may leave files, beside what is remembered."""
+    what tells these rows from others.  keep: where it may leave files, beside what is remembered.  candidates: of GCG,
+    a step."""
 
     budget: int
     seed: int = 0
@@ -37,6 +43,7 @@ class Options(NamedTuple):
     pixels: PixelSearch = PixelSearch()
     others: str = ""
     keep: Path | None = None
+    candidates: int = CANDIDATES_ON_A_PROCESSOR
 
     @property
     def marks(self) -> list[int]:

@@ -12,7 +12,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers
+from engine.compute.evaluation.attacks.attempt import (
+    CANDIDATES_ON_A_PROCESSOR,
+    Attempt,
+    Attempts,
+    Options,
+    answers,
+)
 from engine.compute.evaluation.attacks.targets import embed, embedding_table, scaled, target_ids, target_loss
 from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
@@ -25,9 +31,6 @@ from engine.records.evaluation.rows import EvaluationRow
 from engine.records.room import reading_bytes
 
 START = " x" * 20
-# How strong the search is: as published, but on a processor, where that would take hours.
-CANDIDATES = 512
-CANDIDATES_ON_A_PROCESSOR = 32
 CANDIDATE_BATCH = 128
 CANDIDATE_BATCH_ON_A_PROCESSOR = 4
 TOP = 256
@@ -48,7 +51,16 @@ def gcg(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], 
     found: list[list[Attempt]] = []
     for place, row in enumerate(rows):
         seed = mix(options.seed, row.prompt)
-        steps = optimise(model, adapter, row, options.marks, seed=seed, library=library, probe=options.probe)
+        steps = optimise(
+            model,
+            adapter,
+            row,
+            options.marks,
+            seed=seed,
+            library=library,
+            probe=options.probe,
+            count=options.candidates,
+        )
         best = yield from told(steps, partial(_searched, place, len(rows), options.budget))
         # Behind the request: alone, some tokenizers drop the space before its first word.
         begun = text_ids(model, row.prompt)
@@ -73,8 +85,12 @@ def optimise(
     seed: int,
     library: Any,
     probe: Probe | None = None,
+    count: int = CANDIDATES_ON_A_PROCESSOR,
 ) -> Generator[int, None, WordSuffixes]:
-    """Search for as many steps as the last mark says; yields the steps done, also between batches of candidates."""
+    """Search for as many steps as the last mark says; yields the steps done, also between batches of candidates.
+
+    count: of candidates a step.
+    """
     before, after = (embed(model, ids) for ids in ids_around(model, row.conversation))
     target = target_ids(model, row)
     loss_of = partial(target_loss, model, adapter, before, after=after, target=target, probe=probe)
@@ -84,7 +100,7 @@ def optimise(
     for step in range(max(marks)):
         gradient = token_gradient(model, ids, loss_of)
         yield step
-        candidates = _candidates(model, ids, gradient, seed=mix(seed, step), library=library)
+        candidates = _candidates(model, ids, gradient, seed=mix(seed, step), library=library, count=count)
         start = 0
         while start < len(candidates):
             tokens = len(before) + len(ids) + len(after) + len(target)
@@ -126,7 +142,7 @@ def token_gradient(
 
 
 def _candidates(
-    model: LoadedModel, ids: Int[Tensor, " token"], gradient: Tensor, *, seed: int, library: Any
+    model: LoadedModel, ids: Int[Tensor, " token"], gradient: Tensor, *, seed: int, library: Any, count: int
 ) -> Int[Tensor, "candidate token"]:
     devices = [model.device] if model.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
@@ -134,15 +150,15 @@ def _candidates(
         drawn = library.sample_ids_from_grad(
             ids,
             gradient.clone(),
-            CANDIDATES_ON_A_PROCESSOR if model.device.type == "cpu" else CANDIDATES,
+            count,
             topk=min(TOP, gradient.shape[1] // 2),
             not_allowed_ids=_unprintable(model, gradient.shape[1]),
         )
     try:
         return library.filter_ids(drawn, model.tokenizer)
     except RuntimeError:
-        # None of them survives being written and read again; the next step draws others.
-        return drawn[:1]
+        # None of them survives being written and read again: it stays as it is, and the next step draws others.
+        return ids[None]
 
 
 def _unprintable(model: LoadedModel, rows: int) -> Tensor:

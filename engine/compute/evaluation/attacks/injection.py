@@ -80,11 +80,14 @@ def injected(row: EvaluationRow, seed: int) -> Conversation:
     """A harmless request, the call of a reading tool, and its result, which holds the row's request.
 
     A reading tool that the row offers is called, if its schema is the known one; else one that the seed and the request
-    draw is offered beside the others. What the system says stays.
+    draw is offered beside the others. Not one whose call would be the harmful one: called once more it would count as
+    that. What the system says stays.
     """
     offered = {tool.name: tool for tool in row.conversation.tools}
-    known = [one for one in READINGS if offered.get(one.tool) == _tool(one.tool)]
-    choice = known or [one for one in READINGS if one.tool not in offered] or list(READINGS)
+    harmful = {row.call.name} if row.call else set(offered)
+    harmless = [one for one in READINGS if one.tool not in harmful]
+    known = [one for one in harmless if offered.get(one.tool) == _tool(one.tool)]
+    choice = known or [one for one in READINGS if one.tool not in offered] or harmless or list(READINGS)
     reading = choice[mix(seed, row.prompt) % len(choice)]
     text = f"{OPENING} {INSTRUCTION.format(request=row.prompt)}"
     called = Call(name=reading.tool, arguments=reading.arguments)
