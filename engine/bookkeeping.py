@@ -48,17 +48,19 @@ class RunBook:
     def begin(self) -> None:
         """The job's first step is about to be taken, from the last checkpoint or anew: what an earlier life did
         behind it is thrown away, and not only once the model is loaded."""
-        started = self.run.record().started or time.time()
-        last = last_checkpoint(self.run)
+        record, last = self.run.record(), last_checkpoint(self.run)
+        started = record.started or time.time()
         known = effective(self.run.events()[0])
-        before = known[: up_to_cancel(known)]
+        before, anew = known[: up_to_cancel(known)], dict[str, Any]()
         if not last and (any(one.kind in ("step", "heldout") for one in known) or any(map(changes_value, before))):
-            self.figures = {}
+            # What it took so far counts no more.
+            self.figures, self.seconds, started = {}, 0.0, time.time()
+            anew = {"seconds": 0.0, "elicit_seconds": 0.0}
             with suppress(RunError):
                 self.run.append(StatusEvent(status="resumed", step=0, message="Anew: it has no checkpoint"))
         self.step = min(self.step, last)
         place: dict[str, Any] = {"host": socket.gethostname(), "versions": versions()}
-        self.status("running", started=started, step=self.step, figures=self.figures, **place)
+        self.status("running", started=started, step=self.step, figures=self.figures, **place, **anew)
 
     def write(self, event: Event) -> None:
         """Append an event, and carry into the record what it says of the run. Raises RunError on a full disk."""

@@ -211,3 +211,16 @@ def test_a_side_without_an_answer_is_said(settings, worker, tiny_spec, monkeypat
     ended(worker, run)
     assert run.record().status == "failed"
     assert run.record().error.startswith("The base model said nothing to any harmful prompt of the training split")
+
+
+def test_a_run_that_begins_anew_took_only_what_its_second_life_took(settings, worker, tiny_spec):
+    run = create_run(settings.runs, tiny_spec())
+    begun(worker, run, steps=3)
+    run.update(elicit_seconds=500.0, started=1000.0)
+    stopped(worker, run, "cancel")
+    run.update(seconds=700.0)
+    worker.queue.submit("train", run_id=run.id)
+    ended(worker, run)
+    record = run.record()
+    assert record.status == "finished" and record.seconds < 600 and record.elicit_seconds < 400
+    assert record.started > 2000

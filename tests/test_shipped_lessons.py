@@ -24,6 +24,7 @@ from engine.records.lessons.reading import curves_file, read_lessons
 from engine.records.prompt_files import read_source
 from engine.records.settings import ROOT
 from engine.records.spec_text import build_spec
+from workbench.learn.figures import heldout_figure
 from workbench.learn.words import check_words, view_words
 
 
@@ -139,7 +140,9 @@ def test_rerouting(lessons, shipped):
     heldout = {(event.step, event.split): event for event in events if event.kind == "heldout"}
     early, late, test = heldout[800, "validation"], heldout[len(steps), "validation"], heldout[len(steps), "test"]
     says(lessons, "rerouting", f"is {early.mean_cosine:.2f}.", f"{early.harmful_rows} harmful and {early.benign_rows}")
-    assert answer(lessons, "rerouting", "held-out") == round(early.benign_cosine["19"], 2)
+    drawn = next(line for line in heldout_figure(events).data if line.name == "benign")
+    assert answer(lessons, "rerouting", "held-out") == round(dict(zip(drawn.x, drawn.y, strict=True))[800], 2)
+    assert drawn.y[-1] == late.benign_cosine["19"]
     says(
         lessons,
         "rerouting",

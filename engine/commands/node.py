@@ -96,7 +96,10 @@ def _may_begin(run: Run, job: ClusterJob, settings: Settings) -> bool:
     message = f"The node has {other}, which {of_what}."
     if not any(isinstance(event, Alert) and event.message == message for event in run.events()[0]):
         advice = "The result may differ from one that is trained elsewhere: install the same versions on both."
-        run.append(Alert(step=record.step, message=message, advice=advice))
+        alert = Alert(step=record.step, message=message, advice=advice)
+        run.append(alert)
+        with telling(settings) as hear:
+            hear(run.id, alert)
     return True
 
 

@@ -73,7 +73,8 @@ def rescaled(run: Run, strength: float, runs: Path, *, name: str = "") -> Run:
                 "digest": changed.digest_with(record.sources),
                 "preset": "",
                 "created": created,
-                "figures": {key: one for key, one in record.figures.items() if not key.startswith("heldout_")},
+                # What was measured while it trained, at 1, says nothing of another strength.
+                "figures": {k: v for k, v in record.figures.items() if strength == 1 and k.startswith("validation_")},
                 "best": None,
                 "evaluation": "",
                 "evaluation_error": "",

@@ -34,6 +34,7 @@ NOT_DONE: dict[str, tuple[Any, ...]] = {
     "functions": ([],),
     "function_call": ("none", "auto"),
     "modalities": (["text"],),
+    "parallel_tool_calls": (True,),
 }
 
 
@@ -81,6 +82,7 @@ class ChatRequest(BaseModel):
     def conversation(self) -> Conversation:
         """Raises DataError with the place and the value for what cannot be read."""
         messages = [_message(one, f"messages[{number}]") for number, one in enumerate(self.messages)]
+        messages = [one for one in messages if one.role != "system" or one.text.strip()]
         return Conversation(messages=_joined(messages), tools=self._tools() if self.offers_tools else ())
 
     def forced(self) -> ForcedCall | None:
@@ -141,6 +143,9 @@ def _message(given: dict[str, Any], place: str) -> Message:
     if not isinstance(calls, list) or (calls and role != "assistant"):
         raise DataError(f"{place}.tool_calls is {_shown(calls)}: a list, and of an assistant's message alone.")
     parts: list[Part] = [*texts, *(_call(one, f"{place}.tool_calls[{n}]") for n, one in enumerate(calls))]
+    if not parts and given.get("content") == "":
+        # A model may have said nothing; what is asked of it may not be (engine.compute.model.text.need_askable).
+        parts = [Text(text="")]
     if not parts:
         raise DataError(f"{place} says nothing: give it a content.")
     return Message(role=role, parts=tuple(parts))

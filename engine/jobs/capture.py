@@ -216,7 +216,7 @@ def _captured_rows(
         prompts += side[: request.prompts_per_side]
     pairs = yield from elicit(model, prompts, data, answers_folder=answers, seed=request.seed)
     kept = without_refusals(pairs, data)
-    return kept, [fitting(model, encode(model, pair, data)) for pair in kept]
+    return kept, [fitting(model, encode(model, pair, data, within_context=False)) for pair in kept]
 
 
 def _of_split(prompts: list[Prompt], data: DataSpec, label: Label, split: Split, seed: int) -> list[Prompt]:

@@ -22,7 +22,7 @@ from engine.records.estimate import estimate
 from engine.records.events import Alert, Event, Progress, effective
 from engine.records.harmfulness import need_borderline
 from engine.records.prompt_files import source_hashes
-from engine.records.prompts import Prompt, Split, select
+from engine.records.prompts import Prompt, Split, asked_rows, select
 from engine.records.runs import Run
 from engine.records.sample_answers import SampleAnswer, SampleAnswers
 from engine.records.spec import RunSpec
@@ -127,6 +127,7 @@ def _expect(
         {"flops_per_second": speed, "processes": team_size()},
         training_rows=training,
         heldout_rows=len(everything) - training,
+        asked_rows=asked_rows(everything),
         prompt_tokens=(1 - share) * text_mean + share * agent_mean,
         alone_tokens=alone,
         with_tools=share,

@@ -138,15 +138,17 @@ def estimate(
     training_rows: int,
     heldout_rows: int,
     prompt_tokens: float,
+    asked_rows: int | None = None,
     alone_tokens: float | None = None,
     with_tools: float = 0.0,
 ) -> Estimate:
     """Parameters, memory and time of a run.
 
     machine: {"flops_per_second": float, "processes": int} as the worker measured it, the speed that of one process.
-    Rows: both sides together. prompt_tokens: mean length of a prompt.  alone_tokens, with_tools: see DataCard, of both
-    sides. Time: as if the machine did nothing else, and had no answers to the prompts yet.
-    Raises SpecError when the block lists do not fit the model.
+    Rows: both sides together. asked_rows: those whose answers are made (engine.records.prompts), all unless given.
+    prompt_tokens: mean length of a prompt.  alone_tokens, with_tools: see DataCard, of both sides. Time: as if the
+    machine did nothing else, and had no answers to the prompts yet. Raises SpecError when the block lists do not fit
+    the model.
     """
     blocks = resolve_blocks(spec, card.block_count)
     modules = {
@@ -179,14 +181,17 @@ def estimate(
     speed = machine.get("flops_per_second")
     if not speed:
         return Estimate(trained, memory, cache, checkpointing)
+    # A row that no step draws is not read.
+    drawn = spec.optimizer.steps * (spec.optimizer.circuit_breaker_batch + spec.optimizer.retain_batch)
+    read, asked = min(training_rows, drawn) + heldout_rows, rows if asked_rows is None else asked_rows
     # Several processes share out the rows of all that is computed.
     speed *= int(machine.get("processes", 1))
     alone = max(0.0, prompt_tokens - card.opening_tokens) if alone_tokens is None else alone_tokens
     work = _Work(spec, card, blocks, speed, alone_tokens=alone, answer_tokens=answer_tokens, row_tokens=row_tokens)
     seconds = {
         LOADING: weight_bytes(card) / LOADED_BYTES_PER_SECOND,
-        ANSWERS: work.answering(rows) if spec.data.answers == "elicit" else 0.0,
-        "reading the base model's activations": work.reading(rows + work.read_again(rows), blocks.last + 1),
+        ANSWERS: work.answering(asked) if spec.data.answers == "elicit" else 0.0,
+        "reading the base model's activations": work.reading(read + work.read_again(rows), blocks.last + 1),
         "training": spec.optimizer.steps * work.step(),
         "measuring": work.measuring(heldout_rows),
         "probe answers": work.probing(),

@@ -29,4 +29,4 @@ def read_preset(name: str) -> RunSpec:
 def named_spec(given: str) -> RunSpec:
     """A spec file, or a preset by its name; a file of that name comes first. Raises SpecError."""
     path = Path(given)
-    return read_preset(given) if not os.path.exists(path) and given in preset_names() else read_spec(path)
+    return read_preset(given) if not os.path.isfile(path) and given in preset_names() else read_spec(path)

@@ -116,7 +116,7 @@ def prompt_from_row(row: Any, where: str, label: Label, answer_field: str) -> Pr
     if not isinstance(row, dict):
         raise DataError(f"{where}: expected an object with a 'prompt' or 'messages' field, got {_short(row)}.")
     refuse_half_characters(row, where)
-    if "messages" in row:
+    if row.get("messages") is not None:
         messages, answer = _messages(row["messages"], where)
         conversation = Conversation(messages=messages)
     else:
@@ -127,9 +127,7 @@ def prompt_from_row(row: Any, where: str, label: Label, answer_field: str) -> Pr
     split = row.get("split") or _split(text)
     if split not in get_args(Split):
         raise DataError(f"{where}: field 'split' is {_short(split)}: use train, validation or test.")
-    borderline = row.get("borderline", False)
-    if not isinstance(borderline, bool):
-        raise DataError(f"{where}: field 'borderline' is {_short(borderline)}: use true or false.")
+    borderline = _truth(row, "borderline", where) or False
     return Prompt(
         id=str(row.get("id") or hashlib.sha256(text.encode()).hexdigest()[:12]),
         conversation=conversation,
@@ -165,15 +163,29 @@ def _request(row: dict, where: str) -> Message:
 def row_label(row: dict, where: str, label: Label | None = None) -> Label:
     """What a row is, by its field 'label' or 'harmful', else `label`. Raises DataError where neither says."""
     given = row.get("label")
-    if given is None and "harmful" in row:
-        if not isinstance(row["harmful"], bool):
-            raise DataError(f"{where}: field 'harmful' is {_short(row['harmful'])}: use true or false.")
-        return "harmful" if row["harmful"] else "benign"
+    if given is None and (harmful := _truth(row, "harmful", where)) is not None:
+        return "harmful" if harmful else "benign"
     if given == "harmful" or given == "benign":
         return given
     if given is None and label is not None:
         return label
     raise DataError(f"{where}: field 'label' is {_short(given)}: use harmful or benign.")
+
+
+def asked_rows(prompts: Sequence[Prompt]) -> int:
+    """Of how many prompts an answer is made where answers are elicited: a copy's is known, and some keep their own."""
+    return len({prompt.conversation.key for prompt in prompts if not prompt.keeps_answer})
+
+
+def _truth(row: dict, name: str, where: str) -> bool | None:
+    """None where a row leaves it out, as an empty cell of a table does. A table of texts spells it out."""
+    given = row.get(name)
+    if given is None or given == "" or given != given:
+        return None
+    spelled = {"true": True, "false": False}.get(given.strip().lower()) if isinstance(given, str) else given
+    if not isinstance(spelled, bool):
+        raise DataError(f"{where}: field '{name}' is {_short(given)}: use true or false.")
+    return spelled
 
 
 def _messages(given: Any, where: str) -> tuple[tuple[Message, ...], str | None]:

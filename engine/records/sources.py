@@ -19,7 +19,8 @@ from engine.records.errors import DataError
 from engine.records.settings import SAMPLE_DATA
 
 HUB, SAMPLE, TOOLS, PICTURES, PUBLISHED = "hub:", "sample:", "tools:", "pictures:", "published:"
-_OPTION = re.compile(r"\s+([a-z_]+)=(\S+)$")
+# A value of `keep` may hold spaces, as categories do.
+_OPTION = re.compile(r"\s+(?:(?P<keep>keep)=(?P<kept>\S+(?: [^\s=]+)*)|(?P<option>[a-z_]+)=(?P<value>\S+))$")
 # Where rows go that say no split of their own.
 PartName = Literal["split", "train", "heldout"]
 
@@ -91,12 +92,13 @@ def _source(text: str) -> Source:
     name, given = text, dict[str, str]()
     # From the end, so that a file's name may hold spaces and equal signs of its own before them.
     while match := _OPTION.search(name):
-        if match[1] not in Source.model_fields or match[1] == "name":
+        option, value = match["keep"] or match["option"], match["kept"] or match["value"]
+        if option not in Source.model_fields or option == "name":
             raise DataError(
-                f"'{match[1]}={match[2]}' of the source '{_short(text)}' is unknown: the options are "
+                f"'{option}={value}' of the source '{_short(text)}' is unknown: the options are "
                 f"{', '.join(option for option in Source.model_fields if option != 'name')}."
             )
-        given.setdefault(match[1], match[2])
+        given.setdefault(option, value)
         name = name[: match.start()]
     try:
         return Source.model_validate({"name": name.strip(), **given})

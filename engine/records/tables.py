@@ -1,6 +1,6 @@
 """Events as columns for charts and comparisons. Knows nothing of figures or files."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -60,6 +60,19 @@ def spec_differences(specs: Sequence[RunSpec]) -> pd.DataFrame:
         },
         index=pd.Index(names, name="field"),
         # A whole number stays one beside a share.
+        dtype=object,
+    )
+
+
+def content_differences(sources: Sequence[Mapping[str, str]]) -> pd.DataFrame:
+    """One row for each file that held something else when the runs were made, by the beginning of its digest; one
+    column a run, numbered from 0. sources: of each run, as its record has them."""
+    names = sorted(
+        {name for one in sources for name in one if len({other.get(name, "") for other in sources} - {""}) > 1}
+    )
+    return pd.DataFrame(
+        {index: [one.get(name, "")[:8] for name in names] for index, one in enumerate(sources)},
+        index=pd.Index([f"content of {name}" for name in names], name="field"),
         dtype=object,
     )
 

@@ -4,6 +4,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partialmethod
 
 import pytest
@@ -50,11 +51,14 @@ def test_a_run_that_was_never_sent_is_not_taken(run, settings, monkeypatch):
         node._own_job(run)
 
 
-def test_a_new_run_says_once_which_versions_differ_and_trains(run, settings):
+def test_a_new_run_says_once_which_versions_differ_and_trains(run, settings, monkeypatch):
+    heard = []
+    monkeypatch.setattr(node, "telling", lambda _: nullcontext(lambda run_id, event: heard.append((run_id, event))))
     job = note(run, versions=versions() | {"torch": "1.0"})
     assert node._may_begin(run, job, settings) and node._may_begin(run, job, settings)
     (alert,) = [event for event in run.events()[0] if isinstance(event, Alert)]
     assert "in place of 1.0" in alert.message and "install the same versions" in alert.advice
+    assert [(run_id, event.message) for run_id, event in heard] == [(run.id, alert.message)], "told, and once"
 
 
 def test_another_torch_does_not_go_on_with_a_run_unless_the_cluster_is_told_so(run, settings):

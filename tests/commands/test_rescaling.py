@@ -43,7 +43,7 @@ def test_curves_and_film_come_along_and_what_was_measured_of_the_other_strength_
     assert of_steps[0] == of_steps[1] != []
     splits = [{event.split for event in one.events()[0] if isinstance(event, HeldoutResult)} for one in (run, made)]
     assert splits == [{"validation", "test"}, {"validation"}]
-    assert made.record().figures == {"validation_cosine": 0.2}
+    assert made.record().figures == {}
     assert (made.record().started, made.record().ended) == (1000.0, 1600.0), "how long it trained stays"
     assert read_evaluations(made, settings) == [] and made.record().evaluation == ""
     (film,) = run_captures(settings, made.id)
@@ -100,3 +100,10 @@ def test_where_the_disk_is_full_amid_it_nothing_is_left(settings, tiny_spec, mon
     assert main(["rescale", "--runs", str(settings.runs), run.id, "1.5"]) == 2
     assert "The disk is full" in capsys.readouterr().err
     assert [folder.name for folder in settings.runs.glob("2*")] == [run.id]
+
+
+def test_at_the_strength_that_it_trained_at_a_run_has_the_figures_of_its_training(settings, tiny_spec, capsys):
+    run = finished(settings, tiny_spec(**QUICK, **{"adapter.strength": 1.5}))
+    run.update(figures={"heldout_cosine": 0.1, "validation_cosine": 0.2})
+    assert rescale(settings, capsys, run, "1").record().figures == {"validation_cosine": 0.2}
+    assert rescale(settings, capsys, run, "1.2").record().figures == {}

@@ -139,3 +139,20 @@ def test_who_waits_for_a_worker_that_never_comes_is_told_apart_from_who_waits_fo
     assert app._is_left(settings, number) == "ended"
     queue.cancel(number)
     assert app._is_left(settings, number + 1) == "ended"
+
+
+def test_an_answer_that_said_nothing_may_be_sent_back_and_an_empty_system_turn_is_none():
+    messages = [
+        {"role": "system", "content": ""},
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": ""},
+        {"role": "user", "content": "And?"},
+    ]
+    talk = read(messages=messages).conversation()
+    assert [(one.role, one.text) for one in talk.messages] == [("user", "Hi"), ("assistant", ""), ("user", "And?")]
+
+
+def test_one_call_at_most_is_refused_rather_than_passed_over():
+    read(tools=[WEATHER], parallel_tool_calls=True)
+    with pytest.raises(DataError, match="parallel_tool_calls is False, which this endpoint does not do"):
+        read(tools=[WEATHER], parallel_tool_calls=False)

@@ -150,3 +150,21 @@ def test_the_bundle_of_the_run_that_ships_is_small_whole_and_holds_plotly_once(s
     content = content_of(html)
     assert len(content["chats"]["exchanges"]) == 2 and content["film"]["steps"][-1] == run.record().steps
     assert not re.search(r"hf_|/home/|/root/|/tmp/|/work/", json.dumps(content))
+
+
+@pytest.mark.parametrize("missing", ["cosine", "drift"])
+def test_a_run_with_held_out_rows_of_one_side_plays_on(settings, missing):
+    """Where the base model refuses all harmful rows there is no cosine: the player needs a column all the same."""
+    run = write_run(settings)
+    events = [json.loads(line) for line in run.events_file.read_text().splitlines()]
+    for event in events:
+        if event["kind"] == "heldout":
+            event[missing] = {}
+    run.events_file.write_text("".join(json.dumps(event) + "\n" for event in events))
+    heldout = content_of(bundle_html(run, settings))["curves"]["heldout"]
+    assert heldout[missing] == [None] * 3 and len(heldout[{"cosine": "drift", "drift": "cosine"}[missing]]) == 3
+
+
+def test_each_step_has_its_own_losses_in_the_line_above_the_curves(settings):
+    steps = content_of(bundle_html(write_run(settings, steps=2500), settings))["curves"]["steps"]
+    assert steps["step"] == list(range(2500)) == [round(2500 * (1 - loss)) for loss in steps["reroute_loss"]]

@@ -227,3 +227,10 @@ def test_abilities_that_were_asked_by_themselves_are_told(runs, settings):
             write_evaluation(run, settings, Evaluation(key=name, run=run.id, abilities=(ability,)), [])
     html = comparison_text(runs[:2], settings, ending=".html")
     assert "Abilities, asked by themselves" in html and "40.0 %" in html and "15.0 %" in html
+
+
+def test_a_file_that_held_something_else_is_a_difference_though_the_specs_are_one(runs, settings):
+    for number, run in enumerate((runs[0], runs[2])):
+        run.update(sources={"mine.jsonl": f"{number}{'ab' * 20}", "same.jsonl": "c" * 40})
+    [said] = spec_words(compared([runs[0], runs[2]], settings), settings)
+    assert said == "content of mine.jsonl (digest). narrow | <b>: 0abababa, narrow again: 1abababa."

@@ -152,3 +152,21 @@ def test_options_that_read_rows_once_more_take_that_time_and_held_answers_keep_a
 
     blocks = len(resolve_blocks(spec, BUNDLED.block_count).retain)
     assert kept({"loss.answer_weight": 1.0}) == pytest.approx(kept({}) * (blocks + 1) / blocks, rel=1e-6)
+
+
+def test_only_answers_that_are_made_and_rows_that_are_drawn_take_time():
+    """Of 10,200 rows 400 are asked, and 150 steps of 16 + 16 draw 4,800 of them."""
+    spec = build_spec({"optimizer": {"steps": 150, "circuit_breaker_batch": 16, "retain_batch": 16}})
+    machine = {"flops_per_second": SPEED}
+    sizes = {"heldout_rows": 0, "prompt_tokens": PROMPT_TOKENS}
+    reading = "reading the base model's activations"
+    many, few, drawn = (
+        {part.name: part.seconds for part in estimate(spec, BUNDLED, machine, **sizes, **rows).parts}
+        for rows in (
+            {"training_rows": 10_200, "asked_rows": 400},
+            {"training_rows": 400},
+            {"training_rows": 4_800},
+        )
+    )
+    assert many[ANSWERS] == pytest.approx(few[ANSWERS])
+    assert many[reading] == pytest.approx(drawn[reading]) and few[reading] < many[reading]

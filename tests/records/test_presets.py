@@ -101,3 +101,9 @@ def test_the_papers_setting_for_agents_keeps_published_answers_and_elicits_calls
     assert spec.data.answers == "elicit" and spec.loss.mask == spec.loss.retain_mask == "request_and_response"
     for source in (*parse_sources(spec.data.circuit_breaker), *parse_sources(spec.data.retain)):
         assert (source.answered == "given") == source.name.startswith("published:")
+
+
+def test_a_folder_of_a_presets_name_hides_it_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quick").mkdir()
+    assert named_spec("quick") == read_preset("quick")

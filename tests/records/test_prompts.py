@@ -15,8 +15,9 @@ from engine.records.conversation import Conversation
 from engine.records.errors import DataError, ModelError, RunError
 from engine.records.model_place import need_model
 from engine.records.prompt_files import read_source
-from engine.records.prompts import Prompt, opener_for, prompts_from_rows, select
+from engine.records.prompts import Prompt, asked_rows, opener_for, prompts_from_rows, select
 from engine.records.runs import open_run
+from engine.records.sources import parse_sources
 from engine.records.spec_parts import DataSpec
 
 USER = {"role": "user", "content": "x"}
@@ -268,3 +269,37 @@ def test_a_name_too_long_for_any_file_is_refused_in_words(settings):
         need_model(f"/{name}")
     with pytest.raises(RunError, match="There is no run"):
         open_run(settings.runs, name)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_true_and_false_are_read_as_a_table_spells_them_and_an_empty_field_is_false(tmp_path, ending):
+    given = ["true", "FALSE", ""] if ending == "csv" else [True, False, None]
+    path = tmp_path / f"rows.{ending}"
+    if ending == "csv":
+        path.write_text("prompt,borderline\n" + "".join(f"p{n},{one}\n" for n, one in enumerate(given)))
+    else:
+        write(path, *({"prompt": f"p{n}", "borderline": one, "messages": None} for n, one in enumerate(given)))
+    found = read_source(str(path), label="benign")
+    assert [prompt.borderline for prompt in found] == [True, False, False]
+    path.write_text("prompt,borderline\np,maybe\n" if ending == "csv" else '{"prompt": "p", "borderline": 1}\n')
+    with pytest.raises(DataError, match=r"field 'borderline' is .*: use true or false"):
+        read_source(str(path), label="benign")
+
+
+def test_copies_and_rows_that_keep_their_answers_are_asked_nothing(tmp_path):
+    source = write(tmp_path / "a.jsonl", *({"prompt": f"p{n}", "response": "r"} for n in range(4)))
+    prompts = read_source(f"{source} rows=2 times=5; {source} skip=2 answered=given", label="harmful")
+    assert len([one for one in prompts if one.split == "train"]) > 2 >= asked_rows(prompts) > 0
+
+
+def test_what_is_kept_may_be_called_by_words_with_spaces_between_them(tmp_path):
+    parsed = parse_sources(
+        "tools:harmful keep=category:illegal trade rows=3 times=2; my rows.jsonl keep=a:b take=random"
+    )
+    assert [(one.name, one.keep, one.rows, one.times, one.take) for one in parsed] == [
+        ("tools:harmful", "category:illegal trade", 3, 2, "first"),
+        ("my rows.jsonl", "a:b", 0, 1, "random"),
+    ]
+    rows = ({"prompt": f"p{n}", "category": "illegal trade" if n else "illegal"} for n in range(3))
+    found = read_source(f"{write(tmp_path / 'a.jsonl', *rows)} keep=category:illegal trade", label="harmful")
+    assert [prompt.text for prompt in found] == ["p1", "p2"]

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine.figures.film import Film, film_of, film_points
+from engine.figures.film import Film, _film, film_of, film_points
 from engine.figures.film_picture import film_svg, finding, pixels
+from engine.records.captures.capture import Capture
 from engine.records.evaluation.counts import count
 from engine.records.evaluation.findings import AttackResult, Evaluation, write_evaluation
 from engine.records.events import Progress, StepResult
@@ -82,6 +83,19 @@ def test_the_film_of_the_run_that_ships_is_its_own_capture(run):
     away = np.abs(shown.points[-1, :, 0] - shown.points[0, :, 0])
     turned = np.array(shown.turned)
     assert away[turned].min() > away[~turned].max()
+
+
+def test_whether_a_prompt_stays_is_told_of_its_answer_as_its_arrow_is(monkeypatch):
+    """Benign prompts' own tokens come back last: over all of them a run that was stopped early keeps none."""
+    measured, measure = [], Capture.measure
+
+    def noted(self: Capture, checkpoint, measure_name, block, averaged=None):
+        measured.append(averaged)
+        return measure(self, checkpoint, measure_name, block, averaged)
+
+    monkeypatch.setattr(Capture, "measure", noted)
+    _film.cache_clear()
+    assert film_of(SHIPPED[0]) is not None and measured == ["answer"]
 
 
 @pytest.mark.parametrize("run", SHIPPED, ids=lambda run: run.id)

@@ -8,13 +8,16 @@ import pytest
 import streamlit as st
 from making import write_prompts
 from making_cards import BUNDLED
+from making_runs import write_run
 from streamlit.testing.v1 import AppTest
 
 from engine.__main__ import _parser, _spec
 from engine.records.cards import write_card
+from engine.records.events import StatusEvent
 from engine.records.presets import preset_names, read_preset
 from engine.records.prompt_files import read_source
 from engine.records.spec import flat
+from engine.records.spec_text import build_spec
 from workbench.kit import state
 from workbench.kit.cards import model_payload
 from workbench.train.checks import check_spec, count_rows
@@ -23,7 +26,7 @@ from workbench.train.costs import about
 from workbench.train.draft import Draft, nested
 from workbench.train.fields import share_words
 from workbench.train.numbers import number_problem, read_number, written
-from workbench.train.presets import count_preset, preset_caption, uncounted_presets
+from workbench.train.presets import _sittings, count_preset, preset_caption, uncounted_presets
 from workbench.train.simple import LENGTHS, STRENGTHS, chosen, lengths, strengths
 
 
@@ -237,3 +240,46 @@ def test_a_preset_is_counted_once_and_anew_when_a_file_has_changed(tmp_path, set
     rows["benign"].write_text("no prompts")
     assert count_preset("own") is None and uncounted_presets() == []
     state.settings.cache_clear()
+
+
+def test_a_set_without_rows_of_a_split_can_be_trained_on_as_the_worker_does(tmp_path):
+    spec = read_preset("quick")
+    rows = {label: read_source(f"sample:{label} part=train", label=label) for label in ("harmful", "benign")}
+    counts, problems = count_rows(spec, rows)
+    assert problems == {} and all(one.training > 0 and one.heldout == 0 for one in counts.values())
+    assert count_rows(spec, {"harmful": [one for one in rows["harmful"][:2] if one.split == "test"]})[1]
+
+
+def test_a_preset_that_is_edited_meanwhile_is_what_the_draft_differs_from(tmp_path, monkeypatch):
+    monkeypatch.setattr("engine.records.presets.PRESETS", tmp_path)
+    file, spec = tmp_path / "own.json", read_preset_of(150)
+    file.write_text(spec)
+
+    def page() -> None:
+        import streamlit as st
+
+        from workbench.train.draft import current_draft
+
+        draft = current_draft()
+        st.json({"changes": draft.changes, "preset": draft.preset})
+
+    app = AppTest.from_function(page)
+    app.query_params["preset"] = "own"
+    assert json.loads(app.run().json[0].value) == {"changes": {}, "preset": "own"}
+    file.write_text(read_preset_of(300))
+    app.run()
+    assert not app.exception
+    assert json.loads(app.json[0].value) == {"changes": {"optimizer.steps": 150}, "preset": "own (edited)"}
+
+
+def read_preset_of(steps: int) -> str:
+    return build_spec({"optimizer": {"steps": steps}}).to_json()
+
+
+def test_what_a_run_took_here_counts_neither_pauses_nor_days_between(settings, monkeypatch):
+    run = write_run(settings)
+    times = iter((1000.0, 1010.0, 90_000.0, 90_030.0, 95_000.0, 95_005.0))
+    run.events_file.write_text("")
+    for status in ("running", "stopped", "running", "paused", "running", "finished"):
+        run.append(StatusEvent(status=status, time=next(times)))
+    assert _sittings(run) == 10 + 30 + 5

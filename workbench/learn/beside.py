@@ -9,6 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
+from engine.exports.private import judge_words
 from engine.figures.drawing import CONFIG
 from engine.figures.evaluation.fronts import KEPT
 from engine.records.captures.capture import BASE, TRAINING, Averaged, Capture, checkpoint_name, fullest, run_captures
@@ -24,7 +25,8 @@ from engine.records.captures.tables import examination_table, movement_table
 from engine.records.errors import DataError, RunError, WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import Count, Side
-from engine.records.evaluation.findings import AttackResult, read_evaluations
+from engine.records.evaluation.final import of_final
+from engine.records.evaluation.findings import Evaluation, read_evaluations
 from engine.records.events import effective
 from engine.records.lessons.checking import run_named
 from engine.records.lessons.lesson import Figure, Step
@@ -54,7 +56,7 @@ CAPTIONS: dict[str, str] = {
     "heldout": "Rows that training never sees. 1: the activations are where the base model has them; 0: turned away.",
     "prompts": "A dot a held-out prompt: cosine of its answer's activations with the base model's, at the end.",
     "blocks": "Held-out prompts, a thin line an earlier step; the dotted line marks the block that was trained on.",
-    "attacks": "Harmful requests still answered, with 95 % intervals; StrongREJECT requests, judged by rules.",
+    "attacks": "Harmful requests still answered, with 95 % intervals.",
     "kept": "Harmless requests answered, with 95 % intervals; borderline ones only sound harmful.",
     "separation": "The base model before any training: how well a linear probe tells harmful from harmless.",
     "movement": "Prompts that did not make this picture: hollow before, solid after.",
@@ -96,8 +98,8 @@ def _figure(lesson: Lesson, asked: Figure) -> None:
     }
     figure = drawings[asked.kind]()
     if figure is not None:
-        means = f" {_means(run)}" if asked.kind == "blocks" else ""
-        _draw(figure, f"{CAPTIONS[asked.kind]}{means} Run: {run.name}.")
+        more = {"blocks": _means, "attacks": _asked_words}.get(asked.kind)
+        _draw(figure, f"{CAPTIONS[asked.kind]}{f' {more(run)}' if more else ''} Run: {run.name}.")
 
 
 def _draw(figure: go.Figure, words: str) -> None:
@@ -128,7 +130,9 @@ def _read_events(run: Run, changed: int, size: int) -> list:
 def _capture(run: Run, *, while_training: bool) -> Capture:
     captures = run_captures(settings(), run.id)
     training = next((one for one in captures if one.index.key == TRAINING), None)
-    found = training if while_training else fullest(captures)
+    # A dot is called a held-out prompt.
+    held_out = [one for one in captures if "train" not in one.index.request.splits]
+    found = training if while_training else fullest(held_out or captures)
     if found is None:
         raise RunError(f"{run.name} has no capture: make one in Representations.")
     return found
@@ -161,21 +165,34 @@ def _means(run: Run) -> str:
     return "Means of harmful prompts over their answers' tokens, of benign ones over all."
 
 
-def _attacks(run: Run) -> dict[str, dict[Side, Count]]:
-    """Each attack, of the evaluation that asked most with it."""
-    found: dict[str, AttackResult] = {}
-    for evaluation in read_evaluations(run, settings()):
-        for name, result in evaluation.attacks.items():
-            if name in ATTACKS and (name not in found or result.base.n > found[name].base.n):
-                found[name] = result
+def _attacked(run: Run) -> dict[str, Evaluation]:
+    """For each attack the evaluation of the run's last weights that asked most with it."""
+    found: dict[str, Evaluation] = {}
+    for one in of_final(read_evaluations(run, settings()), run.record()):
+        for name, result in one.attacks.items():
+            if name in ATTACKS and (name not in found or result.base.n > found[name].attacks[name].base.n):
+                found[name] = one
     if not found:
         raise RunError(f"{run.name} was not attacked yet: press Evaluate.")
-    return {ATTACKS[name].title: {"base": one.base, "rerouted": one.rerouted} for name, one in found.items()}
+    return found
+
+
+def _attacks(run: Run) -> dict[str, dict[Side, Count]]:
+    results = {ATTACKS[name].title: one.attacks[name] for name, one in _attacked(run).items()}
+    return {title: {"base": one.base, "rerouted": one.rerouted} for title, one in results.items()}
+
+
+def _asked_words(run: Run) -> str:
+    """Whose requests these were, and who judged."""
+    used = _attacked(run).values()
+    sources = dict.fromkeys(Path(one.harmful).name for one in used)
+    judges = dict.fromkeys("rules" if one.judge.startswith("rules") else judge_words(one.judge) for one in used)
+    return f"Requests of {' and '.join(sources)}, judged by {' and '.join(judges)}."
 
 
 def _kept(run: Run) -> dict[str, dict[Side, Count]]:
     """Benign requests and abilities that are counted, of the evaluation that asked most of them."""
-    evaluations = read_evaluations(run, settings())
+    evaluations = of_final(read_evaluations(run, settings()), run.record())
     most = max(evaluations, key=lambda one: one.benign_answers["base"].n if one.benign_answers else 0, default=None)
     if most is None or not most.benign_answers:
         raise RunError(f"{run.name} was not asked anything harmless yet: press Evaluate.")

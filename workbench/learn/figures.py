@@ -36,8 +36,8 @@ def heldout_figure(events: Sequence[AnyEvent]) -> go.Figure:
     figure = blank_figure("", "cosine with the base model", height=HEIGHT)
     steps = [event.step for event in found]
     add_line(figure, steps, [event.mean_cosine for event in found], "harmful answers", HARMFUL, markers=True)
-    benign = [_mean(event.benign_answer_cosine or event.benign_cosine) for event in found]
-    add_line(figure, steps, benign, "benign", BENIGN, markers=True)
+    # Over all tokens of all of them, borderline ones too, as a run's page has it.
+    add_line(figure, steps, [_mean(event.benign_cosine) for event in found], "benign", BENIGN, markers=True)
     figure.update_yaxes(range=[-0.15, 1.05])
     return figure
 

@@ -12,7 +12,7 @@ from engine.exports.comparison.write import comparison_text
 from engine.figures.curves import RunCurves, compare_figures
 from engine.records.errors import RunError
 from engine.records.runs import Run, open_run
-from engine.records.tables import spec_differences
+from engine.records.tables import content_differences, spec_differences
 from workbench.kit.downloads import file_button
 from workbench.kit.frame import catching, places
 from workbench.kit.records import exists, known_record
@@ -175,9 +175,10 @@ def _report(runs: list[Run]) -> None:
 
 def _differences(runs: list[Run]) -> None:
     st.subheader("Where the specs differ", anchor=False)
-    table = spec_differences([run.spec() for run in runs])
+    contents = content_differences([run.record().sources for run in runs])
+    table = pd.concat([spec_differences([run.spec() for run in runs]), contents])
     if table.empty:
-        st.caption("They do not: these runs were started with the same spec.")
+        st.caption("They do not: these runs were started with the same spec, on the same prompts.")
         return
     table.columns = _names(runs)
     st.dataframe(table.astype(str))

@@ -4,7 +4,7 @@ Pure: knows fields, cards and prompts, nothing of widgets.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from pydantic import ValidationError
 
@@ -13,7 +13,7 @@ from engine.records.cards import ModelCard
 from engine.records.conversation import Label
 from engine.records.errors import DataError, SpecError
 from engine.records.harmfulness import need_borderline
-from engine.records.prompts import Prompt, Split, select
+from engine.records.prompts import Prompt, Split, asked_rows, select
 from engine.records.spec import RunSpec
 from engine.records.spec_parts import DataSpec
 from workbench.train.draft import Fields, nested
@@ -32,10 +32,12 @@ class Checked(NamedTuple):
 
 
 class RowCounts(NamedTuple):
-    """Rows that the draft selects; None for a set that only the worker can read."""
+    """Rows that the draft selects. asked: of all of them those whose answers are made: no copies, and none whose
+    answers are kept."""
 
     training: int
     heldout: int
+    asked: int
 
 
 def check_spec(content: Fields, card: ModelCard | None, *, valid: Fields | None = None) -> Checked:
@@ -91,9 +93,9 @@ def count_rows(
         if rows is None:
             continue
         try:
-            selected = {
-                split: _select(rows, spec.data, label, split, spec.seed) for split in ("train", "validation", "test")
-            }
+            # Of a split that no row is in nothing is held out; training rows there must be.
+            splits: list[Split] = [split for split in get_args(Split) if split in {"train", *(r.split for r in rows)}]
+            selected = {split: _select(rows, spec.data, label, split, spec.seed) for split in splits}
         except DataError as error:
             problems[SIDES[label]] = str(error)
             continue
@@ -102,7 +104,8 @@ def count_rows(
                 need_borderline(sum(row.borderline and row.split == "validation" for row in rows))
             except DataError as error:
                 problems["harmfulness.probe"] = str(error)
-        counts[label] = RowCounts(len(selected["train"]), len(selected["validation"]) + len(selected["test"]))
+        training, everything = len(selected["train"]), [row for split in selected.values() for row in split]
+        counts[label] = RowCounts(training, len(everything) - training, asked_rows(everything))
         missing = sum(row.answer is None for split in selected.values() for row in split)
         if spec.data.answers == "given" and missing:
             problems["data.answers"] = (

@@ -24,15 +24,16 @@ def form_estimate(form: Form, spec: RunSpec | None = None) -> Estimate | None:
     spec = spec or form.spec
     if spec is None or form.card is None or BLOCK_FIELDS & form.problems.keys():
         return None
-    training = heldout = 0
+    training = heldout = asked = 0
     sides: list[tuple[int, DataCard | None]] = []
     for label in form.prompts:
         card = side_card(form, label)
-        counted = form.rows.get(label) or RowCounts(card.rows if card else 0, 0)
+        counted = form.rows.get(label) or RowCounts(card.rows if card else 0, 0, card.rows if card else 0)
         training += counted.training
         heldout += counted.heldout
-        sides.append((sum(counted), card))
-    return _estimate(spec, form.card, training, heldout, sides)
+        asked += counted.asked
+        sides.append((counted.training + counted.heldout, card))
+    return _estimate(spec, form.card, RowCounts(training, heldout, asked), sides)
 
 
 def known_card(spec: RunSpec) -> ModelCard | None:
@@ -49,15 +50,15 @@ def preset_estimate(spec: RunSpec, rows: Mapping[Label, RowCounts]) -> Estimate 
     sources: dict[Label, str] = {"harmful": spec.data.circuit_breaker, "benign": spec.data.retain}
     for label, source in sources.items():
         payload = data_payload(spec.model, source=source, label=label, answer_field=spec.data.answer_field)
-        sides.append((sum(rows[label]), read_data_card(settings().cards, payload)))
-    training, heldout = (sum(numbers) for numbers in zip(*rows.values(), strict=True))
-    return _estimate(spec, card, training, heldout, sides)
+        sides.append((rows[label].training + rows[label].heldout, read_data_card(settings().cards, payload)))
+    both = RowCounts(*(sum(numbers) for numbers in zip(*rows.values(), strict=True)))
+    return _estimate(spec, card, both, sides)
 
 
 def _estimate(
-    spec: RunSpec, card: ModelCard, training: int, heldout: int, sides: list[tuple[int, DataCard | None]]
+    spec: RunSpec, card: ModelCard, counted: RowCounts, sides: list[tuple[int, DataCard | None]]
 ) -> Estimate | None:
-    """sides: of each, its rows and what is known of its prompts."""
+    """counted: of both sides.  sides: of each, its rows and what is known of its prompts."""
     total = sum(rows for rows, _ in sides)
     if not total:
         return None
@@ -73,8 +74,9 @@ def _estimate(
             spec,
             card,
             queue().worker().machine,
-            training_rows=training,
-            heldout_rows=heldout,
+            training_rows=counted.training,
+            heldout_rows=counted.heldout,
+            asked_rows=counted.asked,
             prompt_tokens=prompt_tokens,
             alone_tokens=alone,
             with_tools=with_tools,

@@ -5,6 +5,7 @@ their keys.
 """
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +63,10 @@ def current_draft() -> Draft:
         for path, value in _valid_overrides(draft.valid, asked).items():
             set_field(path, value)
         st.session_state[ADVANCED] = True
+    if draft.origin.startswith("preset:"):
+        # A preset may be edited meanwhile: what differs from it is told, and trained under its name, as it is now.
+        with suppress(SpecError):
+            draft.base = flat(_spec_of(draft.origin))
     for path in draft.content:
         if widget_key(path) in st.session_state:
             held = st.session_state[widget_key(path)]

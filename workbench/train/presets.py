@@ -1,5 +1,6 @@
 """What each preset is for, needs, takes and has reached: facts of the list on the Train page. Draws nothing."""
 
+import socket
 import time
 from contextlib import suppress
 from functools import lru_cache
@@ -8,6 +9,7 @@ from typing import NamedTuple
 
 from engine.records.conversation import Label
 from engine.records.errors import DataError, WorkbenchError
+from engine.records.events import effective
 from engine.records.model_place import need_model
 from engine.records.presets import PRESETS, preset_names, read_preset
 from engine.records.prompt_files import file_stamps, missing_files, read_source
@@ -16,6 +18,7 @@ from engine.records.runs import Run, list_runs
 from engine.records.sources import needs_worker
 from engine.records.spec import RunSpec
 from engine.records.spec_parts import BUNDLED_MODEL
+from engine.records.stages import StageClock
 from workbench.kit.state import settings
 from workbench.kit.words import duration, plain
 from workbench.train.checks import RowCounts, count_rows
@@ -151,12 +154,20 @@ def _reached(runs: Path, when: int) -> dict[str, Reached]:
         if cosine is None or drift is None:
             continue
         # Generating answers is in it only where the answers were not known before.
-        seconds = record.ended - record.started if record.ended and record.started else None
+        seconds = _sittings(run) if record.host == socket.gethostname() else None
         whose = "The run that ships" if run.read_only else "Its newest run"
         figures = f"a harmful cosine of {cosine:.2f} and a benign drift of {drift:.2f}"
         text = f"{whose} reached {figures} (test split{_rows(run)})."
         found[record.preset] = Reached(run.id, seconds, run.read_only, text)
     return found
+
+
+def _sittings(run: Run) -> float:
+    """Seconds that a run was at work, without pauses and the days that it lay stopped."""
+    clock = StageClock()
+    for event in effective(run.events()[0]):
+        clock.take(event)
+    return sum(clock.seconds.values())
 
 
 @lru_cache(maxsize=32)

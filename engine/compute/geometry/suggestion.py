@@ -56,7 +56,9 @@ def suggest(found: Sequence[BlockExamination], block_count: int, counts: Counts)
     """
     against_borderline = any(one.auc_borderline is not None for one in found)
     what = "borderline" if against_borderline else "benign"
-    inside = [one for one in found if LOWEST <= one.block / max(1, block_count - 1) <= HIGHEST] or list(found)
+    inside = [one for one in found if LOWEST <= one.block / max(1, block_count - 1) <= HIGHEST]
+    where = "between 40 and 76 % of the depth" if inside else "of those that were captured"
+    inside = inside or list(found)
     known = [probed for one in inside if (probed := _probed(one, borderline=against_borderline)) is not None]
     best = max(known, key=lambda one: one.auc) if known else None
     others = counts.borderline if against_borderline else counts.benign
@@ -68,7 +70,7 @@ def suggest(found: Sequence[BlockExamination], block_count: int, counts: Counts)
         )
     elif best.low <= best.chance:
         reasons.append(
-            f"the best block between 40 and 76 % of the depth, {best.block}, tells harmful from {what} prompts with a "
+            f"the best block {where}, {best.block}, tells harmful from {what} prompts with a "
             f"held-out AUC of {best.auc:.2f} (95 % interval {best.low:.2f} to {best.high:.2f}, n = {counts.harmful} + "
             f"{others}), and shuffled labels reach {best.chance:.2f}"
         )
@@ -88,8 +90,8 @@ def suggest(found: Sequence[BlockExamination], block_count: int, counts: Counts)
         format_blocks(list(range(first, chosen.block + 1))),
         f"A linear probe tells harmful from {what} prompts at block {chosen.block} with a held-out AUC of "
         f"{chosen.auc:.2f} (95 % interval {chosen.low:.2f} to {chosen.high:.2f}, n = {counts.harmful} + {others}; "
-        f"shuffled labels reach {chosen.chance:.2f}; {compared}). It is the lowest such block between 40 and 76 % of "
-        f"the depth; adapters on the {chosen.block - first + 1} blocks up to it can turn it away.",
+        f"shuffled labels reach {chosen.chance:.2f}; {compared}). It is the lowest such block {where}; "
+        f"adapters on the {chosen.block - first + 1} blocks up to it can turn it away.",
     )
 
 

@@ -58,11 +58,11 @@ class RowKind(NamedTuple):
     pictured: bool = False
 
 
-def encode(model: LoadedModel, pair: Pair, data: DataSpec) -> Row:
+def encode(model: LoadedModel, pair: Pair, data: DataSpec, *, within_context: bool = True) -> Row:
     """Tokens of a pair, written and cut as the spec says.
 
     Under the model's chat template a request that would leave no room for its answer is cut to half of max_tokens, or
-    of what the model can read where that is less.
+    of what the model can read where that is less; not by the latter if not `within_context`.
     A row that offers tools or shows pictures is always written under it: the published forms have no place for them.
     Pictures are never cut, and their positions count nowhere. Raises ModelError for pictures that the model cannot read
     with their words, DataError for a picture behind so many words that the cut would lose it.
@@ -77,7 +77,8 @@ def encode(model: LoadedModel, pair: Pair, data: DataSpec) -> Row:
         )
         return Row(prompt.id, prompt.label, prompt.borderline, ids, start)
     asked = tokens_of(model, conversation, reserved=1 if conversation.pictures else 0).ids
-    pictured, most = picture_positions(asked), min(data.max_tokens, model.card.context_length or data.max_tokens)
+    pictured, limit = picture_positions(asked), model.card.context_length if within_context else 0
+    most = min(data.max_tokens, limit or data.max_tokens)
     if len(asked) - pictured >= most:
         asked = asked[: most // 2 + pictured]
         if picture_positions(asked) < pictured:

@@ -13,7 +13,7 @@ from engine.exports.private import Private, judge_words
 from engine.exports.product import date, written_by
 from engine.figures.blocks import movement_figure
 from engine.figures.curves import run_figures
-from engine.figures.drawing import exported, figure_content, thin
+from engine.figures.drawing import exported, figure_content
 from engine.figures.evaluation.agents import agents_html
 from engine.figures.evaluation.drawn import evaluation_figures, evaluation_findings
 from engine.figures.evaluation.findings import asked_text, requests_asked
@@ -100,12 +100,12 @@ def _curves(tables: RunTables, controls: Sequence[ControlEvent]) -> dict[str, An
     if tables.steps.empty and tables.heldout.empty:
         return {"missing": NO_CURVES}
     figures = run_figures(tables, controls)
-    steps = tables.steps.iloc[thin(tables.steps["reroute_loss"].to_numpy(dtype=float))]
     known = tables.heldout[tables.heldout["split"] == "validation"]
-    means = known.groupby("step", as_index=False)[["cosine", "drift"]].mean(numeric_only=True)
+    # A side without a row has no figure at all, and is no column of numbers by itself.
+    means = known.astype({"cosine": float, "drift": float}).groupby("step", as_index=False)[["cosine", "drift"]].mean()
     return {
         "figures": [figure_content(figures[key]) for key in TITLES],
-        "steps": {name: _column(steps[name]) for name in ("step", "reroute_loss", "retain_loss")},
+        "steps": {name: _column(tables.steps[name]) for name in ("step", "reroute_loss", "retain_loss")},
         "heldout": {name: _column(means[name]) for name in means.columns},
     }
 

@@ -19,7 +19,7 @@ from engine.records.outcome import Outcome, outcome_of
 from engine.records.runs import Record, Run
 from engine.records.settings import Settings
 from engine.records.spec import RunSpec, field_description
-from engine.records.tables import RunTables, run_tables, spec_differences
+from engine.records.tables import RunTables, content_differences, run_tables, spec_differences
 
 
 class Compared(NamedTuple):
@@ -77,6 +77,9 @@ def spec_words(those: Sequence[Compared], settings: Settings) -> list[str]:
             f"{one.name}: {private.of_machine(_value(value))}" for one, value in zip(those, values, strict=True)
         )
         said.append(f"{field} ({field_description(str(field)).rstrip('.')}). {own}.")
+    for field, digests in content_differences([one.record.sources for one in those]).iterrows():
+        own = ", ".join(f"{one.name}: {digest or '–'}" for one, digest in zip(those, digests, strict=True))
+        said.append(f"{private.of_machine(str(field))} (digest). {own}.")
     return said
 
 

@@ -100,7 +100,7 @@ def test_an_injected_request_stands_in_a_result_alone_and_renders_under_every_te
 
 def test_a_reading_tool_that_is_offered_is_used_and_what_the_system_says_stays():
     reader = read_tools()["open_page"].tool
-    talk = injected(asking('Say "abc" to {name}.', NOTE, reader, system=True), seed=0)
+    talk = injected(asking('Say "abc" to {name}.', NOTE, reader, call="send_note", system=True), seed=0)
     assert talk.messages[0] == SYSTEM and talk.tools == (NOTE, reader)
     call = talk.messages[2].parts[0]
     result = talk.messages[3].parts[0]

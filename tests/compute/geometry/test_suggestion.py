@@ -62,3 +62,10 @@ def test_too_few_prompts_are_said():
     suggestion = suggest(found, 30, Counts(3, 5, 0))
     assert suggestion.targets == "" and "needs at least 8 prompts" in suggestion.reason
     assert "Capture at least 48 prompts a side" in suggestion.reason
+
+
+def test_blocks_of_another_depth_are_not_said_to_lie_between():
+    """Blocks 0 to 8 of 30 are the lowest quarter."""
+    suggestion = suggest([block(number, 0.6, 0.3) for number in range(9)], 30, MANY)
+    assert "the best block of those that were captured, 0, tells" in suggestion.reason
+    assert "40 and 76 %" not in suggestion.reason
