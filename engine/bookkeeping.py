@@ -51,16 +51,15 @@ class RunBook:
         record, last = self.run.record(), last_checkpoint(self.run)
         started = record.started or time.time()
         known = effective(self.run.events()[0])
-        before, anew = known[: up_to_cancel(known)], dict[str, Any]()
+        before = known[: up_to_cancel(known)]
+        place: dict[str, Any] = {"host": socket.gethostname(), "versions": versions()}
         if not last and (any(one.kind in ("step", "heldout") for one in known) or any(map(changes_value, before))):
-            # What it took so far counts no more.
             self.figures, self.seconds, started = {}, 0.0, time.time()
-            anew = {"seconds": 0.0, "elicit_seconds": 0.0}
+            place |= {"seconds": 0.0, "elicit_seconds": 0.0}
             with suppress(RunError):
                 self.run.append(StatusEvent(status="resumed", step=0, message="Anew: it has no checkpoint"))
         self.step = min(self.step, last)
-        place: dict[str, Any] = {"host": socket.gethostname(), "versions": versions()}
-        self.status("running", started=started, step=self.step, figures=self.figures, **place, **anew)
+        self.status("running", started=started, step=self.step, figures=self.figures, **place)
 
     def write(self, event: Event) -> None:
         """Append an event, and carry into the record what it says of the run. Raises RunError on a full disk."""

@@ -67,7 +67,7 @@ def sweep(options: argparse.Namespace, settings: Settings) -> int:
     there = _sent(settings, options, specs, points, asked) if options.cluster else []
     rows = []
     for number, (spec, point) in enumerate(zip(specs, points, strict=True)):
-        # One after the other: side by side, each run would elicit the same answers again.
+        # Not side by side: each run would elicit the same answers again.
         run = there[number] if there else _run(settings, queue, spec, point)
         try:
             problem, found = _followed(settings, queue, run, asked)
@@ -270,8 +270,8 @@ def _followed(settings: Settings, queue: Queue, run: Run, asked: dict[str, Any])
     while _waits(queue, job):
         _alive(queue)
         time.sleep(POLL_SECONDS)
-    evaluated, found = queue.job(job), _found(run, settings, plan)
-    return (evaluated.error if evaluated else "") or ("" if found else "the evaluation gave no result"), found
+    done, found = queue.job(job), _found(run, settings, plan)
+    return (done.error if done else "") or ("" if found else "the evaluation gave no result"), found
 
 
 def _waits(queue: Queue, job_id: int | None) -> bool:

@@ -24,7 +24,7 @@ def test_a_preset_becomes_a_queued_run_each_time(settings):
     assert first.id != second.id and [run.record().preset for run in (first, second)] == ["quick", "quick"]
     assert flat(first.spec()) == flat(read_preset("quick"))
     queue = Queue(settings.desk)
-    assert {queue.job(number).run_id for number in (1, 2)} == {first.id, second.id}
+    assert {job.run_id for job in queue.newest("train")} == {first.id, second.id}
 
 
 def test_a_preset_that_is_not_there_makes_no_run(settings):
