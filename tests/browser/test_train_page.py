@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import socket
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -9,6 +10,7 @@ from server import Server
 from test_live_run import choices, newest
 
 from engine.__main__ import _parser, _spec
+from engine.records.events import StatusEvent
 from engine.records.presets import read_preset
 from engine.records.runs import create_run, list_runs
 from engine.records.spec import flat
@@ -214,7 +216,10 @@ def test_a_loaded_spec_and_a_run_keep_what_the_simple_form_cannot_show(server: S
 def test_what_a_preset_reached_here_stands_in_the_list(own_server: Server, page: Page):
     run = create_run(own_server.settings.runs, read_preset("quick"), preset="quick")
     figures = {"heldout_cosine": 0.31, "heldout_drift": 0.05}
-    run.update(status="finished", started=1000.0, ended=1223.0, figures=figures)
+    # Half an hour of it lay stopped.
+    for status, when in (("running", 1000.0), ("stopped", 1100.0), ("running", 2900.0), ("finished", 3023.0)):
+        run.append(StatusEvent(status=status, time=when))
+    run.update(status="finished", started=1000.0, ended=3023.0, figures=figures, host=socket.gethostname())
     edited = create_run(own_server.settings.runs, read_preset("quick"), preset="quick (edited)")
     edited.update(status="finished", figures={"heldout_cosine": 0.99, "heldout_drift": 0.9})
     page.goto(f"{own_server.url}/train")

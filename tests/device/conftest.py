@@ -28,7 +28,7 @@ def device_spec(tiny_spec: Callable[..., RunSpec]) -> Callable[..., RunSpec]:
 
 
 @pytest.fixture
-def device_model(tiny_model_folder: Path, settings: Settings) -> Callable[..., LoadedModel]:
+def device_model(tiny_model_folder: Path, settings: Settings, bfloat16_processor: None) -> Callable[..., LoadedModel]:
     """The tiny model on the device: device_model(dtype="bfloat16")."""
 
     def load(**changes: Any) -> LoadedModel:

@@ -86,7 +86,7 @@ def test_a_run_with_given_answers_generates_none():
 
 def test_the_readme_says_how_many_prompts_quick_answers():
     said = re.search(r"answers (\d+) prompts", (ROOT / "README.md").read_text())
-    assert said and int(said[1]) == sum(sum(one) for one in rows_of(read_preset("quick")).values())
+    assert said and int(said[1]) == sum(one.asked for one in rows_of(read_preset("quick")).values())
 
 
 def test_a_second_model_takes_what_its_run_took_within_half_as_much_again():

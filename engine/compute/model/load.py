@@ -198,13 +198,11 @@ def _begins_texts(tokenizer: Any) -> bool:
 
 
 def words_fingerprint(model: LoadedModel) -> str:
-    """Of the weights, and of the template that words are written under: its text where that may be anybody's, nothing
-    for the own one of models whose files are checked."""
-    name, template = model_fingerprint(model), str(model.tokenizer.chat_template)
+    """Of the weights, and of the template that words are written under where it is not the model's own."""
+    name = model_fingerprint(model)
     if model.spec.chat_template == "model":
-        checked = model.spec.name == BUNDLED_MODEL or model.spec.name in PACKAGED or model.spec.name in ASSEMBLED
-        return name if checked else f"{name}-{hashlib.sha256(template.encode()).hexdigest()[:8]}"
-    begins = template.startswith(BEGINNING)
+        return name
+    begins = str(model.tokenizer.chat_template).startswith(BEGINNING)
     return f"{name}-{model.spec.chat_template}" + ("-begun" if begins else "")
 
 

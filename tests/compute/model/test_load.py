@@ -112,15 +112,3 @@ def test_the_card_says_what_the_cache_keeps_of_a_token(tiny_model_folder, tmp_pa
     folder = write_tiny_model(tmp_path / "windowed", family="mistral", window=10)
     windowed = describe_model(ModelSpec(name=str(folder)), settings)
     assert (windowed.cache.of(5), windowed.cache.of(100)) == (160, 320)
-
-
-def test_answers_under_two_templates_are_never_taken_for_each_other(tmp_path, settings):
-    """Equal weights in two folders, one of which says something of its own before each request."""
-    names = []
-    for name, before in (("as it is", ""), ("careful", "Be careful. ")):
-        folder = write_tiny_model(tmp_path / name)
-        tokenizer = byte_tokenizer()
-        tokenizer.chat_template = before + tokenizer.chat_template
-        tokenizer.save_pretrained(folder)
-        names.append(words_fingerprint(load_model(ModelSpec(name=str(folder), device="cpu"), settings)))
-    assert names[0] != names[1] and len({name.partition("-")[0] for name in names}) == 1
