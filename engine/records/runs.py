@@ -253,11 +253,14 @@ def _homes(runs: Path) -> tuple[Path, ...]:
     return (runs,) if os.environ.get("WORKBENCH_SHIPPED_RUNS") == "hide" else (runs, SAMPLE_DATA / "runs")
 
 
-def need_trainable(run: Run) -> Status:
-    """The status of a run that can be trained, from its beginning or on. Raises RunError for any other."""
+def need_trainable(run: Run, shown: str = "") -> Status:
+    """The status of a run that can be trained, from its beginning or on. Raises RunError for any other.
+
+    shown: its status where somebody knows better than its record.
+    """
     status = run.record().status
-    if run.read_only or status not in RESUMABLE | {"queued"}:
-        raise RunError(f"Run {run.id} is {status} and cannot be trained: start another like it.")
+    if run.read_only or (shown or status) not in RESUMABLE | {"queued"}:
+        raise RunError(f"Run {run.id} is {shown or status} and cannot be trained: start another like it.")
     return status
 
 

@@ -70,6 +70,17 @@ def test_resuming_a_run_that_another_tab_has_finished_says_so_and_queues_nothing
     assert Queue(settings.desk).newest("train") == []
 
 
+def test_a_run_whose_worker_was_killed_is_resumed_though_its_record_says_that_it_runs(
+    settings: Settings, tiny_spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch
+):
+    run = create_run(settings.runs, tiny_spec())
+    run.update(status="running")
+    monkeypatch.setattr(controls, "ensure_worker", lambda _: None)
+    monkeypatch.setattr(controls, "_say", lambda *_: None)
+    controls._resume(run.id)
+    assert [job.run_id for job in Queue(settings.desk).newest("train")] == [run.id]
+
+
 def test_a_worker_of_another_version_is_named_in_the_sidebar(settings: Settings, monkeypatch: pytest.MonkeyPatch):
     def drawn() -> list[str]:
         return [caption.value for caption in AppTest.from_function(page).run().caption]

@@ -15,6 +15,7 @@ from engine.records.events import Control, ControlEvent
 from engine.records.runs import RESUMABLE, Run, need_trainable, open_run
 from workbench.kit.frame import caught, places
 from workbench.kit.state import LIKE, SAID, queue, settings
+from workbench.kit.where import status_of
 from workbench.kit.words import plain
 from workbench.runs.name_form import name_form
 
@@ -158,7 +159,8 @@ def _send(run_id: str, control: Control) -> None:
 def _resume(run_id: str) -> None:
     with _saying():
         run = open_run(settings().runs, run_id)
-        need_trainable(run)
+        # As it is shown: the record of a run whose worker was killed still says that it runs.
+        need_trainable(run, status_of(run, run.record(), queue().worker()))
         take_home(run, settings())
         queue().submit("train", run_id=run_id)
         ensure_worker(settings())

@@ -178,24 +178,32 @@ class _Elicitor:
         texts = {key: self._tokens(one) for key, one in missing.items()}
         left = sorted(missing, key=lambda key: (tools_key(missing[key].prompt), len(texts[key].whole)))
         self.done += len(wanted) - len(left)
+        lengths = {key: self._length(missing[key], texts[key]) for key in left}
         while left:
-            new_tokens = missing[left[0]].new_tokens
-            prompts = [texts[key].whole for key in left]
-            batch = left[: team_size() * answered_together(self.model, prompts, new_tokens, most=MOST_ROWS)]
+            new_tokens = lengths[left[0]]
+            alike = [key for key in left if lengths[key] == new_tokens]
+            prompts = [texts[key].whole for key in alike]
+            batch = alike[: team_size() * answered_together(self.model, prompts, new_tokens, most=MOST_ROWS)]
             row_bytes = answer_bytes(self.model, max(len(texts[key].whole) for key in batch) + new_tokens)
             answered = partial(self._answered, missing, texts, new_tokens)
             tell = partial(_progress, self.done, len(batch) / new_tokens, self.total)
             yield from told(by_halves(self.model, batch, answered, row_bytes=row_bytes), tell)
             self.done += len(batch)
-            left = left[len(batch) :]
+            answered_now = set(batch)
+            left = [key for key in left if key not in answered_now]
 
     def _tokens(self, wanted: _Wanted) -> Tokens:
         try:
-            return tokens_of(self.model, wanted.prompt.conversation, begun=wanted.begun, reserved=wanted.new_tokens)
+            return tokens_of(self.model, wanted.prompt.conversation, begun=wanted.begun, reserved=1)
         except ModelError as error:
             raise DataError(
                 f"Prompt {wanted.prompt.id} cannot be answered: {error} Shorten it in its file, or leave it out."
             ) from error
+
+    def _length(self, wanted: _Wanted, text: Tokens) -> int:
+        """Of its answer, in tokens: as wanted, or as many as the model can read behind it."""
+        limit = self.model.card.context_length
+        return min(wanted.new_tokens, limit - len(text.whole)) if limit else wanted.new_tokens
 
     def _answered(
         self, missing: dict[str, _Wanted], texts: dict[str, Tokens], new_tokens: int, batch: Sequence[str]

@@ -251,9 +251,17 @@ def short_sighted(tmp_path, settings):
 
 
 def test_a_prompt_that_is_longer_than_the_model_can_read_is_named_and_a_row_of_it_is_cut(short_sighted, settings):
-    prompts, data = [make("Hi"), make("long " * 30)], DataSpec(new_tokens=4, opener_share=0.0)
-    with pytest.raises(DataError, match=r"Prompt long .* cannot be answered: .* than .* can read \(64, 4 of them"):
+    prompts, data = [make("Hi"), make("long " * 30)], DataSpec(new_tokens=100, opener_share=0.0)
+    with pytest.raises(DataError, match=r"Prompt long .* cannot be answered: .* than .* can read \(64, one of them"):
         drain(elicit(short_sighted, prompts, data, answers_folder=settings.answers, seed=0))
+    # Answers end where the model's positions do, each prompt's behind its own.
+    fitting = [make("Hi"), make("Hello there")]
+    _, pairs = drain(elicit(short_sighted, fitting, data, answers_folder=settings.answers, seed=0))
+    alone = [
+        drain(elicit(short_sighted, [one], data, answers_folder=settings.cache / one.text[:2], seed=0))[1][0]
+        for one in fitting
+    ]
+    assert [pair.answer for pair in pairs] == [pair.answer for pair in alone] and len(pairs) == 2
     rows = [encode(short_sighted, Pair(prompt, "yes " * 30), DataSpec()) for prompt in prompts]
     assert [len(row.ids) for row in rows] == [64, 64] and rows[1].response_start == 32
 
