@@ -37,7 +37,7 @@ def choose_device(spec: ModelSpec, parameters: int = 0) -> Placement:
     """Device and number format: as the spec says, else cuda, mps, cpu, and what the device computes safely.
 
     A processor without instructions for bfloat16 computes a spec's bfloat16 in float32 where it has the memory:
-    two to five times as fast (Qwen2.5-Coder-0.5B, measured), with the same numbers as weights.
+    two to five times as fast (Qwen2.5-Coder-0.5B, measured), with weights as their files hold them.
 
     parameters: of the model, by which its memory is judged; 0 where the device alone is asked for.  Raises ModelError
     for a device that is not there.
