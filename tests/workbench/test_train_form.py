@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from engine.__main__ import _parser, _spec
 from engine.records.cards import write_card
+from engine.records.estimate import ANSWERS, Estimate, Part
 from engine.records.events import StatusEvent
 from engine.records.presets import preset_names, read_preset
 from engine.records.prompt_files import read_source
@@ -20,11 +21,12 @@ from engine.records.spec import flat
 from engine.records.spec_text import build_spec
 from workbench.kit import state
 from workbench.kit.cards import model_payload
-from workbench.train.checks import check_spec, count_rows
+from workbench.train.checks import RowCounts, check_spec, count_rows
 from workbench.train.command import command_of
 from workbench.train.costs import about
 from workbench.train.draft import Draft, nested
 from workbench.train.fields import share_words
+from workbench.train.launch import _parts
 from workbench.train.numbers import number_problem, read_number, written
 from workbench.train.presets import _sittings, count_preset, preset_caption, uncounted_presets
 from workbench.train.simple import LENGTHS, STRENGTHS, chosen, lengths, strengths
@@ -283,3 +285,10 @@ def test_what_a_run_took_here_counts_neither_pauses_nor_days_between(settings, m
     for status in ("running", "stopped", "running", "paused", "running", "finished"):
         run.append(StatusEvent(status=status, time=next(times)))
     assert _sittings(run) == 10 + 30 + 5
+
+
+def test_the_time_of_answers_names_how_many_are_made_and_not_their_copies():
+    """Of 110 rows on each side ten are copies of others or keep their answers."""
+    cost = Estimate(0, (), 0, False, (Part(ANSWERS, 600.0), Part("training", 60.0)))
+    rows = dict.fromkeys(("harmful", "benign"), RowCounts(100, 10, 100))
+    assert _parts(SimpleNamespace(rows=rows), cost)[0] == "generating answers to 200 prompts: 10 min"

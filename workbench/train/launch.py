@@ -84,7 +84,7 @@ def _parts(form: Form, cost: Estimate) -> list[str]:
     """The whole time in its parts, the long ones; the short ones together."""
     assert cost.seconds is not None
     long = [part for part in cost.parts if part.seconds >= 0.08 * cost.seconds]
-    prompts = sum(sum(rows) for rows in form.rows.values())
+    prompts = sum(rows.asked for rows in form.rows.values())
     lines = [
         f"{part.name}{f' to {prompts} prompts' if part.name == ANSWERS and len(form.rows) == 2 else ''}: "
         f"{about(part.seconds)}"
