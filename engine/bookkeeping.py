@@ -48,8 +48,8 @@ class RunBook:
     def begin(self) -> None:
         """The job's first step is about to be taken, from the last checkpoint or anew: what an earlier life did
         behind it is thrown away, and not only once the model is loaded."""
-        record, last = self.run.record(), last_checkpoint(self.run)
-        started = record.started or time.time()
+        started = self.run.record().started or time.time()
+        last = last_checkpoint(self.run)
         known = effective(self.run.events()[0])
         before = known[: up_to_cancel(known)]
         place: dict[str, Any] = {"host": socket.gethostname(), "versions": versions()}

@@ -76,10 +76,9 @@ def sweep(options: argparse.Namespace, settings: Settings) -> int:
         rows.append({"run": run.id, **{name: json.dumps(value) for name, value in point.items()}, **figures_of(found)})
         print(f"{run.id} {point}: {problem or 'done'}", file=sys.stderr)
         rows[-1]["problem"] = problem
-    table = as_text(rows)
     if out:
         write_whole(out, as_csv(rows))
-    print(table)
+    print(as_text(rows))
     return 1 if any(row["problem"] for row in rows) else 0
 
 

@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from engine.records.captures.capture import BASE, TRAINING, Averaged, Capture, checkpoint_step, read_capture
+from engine.records.captures.averages import over_answers
+from engine.records.captures.capture import BASE, TRAINING, Capture, checkpoint_step, read_capture
 from engine.records.runs import Run
 
 TURNED_BELOW = 0.5
@@ -96,8 +97,7 @@ def _film(folder: Path, stamp: tuple[int, int]) -> Film | None:
     if groups.count("harmful") < 4 or len(groups) == groups.count("harmful"):
         return None
     # Of what the arrows show: means over answers, where the capture has them.
-    averaged: Averaged | None = "answer" if "answer" in capture.index.averaged else None
-    cosine = capture.measure(capture.index.checkpoints[-1], "cosine", block, averaged)[kept][known]
+    cosine = capture.measure(capture.index.checkpoints[-1], "cosine", block, over_answers(capture))[kept][known]
     return Film(
         tuple(checkpoint_step(checkpoint) for checkpoint in capture.index.checkpoints),
         film_points(vectors[:, known], groups),

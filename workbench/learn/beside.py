@@ -12,7 +12,8 @@ import streamlit as st
 from engine.exports.private import judge_words
 from engine.figures.drawing import CONFIG
 from engine.figures.evaluation.fronts import KEPT
-from engine.records.captures.capture import BASE, TRAINING, Averaged, Capture, checkpoint_name, fullest, run_captures
+from engine.records.captures.averages import over_answers
+from engine.records.captures.capture import BASE, TRAINING, Capture, checkpoint_name, fullest, run_captures
 from engine.records.captures.projections import (
     ExaminationRequest,
     ProjectionRequest,
@@ -144,7 +145,7 @@ def _prompts(run: Run, block: int | None) -> go.Figure:
     shown = block if block in index.blocks else next((one for one in index.targets if one in index.blocks), None)
     if shown is None or not capture.steps:
         raise RunError(f"The capture {index.key} holds no block that this run was trained on.")
-    cosines = capture.measure(checkpoint_name(capture.steps[-1]), "cosine", shown, _over_answers(capture))
+    cosines = capture.measure(checkpoint_name(capture.steps[-1]), "cosine", shown, over_answers(capture))
     # Categories, not texts: harmful ones are shown where they can be hidden.
     names = [f"{prompt.category}, {prompt.style}" for prompt in index.prompts]
     return strip_figure([prompt.group for prompt in index.prompts], cosines.tolist(), names, height=330)
@@ -152,15 +153,11 @@ def _prompts(run: Run, block: int | None) -> go.Figure:
 
 def _blocks(run: Run) -> go.Figure:
     capture = _capture(run, while_training=True)
-    return blocks_figure(movement_table(capture, averaged=_over_answers(capture)), capture.index.targets)
-
-
-def _over_answers(capture: Capture) -> Averaged | None:
-    return "answer" if "answer" in capture.index.averaged else None
+    return blocks_figure(movement_table(capture, averaged=over_answers(capture)), capture.index.targets)
 
 
 def _means(run: Run) -> str:
-    if _over_answers(_capture(run, while_training=True)):
+    if over_answers(_capture(run, while_training=True)):
         return "Means over the tokens of answers."
     return "Means of harmful prompts over their answers' tokens, of benign ones over all."
 
