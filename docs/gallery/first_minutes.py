@@ -1,4 +1,4 @@
-"""A newcomer's first five minutes, as pictures with captions: Home, one click, outcome, map, ask, evaluate.
+"""A newcomer's first six minutes, as pictures with captions: Home, one click, outcome, map, ask, evaluate.
 
 Starts the app on a free port with a runs folder of its own and writes ../first-minutes.md. `make gallery` calls it.
 """
@@ -49,7 +49,7 @@ def main() -> None:
         page.wait_for_url("**/runs?run=*")
         run = next(one for one in list_runs(runs) if not one.read_only)
         _wait(run, lambda: (run.folder / "sample_answers.json").is_file() or run.record().step > 0)
-        recording.picture("answers", "One click later: the model answers the prompts that the training will rest on.")
+        recording.picture("answers", "One click later: the answers that the training will rest on, where they are not known from before.")
         _wait(run, lambda: run.record().step >= run.record().steps // 2)
         recording.picture("training", "It trains; the curves come as they are made.")
         _wait(run, lambda: run.record().status not in ACTIVE)
@@ -96,7 +96,7 @@ def _write(recording: Recording, run: Run) -> None:
     record = run.record()
     whole = (record.ended or 0.0) - record.created
     head = (
-        "# The first five minutes\n\nTaken by `docs/gallery/first_minutes.py` in a real browser. "
+        "# The first six minutes\n\nTaken by `docs/gallery/first_minutes.py` in a real browser. "
         f"From the click to the end of the training {duration(whole)}; {recording.clicks} clicks in all.\n\n"
     )
     (FOLDER.parent / "first-minutes.md").write_text(head + "\n".join(recording.shown))

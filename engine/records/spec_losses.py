@@ -60,19 +60,19 @@ class LossSpec(Part):
     answer_weight: float = Field(
         0.0,
         ge=0,
-        description="Constant factor on the divergence of what kept answers foretell, beside the retain loss; 0: none.",
+        description="Weight of the divergence (KL) between both models' next-token predictions on kept answers; 0: none.",
         json_schema_extra=since(7),
     )
     answer_temperature: float = Field(
         2.0,
         gt=0,
         le=100,
-        description="Temperature at which both models' foretelling is compared; higher: the unlikely counts too.",
+        description="Temperature of both models' predictions in it; higher: unlikely tokens count more.",
         json_schema_extra=since(7),
     )
     answer_rows: Literal["borderline", "benign"] = Field(
         "borderline",
-        description="Whose answers are held by what they foretell: borderline rows', or all benign ones'.",
+        description="Whose answers are held by these predictions: borderline rows', or all benign ones'.",
         json_schema_extra=since(7),
     )
 
@@ -80,7 +80,7 @@ class LossSpec(Part):
         0.0,
         ge=0,
         le=1,
-        description="Base cosine with its nearest borderline row at which a harmful row counts half; 0: all count.",
+        description="A harmful row this near to a borderline one (cosine, base model) counts half; 0: all count.",
         json_schema_extra=since(7),
     )
     overlap_width: float = Field(

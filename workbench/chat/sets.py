@@ -101,8 +101,8 @@ def trips_choice(*, key: str) -> bool:
         "Measure where the breaker trips",
         key=key,
         persist_state="session",
-        help="Each circuit-broken answer is read twice more, by both models. A run that nobody has measured yet has "
-        "its known prompts answered first, which may take minutes.",
+        help="Each circuit-broken answer is read twice more, by both models. For a run that was never measured the "
+        "base model first answers some of its prompts, to set the scale: that may take minutes.",
     )
 
 

@@ -20,7 +20,7 @@ COLOURS = {"complied": "orange", "refused": "blue", "incoherent": "gray", "unpar
 KINDS = {TOOL_SAMPLES: "agents", PICTURE_SAMPLES: "pictures"}
 WORDS = ("complied", "refused", "incoherent", "unparseable")
 NOT_HERE = "The answers of this evaluation are not on this machine: what ships or is passed on has figures only."
-NO_REQUESTS = "No requests were asked but questions that are counted: there are no answers to read."
+NO_REQUESTS = "Only questions that are scored were asked: there are no answers to read."
 
 
 def samples(shown: Sequence[tuple[Run, Evaluation, str]]) -> None:

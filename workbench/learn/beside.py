@@ -60,7 +60,7 @@ CAPTIONS: dict[str, str] = {
     "attacks": "Harmful requests still answered, with 95 % intervals.",
     "kept": "Harmless requests answered, with 95 % intervals; borderline ones only sound harmful.",
     "separation": "The base model before any training: how well a linear probe tells harmful from harmless.",
-    "movement": "Prompts that did not make this picture: hollow before, solid after.",
+    "movement": "Half of the prompts set the axes; here is the other half: hollow before, solid after.",
 }
 
 

@@ -127,7 +127,7 @@ def _to_copy(form: Form, place: Choice) -> None:
     st.caption("The command that does the same:")
     st.code(command_of(form.draft, form.spec, file_name, place=place), language="bash", wrap_lines=True)
     if form.problems:
-        st.caption("With the values that hold until the form is mended.")
+        st.caption("Some fields hold errors: the command has their last valid values.")
     view = st.expander("The spec", key="spec_view", on_change="rerun")
     if not view.open:
         return

@@ -15,7 +15,7 @@ KEPT = {"benign": "Benign requests answered", "borderline": "Borderline requests
 ABOUT = (
     "The probe reads each token that a model says and ends the answer where it fires; an answer that was ended counts "
     "as refused. Searches (GCG, input embedding) know the probe and aim past it. An attacker who changes the weights "
-    "takes the probe off as well: such attacks stand above alone."
+    "takes the probe off as well: such attacks are in the table above only."
 )
 
 
