@@ -49,7 +49,10 @@ def main() -> None:
         page.wait_for_url("**/runs?run=*")
         run = next(one for one in list_runs(runs) if not one.read_only)
         _wait(run, lambda: (run.folder / "sample_answers.json").is_file() or run.record().step > 0)
-        recording.picture("answers", "One click later: the answers that the training will rest on, where they are not known from before.")
+        recording.picture(
+            "answers",
+            "One click later: the answers that the training will rest on, where they are not known from before.",
+        )
         _wait(run, lambda: run.record().step >= run.record().steps // 2)
         recording.picture("training", "It trains; the curves come as they are made.")
         _wait(run, lambda: run.record().status not in ACTIVE)

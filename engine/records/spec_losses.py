@@ -60,7 +60,7 @@ class LossSpec(Part):
     answer_weight: float = Field(
         0.0,
         ge=0,
-        description="Weight of the divergence (KL) between both models' next-token predictions on kept answers; 0: none.",
+        description="Weight of the KL divergence of both models' next-token predictions on kept answers; 0: none.",
         json_schema_extra=since(7),
     )
     answer_temperature: float = Field(

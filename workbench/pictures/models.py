@@ -22,8 +22,8 @@ def warn_of_blind(model: str) -> None:
         st.warning(
             plain(
                 f"{model} sees no pictures, so it cannot be shown any: choose a run of a LLaVA or LLaVA-NeXT model "
-                "(one of the preset pictures ships; its model is put together once by python -m engine assemble), or ask base "
-                "models alone and write the folder or Hugging Face id of such a model."
+                "(one of the preset pictures ships; its model is put together once by python -m engine assemble), or "
+                "ask base models alone and write the folder or Hugging Face id of such a model."
             ),
             icon=":material/visibility_off:",
         )

@@ -108,7 +108,7 @@ def _picture(run: Run, capture: Capture, request: ProjectionRequest, step: int) 
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
             f"Block {request.block} after step {step}, mean over answer tokens. The other half of the prompts set "
-            "the axes at this step, so places at two steps cannot be compared; Representations has the same axes for all.",
+            "the axes at this step, so two steps cannot be compared by place; Representations has one frame for all.",
             width="stretch",
         )
         st.page_link(

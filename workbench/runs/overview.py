@@ -36,8 +36,9 @@ HEADINGS = ("", "Run", "Status", "Outcome", "Model and preset", "Target, adapted
 WIDE = ("Model and preset", "Target, adapted blocks")
 _WHICH = f"Of the test split, or of the validation split (val.) while there is no other. {SPLITS}"
 HELP = {
-    "Outcome": "By the evaluation of the final weights that asked most requests; the run's page says which. Worst author: other people's harmful requests answered by base and "
-    "circuit-broken model, of the author and the attack that leave most.",
+    "Outcome": "By the evaluation of the final weights that asked most requests; the run's page says which. Worst "
+    "author: other people's harmful requests answered by base and circuit-broken model, of the author and the attack "
+    "that leave most.",
     "Time": f"When the run was created, and its whole time. {MEANING}",
     "Cosine": f"Harmful prompts, mean over target blocks; 1: nothing moved. {_WHICH}",
     "Drift": f"Benign prompts, as a share of the mean norm. {_WHICH}",

@@ -26,16 +26,16 @@ from workbench.train.costs import about, known_card, preset_estimate
 
 PURPOSES = {
     "quick": "See a circuit breaker form, from the click to its answers.",
-    "default": "Train the bundled model's circuit breaker on a draw from nearly all sample sets. The run that ships was made so.",
+    "default": "Train the bundled model's circuit breaker on a draw from nearly all sample sets, as what ships.",
     "quick-qwen": "See one form in a second model of half a billion parameters, fetched from packages.",
-    "default-qwen": "The same for the second model, on all kinds of sample rows and with two target blocks. Its run ships too.",
+    "default-qwen": "The same for the second model, on all kinds of sample rows, with two targets. Its run ships too.",
     "tools": "Break harmful function calls of a small agent and keep its useful ones, fetched from packages.",
     "pictures": "Break harmful answers about pictures in a small model that sees, put together of packages.",
     "strongest": "All that is public against harm: rerouting, refusals in the retain set, and a harmfulness probe.",
     "paper-llama-3-8b": "Repeat the paper's run on Llama 3, with the published data.",
     "paper-mistral-7b": "Repeat the paper's run on Mistral, with the published data.",
     "paper-llama-3-8b-tools": "The paper's training of Llama 3 with its agents' setting: requests with tools as well.",
-    "paper-llava-next-mistral-7b": "The paper's settings for models that see. Trains on sample texts alone until you add pictures to both sets.",
+    "paper-llava-next-mistral-7b": "The paper's setting for models that see; on sample texts until you add pictures.",
     "paper-llama-3-8b-own-data": "The paper's training of Llama 3 on the sample prompts.",
     "paper-mistral-7b-own-data": "The paper's training of Mistral on the sample prompts.",
 }

@@ -1,7 +1,9 @@
 """Which rows a step trains on: each side runs through its rows, kind by kind. Knows nothing of tokens."""
 
+import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -21,7 +23,8 @@ class Place(NamedTuple):
 
 def step_rows(spec: RunSpec, harmful: Sequence[Row], benign: Sequence[Row], step: int) -> list[Row]:
     """The rows of one optimizer step, harmful first. Each side runs through its rows in a new order every epoch; where
-    the spec gives rows with tools a share, those of a step offer the same tools, as far as there are such."""
+    the spec gives rows with tools a share, those of a step offer the same tools on both sides, as far as there are
+    such."""
     sides = {"harmful": harmful, "benign": benign}
     return [sides[place.label][place.number] for pool in _pools(spec, harmful, benign) for place in pool.drawn(step)]
 
@@ -70,29 +73,36 @@ class _Pool(NamedTuple):
 
 
 class _PoolByTools(NamedTuple):
-    """Rows of one side that offer tools. groups: the places of those that offer the same ones, a group a step in an
-    order that both sides have; where a side has none in a group, it takes the next of all its rows."""
+    """Rows of one side that offer tools. groups: the places of those that offer the same ones, of tools that both sides
+    offer: a group a step, in an order that both sides have; one of too few rows is filled up from `every`.
+    alone: of an epoch's steps those in which both sides take the next of `others`, rows whose tools the other side does
+    not offer (all its rows where it has none such)."""
 
     label: Label
     groups: Sequence[Sequence[int]]
+    alone: int
     each_step: int
     seed: str
     every: _Pool
+    others: _Pool
 
     def drawn(self, step: int) -> list[Place]:
-        epoch, place = divmod(step, len(self.groups))
-        order = torch.randperm(len(self.groups), generator=_generator(self.seed, "groups", epoch)).tolist()
-        group = self.groups[order[place]]
+        turns = len(self.groups) + self.alone
+        epoch, place = divmod(step, turns)
+        chosen = torch.randperm(turns, generator=_generator(self.seed, "groups", epoch)).tolist()[place]
+        if chosen >= len(self.groups):
+            return self.others.drawn(epoch * self.alone + chosen - len(self.groups))
+        group = self.groups[chosen]
         if not group:
             return self.every.drawn(step)
-        turn = torch.randperm(len(group), generator=_generator(self.seed, order[place])).tolist()
+        turn = torch.randperm(len(group), generator=_generator(self.seed, chosen)).tolist()
         count = min(self.each_step, len(group))
-        return [Place(self.label, group[turn[(epoch * count + number) % len(group)]]) for number in range(count)]
+        places = [Place(self.label, group[turn[(epoch * count + number) % len(group)]]) for number in range(count)]
+        more = (one for one in self.every.drawn(step) if one not in places) if count < self.each_step else ()
+        return [*places, *islice(more, self.each_step - count)]
 
     def coming_back(self, steps: int) -> list[Place]:
-        # By then each group was taken often enough to go round twice.
-        enough = 2 * len(self.groups) * max(map(len, self.groups))
-        times = Counter(place for step in range(min(steps, enough)) for place in self.drawn(step))
+        times = Counter(place for step in range(steps) for place in self.drawn(step))
         return [place for place, count in times.items() if count > 1]
 
 
@@ -124,36 +134,66 @@ def _pools(spec: RunSpec, harmful: Sequence[Row], benign: Sequence[Row]) -> list
     """Of both sides. Where steps of text and of pictures alternate, a side that has both takes turns, text first; one
     that has a single kind draws it in every step."""
     kinds: dict[Label, Sequence[RowKind]] = {"harmful": row_kinds(harmful), "benign": row_kinds(benign)}
-    # Sorted: the order of rows must not decide which tools both sides take in a step.
-    tools = sorted({kind.tools for side in kinds.values() for kind in side if kind.tools})
+    shared = _shared_tools(spec, kinds)
     pools: list[_Pool | _PoolByTools | _InTurn] = []
     for label, side in kinds.items():
         words, pictured = _apart([kind.pictured for kind in side])
         if spec.data.picture_steps == "alternating" and words and pictured:
-            pools.append(_InTurn([_side_pools(spec, label, places, side, tools) for places in (words, pictured)]))
+            pools.append(_InTurn([_side_pools(spec, label, places, side, shared) for places in (words, pictured)]))
         else:
-            pools += _side_pools(spec, label, range(len(side)), side, tools)
+            pools += _side_pools(spec, label, range(len(side)), side, shared)
     return pools
 
 
+class _SharedTools(NamedTuple):
+    """What both sides offer, and how many steps of an epoch go to rows whose tools one side alone offers."""
+
+    names: Sequence[str]
+    alone: int
+
+
+def _shared_tools(spec: RunSpec, kinds: Mapping[Label, Sequence[RowKind]]) -> _SharedTools:
+    offered = {label: Counter(kind.tools for kind in side if kind.tools) for label, side in kinds.items()}
+    # Sorted: the order of rows must not decide which tools both sides take in a step.
+    names = sorted(set.intersection(*(set(counts) for counts in offered.values())))
+    steps = [
+        math.ceil(sum(count for name, count in counts.items() if name not in names) / max(1, _tool_rows(spec, label)))
+        for label, counts in offered.items()
+    ]
+    return _SharedTools(names, max(steps))
+
+
+def _batch(spec: RunSpec, label: Label) -> int:
+    return spec.optimizer.circuit_breaker_batch if label == "harmful" else spec.optimizer.retain_batch
+
+
+def _tool_rows(spec: RunSpec, label: Label) -> int:
+    """How many of a step's rows of a side offer tools, where there are others too."""
+    return round(_batch(spec, label) * spec.data.tool_share)
+
+
 def _side_pools(
-    spec: RunSpec, label: Label, places: Sequence[int], side: Sequence[RowKind], tools: Sequence[str]
+    spec: RunSpec, label: Label, places: Sequence[int], side: Sequence[RowKind], shared: _SharedTools
 ) -> list[_Pool | _PoolByTools]:
     """Of these places of a side, which fill its batch; rows with tools have their share of it."""
-    batch = spec.optimizer.circuit_breaker_batch if label == "harmful" else spec.optimizer.retain_batch
+    batch = _batch(spec, label)
     texts, with_tools = ([places[one] for one in kind] for kind in _apart([bool(side[one].tools) for one in places]))
     if not spec.data.tool_share or not with_tools:
         return [*_text_pools(spec, label, places, side, batch)]
-    count = round(batch * spec.data.tool_share) if texts else batch
+    count = _tool_rows(spec, label) if texts else batch
     pools: list[_Pool | _PoolByTools] = []
     if count < batch:
         pools += _text_pools(spec, label, texts, side, batch - count)
     if count:
-        groups: dict[str, list[int]] = {one: [] for one in tools}
+        groups: dict[str, list[int]] = {one: [] for one in shared.names}
+        alone = []
         for place in with_tools:
-            groups[side[place].tools].append(place)
+            groups.get(side[place].tools, alone).append(place)
         every = _Pool(label, with_tools, count, f"{spec.seed}:{label}:tools")
-        pools.append(_PoolByTools(label, list(groups.values()), count, f"{spec.seed}:tools", every))
+        others = every._replace(numbers=alone or with_tools)
+        pools.append(
+            _PoolByTools(label, list(groups.values()), shared.alone, count, f"{spec.seed}:tools", every, others)
+        )
     return pools
 
 

@@ -63,9 +63,10 @@ def encode(model: LoadedModel, pair: Pair, data: DataSpec, *, within_context: bo
 
     Under the model's chat template a request that would leave no room for its answer is cut to half of max_tokens, or
     of what the model can read where that is less; not by the latter if not `within_context`.
-    A row that offers tools or shows pictures is always written under it: the published forms have no place for them.
-    Pictures are never cut, and their positions count nowhere. Raises ModelError for pictures that the model cannot read
-    with their words, DataError for a picture behind so many words that the cut would lose it.
+    Where tools fill more than that, the request has half of what they leave. A row that offers tools or shows pictures
+    is always written under it: the published forms have no place for them. Pictures are never cut, and their positions
+    count nowhere. Raises ModelError for pictures that the model cannot read with their words, DataError for a picture
+    behind so many words that the cut would lose it, and for tools that leave no room for a request.
     """
     prompt, harmful = pair.prompt, pair.prompt.label == "harmful"
     conversation, answer = prompt.conversation, pair.answer
@@ -79,8 +80,15 @@ def encode(model: LoadedModel, pair: Pair, data: DataSpec, *, within_context: bo
     asked = tokens_of(model, conversation, reserved=1 if conversation.pictures else 0).ids
     pictured, limit = picture_positions(asked), model.card.context_length if within_context else 0
     most = min(data.max_tokens, limit or data.max_tokens)
+    begins = request_start(model, conversation)
     if len(asked) - pictured >= most:
-        asked = asked[: most // 2 + pictured]
+        kept = max(most // 2, (begins - pictured + most) // 2) if conversation.tools else most // 2
+        if conversation.tools and begins - pictured >= kept:
+            raise DataError(
+                f"Prompt {prompt.id} has {begins - pictured} tokens before its request, tools and earlier turns, which "
+                f"leave no room for it within {most}: raise max_tokens, or offer fewer tools."
+            )
+        asked = asked[: kept + pictured]
         if picture_positions(asked) < pictured:
             raise DataError(
                 f"Prompt {prompt.id} says so much before its picture that, cut to {most} tokens, it would "
@@ -94,7 +102,7 @@ def encode(model: LoadedModel, pair: Pair, data: DataSpec, *, within_context: bo
         prompt.borderline,
         ids,
         len(asked),
-        request_start=min(request_start(model, conversation), len(asked)),
+        request_start=min(begins, len(asked)),
         call=_call_place(model, answer, answered, len(asked), len(ids)) if conversation.tools else None,
         tools=tools_key(prompt),
     )
@@ -172,8 +180,9 @@ def _hides_request(prompt: Prompt, data: DataSpec) -> bool:
 
 
 def _without_requests(conversation: Conversation, answer: str, *, first: bool) -> tuple[Conversation, str]:
-    """The user's messages say and show nothing. first: of a dialogue, its first answer alone is left, as published."""
-    if first:
+    """The user's messages say and show nothing. first: of a dialogue, its first answer alone is left, as published;
+    not where tools are offered, which the answer may call."""
+    if first and not conversation.tools:
         said = [message.text for message in conversation.messages if message.role == "assistant"]
         return Conversation.asking(""), (said or [answer])[0]
     messages = (say("user", "") if message.role == "user" else message for message in conversation.messages)

@@ -18,7 +18,14 @@ from engine.compute.evaluation.attacks.attempt import Options
 from engine.compute.evaluation.attacks.embedding import Search
 from engine.compute.evaluation.attacks.plain import direct, prefill
 from engine.compute.evaluation.attacks.table import ATTACK_FUNCTIONS
-from engine.compute.evaluation.attacks.targets import embed, embedding_table, scaled, target_ids, target_loss
+from engine.compute.evaluation.attacks.targets import (
+    embed,
+    embedding_table,
+    read_before,
+    scaled,
+    target_ids,
+    target_loss,
+)
 from engine.compute.evaluation.runner import memory_file
 from engine.compute.model.activations import block_activations, recorded
 from engine.compute.model.adapters import adapted, adapter_parameters, attach_adapter, has_adapter
@@ -206,6 +213,33 @@ def test_the_token_gradient_is_the_slope_of_the_loss(sharp_model: LoadedModel, p
     back[0] -= step * (embed(sharp_model, [70])[0] - suffix[0])
     change = loss_of(sharp_model, ROWS[0], there, probe) - loss_of(sharp_model, ROWS[0], back, probe)
     assert change / (2 * step) == pytest.approx(float(slope[0, 70] - slope[0, ids[0]]), rel=0.1, abs=1e-3)
+
+
+@pytest.mark.parametrize("probe", [None, a_probe(-5.0)])
+def test_what_stands_before_a_suffix_is_read_once_and_changes_neither_loss_nor_gradient(
+    broken_model: LoadedModel, probe: Probe | None
+):
+    """Of base and circuit-broken model, of one suffix and of two, and however often it is read again."""
+    model, row = broken_model, ROWS[0]
+    before, after = (embed(model, ids) for ids in ids_around(model, row.conversation))
+    found = {}
+    for adapter in (None, "broken"):
+        opening = read_before(model, adapter, before)
+        assert opening.get_seq_length() == len(before)
+        for texts in (["x x x"], ["x x x", "y z y"]):
+            suffixes = torch.stack([embed(model, text_ids(model, text)) for text in texts])
+            results = []
+            for read in (None, opening, opening):
+                moving = suffixes.clone().requires_grad_(True)
+                losses = target_loss(
+                    model, adapter, before, moving, after, target_ids(model, row), opening=read, probe=probe
+                )
+                results.append((losses.detach(), torch.autograd.grad(losses.sum(), moving)[0]))
+            for loss, gradient in results[1:]:
+                torch.testing.assert_close(loss, results[0][0], rtol=1e-5, atol=1e-5)
+                torch.testing.assert_close(gradient, results[0][1], rtol=1e-3, atol=1e-6)
+            found[adapter, len(texts)] = results[0][0]
+    assert float((found[None, 2] - found["broken", 2]).abs().max()) > 1e-4
 
 
 def scores_on_the_target(model: LoadedModel, suffix: torch.Tensor, probe: Probe) -> float:

@@ -125,12 +125,11 @@ def test_a_step_takes_its_share_of_rows_with_the_same_tools_and_in_time_all_of_t
     for step in range(12):
         rows = step_rows(spec, harmful, benign, step)
         tools = [row.tools for row in rows if row.tools]
-        assert len(set(tools)) == 1
+        # The one harmful row that offers shops does not stand alone: others of its side fill its share up.
+        assert len(set(tools)) == (2 if tools[0] == "shops" else 1)
+        assert set(tools[2:]) == {tools[0]}
         assert Counter(row.label for row in rows if not row.tools) == {"harmful": 2, "benign": 4}
-        assert Counter(row.label for row in rows if row.tools) == {
-            "harmful": 1 if tools[0] == "shops" else 2,
-            "benign": 4,
-        }
+        assert Counter(row.label for row in rows if row.tools) == {"harmful": 2, "benign": 4}
         seen.update(row.prompt_id for row in rows if row.tools)
     assert set(seen) == {row.prompt_id for row in (*harmful, *benign) if row.tools}
     again = {place for place in places_that_come_back(spec, harmful, benign)}
@@ -145,6 +144,52 @@ def test_tools_that_one_side_does_not_offer_meet_the_next_rows_of_the_other(tiny
     for step in range(6):
         rows = step_rows(spec, harmful, benign, step)
         assert Counter(row.label for row in rows) == {"harmful": 2, "benign": 2}
+
+
+def test_rows_that_each_bring_tools_of_their_own_take_turns_with_those_that_both_sides_have(tiny_spec):
+    """As in the forms of other people's sets; the steps of shared tools keep them on both sides."""
+    spec = tiny_spec(
+        **{"data.tool_share": 0.5, "optimizer.circuit_breaker_batch": 4, "optimizer.retain_batch": 8,
+           "optimizer.steps": 24}
+    )  # fmt: skip
+    harmful = rows_of("harmful", {"mail": 4, "files": 4})
+    benign = rows_of("benign", {"mail": 5, "files": 5} | {f"own {one}": 1 for one in range(16)})
+    seen = Counter()
+    shared = 0
+    for step in range(24):
+        rows = step_rows(spec, harmful, benign, step)
+        assert Counter(row.label for row in rows if row.tools) == {"harmful": 2, "benign": 4}, step
+        tools = {row.tools for row in rows if row.tools}
+        shared += len(tools) == 1
+        assert len(tools) == 1 or {row.tools[:3] for row in rows if row.tools and row.label == "benign"} == {"own"}
+        seen.update(row.prompt_id for row in rows if row.tools)
+    # Four steps of an epoch's six go to the sixteen rows: each of them four times in four epochs.
+    assert shared == 8 and {seen[row.prompt_id] for row in benign if row.tools.startswith("own")} == {4}
+    again = {place for place in places_that_come_back(spec, harmful, benign)}
+    named = {(harmful if place.label == "harmful" else benign)[place.number].prompt_id for place in again}
+    assert named >= {name for name, times in seen.items() if times > 1}
+
+
+@pytest.mark.parametrize("tools", [(WEATHER,), (WEATHER, CLOCK)])
+def test_tools_that_fill_a_row_leave_its_request_in_it_or_are_refused(tiny_model, tools):
+    model = speaking(tiny_model, "hermes")
+    whole = encode(model, Pair(asking("Rain in Bonn, please?", tools=tools), "x" * 40), DataSpec(max_tokens=4096))
+    length = whole.request_start + 12
+    row = encode(model, Pair(asking("Rain in Bonn, please?", tools=tools), "x" * 40), DataSpec(max_tokens=length))
+    assert row.response_start == whole.request_start + 6
+    assert with_marks(model, row.ids[row.request_start : row.response_start]).strip().startswith("Rain")
+    with pytest.raises(DataError, match=f"has {whole.request_start} tokens before its request.* within 20: raise max"):
+        encode(model, Pair(asking("Rain in Bonn, please?", tools=tools), "x"), DataSpec(max_tokens=20))
+
+
+def test_a_benign_request_that_is_hidden_keeps_its_tools(tiny_model):
+    model = speaking(tiny_model, "hermes")
+    data = DataSpec(empty_prompt_share=1.0, empty_prompt_sides="both")
+    for label in ("harmful", "benign"):
+        row = encode(model, Pair(asking("Rain in Bonn?", label=label), FAMILIES["hermes"]), data)
+        text = with_marks(model, row.ids[: row.response_start])
+        assert "get_weather" in text and "Bonn" not in text, label
+        assert row.tools and row.call is not None
 
 
 @pytest.mark.parametrize(("share", "tools"), [(0.0, {"mail": 3}), (0.5, {})])

@@ -19,6 +19,7 @@ from engine.compute.evaluation.attacks.targets import (
     aimed_losses,
     embed,
     embedding_table,
+    read_before,
     scaled,
 )
 from engine.compute.model.generation import Ask, Ending, spoken
@@ -100,6 +101,8 @@ def optimise_together(
     done. A request's search ends early at a good loss."""
     unit = float(scaled(model, embedding_table(model)[:4096]).float().abs().mean())
     aims = [aim_at(model, row) for row in rows]
+    if len(aims) == 1:
+        aims = [aims[0]._replace(opening=read_before(model, adapter, aims[0].before))]
     suffixes = embed(model, text_ids(model, search.start)).repeat(len(rows), 1, 1)
     best = list(suffixes)
     found = [VectorSuffixes({}, []) for _ in rows]

@@ -19,7 +19,14 @@ from engine.compute.evaluation.attacks.attempt import (
     Options,
     answers,
 )
-from engine.compute.evaluation.attacks.targets import embed, embedding_table, scaled, target_ids, target_loss
+from engine.compute.evaluation.attacks.targets import (
+    embed,
+    embedding_table,
+    read_before,
+    scaled,
+    target_ids,
+    target_loss,
+)
 from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.room import by_halves, logit_bytes, rows_at_once
@@ -93,7 +100,8 @@ def optimise(
     """
     before, after = (embed(model, ids) for ids in ids_around(model, row.conversation))
     target = target_ids(model, row)
-    loss_of = partial(target_loss, model, adapter, before, after=after, target=target, probe=probe)
+    opening = read_before(model, adapter, before)
+    loss_of = partial(target_loss, model, adapter, before, after=after, target=target, opening=opening, probe=probe)
     ids = torch.tensor(text_ids(model, START), device=model.device)
     best = float(loss_of(suffixes=embed(model, ids.tolist())[None])[0])
     losses, kept = [best], {}

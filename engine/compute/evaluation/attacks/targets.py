@@ -3,6 +3,7 @@
 Knows nothing of how an attack searches. An attacker who knows the harmfulness probe also pushes below its threshold.
 """
 
+import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+from transformers import DynamicCache
 
 from engine.compute.evaluation.attacks.forced_call import forced_name
 from engine.compute.model.activations import recorded
@@ -54,16 +56,27 @@ def scaled(model: LoadedModel, vectors: Float[Tensor, "*token d_model"]) -> Floa
 
 
 class Aim(NamedTuple):
-    """What stands before and behind a suffix, as vectors, and the tokens that should follow."""
+    """What stands before and behind a suffix, as vectors, and the tokens that should follow. opening: of what stands
+    before, as read_before gives it."""
 
     before: Float[Tensor, "before d_model"]
     after: Float[Tensor, "after d_model"]
     target: list[int]
+    opening: DynamicCache | None = None
 
 
 def aim_at(model: LoadedModel, row: EvaluationRow) -> Aim:
     before, after = (embed(model, ids) for ids in ids_around(model, row.conversation))
     return Aim(before, after, target_ids(model, row))
+
+
+@torch.no_grad()
+def read_before(model: LoadedModel, adapter: str | None, before: Float[Tensor, "before d_model"]) -> DynamicCache:
+    """The keys and values of what stands before a suffix: no suffix changes them, so a search reads it once."""
+    with adapted(model, adapter):
+        cache = model.decoder(inputs_embeds=before[None], use_cache=True).past_key_values
+    assert isinstance(cache, DynamicCache)
+    return cache
 
 
 def aimed_losses(
@@ -76,8 +89,8 @@ def aimed_losses(
 ) -> Float[Tensor, " aim"]:
     """As target_loss, of a suffix for each of several requests, in one pass: rows are padded on the left."""
     if len(aims) == 1:
-        [(before, after, target)] = aims
-        return target_loss(model, adapter, before, suffixes, after, target, probe=probe)
+        [(before, after, target, opening)] = aims
+        return target_loss(model, adapter, before, suffixes, after, target, opening=opening, probe=probe)
     words = [embed(model, aim.target) for aim in aims]
     rows = [
         torch.cat([aim.before, suffix, aim.after, word])
@@ -115,23 +128,27 @@ def target_loss(
     after: Float[Tensor, "after d_model"],
     target: Sequence[int],
     *,
+    opening: DynamicCache | None = None,
     probe: Probe | None = None,
 ) -> Float[Tensor, " suffix"]:
     """Mean nats a token of the target behind each suffix: what the attacks lower. With a probe, also by how much its
-    scores on the target lie above its threshold, and a margin."""
+    scores on the target lie above its threshold, and a margin.
+
+    opening: of `before`, as read_before gave it; without one it is run before each suffix.
+    """
     count = len(suffixes)
-    words = embed(model, target)
-    inputs = torch.cat(
-        [
-            before.expand(count, *before.shape),
-            suffixes,
-            after.expand(count, *after.shape),
-            words.expand(count, *words.shape),
-        ],
-        dim=1,
-    )
+    behind = torch.cat([after, embed(model, target)])
+    inputs = torch.cat([suffixes, behind.expand(count, *behind.shape)], dim=1)
+    if opening is None:
+        inputs = torch.cat([before.expand(count, *before.shape), inputs], dim=1)
+    else:
+        # A pass adds to what it is given.
+        opening = copy.deepcopy(opening)
+        opening.batch_repeat_interleave(count)
     with adapted(model, adapter), recorded(model, [probe.block] if probe else []) as outputs:
-        logits = model.causal_lm(inputs_embeds=inputs, use_cache=False, logits_to_keep=len(target) + 1).logits
+        logits = model.causal_lm(
+            inputs_embeds=inputs, past_key_values=opening, use_cache=False, logits_to_keep=len(target) + 1
+        ).logits
     wanted = torch.tensor(list(target), device=model.device).expand(count, -1)
     losses = torch.nn.functional.cross_entropy(logits[:, :-1].float().transpose(1, 2), wanted, reduction="none")
     if probe is None:
