@@ -186,7 +186,7 @@ def _side_pools(
         pools += _text_pools(spec, label, texts, side, batch - count)
     if count:
         groups: dict[str, list[int]] = {one: [] for one in shared.names}
-        alone = []
+        alone: list[int] = []
         for place in with_tools:
             groups.get(side[place].tools, alone).append(place)
         every = _Pool(label, with_tools, count, f"{spec.seed}:{label}:tools")
