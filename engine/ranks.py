@@ -125,6 +125,9 @@ def _joined(*, sharded: bool) -> Iterator[Team]:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", rank)))
         device = torch.device("cuda")
+        if not sharded:
+            # Without it a process that waits for one that died is ended from outside, with all that it has learned.
+            os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")
     try:
         store = os.environ.get(STORE)
         distributed.init_process_group(

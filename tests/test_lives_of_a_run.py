@@ -110,6 +110,28 @@ def test_a_cancel_that_threw_nothing_away_leaves_the_changes_in_force(settings, 
     assert len(rates) == 8 and rates[-1] > 0.01 > rates[0]
 
 
+def test_a_run_that_goes_on_in_another_number_format_says_so_once(settings, worker, tiny_spec):
+    """As on another machine, whose processor or GPU computes in another."""
+    run = create_run(settings.runs, tiny_spec(**{"optimizer.steps": 12}))
+
+    def said() -> list[str]:
+        return [
+            event.message
+            for event in effective(run.events()[0])
+            if isinstance(event, Alert) and "computed in" in event.message
+        ]
+
+    begun(worker, run, steps=2)
+    stopped(worker, run, "stop")
+    run.update(device="cuda bfloat16")
+    for steps in (4, 6):
+        begun(worker, run, steps=steps)
+        stopped(worker, run, "stop")
+    (message,) = said()
+    assert "so far were computed in bfloat16, those from here on in float32" in message
+    assert run.record().device == "cpu float32"
+
+
 def test_a_prompt_file_that_changed_before_a_resume_is_said_once(settings, worker, tiny_spec):
     run = create_run(settings.runs, tiny_spec(**{"optimizer.steps": 12}))
     before = run.record()

@@ -80,6 +80,8 @@ def send(
                 slurm.call_back(number)
         for run in runs:
             _put_back(run, before[run.id])
+            with suppress(WorkbenchError):
+                _not_queued(run, settings, statuses[run.id])
         raise
     return sent
 
@@ -204,6 +206,14 @@ def _queued_again(run: Run, settings: Settings, was: Status) -> bool:
             run.append(StatusEvent(status="queued", step=run.record().step, message="Sent to a cluster"))
             run.update(status="queued", error="", ended=None)
         return True
+
+
+def _not_queued(run: Run, settings: Settings, was: Status) -> None:
+    """The status of a run that was handed over and called back with others."""
+    with owned(settings_of(run, settings)):
+        if was != "queued" and run.record().status == "queued":
+            run.append(StatusEvent(status=was, step=run.record().step, message="Called back from the cluster"))
+            run.update(status=was)
 
 
 def _put_back(run: Run, job: ClusterJob | None) -> None:

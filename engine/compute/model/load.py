@@ -40,6 +40,9 @@ PLAIN_TEMPLATE = (
     "{% if add_generation_prompt %}Assistant:{% endif %}"
 )
 
+# The kinds of blocks whose cache is keys and values, of all tokens or of a window.
+ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
+
 # Before it, where the model's tokenizer begins every text with it.
 BEGINNING = "{{ bos_token }}"
 
@@ -67,7 +70,7 @@ def load_model(spec: ModelSpec, settings: Settings) -> LoadedModel:
             use_safetensors=True,
             trust_remote_code=False,
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         raise ModelError(
             f"The model {spec.name} cannot be loaded: {first_line(error)} Give a Hugging Face id or a folder with "
             "config.json and safetensors weights."
@@ -94,6 +97,7 @@ def describe_model(spec: ModelSpec, settings: Settings) -> ModelCard:
     """The card of a model, from its config alone: no weights are read. Raises ModelError as load_model does."""
     place = _place(spec, settings)
     config = _read_config(place, spec)
+    _need_plain(spec, config)
     pictures = read_picture_tokens(place) if sees(config) else None
     tokenizer = _read_tokenizer(place, spec, pictures, need_template=False)
     try:
@@ -122,6 +126,33 @@ def describe_model(spec: ModelSpec, settings: Settings) -> ModelCard:
         cache=_cache_shape(text_config, len(blocks)),
         sees_pictures=pictures is not None,
     )
+
+
+def _need_plain(spec: ModelSpec, config: PretrainedConfig) -> None:
+    """Raises ModelError for a kind of model that this code would compute wrongly, or break off at later: weights that
+    are quantised, blocks that keep something else than keys and values, or more than one vector a token."""
+    method = str(vars(config).get("quantization_config", {}).get("quant_method", ""))
+    # Weights in mxfp4 are widened when they are read.
+    if method and method != "mxfp4":
+        raise ModelError(
+            f"The weights of {spec.name} are quantised ({method}): give the id or folder of the same model with its "
+            "full weights."
+        )
+    text = config.get_text_config(decoder=True)
+    other = sorted(set(getattr(text, "layer_types", None) or ()) - ATTENTION)
+    if getattr(text, "altup_num_inputs", 0):
+        other.append("several vectors a token")
+    try:
+        text.head_dim  # noqa: B018
+    except AttributeError:
+        pass
+    except Exception:  # What transformers raises where blocks differ has no name that is kept.
+        other.append("heads of several widths")
+    if other:
+        raise ModelError(
+            f"Blocks of {spec.name} are of a kind that cannot be trained here ({', '.join(other)}): choose a model "
+            "whose blocks all attend, such as one of the Llama, Mistral, Qwen2.5, Qwen3 or Gemma 2 and 3 families."
+        )
 
 
 def _cache_shape(config: PretrainedConfig, block_count: int) -> CacheShape:

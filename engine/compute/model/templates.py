@@ -4,6 +4,7 @@ A template that leaves something out unseen is refused: the model would be asked
 """
 
 from collections.abc import Sequence
+from datetime import date
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -13,6 +14,9 @@ from engine.records.conversation import Call, Conversation, Message, Result
 from engine.records.errors import ModelError, first_line
 from engine.records.template_messages import template_messages, template_tools
 
+# Today for templates that ask: a prompt that says another date tomorrow is another prompt, and a run that goes on then
+# would train on other rows than it began with. The date that Llama 3's template itself takes without a clock.
+DATE = date(2024, 7, 26)
 # How far a call is begun for the model: with its name, or with all that stands before its arguments.
 CallStart = Literal["name", "arguments"]
 _NAME, _ARGUMENT, _WORDS = "marked_name", "marked_argument", "marked words"
@@ -119,7 +123,13 @@ def _under_template(
 ) -> str:
     offered: list[Any] | None = tools
     try:
-        text = tokenizer.apply_chat_template(messages, tools=offered, tokenize=False, add_generation_prompt=True)
+        text = tokenizer.apply_chat_template(
+            messages,
+            tools=offered,
+            chat_template=_dated(tokenizer, offered),
+            tokenize=False,
+            add_generation_prompt=True,
+        )
     except Exception as error:  # Templates are programs of the model's author and raise what they like.
         if tools:
             raise ModelError(
@@ -127,6 +137,16 @@ def _under_template(
             ) from error
         raise ModelError(f"The chat template refuses these messages: {first_line(error)}") from error
     return str(text)
+
+
+def _dated(tokenizer: PreTrainedTokenizerBase, tools: list[Any] | None) -> str | None:
+    """A template that asks for today's date with DATE in its place, by a macro before it: what is handed to templates
+    may be data alone. None for any other, which stays as it is."""
+    if "strftime_now" not in str(tokenizer.chat_template):
+        return None
+    template = tokenizer.get_chat_template(tools=tools)
+    said = "".join(f" | replace('%{code}', '{DATE.strftime(f'%{code}')}')" for code in "YymdBbAaj")
+    return f"{{%- macro strftime_now(format) -%}}{{{{ format{said} }}}}{{%- endmacro %}}{template}"
 
 
 def _need_tools_read(

@@ -121,6 +121,7 @@ def _own_answers(
     for with_tools in (False, True):
         some = [one for one in wanted if bool(one.prompt.conversation.tools) == with_tools]
         yield from elicitor.answer(some)
+    cache.reread()
     anew = []
     for place, one in enumerate(wanted):
         call = expected_call(one.prompt)
@@ -129,6 +130,7 @@ def _own_answers(
             anew.append(wanted[place])
     elicitor.total += len(anew)
     yield from elicitor.answer(anew)
+    cache.reread()
     return [Pair(one.prompt, cache.answers[elicitor.key(one)]) for one in wanted]
 
 
@@ -247,17 +249,24 @@ def _progress(done: int, rows_per_token: float, total: int, tokens: int) -> Prog
 
 
 class _AnswerCache:
-    """Answers by content key, in a file that grows by a line an answer. A torn last line is read as missing."""
+    """Answers by content key, in a file that grows by a line an answer. A torn last line is read as missing. Of two
+    that were given at once, by runs that answer side by side, all take the first: see `reread`."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.answers: dict[str, str] = {}
-        for line in file.read_text(errors="replace").splitlines() if file.is_file() else ():
+        self.reread()
+
+    def reread(self) -> None:
+        """What the file says by now, which a run that is resumed will find."""
+        found: dict[str, str] = {}
+        for line in self.file.read_text(errors="replace").splitlines() if self.file.is_file() else ():
             try:
                 row = json.loads(line)
-                self.answers[row["key"]] = row["answer"]
+                found.setdefault(row["key"], row["answer"])
             except (ValueError, KeyError, TypeError):
                 continue
+        self.answers |= found
 
     def add(self, key: str, answer: str) -> None:
         self.file.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.pictures import behind_pictures, picture_positions
 from engine.compute.model.published_forms import published_tokens
 from engine.compute.model.text import request_start, text_ids, tokens_of, with_marks
+from engine.compute.team import is_sharded
 from engine.compute.training.pairs import Pair
 from engine.records.calls import read_calls
 from engine.records.conversation import Conversation, Label, say
@@ -193,8 +194,10 @@ def micro_batches(rows: Sequence[Row], budget: int, *, shared: bool = True) -> l
     """Rows of similar length together, each group within `budget` tokens, padding included; a longer row goes alone.
 
     Rows that offer the same tools go together, apart from all others: their opening is run once (shared: else it is
-    run in every row), and is then so much of a row that up to ROWS_IN_ONE long rows in all may go beyond the budget.
+    run in every row, as everywhere where weights are sharded), and is then so much of a row that up to ROWS_IN_ONE long
+    rows in all may go beyond the budget.
     """
+    shared = shared and not is_sharded()
     kinds: dict[str, list[Row]] = {}
     for row in rows:
         kinds.setdefault(row.tools if shared else "", []).append(row)

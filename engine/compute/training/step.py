@@ -144,7 +144,7 @@ def _micro_step(
         loss = torch.stack(list(map(operator.mul, plan.factors, shares))).sum()
         if is_sharded():
             # All processes then gather the weights of the same blocks backwards, whatever their rows' losses see.
-            loss = loss * counts + 0.0 * rerouted[max(rerouted)].sum()
+            loss = loss * counts + rerouted[max(rerouted)][..., :0].sum()
         if loss.requires_grad:
             trainer.accelerator.backward(loss)
     if trainer.aside and micro.harmful:

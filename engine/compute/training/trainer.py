@@ -17,7 +17,7 @@ from engine.compute.model.foretelling import need_plain_head
 from engine.compute.model.loaded import LoadedModel, find_final_norm
 from engine.compute.model.room import machine_of
 from engine.compute.seeds import mix
-from engine.compute.team import held, is_sharded, keep, together, working
+from engine.compute.team import held, is_sharded, keep, team_size, together, working
 from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations, row_bytes
 from engine.compute.training.checkpoints import (
     Position,
@@ -98,8 +98,8 @@ class Trainer:
     @property
     def shares_opening(self) -> bool:
         """Whether an opening that all rows of a micro-batch share is run once: not where dropout draws anew for every
-        row, nor where a block that is computed anew would fill its cache again."""
-        return self.spec.adapter.dropout == 0 and not self.checkpointing
+        row, where a block that is computed anew would fill its cache again, nor where weights are sharded."""
+        return self.spec.adapter.dropout == 0 and not self.checkpointing and not is_sharded()
 
     @property
     def shares_base_opening(self) -> bool:
@@ -193,6 +193,9 @@ def prepared(
     seen = {"harmful": blocks.targets, "benign": tuple(sorted({*blocks.compared("benign"), *last}))}
     # Where weights are sharded each process needs as many passes as the others, whatever rows it has.
     budget = 0 if is_sharded() else kept_bytes(machine_of(model))
+    if model.device.type == "cpu":
+        # Each process keeps all of them, in one memory.
+        budget //= team_size()
     checkpointing = checkpoints_gradients(spec, model.card, machine_of(model))
     size = partial(row_bytes, model, seen, blocks.first_adapted)
     activations = held(

@@ -97,6 +97,21 @@ def test_what_a_judge_could_not_say_is_asked_again_and_what_it_said_is_not(tiny_
     assert found == [["unparseable", "refused"], ["complied", "refused"], ["complied", "refused"]]
 
 
+def test_two_that_answer_the_same_rows_at_once_leave_verdicts_of_the_answers_that_are_taken(tmp_path):
+    """Those that were written first; both orders in which the verdicts may come, and as many attempts or fewer."""
+    one, other = Attempt(1, (1,), (2, 3), (), ""), Attempt(1, (1,), (4,), (), "")
+    for number, others in enumerate(([other], [other, other])):
+        first, second = (Memory(tmp_path / f"{number}.jsonl") for _ in range(2))
+        first.add_attempts({"key": [one, one]})
+        second.add_attempts({"key": others})
+        second.add_verdicts({"key:rules": [Verdict("complied")] * len(others)})
+        read = Memory(first.file)
+        assert read.attempts["key"] == [one, one] and read.verdicts == {}
+        first.add_verdicts({"key:rules": [Verdict("refused"), Verdict("incoherent")]})
+        second.add_verdicts({"key:other:rules": [Verdict("complied")] * len(others)})
+        assert Memory(first.file).verdicts == {"key:rules": [Verdict("refused"), Verdict("incoherent")]}
+
+
 def test_of_several_attempts_what_most_came_to_counts_and_most_may_be_unknown():
     """Of four: two unknown against one of each leave the row out; one unknown does not."""
     row, attempts = EvaluationRow(PLAIN), [Attempt(1, (1,), (2,), (), "")] * 4

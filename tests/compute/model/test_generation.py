@@ -1,5 +1,7 @@
 """Generation: batch equals alone, sampling is seeded, and elicitation is cached and fair."""
 
+import json
+
 import pytest
 import torch
 from making import asked_ids, byte_tokenizer, drain, write_tiny_model
@@ -11,6 +13,7 @@ from engine.compute.model.load import load_model
 from engine.compute.model.mixed import Voice
 from engine.compute.model.scoring import answer_nats
 from engine.compute.model.text import decode, text_ids, tokens_of
+from engine.compute.training import pairs as pairs_room
 from engine.compute.training.pairs import Pair, elicit, looks_refused, without_refusals
 from engine.compute.training.rows import encode
 from engine.jobs.training import _probe
@@ -129,6 +132,26 @@ def test_answers_begin_with_their_openers_and_are_cached(tiny_model, settings, m
     monkeypatch.setattr("engine.compute.training.pairs.answered_ids", None)
     cached, again = drain(elicit(tiny_model, prompts, data, answers_folder=settings.answers, seed=0))
     assert again == pairs and cached == []
+
+
+def test_of_two_runs_that_answer_at_once_both_take_what_was_written_first(tiny_model, settings, monkeypatch, tmp_path):
+    """A run that is resumed must find the answers it trained on."""
+    prompts, data = [make(f"request {number}") for number in range(3)], DataSpec(new_tokens=4, opener_share=0.0)
+    drain(elicit(tiny_model, prompts, data, answers_folder=tmp_path, seed=0))
+    [written] = tmp_path.iterdir()
+    lines = [json.loads(line) | {"answer": "the other run's"} for line in written.read_text().splitlines()]
+    answer = pairs_room.answered_ids
+
+    def beside_another(*given, **options):
+        settings.answers.mkdir(parents=True, exist_ok=True)
+        (settings.answers / written.name).write_text("".join(json.dumps(line) + "\n" for line in lines[:2]))
+        return (yield from answer(*given, **options))
+
+    monkeypatch.setattr(pairs_room, "answered_ids", beside_another)
+    _, pairs = drain(elicit(tiny_model, prompts, data, answers_folder=settings.answers, seed=0))
+    assert sorted(pair.answer == "the other run's" for pair in pairs) == [False, True, True]
+    monkeypatch.setattr(pairs_room, "answered_ids", None)
+    assert drain(elicit(tiny_model, prompts, data, answers_folder=settings.answers, seed=0)) == ([], pairs)
 
 
 def test_the_cache_tells_lengths_and_torn_lines_apart(tiny_model, settings):

@@ -1,14 +1,20 @@
 """Loading models: what is refused, and what the card says."""
 
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from making import asked_ids, byte_tokenizer, write_tiny_model
 
+from engine.compute.model import bundled
 from engine.compute.model.adapters import attach_adapter
 from engine.compute.model.load import describe_model, load_model, load_reader, model_fingerprint, words_fingerprint
 from engine.compute.model.text import prompt_ids, tokens_of
 from engine.records.conversation import Conversation, say
 from engine.records.errors import ModelError
+from engine.records.packaged import COMPLETE
 from engine.records.spec_parts import AdapterSpec, ModelSpec
 
 
@@ -37,6 +43,49 @@ def test_a_folder_without_safetensors_is_refused(tmp_path, settings):
     (tmp_path / "pytorch_model.bin").touch()
     with pytest.raises(ModelError, match="opening such a file may run code"):
         load_model(ModelSpec(name=str(tmp_path)), settings)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, r"are quantised \(gptq\): give the id"),
+        ({"layer_types": ["linear_attention", "full_attention"]}, r"cannot be trained here \(linear_attention\)"),
+        ({"altup_num_inputs": 4}, r"cannot be trained here \(several vectors a token\)"),
+    ],
+)
+def test_a_kind_of_model_that_would_fail_later_is_refused_when_it_is_described(change, words, tmp_path, settings):
+    folder = write_tiny_model(tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    for open_it in (describe_model, load_model):
+        with pytest.raises(ModelError, match=words):
+            open_it(ModelSpec(name=str(folder), device="cpu"), settings)
+
+
+def test_a_template_that_asks_for_today_says_the_same_every_day(tmp_path, settings):
+    """Else a run that is resumed tomorrow trains on other rows."""
+    template = "{{ strftime_now('%d %b %Y') }}{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    folder = write_tiny_model(tmp_path / "model")
+    byte_tokenizer(chat_template=template).save_pretrained(folder)
+    model = load_model(ModelSpec(name=str(folder), device="cpu"), settings)
+    assert model.tokenizer.decode(tokens_of(model, Conversation.asking("Hello")).ids) == "26 Jul 2024Hello"
+
+
+def test_two_that_need_the_bundled_model_convert_it_once(tmp_path, monkeypatch):
+    made = []
+
+    def convert(_source, target, *, dtype):
+        made.append(dtype)
+        time.sleep(0.2)
+        target.mkdir()
+        (target / COMPLETE).touch()
+        return target
+
+    monkeypatch.setattr(bundled, "convert_gguf", convert)
+    monkeypatch.setattr(bundled, "_gguf_folder", lambda: tmp_path)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(bundled.convert_bundled, [tmp_path / "models"] * 2))
+    assert made == ["float32"] and found == [tmp_path / "models" / bundled.FOLDER_NAME] * 2
 
 
 def test_plain_words_begin_as_the_tokenizer_begins_its_texts(tmp_path, settings):

@@ -170,6 +170,14 @@ def test_rows_that_each_bring_tools_of_their_own_take_turns_with_those_that_both
     assert named >= {name for name, times in seen.items() if times > 1}
 
 
+def test_where_weights_are_sharded_the_opening_counts_in_every_row(monkeypatch):
+    """It is run in every row there: sixteen long rows in one would be several times the budget."""
+    rows = [row.__class__(**{**row.__dict__, "tools": "mail", "ids": (1,) * 90}) for row in random_rows(6)]
+    assert len(micro_batches(rows, 100)) == 1
+    monkeypatch.setattr("engine.compute.training.rows.is_sharded", lambda: True)
+    assert len(micro_batches(rows, 100)) == 6
+
+
 @pytest.mark.parametrize("tools", [(WEATHER,), (WEATHER, CLOCK)])
 def test_tools_that_fill_a_row_leave_its_request_in_it_or_are_refused(tiny_model, tools):
     model = speaking(tiny_model, "hermes")
