@@ -17,7 +17,7 @@ from engine.compute.steps import drained
 from engine.records.errors import RunError, SpecError
 from engine.records.evaluation.attacks import ATTACKS, PICTURE_ATTACKS, PIXEL_ATTACKS, TEXT_ATTACKS, TOOL_ATTACKS
 from engine.records.evaluation.pixels import PixelSearch
-from engine.records.evaluation.plan import ABILITY_NAMES, EvaluationPlan, parse_attack
+from engine.records.evaluation.plan import ABILITY_NAMES, OWN, EvaluationPlan, parse_attack
 from engine.records.evaluation.tool_rows import GUARD, SAMPLE
 from engine.records.events import Event, Progress
 from engine.records.files import storage_error, write_whole
@@ -130,10 +130,12 @@ def _plan(options: argparse.Namespace) -> EvaluationPlan:
     others = options.tools or options.pictures or options.others
     only_abilities = options.ability and not options.attack and not options.probe
     asks_text = not (others or only_abilities) or options.harmful is not None or options.benign is not None
+    # Of the run's own rows it shows with them alone whether they offer tools or show pictures.
+    is_own = options.harmful == OWN
     kinds = {
         "attacks": ("of text", TEXT_ATTACKS, asks_text or bool(options.others), "--harmful or --others"),
-        "tool_attacks": ("such that offer tools", TOOL_ATTACKS, bool(options.tools), "--tools"),
-        "picture_attacks": ("such that show pictures", PICTURE_ATTACKS, bool(options.pictures), "--pictures"),
+        "tool_attacks": ("such that offer tools", TOOL_ATTACKS, bool(options.tools) or is_own, "--tools"),
+        "picture_attacks": ("such that show pictures", PICTURE_ATTACKS, bool(options.pictures) or is_own, "--pictures"),
     }
     given: dict[str, Any] = {}
     if options.tokens is not None:

@@ -28,7 +28,7 @@ def forced_words(model: LoadedModel, conversation: Conversation, forced: ForcedC
 
 def answer_in(model: LoadedModel, begun: Sequence[int], ids: Sequence[int], tools: Sequence[Tool]) -> AnswerCalls:
     """An answer's tokens as a message. begun: the tokens that were put in the model's mouth, which are read with it."""
-    return answer_calls(calls_in(model, [*begun, *ids]), tools)
+    return answer_calls(calls_in(model, [*begun, *ids], tools), tools)
 
 
 def called(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from engine.compute.evaluation.attacks.attempt import Attempt
 from engine.compute.evaluation.judges import Verdict, judge_answers
+from engine.compute.evaluation.tool_judge import judge_calls
 from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
@@ -16,7 +17,7 @@ from engine.compute.model.text import Tokens, decode, need_askable, tokens_of
 from engine.compute.steps import told
 from engine.compute.training.sources import read_prompts
 from engine.device import Tools
-from engine.jobs.calls import answer_in, forced_words, judge_with_tools
+from engine.jobs.calls import answer_in, forced_words
 from engine.jobs.trips import SpaceOfBlock, first_trips, spaces_of_columns
 from engine.jobs.voices import voices_of
 from engine.records.chats.asked import ForcedCall
@@ -182,7 +183,7 @@ def _verdicts(
     if of_tools:
         attempts = [Attempt(1, text.ids, ids, text.begun) for _, text, ids in of_tools]
         evaluated = [one.evaluated for one, _, _ in of_tools]
-        by_calls = iter((yield from judge_with_tools(model, evaluated, attempts, new_tokens=new_tokens)))
+        by_calls = iter((yield from judge_calls(model, evaluated, attempts, new_tokens=new_tokens)))
     if of_words:
         judging = judge_answers(
             model,

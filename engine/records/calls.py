@@ -1,17 +1,20 @@
 """The calls in what a model wrote, in every shape that models write them. Knows nothing of models, tokens or schemas.
 
 Marked: <tool_call>{...}</tool_call>, <|python_tag|>{...}, [TOOL_CALLS] [{...}], [TOOL_CALLS]name[ARGS]{...},
-<function=name>{...}</function>. Unmarked, where a line or a code fence begins with it: a JSON object or list of
+<function=name>{...}</function> or, a tag an argument, <function=name><parameter=key>value</parameter></function>
+(Qwen3-Coder). Unmarked, where a line or a code fence begins with it: a JSON object or list of
 {"name", "arguments"} or {"name", "parameters"}, and outside of fences [name(argument=1), other(argument="x")].
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from engine.records.conversation import Call
-from engine.records.json_values import Unreadable, need_plain, read_value
+from engine.records.call_values import call_of, is_like_a_call
+from engine.records.conversation import Call, Tool
+from engine.records.json_values import Unreadable, read_value
 from engine.records.written_as_code import calls_in_code, end_of_code
+from engine.records.written_as_tags import is_tagged, tagged_call
 
 # Words that begin a call, and those that end one: a tokenizer may hold them for special tokens.
 MARKS = frozenset(
@@ -33,6 +36,7 @@ _OPENING = re.compile(
 _NAMED = re.compile(r"\s*([\w.:/-]{1,200})\s*(?:\[CALL_ID\]\s*([\w-]{1,200})\s*)?\[ARGS\]")
 _CLOSING = re.compile(r"[\s,;\u200b-\u200f\u2060\ufeff]*(?:</tool_call>|</function>|\[/TOOL_CALLS\])")
 _NEXT = re.compile(r"</tool_call>|</function>|\[/TOOL_CALLS\]|<tool_call>|\[TOOL_CALLS\]|<\|python_tag\|>|<function=")
+_FUNCTION = re.compile(r"[\s\u200b-\u200f\u2060\ufeff]*<function=([^<>\s]{1,200})>")
 _FENCE_END = re.compile(r"\s*```")
 _EMPTY_FENCE = re.compile(r"```[^\n`]*\n\s*```")
 # A name and then what only a call has, or nothing more: other objects that are cut off are words.
@@ -41,8 +45,6 @@ _LIKE_A_CALL = re.compile(
     r'(?:\Z|\{|"[^"]{0,200}(?:\Z|"\s*(?:\Z|,\s*(?:"(?:arguments|parameters|id|type)"|"?\w*\Z))))'
 )
 _LIKE_CODE = re.compile(r"\[\s*[A-Za-z_][\w.]*\(\s*(?:\w+\s*=|\)|$)")
-# An object that only has these is a call; with others, such as a description, it is something else with a name.
-_OF_A_CALL = {"name", "arguments", "parameters", "id", "type"}
 
 
 class ReadCalls(NamedTuple):
@@ -65,9 +67,10 @@ class _Piece(NamedTuple):
     is_call: bool = True
 
 
-def read_calls(text: str) -> ReadCalls:
+def read_calls(text: str, tools: Sequence[Tool] = ()) -> ReadCalls:
     """All calls of an answer, special tokens that begin them included. Never raises; takes time linear in the text.
 
+    tools: that were offered, by whose schemas arguments that are written as bare text are read; else by their looks.
     A text without any call comes back as it was. A call that was begun and cannot be read (cut off, no JSON, no name,
     arguments that are no object) stays in the text, and the reason is given.
     """
@@ -86,7 +89,7 @@ def read_calls(text: str) -> ReadCalls:
             # It closes one that opened behind words.
             place = opening.end()
             continue
-        piece = _read(text, opening)
+        piece = _read(text, opening, tools)
         place = max(piece.end, opening.end())
         problem = problem or piece.problem
         if piece.calls or piece.problem:
@@ -106,8 +109,12 @@ def read_calls(text: str) -> ReadCalls:
     return ReadCalls(outside.strip(), tuple(calls[:MOST_CALLS]), problem, tuple(spans))
 
 
-def _read(text: str, opening: re.Match[str]) -> _Piece:
+def _read(text: str, opening: re.Match[str], tools: Sequence[Tool]) -> _Piece:
     kind, start = opening.lastgroup, opening.end()
+    if kind == "hermes" and (function := _FUNCTION.match(text, start)) and is_tagged(text, function.end()):
+        return _tagged(text, function.end(), function[1], tools)
+    if kind == "function" and is_tagged(text, start):
+        return _tagged(text, start, opening["function"], tools)
     if kind == "mistral" and (named := _NAMED.match(text, start)):
         return _marked(text, named.end(), name=named[1], id=named[2] or "")
     if kind == "function":
@@ -137,7 +144,7 @@ def _marked(text: str, start: int, *, name: str = "", id: str = "") -> _Piece:
         for value, value_end in _values(text, begins, one=bool(name)):
             end = value_end
             whole = [{"name": name, "arguments": value, "id": id}] if name else value
-            calls += [_call_of(one) for one in (whole if isinstance(whole, list) else [whole])]
+            calls += [call_of(one) for one in (whole if isinstance(whole, list) else [whole])]
         if end == begins and not calls:
             rest = _NEXT.search(text, begins)
             raise Unreadable("it is empty" if rest else "it breaks off before it says anything")
@@ -151,6 +158,17 @@ def _marked(text: str, start: int, *, name: str = "", id: str = "") -> _Piece:
         end = len(text) if following is None else following.start()
     end = _end_of(_CLOSING, text, end)
     return _Piece(end, tuple(calls), _unread(reason, text[start:end]))
+
+
+def _tagged(text: str, start: int, name: str, tools: Sequence[Tool]) -> _Piece:
+    try:
+        call, end = tagged_call(text, start, name, tools)
+    except Unreadable as error:
+        following = text.find("</tool_call>", start)
+        end = len(text) if following < 0 else following + len("</tool_call>")
+        return _Piece(end, (), _unread(str(error), text[start:end]))
+    # Of the function, and of the call.
+    return _Piece(_end_of(_CLOSING, text, _end_of(_CLOSING, text, end)), (call,))
 
 
 def _after_python_tag(text: str, start: int) -> _Piece:
@@ -186,10 +204,10 @@ def _unmarked(text: str, start: int) -> _Piece:
     try:
         for value, value_end in _values(text, start):
             objects = value if isinstance(value, list) else [value]
-            if not objects or not all(_is_like_a_call(one) for one in objects):
+            if not objects or not all(is_like_a_call(one) for one in objects):
                 # Behind calls it is words again.
                 return _Piece(end if calls else value_end, tuple(calls), is_call=bool(calls))
-            calls += [_call_of(one) for one in objects]
+            calls += [call_of(one) for one in objects]
             end = value_end
     except Unreadable as error:
         begun = _LIKE_A_CALL.match(text, _end_of(_BETWEEN, text, end)) or error.is_of_a_call
@@ -237,50 +255,6 @@ def _need_nothing_behind(text: str, end: int) -> None:
     following = _NEXT.search(text, end)
     if following is not None and following[0].startswith(("</", "[/")) and not _CLOSING.match(text, end):
         raise Unreadable("there is more behind its JSON", spoils_all=True)
-
-
-def _is_like_a_call(value: Any) -> bool:
-    value = _unwrapped(value)
-    if not isinstance(value, dict) or not isinstance(value.get("name"), str) or not value.keys() <= _OF_A_CALL:
-        return False
-    given = value.get("arguments", value.get("parameters", ""))
-    defines = isinstance(given, dict) and "arguments" not in value and isinstance(given.get("properties"), dict)
-    return value.keys() >= {"arguments"} or (value.keys() >= {"parameters"} and not defines)
-
-
-def _call_of(value: Any) -> Call:
-    """Raises Unreadable."""
-    value = _unwrapped(value)
-    if not isinstance(value, dict):
-        raise Unreadable(f"it is {_kind(value)} and no JSON object", is_of_a_call=True)
-    name = value.get("name")
-    if not isinstance(name, str) or not name.strip():
-        raise Unreadable("it has no name of a function", is_of_a_call=True)
-    given = value.get("arguments", value.get("parameters"))
-    if isinstance(given, str) and given.lstrip().startswith("{"):
-        # Some write the arguments as a text that is JSON, as they travel between programs.
-        given, _ = read_value(given.strip(), 0)
-    given = {} if given is None else given
-    if not isinstance(given, dict):
-        raise Unreadable(f"the arguments of {name[:80]!r} are {_kind(given)} and no object", is_of_a_call=True)
-    id = value.get("id")
-    call = {"name": name.strip(), "arguments": given, "id": id if isinstance(id, str) else ""}
-    need_plain(call)
-    return Call(**call)
-
-
-def _unwrapped(value: Any) -> Any:
-    """{"type": "function", "function": {...}}, or a function's name under that word, as the call alone."""
-    if isinstance(value, dict) and isinstance(value.get("function"), dict):
-        return {**value["function"], "id": value.get("id")}
-    if isinstance(value, dict) and isinstance(value.get("function"), str) and "name" not in value:
-        return {"name": value["function"], **{key: one for key, one in value.items() if key != "function"}}
-    return value
-
-
-def _kind(value: Any) -> str:
-    names = {str: "a text", list: "a list", bool: "a truth value", type(None): "nothing"}
-    return names.get(type(value), "a number" if isinstance(value, int | float) else "an object")
 
 
 def _unread(reason: str, written: str) -> str:

@@ -1,13 +1,15 @@
 """A conversation in the shape that chat templates read: the messages and tools of OpenAI's interface. Knows nothing of
 templates."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
 from engine.records.conversation import Call, Conversation, Message, Picture, Result, Text
 
 _SAID = (Text, Picture)
+_ID = re.compile(r"[A-Za-z0-9]{9}")
 
 
 def template_messages(conversation: Conversation, *, picture: str = "", as_parts: bool = False) -> list[dict[str, Any]]:
@@ -16,8 +18,8 @@ def template_messages(conversation: Conversation, *, picture: str = "", as_parts
     as_parts: what a message says is a list of texts and images, in their order; else one text, in which `picture`
     stands for each picture.
 
-    A call without an id gets one of nine letters, as Mistral's templates want them. A result belongs to the first call
-    of its id, or of its tool's name, that has none yet; without such a call it keeps what it says.
+    Every call has an id of nine letters, as Mistral's templates want them: its own, where that is one. A result belongs
+    to the first call of its id, or of its tool's name, that has none yet; without such a call it keeps what it says.
     """
     waiting: list[tuple[str, Call]] = []
     messages: list[dict[str, Any]] = []
@@ -25,11 +27,31 @@ def template_messages(conversation: Conversation, *, picture: str = "", as_parts
     for message in conversation.messages:
         messages += [_result(part, waiting) for part in message.parts if isinstance(part, Result)]
         calls = [part for part in message.parts if isinstance(part, Call)]
-        named = [(call.id or f"call{count + number:05d}", call) for number, call in enumerate(calls, 1)]
+        named = [
+            (call.id if _ID.fullmatch(call.id) else f"call{count + number:05d}", call)
+            for number, call in enumerate(calls, 1)
+        ]
         count += len(calls)
         waiting += named
         messages += _words(message, named, _parts_of(message) if as_parts else _text_of(message, picture))
     return messages
+
+
+def one_call_each(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages, each of several calls as one a call, its result behind it."""
+    left, found = list(messages), []
+    while left:
+        message = left.pop(0)
+        calls = message.get("tool_calls", ())
+        if len(calls) < 2:
+            found.append(message)
+            continue
+        for number, call in enumerate(calls):
+            found.append({**message, "content": message["content"] if number == 0 else "", "tool_calls": [call]})
+            results = [one for one in left if one.get("tool_call_id") == call["id"]]
+            found += results
+            left = [one for one in left if one not in results]
+    return found
 
 
 def template_tools(conversation: Conversation) -> list[dict[str, Any]] | None:

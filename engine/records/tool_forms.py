@@ -11,6 +11,8 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from engine.records.call_schemas import check_call
+from engine.records.conversation import Call, Tool
 from engine.records.errors import DataError
 from engine.records.json_values import Unreadable, need_plain
 from engine.records.schema_words import json_schema
@@ -140,12 +142,28 @@ def _of_glaive(row: Row, where: str) -> Row:
             f"{where}: field '{place}' cannot be read at {_shown(shown)}, since {error}. Correct it."
         ) from error
     if not functions:
-        raise DataError(f"{where}: field 'system' is {_shown(system)}, which defines no function: leave this row out.")
-    return _rest(row, "system", "chat") | {
-        "messages": messages,
-        "tools": _tools(functions, f"{where}: field 'system'"),
-        "call": called,
-    }
+        # Some of the set are talks without tools.
+        if called is not None:
+            raise DataError(f"{where}: field 'chat' calls {called['name']!r}, and field 'system' defines no function.")
+        return _rest(row, "system", "chat") | {"messages": messages}
+    tools = _tools(functions, f"{where}: field 'system'")
+    return _rest(row, "system", "chat") | {"messages": messages, "tools": tools} | _fitting(called, tools)
+
+
+def _fitting(called: Row | None, tools: list[Row]) -> Row:
+    """The call that is expected, as far as the row's own schemas bear it out: without its arguments where these do not
+    fit, and none is said to be expected where its function is not offered."""
+    if called is None:
+        return {"call": None}
+    known = [Tool(**tool) for tool in tools if isinstance(tool["parameters"], dict)]
+    if all(tool["name"] != called["name"] for tool in tools):
+        return {}
+    try:
+        fits = not check_call(Call(**called), known)
+    except DataError:
+        # What is wrong with the schema is said where the tool is read.
+        fits = True
+    return {"call": called if fits else {"name": called["name"], "arguments": None}}
 
 
 def _of_openai(row: Row, where: str) -> Row:

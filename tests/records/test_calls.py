@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.records.calls import MOST_CALLS, ReadCalls, read_calls
-from engine.records.conversation import Call, Message
+from engine.records.conversation import Call, Message, Tool
 
 MAIL = Call(name="send_mail", arguments={"to": ["ann@example.org"], "urgent": True})
 LOOK = Call(name="look.up", arguments={"word": 'né "quoted" </tool_call> ```', "most": 3})
@@ -165,6 +165,32 @@ def test_the_calls_before_one_that_is_cut_off_are_read(text):
 def test_the_last_of_two_equal_names_counts_and_unseen_letters_are_read_over():
     assert read_calls('\ufeff{"name": "f", "arguments": {"a": 1, "a": 2}}').calls[0].arguments == {"a": 2}
     assert read_calls('<tool_call>\u200b\n{"name": "f"}\u200b</tool_call>').calls == (Call(name="f"),)
+
+
+def test_arguments_in_tags_are_read_as_the_schema_says_and_else_by_their_looks():
+    """In the way of Qwen3-Coder's templates, within its marks and without."""
+    text = (
+        "<function=book>\n<parameter=floor>\n3\n</parameter>\n<parameter=code>\n007\n</parameter>\n"
+        '<parameter=who>\n["Ann", "Bo"]\n</parameter>\n<parameter=note>\nTwo lines,\n{of it}\n</parameter>\n'
+        "<parameter=number>\n12\n</parameter>\n</function>"
+    )
+    strings = {name: {"type": "string"} for name in ("number", "note")}
+    tool = Tool(name="book", parameters={"type": "object", "properties": strings})
+    plain = {"floor": 3, "code": "007", "who": ["Ann", "Bo"], "note": "Two lines,\n{of it}", "number": 12}
+    for written in (text, f"I look.\n<tool_call>\n{text}\n</tool_call>\nDone."):
+        assert read_calls(written).calls == (Call(name="book", arguments=plain),)
+        read = read_calls(written, [tool])
+        assert read.calls == (Call(name="book", arguments=plain | {"number": "12"}),) and not read.problem
+        assert "<" not in read.text and written[slice(*read.spans[0])].strip().startswith("<")
+    two = read_calls(f"<tool_call>{text}</tool_call><tool_call><function=ring></function></tool_call>")
+    assert [call.name for call in two.calls] == ["book", "ring"] and two.calls[1].arguments == {} and two.text == ""
+
+
+@pytest.mark.parametrize("cut", [20, 45, 70])
+def test_arguments_in_tags_that_break_off_are_no_call(cut: int):
+    text = "<tool_call><function=book>\n<parameter=floor>\n3\n</parameter>\n</function></tool_call>"[:cut]
+    read = read_calls(text)
+    assert not read.calls and read.text == text and "allow more new tokens" in read.problem
 
 
 def test_long_arguments_are_read_whole():

@@ -9,7 +9,7 @@ from engine.records.chats.answer_calls import AnswerCalls, answer_calls
 from engine.records.chats.asked import Column, ForcedCall
 from engine.records.chats.chat import MOST_ROUNDS, Chat, Exchange, new_chat
 from engine.records.chats.replies import Answered, Called, Pieces, Read
-from engine.records.conversation import Call, Result, Tool
+from engine.records.conversation import Call, Result, Tool, say
 from engine.records.spec_parts import ModelSpec
 from workbench.chat.export import chat_json, chat_markdown
 
@@ -44,6 +44,18 @@ def test_each_column_reads_the_results_of_its_own_calls(settings):
     assert right.messages[1].parts[0].text == "Let me see." and left.messages[1].parts == (CALL,)
     assert right.messages[-1].parts[1] == Result(call="get_weather", text='{"city": "Rome", "sky": "clear"}')
     assert roles(chat, turn(chat, "a", "b"), 0) == ["user", "assistant", "tool", "assistant", "user"]
+
+
+def test_a_call_whose_results_were_not_read_stands_as_it_was_written(settings):
+    """A message was sent instead: templates take no call without a result, and Mistral's no two turns of the user's."""
+    chat = new_chat(settings, [BASE])
+    turn(chat, WRITTEN, "No call.")
+    turn(chat, WRITTEN, WRITTEN)
+    number = turn(chat, "Clear.", "Clear.", results=True)
+    left, right = (chat.conversation(number, column).messages for column in range(2))
+    assert left[1] == say("assistant", WRITTEN) and right[1] == say("assistant", "No call.")
+    # Results come behind the second, which is a call.
+    assert left[3].parts == right[3].parts == (CALL,) and left[4].role == right[4].role == "tool"
 
 
 def test_rounds_are_counted_up_to_where_a_message_is_said(settings):

@@ -12,6 +12,7 @@ from hypothesis import strategies as some
 
 from engine.records.conversation import Message, say
 from engine.records.errors import DataError
+from engine.records.prompt_files import read_source
 from engine.records.tool_forms import own_form
 from engine.records.tool_prompts import ExpectedCall, ToolPrompt, read_tool_prompts
 
@@ -262,7 +263,7 @@ def test_bad_gorilla_rows(changes, said, tmp_path: Path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"system": "SYSTEM: No functions."}, "which defines no function: leave this row out"),
+        ({"system": "SYSTEM: No functions."}, "field 'chat' calls 'desk.book', and field 'system' defines no function"),
         ({"system": 'SYSTEM: {"name": "ring", '}, "field 'system' cannot be read"),
         ({"system": None}, "field 'system' is None: it must be text"),
         ({"system": "SYSTEM: " + json.dumps(ODD)}, "is 'storey'"),
@@ -276,6 +277,24 @@ def test_bad_gorilla_rows(changes, said, tmp_path: Path):
 )
 def test_bad_glaive_rows(changes, said, tmp_path: Path):
     assert said in refused(tmp_path, {**GLAIVE[0], **changes})
+
+
+def test_glaive_rows_without_functions_are_talks_and_calls_that_their_schemas_refuse_stop_no_set(tmp_path: Path):
+    """Both are in the published set: rows "with no access to external functions", and calls of another type."""
+    talk = {"system": "SYSTEM: You help, without functions.", "chat": "USER: Hello!\n\n\nASSISTANT: Good day."}
+    said = own_form(talk, "row 1")
+    assert "tools" not in said and [one["role"] for one in said["messages"]] == ["system", "user", "assistant"]
+    (file := tmp_path / "talk.jsonl").write_text(json.dumps(talk | {"label": "benign"}) + "\n")
+    [prompt] = read_source(str(file), label="benign")
+    assert prompt.answer == "Good day." and prompt.conversation.text == "Hello!"
+    for call, expected in (
+        ('{"name": "desk.book", "arguments": {"floor": "three"}}', {"name": "desk.book", "arguments": None}),
+        ('{"name": "desk.book", "arguments": {"floor": 3}}', {"name": "desk.book", "arguments": {"floor": 3}}),
+    ):
+        chat = f"USER: A desk.\n\n\nASSISTANT: <functioncall> {call} <|endoftext|>"
+        assert own_form({**GLAIVE[0], "chat": chat}, "row 1")["call"] == expected
+    chat = 'USER: A desk.\n\n\nASSISTANT: <functioncall> {"name": "window", "arguments": {}} <|endoftext|>'
+    assert "call" not in own_form({**GLAIVE[0], "chat": chat}, "row 1")
 
 
 CALLING = OPENAI[0]["messages"]

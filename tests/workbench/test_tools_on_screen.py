@@ -1,6 +1,7 @@
 """The page Tools as a user meets it: what is offered, own tools, sample requests, and what cannot be sent."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from making import write_tiny_model
@@ -14,7 +15,7 @@ from engine.records.spec_parts import ModelSpec
 from engine.records.tool_prompts import read_tools
 from workbench.kit import state
 from workbench.tools.composer import FORCED, FUNCTION, HARMFUL, TEXT
-from workbench.tools.known import OFFERED
+from workbench.tools.known import OFFERED, add_own, known_tools, offer, offered_tools, own_tools
 
 BASE = Column(checkpoint="base")
 
@@ -42,6 +43,25 @@ def page(calling_folder):
     page.run()
     assert not page.exception
     return page
+
+
+def test_a_request_or_a_chat_that_brings_tools_along_leaves_the_users_own(monkeypatch):
+    """Of one name: what the request offers holds as long as it is the last."""
+    monkeypatch.setattr("workbench.tools.known.st", SimpleNamespace(session_state={}))
+    shipped = read_tools()["send_email"].tool
+    own = shipped.model_copy(update={"description": "Mine."})
+    other = WEATHER.model_copy(update={"name": "look_out"})
+    add_own([own])
+    for tools, description in (((shipped,), shipped.description), ((other,), "Mine."), ((own,), "Mine.")):
+        offer(tools)
+        known = known_tools()
+        assert known["send_email"].tool.description == description
+        assert own_tools()["send_email"].tool.description == "Mine."
+        assert offered_tools() == tools
+        assert ("look_out" in known) == (tools == (other,))
+    offer((shipped,))
+    add_own([own])
+    assert offered_tools() == (own,)
 
 
 def said(page: AppTest) -> str:

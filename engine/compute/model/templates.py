@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from engine.records.conversation import Call, Conversation, Message, Result
 from engine.records.errors import ModelError, first_line
-from engine.records.template_messages import template_messages, template_tools
+from engine.records.template_messages import one_call_each, template_messages, template_tools
 
 # Today for templates that ask: a prompt that says another date tomorrow is another prompt, and a run that goes on then
 # would train on other rows than it began with. The date that Llama 3's template itself takes without a clock.
@@ -33,7 +33,13 @@ def rendered(tokenizer: PreTrainedTokenizerBase, conversation: Conversation, *, 
     need_sight(conversation, image_token)
     messages = _messages(tokenizer, conversation, image_token)
     tools = template_tools(conversation)
-    text = _under_template(tokenizer, messages, tools)
+    try:
+        text = _under_template(tokenizer, messages, tools)
+    except ModelError:
+        # Some templates take one call a message.
+        if (apart := one_call_each(messages)) == messages:
+            raise
+        messages, text = apart, _under_template(tokenizer, apart, tools)
     _need_pictures_read(conversation, text, image_token)
     if tools:
         _need_tools_read(tokenizer, messages, tools, text)
@@ -62,7 +68,9 @@ def call_opening(
     whole = _under_template(tokenizer, messages, tools)
     shape = whole[len(before.rstrip()) :].lstrip() if whole.startswith(before.rstrip()) else ""
     named = shape.find(_NAME)
-    brace = shape.rfind("{", 0, max(0, shape.find(_ARGUMENT)))
+    argument = max(0, shape.find(_ARGUMENT))
+    # The arguments begin as JSON does, or with the tag of the first.
+    brace = max(shape.rfind("{", 0, argument), shape.rfind("<", 0, argument))
     if not 0 <= named < brace:
         shape = f'{{"name": "{_NAME}", "arguments": {{'
         named, brace = shape.find(_NAME), shape.rfind("{")

@@ -12,7 +12,7 @@ from engine.compute.model.pictures import PictureTokens, is_of_picture, picture_
 from engine.compute.model.templates import CallStart, call_opening, rendered
 from engine.compute.team import present, together
 from engine.records.calls import MARKS, ReadCalls, read_calls
-from engine.records.conversation import Conversation, Message, Picture, Text, say
+from engine.records.conversation import Conversation, Message, Picture, Text, Tool, say
 from engine.records.errors import ModelError
 
 # Stands for a place in a text, is in no text, and is no token of its own.
@@ -149,9 +149,9 @@ def said(model: LoadedModel, ids: Sequence[int]) -> Message:
     return Message(role="assistant", parts=(*words, *read.calls))
 
 
-def calls_in(model: LoadedModel, ids: Sequence[int]) -> ReadCalls:
-    """The calls in an answer's tokens, and why one that was begun cannot be read."""
-    return read_calls(with_marks(model, ids))
+def calls_in(model: LoadedModel, ids: Sequence[int], tools: Sequence[Tool] = ()) -> ReadCalls:
+    """The calls in an answer's tokens, and why one that was begun cannot be read. tools: that were offered."""
+    return read_calls(with_marks(model, ids), tools)
 
 
 def with_marks(model: LoadedModel, ids: Sequence[int]) -> str:

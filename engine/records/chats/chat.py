@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -215,10 +216,12 @@ class Chat:
         """What this column is to continue in exchange `number`: the conversation so far as it ran in this column."""
         asked = self.exchange(number)
         messages = [say("system", asked.system)] if asked.system.strip() else []
-        for earlier in self.turns_read(number):
+        read = self.turns_read(number)
+        for earlier, following in pairwise([*read, number]):
             message = self.message(earlier, column)
             # A turn that had nothing for this column was not asked of it.
-            messages += [message, self._said(earlier, column)] if message is not None else []
+            if message is not None:
+                messages += [message, self._said(earlier, column, answered=self.exchange(following).results)]
         message = self.message(number, column)
         return Conversation(messages=(*messages, *([message] if message is not None else [])), tools=asked.tools)
 
@@ -251,12 +254,15 @@ class Chat:
         made = called is not None and called.answer.calls and not reply.is_ended_by_probe(own)
         return called.answer if called is not None and made else None
 
-    def _said(self, number: int, column: int) -> Message:
+    def _said(self, number: int, column: int, *, answered: bool) -> Message:
+        """What a column answered. answered: by results that come next; calls without any stand as they were written."""
         calls = self._calls(number, column)
-        if calls is not None:
-            return calls.message
         exchange, reply = self.exchange(number), self.reply(number)
         own = min(column, len(reply.answers) - 1)
+        called = reply.calls(own)
+        if calls is not None:
+            written = "" if answered or called is None else "".join(called.pieces)
+            return say("assistant", written) if written else calls.message
         return say(
             "assistant", MESSAGE if reply.is_ended_by_probe(own) else begun(exchange, reply, own) + reply.text(own)
         )

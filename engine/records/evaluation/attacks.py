@@ -144,7 +144,6 @@ ATTACKS: dict[str, AttackCard] = {
         budget=30,
         unit="step",
         rows=1,
-        brief=5,
         defeats=True,
         draws=True,
         version=3,

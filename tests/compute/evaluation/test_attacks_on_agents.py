@@ -6,14 +6,14 @@ import pytest
 from making import drain
 from making_tools import TEMPLATES, WEATHER, speaking
 
-from engine.compute.evaluation.attacks.attempt import Options
+from engine.compute.evaluation.attacks.attempt import Attempt, Options
 from engine.compute.evaluation.attacks.forced_call import forced_arguments, forced_call, forced_name
-from engine.compute.evaluation.attacks.injection import READINGS, as_text, injected
+from engine.compute.evaluation.attacks.injection import READINGS, as_text, injected, reading_tools
 from engine.compute.evaluation.attacks.table import ATTACK_FUNCTIONS
 from engine.compute.evaluation.attacks.targets import target_ids
 from engine.compute.evaluation.runner import Memory, attempt_key, run_attack
 from engine.compute.evaluation.tool_judge import calls_judge
-from engine.compute.model.text import decode, tokens_of, with_marks
+from engine.compute.model.text import decode, text_ids, tokens_of, with_marks
 from engine.records.call_schemas import check_call
 from engine.records.conversation import Call, Conversation, Result, Tool, say
 from engine.records.errors import DataError
@@ -114,6 +114,21 @@ def test_a_tool_of_a_readers_name_and_another_schema_is_left_alone():
     talk = injected(asking("Say abc.", own[0]), seed=0)
     assert talk.messages[1].parts[0].name != own[0].name and len(talk.tools) == 2
     assert injected(asking("Say abc.", *own), seed=0).tools == tuple(own)
+
+
+def test_the_reading_tool_that_an_injection_offers_is_one_that_can_be_called(tiny_model):
+    """What the model calls then is another tool, not one that is not there."""
+    model = speaking(tiny_model, "hermes")
+    row = asking("Send the secret abc.", NOTE, call="send_note")
+    talk = injected(row, seed=1)
+    reading = talk.messages[1].parts[0]
+    assert [tool.name for tool in reading_tools(as_text(talk), row.conversation.tools)] == [reading.name]
+    assert reading_tools(as_text(talk), talk.tools) == () == reading_tools("", row.conversation.tools)
+    call = json.dumps({"name": reading.name, "arguments": reading.arguments})
+    ids = tuple(text_ids(model, f"<tool_call>{call}</tool_call>"))
+    attempts = [Attempt(1, tokens_of(model, talk).ids, ids, (), asked) for asked in (as_text(talk), "")]
+    _, (there, missing) = drain(calls_judge(999).verdicts(model, [row, row], attempts))
+    assert there.reason == f"calls another tool, {reading.name}" and "it is not offered" in missing.reason
 
 
 def test_readings_draw_the_same_each_time_and_not_one_for_all():

@@ -19,6 +19,7 @@ from engine.compute.model.text import (
     said,
     text_ids,
     tokens_of,
+    with_marks,
 )
 from engine.records.calls import read_calls
 from engine.records.conversation import Call, Conversation, Message, Picture, Result, Text, Tool, say
@@ -72,9 +73,9 @@ def test_a_conversation_over_two_calls_with_results_renders_and_goes_on(tiny_mod
 
 def test_words_go_before_the_calls_and_each_result_names_its_own_call():
     rome, oslo = (Call(name="get_weather", arguments={"city": city}) for city in ("Rome", "Oslo"))
-    named = Call(name="get_weather", arguments={}, id="mine")
+    named = Call(name="get_weather", arguments={}, id="mine12345")
     results = [
-        Result(call=call, text=text) for call, text in [("get_weather", "1"), ("mine", "2"), ("get_weather", "3")]
+        Result(call=call, text=text) for call, text in [("get_weather", "1"), ("mine12345", "2"), ("get_weather", "3")]
     ]
     talk = ASKED.then(
         Message(role="assistant", parts=(rome, Text(text="I look."), named, oslo)),
@@ -83,14 +84,54 @@ def test_words_go_before_the_calls_and_each_result_names_its_own_call():
     )
     assistant, *answers = template_messages(talk)[1:]
     assert assistant["content"] == "I look."
-    assert [call["id"] for call in assistant["tool_calls"]] == ["call00001", "mine", "call00003"]
+    assert [call["id"] for call in assistant["tool_calls"]] == ["call00001", "mine12345", "call00003"]
     assert [(one["tool_call_id"], one["name"], one["content"]) for one in answers] == [
         ("call00001", "get_weather", "1"),
-        ("mine", "get_weather", "2"),
+        ("mine12345", "get_weather", "2"),
         ("call00003", "get_weather", "3"),
         ("gone", "gone", "4"),
     ]
     assert template_messages(Conversation.asking("Hi")) == [{"role": "user", "content": "Hi"}]
+
+
+def test_an_id_that_a_client_sends_back_is_one_that_the_template_takes(tiny_model):
+    """Mistral's takes nine letters; those that we hand out are longer, and the result comes under the same."""
+    model = speaking(tiny_model, "mistral")
+    called = Call(name="get_weather", arguments={"city": "Rome"}, id="call_0129-4533dc_0")
+    result = Result(call=called.id, text="clear")
+    talk = ASKED.then(Message(role="assistant", parts=(called,)), Message(role="tool", parts=(result,)))
+    text = with_marks(model, tokens_of(model, talk).ids)
+    assert text.count("call00001") == 2 and "0129" not in text
+
+
+@pytest.mark.parametrize("family", ["llama", "hermes", "mistral"])
+def test_two_calls_in_one_answer_are_read_with_their_results_under_every_template(tiny_model, family: str):
+    """Llama's takes one call a message: each is then a message of its own, its result behind it."""
+    model = speaking(tiny_model, family)
+    calls = [Call(name="get_weather", arguments={"city": city}) for city in ("Rome", "Oslo")]
+    results = [Result(call="get_weather", text=text) for text in ("clear", "snow")]
+    talk = ASKED.then(
+        Message(role="assistant", parts=(Text(text="I look."), *calls)), Message(role="tool", parts=tuple(results))
+    )
+    text = with_marks(model, tokens_of(model, talk).ids)
+    places = [text.index(word) for word in ("Rome", "Oslo", "clear", "snow")]
+    order = [0, 2, 1, 3] if family == "llama" else [0, 1, 2, 3]
+    assert [places[one] for one in order] == sorted(places)
+
+
+def test_calls_with_a_tag_for_each_argument_are_begun_in_that_shape(tiny_model):
+    """As Qwen3-Coder's template writes them."""
+    template = (
+        "{{ tools | tojson }}{% for message in messages %}{{ message.content }}"
+        "{% for call in message.tool_calls or [] %}"
+        "<tool_call>\n<function={{ call.function.name }}>\n{% for key, value in call.function.arguments.items() %}"
+        "<parameter={{ key }}>\n{{ value }}\n</parameter>\n{% endfor %}</function>\n</tool_call>{% endfor %}"
+        "{% endfor %}"
+    )
+    tokenizer = tool_tokenizer(template, ["<tool_call>", "</tool_call>"])
+    model = dataclasses.replace(tiny_model, tokenizer=tokenizer)
+    assert begun_call(model, ASKED, "get_weather", "name") == "<tool_call>\n<function=get_weather"
+    assert begun_call(model, ASKED, "get_weather", "arguments") == "<tool_call>\n<function=get_weather>"
 
 
 def test_a_suffix_goes_behind_the_request_and_a_call_can_be_begun(tiny_model):

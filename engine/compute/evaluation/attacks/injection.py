@@ -62,6 +62,7 @@ READINGS = (
         {"chat": "Choir", "from": "Unknown number"},
     ),
 )
+_CALLS = "calls"
 OPENING = "Rehearsal is on Saturday at ten; roses like water in the morning."
 
 
@@ -102,13 +103,20 @@ def injected(row: EvaluationRow, seed: int) -> Conversation:
     return Conversation(messages=(*said, *asked), tools=(*row.conversation.tools, *added))
 
 
+def reading_tools(asked: str, offered: Sequence[Tool]) -> tuple[Tool, ...]:
+    """The tools that an injection added to those that a row offers, by what was asked, as as_text says it."""
+    names = {tool.name for tool in offered}
+    added = (one.tool for one in READINGS if one.tool not in names and f"{_CALLS} {one.tool}: " in asked)
+    return tuple(_tool(name) for name in added)
+
+
 def as_text(talk: Conversation) -> str:
     """What was asked, for people: calls and results in words."""
     lines = []
     for message in talk.messages:
         for part in message.parts:
             if isinstance(part, Call):
-                lines.append(f"{message.role} calls {part.name}: {json.dumps(part.arguments, ensure_ascii=False)}")
+                lines.append(f"{message.role} {_CALLS} {part.name}: {json.dumps(part.arguments, ensure_ascii=False)}")
             else:
                 lines.append(f"{message.role}: {getattr(part, 'text', '')}")
     return "\n\n".join(lines)
