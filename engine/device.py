@@ -23,6 +23,7 @@ from engine.compute.model.placement import choose_device
 from engine.compute.model.room import need_room, release_memory
 from engine.compute.team import shares, together
 from engine.compute.training.checkpoints import read_adapter_weights
+from engine.records.assembled import made_of
 from engine.records.blocks import resolve_blocks
 from engine.records.checkpoints import Checkpoint, as_kept
 from engine.records.errors import ModelError, RunError
@@ -67,6 +68,7 @@ class Device:
     waiting: set[int] = field(default_factory=set)
     machine: Mapping[str, Any] = field(default_factory=dict)
     _loading: ModelSpec | None = None
+    _made_of: str = ""
     _beside: dict[int, LoadedModel] = field(default_factory=dict)
     _attached: OrderedDict[str, _Attached] = field(default_factory=OrderedDict)
 
@@ -89,8 +91,11 @@ class Device:
         finally:
             self.waiting.discard(job_id)
         self.holders[job_id] = what
-        if self.model is None or self.model.spec != spec:
-            self._loading = spec
+        made = made_of(self.settings.models, spec.name)
+        # Assembled anew it is another model, which is loaded as soon as nobody holds this one.
+        is_older = made != self._made_of and len(self.holders) == 1
+        if self.model is None or self.model.spec != spec or is_older:
+            self._loading, self._made_of = spec, made
             try:
                 yield from self._load(spec)
             finally:
@@ -154,6 +159,7 @@ class Device:
             yield None
             return
         run = open_run(self.settings.runs, checkpoint.run_id)
+        need_as_trained(run, model.spec.name, self.settings)
         checkpoint, living = as_kept(run, checkpoint), adapter_name(run)
         if checkpoint.step is None and has_adapter(model, living):
             if still:
@@ -208,6 +214,16 @@ def converted_in_child(settings: Settings, *model: str, message: str) -> Generat
 
 def _environment(settings: Settings) -> dict[str, str]:
     return os.environ | {"WORKBENCH_CACHE": str(settings.cache), "OMP_NUM_THREADS": "1"}
+
+
+def need_as_trained(run: Run, model: str, settings: Settings) -> None:
+    """Raises ModelError where a run was trained on an assembled model that another of its name has replaced."""
+    then, now = run.record().made_of, made_of(settings.models, model)
+    if then and now and then != now:
+        raise ModelError(
+            f"Run {run.id} was trained on {model} as it was put together before, and it was put together anew since, "
+            "with another projector or number of tokens: assemble it as it was, or train another run."
+        )
 
 
 def adapter_name(run: Run) -> str:

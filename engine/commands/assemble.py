@@ -25,6 +25,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--minutes", type=float, default=MOST_MINUTES, help="of training at most (default 60)")
     command.add_argument("--pictures", type=int, default=0, help="train on so many, evenly taken; 0: all")
     command.add_argument("--seed", type=int, default=0, help="source of all randomness in training")
+    command.add_argument("--shipped", action="store_true", help="take the projector that ships, not one trained here")
     command.add_argument("--out", metavar="FILE", help="write the trained projector here too")
 
 
@@ -37,6 +38,8 @@ def assemble(options: argparse.Namespace, settings: Settings) -> int:
         raise SpecError(f"--minutes {options.minutes:g}: give more than 0 and at most {MOST_MINUTES}.")
     if options.pictures < 0:
         raise SpecError(f"--pictures {options.pictures}: give a number of pictures, or 0 for all.")
+    if options.shipped and options.train:
+        raise SpecError("--shipped takes the projector that ships, and --train makes another: leave one of them out.")
     model = assembled_of(options.language)
     from engine.jobs.assembling import Plan, assembling
 
@@ -48,6 +51,7 @@ def assemble(options: argparse.Namespace, settings: Settings) -> int:
         seed=options.seed,
         pictures=options.pictures,
         out=Path(options.out) if options.out else None,
+        shipped=options.shipped,
     )
     print(*_named(drained(assembling(plan, settings), _show)), sep="\n", end="")
     print(assembled_folder(settings.models, model.name))

@@ -61,6 +61,7 @@ def lmms(options: argparse.Namespace, settings: Settings) -> int:
     model = drained(tools.acquire(run.spec().model))
     tasks = list(dict.fromkeys(options.task or TASKS))
     found: dict[str, dict[Side, dict[str, float]]] = {task: {} for task in tasks}
+    unanswered: dict[Side, list[str]] = {side: [] for side in SIDES}
     with tools.attached(model, checkpoint) as adapter, scratch_folder() as folder:
         for side in SIDES:
             asked = lmms_model(
@@ -69,14 +70,23 @@ def lmms(options: argparse.Namespace, settings: Settings) -> int:
                 folder=folder,
                 most_tokens=options.tokens,
                 said=partial(_said, side),
+                unanswered=unanswered[side].append,
             )
             scored = _scored(evaluator, asked, tasks, options.limit)
             for task in tasks:
                 found[task][side] = _numbers(scored.get(task, {}))
-    report = {"run": str(checkpoint), "tasks": found, "settings": {"limit": options.limit, "tokens": options.tokens}}
+    report = {
+        "run": str(checkpoint),
+        "tasks": found,
+        "unanswered": {side: len(reasons) for side, reasons in unanswered.items()},
+        "settings": {"limit": options.limit, "tokens": options.tokens},
+    }
     if out:
         write_whole(out, json.dumps(report, indent=2) + "\n")
     print(*_lines(found), sep="\n")
+    for side, reasons in unanswered.items():
+        if reasons:
+            print(f"{side}: {len(reasons)} questions were not asked and count as answered with nothing: {reasons[0]}")
     return 0
 
 

@@ -28,6 +28,7 @@ from engine.compute.training.views import changed_view
 from engine.device import converted
 from engine.jobs.abilities import naming
 from engine.jobs.archives import fetch_archive, fetch_pictures
+from engine.jobs.fetching import locked
 from engine.jobs.models import fetch_model
 from engine.jobs.subjects import subject_of
 from engine.records.archives import TOWER
@@ -39,7 +40,7 @@ from engine.records.assembled import (
     projector_folder,
     shipped_projector,
 )
-from engine.records.errors import ModelError
+from engine.records.errors import ModelError, TrainingError
 from engine.records.evaluation.findings import Ability
 from engine.records.evaluation.naming import BEGUN, QUESTION
 from engine.records.evenly import evenly
@@ -70,7 +71,7 @@ NAMED = 100
 
 class Plan(NamedTuple):
     """minutes: of training at most.  pictures: to train on, 0: all.  out: where the trained projector is
-    written too."""
+    written too.  shipped: take the projector that ships, whatever was trained here."""
 
     model: Assembled
     tokens: PictureTokenCount = 64
@@ -79,17 +80,20 @@ class Plan(NamedTuple):
     seed: int = 0
     pictures: int = 0
     out: Path | None = None
+    shipped: bool = False
 
 
 def assembling(plan: Plan, settings: Settings) -> Generator[Event, None, Ability | None]:
     """The assembled model lies in the models' folder when this ends; a training returns what it names of held-out
     pictures.
 
-    Raises ModelError where no projector ships and none was trained, DataError where a package cannot be had, and both
-    as the parts do. A training that was broken off goes on where it was.
+    Raises ModelError where no projector ships and none was trained, DataError where a package cannot be had, both as
+    the parts do, and TrainingError where a training's time is over before its steps are. A training that was broken off
+    goes on where it was.
     """
     trained = projector_folder(plan.model, plan.tokens, settings) / "projector.safetensors"
-    file = next((one for one in (trained, shipped_projector(plan.model, plan.tokens)) if one.is_file()), None)
+    known = [trained, shipped_projector(plan.model, plan.tokens)][plan.shipped :]
+    file = next((one for one in known if one.is_file()), None)
     if file is None and not plan.train:
         raise ModelError(
             f"No projector of {plan.tokens} tokens ships for {plan.model.name}: train one by `python -m engine "
@@ -99,11 +103,18 @@ def assembling(plan: Plan, settings: Settings) -> Generator[Event, None, Ability
     language = yield from _language(plan.model, settings)
     if plan.train:
         yield from fetch_pictures(settings)
-        file = yield from _trained(plan, tower / TOWER_FILE, language, settings)
-    assert file is not None, "trained, or there"
-    yield Progress(phase="assembling", message=f"assembling {plan.model.name}", elsewhere=True)
-    target = assembled_folder(settings.models, plan.model.name)
-    _assemble(plan, tower / TOWER_FILE, language, read_projector(file), target)
+    trained.parent.mkdir(parents=True, exist_ok=True)
+    # Of several at once one goes on: they would train and replace the same files.
+    lock = yield from locked(trained.with_name(".lock"), plan.model.name, "put together")
+    try:
+        if plan.train:
+            file = yield from _trained(plan, tower / TOWER_FILE, language, settings)
+        assert file is not None, "trained, or there"
+        yield Progress(phase="assembling", message=f"assembling {plan.model.name}", elsewhere=True)
+        target = assembled_folder(settings.models, plan.model.name)
+        _assemble(plan, tower / TOWER_FILE, language, read_projector(file), target)
+    finally:
+        lock.release()
     if not plan.train:
         return None
     model = load_model(ModelSpec(name=plan.model.name), settings)
@@ -164,12 +175,16 @@ def _trained(plan: Plan, tower: Path, language: Path, settings: Settings) -> Gen
     def shown(one: ProjectorStep) -> Progress:
         return Progress(phase="training", message=f"loss {one.loss:.2f}", done=one.step, total=steps, unit="step")
 
-    yield from told(training, shown)
+    if not (yield from told(training, shown)):
+        raise TrainingError(
+            f"The {plan.minutes:g} minutes are over before all {steps} steps are done, and no model was replaced: give "
+            "the same command again, it goes on where it is."
+        )
     file = folder / "projector.safetensors"
     for place in (file, plan.out):
         if place is not None:
             write_whole(place, save(projector_weights(model)))
-    shutil.rmtree(untrained)
+    shutil.rmtree(untrained, ignore_errors=True)
     return file
 
 

@@ -36,7 +36,12 @@ def describe_data_job(payload: dict[str, Any], tools: Tools) -> Job:
         payload["source"], label=payload["label"], answer_field=payload.get("answer_field", "")
     )
     counted = prompts[:: 1 + len(prompts) // COUNTED_PROMPTS]
-    rows = [prompt_ids(tokenizer, prompt.conversation, pictures) for prompt in counted]
+    rows = []
+    for prompt in counted:
+        rows.append(prompt_ids(tokenizer, prompt.conversation, pictures))
+        if prompt.conversation.pictures:
+            # Each is read from its file: others get their turn between.
+            yield None
     lengths = np.array([len(row) for row in rows])
     with_tools = sum(bool(prompt.conversation.tools) for prompt in counted) / len(counted)
     counts, edges = np.histogram(lengths, bins=min(24, max(1, int(np.ptp(lengths)))))

@@ -13,7 +13,7 @@ from engine.records.files import storage_error
 from engine.records.packaged import GIGABYTE
 
 
-def locked(file: Path, what: str) -> Generator[Progress, None, FileLock]:
+def locked(file: Path, what: str, doing: str = "fetched") -> Generator[Progress, None, FileLock]:
     """The lock, which whoever asked for it gives back; yields as long as another process holds it."""
     lock = FileLock(file)
     while True:
@@ -21,7 +21,7 @@ def locked(file: Path, what: str) -> Generator[Progress, None, FileLock]:
             lock.acquire(blocking=False)
             return lock
         except Timeout:
-            yield Progress(phase="waiting", message=f"{what} is being fetched by another", elsewhere=True)
+            yield Progress(phase="waiting", message=f"{what} is being {doing} by another", elsewhere=True)
 
 
 @contextmanager

@@ -41,7 +41,8 @@ def attack_picture_job(payload: dict[str, Any], tools: Tools) -> Job:
             adapters = [stack.enter_context(tools.still(model, one.checkpoint)) for one in spec.columns]
             yield from _searched(attack, spec, model, adapters)
     except GeneratorExit:
-        attack.append(PixelEnd(reason="stopped", seconds=time.monotonic() - started))
+        if attack.is_there:
+            attack.append(PixelEnd(reason="stopped", seconds=time.monotonic() - started))
         raise
     except Exception as error:  # Whatever it was, the attack must say that it broke off.
         said = str(error) if isinstance(error, WorkbenchError) else f"{type(error).__name__}; see the worker's log"
@@ -67,7 +68,8 @@ def _searched(attack: AttackFolder, spec: PictureAttack, model: LoadedModel, ada
                     yield from _answered(attack, spec, model, adapters, best, done)
                     answered = True
         except GeneratorExit:
-            if best is not None:
+            # Deleted meanwhile, it stays so.
+            if best is not None and attack.is_there:
                 saved(best.shown[0], attack.perturbed)
             raise
 

@@ -14,10 +14,11 @@ from engine.compute.steps import told
 from engine.compute.training.checkpoints import list_checkpoints
 from engine.compute.training.train import train
 from engine.compute.training.trainer import Rows
-from engine.device import Tools, adapter_name
+from engine.device import Tools, adapter_name, need_as_trained
 from engine.jobs.filming import filming, final_capture
 from engine.jobs.harmfulness import fit_probes
 from engine.jobs.run_rows import changed_files, other_format, run_rows
+from engine.records.assembled import made_of
 from engine.records.best import best_checkpoint
 from engine.records.blocks import ResolvedBlocks, resolve_blocks
 from engine.records.chats.asked import Sampling
@@ -57,6 +58,7 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
     """Train one run from its spec, from its last checkpoint if it has one, to its adapter folder."""
     spec = run.spec()
     model = yield from tools.acquire(spec.model)
+    need_as_trained(run, spec.model.name, tools.settings)
     blocks = resolve_blocks(spec, model.card.block_count)
     if changed := changed_files(run, spec):
         yield changed
@@ -74,6 +76,7 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
             adapted=blocks.adapted,
             micro_batch_tokens=tokens,
             device=f"{model.device} {dtype}",
+            made_of=made_of(tools.settings.models, spec.model.name),
         )
         for event in train(
             model=model,

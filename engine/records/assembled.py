@@ -54,6 +54,15 @@ def is_assembled(models: Path, name: str) -> bool:
     return (assembled_folder(models, name) / COMPLETE).is_file()
 
 
+def made_of(models: Path, name: str) -> str:
+    """What tells an assembled model from another of its name: of its projector and how it sees. '' for other models,
+    and for one that was assembled before that was written down."""
+    try:
+        return (assembled_folder(models, name) / COMPLETE).read_text(encoding="ascii") if name in ASSEMBLED else ""
+    except (OSError, ValueError):
+        return ""
+
+
 def shipped_projector(model: Assembled, tokens: int) -> Path:
     """Where the trained projector of a model would ship."""
     return SAMPLE_DATA / "projectors" / f"{model.folder_name}-{tokens}.safetensors"

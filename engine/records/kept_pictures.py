@@ -48,13 +48,14 @@ class KeptPicture(BaseModel):
 def keep_picture(settings: Settings, content: bytes, name: str, *, attack: str = "") -> KeptPicture:
     """Keep the picture of a file's bytes; one that is kept already stays under the name that it has.
 
-    Raises DataError for an empty or too large file and as read_picture does; RunError where the disk is full.
+    attack: the id of the attack here that made it, whose file may be of any size. Raises DataError for an empty file,
+    for one that is too large to be uploaded, and as read_picture does; RunError where the disk is full.
     """
     # No more bytes than a file's name may have, either.
     shown = Path(name).name[:NAME_LETTERS].encode()[:NAME_BYTES].decode(errors="ignore") or "picture"
     if not content:
         raise DataError(f"The file {shown} is empty: choose another one.")
-    if len(content) > MOST_MEGABYTES * MEGABYTE:
+    if not attack and len(content) > MOST_MEGABYTES * MEGABYTE:
         raise DataError(
             f"The file {shown} has {len(content) / MEGABYTE:.0f} MB, and at most {MOST_MEGABYTES} can be uploaded: "
             "make the picture smaller."

@@ -132,6 +132,11 @@ class AttackFolder:
         return self.folder / PERTURBED
 
     @property
+    def is_there(self) -> bool:
+        """Whether it was not deleted."""
+        return (self.folder / "spec.json").is_file()
+
+    @property
     def is_kept(self) -> bool:
         return (self.folder / KEPT).is_file()
 

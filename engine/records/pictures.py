@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from engine.records.conversation import Picture
@@ -123,6 +124,8 @@ def _first_frame(opened: Image.Image, path: Path, notes: list[str]) -> Image.Ima
 
 
 def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
+    if image.mode == "I" and image.format == "TIFF":
+        raise DataError("Its numbers have no known range (32-bit integers): save it with 8 bits a colour.")
     turned = ImageOps.exif_transpose(image)
     if turned.size != image.size or turned.tobytes() != image.tobytes():
         notes.append("turned upright")
@@ -136,11 +139,16 @@ def _eight_bits(image: Image.Image, notes: list[str]) -> Image.Image:
     if image.mode != "I" and not image.mode.startswith("I;16"):
         return image
     notes.append("16 bits as 8")
-    return image.convert("I").point(lambda level: level * (1 / 256)).convert("L")
+    grey = image.convert("I").point(lambda level: level * (1 / 256)).convert("L")
+    if (clear := image.info.get("transparency")) is None:
+        return grey
+    # One of the 65,536 levels is clear, which 8 bits tell from no neighbour.
+    opaque = Image.fromarray(numpy.where(numpy.array(image) == clear, 0, 255).astype(numpy.uint8))
+    return Image.merge("LA", (grey, opaque))
 
 
 def _on_white(image: Image.Image, notes: list[str]) -> Image.Image:
-    if "A" not in image.getbands() and "transparency" not in image.info:
+    if image.mode not in ("LA", "PA", "RGBA", "La", "RGBa") and "transparency" not in image.info:
         return image.convert("RGB")
     notes.append("transparent parts on white")
     clear = image.convert("RGBA")

@@ -63,7 +63,8 @@ def prompts_of(
     prompts: list[Prompt] = []
     for number, row in _taken(source, rows):
         prompts.append(_placed(source, _prompt(row, f"{name}, row {number}", label, field, folder)))
-        if len(prompts) % ROWS_AT_ONCE == 0:
+        # A picture is read from its file, which takes as long as many rows of text.
+        if len(prompts) % ROWS_AT_ONCE == 0 or prompts[-1].conversation.pictures:
             yield len(prompts)
     if not prompts:
         which = " of those that the spec takes" if source != Source(name=source.name) else ""

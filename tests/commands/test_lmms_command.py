@@ -12,6 +12,7 @@ from making_seers import painted
 from PIL import Image
 
 from engine.__main__ import main
+from engine.compute.evaluation import lmms as lmms_room
 from engine.compute.evaluation.lmms import Question, answer_to, lmms_model, question_of
 from engine.compute.model.adapters import attach_adapter
 from engine.records.conversation import Text
@@ -107,6 +108,28 @@ def test_three_rows_are_asked_of_both_models_and_their_figures_written(
     assert report["run"] == run_id and "three, accuracy: base 0.5 circuit-broken 1" in capsys.readouterr().out
     assert main(["lmms", run_id, "--task", "three", "--tokens", "6", "--limit", "1"]) == 0
     assert [len(texts) for texts in lmms_eval[2:]] == [1, 1]
+
+
+def test_a_question_that_cannot_be_asked_costs_no_other_its_answer(
+    run_id: str, lmms_eval: list[list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
+):
+    """One that is longer than the context, and a picture in a mode that PNG has not."""
+    answer = lmms_room.answer_to
+
+    def without_the_second(model, adapter, question):
+        asked.append(question)
+        if len(asked) % 3 == 2:
+            raise ModelError("The prompt has 9,000 tokens.")
+        return answer(model, adapter, question)
+
+    asked: list = []
+    monkeypatch.setattr(lmms_room, "answer_to", without_the_second)
+    out = tmp_path / "out.json"
+    assert main(["lmms", run_id, "--task", "three", "--tokens", "6", "--json", str(out)]) == 0
+    assert [[bool(text) for text in texts][1] for texts in lmms_eval] == [False, False]
+    assert json.loads(out.read_text())["unanswered"] == {"base": 1, "rerouted": 1}
+    assert "base: 1 questions were not asked and count as answered with nothing: The prompt" in capsys.readouterr().out
+    assert lmms_room._kept(Image.new("CMYK", (4, 4)), tmp_path / "print.png").sha256
 
 
 def test_what_is_wrong_is_said(run_id: str, lmms_eval: list, capsys, monkeypatch: pytest.MonkeyPatch):

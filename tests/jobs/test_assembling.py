@@ -14,17 +14,27 @@ from transformers import AutoModelForImageTextToText
 
 from engine.compute.model.load import load_model
 from engine.compute.model.text import tokens_of
+from engine.compute.training.projector import ProjectorSettings
+from engine.device import Device, need_as_trained
 from engine.jobs import abilities
 from engine.jobs import assembling as jobs
 from engine.jobs.assembling import Plan, assembling, described
 from engine.records.archives import TOWER
-from engine.records.assembled import ASSEMBLED, Assembled, assembled_folder, projector_folder, shipped_projector
+from engine.records.assembled import (
+    ASSEMBLED,
+    Assembled,
+    assembled_folder,
+    made_of,
+    projector_folder,
+    shipped_projector,
+)
 from engine.records.conversation import Conversation, Message, Text
-from engine.records.errors import DataError, ModelError
+from engine.records.errors import DataError, ModelError, TrainingError
 from engine.records.evaluation.naming import CATEGORIES
 from engine.records.model_place import need_model
 from engine.records.picture_sets import named_pictures
 from engine.records.pictures import picture_at
+from engine.records.runs import create_run
 from engine.records.spec_parts import ModelSpec
 
 NAME = "assembled/tiny"
@@ -100,6 +110,57 @@ def test_with_a_projector_nothing_is_trained_and_without_one_it_is_said(model, s
     assert ability is None and torch.equal(trained, again) and not [one for one in events if one.phase == "training"]
 
 
+def test_a_training_whose_time_is_over_replaces_nothing_and_goes_on(model, settings, monkeypatch):
+    monkeypatch.setitem(jobs.STEPS_A_MINUTE, 16, 4000)
+    plan = Plan(model, tokens=16, train=True, minutes=0.01)
+    monkeypatch.setattr(jobs, "ProjectorSettings", lambda **given: ProjectorSettings(**{**given, "seconds": 0.0}))
+    with pytest.raises(TrainingError, match=r"The 0\.01 minutes are over before all 40 steps.*no model was replaced"):
+        drain(assembling(plan, settings))
+    folder = projector_folder(model, 16, settings)
+    assert not (folder / "projector.safetensors").exists() and not assembled_folder(settings.models, NAME).exists()
+    monkeypatch.setattr(jobs, "ProjectorSettings", ProjectorSettings)
+    monkeypatch.setitem(jobs.STEPS_A_MINUTE, 16, 4)
+    drain(assembling(plan._replace(minutes=1), settings))
+    need_model(NAME)
+
+
+def test_two_that_are_put_together_at_once_wait_for_each_other(model, settings):
+    """Of two seeds; the one that comes second says so, and both end."""
+    first = assembling(Plan(model, tokens=16, train=True, minutes=0.5), settings)
+    while next(first).phase != "looking":
+        pass
+    second = assembling(Plan(model, tokens=16, train=True, minutes=0.5, seed=1), settings)
+    waiting = [next(second) for _ in range(20)][-1]
+    assert waiting.message == f"{NAME} is being put together by another"
+    drain(first)
+    assert drain(second)[1] is not None
+    need_model(NAME)
+
+
+def test_a_model_that_was_put_together_anew_is_loaded_anew_and_is_not_the_one_that_a_run_was_trained_on(
+    model, settings, tiny_spec
+):
+    """The name is the same, and the weights are not."""
+    drain(assembling(Plan(model, tokens=16, train=True, minutes=0.5), settings))
+    device, spec = Device(settings), ModelSpec(name=NAME)
+    _, first = drain(device.acquire(spec, job_id=1))
+    before = made_of(settings.models, NAME)
+    run = create_run(settings.runs, tiny_spec(**{"model.name": NAME}))
+    run.update(made_of=before)
+    need_as_trained(run, NAME, settings)
+    drain(assembling(Plan(model, tokens=16, train=True, minutes=0.5, seed=1), settings))
+    assert made_of(settings.models, NAME) not in ("", before)
+    # Two that hold it keep what they have; the next one alone has the new one.
+    assert drain(device.acquire(spec, job_id=2))[1] is first
+    device.release(1)
+    device.release(2)
+    assert drain(device.acquire(spec, job_id=3))[1] is not first
+    with pytest.raises(ModelError, match=r"was trained on assembled/tiny as it was put together before"):
+        need_as_trained(run, NAME, settings)
+    run.update(made_of="")
+    need_as_trained(run, NAME, settings)
+
+
 def test_features_are_kept_for_the_next_training(model, settings):
     first, _ = drain(assembling(Plan(model, tokens=16, train=True, minutes=0.5), settings))
     second, _ = drain(assembling(Plan(model, tokens=16, train=True, minutes=0.5, seed=1), settings))
@@ -121,6 +182,9 @@ def test_a_projector_of_another_model_is_refused_and_the_assembled_one_stays(mod
     with pytest.raises(ModelError, match=r"projector\.safetensors cannot be read"):
         drain(assembling(Plan(model, tokens=16), settings))
     need_model(NAME)
+    # A projector that ships is taken in its place where that is asked for.
+    with pytest.raises(ModelError, match=r"No projector of 16 tokens ships"):
+        drain(assembling(Plan(model, tokens=16, shipped=True), settings))
 
 
 @pytest.mark.parametrize(

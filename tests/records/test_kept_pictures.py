@@ -35,6 +35,15 @@ def test_what_is_kept_is_read_back_as_the_picture_that_was_given(settings, tmp_p
     assert image_of(part).tobytes() == read_picture(file).image.tobytes()
 
 
+def test_the_picture_of_an_attack_may_be_larger_than_what_is_uploaded(settings, tmp_path, monkeypatch):
+    """Noise hardly packs: of a phone's photograph of half a megabyte an attack makes thirty."""
+    content = painted(tmp_path / "cat.png", size=(20, 12)).read_bytes()
+    monkeypatch.setattr("engine.records.kept_pictures.MEGABYTE", 1)
+    with pytest.raises(DataError, match="at most 25 can be uploaded"):
+        keep_picture(settings, content, "cat.png")
+    assert keep_picture(settings, content, "cat.png", attack="some").attack == "some"
+
+
 def test_what_else_the_file_said_is_not_kept(settings):
     image, exif = Image.new("RGB", (8, 6), "blue"), Image.Exif()
     exif[0x010E], exif[0x0112] = "where it was taken", 6

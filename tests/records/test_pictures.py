@@ -99,6 +99,20 @@ def test_grey_sixteen_bits_and_print_colours_become_rgb(tmp_path):
     assert printed.image.mode == "RGB" and red > 200 > 60 > blue
 
 
+def test_of_sixteen_bits_one_level_may_be_clear_and_lab_has_no_clear_parts(tmp_path):
+    levels = numpy.array([[40000, 40001]], dtype=numpy.uint16)
+    read = read_picture(saved(Image.fromarray(levels), tmp_path / "clear.png", transparency=40000))
+    assert [read.image.getpixel((place, 0)) for place in range(2)] == [(255,) * 3, (156,) * 3]
+    assert read.notes == ("16 bits as 8", "transparent parts on white")
+    lab = read_picture(saved(Image.new("LAB", (4, 4), (128, 128, 128)), tmp_path / "lab.tiff"))
+    assert lab.notes == () and lab.image.mode == "RGB"
+
+
+def test_whole_numbers_of_32_bits_have_no_known_range(tmp_path):
+    with pytest.raises(DataError, match="no known range"):
+        read_picture(saved(Image.new("I", (4, 4), 100), tmp_path / "i.tiff"))
+
+
 def test_floats_have_no_known_range(tmp_path):
     with pytest.raises(DataError, match="no known range"):
         read_picture(saved(Image.new("F", (4, 4)), tmp_path / "f.tiff"))

@@ -107,6 +107,24 @@ def test_a_kept_one_is_in_the_gallery_and_can_be_asked_about(settings, tiny_llav
     assert [one.id for one in list_attacks(settings)] == [attacks[0].id]
 
 
+def test_one_that_is_deleted_while_it_is_under_way_is_stopped_and_a_damaged_one_can_be_deleted(
+    settings, tiny_llava_folder, kept
+):
+    spec = {"model": ModelSpec(name=str(tiny_llava_folder)), "columns": (Column(checkpoint="base"),)}
+    queue, attacks = Queue(settings.desk), []
+    for seed in range(2):
+        attack = new_attack(settings, PictureAttack(request="?", picture=kept[0].part(settings), seed=seed, **spec))
+        attack.set_job(queue.submit("attack_picture", payload={"attack": attack.id}))
+        attacks.append(attack)
+    jobs = {attack.job() for attack in attacks}
+    (attacks[1].folder / "spec.json").write_text("{")
+    page = opened(tiny_llava_folder, pictures_view="Gallery")
+    assert "cannot be read" in said(page)
+    for attack in attacks:
+        page.button(key=f"delete_{attack.id}").click().run()
+    assert list_attacks(settings) == [] and queue.take_unwanted() == jobs
+
+
 def test_an_attack_whose_worker_ended_and_one_that_is_gone_say_so(settings, tiny_llava_folder, kept):
     spec = {"model": ModelSpec(name=str(tiny_llava_folder)), "columns": (Column(checkpoint="base"),)}
     attack = new_attack(settings, PictureAttack(request="?", picture=kept[0].part(settings), **spec))

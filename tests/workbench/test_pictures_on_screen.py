@@ -94,6 +94,12 @@ def test_a_question_shows_its_picture_once_and_goes_on_without_showing_it_again(
     page.selectbox(key=CHOSEN).set_value(kept[0].sha256).run()
     ask(page, "And this?")
     assert chat.conversation(2, 0).picture_keys == (kept[1].sha256, kept[0].sha256)
+    answered(settings, chat, 2)
+    page.run()
+    # The first once more: the models would take the nearest for the one that is meant.
+    page.selectbox(key=CHOSEN).set_value(kept[1].sha256).run()
+    ask(page, "And this again?")
+    assert [part.sha256 for part in chat.exchange(3).parts] == [kept[1].sha256]
 
 
 def test_a_link_reopens_a_chat_with_its_picture_and_transcripts_lead_here(settings, tiny_llava_folder, kept):

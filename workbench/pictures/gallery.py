@@ -12,7 +12,7 @@ from engine.records.pictures import picture_at
 from workbench.kit.blur import reveal_button
 from workbench.kit.frame import catching, places
 from workbench.kit.pictures import THUMBNAIL, harmful_picture
-from workbench.kit.state import ATTACK, settings
+from workbench.kit.state import ATTACK, queue, settings
 from workbench.kit.words import moment, plain
 from workbench.pictures.attack import attack_files, attack_words
 from workbench.pictures.choice import choose
@@ -32,11 +32,13 @@ def gallery_view() -> None:
         _row(one)
     if pages > 1:
         st.pagination(pages, key="gallery_page")
-    others = [one for one in attacks if not one.is_kept][:SHOWN]
+    others = [one for one in attacks if not one.is_kept]
     if others:
         with st.expander(f"Attacks that were not kept ({len(others)})", icon=":material/history:"):
-            for one in others:
+            for one in others[:SHOWN]:
                 _row(one)
+            if len(others) > SHOWN:
+                st.caption(f"The newest {SHOWN}: delete some to see older ones.")
 
 
 def _row(attack: AttackFolder) -> None:
@@ -44,6 +46,7 @@ def _row(attack: AttackFolder) -> None:
         spec = attack.spec()
     except WorkbenchError as error:
         st.error(plain(str(error)))
+        _delete_button(attack)
         return
     with st.container(key=f"row_attack_{attack.id}"):
         shown, about = st.columns([1, 4], vertical_alignment="center", gap="medium")
@@ -61,18 +64,22 @@ def _row(attack: AttackFolder) -> None:
                     on_click=_use,
                     args=(attack,),
                 )
-            st.button(
-                "Delete",
-                key=f"delete_{attack.id}",
-                type="tertiary",
-                icon=":material/delete:",
-                on_click=_delete,
-                args=(attack,),
-            )
+            _delete_button(attack)
         about.caption(plain(attack_words(spec)))
         if attack.perturbed.is_file():
             with shown:
                 harmful_picture(picture_at(attack.perturbed), hidden=hidden, edge=THUMBNAIL)
+
+
+def _delete_button(attack: AttackFolder) -> None:
+    st.button(
+        "Delete",
+        key=f"delete_{attack.id}",
+        type="tertiary",
+        icon=":material/delete:",
+        on_click=_delete,
+        args=(attack,),
+    )
 
 
 @catching
@@ -85,6 +92,10 @@ def _use(attack: AttackFolder) -> None:
 
 @catching
 def _delete(attack: AttackFolder) -> None:
+    """One that is still under way is stopped."""
+    job_id = attack.job()
+    if job_id is not None and queue().job(job_id, of={"attack": attack.id}) is not None:
+        queue().cancel(job_id)
     try:
         shutil.rmtree(attack.folder)
     except OSError as error:

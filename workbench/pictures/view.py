@@ -80,8 +80,8 @@ def _send() -> None:
         if picture is None and not above:
             st.session_state[PROBLEM] = "No picture is chosen: choose or upload one, or ask in Side by side."
             return
-        # A picture that stands above is read there.
-        shown = () if picture is None or picture.sha256 in {one.sha256 for one in above} else (picture,)
+        # The last picture that stands above is read there; an earlier one would be further away than another.
+        shown = () if picture is None or (above and above[-1].sha256 == picture.sha256) else (picture,)
         exchange = Exchange(
             turn=turn, model=model_of(columns), columns=columns, alone=alone, parts=shown, **now._asdict()
         )

@@ -73,7 +73,12 @@ def chosen_words(
     """Which of some words is the likeliest to follow `begun`, by its place, for each conversation; yields how many are
     done. Raises ModelError where the tokenizer begins two of them with the same token."""
     heads = _first_tokens(model, words)
-    rows = [tokens_of(model, conversation, begun=begun).whole for conversation in conversations]
+    rows = []
+    for conversation in conversations:
+        rows.append(tokens_of(model, conversation, begun=begun).whole)
+        if conversation.pictures:
+            # Each is read from its file: others get their turn between.
+            yield 0
     # The longest first: a pass is as large as its longest row makes it.
     order = sorted(range(len(rows)), key=lambda index: len(rows[index]), reverse=True)
     found = [0] * len(rows)

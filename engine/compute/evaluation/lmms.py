@@ -19,6 +19,7 @@ from engine.records.errors import DataError, ModelError
 from engine.records.pictures import picture_at
 
 PACKAGE = "lmms-eval==0.7.3"
+_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 
 
 class Question(NamedTuple):
@@ -47,10 +48,11 @@ def lmms_model(
     folder: Path,
     most_tokens: int,
     said: Callable[[int, int], None] = lambda done, total: None,
+    unanswered: Callable[[str], None] = lambda reason: None,
 ) -> Any:
     """An object of lmms-eval's model class that answers with this model. folder: where pictures are put while they are
     asked about.  most_tokens: no answer is longer, whatever a task allows.  said: told how many of how many are
-    answered.
+    answered.  unanswered: told why a question cannot be asked, of which an answer without a word is handed in.
 
     Raises DataError where lmms-eval is not installed, ModelError for a model that sees nothing.
     """
@@ -61,11 +63,21 @@ def lmms_model(
     base = need_lmms("api.model").lmms
 
     def generate_until(asked: Any, requests: Sequence[Any]) -> list[str]:
-        texts = []
+        texts: list[str] = []
+        problems: list[ModelError] = []
         for done, request in enumerate(requests):
             said(done, len(requests))
             question = question_of(model, request.args, asked.task_dict, folder=folder, most_tokens=most_tokens)
-            texts.append(answer_to(model, adapter, question))
+            try:
+                texts.append(answer_to(model, adapter, question))
+            except ModelError as error:
+                # One question in hundreds costs no other its answer.
+                problems.append(error)
+                texts.append("")
+        if problems and len(problems) == len(requests):
+            raise problems[0]
+        for problem in problems:
+            unanswered(str(problem))
         said(len(requests), len(requests))
         return texts
 
@@ -108,6 +120,8 @@ def _kept(shown: Any, file: Path) -> Picture:
             f"A task shows a {type(shown).__name__}, and only pictures are shown here: choose another task."
         )
     file.parent.mkdir(parents=True, exist_ok=True)
+    if shown.mode not in _PNG_MODES:
+        shown = shown.convert("RGB")
     shown.save(file, "PNG")
     return picture_at(file)
 

@@ -1,6 +1,7 @@
 """A LLaVA of three parts: a vision tower, a projector, and a language model in a folder. Any transformers loads what is
 written: stock classes, safetensors, a processor that needs Pillow alone. Knows nothing of packages or training."""
 
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -79,7 +80,7 @@ def assemble(
         image_token=IMAGE_TOKEN,
         chat_template=tokenizer.chat_template,
     )
-    return _written(model, processor, target)
+    return _written(model, processor, target, made_of=_digest(projector, side))
 
 
 def read_projector(file: Path) -> dict[str, Tensor]:
@@ -92,13 +93,20 @@ def read_projector(file: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def _written(model: Any, processor: LlavaProcessor, target: Path) -> Path:
+def _digest(projector: Mapping[str, Tensor] | None, side: int) -> str:
+    digest = hashlib.sha256(str(side).encode())
+    for name, weight in sorted((projector or {}).items()):
+        digest.update(name.encode() + weight.float().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _written(model: Any, processor: LlavaProcessor, target: Path, *, made_of: str) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".assembling-"))
     try:
         model.save_pretrained(temporary)
         processor.save_pretrained(temporary)
-        (temporary / COMPLETE).touch()
+        (temporary / COMPLETE).write_text(made_of, encoding="ascii")
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
     except OSError as error:

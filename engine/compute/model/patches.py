@@ -7,7 +7,7 @@ from math import isqrt
 from typing import Any, NamedTuple
 
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.pixels import prepared_size
+from engine.compute.model.pixels import pads, prepared_size
 from engine.records.conversation import Picture
 from engine.records.pictures import image_of
 
@@ -31,6 +31,8 @@ def patch_grid(model: LoadedModel, picture: Picture) -> PatchGrid | None:
         side = config.vision_config.image_size // config.vision_config.patch_size
         first = int(config.vision_feature_select_strategy == "full")
         return PatchGrid(first, side, (0.0, 0.0, 1.0, 1.0)) if first + side**2 <= positions else None
+    if pads(processor):
+        return None
     # A tower's token for the whole picture may stand before its patches.
     for first in (0, 1):
         if (side := isqrt(positions - first)) ** 2 == positions - first:

@@ -64,7 +64,7 @@ class PictureTokens:
         self.image_token = str(self.processor.image_token)
         self.image_token_id = int(self.processor.image_token_id)
         self.shown_to_all: set[tuple[str, str]] = set()
-        self._ids: dict[str, tuple[int, ...]] = {}
+        self._ids: dict[str, range] = {}
         self._pictures: dict[int, Picture] = {}
 
     def ids_of(self, picture: Picture) -> tuple[int, ...]:
@@ -78,8 +78,8 @@ class PictureTokens:
                     f"The picture {picture.file} takes {processed.positions:,} tokens, more than the "
                     f"{2**POSITION_BITS:,} that can be counted, or cannot be told apart from another: change its size."
                 )
-            self._ids[picture.sha256] = tuple(range(opening, opening + processed.positions))
-        ids = self._ids[picture.sha256]
+            self._ids[picture.sha256] = range(opening, opening + processed.positions)
+        ids = tuple(self._ids[picture.sha256])
         # Its file may have moved since.
         self._pictures[ids[0]] = picture
         return ids

@@ -5,10 +5,13 @@ Knows nothing of attacks.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
+import numpy
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 from transformers.image_processing_utils import get_patch_output_size, select_best_resolution
@@ -29,6 +32,8 @@ def tower_inputs(image: Float[Tensor, "3 height width"], processor: Any) -> Mapp
     height, width = image.shape[1:]
     grid = getattr(processor, "image_grid_pinpoints", None)
     if not grid:
+        if pads(processor):
+            raise ModelError("The model's processor pads pictures to squares: attacks on pixels cannot follow.")
         return {"pixel_values": _prepared(image, processor)[None]}
     side = processor.size.height or processor.size.shortest_edge
     tile = processor.crop_size.height or side
@@ -48,6 +53,11 @@ def tower_inputs(image: Float[Tensor, "3 height width"], processor: Any) -> Mapp
     return {"pixel_values": pixels[None], "image_sizes": torch.tensor([[height, width]], device=image.device)}
 
 
+def pads(processor: Any) -> bool:
+    """Whether a picture of one tile is padded to a square, as the first LLaVA's authors did."""
+    return not getattr(processor, "image_grid_pinpoints", None) and bool(getattr(processor, "do_pad", False))
+
+
 def prepared_size(height: int, width: int, processor: Any) -> tuple[int, int]:
     """Height and width of a picture once it is resized, before its middle is cut out."""
     if not processor.do_resize:
@@ -60,6 +70,8 @@ def prepared_size(height: int, width: int, processor: Any) -> tuple[int, int]:
 
 def _prepared(image: Tensor, processor: Any) -> Tensor:
     """Resized to its shortest edge, cut out of the middle, normalised."""
+    if not processor.do_normalize or not processor.do_rescale or abs(255 * processor.rescale_factor - 1) > 1e-6:
+        raise ModelError("The model's processor scales colours in a way of its own: attacks on pixels cannot follow.")
     if processor.do_resize:
         height, width = image.shape[1:]
         size = prepared_size(height, width, processor)
@@ -75,18 +87,35 @@ def _prepared(image: Tensor, processor: Any) -> Tensor:
 
 
 def resized(image: Float[Tensor, "3 height width"], size: tuple[int, int], resample: int) -> Tensor:
-    """Height and width changed along rows, then along columns, as Pillow does it, which keeps colours within 0 and 1
-    after each. Raises ModelError for a filter other than its bilinear and bicubic one."""
+    """Height and width changed one after the other, as Pillow does it, which keeps colours within 0 and 1 after each.
+    Raises ModelError for a filter other than its bilinear and bicubic one."""
     if resample not in _SUPPORT:
         raise ModelError(
             f"The model's processor resizes by Pillow's filter {resample}: attacks on pixels know 2 and 3."
         )
-    height, width = image.shape[1:]
-    if size[1] != width:
-        image = (image @ _weights(width, size[1], resample).to(image).T).clamp(0, 1)
-    if size[0] != height:
-        image = (_weights(height, size[0], resample).to(image) @ image).clamp(0, 1)
+    old = (image.shape[1], image.shape[2])
+    return _in_order(image, size, resample, height_first=_height_first(old, size, resample))
+
+
+def _in_order(image: Tensor, size: tuple[int, int], resample: int, *, height_first: bool) -> Tensor:
+    for of_height in (height_first, not height_first):
+        old, new = image.shape[1 if of_height else 2], size[0 if of_height else 1]
+        if old != new:
+            weights = _weights(old, new, resample).to(image)
+            image = (weights @ image if of_height else image @ weights.T).clamp(0, 1)
     return image
+
+
+@lru_cache(maxsize=64)
+def _height_first(old: tuple[int, int], new: tuple[int, int], resample: int) -> bool:
+    """Which way Pillow goes first, which it decides by the sizes: tried on noise, whose extremes are cut between."""
+    if old[0] == new[0] or old[1] == new[1]:
+        return False
+    noise = torch.randint(0, 2, (1, *old), generator=torch.Generator().manual_seed(0)).float()
+    drawn = Image.fromarray((noise[0] * 255).byte().numpy()).resize((new[1], new[0]), Image.Resampling(resample))
+    wanted = torch.from_numpy(numpy.array(drawn)).float() / 255
+    off = [(_in_order(noise, new, resample, height_first=one)[0] - wanted).abs().mean() for one in (False, True)]
+    return bool(off[1] < off[0])
 
 
 def _weights(old: int, new: int, resample: int) -> Float[Tensor, "new old"]:

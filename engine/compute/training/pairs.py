@@ -177,7 +177,12 @@ class _Elicitor:
         known = [Pair(one.prompt, self.cache.answers[key]) for key, one in keyed if key in self.cache.answers]
         self.heard([known[place] for place in _few([pair.prompt for pair in known])])
         missing = {key: one for key, one in keyed if key not in self.cache.answers}
-        texts = {key: self._tokens(one) for key, one in missing.items()}
+        texts = {}
+        for key, one in missing.items():
+            texts[key] = self._tokens(one)
+            if one.prompt.conversation.pictures:
+                # Each is read from its file: others get their turn between.
+                yield _progress(self.done, 0, self.total, 0)
         left = sorted(missing, key=lambda key: (tools_key(missing[key].prompt), len(texts[key].whole)))
         self.done += len(wanted) - len(left)
         lengths = {key: self._length(missing[key], texts[key]) for key in left}

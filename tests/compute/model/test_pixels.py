@@ -25,7 +25,7 @@ def pixels_of(image: Image.Image) -> torch.Tensor:
     return torch.from_numpy(numpy.array(image)).permute(2, 0, 1) / 255
 
 
-@pytest.mark.parametrize("size", [(336, 336), (640, 480), (97, 301), (1200, 200), (50, 40)], ids=str)
+@pytest.mark.parametrize("size", [(336, 336), (640, 480), (97, 301), (1200, 200), (50, 40), (540, 1170)], ids=str)
 @pytest.mark.parametrize("kind", PROCESSORS)
 def test_pixels_are_prepared_as_the_processor_does_at_its_published_sizes(kind, size, tmp_path):
     """Noise of hard edges, where a filter overshoots most. Pillow rounds to whole steps of 255 twice, which is all that
@@ -66,6 +66,22 @@ def test_the_gradient_of_pixels_is_that_of_finite_differences(next, tmp_path, se
         with torch.no_grad():
             difference = (score(image + direction) - score(image - direction)) / 2
         torch.testing.assert_close(difference, (gradient * direction).sum(), rtol=1e-4, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"do_pad": True}, "pads pictures to squares"),
+        ({"rescale_factor": 1 / 127.5}, "scales colours in a way of its own"),
+        ({"do_normalize": False}, "scales colours in a way of its own"),
+    ],
+)
+def test_what_a_processor_does_beside_it_is_refused_and_not_passed_over(changes, words):
+    processor = CLIPImageProcessorPil(size={"shortest_edge": 8}, crop_size={"height": 8, "width": 8})
+    for name, value in changes.items():
+        setattr(processor, name, value)
+    with pytest.raises(ModelError, match=words):
+        tower_inputs(torch.zeros(3, 9, 12), processor)
 
 
 def test_a_filter_that_is_not_known_is_refused():

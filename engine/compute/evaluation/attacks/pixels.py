@@ -213,7 +213,8 @@ def saved(pixels: Float[Tensor, "3 height width"], file: Path) -> Picture:
     """The picture written as PNG, 8 bits a colour, and read again. Raises RunError where the disk is full."""
     levels = (pixels.detach().cpu() * 255).round().to(torch.uint8).permute(1, 2, 0)
     written = io.BytesIO()
-    Image.fromarray(levels.numpy()).save(written, "PNG")
+    # Noise is hardly smaller for more work, which takes seconds for a photograph.
+    Image.fromarray(levels.numpy()).save(written, "PNG", compress_level=1)
     write_whole(file, written.getvalue())
     return picture_at(file)
 
