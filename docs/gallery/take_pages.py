@@ -9,7 +9,7 @@ import time
 from playwright.sync_api import Browser, Page, expect
 from take import FOLDER, scheme_page, served, shipped, shoot
 
-from engine.exports.evaluation_report import report_html
+from engine.exports.evaluation_report import RunFacts, report_html, run_facts
 from engine.records.evaluation.findings import Evaluation, read_evaluations
 from engine.records.prompt_files import read_source
 from engine.records.runs import Run
@@ -84,14 +84,13 @@ def _evaluate(browser: Browser, url: str, run: Run) -> None:
 
 def _report(run: Run) -> None:
     """The run that ships beside those that did not, for the front: one point a run."""
-    shown = [
-        (f"{run.label().name}, n {max(result.base.n for result in one.attacks.values())}", one)
-        for one in read_evaluations(run, read_settings())
-        if one.attacks
-    ]
-    for file in sorted(EVALUATIONS.glob("*.json")):
-        shown.append((file.stem.replace("-", " "), Evaluation.model_validate_json(file.read_bytes())))
-    (FOLDER / "evaluation.html").write_text(report_html([one for _, one in shown], [name for name, _ in shown]))
+    own = [one for one in read_evaluations(run, read_settings()) if one.attacks]
+    names = [f"{run.label().name}, n {max(result.base.n for result in one.attacks.values())}" for one in own]
+    facts = [run_facts(run, one)._replace(name=name) for one, name in zip(own, names, strict=True)]
+    files = sorted(EVALUATIONS.glob("*.json"))
+    others = [Evaluation.model_validate_json(file.read_bytes()) for file in files]
+    facts += [RunFacts(file.stem.replace("-", " "), one.run) for file, one in zip(files, others, strict=True)]
+    (FOLDER / "evaluation.html").write_text(report_html([*own, *others], [one.name for one in facts], facts))
 
 
 if __name__ == "__main__":
