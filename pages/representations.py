@@ -17,7 +17,8 @@ from engine.records.captures.capture import (
     run_captures,
 )
 from engine.records.errors import RunError
-from engine.records.runs import ACTIVE, Run, list_runs, open_run
+from engine.records.runs import ACTIVE, Run, list_runs
+from workbench.kit.fetching import model_is_here
 from workbench.kit.frame import catching, page_frame, places
 from workbench.kit.state import CAPTURE, RUN, WARMED, queue, settings
 from workbench.kit.words import plain
@@ -77,12 +78,15 @@ def _choose_run() -> Run | None:
     runs = {run.id: run for run in list_runs(settings().runs)}
 
     def first_captured() -> str:
-        return next((run_id for run_id in runs if run_captures(settings(), run_id)), next(iter(runs), ALONE))
+        captured = [run_id for run_id in runs if run_captures(settings(), run_id)]
+        return next(filter(model_is_here, captured), next(iter(captured), next(iter(runs), ALONE)))
 
     arrive(first=first_captured)
     wanted = opened(RUN)
     if wanted != ALONE and wanted not in runs:
-        open_run(settings().runs, wanted)
+        said = f"There is no run '{wanted}': it was deleted, or the address is wrong. Another one is shown."
+        st.warning(plain(said), icon=":material/link_off:")
+        wanted = first_captured()
     options = [ALONE, *runs]
     chosen = st.selectbox(
         "Model",

@@ -92,11 +92,13 @@ def given_path(text: str, *, error: type[WorkbenchError]) -> Path:
     or in the workbench's own folders, links followed; `error` is raised where it does not.
     """
     # Path.expanduser raises where there is no such user.
+    if "\0" in text:
+        raise error(f"{text!r} is no path: it holds a character that no file's name has. Write it anew.")
     path = Path(os.path.expanduser(text))
     if allowed := os.environ.get("WORKBENCH_FOLDERS", ""):
         own = read_settings()
         folders = [Path(one).expanduser().resolve() for one in allowed.split(os.pathsep) if one]
-        place = Path(os.path.realpath(path.as_posix().replace("\0", "?")))
+        place = Path(os.path.realpath(path))
         if not any(place.is_relative_to(folder) for folder in (*folders, SAMPLE_DATA, own.runs, own.cache)):
             raise error(f"{text} lies outside the folders that may be read: put it into one of {allowed}.")
     return path

@@ -23,7 +23,7 @@ from workbench.chat.steering import (
     steering_words,
     strength_slider,
 )
-from workbench.kit.fetching import offer_model, say_unassembled, unlisted_words
+from workbench.kit.fetching import model_is_here, offer_missing, unlisted_words
 from workbench.kit.frame import places
 from workbench.kit.state import MODEL, RUN, settings
 from workbench.kit.words import plain, told_apart
@@ -139,6 +139,9 @@ def column_pickers(*, on_dose: Callable[[], None] | None, steers: bool = False) 
             columns.append(_picker(index, labels, on_dose))
     if all(column.checkpoint.is_base for column in columns):
         _base_picker()
+    else:
+        with suppress(WorkbenchError):
+            offer_missing(model_of(tuple(columns)).name)
     if len(set(columns)) < len(columns):
         st.caption(":material/info: The same model at the same strength is chosen twice: its answers are the same.")
     return tuple(columns)
@@ -264,13 +267,13 @@ def _base_picker() -> None:
         help="Only base models are asked, so no run says which. A Hugging Face id or a folder may be written here."
         + unlisted_words(),
     )
-    offer_model(str(wanted))
-    say_unassembled(str(wanted))
+    offer_missing(str(wanted))
 
 
 def _set_defaults(choices: list[Choice]) -> None:
     known = {choice.checkpoint for choice in choices}
-    newest = choices[1].checkpoint if len(choices) > 1 else "base"
+    rest = [choice.checkpoint for choice in choices[1:]]
+    newest = next(filter(model_is_here, rest), rest[0] if rest else "base")
     linked = st.query_params.get(RUN)
     st.session_state.setdefault(COUNT, 2 if len(choices) > 1 else 1)
     if linked in known and model_key(0) not in st.session_state:

@@ -60,8 +60,11 @@ class ToBeRead(NamedTuple):
 
 def keep_message() -> None:
     """Keep what is written while the box is not drawn: a widget that is left out of a drawing forgets its value."""
-    for key, value in {TEXT: "", PREFILL: "", HARMFUL: True, SYSTEM: "", PROMPT_ID: "", PROBE: "", **SETTINGS}.items():
+    for key, value in {HARMFUL: True, SYSTEM: "", PROMPT_ID: "", PROBE: "", **SETTINGS}.items():
         st.session_state[key] = st.session_state.get(key, value)
+    # To set what was not sent yet would wipe out what stands in the box.
+    for key in (TEXT, PREFILL):
+        st.session_state.setdefault(key, "")
     _take_link()
 
 
@@ -105,12 +108,14 @@ def composer(*, send: Callable[[], None], busy: bool, read: ToBeRead, has_probe:
             height=90,
             placeholder="Ask all models at once",
             label_visibility="collapsed",
+            persist_state="session",
         )
         prefill, harmful, button = st.columns([2.5, 1.5, 1.2], vertical_alignment="bottom", gap="medium")
         prefill.text_input(
             "The answer begins with",
             key=PREFILL,
             placeholder="Optional first words",
+            persist_state="session",
             help="Prefill: words put into every model's mouth; its answer goes on from there. Spaces at the end are "
             "dropped, since a model writes the space with its next word.",
         )

@@ -22,6 +22,7 @@ def attack_pills(
         default=list(default),
         selection_mode="multi",
         key=key,
+        persist_state="session",
         format_func=lambda name: ATTACKS[name].title + (" ⚠" if ATTACKS[name].defeats else ""),
     )
     return [name for name in names if name in chosen]
@@ -42,6 +43,12 @@ def attack_budgets(names: Sequence[str], *, key: str, across: int = 5) -> tuple[
     for name, place in zip(costly, st.columns(max(across, len(costly))), strict=False):
         card = ATTACKS[name]
         spent[name] = place.number_input(
-            f"{card.title}, {card.unit}s", 1, 10_000, card.budget, key=f"{key}_{name}", help="Its budget."
+            f"{card.title}, {card.unit}s",
+            1,
+            10_000,
+            card.budget,
+            key=f"{key}_{name}",
+            persist_state="session",
+            help="Its budget.",
         )
     return tuple(AttackChoice(name=name, budget=budget) for name, budget in spent.items())

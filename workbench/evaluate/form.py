@@ -24,10 +24,12 @@ from workbench.evaluate.budgets import attack_budgets, attack_pills
 from workbench.evaluate.others_form import others_choice
 from workbench.evaluate.picture_form import picture_choice
 from workbench.evaluate.tool_form import tool_choice
+from workbench.kit.fetching import model_is_here, offer_missing
 from workbench.kit.state import RUN, queue, settings
 from workbench.kit.words import plain, told_apart
 
 OTHER = "another file"
+MOST_TOKENS = 4096
 HARMFUL = {
     "strongreject": "StrongREJECT, 221 prompts (another author)",
     "sample:harmful": "sample set, test split",
@@ -52,11 +54,13 @@ def evaluation_form(*, opened: bool) -> None:
         chosen = st.multiselect(
             "Runs",
             list(checkpoints),
-            default=linked or list(checkpoints)[:1],
+            default=linked or [next(filter(model_is_here, checkpoints), next(iter(checkpoints)))],
             key="evaluate_runs",
             format_func=lambda checkpoint: checkpoints[checkpoint],
             help="Finished circuit breakers, and checkpoints of their training. Each is compared with its base model.",
         )
+        for name in dict.fromkeys(open_run(settings().runs, one.partition("@")[0]).spec().model.name for one in chosen):
+            offer_missing(name)
         attacks = attack_pills(
             st.container(), "Attacks", TEXT_ATTACKS, default=["direct", "prefill"], key="evaluate_attacks"
         )
@@ -71,6 +75,7 @@ def evaluation_form(*, opened: bool) -> None:
             default=["borderline"],
             selection_mode="multi",
             key="evaluate_abilities",
+            persist_state="session",
             format_func=lambda name: ABILITIES[name],
         )
         with st.container(horizontal=True, gap="medium", key="evaluate_judging"):
@@ -123,12 +128,13 @@ def _requests() -> tuple[str, str, int, int]:
     limit = rows.number_input(
         "Rows a side",
         0,
-        100_000,
+        None,
         24,
         key="evaluate_limit",
+        persist_state="session",
         help="Evenly taken from each set and each category of function calling; 0: all rows.",
     )
-    length = tokens.number_input("Answer tokens", 1, 4096, 64, key="evaluate_tokens")
+    length = tokens.number_input("Answer tokens", 1, None, 64, key="evaluate_tokens", persist_state="session")
     return harmful, benign, limit, length
 
 
@@ -150,6 +156,7 @@ def _judge() -> str:
             "Judge",
             "rules",
             key="evaluate_judge",
+            persist_state="session",
             help="rules: the built-in judge (docs/judges.md). Or a classifier's Hugging Face id, or an "
             "OpenAI-compatible endpoint as URL#MODEL; its key is the worker's environment variable "
             "WORKBENCH_JUDGE_KEY.",
@@ -200,6 +207,11 @@ def _start(checkpoints: list[str], fields: dict[str, Any]) -> None:
     """Check what can be checked here, so that nobody waits for a wrong path, then queue one job a run."""
     if not checkpoints or not any(fields.get(kind) for kind in ("attacks", "tool_attacks", "picture_attacks")):
         raise RunError("Choose at least one run and one attack.")
+    # A field that refuses a number by itself keeps showing it, and gives the one before.
+    if fields["new_tokens"] > MOST_TOKENS:
+        raise SpecError(f"Answer tokens is {fields['new_tokens']:,}: give at most {MOST_TOKENS:,}.")
+    if "://" in fields["judge"] and "#" not in fields["judge"]:
+        raise SpecError(f"The judge {fields['judge']} is an address without a model: give it as URL#MODEL.")
     labels: tuple[Label, ...] = ("harmful", "benign")
     for label in labels:
         if fields[label]:

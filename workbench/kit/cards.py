@@ -24,7 +24,8 @@ def model_payload(model: ModelSpec) -> dict[str, Any]:
 def data_payload(model: ModelSpec, *, source: str, label: Label, answer_field: str) -> dict[str, Any]:
     """What is asked about a prompt set, with what its files look like now: a file that was changed is another set."""
     asked = {"model": model_payload(model), "source": source, "label": label, "answer_field": answer_field}
-    return asked | {"files": file_stamps(source)}
+    # Lists, as the queue gives them back.
+    return asked | {"files": [list(stamp) for stamp in file_stamps(source)]}
 
 
 def model_card(payload: dict[str, Any]) -> ModelCard | None:

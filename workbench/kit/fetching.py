@@ -3,13 +3,33 @@ packages."""
 
 import streamlit as st
 
-from engine.records.assembled import ASSEMBLED, assembling_words, offered_assembled
+from engine.records.assembled import ASSEMBLED, assembling_words, is_assembled, offered_assembled
+from engine.records.checkpoints import parse_checkpoint
+from engine.records.errors import WorkbenchError
 from engine.records.packaged import PACKAGED, is_fetched
+from engine.records.runs import open_run
 from workbench.kit.state import queue, settings
 from workbench.kit.waiting import awaited
 from workbench.kit.words import plain
 
 _ASKED = "asked_models"
+
+
+def model_is_here(checkpoint: str) -> bool:
+    """Whether the model of a run's checkpoint can be loaded at once, as far as that is known here."""
+    try:
+        name = open_run(settings().runs, parse_checkpoint(checkpoint).run_id).spec().model.name
+    except WorkbenchError:
+        return False
+    if name in PACKAGED:
+        return is_fetched(settings().models, name)
+    return name not in ASSEMBLED or is_assembled(settings().models, name)
+
+
+def offer_missing(name: str) -> None:
+    """Where a model is not here yet: how to get it."""
+    offer_model(name)
+    say_unassembled(name)
 
 
 def offer_model(name: str) -> None:

@@ -129,7 +129,15 @@ _CSS = """
 @media (max-width: 1100px) {
   .st-key-plane_panels [data-testid="stHorizontalBlock"] { flex-wrap: wrap; }
   .st-key-plane_panels [data-testid="stColumn"] { flex: 1 1 100%; min-width: 100%; }
+  /* Charts side by side would cut their titles off. */
+  [data-testid="stHorizontalBlock"]:has(> [data-testid="stColumn"]:first-child [data-testid="stPlotlyChart"]):has(
+    > [data-testid="stColumn"]:nth-child(2) [data-testid="stPlotlyChart"]) {
+    flex-wrap: wrap;
+    > [data-testid="stColumn"] { flex: 1 1 100%; min-width: 100%; }
+  }
 }
+/* As faint as captions may be and still be read: 4.5 to 1 at least on both grounds. */
+[data-testid="stCaptionContainer"] { color: inherit; opacity: 0.78; }
 .st-key-doors [data-testid="stPageLink"] a { border: 1px solid rgba(128, 140, 150, 0.55); padding: 0.32rem 0.8rem; }
 @media (max-width: 1000px) {
   [data-testid="stSidebar"] { max-width: 13.5rem !important; }

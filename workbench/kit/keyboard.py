@@ -9,7 +9,7 @@ import streamlit as st
 # Widgets come and go: the question marks are looked for after each change of the page, once a frame. One watcher serves
 # the window, since the component may be mounted anew at any time.
 _SCRIPT = """
-const MARKS = '[data-testid="stTooltipIcon"] button, button[aria-label^="Help for "]';
+const MARKS = 'button[aria-label="Help"], button[aria-label^="Help for "]';
 const HOLDERS = '[data-testid="stElementContainer"]';
 export default function () {
   if (window.workbenchHelp) return;

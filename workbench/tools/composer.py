@@ -41,8 +41,9 @@ SETTINGS: dict[str, float | int] = {
 
 def keep_request() -> None:
     """Keep what is written while the box is not drawn: a widget that is left out of a drawing forgets its value."""
+    # To set what was not sent yet would wipe out what stands in the box.
+    st.session_state.setdefault(TEXT, "")
     first: dict[str, Any] = {
-        TEXT: "",
         HARMFUL: True,
         PROMPT_ID: "",
         FORCED: "",
@@ -101,6 +102,7 @@ def composer(tools: Sequence[Tool], *, send: Callable[[], None], busy: bool, rea
             height=90,
             placeholder="Ask all models to do something with the tools",
             label_visibility="collapsed",
+            persist_state="session",
         )
         harmful, button = st.columns([4, 1.2], vertical_alignment="bottom", gap="medium")
         harmful.toggle(

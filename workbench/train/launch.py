@@ -29,6 +29,7 @@ def launch_panel(form: Form) -> None:
     name = st.text_input(
         "Run name",
         key="run_name",
+        persist_state="session",
         placeholder=f"{form.draft.preset or 'own settings'}, {moment(time.time())}",
         max_chars=80,
         help="Optional: without one it is called as shown.",

@@ -1,6 +1,7 @@
 """Choose blocks on a strip, and a prompt set by its source. Knows the form's draft, nothing of what is done with it."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import streamlit as st
@@ -17,6 +18,8 @@ from workbench.train.checks import SIDES
 from workbench.train.draft import set_field
 from workbench.train.fields import Form, problem, spec_field
 
+# Of an uploaded file's name.
+NAME_LETTERS = 60
 KINDS = {"sample": "Sample set", "file": "File or several", "hub": "Hugging Face", "upload": "Upload"}
 
 
@@ -103,7 +106,7 @@ def _offer(path: str, source: str, chosen: str) -> None:
 
 
 def _take_upload(path: str, source: str, label: Label, key: str) -> None:
-    file = st.file_uploader(f"Upload {label} prompts", type=["jsonl", "json"], key=key)
+    file = st.file_uploader(f"Upload {label} prompts", type=["jsonl", "json", "csv", "parquet"], key=key)
     if file is None:
         if Path(source).parent == settings().uploads:
             st.caption(f"In use: {plain(Path(source).name)}")
@@ -113,7 +116,10 @@ def _take_upload(path: str, source: str, label: Label, key: str) -> None:
         st.error("Such a file may run code when it is opened: convert it to JSON or JSONL first.")
         return
     content = file.getvalue()
-    target = settings().uploads / f"{hashlib.sha256(content).hexdigest()[:16]}{suffix}"
+    # Known by its content, and called as the user calls it.
+    stem = re.sub(r"[^\w.-]+", "_", Path(file.name).stem)[:NAME_LETTERS].strip("._")
+    name = "-".join(filter(None, (stem, hashlib.sha256(content).hexdigest()[:16])))
+    target = settings().uploads / f"{name}{suffix}"
     try:
         if not target.exists():
             write_whole(target, content)

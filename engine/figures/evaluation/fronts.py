@@ -32,6 +32,10 @@ def of_pictures(one: Evaluation) -> Attacked:
     return one.pictures.attacks if one.pictures else {}
 
 
+# Units of which none spent means that nothing was asked.
+TRIES = ("attempt", "template", "encoding", "sample")
+
+
 def budget_figures(
     evaluations: Sequence[Evaluation], names: Sequence[str], *, asked: Callable[[Evaluation], Attacked] = of_texts
 ) -> dict[str, go.Figure]:
@@ -41,8 +45,8 @@ def budget_figures(
     for attack, shown in _with_curves(evaluations, names, asked).items():
         figure = blank_figure(_budget_title(attack, [one for _, one, _ in shown]), "complied, %", height=290)
         for points, label, colour in _lines(shown):
-            # Where nothing is spent nothing has complied, unless it was asked then too.
-            start = [] if points and points[0].budget == 0 else [0]
+            # Where no try was made nothing has complied. Other attacks begin at what a request does without them.
+            start = [0] if ATTACKS[attack].unit in TRIES and points and points[0].budget else []
             budgets = [*start, *(point.budget for point in points)]
             shares = [100 * point.complied / point.n if point.n else 0.0 for point in points]
             add_line(figure, budgets, [*map(float, start), *shares], label, colour, markers=True)
