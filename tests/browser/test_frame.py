@@ -8,7 +8,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 FOCUSED = """() => {
   const at = document.activeElement, style = getComputedStyle(at);
   return { label: at.getAttribute("aria-label") ?? "", tag: at.tagName, outline: style.outlineStyle,
-           help: Boolean(at.closest('[data-testid="stTooltipIcon"]')) };
+           help: at.matches('button[aria-label="Help"]') };
 }"""
 
 

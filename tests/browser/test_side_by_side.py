@@ -261,6 +261,24 @@ def test_bad_input_is_said_and_loses_nothing(own_server: Server, page: Page):
     assert chat.thread() == [1]
 
 
+def test_what_is_typed_stays_where_the_page_is_drawn_anew_and_tab_leads_to_the_buttons(server: Server, page: Page):
+    opened(server, page)
+    box(page).fill("half a question")
+    page.get_by_role("button", name="Add a model").click()
+    expect(page.get_by_role("button", name="Remove the last")).to_be_visible()
+    expect(box(page)).to_have_value("half a question")
+    page.get_by_role("button", name="Remove the last").click()
+    expect(page.get_by_role("button", name="Remove the last")).to_have_count(0)
+    expect(box(page)).to_have_value("half a question")
+    # Buttons with a help text are no question marks.
+    box(page).focus()
+    stops = []
+    while len(stops) < 12 and not any(stop.endswith("Ask") for stop in stops):
+        page.keyboard.press("Tab")
+        stops.append(page.evaluate("() => document.activeElement.textContent.trim()"))
+    assert stops[-1].endswith("Ask"), stops
+
+
 def test_a_sample_prompt_is_taken_into_the_box_with_its_label(server: Server, page: Page):
     opened(server, page)
     page.get_by_text("Sample prompts").click()

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -171,6 +172,39 @@ def test_the_page_shows_agents_alone_and_hides_harmful_answers(settings, drawn):
     assert "Harmful calls that were made" in shown and "Harmful calls made: 80 → 20 %" in shown
     assert "Harmful requests that were answered" not in shown
     assert "the answer" not in shown and "the request" not in shown
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("evaluate_tokens", 5000, "Answer tokens is 5,000: give at most 4,096."),
+        ("evaluate_judge", "http://nope", "URL#MODEL"),
+    ],
+)
+def test_what_cannot_be_carried_out_is_said_before_anything_is_queued(settings, drawn, key, value, said):
+    from engine.desk.queue import Queue
+
+    made_run(settings)
+    page = drawn()
+    field = page.number_input(key=key) if isinstance(value, int) else page.text_input(key=key)
+    field.set_value(value).run()
+    page.button(key="start_evaluation").click().run()
+    assert said in " ".join(one.value for one in page.error).replace("\\", "")
+    assert Queue(settings.desk).newest("evaluate") == []
+
+
+def test_a_run_whose_model_is_here_is_chosen_first_and_another_is_offered(settings, drawn, tiny_model_folder):
+    """As on a fresh install, where the newest run that ships is of a model that is not fetched."""
+    here, missing = made_run(settings), made_run(settings)
+    for run, name in ((here, str(tiny_model_folder)), (missing, "packaged/Qwen2.5-Coder-0.5B-Instruct")):
+        spec = json.loads((run.folder / "spec.json").read_text())
+        spec["model"]["name"] = name
+        (run.folder / "spec.json").write_text(json.dumps(spec))
+    page = drawn()
+    assert page.multiselect(key="evaluate_runs").value == [here.id]
+    assert not [one for one in page.button if one.key == "fetch_model_button"]
+    page.multiselect(key="evaluate_runs").set_value([missing.id]).run()
+    assert [one.label for one in page.button if one.key == "fetch_model_button"] == ["Fetch 0.49 GB"]
 
 
 def test_a_plan_with_tools_is_queued_from_the_page(settings, drawn):

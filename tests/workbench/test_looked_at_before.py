@@ -8,6 +8,7 @@ from making_pages import drawn, page_of
 from making_runs import write_run
 from streamlit.testing.v1 import AppTest
 
+from engine.desk.queue import Queue
 from engine.records.cards import DataCard, card_file, read_data_card, write_card
 from engine.records.chats.asked import Column
 from engine.records.chats.chat import Exchange, list_chats, new_chat, open_chat
@@ -194,7 +195,9 @@ def test_the_card_of_a_prompt_file_is_not_shown_for_what_the_file_became(setting
     card = DataCard(rows=1, tokens_mean=1, tokens_median=1, tokens_95=1, tokens_max=1, histogram=[], histogram_edges=[])
     write_card(settings.cards, "describe_data", before, card)
     assert asked() == before and read_data_card(settings.cards, asked()) == card
-    # As the worker gets it, and writes it under the same name.
+    # As the worker gets it, and writes it under the same name; the queue knows it by what was asked.
+    queue = Queue(settings.desk)
+    assert queue.job(queue.submit("describe_data", payload=before), of=before) is not None
     assert card_file(settings.cards, "describe_data", json.loads(json.dumps(before))).is_file()
     write_prompts(file, kind="harmful", rows=13)
     assert asked() != before and read_data_card(settings.cards, asked()) is None
