@@ -63,8 +63,9 @@ def now_and_latest() -> None:
             if len(runs) > LATEST:
                 st.page_link(places()["runs"], label=f"All {len(runs)} runs", icon=":material/monitoring:")
         if latest:
-            for column, heading in zip(st.columns(WIDTHS, gap="small"), HEADINGS, strict=True):
-                column.caption(heading)
+            with st.container(key="head_home"):
+                for column, heading in zip(st.columns(WIDTHS, gap="small"), HEADINGS, strict=True):
+                    column.caption(heading)
         for row in latest:
             _row(row)
         if all(row.run.read_only for row in latest):

@@ -182,7 +182,7 @@ class _Elicitor:
             texts[key] = self._tokens(one)
             if one.prompt.conversation.pictures:
                 # Each is read from its file: others get their turn between.
-                yield _progress(self.done, 0, self.total, 0)
+                yield _progress(self.done, 0.0, self.total, 0)
         left = sorted(missing, key=lambda key: (tools_key(missing[key].prompt), len(texts[key].whole)))
         self.done += len(wanted) - len(left)
         lengths = {key: self._length(missing[key], texts[key]) for key in left}
