@@ -125,14 +125,12 @@ _CSS = """
 }
 @media (max-width: 640px) {
   /* Cells stand below each other there: each figure says what it is, and headings nothing. */
-  [data-testid="stHorizontalBlock"]:has(> [data-testid="stColumn"] > div > [class*="st-key-head_"]) { display: none; }
-  .st-key-run_table [class*="st-key-row_"] [data-testid="stColumn"] {
-    &:nth-child(8)::before { content: "Cosine"; opacity: 0.78; font-size: 0.87rem; }
-    &:nth-child(9)::before { content: "Drift"; opacity: 0.78; font-size: 0.87rem; }
-  }
-  .st-key-head_home { display: none; }
-  [class*="st-key-row_home_"] [data-testid="stColumn"]:nth-child(4)::before {
-    content: "Cosine, test"; opacity: 0.78; font-size: 0.87rem;
+  .st-key-run_table [data-testid="stColumn"]:has([class*="st-key-head_"]), .st-key-head_home { display: none; }
+  .st-key-run_table [class*="st-key-row_"] [data-testid="stColumn"]:is(:nth-child(8), :nth-child(9)),
+  [class*="st-key-row_home_"] [data-testid="stColumn"]:nth-child(4) {
+    display: flex; gap: 0.5rem; align-items: baseline;
+    &::before { content: "Cosine"; opacity: 0.78; font-size: 0.87rem; white-space: nowrap; }
+    &:nth-child(9)::before { content: "Drift"; }
   }
 }
 [class*="st-key-row_"] .stMarkdownBadge { white-space: normal !important; }
