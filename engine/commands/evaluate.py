@@ -130,7 +130,7 @@ def _plan(options: argparse.Namespace) -> EvaluationPlan:
     others = options.tools or options.pictures or options.others
     only_abilities = options.ability and not options.attack and not options.probe
     asks_text = not (others or only_abilities) or options.harmful is not None or options.benign is not None
-    # Of the run's own rows it shows with them alone whether they offer tools or show pictures.
+    # Whether the run's own rows offer tools or show pictures is seen when they are read. Pixels need some that do.
     is_own = options.harmful == OWN
     kinds = {
         "attacks": ("of text", TEXT_ATTACKS, asks_text or bool(options.others), "--harmful or --others"),
@@ -144,6 +144,8 @@ def _plan(options: argparse.Namespace) -> EvaluationPlan:
         attacks = tuple(dict.fromkeys(parse_attack(text) for text in options.attack))
         for field, (_, names, is_asked, _) in kinds.items():
             given[field] = tuple(one for one in attacks if is_asked and one.name in names)
+        if not options.pictures:
+            given["picture_attacks"] = tuple(one for one in given["picture_attacks"] if one.name not in PIXEL_ATTACKS)
         for one in attacks:
             if not any(one in given[field] for field in kinds):
                 asked = " and ".join(words for words, _, is_asked, _ in kinds.values() if is_asked)

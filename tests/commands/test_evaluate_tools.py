@@ -1,6 +1,7 @@
 """`python -m engine evaluate --tools` to the report, and what a run that was trained on tools is asked by itself: on a
 tiny model whose template takes tools."""
 
+import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from making import drain, write_tiny_model
 from making_tools import SMALL
 
 from engine.__main__ import main
+from engine.commands.evaluate import _plan, add_arguments
 from engine.commands.evaluation_summary import summary
 from engine.commands.sweep import read_grid
 from engine.compute.model.text import text_ids
@@ -17,7 +19,7 @@ from engine.device import Device
 from engine.jobs import own_rows as own_rows_module
 from engine.jobs.evaluation import evaluate
 from engine.jobs.own_rows import own_rows
-from engine.records.errors import DataError, ModelError
+from engine.records.errors import DataError, ModelError, SpecError
 from engine.records.evaluation.findings import read_evaluations, read_samples
 from engine.records.evaluation.own import own_plan
 from engine.records.evaluation.plan import EvaluationPlan
@@ -117,6 +119,17 @@ def test_what_is_wrong_with_tools_is_said(trained: Run, rows: str, tmp_path: Pat
     ]:
         assert main(["evaluate", trained.id, *arguments]) == 2, arguments
         assert said in capsys.readouterr().err
+
+
+def test_the_runs_own_agent_requests_are_attacked_by_name_too(trained: Run, capsys: pytest.CaptureFixture[str]):
+    """What its rows offer is seen when they are read; pixels are named with pictures alone."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    for attack, names in (("direct", ["direct"]), ("forced_call", ["forced_call"])):
+        plan = _plan(parser.parse_args([trained.id, "--harmful", "own", "--benign", "own", "--attack", attack]))
+        assert [one.name for one in plan.tool_attacks] == names
+    with pytest.raises(SpecError, match=r"'pgd' is for other requests.*give --pictures, or leave"):
+        _plan(parser.parse_args([trained.id, "--harmful", "own", "--attack", "pgd"]))
 
 
 def test_an_answer_that_ends_within_its_call_is_counted_as_cut(
