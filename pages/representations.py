@@ -78,8 +78,11 @@ def _choose_run() -> Run | None:
     runs = {run.id: run for run in list_runs(settings().runs)}
 
     def first_captured() -> str:
-        captured = [run_id for run_id in runs if run_captures(settings(), run_id)]
-        return next(filter(model_is_here, captured), next(iter(captured), next(iter(runs), ALONE)))
+        for can in (model_is_here, lambda _: True):
+            for run_id in runs:
+                if can(run_id) and run_captures(settings(), run_id):
+                    return run_id
+        return next(iter(runs), ALONE)
 
     arrive(first=first_captured)
     wanted = opened(RUN)

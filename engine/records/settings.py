@@ -91,9 +91,9 @@ def given_path(text: str, *, error: type[WorkbenchError]) -> Path:
     Where WORKBENCH_FOLDERS is set (folders, divided as in PATH), the path must lie in one of them, among the samples,
     or in the workbench's own folders, links followed; `error` is raised where it does not.
     """
-    # Path.expanduser raises where there is no such user.
     if "\0" in text:
         raise error(f"{text!r} is no path: it holds a character that no file's name has. Write it anew.")
+    # Path.expanduser raises where there is no such user.
     path = Path(os.path.expanduser(text))
     if allowed := os.environ.get("WORKBENCH_FOLDERS", ""):
         own = read_settings()

@@ -194,17 +194,21 @@ def test_what_cannot_be_carried_out_is_said_before_anything_is_queued(settings, 
 
 
 def test_a_run_whose_model_is_here_is_chosen_first_and_another_is_offered(settings, drawn, tiny_model_folder):
-    """As on a fresh install, where the newest run that ships is of a model that is not fetched."""
-    here, missing = made_run(settings), made_run(settings)
-    for run, name in ((here, str(tiny_model_folder)), (missing, "packaged/Qwen2.5-Coder-0.5B-Instruct")):
+    """As on a fresh install, where the newest run that ships is of a model that is not fetched; two of them as well."""
+    here, missing, larger = (made_run(settings) for _ in range(3))
+    names = [str(tiny_model_folder), *(f"packaged/Qwen2.5-Coder-{size}-Instruct" for size in ("0.5B", "1.5B"))]
+    for run, name in zip((here, missing, larger), names, strict=True):
         spec = json.loads((run.folder / "spec.json").read_text())
         spec["model"]["name"] = name
         (run.folder / "spec.json").write_text(json.dumps(spec))
     page = drawn()
     assert page.multiselect(key="evaluate_runs").value == [here.id]
-    assert not [one for one in page.button if one.key == "fetch_model_button"]
+    assert not [one for one in page.button if one.label.startswith("Fetch ")]
     page.multiselect(key="evaluate_runs").set_value([missing.id]).run()
-    assert [one.label for one in page.button if one.key == "fetch_model_button"] == ["Fetch 0.49 GB"]
+    assert [one.label for one in page.button if one.label.startswith("Fetch ")] == ["Fetch 0.49 GB"]
+    page.multiselect(key="evaluate_runs").set_value([missing.id, larger.id]).run()
+    assert not page.exception and not page.error
+    assert [one.label for one in page.button if one.label.startswith("Fetch ")] == ["Fetch 0.49 GB", "Fetch 1.12 GB"]
 
 
 def test_a_plan_with_tools_is_queued_from_the_page(settings, drawn):

@@ -6,10 +6,10 @@ import streamlit as st
 
 from engine.records.chats.asked import MOST_COLUMNS, Column
 from engine.records.errors import WorkbenchError
-from engine.records.runs import open_run
 from engine.records.spec_parts import BUNDLED_MODEL
 from workbench.chat.columns import BASE_MODEL, COUNT, model_choices, model_key, model_of
-from workbench.kit.state import CHAT, MODEL, RUN, settings
+from workbench.kit.fetching import model_name
+from workbench.kit.state import CHAT, MODEL, RUN
 
 
 def prefer_models(can: Callable[[str], bool | None], *, base: str) -> None:
@@ -21,7 +21,7 @@ def prefer_models(can: Callable[[str], bool | None], *, base: str) -> None:
         if choice.checkpoint == "base":
             continue
         try:
-            name = open_run(settings().runs, choice.checkpoint.partition("@")[0]).spec().model.name
+            name = model_name(choice.checkpoint)
         except WorkbenchError:
             continue
         if can(name):

