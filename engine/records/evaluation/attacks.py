@@ -144,6 +144,7 @@ ATTACKS: dict[str, AttackCard] = {
         budget=30,
         unit="step",
         rows=1,
+        brief=1,
         defeats=True,
         draws=True,
         version=3,

@@ -15,7 +15,7 @@ from transformers import Gemma2Config, Gemma2ForCausalLM
 
 from engine.compute.evaluation.attacks import embedding, finetuning, gcg, steering, wording
 from engine.compute.evaluation.attacks.attempt import Options
-from engine.compute.evaluation.attacks.embedding import Search
+from engine.compute.evaluation.attacks.embedding import Pursuit, Search
 from engine.compute.evaluation.attacks.plain import direct, prefill
 from engine.compute.evaluation.attacks.table import ATTACK_FUNCTIONS
 from engine.compute.evaluation.attacks.targets import (
@@ -137,11 +137,25 @@ def test_requests_that_are_searched_in_one_pass_find_what_each_finds_alone(step,
     given = a_probe(-1.0) if probe else None
     search = Search(" x x x x", 0.1, step)
     rows = [*ROWS, EvaluationRow(Conversation.asking("And a third, longer request?"), "No")]
-    _, together = drain(embedding.optimise_together(sharp_model, None, rows, search, [2, 4], probe=given))
+    pursuits = [Pursuit(row, search) for row in rows]
+    _, together = drain(embedding.optimise_together(sharp_model, None, pursuits, [2, 4], probe=given))
     for row, found in zip(rows, together, strict=True):
         _, alone = drain(embedding.optimise(sharp_model, None, row, search, [2, 4], probe=given))
         assert found.losses == pytest.approx(alone.losses, rel=1e-3)
         assert found.suffixes.keys() == alone.suffixes.keys()
+        torch.testing.assert_close(found.suffixes[4], alone.suffixes[4], rtol=1e-2, atol=1e-4)
+
+
+@pytest.mark.parametrize("probe", [False, True])
+def test_searches_for_one_request_in_one_pass_find_what_each_finds_alone(probe: bool, sharp_model: LoadedModel):
+    """Their starts differ in length, so that rows are padded behind what was read once for all."""
+    given = a_probe(-1.0) if probe else None
+    searches = [Search(" x x x x", 0.1, "sign"), Search(" abc", 0.3, "sign"), Search(" x x", 1.0, "sgd")]
+    pursuits = [Pursuit(ROWS[0], search) for search in searches]
+    _, together = drain(embedding.optimise_together(sharp_model, None, pursuits, [2, 4], probe=given))
+    for search, found in zip(searches, together, strict=True):
+        _, alone = drain(embedding.optimise(sharp_model, None, ROWS[0], search, [2, 4], probe=given))
+        assert found.losses == pytest.approx(alone.losses, rel=1e-3)
         torch.testing.assert_close(found.suffixes[4], alone.suffixes[4], rtol=1e-2, atol=1e-4)
 
 
@@ -150,7 +164,8 @@ def test_a_search_that_ends_early_leaves_the_others_to_go_on(sharp_model: Loaded
     starts = [drain(embedding.optimise(sharp_model, None, row, search, [1]))[1].losses[0] for row in ROWS]
     # The better start is good enough from the first step.
     monkeypatch.setattr(embedding, "GOOD_LOSS", sum(starts) / 2)
-    _, found = drain(embedding.optimise_together(sharp_model, None, ROWS, search, [3]))
+    pursuits = [Pursuit(row, search) for row in ROWS]
+    _, found = drain(embedding.optimise_together(sharp_model, None, pursuits, [3]))
     early = starts.index(min(starts))
     assert found[early].suffixes.keys() == {1} and len(found[early].losses) == 1
     assert len(found[1 - early].losses) > 1
@@ -174,8 +189,19 @@ def test_an_embedding_search_that_climbs_is_caught(sharp_model: LoadedModel):
 
 
 def test_the_adaptive_embedding_attack_tries_every_start_at_every_rate(tiny_model: LoadedModel):
-    _, [attempts] = drain(embedding.embedding_adaptive(tiny_model, None, ROWS[:1], OPTIONS))
+    shares, [attempts] = drain(embedding.embedding_adaptive(tiny_model, None, ROWS[:1], OPTIONS))
     assert len(attempts) == len(embedding.MEANINGFUL_STARTS) * len(embedding.ADAPTIVE_RATES) * 2 * embedding.SAMPLES
+    assert shares == sorted(shares) and all(0 <= share <= 1 for share in shares)
+
+
+def test_what_all_searches_found_is_answered_together_as_it_is_alone(
+    tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+):
+    _, together = drain(embedding.embedding_adaptive(tiny_model, None, ROWS[:2], OPTIONS))
+    monkeypatch.setattr(embedding, "BATCH_ROWS", 1)
+    _, alone = drain(embedding.embedding_adaptive(tiny_model, None, ROWS[:2], OPTIONS))
+    assert together == alone
+    assert len({attempt.answer_ids for attempt in together[0]}) > 1
 
 
 def test_gcg_lowers_the_loss_of_its_target(sharp_model: LoadedModel):

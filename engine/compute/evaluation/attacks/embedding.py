@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options
+from engine.compute.evaluation.attacks.attempt import BATCH_ROWS, Attempt, Attempts, Options
 from engine.compute.evaluation.attacks.targets import (
     TARGET_TOKENS,
     aim_at,
@@ -74,6 +74,13 @@ def embedding_adaptive(
     return (yield from _searches(model, adapter, rows, options, searches))
 
 
+class Pursuit(NamedTuple):
+    """What one suffix is searched for, and how."""
+
+    row: EvaluationRow
+    search: Search
+
+
 def optimise(
     model: LoadedModel,
     adapter: str | None,
@@ -83,53 +90,52 @@ def optimise(
     *,
     probe: Probe | None = None,
 ) -> Generator[int, None, "VectorSuffixes"]:
-    """As `optimise_together`, of one request."""
-    [found] = yield from optimise_together(model, adapter, [row], search, marks, probe=probe)
+    """As `optimise_together`, of one request and one search."""
+    [found] = yield from optimise_together(model, adapter, [Pursuit(row, search)], marks, probe=probe)
     return found
 
 
 def optimise_together(
     model: LoadedModel,
     adapter: str | None,
-    rows: Sequence[EvaluationRow],
-    search: Search,
+    pursuits: Sequence[Pursuit],
     marks: Sequence[int],
     *,
     probe: Probe | None = None,
 ) -> Generator[int, None, list["VectorSuffixes"]]:
-    """Move a suffix for each request, all in one pass a step, for as many steps as the last mark says; yields the steps
-    done. A request's search ends early at a good loss."""
+    """Move a suffix for each of them, all in one pass a step, for as many steps as the last mark says; yields the steps
+    done. A search ends early at a good loss."""
     unit = float(scaled(model, embedding_table(model)[:4096]).float().abs().mean())
-    aims = [aim_at(model, row) for row in rows]
-    if len(aims) == 1:
-        aims = [aims[0]._replace(opening=read_before(model, adapter, aims[0].before))]
-    suffixes = embed(model, text_ids(model, search.start)).repeat(len(rows), 1, 1)
+    aims = [aim_at(model, row) for row, _ in pursuits]
+    # What stands before a suffix is read once where all are for one request.
+    one = all(row is pursuits[0].row for row, _ in pursuits)
+    opening = read_before(model, adapter, aims[0].before) if one else None
+    suffixes = [embed(model, text_ids(model, search.start)) for _, search in pursuits]
     best = list(suffixes)
-    found = [VectorSuffixes({}, []) for _ in rows]
-    going = list(range(len(rows)))
+    found = [VectorSuffixes({}, []) for _ in pursuits]
+    going = list(range(len(pursuits)))
     for step in range(max(marks) + 1):
-        moving = suffixes.detach().requires_grad_(True)
-        losses = aimed_losses(model, adapter, [aims[row] for row in going], moving, probe=probe)
-        (gradient,) = torch.autograd.grad(losses.sum(), moving)
+        moving = [suffixes[place].requires_grad_(True) for place in going]
+        losses = aimed_losses(model, adapter, [aims[place] for place in going], moving, opening=opening, probe=probe)
+        gradients = torch.autograd.grad(losses.sum(), moving)
         kept = []
-        for place, (row, loss) in enumerate(zip(going, losses.tolist(), strict=True)):
-            found[row].losses.append(loss)
-            if loss == min(found[row].losses):
-                best[row] = suffixes[place]
+        for place, loss, gradient in zip(going, losses.tolist(), gradients, strict=True):
+            suffix, search = suffixes[place].detach(), pursuits[place].search
+            found[place].losses.append(loss)
+            if loss == min(found[place].losses):
+                best[place] = suffix
             if step in marks:
-                found[row].suffixes[step] = best[row]
+                found[place].suffixes[step] = best[place]
             if loss < GOOD_LOSS:
                 # A start that is good enough has cost one step: budget 0 would read as no success.
-                found[row].suffixes[max(1, step)] = best[row]
-            else:
-                kept.append(place)
+                found[place].suffixes[max(1, step)] = best[place]
+                continue
+            kept.append(place)
+            direction = gradient.sign() if search.step == "sign" else gradient / gradient.abs().mean().clamp_min(1e-12)
+            suffixes[place] = suffix - search.rate * unit * direction
         if not kept:
             break
-        size = gradient.abs().mean((1, 2), keepdim=True).clamp_min(1e-12)
-        direction = gradient.sign() if search.step == "sign" else gradient / size
-        suffixes = (suffixes - search.rate * unit * direction).detach()
-        if len(kept) < len(going):
-            suffixes, going = suffixes[kept], [going[place] for place in kept]
+        going = kept
         yield step
     return found
 
@@ -142,20 +148,23 @@ class VectorSuffixes(NamedTuple):
 
 
 class _Question(NamedTuple):
-    """What is answered: a suffix behind a request, and the seed of the answer's draws (None: greedy)."""
+    """What is answered: a suffix behind a request, and the seed of the answer's draws (None: greedy). place: of the
+    request among all."""
 
-    row: EvaluationRow
+    place: int
+    budget: int
+    pursuit: Pursuit
     suffix: Float[Tensor, "token d_model"]
     seed: int | None
 
 
 def _soft_answers(
-    model: LoadedModel, adapter: str | None, options: Options, *, greedy: bool, questions: Sequence[_Question]
+    model: LoadedModel, adapter: str | None, options: Options, greedy: bool, questions: Sequence[_Question]
 ) -> Generator[int, None, list[tuple[list[int], Ending]]]:
     """What is said behind suffixes of vectors, and how it ended: at the latest where the probe fires; yields the tokens
     so far."""
     asks = []
-    for row, suffix, seed in questions:
+    for _, _, (row, _), suffix, seed in questions:
         before, after = (embed(model, ids) for ids in ids_around(model, row.conversation))
         asks.append(Ask(torch.cat([before, suffix, after]), Voice(adapter), seed, options.probe))
     sampling = Sampling(temperature=0.0 if greedy else TEMPERATURE, new_tokens=options.new_tokens)
@@ -170,50 +179,31 @@ def _searches(
     options: Options,
     searches: Sequence[Search],
 ) -> Attempts:
-    """Every search on every row, answered half-way and at its end; as many rows at once as the memory holds."""
-    found: list[list[Attempt]] = []
-    while len(found) < len(rows):
-        longest = max(len(tokens_of(model, row.conversation).ids) for row in rows[len(found) :])
-        longest += options.new_tokens + TARGET_TOKENS + START_TOKENS
-        row_bytes = max(gradient_bytes(model, longest, logits=TARGET_TOKENS), SAMPLES * answer_bytes(model, longest))
-        size = rows_at_once(model, row_bytes, on_a_processor=1)
-        steps = partial(_searched_rows, model, adapter, options=options, searches=searches)
-        done = by_halves(model, rows[len(found) : len(found) + size], steps, row_bytes=row_bytes)
-        found += yield from told(done, partial(_share, len(found), min(size, len(rows) - len(found)), len(rows)))
-    return found
-
-
-def _searched_rows(
-    model: LoadedModel,
-    adapter: str | None,
-    rows: Sequence[EvaluationRow],
-    *,
-    options: Options,
-    searches: Sequence[Search],
-) -> Generator[float, None, list[list[Attempt]]]:
-    """The attempts on each row; yields the share that is done."""
+    """Every search on every row, then answers half-way and at its end, each as many at once as the memory holds."""
+    pursuits = [Pursuit(row, search) for row in rows for search in searches]
+    longest = max(len(tokens_of(model, row.conversation).ids) for row in rows) + TARGET_TOKENS + START_TOKENS
+    row_bytes = gradient_bytes(model, longest, logits=TARGET_TOKENS)
+    steps = partial(optimise_together, model, adapter, marks=options.marks, probe=options.probe)
+    moved: list[VectorSuffixes] = []
+    while len(moved) < len(pursuits):
+        # On a processor those of one row.
+        size = rows_at_once(model, row_bytes, on_a_processor=len(searches))
+        together = pursuits[len(moved) : len(moved) + size]
+        share = partial(_search_share, len(moved), len(together), len(pursuits), options.budget)
+        moved += yield from told(by_halves(model, together, steps, row_bytes=row_bytes), share)
+    questions = []
+    for place, (pursuit, suffixes) in enumerate(zip(pursuits, moved, strict=True)):
+        for budget, suffix in suffixes.suffixes.items():
+            for sample in range(pursuit.search.samples):
+                # The first sample is greedy.
+                seed = mix(options.seed, place % len(searches), sample, pursuit.row.prompt) if sample else None
+                questions.append(_Question(place // len(searches), budget, pursuit, suffix, seed))
+    said = yield from told(_all_answers(model, adapter, options, questions), lambda share: (1 + share) / 2)
     found: list[list[Attempt]] = [[] for _ in rows]
-    for number, search in enumerate(searches):
-        steps = optimise_together(model, adapter, rows, search, options.marks, probe=options.probe)
-        moved = yield from told(steps, partial(_search_share, number, len(searches), options.budget))
-        places: list[tuple[int, int]] = []
-        questions: list[_Question] = []
-        for place, (row, suffixes) in enumerate(zip(rows, moved, strict=True)):
-            for budget, suffix in suffixes.suffixes.items():
-                for sample in range(search.samples):
-                    # The first sample is greedy.
-                    seed = mix(options.seed, number, sample, row.prompt) if sample else None
-                    places.append((place, budget))
-                    questions.append(_Question(row, suffix, seed))
-        said = yield from told(
-            _all_answers(model, adapter, options, questions), partial(_search_share, number, len(searches), 0)
-        )
-        for (place, budget), question, (ids, ending) in zip(places, questions, said, strict=True):
-            row = question.row
-            asked = f"{row.prompt} (and {len(question.suffix)} free vectors that began as: {search.start.strip()})"
-            fired = (len(ids) if ending == "probe" else 0) if options.probe else None
-            request = tokens_of(model, row.conversation).ids
-            found[place].append(Attempt(budget, request, tuple(ids), (), asked, fired))
+    for (place, budget, (row, search), suffix, _), (ids, ending) in zip(questions, said, strict=True):
+        asked = f"{row.prompt} (and {len(suffix)} free vectors that began as: {search.start.strip()})"
+        fired = (len(ids) if ending == "probe" else 0) if options.probe else None
+        found[place].append(Attempt(budget, tokens_of(model, row.conversation).ids, tuple(ids), (), asked, fired))
     for attempts in found:
         attempts.sort(key=lambda attempt: attempt.budget)
     return found
@@ -221,22 +211,32 @@ def _searched_rows(
 
 def _all_answers(
     model: LoadedModel, adapter: str | None, options: Options, questions: Sequence[_Question]
-) -> Generator[int, None, list[tuple[list[int], Ending]]]:
-    """Greedy ones in one batch, drawn ones in another."""
+) -> Generator[float, None, list[tuple[list[int], Ending]]]:
+    """Greedy ones together, drawn ones together, as many at once as the memory holds; yields the share that is done."""
+    order = sorted(range(len(questions)), key=lambda place: questions[place].seed is not None)
+    longest = max(len(tokens_of(model, question.pursuit.row.conversation).ids) for question in questions)
+    row_bytes = answer_bytes(model, longest + START_TOKENS + options.new_tokens)
+    size = rows_at_once(model, row_bytes, on_a_processor=BATCH_ROWS)
     answers: dict[int, tuple[list[int], Ending]] = {}
-    for greedy in (True, False):
-        chosen = [place for place, question in enumerate(questions) if (question.seed is None) == greedy]
-        if chosen:
-            said = yield from _soft_answers(
-                model, adapter, options, greedy=greedy, questions=[questions[place] for place in chosen]
-            )
-            answers |= dict(zip(chosen, said, strict=True))
+    while order:
+        greedy = questions[order[0]].seed is None
+        chosen = [place for place in order[:size] if (questions[place].seed is None) == greedy]
+        order = order[len(chosen) :]
+        said = by_halves(
+            model,
+            [questions[place] for place in chosen],
+            partial(_soft_answers, model, adapter, options, greedy),
+            row_bytes=row_bytes,
+        )
+        share = partial(_answer_share, len(answers), len(chosen), len(questions), options.new_tokens)
+        answers |= dict(zip(chosen, (yield from told(said, share)), strict=True))
     return [answers[place] for place in range(len(questions))]
 
 
-def _search_share(number: int, searches: int, budget: int, step: int) -> float:
-    return (number + (step / (budget + 1) if budget else 1.0)) / searches
+def _search_share(start: int, size: int, pursuits: int, budget: int, step: int) -> float:
+    """All searches are the first half of what is done."""
+    return (start + size * step / (budget + 1)) / pursuits / 2
 
 
-def _share(done: int, size: int, rows: int, share: float) -> float:
-    return (done + size * share) / rows
+def _answer_share(start: int, size: int, questions: int, new_tokens: int, done: int) -> float:
+    return (start + size * done / new_tokens) / questions

@@ -56,13 +56,11 @@ def scaled(model: LoadedModel, vectors: Float[Tensor, "*token d_model"]) -> Floa
 
 
 class Aim(NamedTuple):
-    """What stands before and behind a suffix, as vectors, and the tokens that should follow. opening: of what stands
-    before, as read_before gives it."""
+    """What stands before and behind a suffix, as vectors, and the tokens that should follow."""
 
     before: Float[Tensor, "before d_model"]
     after: Float[Tensor, "after d_model"]
     target: list[int]
-    opening: DynamicCache | None = None
 
 
 def aim_at(model: LoadedModel, row: EvaluationRow) -> Aim:
@@ -83,23 +81,24 @@ def aimed_losses(
     model: LoadedModel,
     adapter: str | None,
     aims: Sequence[Aim],
-    suffixes: Float[Tensor, "aim token d_model"],
+    suffixes: Sequence[Float[Tensor, "_ d_model"]],
     *,
+    opening: DynamicCache | None = None,
     probe: Probe | None = None,
 ) -> Float[Tensor, " aim"]:
-    """As target_loss, of a suffix for each of several requests, in one pass: rows are padded on the left."""
-    if len(aims) == 1:
-        [(before, after, target, opening)] = aims
-        return target_loss(model, adapter, before, suffixes, after, target, opening=opening, probe=probe)
-    words = [embed(model, aim.target) for aim in aims]
+    """As target_loss, of suffixes of any lengths for several requests, in one pass: rows are padded on the left.
+
+    opening: of what stands before, as read_before gave it, where all have the same.
+    """
     rows = [
-        torch.cat([aim.before, suffix, aim.after, word])
-        for aim, suffix, word in zip(aims, suffixes, words, strict=True)
+        torch.cat([*((aim.before,) if opening is None else ()), suffix, aim.after, embed(model, aim.target)])
+        for aim, suffix in zip(aims, suffixes, strict=True)
     ]
     inputs = pad_sequence(rows, batch_first=True, padding_side="left")
     longest = max(len(aim.target) for aim in aims)
+    read = 0 if opening is None else opening.get_seq_length()
     attention = torch.tensor(
-        [[0] * (inputs.shape[1] - len(row)) + [1] * len(row) for row in rows], device=inputs.device
+        [[1] * read + [0] * (inputs.shape[1] - len(row)) + [1] * len(row) for row in rows], device=inputs.device
     )
     wanted = torch.tensor([[-100] * (longest - len(aim.target)) + aim.target for aim in aims], device=inputs.device)
     counts = torch.tensor([len(aim.target) for aim in aims], device=inputs.device)
@@ -107,7 +106,8 @@ def aimed_losses(
         logits = model.causal_lm(
             inputs_embeds=inputs,
             attention_mask=attention,
-            position_ids=positions_of(attention),
+            position_ids=positions_of(attention)[:, read:],
+            past_key_values=_for_each(opening, len(rows)),
             use_cache=False,
             logits_to_keep=longest + 1,
         ).logits
@@ -141,13 +141,12 @@ def target_loss(
     inputs = torch.cat([suffixes, behind.expand(count, *behind.shape)], dim=1)
     if opening is None:
         inputs = torch.cat([before.expand(count, *before.shape), inputs], dim=1)
-    else:
-        # A pass adds to what it is given.
-        opening = copy.deepcopy(opening)
-        opening.batch_repeat_interleave(count)
     with adapted(model, adapter), recorded(model, [probe.block] if probe else []) as outputs:
         logits = model.causal_lm(
-            inputs_embeds=inputs, past_key_values=opening, use_cache=False, logits_to_keep=len(target) + 1
+            inputs_embeds=inputs,
+            past_key_values=_for_each(opening, count),
+            use_cache=False,
+            logits_to_keep=len(target) + 1,
         ).logits
     wanted = torch.tensor(list(target), device=model.device).expand(count, -1)
     losses = torch.nn.functional.cross_entropy(logits[:, :-1].float().transpose(1, 2), wanted, reduction="none")
@@ -155,3 +154,12 @@ def target_loss(
         return losses.mean(1)
     above = probe.scores(outputs[probe.block][:, -len(target) :]) - probe.threshold + MARGIN
     return losses.mean(1) + EVASION * torch.relu(above).mean(1)
+
+
+def _for_each(opening: DynamicCache | None, rows: int) -> DynamicCache | None:
+    """A copy for so many rows: a pass adds to what it is given."""
+    if opening is None:
+        return None
+    copied = copy.deepcopy(opening)
+    copied.batch_repeat_interleave(rows)
+    return copied
