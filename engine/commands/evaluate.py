@@ -16,6 +16,7 @@ from engine.commands.evaluation_summary import summary
 from engine.compute.steps import drained
 from engine.records.errors import RunError, SpecError
 from engine.records.evaluation.attacks import ATTACKS, PICTURE_ATTACKS, PIXEL_ATTACKS, TEXT_ATTACKS, TOOL_ATTACKS
+from engine.records.evaluation.findings import Evaluation
 from engine.records.evaluation.pixels import PixelSearch
 from engine.records.evaluation.plan import ABILITY_NAMES, OWN, EvaluationPlan, parse_attack
 from engine.records.evaluation.tool_rows import GUARD, SAMPLE
@@ -43,6 +44,8 @@ def evaluate(options: argparse.Namespace, settings: Settings) -> int:
     if out:
         write_whole(out, json.dumps(evaluation.report(), indent=2) + "\n")
     print(summary(evaluation))
+    for name in _asked_nothing(options, evaluation):
+        print(f"  {name:<16} asked nothing: none of the requests is such as it is for", file=sys.stderr)
     return 0
 
 
@@ -201,6 +204,17 @@ def _pixels(options: argparse.Namespace) -> dict[str, Any]:
             f"{' or --attack '.join(PIXEL_ATTACKS)}, or leave it out."
         )
     return given
+
+
+def _asked_nothing(options: argparse.Namespace, evaluation: Evaluation) -> list[str]:
+    """Attacks that were named and had no request that they are for: whether the run's own rows offer tools is seen when
+    they are read."""
+    authors = evaluation.others.parts.values() if evaluation.others else ()
+    parts = [evaluation, *(part for part in (evaluation.tools, evaluation.pictures) if part), *authors]
+    tried = {name for part in parts for name in part.attacks}
+    return [
+        name for name in dict.fromkeys(parse_attack(text).name for text in options.attack or ()) if name not in tried
+    ]
 
 
 def check_writable(out: Path) -> None:

@@ -72,6 +72,16 @@ def test_the_command_writes_its_report_and_leaves_the_run_as_it_was(
     assert weights(trained) == before
 
 
+def test_an_attack_that_the_runs_own_rows_are_not_for_is_named(trained: Run, capsys: pytest.CaptureFixture[str]):
+    arguments = ["evaluate", trained.id, "--harmful", "own", "--benign", "own", "--tokens", "4", "--limit", "1"]
+    assert main([*arguments, "--attack", "direct", "--attack", "forced_call"]) == 0
+    said = capsys.readouterr()
+    assert "forced_call      asked nothing" in said.err and "direct           asked" not in said.err
+    assert "  direct           base" in said.out
+    assert main(arguments) == 0
+    assert "asked nothing" not in capsys.readouterr().err
+
+
 def test_a_checkpoint_is_another_model_than_the_finished_adapter(
     trained: Run, rows: tuple[str, str], settings: Settings
 ):
