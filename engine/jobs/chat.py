@@ -12,6 +12,7 @@ from engine.compute.geometry.trip import trip
 from engine.compute.model.generation import Ask, answer
 from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.memory import failure_words
 from engine.compute.model.mixed import Voice
 from engine.compute.model.text import Speaker, need_askable, tokens_of
 from engine.compute.steps import told
@@ -27,7 +28,7 @@ from engine.records.blocks import parse_blocks
 from engine.records.chats.asked import Column, Sampling
 from engine.records.chats.chat import Chat, Exchange, open_chat
 from engine.records.chats.replies import Answered, Failed, Judged, Pieces, Read, Reason, Trip
-from engine.records.errors import ModelError, RunError, WorkbenchError
+from engine.records.errors import ModelError, RunError
 from engine.records.evaluation.counts import Side
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.events import Event, Progress
@@ -55,8 +56,7 @@ def chat_job(payload: dict[str, Any], tools: Tools) -> Job:
                 yield from _answer(model, chat, number, texts, asks, followed)
             yield from _measure(model, chat, number, texts, voices, tools)
     except Exception as error:  # Whatever it was, the chat must say that it broke off.
-        said = str(error) if isinstance(error, WorkbenchError) else f"{type(error).__name__}; see the worker's log"
-        chat.append(number, Failed(message=said))
+        chat.append(number, Failed(message=failure_words(error)))
         raise
 
 

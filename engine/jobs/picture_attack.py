@@ -8,12 +8,13 @@ from typing import Any
 from engine.compute.evaluation.attacks.pixels import Stepped, descent, saved
 from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.memory import failure_words
 from engine.compute.model.mixed import Voice
 from engine.compute.model.text import decode, tokens_of
 from engine.compute.steps import told
 from engine.device import Tools
 from engine.records.chats.asked import Sampling
-from engine.records.errors import SpecError, WorkbenchError
+from engine.records.errors import SpecError
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.events import Event, Progress
 from engine.records.picture_attacks import (
@@ -45,7 +46,7 @@ def attack_picture_job(payload: dict[str, Any], tools: Tools) -> Job:
             attack.append(PixelEnd(reason="stopped", seconds=time.monotonic() - started))
         raise
     except Exception as error:  # Whatever it was, the attack must say that it broke off.
-        said = str(error) if isinstance(error, WorkbenchError) else f"{type(error).__name__}; see the worker's log"
+        said = failure_words(error)
         attack.append(PixelEnd(reason="failed", message=said, seconds=time.monotonic() - started))
         raise
     attack.append(PixelEnd(reason="done", seconds=time.monotonic() - started))

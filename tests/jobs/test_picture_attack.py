@@ -1,11 +1,13 @@
 """An attack on pixels as a job: watched step by step, answered by both models, stopped with what there is."""
 
 import pytest
+import torch
 from making import drain
 from making_seers import painted
 from test_capturing import trained
 
 from engine.device import Device
+from engine.jobs import picture_attack
 from engine.jobs.picture_attack import attack_picture_job
 from engine.records.chats.asked import Column
 from engine.records.checkpoints import Checkpoint
@@ -134,6 +136,18 @@ def test_a_model_that_does_not_see_is_refused_in_the_record_too(device, settings
         drain(attack_picture_job({"attack": attack.id}, device.tools(1)))
     end = attack.course().end
     assert end.reason == "failed" and "sees no pictures" in end.message
+
+
+def test_memory_that_runs_out_is_said_with_what_helps(device, settings, tiny_llava_folder, picture, monkeypatch):
+    def exhausted(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+        yield
+
+    monkeypatch.setattr(picture_attack, "descent", exhausted)
+    attack = begun(settings, tiny_llava_folder, picture)
+    with pytest.raises(torch.OutOfMemoryError):
+        drain(attack_picture_job({"attack": attack.id}, device.tools(1)))
+    assert attack.course().end.message.startswith("Memory ran out: CUDA out of memory. Choose")
 
 
 def test_one_that_is_gone_says_so(settings):

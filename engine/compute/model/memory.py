@@ -2,6 +2,8 @@
 
 import torch
 
+from engine.records.errors import WorkbenchError
+
 # What the drivers say when nothing more can be computed in this process.
 FAILED = (
     "CUDA error",
@@ -27,7 +29,9 @@ def device_failed(error: BaseException) -> bool:
 
 
 def failure_words(error: Exception) -> str:
-    """What a job that failed in no foreseen way says to the user."""
+    """What a job that failed says to the user."""
+    if isinstance(error, WorkbenchError):
+        return str(error)
     first = (str(error).splitlines() or ["the system gave no reason."])[0]
     if device_failed(error):
         return f"The device failed: {first} The last checkpoint is kept: restart the worker, then resume the run."
