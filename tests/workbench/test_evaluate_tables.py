@@ -168,6 +168,10 @@ def test_curves_rise_with_budget_and_the_front_has_a_point_a_run():
     # Without a step of the search something was asked, and what it came to nobody knows.
     assert (base.name, list(base.x), list(base.y)) == ("base", [5, 10], [45, 90])
     assert (a.name, list(a.y), list(b.y)) == ("a", [10], [25])
+    few_steps = made(rerouted=2)
+    few_steps.attacks["gcg"] = few_steps.attacks["gcg"].model_copy(update={"budget": 3})
+    assert budget_figures([few_steps], ["a"])["gcg"].layout.xaxis.dtick == 1
+    assert figures["gcg"].layout.xaxis.dtick is None
     front = front_figure([made(rerouted=2), made(rerouted=5)], ["a", "b"])
     assert front is not None and [(p.name, p.x[0], round(p.y[0])) for p in front.data] == [
         ("base", 95, 90), ("a", 90, 10), ("b", 90, 25),

@@ -108,7 +108,7 @@ _CSS = """
   font-variant-numeric: tabular-nums;
 }
 .st-key-strip_blocks_targets button[aria-pressed="true"] {
-  background: #D55E00 !important; border-color: #D55E00 !important; color: #ffffff !important;
+  background: #D55E00 !important; border-color: #D55E00 !important; color: #11161C !important;
 }
 .st-key-strip_blocks_adapted button[aria-pressed="true"] {
   background: #0072B2 !important; border-color: #0072B2 !important; color: #ffffff !important;
@@ -148,6 +148,16 @@ _CSS = """
 }
 /* As faint as captions may be and still be read: 4.5 to 1 at least on both grounds. */
 [data-testid="stCaptionContainer"] { color: inherit; opacity: 0.78; }
+.js-plotly-plot :is(g[class$="tick"] text, text[class$="title"]:not(.gtitle)) {
+  fill: currentColor !important; fill-opacity: 0.78 !important;
+}
+/* White on the dark theme's own colour is 3.8 to 1. */
+[data-testid^="stBaseButton-primary"]:not(:disabled) {
+  background-color: #0072B2; border-color: #0072B2; color: #ffffff;
+  &:hover { background-color: #005F95; border-color: #005F95; }
+}
+[data-testid="stRadioOption"]:has(input:not(:checked)) > div > div:first-child { border-color: #7D8893; }
+[data-tag] { background-color: #0072B2 !important; color: #ffffff !important; }
 .st-key-doors [data-testid="stPageLink"] a { border: 1px solid rgba(128, 140, 150, 0.55); padding: 0.32rem 0.8rem; }
 @media (max-width: 1000px) {
   [data-testid="stSidebar"] { max-width: 13.5rem !important; }

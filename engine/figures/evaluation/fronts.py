@@ -34,6 +34,8 @@ def of_pictures(one: Evaluation) -> Attacked:
 
 # Units of which none spent means that nothing was asked.
 TRIES = ("attempt", "template", "encoding", "sample")
+# Budgets of which each one has its tick.
+FEW = 8
 
 
 def budget_figures(
@@ -112,7 +114,9 @@ def _losses(points: Sequence[CurvePoint]) -> list[float]:
 
 def _set_budgets(figure: go.Figure, attack: str, shown: Sequence[Shown]) -> None:
     most = max(result.budget for _, result, _ in shown)
-    figure.update_xaxes(title_text=f"{ATTACKS[attack].unit}s", range=[0, 1.04 * most])
+    # Nothing is spent by halves.
+    step = 1 if most <= FEW else None
+    figure.update_xaxes(title_text=f"{ATTACKS[attack].unit}s", range=[0, 1.04 * most], dtick=step)
 
 
 def _budget_title(attack: str, results: Sequence[AttackResult]) -> str:
