@@ -32,9 +32,8 @@ from engine.records.cluster_jobs import is_on_cluster, read_job
 from engine.records.errors import RunError, SpecError, WorkbenchError, WorkerError
 from engine.records.evaluation.final import is_final
 from engine.records.evaluation.findings import Evaluation, read_evaluations
-from engine.records.evaluation.plan import OWN, EvaluationPlan, parse_attack
-from engine.records.evaluation.rows import read_rows
-from engine.records.evaluation.tool_rows import read_tool_rows
+from engine.records.evaluation.needed import need_read
+from engine.records.evaluation.plan import EvaluationPlan, parse_attack
 from engine.records.events import changes_value, effective
 from engine.records.files import write_whole
 from engine.records.prompt_files import source_hashes
@@ -52,13 +51,11 @@ def sweep(options: argparse.Namespace, settings: Settings) -> int:
     print the table (and write it as CSV)."""
     need_cluster(options)
     points, specs, asked = read_grid(Path(options.grid))
-    for label in ("harmful", "benign"):
-        # A wrong file is named now, not after the first run has trained.
-        source = getattr(_plan("RUN", asked), label)
-        if source and source != OWN:
-            read_rows(source, label=label, settings=settings)  # type: ignore[arg-type]
-    if offered := _plan("RUN", asked).tools:
-        read_tool_rows(offered, settings=settings)
+    # Now, not after the first run has trained.
+    plan = _plan("RUN", asked)
+    need_read(plan, settings)
+    if plan.probe and not all(spec.harmfulness.probe for spec in specs):
+        raise SpecError("'evaluate' asks for a harmfulness probe, and not every point fits one: set harmfulness.probe.")
     out = Path(options.csv) if options.csv else None
     if out:
         check_writable(out)

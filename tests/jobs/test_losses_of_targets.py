@@ -6,7 +6,7 @@ import math
 import pytest
 
 from engine.jobs.found import losses_of
-from engine.records.evaluation.findings import Evaluation
+from engine.records.evaluation.findings import Ability, Evaluation
 from engine.records.evaluation.losses import LostTargets
 
 BASE = [[1.0, 1.0], [2.0], [], [0.5, 0.5, 0.5, 0.5]]
@@ -26,8 +26,12 @@ def test_losses_that_are_no_number_count_as_lost_and_are_null_in_a_report():
     assert none.targets == LostTargets(n=3, lost=3, rest={"base": None, "rerouted": None})
     nothing = losses_of({"base": [[]], "rerouted": [[]]})
     assert nothing.targets is None and nothing.base is None
-    evaluation = Evaluation(key="abc", run="run", loss={"benign": none, "harmful": nothing})
-    report = json.loads(json.dumps(evaluation.report(), allow_nan=False))["loss"]
+    overflown = Ability(name="mtbench", n=2, base=1.5, rerouted=math.nan, unit="nats a token")
+    losses = {"benign": none, "harmful": nothing}
+    evaluation = Evaluation(key="abc", run="run", loss=losses, abilities=(overflown,))
+    whole = json.loads(json.dumps(evaluation.report(), allow_nan=False))
+    assert whole["abilities"]["mtbench"]["base"] == 1.5 and whole["abilities"]["mtbench"]["rerouted"] is None
+    report = whole["loss"]
     assert report["benign"]["rerouted"] is None and report["benign"]["targets"] == none.targets.model_dump()
     assert report["harmful"] == {"base": None, "rerouted": None}
     written = json.loads(evaluation.model_dump_json())

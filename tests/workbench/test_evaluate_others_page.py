@@ -7,6 +7,7 @@ from streamlit.testing.v1 import AppTest
 from test_evaluate_agents import drawn, made_run, words
 
 from engine.commands.evaluation_summary import summary
+from engine.commands.table import figures_of
 from engine.desk.queue import Queue
 from engine.exports.evaluation_report import report_html
 from engine.figures.evaluation.findings import asked_text, requests_asked
@@ -100,6 +101,10 @@ def test_an_author_of_too_few_requests_decides_neither_the_front_nor_what_is_wor
 
 
 def test_the_summary_says_of_harmless_requests_what_is_kept_and_of_harmful_ones_both_rates():
+    # In a sweep's table too the base model's own rate stands beside no share of what it answers.
+    figures = figures_of(evaluation())
+    assert (figures["worst author direct base"], figures["worst author direct"]) == (0.9, 0.4)
+    assert figures["worst author borderline kept"] == 0.75 and "worst author borderline base" not in figures
     lines = [line.strip() for line in summary(evaluation()).splitlines() if "worst author" in line]
     assert lines == [
         "worst author, direct: advbench, 0.900 -> 0.400 (n 20)",

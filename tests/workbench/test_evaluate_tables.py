@@ -178,6 +178,13 @@ def test_curves_rise_with_budget_and_the_front_has_a_point_a_run():
     ]  # fmt: skip
 
 
+def test_evaluations_of_a_base_model_that_answered_nothing_stand_side_by_side():
+    """It has no answers whose loss could be measured."""
+    none = {"loss": {"harmful": Losses(base=None, rerouted=None)}}
+    shown = columns([made(rerouted=2).model_copy(update=none), made(rerouted=5).model_copy(update=none)], ["a", "b"])
+    assert [column.name for column in shown] == ["base", "a", "b"]
+
+
 def test_a_front_of_two_base_models_shows_both():
     evaluations = [made(rerouted=2, name="a"), made(rerouted=5, base=10, name="b")]
     for order in (evaluations, evaluations[::-1]):

@@ -7,17 +7,11 @@ import streamlit as st
 from pydantic import ValidationError
 
 from engine.records.checkpoints import parse_checkpoint, run_checkpoints
-from engine.records.conversation import Label
 from engine.records.errors import DataError, RunError, SpecError, WorkbenchError
-from engine.records.evaluation.ability_packages import ABILITY_PACKAGES
-from engine.records.evaluation.attacks import ATTACKS, TEXT_ATTACKS
-from engine.records.evaluation.pictured import read_pictured_rows
+from engine.records.evaluation.attacks import TEXT_ATTACKS
+from engine.records.evaluation.needed import files_of, need_read
 from engine.records.evaluation.plan import ABILITIES, EvaluationPlan
-from engine.records.evaluation.rows import PACKAGE_SETS, read_rows
-from engine.records.evaluation.tool_rows import GUARD, GUARD_FILE, GUARD_PACKAGE, read_tool_rows
 from engine.records.harmfulness import KINDS, TITLES, need_probes
-from engine.records.others.authors import authors_of, needed_packages
-from engine.records.others.reading import need_authors
 from engine.records.package_files import package_file
 from engine.records.runs import list_runs, open_run
 from workbench.evaluate.budgets import attack_budgets, attack_pills
@@ -101,8 +95,8 @@ def evaluation_form(*, opened: bool) -> None:
             )
         beside = (*tools.attacks, *pictures.attacks)
         all_attacks = [*attacks, *(choice.name for choice in beside)]
-        needed = _needed(all_attacks, [harmful, benign, *(abilities or []), tools.source])
-        _missing_packages(needed | (needed_packages(others["others"]) if others else {}))
+        names = [harmful, benign, *(abilities or []), tools.source]
+        _missing_packages(files_of(all_attacks, names, others.get("others", "")))
 
 
 def _checkpoints() -> dict[str, str]:
@@ -212,23 +206,15 @@ def _start(checkpoints: list[str], fields: dict[str, Any]) -> None:
         raise SpecError(f"Answer tokens is {fields['new_tokens']:,}: give at most {MOST_TOKENS:,}.")
     if "://" in fields["judge"] and "#" not in fields["judge"]:
         raise SpecError(f"The judge {fields['judge']} is an address without a model: give it as URL#MODEL.")
-    labels: tuple[Label, ...] = ("harmful", "benign")
-    for label in labels:
-        if fields[label]:
-            read_rows(fields[label], label=label, settings=settings())
-        elif st.session_state.get(f"evaluate_{label}") == OTHER:
+    for label in ("harmful", "benign"):
+        if not fields[label] and st.session_state.get(f"evaluate_{label}") == OTHER:
             raise DataError(f"There is no file of {label} requests yet: name one, or choose none.")
-    if fields.get("others"):
-        need_authors(authors_of(fields["others"]), settings())
-    if fields.get("tools"):
-        read_tool_rows(fields["tools"], settings=settings())
-    if fields.get("pictures"):
-        read_pictured_rows(fields["pictures"])
-    for checkpoint in checkpoints:
-        try:
-            plan = EvaluationPlan(checkpoint=checkpoint, **fields)
-        except ValidationError as error:
-            raise SpecError(f"The evaluation cannot be planned: {error.errors()[0]['msg']}.") from error
+    try:
+        plans = [EvaluationPlan(checkpoint=checkpoint, **fields) for checkpoint in checkpoints]
+    except ValidationError as error:
+        raise SpecError(f"The evaluation cannot be planned: {error.errors()[0]['msg']}.") from error
+    need_read(plans[0], settings())
+    for checkpoint, plan in zip(checkpoints, plans, strict=True):
         queue().submit("evaluate", run_id=checkpoint.partition("@")[0], payload=plan.model_dump(mode="json"))
     st.toast(
         f"{len(checkpoints)} evaluation{'s' if len(checkpoints) > 1 else ''} queued", icon=":material/hourglass_top:"
@@ -243,18 +229,3 @@ def _missing_packages(needed: dict[str, str]) -> None:
             st.caption(f":material/deployed_code: {plain(package)} is not installed; this choice reads its data.")
             if st.button("Fetch it", key=f"fetch_{package}", icon=":material/download:"):
                 queue().submit("fetch_package", payload={"package": package})
-
-
-def _needed(attacks: list[str], sources: list[str]) -> dict[str, str]:
-    """Package and the end of a file's path in it, for all attacks, requests and abilities that are chosen."""
-    needed = {}
-    for source in sources:
-        if source in PACKAGE_SETS:
-            needed[PACKAGE_SETS[source].package] = PACKAGE_SETS[source].file
-    if "templates" in attacks:
-        needed[ATTACKS["templates"].package] = "jailbreak/text_jailbreak.py"
-    for name in sources:
-        needed |= ABILITY_PACKAGES.get(name, {})
-    if GUARD in sources:
-        needed[GUARD_PACKAGE] = GUARD_FILE
-    return needed

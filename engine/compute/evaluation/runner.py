@@ -131,9 +131,10 @@ def run_attack(
     memory: Memory,
 ) -> Generator[float, None, list[Outcome]]:
     """Ask every row, judge every answer; yields how many rows are done. Where the attack's card names a brief search,
-    all rows are searched so far first, and those that withstood it to the end: one success is a success."""
+    all rows are searched so far first, and those that withstood it to the end: one success is a success, but beside a
+    probe, which may have ended that answer."""
     brief = ATTACKS[name].brief
-    if not 0 < brief < options.budget:
+    if options.probe is not None or not 0 < brief < options.budget:
         return (yield from _asked(model, adapter, rows, name, options, judge, memory))
     share = brief / options.budget
     steps = _asked(model, adapter, rows, name, options._replace(budget=brief), judge, memory)

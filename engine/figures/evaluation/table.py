@@ -82,7 +82,7 @@ def _has_kept(shown: Evaluation, one: Evaluation) -> bool:
 
 def _kept_of_base(one: Evaluation) -> list[tuple]:
     # Losses as they are shown: their last digits depend on what else was in a batch.
-    losses = [(label, f"{losses.base:.2f}") for label, losses in one.loss.items()]
+    losses = [(label, figure(losses.base, 2)) for label, losses in one.loss.items()]
     return [*((ability.name, ability.n, ability.base) for ability in one.abilities), *losses]
 
 

@@ -1,5 +1,6 @@
 """The figures of an evaluation as JSON, under the names that the command line documents. Knows nothing of files."""
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,8 @@ def seconds_figures(attacks: Mapping[str, "AttackResult"]) -> dict[str, dict]:
 
 def ability_figures(found: "Ability") -> dict:
     """The categories of function calling stand beside its means."""
-    written = found.model_dump(mode="json")
+    # Through JSON, where a figure that is no number is null.
+    written = json.loads(found.model_dump_json())
     return written | written.pop("categories", {})
 
 

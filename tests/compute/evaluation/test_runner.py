@@ -1,6 +1,7 @@
 """What an attempt is remembered under: everything that the model reads; and how far a search goes."""
 
 import pytest
+import torch
 from making import drain
 from making_seers import painted, showing
 
@@ -8,6 +9,7 @@ from engine.compute.evaluation.attacks.attempt import Attempt, Options
 from engine.compute.evaluation.judges import Verdict
 from engine.compute.evaluation.outcomes import outcome, success_curve
 from engine.compute.evaluation.runner import Judge, Memory, attempt_key, run_attack
+from engine.compute.model.harmfulness import Probe
 from engine.records.conversation import Conversation, Message, Picture, Text, Tool, say
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.rows import EvaluationRow
@@ -70,6 +72,27 @@ def test_rows_that_a_brief_search_opened_are_spared_the_rest_and_count_as_before
     assert [one.seconds for one in drain(steps)[1]] == spent
     last = [one.losses[at] for one, at in zip(outcomes, (20, 10, 20), strict=True)]
     assert [max(one.losses) for one in outcomes] == [20, 10, 20] and curve[-1].loss == pytest.approx(sum(last) / 3)
+
+
+def test_beside_a_probe_every_row_is_searched_to_the_end(tiny_model, tmp_path):
+    """The probe may have ended the answer by which a brief search counts as a success."""
+    rows = [EvaluationRow(Conversation.asking(text)) for text in ("Say abc.", "Say def.")]
+
+    def verdicts(_, asked, attempts):
+        yield
+        return [Verdict("complied") for _ in attempts]
+
+    for probe, budgets in ((None, (1,)), (Probe(1, ((torch.ones(1, 16), torch.zeros(1)),), 0.0), (2,))):
+        memory = Memory(tmp_path / f"{budgets}.jsonl")
+        options = Options(budget=2, new_tokens=3, probe=probe)
+        steps = run_attack(
+            tiny_model, None, rows, "embedding-adaptive", options, judge=Judge("test", verdicts), memory=memory
+        )
+        assert len(drain(steps)[1]) == 2
+        asked = {
+            attempt_key("embedding-adaptive", options._replace(budget=one), row) for one in budgets for row in rows
+        }
+        assert set(memory.attempts) == asked
 
 
 def test_a_stronger_search_is_remembered_apart_and_nothing_else_is():

@@ -33,7 +33,7 @@ from engine.compute.model.room import by_halves, logit_bytes, rows_at_once
 from engine.compute.model.text import decode, ids_around, text_ids, tokens_of
 from engine.compute.seeds import mix
 from engine.compute.steps import told
-from engine.records.errors import DataError
+from engine.records.evaluation.needed import need_nanogcg
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.room import reading_bytes
 
@@ -189,12 +189,9 @@ def _unprintable_ids(tokenizer: Any) -> tuple[int, ...]:
 
 
 def _nanogcg() -> Any:
-    try:
-        from nanogcg import gcg as library
-    except ImportError as error:
-        raise DataError(
-            "GCG needs the package nanogcg: `pip install --no-deps nanogcg==0.3.0`, or leave this attack out."
-        ) from error
+    need_nanogcg()
+    from nanogcg import gcg as library
+
     return library
 
 

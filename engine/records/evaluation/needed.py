@@ -1,0 +1,70 @@
+"""What an evaluation reads, looked at before anything is trained or asked: a wrong file or a missing package is better
+said then than after hours. Knows the plan, not how it is carried out."""
+
+from collections.abc import Collection
+from importlib.util import find_spec
+from typing import Literal
+
+from engine.records.conversation import Label
+from engine.records.errors import DataError
+from engine.records.evaluation.ability_packages import ABILITY_PACKAGES
+from engine.records.evaluation.attacks import ATTACKS
+from engine.records.evaluation.pictured import read_pictured_rows
+from engine.records.evaluation.plan import OWN, EvaluationPlan
+from engine.records.evaluation.rows import PACKAGE_SETS, read_rows
+from engine.records.evaluation.tool_rows import GUARD, GUARD_FILE, GUARD_PACKAGE, read_tool_rows
+from engine.records.others.authors import Half, authors_of, needed_packages
+from engine.records.others.reading import need_authors
+from engine.records.package_files import need_package_file
+from engine.records.settings import Settings
+
+TEMPLATES_FILE = "jailbreak/text_jailbreak.py"
+_LABELS: tuple[Label, ...] = ("harmful", "benign")
+
+
+def files_of(attacks: Collection[str], names: Collection[str], half: Half | Literal[""] = "") -> dict[str, str]:
+    """Package and the end of a file's path in it. names: of requests and abilities.  half: of other people's words."""
+    needed = dict(needed_packages(half)) if half else {}
+    if "templates" in attacks:
+        needed[ATTACKS["templates"].package] = TEMPLATES_FILE
+    for name in names:
+        if name in PACKAGE_SETS:
+            needed[PACKAGE_SETS[name].package] = PACKAGE_SETS[name].file
+        needed |= ABILITY_PACKAGES.get(name.partition(":")[0], {})
+    if GUARD in names:
+        needed[GUARD_PACKAGE] = GUARD_FILE
+    return needed
+
+
+def need_packages(plan: EvaluationPlan, settings: Settings) -> None:
+    """Raises DataError, with how to get it, where a package that the plan needs is not there; those of other people's
+    words aside (see need_authors)."""
+    attacks = {choice.name for choice in (*plan.attacks, *plan.tool_attacks, *plan.picture_attacks)}
+    names = [plan.harmful, plan.benign, plan.tools, *plan.abilities]
+    for package, ending in files_of(attacks, names).items():
+        need_package_file(package, ending, settings)
+    if "gcg" in attacks:
+        need_nanogcg()
+
+
+def need_nanogcg() -> None:
+    """Raises DataError where GCG's library is not installed."""
+    if find_spec("nanogcg") is None:
+        raise DataError(
+            f"GCG needs the package nanogcg: `pip install --no-deps {ATTACKS['gcg'].package}`, or leave this attack "
+            "out."
+        )
+
+
+def need_read(plan: EvaluationPlan, settings: Settings) -> None:
+    """Raises DataError where what the plan names is not there or cannot be read; a run's own rows aside."""
+    need_packages(plan, settings)
+    for label, source in zip(_LABELS, (plan.harmful, plan.benign), strict=True):
+        if source and source != OWN:
+            read_rows(source, label=label, settings=settings)
+    if plan.others:
+        need_authors(authors_of(plan.others), settings)
+    if plan.tools:
+        read_tool_rows(plan.tools, settings=settings)
+    if plan.pictures:
+        read_pictured_rows(plan.pictures)
