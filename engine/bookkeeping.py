@@ -154,7 +154,7 @@ class RunBook:
 
 def live_changes(run: Run) -> list[ControlEvent]:
     """What was changed while it trained and holds when it goes on: nothing from before a cancel that kept nothing."""
-    events = run.events()[0]
+    events = effective(run.events()[0])
     thrown_away = 0 if last_checkpoint(run) else up_to_cancel(events)
     return [event for event in events[thrown_away:] if isinstance(event, ControlEvent)]
 

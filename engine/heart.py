@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from filelock import FileLock
+
+from engine.desk.lock import held_again
 from engine.desk.queue import Queue
-from engine.records.errors import RunError, WorkbenchError
+from engine.records.errors import RunError, WorkbenchError, WorkerError
 
 log = logging.getLogger("workbench.worker")
 
@@ -36,12 +39,15 @@ def beating(queue: Queue, about: Callable[[], dict[str, Any]], last: Callable[[]
     ending = threading.Event()
 
     def beat() -> None:
-        complaint = Complaint()
+        complaint, locks = Complaint(), list[FileLock]()
         while not ending.is_set():
             try:
+                # Whoever deletes this folder must not have two workers for it.
+                if lock := held_again(queue.desk):
+                    locks.append(lock)
                 queue.beat(**about())
                 complaint.is_over()
-            except RunError as error:
+            except (RunError, WorkerError) as error:
                 complaint.say(str(error))
             ending.wait(BEAT_SECONDS)
 

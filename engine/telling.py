@@ -20,6 +20,7 @@ from queue import Empty, SimpleQueue
 from engine.records.errors import RunError, WorkbenchError
 from engine.records.events import Event, NoticeResult
 from engine.records.notices import Message, Target, message_of, read_targets
+from engine.records.posting import posted
 from engine.records.runs import open_run
 from engine.records.settings import Settings
 
@@ -136,7 +137,7 @@ def _posted(target: Target, message: Message) -> str:
         headers["Authorization"] = f"Bearer {token}"
     request = urllib.request.Request(target.url, data=message.model_dump_json().encode(), headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=SECONDS):
+        with posted(request, seconds=SECONDS):
             return ""
     except urllib.error.HTTPError as error:
         return f"it answered {error.code}"

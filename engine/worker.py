@@ -110,7 +110,7 @@ class Worker:
             self.tasks.append(Task(job, partial(JOBS[job.kind], job.payload, tools)))
             return
         if job.kind != "train":
-            self.queue.finish(job.id, error=OLDER)
+            self.unfinished[job.id] = (OLDER, "")
             return
         try:
             run = open_run(self.settings.runs, job.run_id)
@@ -118,7 +118,7 @@ class Worker:
             controls, book = live_changes(run), RunBook(run, watch=self.teller.see)
         except WorkbenchError as error:
             log.error("%s", error)
-            self.queue.finish(job.id, error=str(error))
+            self.unfinished[job.id] = (str(error), "")
             return
         tools, intent = self.device.tools(job.id, f"the training of run {run.id}"), Intent()
         begin = partial(train_run, run, tools=tools, controls=controls, intent=intent)

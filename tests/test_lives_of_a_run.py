@@ -212,7 +212,37 @@ def test_a_film_whose_prompts_changed_begins_anew(settings, worker, tiny_spec):
         assert counts == {len(capture.index.prompts)}, name
 
 
-def test_a_bound_on_drift_without_benign_rows_stops_nothing(settings, worker, tiny_spec):
+def test_what_was_changed_before_a_cancel_holds_in_no_later_life(settings, worker, tiny_spec):
+    """The second life wrote a checkpoint, and goes on from it."""
+    run = create_run(settings.runs, tiny_spec(**{"optimizer.steps": 8}))
+    begun(worker, run, steps=2)
+    worker.queue.control(run.id, "learning_rate", value=0.5)
+    trained(worker, run, steps=4)
+    stopped(worker, run, "cancel")
+    begun(worker, run, steps=6)
+    stopped(worker, run, "stop")
+    assert list_checkpoints(run.checkpoints_folder) and not [one for one in live_changes(run) if changes_value(one)]
+    worker.queue.submit("train", run_id=run.id)
+    ended(worker, run)
+    rates = [event.learning_rate for event in effective(run.events()[0]) if event.kind == "step"]
+    assert len(rates) == 8 and max(rates) < 0.1
+
+
+def test_a_run_that_goes_on_shows_no_weights_of_an_earlier_stop(settings, worker, tiny_spec):
+    run = create_run(settings.runs, tiny_spec(**{"optimizer.steps": 8}))
+    begun(worker, run, steps=2)
+    stopped(worker, run, "stop")
+    assert (run.adapter_folder / "adapter_config.json").is_file()
+    began = len(run.events()[0])
+    worker.queue.submit("train", run_id=run.id)
+    while not [event for event in run.events()[0][began:] if event.kind == "step"]:
+        worker.turn()
+    assert not run.adapter_folder.exists()
+    ended(worker, run)
+    assert (run.adapter_folder / "adapter_config.json").is_file()
+
+
+def test_a_bound_on_drift_without_benign_rows_stops_nothing_and_says_so(settings, worker, tiny_spec):
     run = create_run(settings.runs, tiny_spec(**{"optimizer.stop_drift": 0.5}))
     file = settings.runs.parent / run.spec().data.retain
     rows = [json.loads(line) for line in file.read_text().splitlines()]
@@ -220,6 +250,8 @@ def test_a_bound_on_drift_without_benign_rows_stops_nothing(settings, worker, ti
     worker.queue.submit("train", run_id=run.id)
     ended(worker, run)
     assert run.record().status == "finished" and run.record().step == 6
+    (alert,) = [event for event in run.events()[0] if isinstance(event, Alert)]
+    assert alert.message.startswith("optimizer.stop_drift goes by validation rows, and there are no benign ones")
 
 
 def test_a_side_without_an_answer_is_said(settings, worker, tiny_spec, monkeypatch):

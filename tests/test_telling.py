@@ -28,6 +28,7 @@ class Listener:
     def __init__(self) -> None:
         self.heard: list[tuple[dict, dict]] = []
         self.status = 200
+        self.leads_to = ""
         listener = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -35,6 +36,8 @@ class Listener:
                 content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 listener.heard.append((content, dict(self.headers)))
                 self.send_response(listener.status)
+                if listener.leads_to:
+                    self.send_header("Location", listener.leads_to)
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
@@ -96,6 +99,20 @@ def test_a_listener_is_told_of_ends_failures_and_alerts_of_two_runs_and_of_nothi
         ("second", "alert", "The loss rises. Lower the rate."),
         ("second", "fails", "At step 3. No memory."),
     ]
+
+
+def test_an_address_that_leads_on_to_another_is_not_followed(settings, listener, monkeypatch):
+    """What is posted would be lost on the way, and the token told to another."""
+    monkeypatch.setenv("HOOK_TOKEN", "token-of-the-hook")
+    other = Listener()
+    listener.status, listener.leads_to = 302, other.url
+    notices_file(settings).write_text(f'[phone]\nurl = "{listener.url}"\nbearer_env = "HOOK_TOKEN"\n')
+    run, teller = write_run(settings), Teller(settings)
+    teller.see(run.id, StatusEvent(status="finished", step=20))
+    (result,) = told(teller, run)
+    other.server.shutdown()
+    other.server.server_close()
+    assert not result.told and "it answered 302" in result.message and not other.heard
 
 
 def test_when_and_a_token_of_the_environment_are_kept_to(settings, listener, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from making import wait_for
 from safetensors.torch import load_file
 
 from engine.desk.launch import ensure_worker, restart_worker
+from engine.desk.lock import LOCK, is_held
 from engine.desk.queue import Queue
 from engine.records.events import ControlEvent, StepResult, effective
 from engine.records.runs import Run, create_run
@@ -183,6 +185,20 @@ def test_a_wrong_run_fails_with_a_message_and_the_worker_lives(settings, worker,
     assert words in run.record().error
     assert "Traceback" not in run.record().error
     assert Queue(settings.desk).worker().alive
+
+
+def test_a_worker_whose_folder_was_deleted_stays_the_only_one(settings, worker, tiny_spec):
+    run = start(settings, tiny_spec(**LONG))
+    worker()
+    wait_for(lambda: len(steps(run)) > 2)
+    pid = Queue(settings.desk).worker().pid
+    # The worker writes there while it is taken away.
+    shutil.rmtree(settings.desk, ignore_errors=True)
+    (settings.desk / LOCK).unlink(missing_ok=True)
+    wait_for(lambda: is_held(settings.desk))
+    assert ensure_worker(settings).pid == pid and status(run) == "running"
+    before = len(steps(run))
+    wait_for(lambda: len(steps(run)) > before)
 
 
 def test_a_lost_queue_loses_no_run(settings, worker, tiny_spec):

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from engine.records.files import whole_or_nothing
 from engine.records.runs import open_run
 from engine.records.settings import Settings
 
@@ -20,7 +21,9 @@ def export(options: argparse.Namespace, settings: Settings) -> int:
     from engine.exports.model_card.folder import write_card
 
     run = open_run(settings.runs, options.run)
-    folder = export_run(run, Path(options.folder), settings, merged=options.merged, gguf=options.gguf)
-    write_card(run, folder, settings)
+    folder = Path(options.folder)
+    with whole_or_nothing(folder):
+        export_run(run, folder, settings, merged=options.merged, gguf=options.gguf)
+        write_card(run, folder, settings)
     print(folder)
     return 0

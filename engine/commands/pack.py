@@ -1,8 +1,10 @@
 """`python -m engine pack`: copy a finished run into a folder fit for sharing, such as sample_data/runs.
 
 Left out: what models answered to harmful prompts, optimizer moments, checkpoints and what was measured of other weights
-than the last, names of machines. Captured vectors are kept in half precision, of as many captured steps as fit; the
-spaces that tokens are tinted in come along where they were measured. digest.json holds the SHA-256 of every file.
+than the last, names of machines, addresses of judges. The run's name and note come along, and what the spec names is
+kept as it names it, files with their folders. Captured vectors are kept in half precision, of as many captured steps as
+fit; the spaces that tokens are tinted in come along where they were measured. digest.json holds the SHA-256 of every
+file.
 """
 
 import argparse
@@ -13,16 +15,18 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
 
+from engine.exports.private import Private, judge_words
 from engine.records.captures.capture import read_capture, run_captures, write_index
 from engine.records.errors import RunError
 from engine.records.evaluation.final import is_final
 from engine.records.evaluation.findings import Evaluation
 from engine.records.evaluation.own import is_pending
-from engine.records.events import AnyEvent, ProbeResult, StatusEvent, effective
+from engine.records.events import Alert, AnyEvent, ProbeResult, StatusEvent, effective
 from engine.records.files import whole_or_nothing, write_whole
 from engine.records.harmfulness import HARMFULNESS, PROBES
 from engine.records.runs import Record, Run, open_run
@@ -62,7 +66,7 @@ def pack(options: argparse.Namespace, settings: Settings) -> int:
     with whole_or_nothing(target):
         captures = _captures(run, settings, options.captures)
         spaces = next((file for file in (packed_spaces(run), kept_spaces(run, settings)) if file.is_file()), None)
-        pack_run(run, target, captures, spaces=spaces, bfloat16=options.bfloat16)
+        pack_run(run, target, captures, spaces=spaces, bfloat16=options.bfloat16, private=Private(settings))
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"{size / 1e6:.1f} MB", file=sys.stderr)
     print(target)
@@ -86,13 +90,15 @@ def pack_run(
     *,
     spaces: Path | None = None,
     bfloat16: bool = False,
+    private: Private | None = None,
 ) -> None:
     """record.json, which makes a folder a run, is written last. captures: their folders; None: those in the run.
-    spaces: their file. bfloat16: the adapter's weights are rounded, so that figures of it hold nearly, not exactly."""
+    spaces: their file. bfloat16: the adapter's weights are rounded, so that figures of it hold nearly, not exactly.
+    private: what alerts must not say."""
     target.mkdir(parents=True)
     shutil.copy(run.folder / "spec.json", target)
     events = [
-        _without_answers(event) for event in effective(run.events()[0]) if event.kind not in ("progress", "notice")
+        _shared(event, private) for event in effective(run.events()[0]) if event.kind not in ("progress", "notice")
     ]
     write_whole(target / "events.jsonl", "".join(event.model_dump_json() + "\n" for event in events))
     if (run.folder / "label.json").is_file():
@@ -139,6 +145,20 @@ def _pack_evaluations(source: Path, target: Path, record: Record) -> None:
         if file.name not in left_out:
             target.mkdir(exist_ok=True)
             shutil.copy(file, target)
+            with suppress(ValueError):
+                content = json.loads(file.read_bytes()) if file.suffix == ".json" else None
+                if (shared := _without_addresses(content)) != content:
+                    write_whole(target / file.name, json.dumps(shared, indent=2))
+
+
+def _without_addresses(content: Any) -> Any:
+    """A tree in which judges are named without their folder or address."""
+    if isinstance(content, dict):
+        return {
+            key: judge_words(value) if key == "judge" and isinstance(value, str) else _without_addresses(value)
+            for key, value in content.items()
+        }
+    return [_without_addresses(one) for one in content] if isinstance(content, list) else content
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -197,7 +217,9 @@ def _kept_checkpoints(packed: Path, checkpoints: tuple[str, ...], most_bytes: in
     return tuple(checkpoints[place] for place in dict.fromkeys(chosen.tolist()))
 
 
-def _without_answers(event: AnyEvent) -> AnyEvent:
+def _shared(event: AnyEvent, private: Private | None) -> AnyEvent:
+    if isinstance(event, Alert) and private is not None:
+        return event.model_copy(update={"message": private.of_machine(event.message)})
     if isinstance(event, ProbeResult):
         answers = [
             answer if answer.label == "benign" else answer.model_copy(update={"answer": HIDDEN})

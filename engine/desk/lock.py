@@ -60,5 +60,19 @@ def is_held(desk: Path) -> bool:
     return False
 
 
+def held_again(desk: Path) -> FileLock | None:
+    """For the one who owns it: where the lock's file was taken away, the lock of a new one, which must be kept; None
+    where it is there. Raises WorkerError where another has it meanwhile, or the folder cannot be used."""
+    if (desk / LOCK).exists():
+        return None
+    lock = _lock(desk)
+    try:
+        desk.mkdir(parents=True, exist_ok=True)
+        lock.acquire(blocking=False)
+    except (Timeout, OSError) as error:
+        raise WorkerError(f"The lock in {desk} was taken away, and cannot be held again.") from error
+    return lock
+
+
 def _lock(desk: Path) -> FileLock:
     return FileLock(desk / LOCK, thread_local=False, is_singleton=False)

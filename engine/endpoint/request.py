@@ -1,6 +1,7 @@
 """What an OpenAI client sends, as what the workbench asks. Knows nothing of sending or of models."""
 
 import json
+import secrets
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -63,7 +64,8 @@ class ChatRequest(BaseModel):
             temperature=self.temperature or 0.0,
             top_p=self.top_p or 1.0,
             new_tokens=min(tokens, MOST_TOKENS),
-            seed=self.seed or 0,
+            # As clients expect: who asks twice and gives no seed draws twice.
+            seed=secrets.randbelow(2**31) if self.seed is None else self.seed,
         )
 
     @property

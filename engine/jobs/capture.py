@@ -14,7 +14,7 @@ from engine.compute.geometry.film import Film
 from engine.compute.model.adapters import random_twin
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.training.pairs import Pair, elicit, without_refusals
-from engine.compute.training.rows import Row, encode
+from engine.compute.training.rows import Row, encode, with_requests
 from engine.compute.training.sources import read_prompts
 from engine.device import Tools
 from engine.records.blocks import parse_blocks, resolve_blocks
@@ -210,13 +210,15 @@ def _captured_rows(
         everything = read_prompts(source, label=label, answer_field=data.answer_field)
         found = [_of_split(everything, data, label, split, request.seed) for split in request.splits]
         share = -(-request.prompts_per_side // len(request.splits))
-        side = [prompt for part in found for prompt in part[:share]]
+        # Where a split has fewer, the others stand in.
+        side = [prompt for rank in (slice(share), slice(share, None)) for part in found for prompt in part[rank]]
         if not side:
             raise DataError(f"No {label} prompt is in the splits {', '.join(request.splits)}: choose other splits.")
         prompts += side[: request.prompts_per_side]
     pairs = yield from elicit(model, prompts, data, answers_folder=answers, seed=request.seed)
     kept = without_refusals(pairs, data)
-    return kept, [fitting(model, encode(model, pair, data, within_context=False)) for pair in kept]
+    shown = with_requests(data)
+    return kept, [fitting(model, encode(model, pair, shown, within_context=False)) for pair in kept]
 
 
 def _of_split(prompts: list[Prompt], data: DataSpec, label: Label, split: Split, seed: int) -> list[Prompt]:

@@ -6,7 +6,7 @@ from engine.compute.geometry.trip import read_spaces, standard_spaces
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.training.pairs import elicit, without_refusals
 from engine.compute.training.reroute import BlockSpace
-from engine.compute.training.rows import Row, encode
+from engine.compute.training.rows import Row, encode, with_requests
 from engine.compute.training.sources import read_prompts
 from engine.records.conversation import Label
 from engine.records.errors import DataError
@@ -19,6 +19,7 @@ from engine.records.spec import RunSpec
 from engine.records.spec_parts import DataSpec
 
 SPACE_PROMPTS = 24
+_HELD_OUT: tuple[Split, Split] = ("validation", "test")
 
 
 def known_rows(
@@ -34,7 +35,8 @@ def known_rows(
     """Rows of one side and split of a run; answers come from the cache where the run was trained on this machine.
 
     answered: harmful prompts that the base model refused are left out, if the spec leaves them out of training. Where
-    the run's prompt files are gone, prompts of the sets that ship stand in for them.
+    the run has no validation rows, those of its test stand in, and the other way round; where its prompt files are gone
+    or leave none, prompts of the sets that ship.
     """
     data = spec.data
     try:
@@ -44,7 +46,7 @@ def known_rows(
         prompts = _prompts(data, label, split, spec.seed)
     pairs = yield from elicit(model, prompts[:limit], data, answers_folder=settings.answers, seed=spec.seed)
     kept = without_refusals(pairs, data) if answered else pairs
-    rows = [encode(model, pair, data) for pair in kept]
+    rows = [encode(model, pair, with_requests(data)) for pair in kept]
     return [row for row in rows if len(row.ids) > row.response_start]
 
 
@@ -68,4 +70,7 @@ def known_spaces(model: LoadedModel, run: Run, settings: Settings) -> dict[int, 
 def _prompts(data: DataSpec, label: Label, split: Split, seed: int) -> list[Prompt]:
     source = data.circuit_breaker if label == "harmful" else data.retain
     prompts = read_prompts(source, label=label, answer_field=data.answer_field)
+    if split in _HELD_OUT and not any(prompt.split == split for prompt in prompts):
+        # Of the run's own held-out rows rather the others than those of another set.
+        (split,) = set(_HELD_OUT) - {split}
     return select(prompts, data, label=label, split=split, seed=seed)

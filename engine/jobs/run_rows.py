@@ -10,7 +10,7 @@ from engine.compute.model.openings import tokens_alone
 from engine.compute.model.text import tokens_of
 from engine.compute.team import team_size
 from engine.compute.training.pairs import Pair, elicit, without_refusals
-from engine.compute.training.rows import EncodedWhenDrawn, Row, encode
+from engine.compute.training.rows import EncodedWhenDrawn, Row, encode, need_room_for_tools
 from engine.compute.training.sources import reading
 from engine.compute.training.trainer import Rows
 from engine.device import Tools
@@ -110,7 +110,9 @@ def run_rows(
         both = [(row, prompt) for row, prompt in both if len(row.ids) > row.response_start]
         return [row for row, _ in both], [prompt for _, prompt in both]
 
-    harmful, benign = (EncodedWhenDrawn(model, learned("train", label), spec.data) for label in SIDES)
+    trained = {label: learned("train", label) for label in SIDES}
+    need_room_for_tools(model, [pair for pairs in trained.values() for pair in pairs], spec.data)
+    harmful, benign = (EncodedWhenDrawn(model, trained[label], spec.data) for label in SIDES)
     measured, filmed = held_out("validation")
     validation = [p for (split, _), prompts in chosen.items() if split == "validation" for p in prompts]
     return Rows(harmful, benign, measured, held_out("test")[0]), validation, filmed

@@ -33,8 +33,10 @@ from engine.records.events import (
     ProbeResult,
     Progress,
     StatusEvent,
+    StepResult,
     effective,
 )
+from engine.records.files import on_disk
 from engine.records.prompts import Prompt
 from engine.records.room import checkpoints_gradients
 from engine.records.runs import Run
@@ -99,6 +101,9 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
                 began = True
                 trained = sum(parameter.numel() for _, parameter in adapter_parameters(model, name))
                 run.update(trained_parameters=trained)
+            if isinstance(event, StepResult) and run.adapter_folder.is_dir():
+                # Of an earlier stop: the weights have moved on.
+                shutil.rmtree(run.adapter_folder, ignore_errors=True)
             if samples.kept and not isinstance(event, Progress):
                 samples.forget()
             yield event
@@ -193,5 +198,8 @@ def _keep_adapter(model: LoadedModel, name: str, run: Run) -> None:
     temporary = run.folder / ".adapter"
     shutil.rmtree(temporary, ignore_errors=True)
     save_adapter(model, name, temporary)
+    # What is said of the run behind this must not outlast it.
+    for file in temporary.iterdir():
+        on_disk(file)
     shutil.rmtree(run.adapter_folder, ignore_errors=True)
     temporary.rename(run.adapter_folder)

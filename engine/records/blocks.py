@@ -1,6 +1,8 @@
-"""Block lists as text and as numbers: which blocks of a model a spec names. Knows nothing of models."""
+"""Block lists as text and as numbers: which blocks of a model, and which modules of a
+block, a spec names. Knows nothing of models."""
 
 import re
+from collections.abc import Collection
 from typing import NamedTuple
 
 from engine.records.conversation import Label
@@ -128,3 +130,13 @@ def _block_number(text: str, block_count: int) -> int:
     if number >= block_count:
         raise SpecError(f"Block {number} does not exist: choose 0 to {block_count - 1}.")
     return number
+
+
+def is_adapted(module: str, wanted: Collection[str]) -> bool:
+    """Whether a block's linear module gets an adapter. wanted: full names or their last parts; empty: all."""
+    return not wanted or module in wanted or module.rpartition(".")[2] in wanted
+
+
+def unknown_modules(known: Collection[str], wanted: Collection[str]) -> list[str]:
+    """Those that name no module."""
+    return [name for name in wanted if not any(name in (full, full.rpartition(".")[2]) for full in known)]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from engine.records.blocks import ResolvedBlocks, probe_block, resolve_blocks
+from engine.records.blocks import ResolvedBlocks, is_adapted, probe_block, resolve_blocks
 from engine.records.cards import ModelCard
 from engine.records.room import (
     BYTES,
@@ -151,9 +151,7 @@ def estimate(
     the model.
     """
     blocks = resolve_blocks(spec, card.block_count)
-    modules = {
-        name: shape for name, shape in card.modules.items() if not spec.adapter.modules or name in spec.adapter.modules
-    }
+    modules = {name: shape for name, shape in card.modules.items() if is_adapted(name, spec.adapter.modules)}
     trained = len(blocks.adapted) * sum(spec.adapter.rank * (inputs + outputs) for inputs, outputs in modules.values())
 
     answer_tokens = spec.data.new_tokens + with_tools * (spec.data.call_tokens - spec.data.new_tokens)

@@ -138,7 +138,12 @@ class ScheduleSpec(Part):
         description="What progress counts the first step as: 0, or 1 as in the published code.",
         json_schema_extra=since(2),
     )
-    switch_at: float = Field(0.5, ge=0, le=1, description="Kind 'step': progress at which the weights swap.")
+    switch_at: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Kind 'step': progress at which the weights swap; with horizon 0 a run ends at 0.5.",
+    )
     points: tuple[KeyPoint, ...] = Field((), description="Kind 'custom': the curve, straight between key points.")
 
     @model_validator(mode="after")

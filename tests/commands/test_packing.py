@@ -15,13 +15,20 @@ from engine.commands.pack import DIGEST, digests, pack_run
 from engine.compute.model.adapters import adapter_parameters
 from engine.compute.steps import drained
 from engine.device import Device
+from engine.exports.private import Private
 from engine.jobs.known_answers import known_spaces, run_spaces
 from engine.records.best import BestCheckpoint
 from engine.records.captures.capture import read_capture, run_captures, write_index
 from engine.records.checkpoints import parse_checkpoint
 from engine.records.errors import RunError
-from engine.records.evaluation.findings import Evaluation, PictureFindings, read_evaluations, write_evaluation
-from engine.records.events import ProbeResult
+from engine.records.evaluation.findings import (
+    Evaluation,
+    PictureFindings,
+    ToolFindings,
+    read_evaluations,
+    write_evaluation,
+)
+from engine.records.events import Alert, ProbeResult
 from engine.records.outcome import outcome_of
 from engine.records.presets import named_spec
 from engine.records.runs import Run, list_runs, open_run
@@ -171,6 +178,20 @@ def test_what_was_measured_of_a_checkpoint_stays_with_it(run, settings, tmp_path
     pack_run(run, tmp_path / run.id)
     packed = {file.name for file in (tmp_path / run.id / "evaluations").iterdir()}
     assert packed == {"final.json", "final.png", "small.json", "small.png"}
+
+
+def test_a_copy_names_no_address_and_no_folder_of_its_maker(run, settings, tmp_path):
+    judge = "http://judge.inside:8000/v1#org/model+rules"
+    tools = ToolFindings(source="sample", judge=judge)
+    write_evaluation(run, settings, Evaluation(key="asked", run=run.id, judge=judge, tools=tools), [])
+    run.append(Alert(step=2, message=f"Changed since this run began: {settings.runs}/mine/rows.jsonl.", advice="None."))
+    pack_run(run, tmp_path / run.id, private=Private(settings))
+    packed = Run(tmp_path / run.id)
+    (one,) = read_evaluations(packed, settings)
+    assert (one.judge, one.tools.judge) == ("org/model+rules", "org/model+rules")
+    (alert,) = [event for event in packed.events()[0] if isinstance(event, Alert)]
+    assert alert.message == "Changed since this run began: rows.jsonl."
+    assert json.loads((packed.folder / DIGEST).read_text()) == digests(packed.folder)
 
 
 def test_one_capture_of_two_is_packed_where_it_is_named(run, settings, tmp_path, capsys):

@@ -24,6 +24,8 @@ def test_what_is_left_out_is_greedy_and_of_the_usual_length():
     assert (sampling.temperature, sampling.top_p, sampling.new_tokens) == (0, 1, 256)
     sampling = read(temperature=0.5, max_tokens=7, seed=3).sampling
     assert (sampling.temperature, sampling.new_tokens, sampling.seed) == (0.5, 7, 3)
+    # Who asks twice draws twice.
+    assert len({read(temperature=1).sampling.seed for _ in range(8)}) > 1
     assert read(max_tokens=7, max_completion_tokens=9).sampling.new_tokens == 9
 
 

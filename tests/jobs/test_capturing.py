@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from engine.compute.geometry.maps import make_map
 from engine.compute.model.adapters import adapter_parameters
 from engine.device import Device, adapter_name
 from engine.jobs.capture import _contents, capture_job, described
+from engine.jobs.known_answers import known_rows
 from engine.jobs.maps import examine_job, project_job, tokens_job
 from engine.jobs.training import Intent, train_run
 from engine.records.captures.capture import (
@@ -271,6 +273,44 @@ def test_a_token_view_is_of_the_conversation_that_was_captured_where_two_end_ali
     write_index(capture.folder, before)
     work(device, capture_job, request)
     assert captured(settings, request).index.prompts == before.prompts, "nothing was captured anew"
+
+
+def test_as_many_prompts_are_captured_as_are_asked_for_while_any_split_has_more(device, settings, tiny_spec):
+    spec = tiny_spec(**QUICK)
+    rows = [json.loads(line) for line in Path(spec.data.circuit_breaker).read_text().splitlines()]
+    count = Counter(row["split"] for row in rows)
+    assert count["validation"] < count["train"]
+    asked = count["validation"] + count["train"]
+    request = CaptureRequest(
+        model=spec.model, data=spec.data, prompts_per_side=asked, splits=("validation", "train"), blocks="1"
+    )
+    work(device, capture_job, request)
+    sides = Counter(prompt.label for prompt in captured(settings, request).index.prompts)
+    assert sides["harmful"] == asked and sides["benign"] == asked
+
+
+def test_training_prompts_are_captured_with_the_request_that_training_hid(device, settings, tiny_spec):
+    lengths = []
+    for share in (0.0, 1.0):
+        spec = tiny_spec(**QUICK, **{"data.empty_prompt_share": share, "data.empty_prompt_sides": "both"})
+        request = CaptureRequest(model=spec.model, data=spec.data, prompts_per_side=2, splits=("train",), blocks="1")
+        work(device, capture_job, request)
+        lengths.append([prompt.prompt_tokens for prompt in captured(settings, request).index.prompts])
+    assert lengths[0] == lengths[1]
+
+
+def test_a_run_without_test_rows_is_known_by_its_validation_rows_and_not_by_those_of_another_set(
+    device, settings, tiny_spec
+):
+    spec = tiny_spec(**QUICK)
+    file = Path(spec.data.circuit_breaker)
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows if row["split"] != "test"))
+    model = drain(device.tools(1).acquire(spec.model))[1]
+    held = [row["id"] for row in rows if row["split"] == "validation"]
+    _, found = drain(known_rows(model, spec, settings, split="test", label="harmful", limit=1))
+    device.release(1)
+    assert found and {row.prompt_id for row in found} <= set(held)
 
 
 def test_what_is_missing_is_said(device, settings, tiny_spec):

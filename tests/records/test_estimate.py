@@ -13,7 +13,7 @@ from engine.records.prompt_files import read_source
 from engine.records.settings import ROOT
 from engine.records.spec import RunSpec
 from engine.records.spec_text import build_spec, read_spec, with_fields
-from workbench.train.checks import RowCounts, count_rows
+from workbench.train.checks import RowCounts, _module_problems, count_rows
 
 # The machine of docs/decisions/0009-the-front.md: two cores, and prompts of 48 tokens with their template.
 SPEED, PROMPT_TOKENS = 1.4e11, 48.0
@@ -59,6 +59,20 @@ def test_the_whole_time_is_the_sum_of_its_parts_and_a_longer_run_takes_longer():
         and cost.eliciting_seconds + cost.training_seconds < cost.seconds
     )
     assert longer.training_seconds > 1.5 * cost.training_seconds and longer.eliciting_seconds == cost.eliciting_seconds
+
+
+def test_modules_named_by_their_last_part_are_the_same_modules():
+    full, short, both = (
+        build_spec({"adapter": {"modules": one}}) for one in (["self_attn.q_proj"], ["q_proj"], ["q_proj", "up_proj"])
+    )
+    counts = [
+        estimate(spec, QWEN, {}, training_rows=8, heldout_rows=8, prompt_tokens=PROMPT_TOKENS).trained_parameters
+        for spec in (short, full, both)
+    ]
+    assert counts[0] == counts[1] > 0 and counts[2] > counts[0]
+    assert not _module_problems(short, QWEN) and not _module_problems(full, QWEN)
+    wrong = _module_problems(build_spec({"adapter": {"modules": ["q_proj", "proj"]}}), QWEN)
+    assert wrong["adapter.modules"].startswith("proj is no linear module")
 
 
 def test_two_processes_halve_what_is_computed_and_not_what_is_loaded():

@@ -40,7 +40,7 @@ def capture_form(run: Run | None, *, opened: bool) -> None:
             + (" and of the run at the chosen steps." if run else " alone: it needs no training.")
         )
         with st.form(f"capture_{name}", border=False):
-            fields = _sources(run) | _prompts() | _tokens() | {"averaged": AVERAGED}
+            fields = _sources(run) | _prompts(run) | _tokens() | {"averaged": AVERAGED}
             steps = _steps(run) if run else ()
             if st.form_submit_button("Capture", type="primary", icon=":material/add_a_photo:"):
                 _ask(run, fields, steps)
@@ -70,7 +70,8 @@ def _sources(run: Run | None) -> dict:
     }
 
 
-def _prompts() -> dict:
+def _prompts(run: Run | None) -> dict:
+    own = run.spec().seed if run else 0
     per_side, splits, blocks, seed = st.columns([1, 1.6, 1.2, 0.8])
     about = CaptureRequest.model_fields
     return {
@@ -81,7 +82,9 @@ def _prompts() -> dict:
             "Splits", SPLITS, ["validation", "test"], key="capture_splits", help=about["splits"].description
         ),
         "blocks": blocks.text_input("Blocks", "0%-100%", key="capture_blocks", help=about["blocks"].description),
-        "seed": seed.number_input("Seed", 0, key="capture_seed", help=about["seed"].description),
+        "seed": seed.number_input(
+            "Seed", 0, None, own, key=f"capture_seed_{run.id if run else ''}", help=about["seed"].description
+        ),
     }
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple, get_args
 
 from pydantic import ValidationError
 
-from engine.records.blocks import ResolvedBlocks, parse_blocks, probe_block, resolve_blocks
+from engine.records.blocks import ResolvedBlocks, parse_blocks, probe_block, resolve_blocks, unknown_modules
 from engine.records.cards import ModelCard
 from engine.records.conversation import Label
 from engine.records.errors import DataError, SpecError
@@ -144,7 +144,7 @@ def _try_blocks(path: str, text: str, block_count: int, problems: dict[str, str]
 
 
 def _module_problems(spec: RunSpec, card: ModelCard) -> dict[str, str]:
-    unknown = [name for name in spec.adapter.modules if name not in card.modules]
+    unknown = unknown_modules(card.modules, spec.adapter.modules)
     if not unknown:
         return {}
     known = ", ".join(card.modules)

@@ -30,6 +30,7 @@ from engine.records.chats.asked import Sampling
 from engine.records.conversation import Conversation, say
 from engine.records.errors import ModelError
 from engine.records.evaluation.rows import EvaluationRow
+from engine.records.posting import posted
 from engine.records.settings import Settings
 from engine.records.spec_parts import ModelSpec
 
@@ -158,7 +159,7 @@ def _replied(request: urllib.request.Request) -> Generator[None, None, Any]:
 
     def wait() -> None:
         try:
-            with urllib.request.urlopen(request, timeout=SECONDS) as response:
+            with posted(request, seconds=SECONDS) as response:
                 future.set_result(json.load(response))
         except Exception as error:  # It is raised where the answer is waited for.
             future.set_exception(error)

@@ -15,6 +15,7 @@ from transformers.pytorch_utils import Conv1D
 
 from engine.compute.model.loaded import LoadedModel, linear_modules
 from engine.compute.team import together
+from engine.records.blocks import is_adapted, unknown_modules
 from engine.records.errors import ModelError, first_line
 from engine.records.spec_parts import AdapterSpec
 
@@ -221,8 +222,8 @@ def _silence(model: LoadedModel) -> None:
 def _module_pattern(model: LoadedModel, wanted: Sequence[str], blocks: Sequence[int]) -> str:
     """A regular expression over full module names: exact blocks and modules, for any family's naming."""
     known = [name for name, _ in linear_modules(model.blocks[0])]
-    chosen = [name for name in known if not wanted or name in wanted or name.rpartition(".")[2] in wanted]
-    unknown = [name for name in wanted if not any(name in (full, full.rpartition(".")[2]) for full in known)]
+    chosen = [name for name in known if is_adapted(name, wanted)]
+    unknown = unknown_modules(known, wanted)
     if unknown:
         raise ModelError(f"{model.spec.name} has no module {', '.join(unknown)}: choose from {', '.join(known)}.")
     path = next(name for name, module in model.published.named_modules() if module is model.blocks)

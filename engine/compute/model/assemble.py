@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from engine.records.errors import ModelError, first_line
+from engine.records.files import on_disk
 from engine.records.packaged import COMPLETE
 
 IMAGE_TOKEN = "<image>"
@@ -106,6 +107,8 @@ def _written(model: Any, processor: LlavaProcessor, target: Path, *, made_of: st
     try:
         model.save_pretrained(temporary)
         processor.save_pretrained(temporary)
+        for file in temporary.iterdir():
+            on_disk(file)
         (temporary / COMPLETE).write_text(made_of, encoding="ascii")
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)

@@ -3,13 +3,14 @@
 import shutil
 from pathlib import Path
 
+from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from engine.compute.model.adapters import load_adapter
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.to_gguf import need_gguf, write_gguf
-from engine.records.errors import RunError
+from engine.records.errors import RunError, first_line
 from engine.records.files import storage_error
 from engine.records.runs import Run
 from engine.records.settings import Settings
@@ -32,10 +33,10 @@ def export_run(run: Run, folder: Path, settings: Settings, *, merged: bool = Fal
     model = load_model(run.spec().model, settings) if merged or gguf else None
     if model is not None and gguf:
         need_gguf(model.published, model.tokenizer)
+    whole = _merged(model, run) if model is not None else None
     try:
         shutil.copytree(adapter, folder, dirs_exist_ok=True)
-        if model is not None:
-            whole = _merged(model, run)
+        if model is not None and whole is not None:
             if merged:
                 whole.save_pretrained(folder / "merged", safe_serialization=True)
                 (model.sight.tokens.processor if model.sight else model.tokenizer).save_pretrained(folder / "merged")
@@ -43,6 +44,11 @@ def export_run(run: Run, folder: Path, settings: Settings, *, merged: bool = Fal
                 write_gguf(whole, model.tokenizer, folder / "merged.gguf", name=run.name)
     except OSError as error:
         raise storage_error(folder, error) from error
+    except SafetensorError as error:
+        # So it reports a full disk.
+        raise RunError(
+            f"{folder} could not be written: {first_line(error)} Free some space, then try again."
+        ) from error
     return folder
 
 

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from engine.records.files import on_disk
 from engine.records.packaged import COMPLETE
 
 
@@ -39,6 +40,8 @@ def convert_gguf(source: Path, target: Path, *, dtype: str) -> Path:
     try:
         model.save_pretrained(temporary, safe_serialization=True)
         tokenizer.save_pretrained(temporary)
+        for file in temporary.iterdir():
+            on_disk(file)
         (temporary / COMPLETE).touch()
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)

@@ -44,6 +44,19 @@ def places_that_come_back(spec: RunSpec, harmful: Sequence[Row], benign: Sequenc
                     yield place
 
 
+def never_drawn(spec: RunSpec, harmful: Sequence[Row], benign: Sequence[Row]) -> dict[Label, list[int]]:
+    """By side the numbers of rows that no step draws, since the share of a batch that is theirs comes to no row."""
+    sides: dict[Label, Sequence[Row]] = {"harmful": harmful, "benign": benign}
+    turned = [list(pool.turns) if isinstance(pool, _InTurn) else [[pool]] for pool in _pools(spec, harmful, benign)]
+    pools = [pool for turns in turned for turn in turns for pool in turn]
+    found: dict[Label, list[int]] = {}
+    for label, side in sides.items():
+        reached = {number for pool in pools if pool.label == label for number in pool.reached}
+        if missing := [number for number in range(len(side)) if number not in reached]:
+            found[label] = missing
+    return found
+
+
 class _Pool(NamedTuple):
     """Rows of one side of which each step draws some. numbers: which of the side's rows they are."""
 
@@ -51,6 +64,10 @@ class _Pool(NamedTuple):
     numbers: Sequence[int]
     each_step: int
     seed: str
+
+    @property
+    def reached(self) -> Sequence[int]:
+        return self.numbers if self.each_step else ()
 
     def drawn(self, step: int) -> list[Place]:
         places = []
@@ -85,6 +102,10 @@ class _PoolByTools(NamedTuple):
     seed: str
     every: _Pool
     others: _Pool
+
+    @property
+    def reached(self) -> Sequence[int]:
+        return self.every.numbers
 
     def drawn(self, step: int) -> list[Place]:
         turns = len(self.groups) + self.alone

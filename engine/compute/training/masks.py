@@ -76,7 +76,8 @@ def seen_tokens(spec: RunSpec, row: Row) -> range:
         return range(min(max(first, row.request_start), end), end)
     if mask == "call" and row.call is not None:
         return range(min(max(first, row.call.start), row.call.end), row.call.end)
-    start = min(max(first, lead + skipped), end)
+    # Who leaves out the answer's first tokens leaves out what leads in to them too.
+    start = min(max(first, row.response_start + skipped if skipped else lead), end)
     if mask == "function_name" and row.call is not None:
         return range(min(start, row.call.named), row.call.named)
     return range(start, end)

@@ -109,6 +109,18 @@ def encode(model: LoadedModel, pair: Pair, data: DataSpec, *, within_context: bo
     )
 
 
+def need_room_for_tools(model: LoadedModel, pairs: Sequence[Pair], data: DataSpec) -> None:
+    """Raises DataError, as `encode` does, where tools leave no room for a request: rows are encoded when they are
+    drawn, and this is better said before the first step. Of each set of tools the row with the longest talk is
+    looked at."""
+    longest: dict[str, Pair] = {}
+    for pair in sorted(pairs, key=lambda pair: sum(len(one.text) for one in pair.prompt.conversation.messages)):
+        if pair.prompt.conversation.tools:
+            longest[tools_key(pair.prompt)] = pair
+    for pair in longest.values():
+        encode(model, pair, data)
+
+
 def _call_place(model: LoadedModel, answer: str, answered: Sequence[int], start: int, end: int) -> CallPlace | None:
     """Of the calls in an answer whose tokens begin at `start` of a row that ends before `end`."""
     read = read_calls(answer)
@@ -171,8 +183,13 @@ def _kind(prompt: Prompt) -> RowKind:
     return RowKind(prompt.borderline, tools_key(prompt), bool(prompt.conversation.pictures))
 
 
+def with_requests(data: DataSpec) -> DataSpec:
+    """For what is measured, filmed or captured of training prompts: it is what the screen says was asked."""
+    return data.model_copy(update={"empty_prompt_share": 0.0})
+
+
 def _hides_request(prompt: Prompt, data: DataSpec) -> bool:
-    """Of what is trained on alone: what is measured, filmed or captured is what the screen says was asked."""
+    """Of training rows alone."""
     if prompt.split != "train":
         return False
     copy = f"{prompt.copy_number}:" if prompt.copy_number else ""

@@ -18,6 +18,7 @@ from engine.compute.training.rates import learning_rate_at
 from engine.compute.training.rows import Row
 from engine.compute.training.step import one_step
 from engine.compute.training.trainer import Rows, Trainer, prepared
+from engine.compute.training.unmet import unmet
 from engine.records.blocks import ResolvedBlocks
 from engine.records.errors import TeamError, TrainingError
 from engine.records.estimate import LEAST_TOKENS
@@ -70,6 +71,8 @@ def train(
         raise TrainingError(trainer.problem)
     try:
         yield from trainer.resume()
+        if not trainer.step:
+            yield from unmet(spec, rows)
         yield from trainer.base.fill()
         yield from measure_spaces(trainer.base, statistics_rows(rows.harmful, rows.benign))
         yield from find_neighbours(trainer)

@@ -11,7 +11,7 @@ from engine.compute.training import pairs as pairs_room
 from engine.compute.training.drawing import places_that_come_back, step_rows
 from engine.compute.training.masks import loss_mask, seen_tokens
 from engine.compute.training.pairs import Pair, elicit, without_refusals
-from engine.compute.training.rows import CallPlace, encode, micro_batches
+from engine.compute.training.rows import CallPlace, encode, micro_batches, need_room_for_tools
 from engine.records.calls import read_calls
 from engine.records.conversation import Conversation, Tool, say
 from engine.records.errors import DataError
@@ -188,6 +188,16 @@ def test_tools_that_fill_a_row_leave_its_request_in_it_or_are_refused(tiny_model
     assert with_marks(model, row.ids[row.request_start : row.response_start]).strip().startswith("Rain")
     with pytest.raises(DataError, match=f"has {whole.request_start} tokens before its request.* within 20: raise max"):
         encode(model, Pair(asking("Rain in Bonn, please?", tools=tools), "x"), DataSpec(max_tokens=20))
+
+
+def test_rows_without_room_for_their_request_are_told_of_before_any_is_drawn(tiny_model):
+    model = speaking(tiny_model, "hermes")
+    pairs = [Pair(asking("Rain?", tools=(WEATHER,)), "x"), Pair(asking("Rain?", tools=(WEATHER, CLOCK)), "x")]
+    small, large = (encode(model, pair, DataSpec(max_tokens=4096)).request_start for pair in pairs)
+    assert large > small + 12
+    need_room_for_tools(model, pairs[:1], DataSpec(max_tokens=small + 12))
+    with pytest.raises(DataError, match="before its request"):
+        need_room_for_tools(model, pairs, DataSpec(max_tokens=small + 12))
 
 
 def test_a_benign_request_that_is_hidden_keeps_its_tools(tiny_model):

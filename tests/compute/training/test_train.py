@@ -226,6 +226,7 @@ def test_blocks_below_all_adapters_are_held_still_by_nature(tiny_model, tiny_spe
         ({}, "0000001111", "01111111"),
         ({"loss.mask": "all"}, "1111111111", "01111111"),
         ({"loss.skip_response_tokens": 2}, "0000000011", "01111111"),
+        ({"loss.skip_response_tokens": 1, "loss.lead_tokens": 2}, "0000000111", "01111111"),
         ({"loss.lead_tokens": 2}, "0000111111", "01111111"),
         ({"loss.lead_tokens": 2, "loss.retain_mask": "response"}, "0000111111", "00011111"),
         ({"loss.retain_mask": "response"}, "0000001111", "00000111"),
