@@ -10,6 +10,7 @@ from workbench.chat.columns import keep_columns
 from workbench.chat.composer import keep_message
 from workbench.chat.transcripts import transcripts_view
 from workbench.kit.frame import page_frame
+from workbench.kit.state import ATTACK, CHAT, RUN, open_tab, show_in_url
 from workbench.pictures.attack import attack_view
 from workbench.pictures.attack_form import keep_fields
 from workbench.pictures.choice import keep_choice
@@ -29,6 +30,8 @@ with page_frame():
     keep_columns()
     keep_choice()
     keep_fields()
+    show_in_url(CHAT, ATTACK)
+    open_tab("pictures_view", "Attack" if ATTACK in st.query_params else "Ask", CHAT, ATTACK, RUN)
     tabs = st.tabs(list(VIEWS), key="pictures_view", bind="query-params", on_change="rerun")
     for tab, draw in zip(tabs, VIEWS.values(), strict=True):
         if tab.open:

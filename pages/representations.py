@@ -20,7 +20,7 @@ from engine.records.errors import RunError
 from engine.records.runs import ACTIVE, Run, list_runs
 from workbench.kit.fetching import model_is_here
 from workbench.kit.frame import catching, page_frame, places
-from workbench.kit.state import CAPTURE, RUN, WARMED, queue, settings
+from workbench.kit.state import CAPTURE, RUN, WARMED, open_tab, queue, settings
 from workbench.kit.words import plain
 from workbench.representations.capture import capture_form, captured_steps
 from workbench.representations.choices import MAPS, TAB
@@ -60,6 +60,7 @@ def representations() -> None:
         "What rerouting did": lambda: movement_view(capture),
         "Tokens": lambda: tokens_view(capture),
     }
+    open_tab(TAB, MAPS, RUN, CAPTURE, anew=False)
     tabs = st.tabs(list(views), key=TAB, bind="query-params", on_change="rerun")
     for tab, draw in zip(tabs, views.values(), strict=True):
         if tab.open:

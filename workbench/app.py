@@ -8,6 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from workbench.kit.frame import caught, places
+from workbench.kit.state import note_arrival
 from workbench.process import end_in_time, pass_over_libraries
 from workbench.sidebar import sidebar
 
@@ -16,6 +17,7 @@ st.set_page_config(
     page_title="Circuit breaker workbench", page_icon=Path(__file__).with_name("icon.svg"), layout="wide"
 )
 page = st.navigation(list(places().values()))
+note_arrival(page.url_path)
 with st.sidebar, caught():
     end_in_time()
     sidebar()

@@ -159,6 +159,10 @@ class Queue:
             ).fetchall()
         return [_job(row) for row in rows]
 
+    def under_way(self, kind: JobKind) -> list[Job]:
+        """All jobs of a kind that wait or are at work, newest first."""
+        return [job for job in self.newest(kind, limit=-1) if job.status in ("queued", "running")]
+
     def report(self, job_id: int, progress: Progress) -> None:
         """How far a job is, for jobs that write no run's events."""
         with self._open() as database:

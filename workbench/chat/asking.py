@@ -46,7 +46,7 @@ def continued(columns: tuple[Column, ...]) -> tuple[Chat, int, int]:
             raise RunError(
                 "This conversation is being answered, in another tab perhaps: wait, or stop it, and ask then."
             )
-        if last and models(last.columns) == models(columns) and last.model.name == model_of(columns).name:
+        if last and are_asked(columns, last):
             failed = chat.reply(numbers[-1]).answered is None
             return chat, last.turn + (0 if failed else 1), max(chat.numbers())
     return new_chat(settings(), columns), 0, -1
@@ -81,7 +81,7 @@ def ask_again() -> None:
         # Another tab has gone on meanwhile: its message is not this one's to stop.
         return
     exchange = chat.exchange(last)
-    columns = strengths_now(exchange.columns) if _are_chosen(exchange.columns) else exchange.columns
+    columns = strengths_now(exchange.columns) if _are_chosen(exchange) else exchange.columns
     if (job := job_of(chat, last)) is not None:
         queue().cancel(job.id)
     probe = st.session_state.get(PROBE, "") if has_probe(columns) else ""
@@ -93,13 +93,18 @@ def dose_changed() -> None:
     """Ask again at once, unless the dose or the steering is of models that the open chat does not ask."""
     chat = open_now()
     numbers = chat.thread() if chat else []
-    if chat and numbers and _are_chosen(chat.exchange(numbers[-1]).columns):
+    if chat and numbers and _are_chosen(chat.exchange(numbers[-1])):
         ask_again()
 
 
-def _are_chosen(columns: tuple[Column, ...]) -> bool:
-    """Whether the pickers show the models of these columns."""
-    return models(columns) == models(st.session_state.get(CHOSEN, ()))
+def are_asked(columns: tuple[Column, ...], exchange: Exchange) -> bool:
+    """Whether an exchange was asked of these models. Raises RunError where the columns share no base model."""
+    return models(columns) == models(exchange.columns) and model_of(columns).name == exchange.model.name
+
+
+def _are_chosen(exchange: Exchange) -> bool:
+    """Whether the pickers show its models."""
+    return are_asked(st.session_state.get(CHOSEN, ()), exchange)
 
 
 def strengths_now(columns: tuple[Column, ...]) -> tuple[Column, ...]:

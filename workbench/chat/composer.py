@@ -122,6 +122,7 @@ def composer(*, send: Callable[[], None], busy: bool, read: ToBeRead, has_probe:
         harmful.toggle(
             "Harmful",
             key=HARMFUL,
+            persist_state="session",
             help="Blur this message and its answers until they are revealed. The library sets it by the prompt's "
             "label; for a text of your own it is on unless you turn it off. The sidebar turns all blurring off.",
         )
@@ -149,6 +150,7 @@ def composer(*, send: Callable[[], None], busy: bool, read: ToBeRead, has_probe:
                 "Harmfulness probe",
                 list(PROBES),
                 key=PROBE,
+                persist_state="session",
                 format_func=lambda kind: PROBES[kind],
                 width=190,
                 label_visibility="collapsed",
@@ -213,7 +215,12 @@ def _take_link() -> None:
 def settings_fields(prefix: str = "chat_") -> None:
     """System prompt and sampling. prefix: of the widgets' keys."""
     st.text_area(
-        "System prompt", key=f"{prefix}system", height=80, placeholder="None", help="The first turn, for all models."
+        "System prompt",
+        key=f"{prefix}system",
+        persist_state="session",
+        height=80,
+        placeholder="None",
+        help="The first turn, for all models.",
     )
     cells = st.columns(4)
     cells[0].number_input(
@@ -222,6 +229,7 @@ def settings_fields(prefix: str = "chat_") -> None:
         2.0,
         step=0.1,
         key=f"{prefix}temperature",
+        persist_state="session",
         help="0: always the likeliest token. Higher: more varied.",
     )
     cells[1].number_input(
@@ -230,14 +238,24 @@ def settings_fields(prefix: str = "chat_") -> None:
         1.0,
         step=0.05,
         key=f"{prefix}top_p",
+        persist_state="session",
         help="Draw from the likeliest tokens that together have this share of the probability.",
     )
-    cells[2].number_input("New tokens", 1, 4096, step=16, key=f"{prefix}new_tokens", help="Longest answer, in tokens.")
+    cells[2].number_input(
+        "New tokens",
+        1,
+        4096,
+        step=16,
+        key=f"{prefix}new_tokens",
+        persist_state="session",
+        help="Longest answer, in tokens.",
+    )
     cells[3].number_input(
         "Seed",
         0,
         2**31 - 1,
         step=1,
         key=f"{prefix}seed",
+        persist_state="session",
         help="The same seed gives the same answer. All columns draw with the same luck.",
     )

@@ -11,7 +11,7 @@ from engine.records.chats.asked import Column
 from engine.records.chats.doses import DoseCurve, dose_payload, read_dose_curve
 from engine.records.checkpoints import Checkpoint
 from engine.records.errors import WorkbenchError
-from engine.records.runs import open_run
+from engine.records.runs import ACTIVE, open_run
 from workbench.kit.charts import on_screen
 from workbench.kit.frame import catching
 from workbench.kit.state import queue, settings
@@ -58,9 +58,11 @@ def _content(checkpoint: Checkpoint, doses: tuple[float, ...]) -> None:
         st.error(plain(str(error)))
         return
     key = f"{JOB}_{checkpoint}"
-    # A run that trains has moved on since it was measured: what was asked for then is what is shown.
     asked: tuple[int, dict[str, Any]] | None = st.session_state.get(key)
-    curve = read_dose_curve(settings().cards, asked[1] if asked else payload)
+    curve = read_dose_curve(settings().cards, payload)
+    if curve is None and asked and open_run(settings().runs, checkpoint.run_id).record().status in ACTIVE:
+        # It trains, and has moved on since it was measured: what was asked for then is what is shown.
+        curve = read_dose_curve(settings().cards, asked[1])
     if curve is not None:
         st.plotly_chart(on_screen(dose_figure(curve, doses[0])), key="dose_figure", config=CONFIG)
         return

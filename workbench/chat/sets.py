@@ -19,7 +19,7 @@ from workbench.chat.disagreement import disagreement
 from workbench.chat.set_table import set_table
 from workbench.kit.frame import catching
 from workbench.kit.state import ANSWER_SET, blurs, queue, settings
-from workbench.kit.words import moment, plain
+from workbench.kit.words import moment, plain, told_apart
 
 REVEAL = "set_reveal"
 TICK = 1.0
@@ -135,7 +135,7 @@ def answered_sets(*, of_tools: bool = False) -> None:
         "Answered sets",
         ids,
         index=ids.index(answers.id),
-        format_func={one.id: _set_name(one) for one in (answers, *known)}.__getitem__,
+        format_func=told_apart({one.id: _set_name(one) for one in (answers, *known)}).__getitem__,
         key=f"set_of_{answers.id}",
     )
     if chosen != answers.id:

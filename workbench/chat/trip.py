@@ -8,7 +8,7 @@ from engine.records.chats.replies import Reply
 from engine.records.errors import WorkbenchError
 from workbench.chat.columns import first_target
 
-TINT, BLOCK, THRESHOLD = "chat_tint", "chat_block", "chat_threshold"
+TINT, BLOCK, THRESHOLD, TARGET = "chat_tint", "chat_block", "chat_threshold", "chat_block_target"
 
 
 def trip_settings(exchange: Exchange, reply: Reply) -> tuple[int | None, float]:
@@ -29,8 +29,13 @@ def trip_settings(exchange: Exchange, reply: Reply) -> tuple[int | None, float]:
             st.session_state[BLOCK] = st.session_state[BLOCK]
         if not count:
             return None, float(st.session_state[THRESHOLD])
-        if not 0 <= st.session_state.get(BLOCK, -1) < count:
-            st.session_state[BLOCK] = _target(exchange, count)
+        target = _target(exchange, count)
+        if (target, count) != st.session_state.get(TARGET, (target, count)) or BLOCK not in st.session_state:
+            # Another run's breaker acts elsewhere.
+            st.session_state[BLOCK] = target
+        st.session_state[TARGET] = (target, count)
+        if not 0 <= st.session_state[BLOCK] < count:
+            st.session_state[BLOCK] = target
         # Of one block alone a slider has no ends.
         if count > 1:
             st.slider(

@@ -5,7 +5,7 @@ import streamlit as st
 from engine.records.chats.asked import Column
 from engine.records.chats.chat import Chat, Exchange
 from engine.records.errors import WorkbenchError
-from workbench.chat.asking import CHOSEN, OPENED, continued, dose_changed, forget, models, open_now, submit
+from workbench.chat.asking import CHOSEN, OPENED, are_asked, continued, dose_changed, forget, open_now, submit
 from workbench.chat.call_cards import STYLE as CARD_STYLE
 from workbench.chat.columns import column_pickers, columns_buttons, has_probe, model_of, show_columns, steer
 from workbench.chat.composer import CONTINUE, PROBLEM, ToBeRead, clear_message, composer, put_back, written
@@ -13,7 +13,7 @@ from workbench.chat.conversation import conversation, downloads
 from workbench.chat.doses import dose_chart
 from workbench.chat.tint import STYLE
 from workbench.kit.frame import catching, places
-from workbench.kit.state import CHAT
+from workbench.kit.state import CHAT, arrived
 from workbench.kit.words import plain
 
 
@@ -35,14 +35,14 @@ def chat_view() -> None:
         if chat.offers_tools:
             _of_tools(chat)
         busy = conversation(chat, numbers, put_back=lambda exchange: put_back(exchange.user))
-        if models(columns) != models(chat.exchange(numbers[-1]).columns):
+        if not are_asked(columns, chat.exchange(numbers[-1])):
             st.caption(":material/info: Other models are chosen now: the next message begins a new chat.")
     composer(send=_send, busy=busy, read=to_be_read(chat, numbers, columns), has_probe=has_probe(columns))
 
 
 def to_be_read(chat: Chat | None, numbers: list[int], columns: tuple[Column, ...]) -> ToBeRead:
     """What the next message is read with."""
-    if chat is None or not numbers or models(columns) != models(chat.exchange(numbers[-1]).columns):
+    if chat is None or not numbers or not are_asked(columns, chat.exchange(numbers[-1])):
         return ToBeRead(len(columns))
     # A turn that nobody answered is taken by the next message.
     answered = numbers if chat.reply(numbers[-1]).answered else numbers[:-1]
@@ -53,10 +53,10 @@ def to_be_read(chat: Chat | None, numbers: list[int], columns: tuple[Column, ...
 
 
 def opened_chat() -> Chat | None:
-    """The chat of the link; its models are shown in the pickers once."""
+    """The chat of the link; its models are shown in the pickers when it is come to."""
     chat = open_now()
     numbers = chat.thread() if chat else []
-    if chat is not None and st.session_state.get(OPENED) != chat.id and numbers:
+    if chat is not None and numbers and (arrived() or st.session_state.get(OPENED) != chat.id):
         st.session_state[OPENED] = chat.id
         last = chat.exchange(numbers[-1])
         show_columns(last.columns, last.model)

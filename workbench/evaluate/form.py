@@ -139,6 +139,7 @@ def _source(place, label: str, options: dict[str, str], name: str) -> str:
     return place.text_input(
         "Path of the file",
         key=f"evaluate_{name}_file",
+        persist_state="session",
         placeholder="/path/rows.jsonl",
         help='A JSON object a line: {"prompt": ..., "target": optional}. The target\'s opening is the prefill.',
     ).strip()
@@ -173,6 +174,7 @@ def _probe(checkpoints: list[str]) -> tuple[str, float | None]:
         "Harmfulness probe",
         ["", *KINDS],
         key="evaluate_probe",
+        persist_state="session",
         disabled=bool(missing) or not checkpoints,
         format_func=lambda one: TITLES.get(one, "none"),
         width=220,
@@ -190,6 +192,7 @@ def _probe(checkpoints: list[str]) -> tuple[str, float | None]:
         usual,
         step=1.0,
         key=f"evaluate_false_alarms_{' '.join(checkpoints)}",
+        persist_state="session",
         width=150,
         placeholder="each run's own",
         help="The share of held-out borderline answers that it may end: sets its threshold.",

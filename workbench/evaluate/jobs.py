@@ -66,7 +66,8 @@ def _failures(jobs: list[Job]) -> list[Job]:
 
 def _jobs() -> list[Job]:
     """Newest first."""
-    return sorted((job for kind in KINDS for job in queue().newest(kind)), key=lambda job: -job.id)
+    jobs = {job.id: job for kind in KINDS for job in (*queue().newest(kind), *queue().under_way(kind))}
+    return [jobs[number] for number in sorted(jobs, reverse=True)]
 
 
 def _name(job: Job) -> str:

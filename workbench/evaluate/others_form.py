@@ -17,6 +17,7 @@ def others_choice() -> dict[str, Any]:
         "Other people's words",
         ["", *HALVES],
         key="evaluate_others",
+        persist_state="session",
         format_func=lambda one: _title(one) if one else NONE,
         help="Requests that nobody here wrote, each author apart, beside the run's own held-out rows. Choose settings "
         "by the worst author of the development half; look at the test half when the choice is made.",
@@ -29,6 +30,7 @@ def others_choice() -> dict[str, Any]:
         10_000,
         ROWS,
         key="evaluate_others_rows",
+        persist_state="session",
         help="Of each of its harmful, borderline and benign requests, evenly taken; 0: all.",
     )
     return {"others": half, "others_rows": rows}

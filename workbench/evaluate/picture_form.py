@@ -51,6 +51,7 @@ def picture_choice(checkpoints: Sequence[str]) -> PictureChoice:
         "Requests that show pictures",
         list(SOURCES),
         key="evaluate_pictures",
+        persist_state="session",
         disabled=bool(blind),
         format_func=lambda one: SOURCES[one],
         help=plain(blind)
@@ -95,16 +96,20 @@ def _search() -> PixelSearch:
             255,
             32,
             key="pixels_epsilon",
+            persist_state="session",
             width=150,
             help="Epsilon: how far every colour may move. Published: 32.",
         )
-        size = st.number_input("Step size (of 255)", 0.1, 255.0, 2.0, step=0.5, key="pixels_step_size", width=150)
+        size = st.number_input(
+            "Step size (of 255)", 0.1, 255.0, 2.0, step=0.5, key="pixels_step_size", persist_state="session", width=150
+        )
         restarts = st.number_input(
             "Restarts",
             1,
             20,
             1,
             key="pixels_restarts",
+            persist_state="session",
             width=150,
             help="Searches, of which the one with the lowest loss of the target is kept.",
         )
@@ -112,6 +117,7 @@ def _search() -> PixelSearch:
             "Random start",
             True,
             key="pixels_random_start",
+            persist_state="session",
             help="Begin anywhere within the distance; off: at the picture itself.",
         )
     return PixelSearch(epsilon=epsilon, step_size=size, restarts=restarts, random_start=start)

@@ -13,7 +13,9 @@ FILE, UPLOAD = "another file", "an upload"
 
 def named_file(place: DeltaGenerator, name: str, *, label: str, placeholder: str, form: str) -> str:
     """The path as it is written, '' before it is. name: of the widget.  form: how rows look."""
-    return place.text_input(label, key=f"evaluate_{name}_file", placeholder=placeholder, help=form).strip()
+    return place.text_input(
+        label, key=f"evaluate_{name}_file", persist_state="session", placeholder=placeholder, help=form
+    ).strip()
 
 
 def uploaded_file(place: DeltaGenerator, name: str, *, form: str) -> str:

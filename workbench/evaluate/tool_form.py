@@ -51,6 +51,7 @@ def tool_choice() -> ToolChoice:
         "Requests that offer tools",
         list(SOURCES),
         key="evaluate_tools",
+        persist_state="session",
         format_func=lambda one: SOURCES[one],
         help="Agents: whether the model calls the harmful function, and still makes harmless calls. Nothing is carried "
         f"out. Answers have at least {LEAST_TOKENS} tokens.",

@@ -40,6 +40,8 @@ SELECTIONS = "selections_made"
 CHOICES = "choices_made"
 LIVE_MAP = "live_maps_drawn"
 BLOCKS = "blocks_of_runs"
+PAGE = "page_drawn"
+ARRIVED = "page_arrived_at"
 
 # Widget keys that more than one module reads.
 BLUR = "blur_harmful"
@@ -74,3 +76,25 @@ def show_in_url(*names: str) -> None:
             return
     if not st.query_params:
         st.query_params.clear()
+
+
+def note_arrival(page: str) -> None:
+    """Remember which page is drawn, and whether it was another one before. For the app, at each drawing."""
+    st.session_state[ARRIVED] = st.session_state.get(PAGE) != page
+    st.session_state[PAGE] = page
+
+
+def arrived() -> bool:
+    """Whether this page was come to from another one."""
+    return bool(st.session_state.get(ARRIVED))
+
+
+def open_tab(key: str, tab: str, *names: str, anew: bool = True) -> None:
+    """Where the address names one of these and no tab, a page that is come to opens this one, and not the one that was
+    open when it was left; with `anew` also where the address names another than before. key: of the tabs, which are
+    drawn behind this."""
+    now = {name: st.query_params[name] for name in names if name in st.query_params}
+    is_new = anew and now != st.session_state.get(f"{key}_named")
+    st.session_state[f"{key}_named"] = now
+    if now and key not in st.query_params and (is_new or arrived()):
+        st.session_state[key] = tab

@@ -6,7 +6,7 @@ from engine.records.chats.asked import Column
 from engine.records.chats.chat import Chat, Exchange
 from engine.records.conversation import Picture
 from engine.records.errors import WorkbenchError
-from workbench.chat.asking import CHOSEN, continued, dose_changed, forget, models, submit
+from workbench.chat.asking import CHOSEN, are_asked, continued, dose_changed, forget, submit
 from workbench.chat.call_cards import STYLE as CARD_STYLE
 from workbench.chat.columns import column_pickers, columns_buttons, has_probe, model_of
 from workbench.chat.composer import CONTINUE, PROBLEM, clear_message, composer, put_back, written
@@ -15,6 +15,7 @@ from workbench.chat.preferred import base_model_name
 from workbench.chat.tint import STYLE
 from workbench.chat.view import opened_chat, to_be_read
 from workbench.kit.frame import catching
+from workbench.kit.state import arrived
 from workbench.kit.words import plain
 from workbench.pictures.choice import choose, chosen_picture, picture_choice
 from workbench.pictures.heat import heat_maps
@@ -41,7 +42,7 @@ def pictures_view() -> None:
     busy = False
     if chat is not None and numbers:
         busy = conversation(chat, numbers, put_back=lambda exchange: put_back(exchange.user))
-        if models(columns) != models(chat.exchange(numbers[-1]).columns):
+        if not are_asked(columns, chat.exchange(numbers[-1])):
             st.caption(":material/info: Other models are chosen now: the next question begins a new chat.")
         measured = [number for number in numbers if chat.reply(number).picture_trips]
         if measured and not busy:
@@ -57,8 +58,8 @@ def pictures_view() -> None:
 
 
 def _show_as_then(chat: Chat | None, numbers: list[int]) -> None:
-    """The picture of a chat that is opened by its link is chosen once."""
-    if chat is None or not numbers or st.session_state.get(OPENED) == chat.id:
+    """The picture of a chat that is opened by its link is chosen when it is come to."""
+    if chat is None or not numbers or (not arrived() and st.session_state.get(OPENED) == chat.id):
         return
     st.session_state[OPENED] = chat.id
     if shown := _pictures(chat, numbers):

@@ -39,6 +39,8 @@ def selected_rows(capture: Capture) -> frozenset[int]:
     name = str(capture.folder)
     if name not in kept:
         kept[name] = frozenset(_parsed(st.query_params.get(SELECTED, ""), len(capture.index.prompts)))
+    # A capture that was made anew may have fewer prompts.
+    kept[name] = frozenset(row for row in kept[name] if row < len(capture.index.prompts))
     # At each drawing: a run that the browser asked for before it heard of a selection carries the address of then.
     _link(kept[name])
     return kept[name]

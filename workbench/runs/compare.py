@@ -11,13 +11,12 @@ import streamlit as st
 from engine.exports.comparison.write import comparison_text
 from engine.figures.curves import RunCurves, compare_figures
 from engine.records.errors import RunError
-from engine.records.runs import Run, open_run
+from engine.records.runs import ACTIVE, Run, Status, open_run
 from engine.records.tables import content_differences, spec_differences
 from workbench.kit.downloads import file_button
 from workbench.kit.frame import catching, places
 from workbench.kit.records import exists, known_record
 from workbench.kit.state import FIGURES, RUN, queue, settings
-from workbench.kit.status import MOVING
 from workbench.kit.where import status_of
 from workbench.kit.words import duration, plain
 from workbench.runs.follow import follow
@@ -52,8 +51,8 @@ def compare_view(run_ids: list[str]) -> None:
     st.session_state.pop(FIGURES, None)
     _differences(runs)
     view = _view()
-    moving = any(run.record().status in MOVING for run in runs)
-    st.fragment(_curves, run_every=3 if moving else None)(runs, view)
+    drawn = _statuses(runs)
+    st.fragment(_curves, run_every=3 if any(one in ACTIVE for one in drawn) else None)(runs, view, drawn)
     _figures(runs)
     _report(runs)
 
@@ -98,9 +97,9 @@ def _view() -> View:
 
 
 @catching
-def _curves(runs: list[Run], view: View) -> None:
-    if not all(exists(run) for run in runs):
-        # One was deleted while this page is open: the page says so when it is drawn anew.
+def _curves(runs: list[Run], view: View, drawn: list[Status]) -> None:
+    if not all(exists(run) for run in runs) or _statuses(runs) != drawn:
+        # One was deleted while this page is open, began or ended: the page says so when it is drawn anew.
         st.rerun()
     followed = [follow(run, beside=len(runs)) for run in runs]
 
@@ -113,6 +112,10 @@ def _curves(runs: list[Run], view: View) -> None:
 
     version = (tuple(one.version for one in followed), view)
     live_charts(f"compare_{view.axis}_" + "_".join(run.id for run in runs), version, figures)
+
+
+def _statuses(runs: list[Run]) -> list[Status]:
+    return [run.record().status for run in runs]
 
 
 def _figures(runs: list[Run]) -> None:

@@ -113,8 +113,8 @@ def _plan(run: Run, record: Record) -> EvaluationPlan:
 
 def _under_way(run: Run, plan: EvaluationPlan) -> Job | None:
     payload = plan.model_dump(mode="json")
-    jobs = [job for job in queue().newest("evaluate", limit=50) if job.run_id == run.id and job.payload == payload]
-    return next((job for job in jobs if job.status in ("queued", "running")), None)
+    jobs = queue().under_way("evaluate")
+    return next((job for job in jobs if job.run_id == run.id and job.payload == payload), None)
 
 
 def _start(run_id: str, plan: EvaluationPlan) -> None:

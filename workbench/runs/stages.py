@@ -175,8 +175,8 @@ def _evaluation(run: Run, status: str) -> StageState | None:
     """The evaluation of the run, where one is asked for or done."""
     if status in ("finished", "stopped"):
         # A cluster's job evaluates with its own queue; what is asked for later goes to this machine's worker.
-        for of_run, job in [(one, job) for one in queues_of(run) for job in one.newest("evaluate")]:
-            if job.run_id == run.id and job.status in ("queued", "running"):
+        for of_run, job in [(one, job) for one in queues_of(run) for job in one.under_way("evaluate")]:
+            if job.run_id == run.id:
                 at = of_run.progress(job.id)
                 return StageState("evaluate", "now", at.counted.strip() if at else "")
     if any((run.folder / "evaluations").glob("*.json")):

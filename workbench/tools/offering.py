@@ -41,6 +41,7 @@ def offering(model: str) -> tuple[Tool, ...]:
             "Tools on offer",
             [name for name in known if name in shown or name in kept],
             key=OFFERED,
+            persist_state="session",
             format_func=lambda name: f"{known[name].domain} · {name}",
             max_selections=MOST_TOOLS,
             placeholder="Search by domain or name",

@@ -19,6 +19,8 @@ from workbench.train.fields import Form
 from workbench.train.origin import changes_part
 from workbench.train.place import Choice, place_part
 
+STARTED = "run_started"
+
 
 def launch_panel(form: Form) -> None:
     st.subheader("Before it starts", anchor=False)
@@ -26,6 +28,9 @@ def launch_panel(form: Form) -> None:
     _costs(form, place)
     changes_part(form.draft)
     reason = place.problem or _reason(form)
+    if st.session_state.pop(STARTED, False):
+        # The name went to the run before.
+        st.session_state["run_name"] = ""
     name = st.text_input(
         "Run name",
         key="run_name",
@@ -142,6 +147,7 @@ def _to_copy(form: Form, place: Choice) -> None:
 def _start(form: Form, name: str, place: Choice) -> None:
     assert form.spec is not None
     run = start_run(form.spec, preset=form.draft.preset, name=name, to=place.cluster, asked=place.asked)
+    st.session_state[STARTED] = True
     st.switch_page(places()["runs"], query_params={RUN: run.id})
 
 
