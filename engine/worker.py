@@ -88,6 +88,7 @@ class Worker:
             self.teller.write_down()
             for job in self.queue.claim():
                 self._accept(job)
+            self._save_unsaved()
             for request in self.queue.controls():
                 self._control(request)
             self._cancel_unwanted()
