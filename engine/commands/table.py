@@ -24,11 +24,11 @@ def figures_of(found: Evaluation | None) -> dict[str, Any]:
     for worst in worst_authors(found.others.authors) if found.others else ():
         name = f"worst author {worst.name}"
         if worst.name in ATTACKS:
-            figures[f"{name} base"] = worst.base.rate
+            figures |= {f"{name} base": worst.base.rate, name: worst.rerouted.rate}
         else:
             # Of the requests that the base model answers: beside its own rate it would look a gain.
-            name += " kept"
-        figures |= {name: worst.rerouted.rate, f"{name} is": worst.author}
+            figures[f"{name} kept"] = worst.rerouted.rate
+        figures[f"{name} is"] = worst.author
     for ability in found.abilities:
         figures |= {f"{ability.name} base": ability.base, ability.name: ability.rerouted}
     for label, losses in found.loss.items():

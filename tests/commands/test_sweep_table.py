@@ -47,7 +47,7 @@ def test_settings_are_told_apart_by_their_worst_author_not_by_own_rows():
     figures = figures_of(found())
     assert (figures["worst author direct base"], figures["worst author direct"]) == (0.9, 0.3)
     assert figures["worst author direct is"] == "one"
-    assert (figures["worst author borderline"], figures["worst author borderline is"]) == (0.8, "other")
+    assert (figures["worst author borderline kept"], figures["worst author borderline is"]) == (0.8, "other")
 
 
 def test_tools_and_pictures_have_columns_of_their_own():
