@@ -1,5 +1,7 @@
-"""Block lists as text and as numbers: which blocks of a model, and which modules of a block, a spec names. Knows nothing
-of models."""
+"""Block lists as text and as numbers: which blocks of a model, and which modules of a block, a spec names.
+
+Knows nothing of models.
+"""
 
 import re
 from collections.abc import Collection
