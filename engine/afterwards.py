@@ -55,7 +55,7 @@ def note_evaluation(runs: Path, job: Job, status: str, *, error: str = "") -> No
 
 def make_up(settings: Settings, queue: Queue) -> None:
     """Queue again what an earlier worker left undone."""
-    queued = (job for job in queue.newest("evaluate", limit=1000) if job.status == "queued")
+    queued = (job for job in queue.under_way("evaluate") if job.status == "queued")
     waiting = {job.run_id for job in queued if own_step(job.payload) is not None}
     for run in served_runs(settings):
         try:

@@ -88,7 +88,6 @@ class Worker:
             self.teller.write_down()
             for job in self.queue.claim():
                 self._accept(job)
-            self._save_unsaved()
             for request in self.queue.controls():
                 self._control(request)
             self._cancel_unwanted()
@@ -111,16 +110,14 @@ class Worker:
             self.tasks.append(Task(job, partial(JOBS[job.kind], job.payload, tools)))
             return
         if job.kind != "train":
-            self.unfinished[job.id] = (OLDER, "")
-            return
+            return self._mark_done(job.id, OLDER)
         try:
             run = open_run(self.settings.runs, job.run_id)
             status = trainable_status(run, self.settings)
             controls, book = live_changes(run), RunBook(run, watch=self.teller.see)
         except WorkbenchError as error:
             log.error("%s", error)
-            self.unfinished[job.id] = (str(error), "")
-            return
+            return self._mark_done(job.id, str(error))
         tools, intent = self.device.tools(job.id, f"the training of run {run.id}"), Intent()
         begin = partial(train_run, run, tools=tools, controls=controls, intent=intent)
         self.places += 1
@@ -274,7 +271,10 @@ class Worker:
     def _finish_job(self, task: Task, status: str, message: str) -> None:
         self.device.release(task.job.id)
         note_evaluation(self.settings.runs, task.job, status, error=message)
-        self.unfinished[task.job.id] = (message if status == "failed" else "", "cancelled" * (status == "cancelled"))
+        self._mark_done(task.job.id, message if status == "failed" else "", "cancelled" * (status == "cancelled"))
+
+    def _mark_done(self, job_id: int, error: str, status: str = "") -> None:
+        self.unfinished[job_id] = (error, status)
         with suppress(RunError):
             self._save_unsaved()
 

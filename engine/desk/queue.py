@@ -161,7 +161,13 @@ class Queue:
 
     def under_way(self, kind: JobKind) -> list[Job]:
         """All jobs of a kind that wait or are at work, newest first."""
-        return [job for job in self.newest(kind, limit=-1) if job.status in ("queued", "running")]
+        with self._open() as database:
+            rows = database.execute(
+                "SELECT id, kind, run_id, payload, priority, state, error FROM jobs WHERE kind = ? "
+                "AND state IN ('queued', 'running') ORDER BY id DESC",
+                (kind,),
+            ).fetchall()
+        return [_job(row) for row in rows]
 
     def report(self, job_id: int, progress: Progress) -> None:
         """How far a job is, for jobs that write no run's events."""

@@ -199,7 +199,6 @@ def _keep_adapter(model: LoadedModel, name: str, run: Run) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     save_adapter(model, name, temporary)
     # What is said of the run behind this must not outlast it.
-    for file in temporary.iterdir():
-        on_disk(file)
+    on_disk(temporary)
     shutil.rmtree(run.adapter_folder, ignore_errors=True)
     temporary.rename(run.adapter_folder)

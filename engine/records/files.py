@@ -66,9 +66,12 @@ def write_new(path: Path, content: str) -> bool:
 
 
 def on_disk(path: Path) -> None:
-    """Wait until a file that others wrote is on the disk: what is written behind it must not outlast it."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    """Wait until a file that others wrote, or all files of a folder, are on the disk: what is written behind them must
+    not outlast them."""
+    for one in path.rglob("*") if path.is_dir() else (path,):
+        if one.is_file():
+            with one.open("rb") as file:
+                os.fsync(file.fileno())
 
 
 def append_line(path: Path, line: str) -> None:

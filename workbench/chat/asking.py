@@ -13,7 +13,7 @@ from workbench.chat.columns import dose_key, has_probe, model_of
 from workbench.chat.composer import PROBE
 from workbench.chat.steering import steering_of
 from workbench.kit.frame import catching
-from workbench.kit.state import CHAT, queue, settings
+from workbench.kit.state import CHAT, arrived, queue, settings
 
 # The chat whose models the pickers show, and what they show now.
 OPENED = "chat_opened"
@@ -95,6 +95,13 @@ def dose_changed() -> None:
     numbers = chat.thread() if chat else []
     if chat and numbers and _are_chosen(chat.exchange(numbers[-1])):
         ask_again()
+
+
+def is_come_to(chat: Chat, key: str) -> bool:
+    """Whether a chat was not shown before, or the page is come to again; remembered under this key."""
+    is_new = arrived() or st.session_state.get(key) != chat.id
+    st.session_state[key] = chat.id
+    return is_new
 
 
 def are_asked(columns: tuple[Column, ...], exchange: Exchange) -> bool:

@@ -30,12 +30,11 @@ def trip_settings(exchange: Exchange, reply: Reply) -> tuple[int | None, float]:
         if not count:
             return None, float(st.session_state[THRESHOLD])
         target = _target(exchange, count)
-        if (target, count) != st.session_state.get(TARGET, (target, count)) or BLOCK not in st.session_state:
-            # Another run's breaker acts elsewhere.
+        # Another run's breaker acts elsewhere.
+        is_another = st.session_state.get(TARGET, (target, count)) != (target, count)
+        if is_another or not 0 <= st.session_state.get(BLOCK, -1) < count:
             st.session_state[BLOCK] = target
         st.session_state[TARGET] = (target, count)
-        if not 0 <= st.session_state[BLOCK] < count:
-            st.session_state[BLOCK] = target
         # Of one block alone a slider has no ends.
         if count > 1:
             st.slider(

@@ -5,7 +5,17 @@ import streamlit as st
 from engine.records.chats.asked import Column
 from engine.records.chats.chat import Chat, Exchange
 from engine.records.errors import WorkbenchError
-from workbench.chat.asking import CHOSEN, OPENED, are_asked, continued, dose_changed, forget, open_now, submit
+from workbench.chat.asking import (
+    CHOSEN,
+    OPENED,
+    are_asked,
+    continued,
+    dose_changed,
+    forget,
+    is_come_to,
+    open_now,
+    submit,
+)
 from workbench.chat.call_cards import STYLE as CARD_STYLE
 from workbench.chat.columns import column_pickers, columns_buttons, has_probe, model_of, show_columns, steer
 from workbench.chat.composer import CONTINUE, PROBLEM, ToBeRead, clear_message, composer, put_back, written
@@ -13,7 +23,7 @@ from workbench.chat.conversation import conversation, downloads
 from workbench.chat.doses import dose_chart
 from workbench.chat.tint import STYLE
 from workbench.kit.frame import catching, places
-from workbench.kit.state import CHAT, arrived
+from workbench.kit.state import CHAT
 from workbench.kit.words import plain
 
 
@@ -56,8 +66,7 @@ def opened_chat() -> Chat | None:
     """The chat of the link; its models are shown in the pickers when it is come to."""
     chat = open_now()
     numbers = chat.thread() if chat else []
-    if chat is not None and numbers and (arrived() or st.session_state.get(OPENED) != chat.id):
-        st.session_state[OPENED] = chat.id
+    if chat is not None and numbers and is_come_to(chat, OPENED):
         last = chat.exchange(numbers[-1])
         show_columns(last.columns, last.model)
     return chat

@@ -6,7 +6,7 @@ from engine.records.chats.asked import Column
 from engine.records.chats.chat import Chat, Exchange
 from engine.records.conversation import Picture
 from engine.records.errors import WorkbenchError
-from workbench.chat.asking import CHOSEN, are_asked, continued, dose_changed, forget, submit
+from workbench.chat.asking import CHOSEN, are_asked, continued, dose_changed, forget, is_come_to, submit
 from workbench.chat.call_cards import STYLE as CARD_STYLE
 from workbench.chat.columns import column_pickers, columns_buttons, has_probe, model_of
 from workbench.chat.composer import CONTINUE, PROBLEM, clear_message, composer, put_back, written
@@ -15,7 +15,6 @@ from workbench.chat.preferred import base_model_name
 from workbench.chat.tint import STYLE
 from workbench.chat.view import opened_chat, to_be_read
 from workbench.kit.frame import catching
-from workbench.kit.state import arrived
 from workbench.kit.words import plain
 from workbench.pictures.choice import choose, chosen_picture, picture_choice
 from workbench.pictures.heat import heat_maps
@@ -59,9 +58,8 @@ def pictures_view() -> None:
 
 def _show_as_then(chat: Chat | None, numbers: list[int]) -> None:
     """The picture of a chat that is opened by its link is chosen when it is come to."""
-    if chat is None or not numbers or (not arrived() and st.session_state.get(OPENED) == chat.id):
+    if chat is None or not numbers or not is_come_to(chat, OPENED):
         return
-    st.session_state[OPENED] = chat.id
     if shown := _pictures(chat, numbers):
         choose(shown[-1].sha256)
 

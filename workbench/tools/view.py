@@ -7,7 +7,7 @@ import streamlit as st
 from engine.records.chats.asked import Column
 from engine.records.chats.chat import MOST_ROUNDS, Chat, Exchange
 from engine.records.errors import WorkbenchError
-from workbench.chat.asking import CHOSEN, are_asked, continued, dose_changed, forget, submit
+from workbench.chat.asking import CHOSEN, are_asked, continued, dose_changed, forget, is_come_to, submit
 from workbench.chat.call_cards import STYLE as CARD_STYLE
 from workbench.chat.columns import column_pickers, columns_buttons, model_of
 from workbench.chat.conversation import conversation, downloads
@@ -15,7 +15,6 @@ from workbench.chat.preferred import base_model_name
 from workbench.chat.tint import STYLE
 from workbench.chat.view import opened_chat, to_be_read
 from workbench.kit.frame import catching
-from workbench.kit.state import arrived
 from workbench.kit.words import plain
 from workbench.tools.composer import CONTINUE, PROBLEM, clear_request, composer, put_back, written
 from workbench.tools.known import offer, offered_tools
@@ -56,9 +55,8 @@ def tools_view() -> None:
 
 def _offer_as_then(chat: Chat | None, numbers: list[int]) -> None:
     """The tools of a chat that is opened by its link are offered when it is come to."""
-    if chat is None or not numbers or (not arrived() and st.session_state.get(OPENED) == chat.id):
+    if chat is None or not numbers or not is_come_to(chat, OPENED):
         return
-    st.session_state[OPENED] = chat.id
     offered = [chat.exchange(number).tools for number in numbers]
     offer(next((tools for tools in reversed(offered) if tools), ()))
 

@@ -107,8 +107,7 @@ def _written(model: Any, processor: LlavaProcessor, target: Path, *, made_of: st
     try:
         model.save_pretrained(temporary)
         processor.save_pretrained(temporary)
-        for file in temporary.iterdir():
-            on_disk(file)
+        on_disk(temporary)
         (temporary / COMPLETE).write_text(made_of, encoding="ascii")
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)

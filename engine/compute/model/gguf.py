@@ -40,8 +40,7 @@ def convert_gguf(source: Path, target: Path, *, dtype: str) -> Path:
     try:
         model.save_pretrained(temporary, safe_serialization=True)
         tokenizer.save_pretrained(temporary)
-        for file in temporary.iterdir():
-            on_disk(file)
+        on_disk(temporary)
         (temporary / COMPLETE).touch()
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
