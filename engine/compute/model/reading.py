@@ -1,6 +1,7 @@
 """Prompts read into the cache of keys and values, what some open with alike once. Knows nothing of what comes behind
 them."""
 
+import copy
 from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple
 
@@ -8,7 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+from transformers import DynamicCache
 
+from engine.compute.model.adapters import adapted
 from engine.compute.model.grouped_queries import without_copies
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import MixedBatch, Voice
@@ -70,6 +73,31 @@ def read_prompts(
         cache = _read(model, batch, columns[:, part], attention[:, : shared + part.stop], cache)
         yield None
     return Reading(batch, cache, attention, columns[:, last])
+
+
+@torch.no_grad()
+def embed(model: LoadedModel, ids: Sequence[int]) -> Float[Tensor, "token d_model"]:
+    """What enters the first block for these tokens, positions of pictures among them."""
+    return model.causal_lm.get_input_embeddings()(torch.tensor(list(ids), dtype=torch.long, device=model.device))
+
+
+@torch.no_grad()
+def read_before(model: LoadedModel, adapter: str | None, before: Float[Tensor, "before d_model"]) -> DynamicCache:
+    """The keys and values of what stands before all that is searched or trained: nothing behind it changes them, so it
+    is read once."""
+    with adapted(model, adapter):
+        cache = model.decoder(inputs_embeds=before[None], use_cache=True).past_key_values
+    assert isinstance(cache, DynamicCache)
+    return cache
+
+
+def for_each(opening: DynamicCache | None, rows: int) -> DynamicCache | None:
+    """A copy for so many rows: a pass adds to what it is given."""
+    if opening is None:
+        return None
+    copied = copy.deepcopy(opening)
+    copied.batch_repeat_interleave(rows)
+    return copied
 
 
 def read_inputs(columns: Tensor, attention: Int[Tensor, "prompt seen"], cache: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ Randomness is a function of (seed, step), so a training that was broken off goes
 import math
 import shutil
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +16,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
+from transformers import DynamicCache
 
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.pictures import is_of_picture
+from engine.compute.model.reading import embed, for_each, read_before
 from engine.compute.model.text import text_ids, tokens_of
 from engine.compute.seeds import mix
 from engine.compute.training.checkpoints import Position, list_checkpoints, load_checkpoint, save_checkpoint
@@ -79,11 +81,14 @@ def train_projector(
     done = 0
     if there := list_checkpoints(folder):
         done = load_checkpoint(there[-1], parameters, optimizer).step
-    asked: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
+    around = {one: _around(model, picture, *one) for one in {(lesson.question, lesson.begun) for lesson in lessons}}
+    # A picture opens what is asked, so that the same stands before it whatever that is.
+    before, _ = next(iter(around.values()))
+    opening = read_before(model, None, embed(model, before)) if before else None
     started = time.monotonic()
     try:
         while done < settings.steps and time.monotonic() - started < settings.seconds:
-            loss = _step(model, picture, features, _drawn(lessons, settings, done), asked)
+            loss = _step(model, features, _drawn(lessons, settings, done), around, opening)
             if not math.isfinite(value := loss.item()):
                 raise TrainingError(f"The loss of step {done + 1} is {value}: train again with another seed.")
             for group in optimizer.param_groups:
@@ -144,33 +149,33 @@ def _rate(step: int, steps: int) -> float:
 
 def _step(
     model: LoadedModel,
-    picture: Picture,
     features: Tensor,
     lessons: Sequence[Lesson],
-    asked: dict[tuple[str, str], tuple[list[int], list[int]]],
+    around: Mapping[tuple[str, str], tuple[list[int], list[int]]],
+    opening: DynamicCache | None,
 ) -> Float[Tensor, ""]:
-    """The mean loss over the tokens of all answers. asked: tokens before and behind the picture, by question."""
-    embed: Any = model.causal_lm.get_input_embeddings()
+    """The mean loss over the tokens of all answers. around: tokens before and behind the picture, by question.
+    opening: those before it, read, which no step changes."""
     seen = _projector(model)(features[[one.picture for one in lessons]].to(model.device, torch.float32)).to(model.dtype)
     rows, labels = [], []
     end = model.tokenizer.eos_token_id
     for lesson, vectors in zip(lessons, seen, strict=True):
-        key = (lesson.question, lesson.begun)
-        if key not in asked:
-            asked[key] = _around(model, picture, *key)
-        before, behind = asked[key]
+        _, behind = around[lesson.question, lesson.begun]
         answer = [*text_ids(model, lesson.answer), end]
-        words = [torch.tensor(ids, device=model.device, dtype=torch.long) for ids in (before, [*behind, *answer])]
-        row = torch.cat([embed(words[0]), vectors, embed(words[1])])
+        row = torch.cat([vectors, embed(model, [*behind, *answer])])
         label = torch.full((len(row),), -100, dtype=torch.long, device=model.device)
         # What stands at a place is foretold by the place before it.
-        label[-len(answer) - 1 : -1] = words[1][-len(answer) :]
+        label[-len(answer) - 1 : -1] = torch.tensor(answer, device=model.device)
         rows.append(row)
         labels.append(label)
     embedded, wanted = pad_sequence(rows, batch_first=True), pad_sequence(labels, batch_first=True, padding_value=-100)
-    attention = pad_sequence([torch.ones(len(row), dtype=torch.long) for row in rows], batch_first=True)
+    read = opening.get_seq_length() if opening else 0
+    attention = pad_sequence([torch.ones(read + len(row), dtype=torch.long) for row in rows], batch_first=True)
     hidden = model.decoder(
-        inputs_embeds=embedded, attention_mask=attention.to(model.device), use_cache=False
+        inputs_embeds=embedded,
+        attention_mask=attention.to(model.device),
+        past_key_values=for_each(opening, len(rows)),
+        use_cache=False,
     ).last_hidden_state
     head: Any = model.causal_lm.get_output_embeddings()
     counted = wanted != -100

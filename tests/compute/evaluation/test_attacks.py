@@ -19,9 +19,7 @@ from engine.compute.evaluation.attacks.embedding import Pursuit, Search
 from engine.compute.evaluation.attacks.plain import direct, prefill
 from engine.compute.evaluation.attacks.table import ATTACK_FUNCTIONS
 from engine.compute.evaluation.attacks.targets import (
-    embed,
     embedding_table,
-    read_before,
     scaled,
     target_ids,
     target_loss,
@@ -33,6 +31,7 @@ from engine.compute.model.harmfulness import Probe
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.padding import pad
+from engine.compute.model.reading import embed, read_before
 from engine.compute.model.text import decode, ids_around, text_ids
 from engine.records.conversation import Conversation
 from engine.records.evaluation.attacks import ATTACKS, TEXT_ATTACKS

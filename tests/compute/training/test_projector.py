@@ -4,7 +4,9 @@ import pytest
 import torch
 from making import drain
 from making_seers import painted
+from torch.nn import functional
 
+from engine.compute.model.text import text_ids
 from engine.compute.training import projector as training
 from engine.compute.training.projector import Lesson, ProjectorSettings, projector_weights, train_projector
 from engine.records.pictures import picture_at
@@ -82,3 +84,22 @@ def test_another_seed_is_another_training(tiny_llava, shown, features, tmp_path)
         for seed in (0, 1)
     ]
     assert losses[0] != losses[1]
+
+
+def test_what_stands_before_the_picture_is_read_once_and_the_loss_is_that_of_whole_rows(
+    tiny_llava, shown, features, tmp_path
+):
+    settings = ProjectorSettings(steps=1, rows=3, learning_rate=0.0)
+    [step], _ = drain(train_projector(tiny_llava, shown, features, LESSONS, settings, tmp_path / "kept"))
+    embed = tiny_llava.causal_lm.get_input_embeddings()
+    losses = []
+    with torch.no_grad():
+        for lesson in training._drawn(LESSONS, settings, 0):
+            before, behind = training._around(tiny_llava, shown, lesson.question, lesson.begun)
+            assert before, "a chat template opens with words of its own"
+            vectors = training._projector(tiny_llava)(features[lesson.picture])
+            answer = torch.tensor([*text_ids(tiny_llava, lesson.answer), tiny_llava.tokenizer.eos_token_id])
+            whole = torch.cat([embed(torch.tensor(before)), vectors, embed(torch.tensor(behind)), embed(answer)])
+            logits = tiny_llava.causal_lm(inputs_embeds=whole[None]).logits[0, -len(answer) - 1 : -1]
+            losses += functional.cross_entropy(logits, answer, reduction="none").tolist()
+    assert step.loss == pytest.approx(sum(losses) / len(losses), rel=1e-5)

@@ -17,15 +17,14 @@ from engine.compute.evaluation.attacks.targets import (
     TARGET_TOKENS,
     aim_at,
     aimed_losses,
-    embed,
     embedding_table,
-    read_before,
     scaled,
 )
 from engine.compute.model.generation import Ask, Ending, spoken
 from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
+from engine.compute.model.reading import embed, read_before
 from engine.compute.model.room import answer_bytes, by_halves, gradient_bytes, rows_at_once
 from engine.compute.model.text import ids_around, text_ids, tokens_of
 from engine.compute.seeds import mix

@@ -20,15 +20,14 @@ from engine.compute.evaluation.attacks.attempt import (
     answers,
 )
 from engine.compute.evaluation.attacks.targets import (
-    embed,
     embedding_table,
-    read_before,
     scaled,
     target_ids,
     target_loss,
 )
 from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.reading import embed, read_before
 from engine.compute.model.room import by_halves, logit_bytes, rows_at_once
 from engine.compute.model.text import decode, ids_around, text_ids, tokens_of
 from engine.compute.seeds import mix

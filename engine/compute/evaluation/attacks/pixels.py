@@ -23,11 +23,12 @@ from torch.nn import functional
 from transformers import Cache
 
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers
-from engine.compute.evaluation.attacks.targets import embed, read_before, target_ids
+from engine.compute.evaluation.attacks.targets import target_ids
 from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.pictures import is_of_picture
 from engine.compute.model.pixels import tower_inputs
+from engine.compute.model.reading import embed, read_before
 from engine.compute.model.text import tokens_of
 from engine.compute.seeds import mix
 from engine.compute.steps import told

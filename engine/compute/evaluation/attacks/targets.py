@@ -3,7 +3,6 @@
 Knows nothing of how an attack searches. An attacker who knows the harmfulness probe also pushes below its threshold.
 """
 
-import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from engine.compute.model.adapters import adapted
 from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.padding import positions_of
+from engine.compute.model.reading import embed, for_each
 from engine.compute.model.text import begun_call, ids_around, tokens_of
 from engine.records.evaluation.rows import EvaluationRow, prefill_of
 
@@ -34,12 +34,6 @@ def target_ids(model: LoadedModel, row: EvaluationRow) -> list[int]:
     if row.conversation.tools:
         words = begun_call(model, row.conversation, forced_name(row), "arguments")
     return list(tokens_of(model, row.conversation, begun=words).begun[:TARGET_TOKENS])
-
-
-@torch.no_grad()
-def embed(model: LoadedModel, ids: Sequence[int]) -> Float[Tensor, "token d_model"]:
-    """What enters the first block for these tokens, positions of pictures among them."""
-    return model.causal_lm.get_input_embeddings()(torch.tensor(list(ids), dtype=torch.long, device=model.device))
 
 
 def embedding_table(model: LoadedModel) -> Float[Tensor, "vocabulary d_model"]:
@@ -66,15 +60,6 @@ class Aim(NamedTuple):
 def aim_at(model: LoadedModel, row: EvaluationRow) -> Aim:
     before, after = (embed(model, ids) for ids in ids_around(model, row.conversation))
     return Aim(before, after, target_ids(model, row))
-
-
-@torch.no_grad()
-def read_before(model: LoadedModel, adapter: str | None, before: Float[Tensor, "before d_model"]) -> DynamicCache:
-    """The keys and values of what stands before a suffix: no suffix changes them, so a search reads it once."""
-    with adapted(model, adapter):
-        cache = model.decoder(inputs_embeds=before[None], use_cache=True).past_key_values
-    assert isinstance(cache, DynamicCache)
-    return cache
 
 
 def aimed_losses(
@@ -107,7 +92,7 @@ def aimed_losses(
             inputs_embeds=inputs,
             attention_mask=attention,
             position_ids=positions_of(attention)[:, read:],
-            past_key_values=_for_each(opening, len(rows)),
+            past_key_values=for_each(opening, len(rows)),
             use_cache=False,
             logits_to_keep=longest + 1,
         ).logits
@@ -144,7 +129,7 @@ def target_loss(
     with adapted(model, adapter), recorded(model, [probe.block] if probe else []) as outputs:
         logits = model.causal_lm(
             inputs_embeds=inputs,
-            past_key_values=_for_each(opening, count),
+            past_key_values=for_each(opening, count),
             use_cache=False,
             logits_to_keep=len(target) + 1,
         ).logits
@@ -154,12 +139,3 @@ def target_loss(
         return losses.mean(1)
     above = probe.scores(outputs[probe.block][:, -len(target) :]) - probe.threshold + MARGIN
     return losses.mean(1) + EVASION * torch.relu(above).mean(1)
-
-
-def _for_each(opening: DynamicCache | None, rows: int) -> DynamicCache | None:
-    """A copy for so many rows: a pass adds to what it is given."""
-    if opening is None:
-        return None
-    copied = copy.deepcopy(opening)
-    copied.batch_repeat_interleave(rows)
-    return copied
