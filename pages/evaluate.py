@@ -24,7 +24,7 @@ from engine.records.runs import list_runs, open_run
 from workbench.evaluate.blocks import of_agents, of_others, of_pictures
 from workbench.evaluate.csv_text import as_csv
 from workbench.evaluate.form import evaluation_form
-from workbench.evaluate.jobs import evaluation_jobs
+from workbench.evaluate.jobs import evaluation_jobs, just_ended
 from workbench.evaluate.kept import KEPT, what_was_kept
 from workbench.evaluate.listed import Listed, about_evaluation, evaluation_name, names_apart
 from workbench.evaluate.samples import samples
@@ -197,6 +197,9 @@ def _chosen(found: list[Listed]) -> list[Listed]:
         # Remembered until another choice is made.
         st.session_state[GONE] = [one for one in linked if one not in by_id]
         st.session_state[SHOWN] = [one for one in linked if one in by_id] or first
+    # Who began one waits for its figures.
+    ended = [one for one in just_ended() if one in by_id]
+    st.session_state[SHOWN] = [*dict.fromkeys([*st.session_state[SHOWN], *ended])]
     if st.session_state.get(GONE):
         names = ", ".join(st.session_state[GONE])
         st.warning(

@@ -232,3 +232,38 @@ def test_harmless_requests_alone_are_counted():
     one = Evaluation(key="k", run="r", tools=found)
     assert asked_words(one) == "tools:benign, n 36, 128 tokens" and requests_asked(one) == 36
     assert "n 36" in report_html([one], ["a"]) and "n 0" not in report_html([one], ["a"])
+
+
+def test_what_was_begun_here_is_shown_when_it_is_done_beside_what_was_shown(settings, drawn):
+    from engine.desk.queue import Queue
+
+    run, queue = made_run(settings), Queue(settings.desk)
+    write_evaluation(run, settings, alone(run.id), [])
+    page = drawn()
+    page.selectbox(key="evaluate_tools").set_value("sample").run()
+    for kept in ("benign", "harmful"):
+        page.selectbox(key=f"evaluate_{kept}").set_value("").run()
+    plans = []
+    for tokens in (16, 32):
+        page.number_input(key="evaluate_tokens").set_value(tokens).run()
+        page.button(key="start_evaluation").click().run()
+        plans.append(EvaluationPlan.model_validate(queue.newest("evaluate")[0].payload))
+    others = plans[0].model_copy(update={"seed": 9})
+    queue.submit("evaluate", run_id=run.id, payload=others.model_dump(mode="json"))
+
+    def done(plan: EvaluationPlan) -> None:
+        found = alone(run.id).model_copy(update={"key": plan.key})
+        write_evaluation(run, settings, found, [])
+        [number] = [job.id for job in queue.newest("evaluate") if job.payload == plan.model_dump(mode="json")]
+        queue.finish(number)
+
+    shown = [f"{run.id}.{run.id}"]
+    assert page.multiselect(key="evaluations").value == shown
+    for plan, is_added in ((plans[1], True), (others, False), (plans[0], True)):
+        done(plan)
+        page.run()
+        shown += [f"{run.id}.{plan.key}"] * is_added
+        assert not page.exception and page.multiselect(key="evaluations").value == shown
+    # What is taken off stays off.
+    page.multiselect(key="evaluations").set_value(shown[:1]).run()
+    assert page.run().multiselect(key="evaluations").value == shown[:1]

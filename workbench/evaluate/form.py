@@ -15,6 +15,8 @@ from engine.records.harmfulness import KINDS, TITLES, need_probes
 from engine.records.package_files import package_file
 from engine.records.runs import list_runs, open_run
 from workbench.evaluate.budgets import attack_budgets, attack_pills
+from workbench.evaluate.jobs import begun_here
+from workbench.evaluate.listed import evaluation_id
 from workbench.evaluate.others_form import others_choice
 from workbench.evaluate.picture_form import picture_choice
 from workbench.evaluate.tool_form import tool_choice
@@ -218,7 +220,9 @@ def _start(checkpoints: list[str], fields: dict[str, Any]) -> None:
         raise SpecError(f"The evaluation cannot be planned: {error.errors()[0]['msg']}.") from error
     need_read(plans[0], settings())
     for checkpoint, plan in zip(checkpoints, plans, strict=True):
-        queue().submit("evaluate", run_id=checkpoint.partition("@")[0], payload=plan.model_dump(mode="json"))
+        run_id = checkpoint.partition("@")[0]
+        job_id = queue().submit("evaluate", run_id=run_id, payload=plan.model_dump(mode="json"))
+        begun_here(job_id, evaluation_id(run_id, plan.key))
     st.toast(
         f"{len(checkpoints)} evaluation{'s' if len(checkpoints) > 1 else ''} queued", icon=":material/hourglass_top:"
     )

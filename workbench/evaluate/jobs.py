@@ -12,19 +12,34 @@ from workbench.kit.state import queue, settings
 from workbench.kit.words import plain
 
 TICK = 1.0
+MOVING = ("queued", "running")
 KINDS: tuple[JobKind, ...] = ("evaluate", "fetch_package")
 DISMISSED = "dismissed_evaluations"
+# In this tab, and not yet shown: the id of each evaluation by its job.
+BEGUN = "begun_evaluations"
+
+
+def begun_here(job_id: int, evaluation: str) -> None:
+    st.session_state[BEGUN] = {**st.session_state.get(BEGUN, {}), job_id: evaluation}
+
+
+def just_ended() -> list[str]:
+    """Ids of evaluations that were begun in this tab and are done since this was last asked."""
+    begun: dict[int, str] = st.session_state.get(BEGUN, {})
+    states = {number: job.status for number in begun if (job := queue().job(number))}
+    st.session_state[BEGUN] = {number: begun[number] for number, state in states.items() if state in MOVING}
+    return [begun[number] for number, state in states.items() if state == "done"]
 
 
 def evaluation_jobs() -> None:
-    drawn = [job.id for job in _jobs() if job.status in ("queued", "running")]
+    drawn = [job.id for job in _jobs() if job.status in MOVING]
     st.fragment(_watch, run_every=TICK if drawn else 3 * TICK)(drawn)
 
 
 @catching
 def _watch(drawn: list[int]) -> None:
     jobs = _jobs()
-    moving = [job for job in jobs if job.status in ("queued", "running")]
+    moving = [job for job in jobs if job.status in MOVING]
     if [job.id for job in moving] != drawn:
         st.rerun()
     for job in moving:

@@ -19,7 +19,11 @@ class Listed(NamedTuple):
 
     @property
     def id(self) -> str:
-        return f"{self.run.id}.{self.evaluation.key}"
+        return evaluation_id(self.run.id, self.evaluation.key)
+
+
+def evaluation_id(run_id: str, key: str) -> str:
+    return f"{run_id}.{key}"
 
 
 def evaluation_name(run: Run, evaluation: Evaluation) -> str:
