@@ -306,7 +306,7 @@ class peak_memory:
             torch.cuda.reset_peak_memory_stats()
         else:
             try:
-                Path("/proc/self/clear_refs").write_text("5")
+                Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
             except OSError:
                 self.device = torch.device("meta")
         return self.found
@@ -315,5 +315,5 @@ class peak_memory:
         if self.device.type == "cuda":
             self.found[0] = torch.cuda.max_memory_allocated() / 2**30
         elif self.device.type == "cpu":
-            status = Path("/proc/self/status").read_text()
+            status = Path("/proc/self/status").read_text(encoding="utf-8")
             self.found[0] = int(status.split("VmHWM:")[1].split()[0]) / 2**20

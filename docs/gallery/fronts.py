@@ -39,7 +39,7 @@ def main() -> None:
     found = {}
     for one in options.evaluations:
         name, _, file = one.rpartition("=")
-        found[name] = OthersFindings.model_validate(json.loads(Path(file).read_text())["others"])
+        found[name] = OthersFindings.model_validate(json.loads(Path(file).read_text(encoding="utf-8"))["others"])
     probe = json.loads(options.probe.read_text())
     figure = drawn(found, probe["blocks"][options.block], f"probe at block {options.block}")
     figure.savefig(options.out, metadata={"Software": None})

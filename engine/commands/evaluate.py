@@ -224,7 +224,7 @@ def check_writable(out: Path) -> None:
         if out.is_dir():
             raise RunError(f"{out} is a folder: give the name of a file.")
         there = out.exists()
-        with out.open("a"):
+        with out.open("a", encoding="utf-8"):
             pass
         if not there:
             out.unlink()

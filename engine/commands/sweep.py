@@ -107,7 +107,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SpecError(f"The grid {path} cannot be read: {error}. Give the path of a JSON file.") from error
     known = {"base", "grid", "points", "evaluate"}

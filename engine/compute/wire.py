@@ -98,7 +98,7 @@ class _Packer(pickle.Pickler):
         return NotImplemented
 
 
-class _Unpacker(pickle.Unpickler):
+class _Unpacker(pickle.Unpickler):  # noqa: S301  (from a process of this program alone)
     def __init__(self, stream: io.BytesIO, kept: Kept, device: torch.device | None) -> None:
         super().__init__(stream)
         self.kept, self.device = kept, device

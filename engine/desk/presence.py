@@ -60,7 +60,7 @@ def beat(desk: Path, **about: Any) -> None:
 def worker_status(desk: Path) -> WorkerStatus:
     """The worker as the screen should show it."""
     try:
-        content = json.loads((desk / FILE).read_text())
+        content = json.loads((desk / FILE).read_text(encoding="utf-8"))
         pid, host, said = int(content["pid"]), str(content["host"]), float(content["beat"])
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return WorkerStatus("dead")

@@ -64,7 +64,7 @@ def read_clusters(settings: Settings) -> dict[str, Cluster]:
     """All clusters by name; none where there is no file. Raises ClusterError when the file says something wrong."""
     file = clusters_file(settings)
     try:
-        content = tomllib.loads(file.read_text())
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         if os.environ.get("WORKBENCH_CLUSTERS"):
             raise ClusterError(f"WORKBENCH_CLUSTERS names {file}, which is not there: write it, or unset it.") from None

@@ -116,7 +116,7 @@ def read_lines(path: Path, parse: Callable[[bytes], Value]) -> list[Value]:
 def read_number(path: Path) -> int | None:
     """The number that a small file holds; None where it is missing or holds none."""
     try:
-        return int(path.read_text())
+        return int(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 
@@ -170,7 +170,7 @@ def storage_error(path: Path, error: OSError) -> RunError:
 
 def _create(path: Path, content: str) -> bool:
     try:
-        with path.open("x") as file:
+        with path.open("x", encoding="utf-8") as file:
             file.write(content)
         return True
     except FileExistsError:

@@ -68,7 +68,7 @@ def read_targets(settings: Settings) -> dict[str, Target]:
     """By name; none where there is no file. Raises NoticeError that never repeats a value: it may be a secret."""
     file = notices_file(settings)
     try:
-        content = tomllib.loads(file.read_text())
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         if os.environ.get("WORKBENCH_NOTICES"):
             raise NoticeError(f"WORKBENCH_NOTICES names {file.name}, which is not there: correct it.") from error

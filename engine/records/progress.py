@@ -18,7 +18,7 @@ def say(progress: Path | None, message: str, share: float) -> None:
         progress.parent.mkdir(parents=True, exist_ok=True)
         # Renamed, so that no half of it is read.
         temporary = progress.with_name(f".{progress.name}.part")
-        temporary.write_text(in_percent(message, share).model_dump_json())
+        temporary.write_text(in_percent(message, share).model_dump_json(), encoding="utf-8")
         temporary.replace(progress)
 
 

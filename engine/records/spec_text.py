@@ -40,7 +40,7 @@ def build_spec(content: Any, *, name: str = "the spec") -> RunSpec:
 def read_spec(path: Path) -> RunSpec:
     """Read a spec file. Raises SpecError when it is missing, unreadable or wrong."""
     try:
-        return parse_spec(path.read_text(), name=path.name)
+        return parse_spec(path.read_text(encoding="utf-8"), name=path.name)
     except (OSError, ValueError) as error:
         raise SpecError(f"The spec file {path} cannot be read: {error}. Give the path of a JSON file.") from error
 

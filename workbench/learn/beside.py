@@ -110,7 +110,7 @@ def _draw(figure: go.Figure, words: str) -> None:
 
 def _recorded(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
         if not all(len(curve["steps"]) == len(curve["values"]) > 0 for curve in content["curves"]):
             raise ValueError("a curve has not as many values as steps")
         return {"x": "step", "y": "", **content}

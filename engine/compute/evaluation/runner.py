@@ -52,7 +52,7 @@ class Memory:
         self.attempts: dict[str, list[Attempt]] = {}
         self.verdicts: dict[str, list[Verdict]] = {}
         judged: list[tuple[str, list[Verdict], str]] = []
-        for line in file.read_text(errors="replace").split("\n") if file.is_file() else ():
+        for line in file.read_text(encoding="utf-8", errors="replace").split("\n") if file.is_file() else ():
             try:
                 content = json.loads(line)
                 for key, found in content.get("attempts", {}).items():

@@ -70,7 +70,7 @@ def load_checkpoint(
     try:
         weights = load_file(folder / "adapter.safetensors")
         moments = load_file(folder / "optimizer.safetensors")
-        content = json.loads((folder / _POSITION).read_text())
+        content = json.loads((folder / _POSITION).read_text(encoding="utf-8"))
         with torch.no_grad():
             for name, parameter in parameters:
                 parameter.copy_(weights[name].to(parameter))

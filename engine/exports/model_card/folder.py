@@ -58,7 +58,7 @@ def _name_base(folder: Path, name: str) -> None:
     """peft writes down where the base model lay."""
     file = folder / "adapter_config.json"
     try:
-        config = json.loads(file.read_text())
+        config = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"{file} cannot be read: {error}. Train the run again, or restore its adapter.") from error
     write_whole(file, json.dumps(config | {"base_model_name_or_path": name}, indent=2) + "\n")

@@ -184,7 +184,7 @@ class Capture:
     def answers(self) -> dict[str, str]:
         """Answers by prompt id, {} where they were not kept."""
         try:
-            content = json.loads((self.folder / "answers.json").read_text())
+            content = json.loads((self.folder / "answers.json").read_text(encoding="utf-8"))
             return {str(key): str(value) for key, value in content.items()}
         except (OSError, ValueError, AttributeError):
             return {}

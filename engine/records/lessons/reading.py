@@ -80,7 +80,7 @@ def read_unit(file: Path) -> Unit:
 
 @lru_cache(maxsize=128)
 def _read_unit(file: Path, _written: int, _size: int) -> Unit:
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     try:
         content = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
