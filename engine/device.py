@@ -23,11 +23,12 @@ from engine.compute.model.placement import choose_device
 from engine.compute.model.room import need_room, release_memory
 from engine.compute.team import shares, together
 from engine.compute.training.checkpoints import read_adapter_weights
-from engine.records.assembled import made_of
+from engine.records.assembled import ASSEMBLED
 from engine.records.blocks import resolve_blocks
 from engine.records.checkpoints import Checkpoint, as_kept
 from engine.records.errors import ModelError, RunError
 from engine.records.events import Event, Progress
+from engine.records.model_files import made_of
 from engine.records.room import weight_bytes
 from engine.records.runs import Run, open_run
 from engine.records.settings import ROOT, Settings
@@ -92,14 +93,16 @@ class Device:
             self.waiting.discard(job_id)
         self.holders[job_id] = what
         made = made_of(self.settings.models, spec.name)
-        # Assembled anew it is another model, which is loaded as soon as nobody holds this one.
-        is_older = made != self._made_of and len(self.holders) == 1
+        # With other weights it is another model, which is loaded as soon as nobody holds this one.
+        is_older = "" not in (made, self._made_of) and made != self._made_of and len(self.holders) == 1
         if self.model is None or self.model.spec != spec or is_older:
             self._loading, self._made_of = spec, made
             try:
                 yield from self._load(spec)
             finally:
                 self._loading = None
+            # A Hugging Face id's weights may have come just now.
+            self._made_of = made or made_of(self.settings.models, spec.name)
         assert self.model is not None
         return self.model
 
@@ -217,13 +220,19 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 
 def need_as_trained(run: Run, model: str, settings: Settings) -> None:
-    """Raises ModelError where a run was trained on an assembled model that another of its name has replaced."""
+    """Raises ModelError where a run was trained on a model that another of its name has replaced."""
     then, now = run.record().made_of, made_of(settings.models, model)
-    if then and now and then != now:
+    if not then or not now or then == now:
+        return
+    if model in ASSEMBLED:
         raise ModelError(
             f"Run {run.id} was trained on {model} as it was put together before, and it was put together anew since, "
             "with another projector or number of tokens: assemble it as it was, or train another run."
         )
+    raise ModelError(
+        f"Run {run.id} was trained on other weights of {model} than are here now: put those back under that name, or "
+        "train another run."
+    )
 
 
 def adapter_name(run: Run) -> str:

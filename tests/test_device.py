@@ -14,14 +14,15 @@ from engine.compute.model.adapters import adapted, attach_adapter, has_adapter, 
 from engine.compute.model.load import load_model
 from engine.compute.training.base_activations import row_batch
 from engine.compute.training.train import train
-from engine.device import IDLE_ADAPTERS, Device, adapter_name
+from engine.device import IDLE_ADAPTERS, Device, adapter_name, need_as_trained
 from engine.jobs.training import _keep_adapter
 from engine.records.blocks import resolve_blocks
 from engine.records.checkpoints import BASE_MODEL, Checkpoint, parse_checkpoint, run_checkpoints
 from engine.records.errors import MemoryShortage, ModelError, RunError
 from engine.records.events import CheckpointResult
+from engine.records.model_files import made_of
 from engine.records.runs import create_run
-from engine.records.spec_parts import AdapterSpec
+from engine.records.spec_parts import AdapterSpec, ModelSpec
 
 
 @pytest.fixture
@@ -232,3 +233,33 @@ def test_a_model_that_a_gpu_has_no_room_for_is_refused_before_its_weights_are_re
         MemoryShortage, match=r"free on cuda: end what else uses that memory, or choose a smaller model"
     ):
         drain(Device(settings).acquire(spec, job_id=1))
+
+
+def test_a_model_whose_weights_changed_under_its_name_is_loaded_anew_and_is_not_the_one_a_run_was_trained_on(
+    settings, tiny_spec, tmp_path
+):
+    folder = write_tiny_model(tmp_path / "changing")
+    device, spec = Device(settings), ModelSpec(name=str(folder))
+    _, first = drain(device.acquire(spec, job_id=1))
+    device.release(1)
+    assert drain(device.acquire(spec, job_id=2))[1] is first
+    device.release(2)
+    run = create_run(settings.runs, tiny_spec(**{"model.name": str(folder)}))
+    run.update(made_of=made_of(settings.models, str(folder)))
+    need_as_trained(run, str(folder), settings)
+    file = folder / "model.safetensors"
+    save_file({name: weight * 2 for name, weight in load_file(file).items()}, file, metadata={"format": "pt"})
+    _, second = drain(device.acquire(spec, job_id=3))
+    assert second is not first
+    with (
+        pytest.raises(ModelError, match=r"was trained on other weights of .*changing than are here now"),
+        device.attached(second, parse_checkpoint(run.id)),
+    ):
+        pass
+    # Of the run's own weights again, and of a run that noted none.
+    save_file({name: weight / 2 for name, weight in load_file(file).items()}, file, metadata={"format": "pt"})
+    need_as_trained(run, str(folder), settings)
+    run.update(made_of="")
+    weigh = load_file(file)
+    save_file({name: weight * 3 for name, weight in weigh.items()}, file, metadata={"format": "pt"})
+    need_as_trained(run, str(folder), settings)

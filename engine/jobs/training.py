@@ -18,7 +18,6 @@ from engine.device import Tools, adapter_name, need_as_trained
 from engine.jobs.filming import filming, final_capture
 from engine.jobs.harmfulness import fit_probes
 from engine.jobs.run_rows import changed_files, other_format, run_rows
-from engine.records.assembled import made_of
 from engine.records.best import best_checkpoint
 from engine.records.blocks import ResolvedBlocks, resolve_blocks
 from engine.records.chats.asked import Sampling
@@ -37,6 +36,7 @@ from engine.records.events import (
     effective,
 )
 from engine.records.files import on_disk
+from engine.records.model_files import made_of
 from engine.records.prompts import Prompt
 from engine.records.room import checkpoints_gradients
 from engine.records.runs import Run

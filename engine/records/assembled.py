@@ -54,11 +54,11 @@ def is_assembled(models: Path, name: str) -> bool:
     return (assembled_folder(models, name) / COMPLETE).is_file()
 
 
-def made_of(models: Path, name: str) -> str:
-    """What tells an assembled model from another of its name: of its projector and how it sees. '' for other models,
-    and for one that was assembled before that was written down."""
+def projector_of(models: Path, name: str) -> str:
+    """What tells an assembled model from another of its name: of its projector and how it sees. '' for one that was
+    assembled before that was written down."""
     try:
-        return (assembled_folder(models, name) / COMPLETE).read_text(encoding="ascii") if name in ASSEMBLED else ""
+        return (assembled_folder(models, name) / COMPLETE).read_text(encoding="ascii")
     except (OSError, ValueError):
         return ""
 

@@ -1,13 +1,15 @@
-"""What a model's files say of it before it is loaded: whether its chat template takes tools, whether it sees
-pictures, and how much it reads. Knows nothing of models in memory."""
+"""What a model's files say of it before it is loaded: which weights they are, whether its chat template takes tools,
+whether it sees pictures, and how much it reads. Knows nothing of models in memory."""
 
+import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from engine.records.assembled import ASSEMBLED, assembled_folder
+from engine.records.assembled import ASSEMBLED, assembled_folder, projector_of
 from engine.records.errors import ModelError
+from engine.records.model_place import is_folder
 from engine.records.packaged import PACKAGED, packaged_folder
 from engine.records.settings import given_path
 from engine.records.spec_parts import BUNDLED_MODEL
@@ -16,6 +18,25 @@ from engine.records.spec_parts import BUNDLED_MODEL
 SEEING_KINDS = ("llava", "llava_next")
 # Of a template: longer ones are none.
 MOST_LETTERS = 1_000_000
+# Of each file of weights, evenly: all of an 8B model's would take a minute.
+SAMPLES, SAMPLE_BYTES = 64, 4096
+
+
+def made_of(models: Path, name: str) -> str:
+    """What tells a model from another of its name: of an assembled one its projector and how it sees, of a folder or
+    Hugging Face id a sample of the weights that are here. '' for models that never change, and for what is not here.
+    """
+    if name in ASSEMBLED:
+        return projector_of(models, name)
+    if name == BUNDLED_MODEL or name in PACKAGED:
+        return ""
+    folder = _folder(models, name) if is_folder(name) else _downloaded(name)
+    try:
+        files = sorted(folder.glob("*.safetensors")) if folder else []
+        found = [(one.name, _sampled(str(one), one.stat().st_size, one.stat().st_mtime_ns)) for one in files]
+    except OSError:
+        return ""
+    return hashlib.sha256(repr(found).encode()).hexdigest()[:16] if found else ""
 
 
 def takes_tools(models: Path, name: str) -> bool | None:
@@ -37,6 +58,25 @@ def context_length(models: Path, name: str) -> int:
     # Of a model that sees, its language half.
     found = config.get("max_position_embeddings") or (config.get("text_config") or {}).get("max_position_embeddings")
     return found if isinstance(found, int) else 0
+
+
+def _downloaded(name: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    file = try_to_load_from_cache(name, "config.json")
+    return Path(file).parent if isinstance(file, str) else None
+
+
+@lru_cache(maxsize=256)
+def _sampled(file: str, size: int, _stamp: int) -> str:
+    digest = hashlib.sha256(str(size).encode())
+    with Path(file).open("rb") as opened:
+        for place in range(SAMPLES):
+            opened.seek(place * size // SAMPLES)
+            digest.update(opened.read(SAMPLE_BYTES))
+        opened.seek(max(0, size - SAMPLE_BYTES))
+        digest.update(opened.read())
+    return digest.hexdigest()
 
 
 def _folder(models: Path, name: str) -> Path:

@@ -64,7 +64,7 @@ class Record(BaseModel):
     micro_batch_tokens: int = 0
     figures: dict[str, float] = {}
     device: str = ""
-    # Of a model that is assembled here: see engine.records.assembled.made_of.
+    # Of a model that may change under its name: see engine.records.model_files.made_of.
     made_of: str = ""
     host: str = ""
     versions: dict[str, str] = {}

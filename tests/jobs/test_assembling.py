@@ -24,13 +24,13 @@ from engine.records.assembled import (
     ASSEMBLED,
     Assembled,
     assembled_folder,
-    made_of,
     projector_folder,
     shipped_projector,
 )
 from engine.records.conversation import Conversation, Message, Text
 from engine.records.errors import DataError, ModelError, TrainingError
 from engine.records.evaluation.naming import CATEGORIES
+from engine.records.model_files import made_of
 from engine.records.model_place import need_model
 from engine.records.picture_sets import named_pictures
 from engine.records.pictures import picture_at

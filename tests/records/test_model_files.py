@@ -2,9 +2,11 @@
 
 import json
 
+import torch
 from making_callers import TEMPLATE
+from safetensors.torch import save_file
 
-from engine.records.model_files import context_length, takes_tools
+from engine.records.model_files import context_length, made_of, takes_tools
 
 
 def test_a_template_that_speaks_of_tools_takes_them(tmp_path):
@@ -27,3 +29,41 @@ def test_of_files_that_are_not_here_or_broken_nothing_is_said(tmp_path):
         assert takes_tools(tmp_path, name) is None and context_length(tmp_path, name) == 0
     (tmp_path / "config.json").write_text("{")
     assert context_length(tmp_path, str(tmp_path)) == 0
+
+
+def weights(folder, last: float, *, name: str = "model.safetensors"):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text("{}")
+    save_file({"a": torch.zeros(100_000), "b": torch.full((10,), last)}, folder / name)
+    return str(folder)
+
+
+def test_other_weights_under_one_name_are_told_apart_and_the_same_under_another_are_not(tmp_path):
+    one, other = weights(tmp_path / "one", 1.0), weights(tmp_path / "other", 1.0)
+    before = made_of(tmp_path, one)
+    assert before and made_of(tmp_path, other) == before
+    (tmp_path / "one" / "README.md").write_text("of a model")
+    assert made_of(tmp_path, one) == before
+    weights(tmp_path / "one", 2.0)
+    assert made_of(tmp_path, one) not in ("", before)
+    weights(tmp_path / "other", 1.0, name="second.safetensors")
+    assert made_of(tmp_path, other) not in ("", before)
+
+
+def test_of_what_never_changes_or_is_not_here_nothing_is_told(tmp_path):
+    (tmp_path / "empty").mkdir()
+    names = ("bundled/SmolLM2-135M-Instruct", "packaged/Qwen2.5-Coder-0.5B-Instruct", "assembled/llava-smollm2")
+    for name in (*names, "no/such-model", str(tmp_path / "empty"), str(tmp_path / "gone")):
+        assert made_of(tmp_path, name) == ""
+
+
+def test_a_hugging_face_id_is_told_by_the_weights_that_were_downloaded_last(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    place = tmp_path / "models--owner--name"
+    (place / "refs").mkdir(parents=True)
+    told = []
+    for revision, last in (("a" * 40, 1.0), ("b" * 40, 2.0), ("c" * 40, 2.0)):
+        weights(place / "snapshots" / revision, last)
+        (place / "refs" / "main").write_text(revision)
+        told.append(made_of(tmp_path, "owner/name"))
+    assert "" not in told and told[0] != told[1] == told[2]
