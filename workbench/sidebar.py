@@ -94,6 +94,7 @@ def _restart_button() -> None:
 def _doing(worker: WorkerStatus) -> str:
     """What it does, with the run's name where it has one."""
     words = {
+        "train": "trains",
         "describe_model": "reads a model's facts",
         "describe_data": "reads a prompt set",
         "warm_projection": "loads what maps need",
@@ -105,13 +106,18 @@ def _doing(worker: WorkerStatus) -> str:
         "answer_set": "answers a prompt set",
         "dose_curve": "measures adapter strengths",
         "evaluate": "attacks the circuit breaker",
+        "attack_picture": "attacks a picture",
+        "fit_probe": "fits harmfulness probes",
+        "fetch_model": "fetches a model",
+        "fetch_package": "fetches a package",
+        "serve_answer": "answers a client",
     }
     try:
         name = open_run(settings().runs, worker.run_id).name if worker.run_id else ""
     except RunError:
         name = ""
-    text = words.get(worker.doing, worker.doing)
-    return text.replace(worker.run_id, name) if name else text
+    kind, _, _ = worker.doing.partition(" ")
+    return f"{words.get(kind, kind)} {name}".strip()
 
 
 @catching

@@ -7,8 +7,8 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from engine.exports.bundle.write import bundle_html
-from engine.records.runs import list_runs
 from engine.records.settings import ROOT, read_settings
+from engine.records.shipped import shipped_run
 
 sys.path.insert(0, str(ROOT / "tests" / "browser"))
 
@@ -19,7 +19,8 @@ LOOKS = {"light": ("light", 1280, 1000), "dark": ("dark", 1280, 1000), "phone": 
 
 def main() -> None:
     settings = read_settings()
-    run = next(run for run in list_runs(settings.runs) if run.read_only)
+    run = shipped_run(settings.runs)
+    assert run is not None, "the runs that ship are hidden"
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         file = Path(folder) / "replay.html"
         file.write_text(bundle_html(run, settings))

@@ -24,7 +24,7 @@ def runs(options: argparse.Namespace, settings: Settings) -> int:
         print(json.dumps(rows, indent=2))
         return 0
     if not rows:
-        print(f"No runs in {settings.runs}. Start one: python -m engine train sample_data/presets/quick.json")
+        print(f"No runs in {settings.runs}. Start one: python -m engine submit quick")
     for row in rows:
         cosine = f"{row['figures']['heldout_cosine']:.3f}" if "heldout_cosine" in row["figures"] else "  -  "
         word = row["outcome"]["word"] if row["outcome"] else ""

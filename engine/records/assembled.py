@@ -82,15 +82,20 @@ def assembling_words(models: Path, name: str) -> str:
     """What is to be done before this model can be asked; '' where it is here."""
     if is_assembled(models, name):
         return ""
-    model = ASSEMBLED[name]
-    command = f"python -m engine assemble --language {model.language}"
-    if not (tokens := shipped_tokens(model)):
+    command = assembling_command(ASSEMBLED[name])
+    if not shipped_tokens(ASSEMBLED[name]):
         return (
-            f"{name} is not assembled yet, and no projector ships for it: `{command} --train` fetches its parts and "
-            "trains one, an hour at most on two cores."
+            f"{name} is not assembled yet, and no projector ships for it: `{command}` fetches its parts and trains "
+            "one, an hour at most on two cores."
         )
-    options = "" if tokens[0] == max(SIDES) else f" --tokens {tokens[0]}"
-    return f"{name} is not assembled yet: `{command}{options}` fetches its parts and puts them together, once."
+    return f"{name} is not assembled yet: `{command}` fetches its parts and puts them together, once."
+
+
+def assembling_command(model: Assembled) -> str:
+    """With the projector that ships, at its finest, else with one that it trains."""
+    tokens = shipped_tokens(model)
+    options = " --train" if not tokens else "" if tokens[0] == max(SIDES) else f" --tokens {tokens[0]}"
+    return f"python -m engine assemble --language {model.language}{options}"
 
 
 def projector_folder(model: Assembled, tokens: int, settings: Settings) -> Path:

@@ -121,8 +121,8 @@ def need_probes(run: Run, settings: Settings, step: int | None) -> HarmfulnessPr
         )
     wanted = run.record().step if step is None else step
     if found.step != wanted:
+        instead = "fit them anew" if step is None else "they are of a run's last step, so choose the finished run"
         raise RunError(
-            f"The harmfulness probes of run {run.id} were fitted after step {found.step}, not {wanted}: choose that "
-            "checkpoint, or fit them anew."
+            f"The harmfulness probes of run {run.id} were fitted after step {found.step}, not {wanted}: {instead}."
         )
     return found

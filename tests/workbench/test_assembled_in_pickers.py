@@ -69,7 +69,11 @@ def test_what_is_made_or_needs_no_training_is_listed(settings):
 @pytest.mark.parametrize("name", ["side_by_side", "pictures"])
 def test_pages_that_ask_list_them_and_say_how_the_others_are_made(settings, name):
     before = base_picker(page_of(name))
-    assert FIRST not in before.options and f"not made here yet: {FIRST}, {SECOND}" in before.help
+    assert FIRST not in before.options and f"not made here yet: {FIRST} (" in before.help
+    commands = [
+        f"{name} (python -m engine assemble --language {ASSEMBLED[name].language} --train)" for name in ASSEMBLED
+    ]
+    assert "; ".join(commands) in before.help.replace("\\", "")
     make(settings, FIRST)
     after = base_picker(page_of(name))
     assert FIRST in after.options and SECOND not in after.options and f"not made here yet: {SECOND} (" in after.help

@@ -128,7 +128,8 @@ def _requests() -> tuple[str, str, int, int]:
         24,
         key="evaluate_limit",
         persist_state="session",
-        help="Evenly taken from each set and each category of function calling; 0: all rows.",
+        help="At most so many of each set, benchmark and category of function calling; 0: all, of benchmarks as many "
+        "as docs/command-line.md lists.",
     )
     length = tokens.number_input("Answer tokens", 1, None, 64, key="evaluate_tokens", persist_state="session")
     return harmful, benign, limit, length

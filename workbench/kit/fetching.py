@@ -3,7 +3,7 @@ packages."""
 
 import streamlit as st
 
-from engine.records.assembled import ASSEMBLED, assembling_words, is_assembled, offered_assembled
+from engine.records.assembled import ASSEMBLED, assembling_command, assembling_words, is_assembled, offered_assembled
 from engine.records.checkpoints import parse_checkpoint
 from engine.records.errors import WorkbenchError
 from engine.records.packaged import PACKAGED, is_fetched
@@ -79,7 +79,8 @@ def unlisted_words() -> str:
     missing = [name for name in ASSEMBLED if name not in offered_assembled(settings().models)]
     if not missing:
         return ""
-    return f" Models that see and are not made here yet: {', '.join(missing)} (python -m engine assemble --train)."
+    told = "; ".join(f"{name} ({assembling_command(ASSEMBLED[name])})" for name in missing)
+    return f" Models that see and are not made here yet: {told}."
 
 
 def _is_under_way(name: str) -> bool:

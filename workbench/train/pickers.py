@@ -11,7 +11,7 @@ from engine.records.conversation import Label
 from engine.records.errors import SpecError, WorkbenchError
 from engine.records.files import write_whole
 from engine.records.row_files import REFUSED_SUFFIXES
-from engine.records.sources import HUB, SAMPLE, TOOLS, sample_sources, source_texts
+from engine.records.sources import HUB, PICTURES, SAMPLE, TOOLS, sample_sources, source_texts
 from workbench.kit.state import settings
 from workbench.kit.words import plain
 from workbench.train.checks import SIDES
@@ -68,7 +68,8 @@ def source_picker(form: Form, label: Label) -> None:
         required=True,
         wrap=True,
         label_visibility="collapsed",
-        help="Sample sets ship with the workbench; those named tools: hold requests to agents. Files: JSONL with "
+        help="Sample sets ship with the workbench; those named tools: hold requests to agents, those "
+        "named pictures: requests that show pictures. Files: JSONL with "
         "'prompt' or 'messages' and perhaps 'tools', a JSON list, CSV or Parquet. Several sources, divided by ';', "
         "each with what is taken of it: 'sample:harmful; tools:harmful rows=100'. docs/data.md lists the options.",
     )
@@ -151,7 +152,7 @@ def _blocks_caption(blocks: tuple[int, ...]) -> str:
 def _kind(source: str) -> str:
     sources = source_texts(source)
     if len(sources) == 1 and " " not in source:
-        if source.startswith((SAMPLE, TOOLS)):
+        if source.startswith((SAMPLE, TOOLS, PICTURES)):
             return "sample"
         if source.startswith(HUB):
             return "hub"

