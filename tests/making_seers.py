@@ -42,10 +42,13 @@ def write_tiny_llava(
     context: int = 512,
     template: str = PARTS_TEMPLATE,
     seed: int = 0,
+    opening: str = "",
 ) -> Path:
     """A random LLaVA over a Llama, or LLaVA-NeXT over a Mistral, with d_model 16 and 16 tokens a tile, as a folder that
-    transformers loads."""
-    tokenizer = byte_tokenizer(chat_template=template)
+    transformers loads. opening: the token that its tokenizer begins every text with."""
+    tokenizer = byte_tokenizer(chat_template=template, opening=opening)
+    if opening:
+        tokenizer.bos_token = opening
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<image>"]})
     text: PretrainedConfig = (MistralConfig if next else LlamaConfig)(
         vocab_size=len(tokenizer),

@@ -24,6 +24,7 @@ from engine.compute.model.placement import choose_device
 from engine.compute.model.seeing import language_half, model_class, read_picture_tokens, sees
 from engine.compute.model.shards import shard
 from engine.compute.model.sight import Sight
+from engine.compute.model.templates import rendered
 from engine.compute.model.text import common_opening, prompt_ids
 from engine.compute.team import is_sharded, keep, together
 from engine.records.assembled import ASSEMBLED, assembled_folder
@@ -212,7 +213,10 @@ def _read_tokenizer(
         # Some models keep it with their processor alone.
         tokenizer.chat_template = pictures.processor.chat_template
     if spec.chat_template == "plain":
-        tokenizer.chat_template = (BEGINNING if _begins_texts(tokenizer) else "") + PLAIN_TEMPLATE
+        tokenizer.chat_template = PLAIN_TEMPLATE
+    # As processors of models that see do where the template leaves it out; a tokenizer takes its own template as it is.
+    if (pictures or spec.chat_template == "plain") and _begins_texts(tokenizer) and not _is_begun(tokenizer):
+        tokenizer.chat_template = BEGINNING + tokenizer.chat_template
     if need_template and not tokenizer.chat_template:
         raise ModelError(
             f"{spec.name} has no chat template: choose an instruction-tuned model, or set chat template to 'plain'."
@@ -228,13 +232,23 @@ def _begins_texts(tokenizer: Any) -> bool:
     return begins is not None and tokenizer("a")["input_ids"][:1] == [begins]
 
 
+def _is_begun(tokenizer: Any) -> bool:
+    """Whether the chat template begins with that token itself, or is none that it could be put before."""
+    try:
+        text = rendered(tokenizer, Conversation.asking("a"))
+    except ModelError:
+        return True
+    return not isinstance(tokenizer.chat_template, str) or text.startswith(tokenizer.bos_token)
+
+
 def words_fingerprint(model: LoadedModel) -> str:
     """Of the weights, and of the template that words are written under where it is not the model's own."""
     name = model_fingerprint(model)
-    if model.spec.chat_template == "model":
+    is_own = model.spec.chat_template == "model"
+    if is_own and not model.sight:
         return name
     begins = str(model.tokenizer.chat_template).startswith(BEGINNING)
-    return f"{name}-{model.spec.chat_template}" + ("-begun" if begins else "")
+    return name + ("" if is_own else f"-{model.spec.chat_template}") + ("-begun" if begins else "")
 
 
 def _place(spec: ModelSpec, settings: Settings) -> str:

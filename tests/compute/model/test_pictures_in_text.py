@@ -8,7 +8,7 @@ import torch
 from making_seers import PARTS_TEMPLATE, painted, showing, write_tiny_llava
 from PIL import Image
 
-from engine.compute.model.load import describe_model, load_model, load_reader, model_fingerprint
+from engine.compute.model.load import describe_model, load_model, load_reader, model_fingerprint, words_fingerprint
 from engine.compute.model.padding import batch_of
 from engine.compute.model.pictures import FIRST_ID, behind_pictures, is_of_picture, picture_positions
 from engine.compute.model.text import (
@@ -127,6 +127,31 @@ def test_a_text_alone_reads_as_in_transformers_own_forward(seer):
     conversation = Conversation.asking("What is this?")
     expected, _, _ = theirs(seer, conversation, [])
     torch.testing.assert_close(ours(seer, [tokens_of(seer, conversation).ids])[0], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("next", [False, True], ids=["llava", "llava_next"])
+@pytest.mark.parametrize("begun", [False, True], ids=["left out by the template", "in the template"])
+def test_the_token_that_begins_texts_stands_first_once_as_in_transformers_own_forward(tmp_path, settings, next, begun):
+    """The templates of published models that see leave it out, and their processors put it there."""
+    template = ("{{ bos_token }}" if begun else "") + PARTS_TEMPLATE
+    folder = write_tiny_llava(tmp_path / "model", next=next, opening="<s>", template=template)
+    model, file = load_model(ModelSpec(name=str(folder)), settings), painted(tmp_path / "a.png", size=(40, 23))
+    begins = model.tokenizer.bos_token_id
+    text_alone = Conversation.asking("What is this?")
+    assert begun or words_fingerprint(model) != model_fingerprint(model), "answers without it would be taken for these"
+    for conversation, files in ((showing("What is this?", file), [file]), (text_alone, [])):
+        ids = tokens_of(model, conversation).ids
+        assert ids[0] == begins and begins not in ids[1:]
+        if begun:
+            # The test's own call of the processor would put it there twice.
+            continue
+        # `theirs` writes the text by the template that stands in the folder.
+        expected, entered, _ = theirs(under(model, template), conversation, files)
+        logits, our_entered = ours(model, [ids])
+        torch.testing.assert_close(our_entered, entered, rtol=0, atol=0)
+        torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
+    tokenizer, pictures = load_reader(model.spec, settings)
+    assert prompt_ids(tokenizer, text_alone, pictures)[0] == begins
 
 
 def test_ids_of_pictures_are_the_same_in_another_process_and_differ_between_pictures(seer, tmp_path, settings):
