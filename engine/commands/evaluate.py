@@ -14,9 +14,11 @@ from pydantic import ValidationError
 
 from engine.commands.evaluation_summary import summary
 from engine.compute.steps import drained
-from engine.records.errors import RunError, SpecError
+from engine.records.errors import DataError, RunError, SpecError
 from engine.records.evaluation.attacks import ATTACKS, PICTURE_ATTACKS, PIXEL_ATTACKS, TEXT_ATTACKS, TOOL_ATTACKS
 from engine.records.evaluation.findings import Evaluation
+from engine.records.evaluation.naming import ABILITY as NAMING
+from engine.records.evaluation.naming import read_namings
 from engine.records.evaluation.pixels import PixelSearch
 from engine.records.evaluation.plan import ABILITY_NAMES, OWN, EvaluationPlan, parse_attack
 from engine.records.evaluation.tool_rows import GUARD, SAMPLE
@@ -30,7 +32,7 @@ from engine.records.settings import Settings
 
 def evaluate(options: argparse.Namespace, settings: Settings) -> int:
     """Evaluate one checkpoint of a run; figures go to --json, a summary to standard output."""
-    plan = _plan(options)
+    plan = _with_naming(_plan(options), options, settings)
     out = Path(options.json) if options.json else None
     if out:
         check_writable(out)
@@ -75,7 +77,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--ability",
         action="append",
         metavar="NAME",
-        help=f"also measure one of {', '.join(ABILITY_NAMES)}; several times",
+        help=f"also measure one of {', '.join(ABILITY_NAMES)}; several times (default: {NAMING} with --pictures, where "
+        "the named pictures are fetched)",
+    )
+    command.add_argument(
+        "--questions", type=int, help="at most so many of each benchmark and category (default: as --limit); 0: all"
     )
     command.add_argument("--json", metavar="OUT", help="write the figures here")
     command.add_argument("--limit", type=int, default=0, help="at most this many rows a side, evenly taken; 0: all")
@@ -174,6 +180,7 @@ def _plan(options: argparse.Namespace) -> EvaluationPlan:
             others_rows=options.others_rows,
             abilities=tuple(dict.fromkeys(options.ability or ())),
             limit=options.limit,
+            questions=options.questions,
             judge=options.judge,
             seed=options.seed,
             probe=options.probe,
@@ -184,6 +191,18 @@ def _plan(options: argparse.Namespace) -> EvaluationPlan:
         problem = error.errors()[0]
         name = str(problem["loc"][-1]).replace("_", "-")
         raise SpecError(f"--{name}: {problem['msg']}, not {problem['input']!r}.") from error
+
+
+def _with_naming(plan: EvaluationPlan, options: argparse.Namespace, settings: Settings) -> EvaluationPlan:
+    """What a model that sees should keep is measured with what it is attacked by, unless abilities are named."""
+    if not plan.pictures or options.ability is not None:
+        return plan
+    try:
+        read_namings(settings, limit=1)
+    except DataError as error:
+        print(f"  {NAMING:<16} is not measured: {error}", file=sys.stderr)
+        return plan
+    return plan.model_copy(update={"abilities": (NAMING,)})
 
 
 def _pixels(options: argparse.Namespace) -> dict[str, Any]:

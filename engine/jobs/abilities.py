@@ -22,11 +22,11 @@ from engine.records.evaluation.bfcl import (
     package_root,
     read_call_questions,
 )
-from engine.records.evaluation.counts import CallCount, Count, Side, Word, count, count_calls, mean_interval
-from engine.records.evaluation.differences import paired_difference
-from engine.records.evaluation.findings import Ability
+from engine.records.evaluation.counts import SIDES, CallCount, Count, Side, Word, count, count_calls, mean_interval
+from engine.records.evaluation.differences import paired_difference, paired_means
+from engine.records.evaluation.findings import Ability, Change
 from engine.records.evaluation.naming import ABILITY as NAMING
-from engine.records.evaluation.naming import BEGUN, DESIGN, NAMES, WORDS, read_namings
+from engine.records.evaluation.naming import BEGUN, DESIGN, NAMES, WORDS, Naming, read_namings
 from engine.records.evaluation.naming import CATEGORIES as NAMING_CATEGORIES
 from engine.records.evaluation.plan import AttackChoice, EvaluationPlan
 from engine.records.evaluation.rows import EvaluationRow, read_rows
@@ -47,10 +47,10 @@ def need_abilities(plan: EvaluationPlan, model: LoadedModel, settings: Settings)
     if NAMING in plan.abilities:
         if model.sight is None:
             raise ModelError(f"{model.spec.name} sees no pictures: leave the ability '{NAMING}' out.")
-        read_namings(settings, limit=plan.limit)
+        read_namings(settings, limit=plan.most_questions)
     for name in plan.abilities:
         if name in BENCHMARKS:
-            need_benchmark(name, settings, limit=plan.limit)
+            need_benchmark(name, settings, limit=plan.most_questions)
     questions = _call_questions(plan, settings)
     if questions:
         call_checker(package_root(settings))
@@ -70,11 +70,11 @@ def measure_abilities(
     found = []
     for name in dict.fromkeys(name.partition(":")[0] for name in plan.abilities):
         if name in BENCHMARKS:
-            found.append((yield from measured_benchmark(name, subjects, settings, limit=plan.limit)))
+            found.append((yield from measured_benchmark(name, subjects, settings, limit=plan.most_questions)))
         elif name == ABILITY:
             found.append((yield from _calls(plan, subjects, settings)))
         elif name == NAMING:
-            found.append((yield from naming(subjects, settings, limit=plan.limit)))
+            found.append((yield from naming(subjects, settings, limit=plan.most_questions)))
         elif name == "speed":
             rows = benign or read_rows(HARMLESS, label="benign", settings=settings, limit=SPEED_ROWS)
             found.append((yield from _speed(rows, subjects)))
@@ -150,11 +150,14 @@ def naming(subjects: Sequence[Subject], settings: Settings, *, limit: int = 0) -
     categories: dict[str, dict[Side, CallCount]] = {category: {} for category in NAMING_CATEGORIES}
     shown = {row.kind for row in rows if row.category in SEEN}
     kinds: dict[str, dict[Side, CallCount]] = {kind: {} for kind in WORDS if kind in shown}
+    rights: dict[Side, list[tuple[Naming, bool]]] = {}
     for subject in subjects:
         asked = [row.conversation for row in rows]
         steps = chosen_words(subject.model, subject.adapter, asked, begun=BEGUN, words=WORDS)
         places = yield from _reported(steps, f"naming pictures, {subject.side}", len(rows))
-        right = [(row, WORDS[place] == row.kind) for row, place in zip(rows, places, strict=True)]
+        rights[subject.side] = right = [
+            (row, WORDS[place] == row.kind) for row, place in zip(rows, places, strict=True)
+        ]
         for category, sides in categories.items():
             named = [is_right for row, is_right in right if row.category == category]
             sides[subject.side] = count_calls(sum(named), len(named))
@@ -171,12 +174,25 @@ def naming(subjects: Sequence[Subject], settings: Settings, *, limit: int = 0) -
         ci95={side: interval for side, (_, interval) in means.items()},
         categories=categories,
         kinds=kinds,
+        change=_change_of_naming(rights),
     )
+
+
+def _change_of_naming(rights: dict[Side, list[tuple[Naming, bool]]]) -> Change | None:
+    """Of the mean over the categories that are no controls, by the pictures that both models were asked about."""
+    if len(rights) < 2:
+        return None
+    seen = [row.category for row, _ in rights["base"] if row.category in SEEN]
+    # As often as makes each category count alike.
+    weights = [len(seen) / len(set(seen)) / seen.count(category) for category in seen]
+    sides = ([is_right for row, is_right in rights[side] if row.category in SEEN] for side in SIDES)
+    pairs = [(weight * base, weight * rerouted) for weight, base, rerouted in zip(weights, *sides, strict=True)]
+    return change_of(paired_means(pairs)) if len(pairs) > 1 else None
 
 
 def _call_questions(plan: EvaluationPlan, settings: Settings) -> list[CallQuestion]:
     chosen = chosen_categories(plan.abilities)
-    return [one for category in chosen for one in read_call_questions(settings, category, limit=plan.limit)]
+    return [one for category in chosen for one in read_call_questions(settings, category, limit=plan.most_questions)]
 
 
 def _call_tokens(plan: EvaluationPlan) -> int:

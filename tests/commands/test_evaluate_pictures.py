@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from making import drain, write_tiny_model
-from making_seers import painted
+from making_seers import painted, showing
 
 from engine.__main__ import main
 from engine.commands.evaluation_summary import summary
@@ -18,6 +18,7 @@ from engine.jobs.evaluation import evaluate
 from engine.records.errors import DataError, ModelError
 from engine.records.evaluation.attacks import PICTURE_ATTACKS
 from engine.records.evaluation.findings import read_evaluations, read_samples
+from engine.records.evaluation.naming import BLIND, DESIGN, NAMES, WORDS, Naming
 from engine.records.evaluation.pictured import read_pictured_rows
 from engine.records.evaluation.pixels import PixelSearch
 from engine.records.evaluation.plan import EvaluationPlan
@@ -295,3 +296,40 @@ def test_what_one_change_does_is_asked_anew_among_other_requests(trained: Run, r
     kept = list((settings.cache / "evaluations").glob("*/*/tried-on-half-*.png"))
     # Two models, two sets of rows, two halves.
     assert len(kept) == 8
+
+
+def test_naming_is_measured_beside_attacks_on_pictures_unless_abilities_are_named_or_its_pictures_are_missing(
+    trained: Run, rows: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "out.json"
+    arguments = ["evaluate", trained.id, "--pictures", rows, "--attack", "direct", "--tokens", "4", "--json", str(out)]
+    assert main(arguments) == 0
+    assert json.loads(out.read_text())["abilities"] == {}
+    assert "naming" in (said := capsys.readouterr().err) and "is not measured" in said and "fetch pictures" in said
+
+    def asked(_settings: Settings, *, limit: int = 0) -> list[Naming]:
+        """Six of held-out names, three of the held-out design, and a control that counts for nothing."""
+        categories = [*[NAMES] * 6, *[DESIGN] * 3, *[BLIND] * 6][: 10**6 if limit == 5 else limit]
+        shown = [painted(tmp_path / "named" / f"{place}.png", seed=place) for place in range(len(categories))]
+        return [
+            Naming(category, showing("Which kind?", file), WORDS[place % len(WORDS)])
+            for place, (category, file) in enumerate(zip(categories, shown, strict=True))
+        ]
+
+    for place in ("engine.commands.evaluate", "engine.jobs.abilities"):
+        monkeypatch.setattr(f"{place}.read_namings", asked)
+    chosen = {None: iter([0, 1, 2, 3, 9, 9, 6, 9, 9, *[0] * 6]), "other": iter([0, 9, 9, 9, 9, 9, 6, 7, 9, *[0] * 6])}
+
+    def words(_model, adapter, conversations, **_given):
+        yield len(conversations)
+        return [next(chosen["other" if adapter else None]) for _ in conversations]
+
+    monkeypatch.setattr("engine.jobs.abilities.chosen_words", words)
+    assert main([*arguments, "--questions", "5"]) == 0
+    found = json.loads(out.read_text())["abilities"]["naming"]
+    # Base: 4 of 6 and 1 of 3; circuit-broken: 1 of 6 and 2 of 3. The mean of -1/2 and +1/3 is -1/12.
+    assert (found["base"], found["rerouted"]) == (pytest.approx(0.5), pytest.approx(5 / 12))
+    assert found["change"]["value"] == pytest.approx(-1 / 12) and found["change"]["n"] == 9
+    assert found["change"]["ci95"][0] < -1 / 12 < found["change"]["ci95"][1]
+    assert main([*arguments, "--ability", "speed"]) == 0
+    assert list(json.loads(out.read_text())["abilities"]) == ["speed"]

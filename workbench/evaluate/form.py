@@ -75,6 +75,18 @@ def evaluation_form(*, opened: bool) -> None:
             format_func=lambda name: ABILITIES[name],
         )
         with st.container(horizontal=True, gap="medium", key="evaluate_judging"):
+            questions = st.number_input(
+                "Questions a benchmark",
+                0,
+                None,
+                None,
+                key="evaluate_questions",
+                persist_state="session",
+                width=190,
+                placeholder="as rows a side",
+                help="At most so many of each benchmark, and of each category of function calling and naming; 0: all, "
+                "of benchmarks as many as docs/command-line.md lists.",
+            )
             judge = _judge()
             probe, false_alarms = _probe(chosen)
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -85,6 +97,7 @@ def evaluation_form(*, opened: bool) -> None:
                     "attacks": choices,
                     "abilities": tuple(abilities or ()),
                     "limit": limit,
+                    "questions": questions,
                     "new_tokens": tokens,
                     "judge": judge,
                     "probe": probe,
@@ -128,8 +141,7 @@ def _requests() -> tuple[str, str, int, int]:
         24,
         key="evaluate_limit",
         persist_state="session",
-        help="At most so many of each set, benchmark and category of function calling; 0: all, of benchmarks as many "
-        "as docs/command-line.md lists.",
+        help="At most so many of each set, evenly taken; 0: all rows.",
     )
     length = tokens.number_input("Answer tokens", 1, None, 64, key="evaluate_tokens", persist_state="session")
     return harmful, benign, limit, length

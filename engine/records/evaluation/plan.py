@@ -119,6 +119,12 @@ class EvaluationPlan(BaseModel):
         description="Of each label of an author at most so many, evenly taken; 0: all.",
         json_schema_extra=since(7),
     )
+    questions: int | None = Field(
+        None,
+        ge=0,
+        description="Of each benchmark and category at most so many, 0: all; None: as many as of requests.",
+        json_schema_extra=since(7),
+    )
 
     @field_validator("attacks", "tool_attacks", "picture_attacks")
     @classmethod
@@ -171,6 +177,11 @@ class EvaluationPlan(BaseModel):
             if name not in ABILITY_NAMES:
                 raise SpecError(f"There is no ability '{name}': choose from {', '.join(ABILITY_NAMES)}.")
         return names
+
+    @property
+    def most_questions(self) -> int:
+        """Of a benchmark and a category, 0: all."""
+        return self.limit if self.questions is None else self.questions
 
     @property
     def key(self) -> str:
