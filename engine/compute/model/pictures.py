@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from engine.compute.model.pixels import prepared_size
 from engine.records.conversation import Picture
 from engine.records.errors import ModelError, first_line
-from engine.records.pictures import image_of
+from engine.records.pictures import KEPT_PIXELS, image_of
 
 # Every id from here on is a position of a picture: its last bits count the positions, those above tell the picture.
 FIRST_ID = 2**62
@@ -93,6 +94,7 @@ class PictureTokens:
     def processed(self, picture: Picture) -> Processed:
         """What the model's processor makes of a picture. Raises as ids_of does."""
         image = image_of(picture)
+        self._need_room(picture, image.height, image.width)
         try:
             made = self.processor(images=[image], text=self.image_token, return_tensors="pt")
         except Exception as error:  # Processors raise what they like.
@@ -109,6 +111,18 @@ class PictureTokens:
                 "LLaVA-NeXT can be used."
             )
         return Processed(inputs, count)
+
+    def _need_room(self, picture: Picture, height: int, width: int) -> None:
+        """A processor that brings the short edge to one length makes of a thin picture one that fills all memory."""
+        processor = self.processor.image_processor
+        if getattr(processor, "image_grid_pinpoints", None):
+            return
+        tall, wide = prepared_size(height, width, processor)
+        if tall * wide > KEPT_PIXELS:
+            raise ModelError(
+                f"The picture {picture.file} is {width} x {height}, so thin that the model's processor would stretch "
+                f"it to {wide:,} x {tall:,}: cut a part out of it, or choose another picture."
+            )
 
 
 def _opening_id(sha256: str, inputs: Mapping[str, Tensor]) -> int:

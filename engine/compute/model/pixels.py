@@ -72,56 +72,70 @@ def _prepared(image: Tensor, processor: Any) -> Tensor:
     """Resized to its shortest edge, cut out of the middle, normalised."""
     if not processor.do_normalize or not processor.do_rescale or abs(255 * processor.rescale_factor - 1) > 1e-6:
         raise ModelError("The model's processor scales colours in a way of its own: attacks on pixels cannot follow.")
-    if processor.do_resize:
-        height, width = image.shape[1:]
-        size = prepared_size(height, width, processor)
-        image = resized(image, size, processor.resample)
+    size = prepared_size(image.shape[1], image.shape[2], processor)
+    kept = (range(size[0]), range(size[1]))
     if processor.do_center_crop:
         height, width = processor.crop_size.height, processor.crop_size.width
-        top, left = (image.shape[1] - height) // 2, (image.shape[2] - width) // 2
+        top, left = (size[0] - height) // 2, (size[1] - width) // 2
         if min(top, left) < 0:
             raise ModelError("The model's processor cuts out more than it resizes to: attacks on pixels cannot follow.")
-        image = image[:, top : top + height, left : left + width]
+        kept = (range(top, top + height), range(left, left + width))
+    image = resized(image, size, processor.resample, kept=kept)
     mean, deviation = (image.new_tensor(one)[:, None, None] for one in (processor.image_mean, processor.image_std))
     return (image - mean) / deviation
 
 
-def resized(image: Float[Tensor, "3 height width"], size: tuple[int, int], resample: int) -> Tensor:
+def resized(
+    image: Float[Tensor, "3 height width"],
+    size: tuple[int, int],
+    resample: int,
+    *,
+    kept: tuple[range, range] | None = None,
+) -> Tensor:
     """Height and width changed one after the other, as Pillow does it, which keeps colours within 0 and 1 after each.
-    Raises ModelError for a filter other than its bilinear and bicubic one."""
+
+    kept: the rows and columns of it that are wanted, None: all. Raises ModelError for a filter other than Pillow's
+    bilinear and bicubic one.
+    """
+    old, kept = (image.shape[1], image.shape[2]), kept or (range(size[0]), range(size[1]))
+    if old == size:
+        return image[:, kept[0].start : kept[0].stop, kept[1].start : kept[1].stop]
     if resample not in _SUPPORT:
         raise ModelError(
             f"The model's processor resizes by Pillow's filter {resample}: attacks on pixels know 2 and 3."
         )
-    old = (image.shape[1], image.shape[2])
-    return _in_order(image, size, resample, height_first=_height_first(old, size, resample))
+    first = _height_first(old, size, resample, kept)
+    return _in_order(image, size, resample, kept, height_first=first)
 
 
-def _in_order(image: Tensor, size: tuple[int, int], resample: int, *, height_first: bool) -> Tensor:
-    for of_height in (height_first, not height_first):
-        old, new = image.shape[1 if of_height else 2], size[0 if of_height else 1]
-        if old != new:
-            weights = _weights(old, new, resample).to(image)
-            image = (weights @ image if of_height else image @ weights.T).clamp(0, 1)
+def _in_order(
+    image: Tensor, size: tuple[int, int], resample: int, kept: tuple[range, range], *, height_first: bool
+) -> Tensor:
+    for axis in (0, 1) if height_first else (1, 0):
+        weights = _weights(image.shape[1 + axis], size[axis], resample, kept[axis]).to(image)
+        image = weights @ image if axis == 0 else image @ weights.T
+        image = image.clamp(0, 1)
     return image
 
 
 @lru_cache(maxsize=64)
-def _height_first(old: tuple[int, int], new: tuple[int, int], resample: int) -> bool:
+def _height_first(old: tuple[int, int], new: tuple[int, int], resample: int, kept: tuple[range, range]) -> bool:
     """Which way Pillow goes first, which it decides by the sizes: tried on noise, whose extremes are cut between."""
     if old[0] == new[0] or old[1] == new[1]:
         return False
     noise = torch.randint(0, 2, (1, *old), generator=torch.Generator().manual_seed(0)).float()
     drawn = Image.fromarray((noise[0] * 255).byte().numpy()).resize((new[1], new[0]), Image.Resampling(resample))
-    wanted = torch.from_numpy(numpy.array(drawn)).float() / 255
-    off = [(_in_order(noise, new, resample, height_first=one)[0] - wanted).abs().mean() for one in (False, True)]
+    rows, columns = (slice(one.start, one.stop) for one in kept)
+    wanted = torch.from_numpy(numpy.array(drawn)[rows, columns]).float() / 255
+    off = [(_in_order(noise, new, resample, kept, height_first=one)[0] - wanted).abs().mean() for one in (False, True)]
     return bool(off[1] < off[0])
 
 
-def _weights(old: int, new: int, resample: int) -> Float[Tensor, "new old"]:
+@lru_cache(maxsize=16)
+def _weights(old: int, new: int, resample: int, kept: range) -> Float[Tensor, "kept old"]:
     """What each pixel counts in each new one: the filter widened by how much smaller the picture becomes."""
     scale = old / new
-    centres = (torch.arange(new, dtype=torch.float64) + 0.5) * scale
+    centres = (torch.arange(kept.start, kept.stop, dtype=torch.float64) + 0.5) * scale
     distances = ((torch.arange(old) + 0.5) - centres[:, None]).abs() / max(scale, 1.0)
     weights = _bicubic(distances) if resample == BICUBIC else (1 - distances).clamp_min(0)
     return weights / weights.sum(1, keepdim=True)

@@ -10,6 +10,7 @@ from transformers import CLIPImageProcessorPil, LlavaNextImageProcessorPil
 from engine.compute.model.load import load_model
 from engine.compute.model.pixels import tower_inputs
 from engine.records.errors import ModelError
+from engine.records.pictures import picture_at
 from engine.records.spec_parts import ModelSpec
 
 GRID = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]
@@ -25,7 +26,9 @@ def pixels_of(image: Image.Image) -> torch.Tensor:
     return torch.from_numpy(numpy.array(image)).permute(2, 0, 1) / 255
 
 
-@pytest.mark.parametrize("size", [(336, 336), (640, 480), (97, 301), (1200, 200), (50, 40), (540, 1170)], ids=str)
+@pytest.mark.parametrize(
+    "size", [(336, 336), (640, 480), (97, 301), (1200, 200), (50, 40), (540, 1170), (60, 4200)], ids=str
+)
 @pytest.mark.parametrize("kind", PROCESSORS)
 def test_pixels_are_prepared_as_the_processor_does_at_its_published_sizes(kind, size, tmp_path):
     """Noise of hard edges, where a filter overshoots most. Pillow rounds to whole steps of 255 twice, which is all that
@@ -88,3 +91,16 @@ def test_a_filter_that_is_not_known_is_refused():
     processor = CLIPImageProcessorPil(size={"shortest_edge": 8}, crop_size={"height": 8, "width": 8}, resample=1)
     with pytest.raises(ModelError, match="resizes by Pillow's filter 1"):
         tower_inputs(torch.zeros(3, 4, 4), processor)
+
+
+@pytest.mark.parametrize("size", [(1, 100_000), (100_000, 1)], ids=str)
+def test_a_picture_so_thin_that_the_processor_would_fill_all_memory_is_refused(size, tmp_path, settings):
+    """Resized to its shortest edge it would be 16 x 1,600,000; tiles are cut from within a grid, whatever its shape."""
+    Image.new("RGB", size).save(tmp_path / "thin.png")
+    shown = picture_at(tmp_path / "thin.png")
+    one = load_model(ModelSpec(name=str(write_tiny_llava(tmp_path / "model"))), settings)
+    words = rf"thin.png is {size[0]} x {size[1]}, so thin that .* (1,600,000 x 16|16 x 1,600,000): cut a part out"
+    with pytest.raises(ModelError, match=words):
+        one.sight.tokens.ids_of(shown)
+    tiled = load_model(ModelSpec(name=str(write_tiny_llava(tmp_path / "tiled", next=True))), settings)
+    assert tiled.sight.tokens.ids_of(shown)
