@@ -5,12 +5,13 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
 from typing import Any
 
-from engine.compute.evaluation.attacks.pixels import Stepped, descent, saved
+from engine.compute.evaluation.attacks.pixels import Stepped, descent, need_pixels, saved
+from engine.compute.evaluation.attacks.targets import target_ids
 from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.memory import failure_words
 from engine.compute.model.mixed import Voice
-from engine.compute.model.text import decode, tokens_of
+from engine.compute.model.text import decode, need_askable, tokens_of
 from engine.compute.steps import told
 from engine.device import Tools
 from engine.records.chats.asked import Sampling
@@ -22,6 +23,7 @@ from engine.records.picture_attacks import (
     PictureAttack,
     PixelAnswers,
     PixelEnd,
+    PixelSaved,
     PixelStep,
     open_attack,
 )
@@ -54,15 +56,20 @@ def attack_picture_job(payload: dict[str, Any], tools: Tools) -> Job:
 
 def _searched(attack: AttackFolder, spec: PictureAttack, model: LoadedModel, adapters: Sequence[str | None]) -> Job:
     row = EvaluationRow(spec.conversation(spec.picture), target=spec.target)
+    # Before a search whose end could not be answered.
+    need_pixels(model)
+    need_askable(model, row.conversation)
+    tokens_of(model, row.conversation, reserved=max(spec.new_tokens, len(target_ids(model, row))))
     steps = descent(model, adapters[spec.attacked], row, spec.search, spec.steps, seed=spec.seed)
     total, answered = spec.restarts * (spec.steps + 1), False
     best: Stepped | None = None
+    best_done = 0
     with closing(steps):
         try:
             for done, one in enumerate(steps, start=1):
                 attack.append(PixelStep(restart=one.restart, step=one.step, loss=one.loss))
                 if best is None or one.least < best.least:
-                    best, answered = one, False
+                    best, best_done, answered = one, done, False
                 yield Progress(phase="attacking pixels", done=done, total=total)
                 is_due = one.step > 0 and spec.taken(done) % spec.every == 0
                 if not answered and (is_due or done == total):
@@ -70,8 +77,9 @@ def _searched(attack: AttackFolder, spec: PictureAttack, model: LoadedModel, ada
                     answered = True
         except GeneratorExit:
             # Deleted meanwhile, it stays so.
-            if best is not None and attack.is_there:
+            if best is not None and not answered and attack.is_there:
                 saved(best.shown[0], attack.perturbed)
+                attack.append(PixelSaved(done=best_done, loss=best.least))
             raise
 
 

@@ -90,6 +90,14 @@ class PixelAnswers(Frozen):
     texts: tuple[str, ...]
 
 
+class PixelSaved(Frozen):
+    """The picture that a stop left, better than what was answered last, and not answered. done, loss: as there."""
+
+    kind: Literal["saved"] = "saved"
+    done: int
+    loss: float
+
+
 class PixelEnd(Frozen):
     """reason: all steps were done, a user stopped it, or it failed, and why."""
 
@@ -99,17 +107,18 @@ class PixelEnd(Frozen):
     seconds: float = 0.0
 
 
-PixelEvent = Annotated[PixelStep | PixelAnswers | PixelEnd, Field(discriminator="kind")]
+PixelEvent = Annotated[PixelStep | PixelAnswers | PixelSaved | PixelEnd, Field(discriminator="kind")]
 _parse: TypeAdapter[PixelEvent] = TypeAdapter(PixelEvent)
 
 
 @dataclass(frozen=True)
 class PixelCourse:
-    """How an attack has gone so far."""
+    """How an attack has gone so far. picture: when the one that lies there was reached, None before there is one."""
 
     steps: tuple[PixelStep, ...] = ()
     answers: tuple[PixelAnswers, ...] = ()
     end: PixelEnd | None = None
+    picture: PixelAnswers | PixelSaved | None = None
 
     @property
     def least(self) -> float | None:
@@ -153,25 +162,29 @@ class AttackFolder:
     def job(self) -> int | None:
         return read_number(self.folder / "job")
 
-    def append(self, event: PixelStep | PixelAnswers | PixelEnd) -> None:
+    def append(self, event: PixelEvent) -> None:
         append_line(self.folder / "events.jsonl", event.model_dump_json())
 
     def course(self) -> PixelCourse:
         """What the worker has written so far; a torn last line is left for later, a damaged one is skipped."""
         events = read_lines(self.folder / "events.jsonl", _parse.validate_json)
         ends = [one for one in events if isinstance(one, PixelEnd)]
+        pictures = [one for one in events if isinstance(one, PixelAnswers | PixelSaved)]
         return PixelCourse(
             tuple(one for one in events if isinstance(one, PixelStep)),
             tuple(one for one in events if isinstance(one, PixelAnswers)),
             ends[-1] if ends else None,
+            pictures[-1] if pictures else None,
         )
 
     def exported(self) -> str:
         """Spec and losses as JSON, without answers."""
-        course = self.course()
+        course, spec = self.course(), self.spec()
+        picture = course.picture
         content = {
             "id": self.id,
-            **without_places(self.spec().model_dump(mode="json")),
+            **without_places(spec.model_dump(mode="json")),
+            "picture_after": {"steps": spec.taken(picture.done), "loss": round(picture.loss, 5)} if picture else None,
             "losses": [[one.restart, one.step, round(one.loss, 5)] for one in course.steps],
             "ended": course.end.reason if course.end else "",
         }

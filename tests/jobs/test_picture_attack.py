@@ -1,5 +1,7 @@
 """An attack on pixels as a job: watched step by step, answered by both models, stopped with what there is."""
 
+import json
+
 import pytest
 import torch
 from making import drain
@@ -12,7 +14,7 @@ from engine.jobs.picture_attack import attack_picture_job
 from engine.records.chats.asked import Column
 from engine.records.checkpoints import Checkpoint
 from engine.records.errors import ModelError, RunError
-from engine.records.picture_attacks import PictureAttack, list_attacks, new_attack, open_attack
+from engine.records.picture_attacks import PictureAttack, PixelSaved, list_attacks, new_attack, open_attack
 from engine.records.pictures import image_of, picture_at
 from engine.records.spec_parts import ModelSpec
 
@@ -71,11 +73,36 @@ def test_what_is_stopped_keeps_its_best_picture_and_can_be_kept(device, settings
         next(steps)
     assert not attack.perturbed.exists()
     steps.close()
-    assert attack.course().end.reason == "stopped" and 0 < moved(attack, picture) <= 32
+    course = attack.course()
+    assert course.end.reason == "stopped" and 0 < moved(attack, picture) <= 32
+    # What was left is said to be of its own step, unanswered.
+    assert course.answers == () and isinstance(course.picture, PixelSaved)
+    assert course.picture.loss == course.least == course.steps[course.picture.done - 1].loss
     attack.keep()
     [again] = list_attacks(settings)
     assert again.is_kept and open_attack(settings, attack.id).spec() == attack.spec()
+    assert json.loads(attack.exported())["picture_after"]["loss"] == pytest.approx(course.least, abs=1e-5)
     assert '"losses"' in attack.exported() and '"texts"' not in attack.exported()
+
+
+def test_stopped_right_behind_an_answer_the_picture_is_the_answered_one(device, settings, tiny_llava_folder, picture):
+    attack = begun(settings, tiny_llava_folder, picture, steps=500, every=2)
+    steps = attack_picture_job({"attack": attack.id}, device.tools(1))
+    while not attack.course().answers:
+        next(steps)
+    steps.close()
+    course = attack.course()
+    # One look more was taken, which may have found a better one.
+    is_better = course.least < course.answers[-1].loss
+    assert course.end.reason == "stopped" and isinstance(course.picture, PixelSaved) is is_better
+    assert course.picture.loss == course.least and (is_better or course.picture == course.answers[-1])
+
+
+def test_what_could_not_be_answered_is_said_before_the_search(device, settings, tiny_llava_folder, picture):
+    attack = begun(settings, tiny_llava_folder, picture, steps=500, every=400, new_tokens=490)
+    with pytest.raises(ModelError, match=r"490 of them for the answer"):
+        drain(attack_picture_job({"attack": attack.id}, device.tools(1)))
+    assert attack.course().steps == () and attack.course().end.reason == "failed"
 
 
 def test_both_models_answer_and_either_can_be_attacked(device, settings, tiny_llava_folder, tiny_spec, picture):

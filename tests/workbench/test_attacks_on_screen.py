@@ -17,6 +17,7 @@ from engine.records.picture_attacks import (
     PixelAnswers,
     PixelCourse,
     PixelEnd,
+    PixelSaved,
     PixelStep,
     list_attacks,
     new_attack,
@@ -130,7 +131,23 @@ def test_an_attack_whose_worker_ended_and_one_that_is_gone_say_so(settings, tiny
     attack = new_attack(settings, PictureAttack(request="?", picture=kept[0].part(settings), **spec))
     told = said(opened(tiny_llava_folder, pictures_view="Attack", attack=attack.id))
     assert "The worker ended before the attack did" in told
-    assert "There is no attack 'none'" in said(opened(tiny_llava_folder, pictures_view="Attack", attack="none"))
+    gone = opened(tiny_llava_folder, pictures_view="Attack", attack="none")
+    assert "There is no attack 'none'" in said(gone)
+    # There is a way on.
+    gone.button(key="attack_new").click().run()
+    assert "attack" not in gone.query_params and "There is no attack" not in said(gone)
+
+
+def test_a_picture_that_was_left_between_two_answers_says_that_it_is_not_the_answered_one(
+    settings, tiny_llava_folder, kept
+):
+    told = []
+    for saved in ((), (PixelSaved(done=5, loss=0.5),)):
+        attack = watched(settings, tiny_llava_folder, kept[0].part(settings))
+        for event in saved:
+            attack.append(event)
+        told.append(said(opened(tiny_llava_folder, pictures_view="Attack", attack=attack.id)))
+    assert "not answered" not in told[0] and "Changed, after 4 steps, at a loss of 0.500: not answered" in told[1]
 
 
 def test_one_that_was_cancelled_as_it_waited_says_that_nothing_was_searched(settings, tiny_llava_folder, kept):

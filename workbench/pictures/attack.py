@@ -9,7 +9,14 @@ from engine.figures.pixel_attack import pixel_losses
 from engine.records.conversation import Picture
 from engine.records.errors import DataError
 from engine.records.kept_pictures import keep_picture
-from engine.records.picture_attacks import AttackFolder, PictureAttack, PixelAnswers, PixelCourse, open_attack
+from engine.records.picture_attacks import (
+    AttackFolder,
+    PictureAttack,
+    PixelAnswers,
+    PixelCourse,
+    PixelSaved,
+    open_attack,
+)
 from engine.records.pictures import image_of, picture_at
 from workbench.chat.columns import column_names
 from workbench.kit.blur import blurred, harmful_text, reveal_button
@@ -31,9 +38,8 @@ ENDS = {"done": "All steps were done", "stopped": "Stopped", "failed": "It faile
 
 def attack_view() -> None:
     if name := st.query_params.get(ATTACK):
-        attack = open_attack(settings(), name)
         st.button("New attack", icon=":material/add:", key="attack_new", type="tertiary", on_click=_forget)
-        _watch(attack)
+        _watch(open_attack(settings(), name))
         return
     st.info(
         "Choose a picture, write a request and press Attack: the picture's colours are changed a little, step by step, "
@@ -94,7 +100,7 @@ def _draw(attack: AttackFolder) -> None:
     with losses:
         _losses(attack, spec, course)
     with pictures:
-        _pictures(attack, spec, hidden=hidden)
+        _pictures(attack, spec, course, hidden=hidden)
     if course.answers:
         _answers(attack, spec, course.answers, hidden=hidden)
 
@@ -113,7 +119,7 @@ def _losses(attack: AttackFolder, spec: PictureAttack, course: PixelCourse) -> N
     st.caption(plain(told))
 
 
-def _pictures(attack: AttackFolder, spec: PictureAttack, *, hidden: bool) -> None:
+def _pictures(attack: AttackFolder, spec: PictureAttack, course: PixelCourse, *, hidden: bool) -> None:
     places = st.columns(3, gap="small")
     with places[0]:
         st.caption("Original")
@@ -122,7 +128,7 @@ def _pictures(attack: AttackFolder, spec: PictureAttack, *, hidden: bool) -> Non
         places[1].caption("The changed picture comes with the first answers.")
         return
     with places[1]:
-        st.caption("Changed")
+        st.caption(plain(_changed_words(spec, course)))
         harmful_picture(picture_at(attack.perturbed), hidden=hidden, edge=EDGE)
     with places[2]:
         st.caption(plain(f"Difference, times {difference_scale(spec.epsilon):.1f}"))
@@ -137,6 +143,14 @@ def _pictures(attack: AttackFolder, spec: PictureAttack, *, hidden: bool) -> Non
             return
         st.image(png, alt="What was changed in each colour, made visible")
         st.caption("Grey: unchanged.")
+
+
+def _changed_words(spec: PictureAttack, course: PixelCourse) -> str:
+    """Stopped between two answers, the picture is a better one than theirs."""
+    if not isinstance(course.picture, PixelSaved):
+        return "Changed"
+    steps = spec.taken(course.picture.done)
+    return f"Changed, after {steps} steps, at a loss of {course.picture.loss:.3f}: not answered"
 
 
 @lru_cache(maxsize=16)
