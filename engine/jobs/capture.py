@@ -81,9 +81,13 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
     last = max(request.steps, default=0) if run else 0
     random = known.index.random if known and known.has_random else 0
     missing += [RANDOM] if last > random else []
+    shown = [picture for pair in pairs for picture in pair.prompt.conversation.pictures]
     if not missing:
+        if not (run and run.is_fixed(folder)):
+            # Of one that was packed, or whose files could not be read then.
+            write_thumbnails(folder, shown)
         return
-    if run and run.read_only and folder.is_relative_to(run.folder):
+    if run and run.is_fixed(folder):
         raise RunError(
             f"The capture {request.key} ships with the run {run.name} and stays as it is: choose the steps and prompts "
             "that it holds, or others than its own."
@@ -92,7 +96,7 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
     if known is None:
         film.write_spaces(folder)
         write_answers(folder, answers)
-        write_thumbnails(folder, (shown for pair in pairs for shown in pair.prompt.conversation.pictures))
+        write_thumbnails(folder, shown)
     for name in missing:
         step = last if name == RANDOM else checkpoint_step(name)
         checkpoint = BASE_MODEL if run is None or name == BASE else Checkpoint(run.id, step)

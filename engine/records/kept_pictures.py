@@ -27,7 +27,7 @@ NAME_BYTES = 200
 
 class KeptPicture(BaseModel):
     """name: of the file it came in first.  notes: what was done to it as it was read, in words.  attack: the attack on
-    its pixels that made it, '' for none."""
+    its pixels that made it, '' for none.  harmful: whether it was given as one that is hidden until it is revealed."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -37,6 +37,7 @@ class KeptPicture(BaseModel):
     height: int
     notes: tuple[str, ...] = ()
     attack: str = ""
+    harmful: bool = False
     created: float = Field(default_factory=time.time)
     version: FormatVersion = FORMAT
 
@@ -45,8 +46,11 @@ class KeptPicture(BaseModel):
         return Picture(sha256=self.sha256, file=str(_folder(settings) / f"{self.sha256}.png"), alt=self.name)
 
 
-def keep_picture(settings: Settings, content: bytes, name: str, *, attack: str = "") -> KeptPicture:
-    """Keep the picture of a file's bytes; one that is kept already stays under the name that it has.
+def keep_picture(
+    settings: Settings, content: bytes, name: str, *, attack: str = "", harmful: bool = False
+) -> KeptPicture:
+    """Keep the picture of a file's bytes; one that is kept already stays under the name that it has, and harmful once
+    it was given so.
 
     attack: the id of the attack here that made it, whose file may be of any size. Raises DataError for an empty file,
     for one that is too large to be uploaded, and as read_picture does; RunError where the disk is full.
@@ -65,7 +69,11 @@ def keep_picture(settings: Settings, content: bytes, name: str, *, attack: str =
         file.write_bytes(content)
         read = read_picture(file)
     place = _folder(settings)
-    if (known := _read(place / f"{read.sha256}.json")) is not None:
+    described = place / f"{read.sha256}.json"
+    if (known := _read(described)) is not None:
+        if harmful and not known.harmful:
+            known = known.model_copy(update={"harmful": True})
+            write_whole(described, known.model_dump_json(indent=1))
         return known
     drawn = io.BytesIO()
     read.image.save(drawn, "PNG")
@@ -76,9 +84,10 @@ def keep_picture(settings: Settings, content: bytes, name: str, *, attack: str =
         height=read.image.height,
         notes=read.notes,
         attack=attack,
+        harmful=harmful,
     )
     write_whole(place / f"{read.sha256}.png", drawn.getvalue())
-    write_whole(place / f"{read.sha256}.json", kept.model_dump_json(indent=1))
+    write_whole(described, kept.model_dump_json(indent=1))
     return kept
 
 

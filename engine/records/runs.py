@@ -117,6 +117,10 @@ class Run:
     def read_only(self) -> bool:
         return self.folder.is_relative_to(SAMPLE_DATA)
 
+    def is_fixed(self, folder: Path) -> bool:
+        """Whether a folder of it stays as it is, since the run ships."""
+        return self.read_only and folder.is_relative_to(self.folder)
+
     def spec(self) -> RunSpec:
         """Raises RunError when the spec is missing or damaged."""
         try:

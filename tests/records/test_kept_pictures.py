@@ -22,6 +22,9 @@ def test_the_same_picture_twice_is_one_file_under_its_first_name(settings, tmp_p
     first = keep_picture(settings, written(image), "cat.png")
     again = keep_picture(settings, written(image, "BMP"), "other.bmp")
     assert again == first and first.name == "cat.png" and (first.width, first.height) == (20, 12)
+    # Given as harmful once, it stays so.
+    told = [keep_picture(settings, written(image), "cat.png", harmful=harmful).harmful for harmful in (True, False)]
+    assert (first.harmful, *told) == (False, True, True) and kept_pictures(settings)[0].harmful
     other = keep_picture(settings, written(Image.new("RGB", (4, 4), "red")), "red.png")
     assert {one.sha256 for one in kept_pictures(settings)} == {first.sha256, other.sha256}
     assert len(list((settings.desk / "pictures").iterdir())) == 4

@@ -108,6 +108,19 @@ def test_a_kept_one_is_in_the_gallery_and_can_be_asked_about(settings, tiny_llav
     assert [one.id for one in list_attacks(settings)] == [attacks[0].id]
 
 
+def test_a_damaged_picture_takes_no_other_row_from_the_gallery(settings, tiny_llava_folder, kept):
+    attacks = [watched(settings, tiny_llava_folder, kept[0].part(settings), seed=seed) for seed in range(3)]
+    for attack in attacks:
+        attack.keep()
+    attacks[1].perturbed.write_bytes(b"no picture")
+    page = opened(tiny_llava_folder, pictures_view="Gallery")
+    assert [page.button(key=f"delete_{attack.id}").label for attack in attacks] == ["Delete"] * 3
+    assert "perturbed.png is no picture" in said(page)
+    assert "perturbed.png is no picture" in said(
+        opened(tiny_llava_folder, pictures_view="Attack", attack=attacks[1].id)
+    )
+
+
 def test_one_that_is_deleted_while_it_is_under_way_is_stopped_and_a_damaged_one_can_be_deleted(
     settings, tiny_llava_folder, kept
 ):

@@ -9,10 +9,11 @@ from engine.records.chats.asked import Column
 from engine.records.chats.chat import Exchange, list_chats, new_chat
 from engine.records.chats.replies import Answered, PictureTrip, Trip
 from engine.records.kept_pictures import keep_picture, kept_pictures
+from engine.records.prompt_files import read_source
 from engine.records.runs import create_run
 from engine.records.settings import ROOT
 from engine.records.spec_parts import ModelSpec
-from workbench.chat.composer import HARMFUL, TEXT
+from workbench.chat.composer import HARMFUL, PROMPT_ID, TEXT
 from workbench.kit import state
 from workbench.kit.pictures import picture_png
 from workbench.pictures.choice import CHOSEN
@@ -126,6 +127,36 @@ def test_a_harmful_picture_stays_hidden_until_it_is_revealed(settings, tiny_llav
     page.session_state[HARMFUL] = False
     page.run()
     assert not {"Reveal the picture", "Hide the picture"} & {one.label for one in page.button}
+
+
+def test_what_was_given_as_harmful_is_shown_by_a_users_hand_alone(settings, tiny_llava_folder, tmp_path):
+    """Not by a harmless sample prompt, nor because the switch was off for another picture."""
+    files = [painted(tmp_path / f"{seed}.png", seed=seed, size=(40, 20)).read_bytes() for seed in range(3)]
+    plain, one, other = (
+        keep_picture(settings, file, f"{place}.png", harmful=place > 0) for place, file in enumerate(files)
+    )
+
+    def is_hidden(page) -> bool:
+        return "Reveal the picture" in [button.label for button in page.button]
+
+    page = opened(tiny_llava_folder)
+    page.selectbox(key=CHOSEN).set_value(one.sha256).run()
+    assert is_hidden(page)
+    prompt = next(row for row in read_source("sample:benign", label="benign"))
+    page.session_state[HARMFUL], page.session_state[PROMPT_ID] = False, prompt.id
+    assert is_hidden(page.run())
+    # Turned off by hand it is shown, and no other one with it.
+    page.session_state[PROMPT_ID] = ""
+    for switch in (True, False):
+        page.session_state[HARMFUL] = switch
+        page.run()
+    assert not is_hidden(page)
+    page.selectbox(key=CHOSEN).set_value(other.sha256).run()
+    assert is_hidden(page)
+    page.selectbox(key=CHOSEN).set_value(plain.sha256).run()
+    assert not is_hidden(page)
+    page.selectbox(key=CHOSEN).set_value(one.sha256).run()
+    assert not is_hidden(page)
 
 
 def test_forgetting_a_picture_deletes_it_and_what_was_asked_says_so(settings, tiny_llava_folder, kept):

@@ -21,6 +21,7 @@ def chat_json(chat: Chat) -> str:
             "begun": [begun(chat.exchange(number), reply, column) for column in range(len(reply.answers))],
             "called": [called.model_dump(mode="json") for called in reply.called],
             "trips": [trip.model_dump(mode="json") for trip in reply.trips],
+            "picture_trips": [trip.model_dump(mode="json") for trip in reply.picture_trips],
             "verdicts": [verdict.model_dump(mode="json") for verdict in reply.verdicts],
             "error": reply.error,
         }

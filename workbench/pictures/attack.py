@@ -129,7 +129,11 @@ def _pictures(attack: AttackFolder, spec: PictureAttack, course: PixelCourse, *,
         return
     with places[1]:
         st.caption(plain(_changed_words(spec, course)))
-        harmful_picture(picture_at(attack.perturbed), hidden=hidden, edge=EDGE)
+        try:
+            harmful_picture(picture_at(attack.perturbed), hidden=hidden, edge=EDGE)
+        except DataError as error:
+            st.caption(plain(str(error)))
+            return
     with places[2]:
         st.caption(plain(f"Difference, times {difference_scale(spec.epsilon):.1f}"))
         if hidden:
@@ -204,7 +208,8 @@ def attack_files(attack: AttackFolder) -> None:
 def _keep(attack: AttackFolder) -> None:
     spec = attack.spec()
     name = f"PGD {time.strftime('%H%M%S')} on {spec.picture.alt or 'picture'}"
-    choose(keep_picture(settings(), attack.perturbed.read_bytes(), name, attack=attack.id).sha256)
+    kept = keep_picture(settings(), attack.perturbed.read_bytes(), name, attack=attack.id, harmful=spec.harmful)
+    choose(kept.sha256)
     # Last: what is written beside it says that all is kept.
     attack.keep()
 

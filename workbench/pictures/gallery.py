@@ -4,7 +4,7 @@ import shutil
 
 import streamlit as st
 
-from engine.records.errors import WorkbenchError
+from engine.records.errors import DataError, WorkbenchError
 from engine.records.files import storage_error
 from engine.records.kept_pictures import keep_picture
 from engine.records.picture_attacks import AttackFolder, list_attacks
@@ -68,7 +68,11 @@ def _row(attack: AttackFolder) -> None:
         about.caption(plain(attack_words(spec)))
         if attack.perturbed.is_file():
             with shown:
-                harmful_picture(picture_at(attack.perturbed), hidden=hidden, edge=THUMBNAIL)
+                try:
+                    harmful_picture(picture_at(attack.perturbed), hidden=hidden, edge=THUMBNAIL)
+                except DataError as error:
+                    # Damaged, or just deleted in another tab: the rows below stay.
+                    st.caption(plain(str(error)))
 
 
 def _delete_button(attack: AttackFolder) -> None:
@@ -85,8 +89,10 @@ def _delete_button(attack: AttackFolder) -> None:
 @catching
 def _use(attack: AttackFolder) -> None:
     """Its picture is chosen for the next question."""
-    name = f"PGD on {attack.spec().picture.alt or 'picture'}"
-    choose(keep_picture(settings(), attack.perturbed.read_bytes(), name, attack=attack.id).sha256)
+    spec = attack.spec()
+    name = f"PGD on {spec.picture.alt or 'picture'}"
+    kept = keep_picture(settings(), attack.perturbed.read_bytes(), name, attack=attack.id, harmful=spec.harmful)
+    choose(kept.sha256)
     st.session_state[VIEW] = "Ask"
 
 

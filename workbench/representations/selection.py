@@ -96,12 +96,15 @@ def _list(capture: Capture, run: Run | None, checkpoint: str, selected: frozense
         prompt = prompts[row]
         with st.container(border=True, key=f"selected_{row}"):
             shown = thumbnails(capture, prompt)
-            _prompt(prompt, shown, moved.iloc[row], answers.get(prompt.id, ""), probes.get(_key(prompt)))
+            missing = "A picture of which this capture kept no copy"
+            missing += "." if run and run.is_fixed(capture.folder) else ": capture again to see it here."
+            _prompt(prompt, shown, missing, moved.iloc[row], answers.get(prompt.id, ""), probes.get(_key(prompt)))
 
 
 def _prompt(
     prompt: CapturedPrompt,
     shown: Sequence[Path | None],
+    missing: str,
     moved: pd.Series,
     answer: str,
     probe: tuple[int, str] | None,
@@ -116,7 +119,7 @@ def _prompt(
         hidden = prompt.label == "harmful" and reveal_button(name, of=prompt.text, what=what)
     with blurred(name, hidden=hidden):
         if shown:
-            _pictures(shown, hidden=hidden)
+            _pictures(shown, missing, hidden=hidden)
         harmful_text(prompt.text, hidden=hidden)
         if answer or probe:
             base, broken = st.columns(2, gap="medium")
@@ -131,11 +134,11 @@ def _prompt(
                     st.text("(this run kept no answer of it: ask in Side by side)")
 
 
-def _pictures(shown: Sequence[Path | None], *, hidden: bool) -> None:
+def _pictures(shown: Sequence[Path | None], missing: str, *, hidden: bool) -> None:
     with st.container(horizontal=True, gap="small"):
         for file in shown:
             if file is None:
-                st.caption("A picture of which this capture kept no copy: capture again to see it here.")
+                st.caption(missing)
             else:
                 try:
                     harmful_picture(picture_at(file), hidden=hidden, edge=THUMBNAIL)

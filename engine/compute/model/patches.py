@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.pixels import pads, prepared_size
 from engine.records.conversation import Picture
-from engine.records.pictures import image_of
 
 
 class PatchGrid(NamedTuple):
@@ -36,14 +35,13 @@ def patch_grid(model: LoadedModel, picture: Picture) -> PatchGrid | None:
     # A tower's token for the whole picture may stand before its patches.
     for first in (0, 1):
         if (side := isqrt(positions - first)) ** 2 == positions - first:
-            return PatchGrid(first, side, _shown_part(picture, processor))
+            return PatchGrid(first, side, _shown_part(*tokens.size_of(picture), processor))
     return None
 
 
-def _shown_part(picture: Picture, processor: Any) -> tuple[float, float, float, float]:
-    """What is left of a picture whose middle alone is cut out."""
-    image = image_of(picture)
-    height, width = prepared_size(image.height, image.width, processor)
+def _shown_part(width: int, height: int, processor: Any) -> tuple[float, float, float, float]:
+    """What is left of a picture of this size whose middle alone is cut out."""
+    height, width = prepared_size(height, width, processor)
     if not processor.do_center_crop:
         return (0.0, 0.0, 1.0, 1.0)
     top, left = (

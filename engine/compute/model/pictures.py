@@ -67,6 +67,7 @@ class PictureTokens:
         self.shown_to_all: set[tuple[str, str]] = set()
         self._ids: dict[str, range] = {}
         self._pictures: dict[int, Picture] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}
 
     def ids_of(self, picture: Picture) -> tuple[int, ...]:
         """The ids of a picture's positions. Raises DataError where its file cannot be read, ModelError where the
@@ -85,6 +86,11 @@ class PictureTokens:
         self._pictures[ids[0]] = picture
         return ids
 
+    def size_of(self, picture: Picture) -> tuple[int, int]:
+        """Width and height, known once its ids are, though its file is gone since. Raises as ids_of does."""
+        self.ids_of(picture)
+        return self._sizes[picture.sha256]
+
     def picture_at(self, opening: int) -> Picture:
         """The picture whose first position has this id. Raises ModelError for one that was not shown here."""
         if opening not in self._pictures:
@@ -95,6 +101,7 @@ class PictureTokens:
         """What the model's processor makes of a picture. Raises as ids_of does."""
         image = image_of(picture)
         self._need_room(picture, image.height, image.width)
+        self._sizes[picture.sha256] = image.size
         try:
             made = self.processor(images=[image], text=self.image_token, return_tensors="pt")
         except Exception as error:  # Processors raise what they like.

@@ -1,5 +1,7 @@
 """Which position of a picture is which part of it."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from making_seers import PATCH, SIDE, painted
@@ -42,3 +44,12 @@ def test_only_the_middle_is_covered_where_the_rest_is_cut_off(tiny_llava, tiny_l
     wide = picture_at(painted(tmp_path / "wide.png", size=(64, 16)))
     assert patch_grid(tiny_llava, wide).box == (24 / 64, 0.0, 40 / 64, 1.0)
     assert patch_grid(tiny_llava_next, wide).box == (0.0, 0.0, 1.0, 1.0)
+
+
+def test_what_was_read_keeps_its_grid_though_its_file_is_gone(tiny_llava, tmp_path):
+    """A strength that is moved asks anew, of a picture that was forgotten meanwhile."""
+    pictures = [picture_at(painted(tmp_path / f"{width}.png", size=(width, 16))) for width in (64, 32)]
+    grids = [patch_grid(tiny_llava, one) for one in pictures]
+    for one in pictures:
+        Path(one.file).unlink()
+    assert [patch_grid(tiny_llava, one) for one in pictures] == grids and grids[0].box != grids[1].box
