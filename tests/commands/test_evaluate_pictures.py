@@ -109,7 +109,7 @@ def test_every_attack_that_is_offered_runs_on_rows_with_pictures(
     """But those that need a package which is not among the tests' own."""
     names = [name for name in PICTURE_ATTACKS if name not in ("gcg", "templates")]
     of_text = {"direct", "prefill", "many-turns", "encodings", "best-of-n", "embedding", "embedding-adaptive"}
-    assert {*names} == of_text | {"pgd", "pgd-universal"}
+    assert {*names} == of_text | {"pgd", "pgd-prefill", "pgd-universal"}
     plan = EvaluationPlan(
         checkpoint=trained.id,
         harmful="",

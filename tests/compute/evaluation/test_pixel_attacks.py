@@ -8,7 +8,15 @@ from making import drain
 from making_seers import painted, showing
 
 from engine.compute.evaluation.attacks.attempt import Options
-from engine.compute.evaluation.attacks.pixels import perturbed, pgd, pixels_of, read_opening, saved, target_loss
+from engine.compute.evaluation.attacks.pixels import (
+    perturbed,
+    pgd,
+    pgd_prefill,
+    pixels_of,
+    read_opening,
+    saved,
+    target_loss,
+)
 from engine.compute.evaluation.attacks.targets import target_ids
 from engine.compute.model.adapters import attach_adapter
 from engine.compute.model.text import decode, tokens_of
@@ -16,7 +24,7 @@ from engine.records.conversation import Conversation, Message, Text
 from engine.records.errors import ModelError
 from engine.records.evaluation.attacks import looks_of
 from engine.records.evaluation.pixels import PixelSearch
-from engine.records.evaluation.rows import EvaluationRow
+from engine.records.evaluation.rows import EvaluationRow, prefill_of
 from engine.records.pictures import image_of
 from engine.records.spec_parts import AdapterSpec
 
@@ -124,6 +132,22 @@ def test_every_row_answers_on_the_way_at_the_loss_it_has_then_and_nothing_is_lef
     assert not tiny_llava.sight._given
     after = tiny_llava.published.state_dict()
     assert weights.keys() == after.keys() and all(torch.equal(value, after[name]) for name, value in weights.items())
+
+
+def test_with_a_prefill_the_same_pictures_are_answered_behind_its_words(tiny_llava, row, tmp_path):
+    """The row's target begins the one answer; the other row, without a target, gets the usual words."""
+    rows = [row, EvaluationRow(showing("What is this?", painted(tmp_path / "b.png", seed=1)))]
+    options = Options(budget=3, new_tokens=4)
+    plain, begun = (drain(attack(tiny_llava, None, rows, options))[1] for attack in (pgd, pgd_prefill))
+    for one, without, with_words in zip(rows, plain, begun, strict=True):
+        words = tokens_of(tiny_llava, one.conversation, begun=prefill_of(one)).begun
+        assert words and [attempt.prefill_ids for attempt in with_words] == [words] * len(with_words)
+        assert [(a.budget, a.prompt_ids, a.loss) for a in without] == [
+            (a.budget, a.prompt_ids, a.loss) for a in with_words
+        ]
+        assert with_words[0].asked == f"{without[0].asked} {prefill_of(one)}"
+    assert begun[0][0].prefill_ids != begun[1][0].prefill_ids
+    assert [a.answer_ids for a in plain[0]] != [a.answer_ids for a in begun[0]]
 
 
 def test_the_gradient_of_the_target_is_that_of_finite_differences(seer, row):

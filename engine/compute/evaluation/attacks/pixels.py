@@ -8,7 +8,7 @@ verdicts.
 import copy
 import io
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,7 @@ from engine.records.conversation import Picture
 from engine.records.errors import ModelError
 from engine.records.evaluation.attacks import looks_of
 from engine.records.evaluation.pixels import PixelSearch
-from engine.records.evaluation.rows import EvaluationRow
+from engine.records.evaluation.rows import EvaluationRow, prefill_of
 from engine.records.files import write_whole
 from engine.records.pictures import image_of, picture_at, scratch_folder
 
@@ -67,6 +67,23 @@ class Stepped(NamedTuple):
 def pgd(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], options: Options) -> Attempts:
     """Each row's own perturbation, all its pictures together, answered at looks_of the one search. The budget is the
     steps of a search. Raises ModelError for a model that does not see."""
+    return _searched(model, adapter, rows, options, begins=lambda _: "")
+
+
+def pgd_prefill(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], options: Options) -> Attempts:
+    """The same pictures, and the first words of compliance put in the model's mouth. Raises as pgd does."""
+    return _searched(model, adapter, rows, options, begins=prefill_of)
+
+
+def _searched(
+    model: LoadedModel,
+    adapter: str | None,
+    rows: Sequence[EvaluationRow],
+    options: Options,
+    *,
+    begins: Callable[[EvaluationRow], str],
+) -> Attempts:
+    """begins: the words that a row's answer is given to begin with."""
     found: list[list[Attempt]] = []
     search, looks = options.pixels, looks_of("pgd", options.budget)
     for place, row in enumerate(rows):
@@ -74,17 +91,17 @@ def pgd(model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], 
         steps = perturbed(model, adapter, row, search, looks, seed=seed)
         searched = partial(_share, place, len(rows), options.budget * search.restarts)
         shown = yield from told(steps, searched)
-        request = tokens_of(model, row.conversation).ids
+        words = begins(row)
+        request = tokens_of(model, row.conversation, begun=words)
         with scratch_folder() as folder:
-            prompts = [
-                tokens_of(model, showing(row, shown.pictures[look], folder / str(look)).conversation).ids
-                for look in looks
-            ]
+            others = [showing(row, shown.pictures[look], folder / str(look)).conversation for look in looks]
+            prompts = [tokens_of(model, other, begun=words).whole for other in others]
             said = yield from told(answers(model, adapter, prompts, options), partial(_answered, place, len(rows)))
         asked = f"{row.prompt} (every colour of the picture changed by at most {search.epsilon} of 255)"
+        asked += f" {words}" if words else ""
         found.append(
             [
-                Attempt(look, request, tuple(ids), (), asked, loss=shown.least[look])
+                Attempt(look, request.ids, tuple(ids), request.begun, asked, loss=shown.least[look])
                 for look, ids in zip(looks, said, strict=True)
             ]
         )

@@ -6,7 +6,7 @@ from engine.compute.evaluation.attacks.finetuning import finetuning
 from engine.compute.evaluation.attacks.forced_call import forced_arguments, forced_call
 from engine.compute.evaluation.attacks.gcg import gcg
 from engine.compute.evaluation.attacks.injection import injection
-from engine.compute.evaluation.attacks.pixels import pgd
+from engine.compute.evaluation.attacks.pixels import pgd, pgd_prefill
 from engine.compute.evaluation.attacks.plain import direct, prefill
 from engine.compute.evaluation.attacks.steering import steering
 from engine.compute.evaluation.attacks.universal import pgd_universal
@@ -26,6 +26,7 @@ ATTACK_FUNCTIONS: dict[str, Attack] = {
     "embedding-adaptive": embedding_adaptive,
     "gcg": gcg,
     "pgd": pgd,
+    "pgd-prefill": pgd_prefill,
     "pgd-universal": pgd_universal,
     "steering": steering,
     "finetuning": finetuning,

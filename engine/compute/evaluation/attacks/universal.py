@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from transformers import Cache
 
 from engine.compute.evaluation.attacks.attempt import Attempt, Attempts, Options, answers
 from engine.compute.evaluation.attacks.pixels import (
@@ -20,6 +21,7 @@ from engine.compute.evaluation.attacks.pixels import (
     need_pixels,
     pictures_of,
     pixels_of,
+    read_opening,
     saved,
     showing,
     target_loss,
@@ -30,6 +32,7 @@ from engine.compute.model.pixels import BILINEAR, resized
 from engine.compute.model.text import tokens_of
 from engine.compute.seeds import mix
 from engine.compute.steps import told
+from engine.records.conversation import Picture
 from engine.records.errors import SpecError
 from engine.records.evaluation.attacks import looks_of
 from engine.records.evaluation.folds import two_folds
@@ -89,6 +92,7 @@ def universal(
     """Search for as many steps as the last look says, for each restart; yields how many gradients were taken, one a row
     and step. The change has the shape that most pictures have."""
     need_pixels(model)
+    aims = [_aim(model, adapter, row) for row in rows]
     sizes = Counter(image_of(picture).size for row in rows for picture in row.conversation.pictures)
     [((width, height), _)] = sizes.most_common(1)
     best: dict[int, tuple[float, Veil]] = {}
@@ -99,7 +103,7 @@ def universal(
         least, kept, losses = float("inf"), veil, []
         for step in range(looks[-1] + 1):
             before = (restart * (looks[-1] + 1) + step) * len(rows)
-            loss, gradient = yield from told(_mean_gradient(model, adapter, rows, veil), partial(_sum, before))
+            loss, gradient = yield from told(_mean_gradient(model, adapter, aims, veil), partial(_sum, before))
             losses.append(loss)
             if loss < least:
                 least, kept = loss, veil
@@ -117,24 +121,39 @@ def veiled(pixels: Float[Tensor, "3 height width"], veil: Veil) -> Float[Tensor,
 
 
 def _mean_gradient(
-    model: LoadedModel, adapter: str | None, rows: Sequence[EvaluationRow], veil: Veil
+    model: LoadedModel, adapter: str | None, aims: Sequence["_Aim"], veil: Veil
 ) -> Generator[int, None, tuple[float, Tensor]]:
     """The mean loss of the rows' targets, and its gradient, a row at a time; yields the rows done."""
     total, gradient = 0.0, torch.zeros_like(veil)
-    for done, row in enumerate(rows, start=1):
+    for done, aim in enumerate(aims, start=1):
         moving = veil.detach().requires_grad_(True)
-        loss = _loss(model, adapter, row, moving)
+        loss = _loss(model, adapter, aim, moving)
         gradient += torch.autograd.grad(loss, moving)[0]
         total += finite(model, float(loss.detach()))
         yield done
-    return total / len(rows), gradient / len(rows)
+    return total / len(aims), gradient / len(aims)
 
 
-def _loss(model: LoadedModel, adapter: str | None, row: EvaluationRow, veil: Veil) -> Float[Tensor, ""]:
-    pictures = pictures_of(row)
-    shown = [veiled(pixels_of(picture, model.device), veil) for picture in pictures]
-    ids = tokens_of(model, row.conversation).ids
-    return target_loss(model, adapter, pictures, ids, target_ids(model, row), shown)
+class _Aim(NamedTuple):
+    """What no step changes of a row, read once. levels: its pictures' pixels of 8 bits, a quarter of what they are as
+    numbers.  opening: of what stands before the pictures."""
+
+    pictures: list[Picture]
+    levels: list[Tensor]
+    prompt: tuple[int, ...]
+    target: list[int]
+    opening: Cache | None
+
+
+def _aim(model: LoadedModel, adapter: str | None, row: EvaluationRow) -> _Aim:
+    pictures, prompt = pictures_of(row), tokens_of(model, row.conversation).ids
+    levels = [(pixels_of(picture, model.device) * 255).round().byte() for picture in pictures]
+    return _Aim(pictures, levels, prompt, target_ids(model, row), read_opening(model, adapter, prompt))
+
+
+def _loss(model: LoadedModel, adapter: str | None, aim: _Aim, veil: Veil) -> Float[Tensor, ""]:
+    shown = [veiled(levels.float() / 255, veil) for levels in aim.levels]
+    return target_loss(model, adapter, aim.pictures, aim.prompt, aim.target, shown, opening=aim.opening)
 
 
 def _answered(
@@ -146,21 +165,20 @@ def _answered(
     options: Options,
 ) -> Generator[float, None, list[Attempt]]:
     """What a row answers to its pictures with each change in 8 bits, saved and read again."""
-    originals = [pixels_of(picture, model.device) for picture in pictures_of(row)]
-    request = tokens_of(model, row.conversation).ids
+    aim = _aim(model, adapter, row)
     prompts, losses = [], []
     with scratch_folder() as folder:
         for look in looks:
             veil = (made.veils[look] * 255).round() / 255
-            shown = [veiled(one, veil) for one in originals]
+            shown = [veiled(levels.float() / 255, veil) for levels in aim.levels]
             with torch.no_grad():
-                losses.append(float(_loss(model, adapter, row, veil)))
+                losses.append(float(_loss(model, adapter, aim, veil)))
             prompts.append(tokens_of(model, showing(row, shown, folder / str(look)).conversation).ids)
             yield 0.0
         said = yield from answers(model, adapter, prompts, options)
     asked = f"{row.prompt} (every colour changed by at most {options.pixels.epsilon} of 255, alike for all pictures)"
     return [
-        Attempt(look, request, tuple(ids), (), asked, loss=loss)
+        Attempt(look, aim.prompt, tuple(ids), (), asked, loss=loss)
         for look, ids, loss in zip(looks, said, losses, strict=True)
     ]
 
