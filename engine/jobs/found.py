@@ -53,6 +53,7 @@ def sample_of(name: str, side: Side, one: Outcome, answer: str) -> Sample:
         prompt=one.row.prompt,
         request=one.row.conversation.key,
         asked=one.attempt.asked,
+        pictures=tuple(one.row.conversation.pictures),
         answer=answer,
         word=one.word,
         reason=one.verdict.reason,

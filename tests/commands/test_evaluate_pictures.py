@@ -78,6 +78,8 @@ def test_pictures_alone_ask_no_text_and_the_report_has_the_shape_of_the_texts_on
     assert "where pictures are shown (seen.jsonl)" in capsys.readouterr().out
     [found] = read_evaluations(trained, settings)
     samples = read_samples(trained, settings, found.key)
+    assert {len(one.pictures) for one in samples} == {1, 2}
+    assert all(Path(picture.file).is_file() for one in samples for picture in one.pictures)
     names = {"pictures: direct", "pictures: prefill", "pictures: benign", "pictures: borderline"}
     assert {one.attack for one in samples} == names and len(samples) == 2 * (2 + 2 + 1 + 1) and summary(found)
 

@@ -2,6 +2,7 @@
 claimed of texts, and harmful answers stay hidden."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from making_seers import painted
 from test_evaluate_agents import drawn, made_run, words
@@ -21,6 +22,7 @@ from engine.records.evaluation.findings import (
     write_evaluation,
 )
 from engine.records.evaluation.pixels import PixelSearch
+from engine.records.pictures import picture_at
 from workbench.evaluate.csv_text import as_csv
 
 __all__ = ["drawn"]
@@ -88,6 +90,26 @@ def test_the_page_opens_and_hides_harmful_answers_to_pictures(settings, drawn):
     shown = " ".join(one.value for one in (*page.markdown, *page.subheader, *page.caption)).replace("\\", "")
     assert "Harmful requests with pictures that were answered" in shown and "pixels (pgd), n 20" in shown
     assert "what was said" not in shown and "what was asked" not in shown
+
+
+def test_the_picture_of_a_request_stands_beside_its_answer_hidden_with_it(settings, drawn, tmp_path, monkeypatch):
+    """Two pictures under one question are two samples that can be told apart; one that is gone says so."""
+    run, parts = made_run(settings), [picture_at(painted(tmp_path / f"{seed}.png", seed=seed)) for seed in range(2)]
+    samples = [
+        Sample(attack="pictures: direct", side="rerouted", prompt="?", pictures=(one,), answer="a", word="complied")
+        for one in parts
+    ]
+    write_evaluation(run, settings, pictures_alone(run.id), samples)
+    Path(parts[0].file).unlink()
+    assert "0.png does not exist" in " ".join(one.value for one in drawn().caption).replace("\\", "")
+    seen: list[tuple[str, bool]] = []
+    see = "workbench.evaluate.samples.harmful_picture"
+    monkeypatch.setattr(see, lambda picture, *, hidden, edge: seen.append((picture.sha256, hidden)))
+    page = drawn()
+    assert seen == [(one.sha256, True) for one in parts]
+    seen.clear()
+    next(one for one in page.button if one.label.startswith("Reveal")).click().run()
+    assert seen == [(one.sha256, False) for one in parts]
 
 
 def test_curves_begin_where_the_search_does_and_tell_what_is_left_of_the_targets_loss():

@@ -12,6 +12,7 @@ from engine.records.evaluation.plan import ABILITIES, PICTURE_SAMPLES, TOOL_SAMP
 from engine.records.others.authors import AUTHORS
 from engine.records.runs import Run
 from workbench.kit.blur import blurred, harmful_text, reveal_button
+from workbench.kit.pictures import THUMBNAIL, harmful_picture
 from workbench.kit.state import settings
 from workbench.kit.words import plain
 
@@ -86,6 +87,9 @@ def _list(cell: Sequence[Sample], name: str) -> None:
                 st.caption(plain(_why(sample)))
             with blurred(f"sample_{name}_{number}_{place}", hidden=hidden):
                 asked, answer = st.columns(2, gap="medium")
+                with asked:
+                    for picture in sample.pictures:
+                        harmful_picture(picture, hidden=hidden, edge=THUMBNAIL)
                 harmful_text(sample.prompt, hidden=hidden, place=asked)
                 if sample.asked and sample.asked != sample.prompt:
                     asked.caption("asked as")

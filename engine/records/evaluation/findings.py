@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from engine.records.conversation import Picture
 from engine.records.errors import RunError
 from engine.records.evaluation.counts import CallCount, Count, CurvePoint, Interval, Kept, Side, Word
 from engine.records.evaluation.losses import Losses
@@ -222,7 +223,8 @@ class Evaluation(BaseModel):
 class Sample(BaseModel):
     """One answer with its verdict. It may hold harmful text: it stays on this machine.
 
-    request: the key of what was requested, tools and pictures with it; '' in older files.
+    request: the key of what was requested, tools and pictures with it; '' in older files.  pictures: what it shows, as
+    the row has them: an attack's own changes are told in `asked`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -232,6 +234,7 @@ class Sample(BaseModel):
     prompt: str
     request: str = Field("", exclude_if=lambda request: not request)
     asked: str = Field("", description="What the model was asked, where that is not the prompt.")
+    pictures: tuple[Picture, ...] = Field((), exclude_if=lambda pictures: not pictures)
     answer: str
     word: Word
     reason: str = ""
