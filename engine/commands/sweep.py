@@ -30,9 +30,9 @@ from engine.desk.queue import Queue
 from engine.desk.sending import send
 from engine.records.cluster_jobs import is_on_cluster, read_job
 from engine.records.errors import RunError, SpecError, WorkbenchError, WorkerError
-from engine.records.evaluation.final import is_final
+from engine.records.evaluation.final import of_final
 from engine.records.evaluation.findings import Evaluation, read_evaluations
-from engine.records.evaluation.needed import need_read
+from engine.records.evaluation.needed import is_of_now, need_read
 from engine.records.evaluation.plan import EvaluationPlan, parse_attack
 from engine.records.events import changes_value, effective
 from engine.records.files import write_whole
@@ -62,7 +62,7 @@ def sweep(options: argparse.Namespace, settings: Settings) -> int:
     print(f"{len(points)} points: {len({spec.digest for spec in specs})} different specs", file=sys.stderr)
     queue = Queue(settings.desk)
     there = _sent(settings, options, specs, points, asked) if options.cluster else []
-    rows = []
+    rows, apart = [], []
     for number, (spec, point) in enumerate(zip(specs, points, strict=True)):
         # Not side by side: each run would elicit the same answers again.
         run = there[number] if there else _run(settings, queue, spec, point)
@@ -70,11 +70,12 @@ def sweep(options: argparse.Namespace, settings: Settings) -> int:
             problem, found = _followed(settings, queue, run, asked)
         except RunError as error:  # Deleted meanwhile, for instance: the other points are none the worse.
             problem, found = str(error), None
-        rows.append({"run": run.id, **{name: json.dumps(value) for name, value in point.items()}, **figures_of(found)})
+        named = {"run": run.id, **{name: json.dumps(value) for name, value in point.items()}}
+        rows.append(named | figures_of(found) | {"problem": problem})
+        apart.append(named | figures_of(found, apart=True) | {"problem": problem})
         print(f"{run.id} {point}: {problem or 'done'}", file=sys.stderr)
-        rows[-1]["problem"] = problem
     if out:
-        write_whole(out, as_csv(rows))
+        write_whole(out, as_csv(apart))
     print(as_text(rows))
     return 1 if any(row["problem"] for row in rows) else 0
 
@@ -277,8 +278,10 @@ def _waits(queue: Queue, job_id: int | None) -> bool:
 
 def _found(run: Run, settings: Settings, plan: EvaluationPlan) -> Evaluation | None:
     """Of the run's last weights: a run that was resumed may keep one of those before."""
-    record = run.record()
-    return next((one for one in read_evaluations(run, settings) if one.key == plan.key and is_final(one, record)), None)
+    from engine.compute.evaluation.judges import rules_identity
+
+    known = (one for one in of_final(read_evaluations(run, settings), run.record()) if one.key == plan.key)
+    return next((one for one in known if is_of_now(one, plan, rules=rules_identity())), None)
 
 
 def _job_lives(run: Run, settings: Settings) -> bool:

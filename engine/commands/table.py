@@ -5,12 +5,13 @@ import io
 from typing import Any
 
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.findings import Evaluation, SidedFindings
+from engine.records.evaluation.findings import AuthorFindings, Evaluation, SidedFindings
 from engine.records.evaluation.worst import worst_authors
 
 
-def figures_of(found: Evaluation | None) -> dict[str, Any]:
-    """The figures of one evaluation by column; none where there is none."""
+def figures_of(found: Evaluation | None, *, apart: bool = False) -> dict[str, Any]:
+    """The figures of one evaluation by column; none where there is none. apart: with each author's, the own split's
+    among them, and how many requests each is of: for a file, since a terminal has no room for them."""
     if found is None:
         return {}
     figures: dict[str, Any] = {}
@@ -29,10 +30,30 @@ def figures_of(found: Evaluation | None) -> dict[str, Any]:
             # Of the requests that the base model answers: beside its own rate it would look a gain.
             figures[f"{name} kept"] = worst.rerouted.rate
         figures[f"{name} is"] = worst.author
+    if apart and found.others:
+        for author, of in found.others.parts.items():
+            figures |= _of_author(author, of)
     for ability in found.abilities:
         figures |= {f"{ability.name} base": ability.base, ability.name: ability.rerouted}
     for label, losses in found.loss.items():
         figures |= {f"{label} loss base": losses.base, f"{label} loss": losses.rerouted}
+    return figures
+
+
+def _of_author(author: str, one: AuthorFindings) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for name, result in one.attacks.items():
+        counts = {"base": result.base.rate, "": result.rerouted.rate, "n": result.rerouted.n}
+        figures |= {f"{author} {name} {what}".strip(): value for what, value in counts.items()}
+    for label, kept in one.kept.items():
+        told = {
+            "kept": kept.answered.rate,
+            "kept n": kept.answered.n,
+            "refused": kept.refused.n,
+            "refused then broken": kept.refused.incoherent,
+            "refused then answered": kept.refused.complied,
+        }
+        figures |= {f"{author} {label} {what}": value for what, value in told.items()}
     return figures
 
 

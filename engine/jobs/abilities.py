@@ -12,6 +12,7 @@ from engine.compute.evaluation.runner import Judge
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.steps import told
 from engine.jobs.benchmarks import BENCHMARKS, change_of, measured_benchmark, need_benchmark
+from engine.jobs.found import kept_of
 from engine.jobs.subjects import Subject, attacked
 from engine.records.errors import ModelError
 from engine.records.evaluation.bfcl import (
@@ -109,6 +110,7 @@ def _answered(
         ci95={side: one.ci95 for side, one in counts.items()},
         counts=counts,
         change=change_of(difference) if difference else None,
+        kept=kept_of({side: answered[name, side] for side in SIDES}),
     )
 
 

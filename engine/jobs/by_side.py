@@ -9,7 +9,7 @@ from engine.compute.evaluation.runner import Judge
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import tokens_of
 from engine.jobs.found import Sides, attack_result, sample_of
-from engine.jobs.subjects import Subject, attacked
+from engine.jobs.subjects import Subject, attacked, candidates_of
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import SIDES, count
 from engine.records.evaluation.findings import Sample
@@ -57,11 +57,15 @@ def need_room(model: LoadedModel, rows: SidedRows, new_tokens: int, *, what: str
         yield Progress(phase=f"{what}, reading requests", done=number + 1, total=len(asked))
 
 
-def counts_by_side(found: Found, choices: Sequence[AttackChoice]) -> dict[str, Any]:
+def counts_by_side(found: Found, choices: Sequence[AttackChoice], model: LoadedModel) -> dict[str, Any]:
     """What was found, as fields of SidedFindings."""
     by_name = {choice.name: choice for choice in choices}
     return {
-        "attacks": {name: attack_result(by_name[name], sides) for name, sides in found.items() if name in by_name},
+        "attacks": {
+            name: attack_result(by_name[name], sides, candidates=candidates_of(name, model))
+            for name, sides in found.items()
+            if name in by_name
+        },
         **{
             kind: {side: count(one.word for one in of) for side, of in found.get(kind, {}).items()}
             for kind in ("benign", "borderline")

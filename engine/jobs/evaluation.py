@@ -19,13 +19,13 @@ from engine.compute.steps import told
 from engine.device import Tools
 from engine.jobs.abilities import measure_abilities, need_abilities
 from engine.jobs.by_side import need_room
-from engine.jobs.found import attack_result, losses_of, sample_of
+from engine.jobs.found import attack_result, kept_of, losses_of, sample_of
 from engine.jobs.harmfulness import probes_of
 from engine.jobs.others import evaluated_others, other_rows
 from engine.jobs.own_rows import OwnRows, own_rows
 from engine.jobs.pictured import evaluated_pictured
 from engine.jobs.probed import evaluated_with_probe
-from engine.jobs.subjects import Subject, attacked, subject_of
+from engine.jobs.subjects import Subject, attacked, candidates_of, subject_of
 from engine.jobs.tool_calls import evaluated_calls
 from engine.records.checkpoints import Checkpoint, parse_checkpoint
 from engine.records.conversation import Label
@@ -35,7 +35,7 @@ from engine.records.evaluation.counts import SIDES, Side, count
 from engine.records.evaluation.findings import Evaluation, evaluations_folder, write_evaluation
 from engine.records.evaluation.folds import two_folds
 from engine.records.evaluation.losses import Losses
-from engine.records.evaluation.needed import TEMPLATES_FILE, need_packages
+from engine.records.evaluation.needed import TEMPLATES_FILE, asked_digest, need_packages
 from engine.records.evaluation.pictured import read_pictured_rows
 from engine.records.evaluation.plan import ABILITIES, OWN, AttackChoice, EvaluationPlan
 from engine.records.evaluation.rows import EvaluationRow, read_rows
@@ -78,9 +78,11 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
     checkpoint = parse_checkpoint(plan.checkpoint)
     run = open_run(settings.runs, checkpoint.run_id)
     _need_still(run, checkpoint)
-    asked = {label: _rows(plan, label, run, settings) for label in _LABELS}
-    rows: dict[Label, list[EvaluationRow]] = {label: found.rows for label, found in asked.items()}
-    offered, source = _tool_rows(plan, asked, settings)
+    # Before they are read: what changes meanwhile is asked anew the next time.
+    asked = asked_digest(plan)
+    read = {label: _rows(plan, label, run, settings) for label in _LABELS}
+    rows: dict[Label, list[EvaluationRow]] = {label: found.rows for label, found in read.items()}
+    offered, source = _tool_rows(plan, read, settings)
     shown = _pictured_rows(plan)
     others = other_rows(plan, run, settings)
     need_packages(plan, settings)
@@ -142,14 +144,18 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
     evaluation = Evaluation(
         key=plan.key,
         run=str(checkpoint),
-        harmful=asked["harmful"].source,
-        benign=asked["benign"].source,
+        harmful=read["harmful"].source,
+        benign=read["benign"].source,
         judge=judge.identity,
         new_tokens=plan.new_tokens,
         seed=plan.seed,
         attacks={
-            name: attack_result(choice, {side: found[name, side] for side in SIDES}) for name, choice in attacks.items()
+            name: attack_result(
+                choice, {side: found[name, side] for side in SIDES}, candidates=candidates_of(name, model)
+            )
+            for name, choice in attacks.items()
         },
+        kept=kept_of({side: found["benign", side] for side in SIDES}) if rows["benign"] else None,
         benign_answers={side: count(one.word for one in found["benign", side]) for side in SIDES if rows["benign"]},
         loss=losses,
         abilities=abilities,
@@ -159,6 +165,7 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
         others=by_author.findings if by_author else None,
         created=created,
         seconds=time.monotonic() - started,
+        asked=asked,
     )
     names = (
         *(["benign"] if rows["benign"] else []),

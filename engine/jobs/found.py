@@ -6,8 +6,8 @@ from statistics import fmean
 
 from engine.compute.evaluation.outcomes import Outcome, in_all, success_curve
 from engine.compute.model.scoring import mean_nats
-from engine.records.evaluation.attacks import looks_of
-from engine.records.evaluation.counts import Count, CurvePoint, Side, count
+from engine.records.evaluation.attacks import ATTACKS, looks_of
+from engine.records.evaluation.counts import Count, CurvePoint, Kept, Side, count, kept
 from engine.records.evaluation.findings import AttackResult, Sample
 from engine.records.evaluation.losses import LOST_NATS, Losses, LostTargets
 from engine.records.evaluation.plan import AttackChoice
@@ -16,7 +16,7 @@ from engine.records.evaluation.rows import EvaluationRow, style_of
 Sides = Mapping[Side, Sequence[Outcome]]
 
 
-def attack_result(choice: AttackChoice, sides: Sides) -> AttackResult:
+def attack_result(choice: AttackChoice, sides: Sides, *, candidates: int = 0) -> AttackResult:
     """Counts of all rows, and of each style and category; what each budget reached, where there is more than one."""
     base, rerouted = sides["base"], sides["rerouted"]
     reached = {one.budget for one in (*base, *rerouted) if one.budget}
@@ -32,6 +32,8 @@ def attack_result(choice: AttackChoice, sides: Sides) -> AttackResult:
         curve=curve,
         budget=choice.spent,
         seconds=_seconds(sides),
+        version=ATTACKS[choice.name].version,
+        candidates=candidates,
     )
 
 
@@ -43,6 +45,11 @@ def losses_of(nats: Mapping[Side, Sequence[Sequence[float]]]) -> Losses:
     rest["rerouted"] = mean_nats([rerouted for _, rerouted in kept])
     targets = LostTargets(n=len(pairs), lost=len(pairs) - len(kept), rest=rest) if pairs else None
     return Losses(base=mean_nats(nats["base"]), rerouted=mean_nats(nats["rerouted"]), targets=targets)
+
+
+def kept_of(sides: Sides) -> Kept:
+    """Of harmless requests, what both models did with each."""
+    return kept((before.word, after.word) for before, after in zip(sides["base"], sides["rerouted"], strict=True))
 
 
 def sample_of(name: str, side: Side, one: Outcome, answer: str) -> Sample:

@@ -7,11 +7,11 @@ from typing import Literal, NamedTuple
 
 from engine.compute.evaluation.runner import Judge
 from engine.compute.model.text import decode
-from engine.jobs.by_side import Found, asked_by_side, counts_by_side, samples_by_side
-from engine.jobs.own_rows import own_rows
+from engine.jobs.by_side import asked_by_side, counts_by_side, samples_by_side
+from engine.jobs.found import kept_of
+from engine.jobs.own_rows import own_rows, trained_texts
 from engine.jobs.subjects import Subject
 from engine.records.conversation import Conversation
-from engine.records.evaluation.counts import Kept, kept
 from engine.records.evaluation.findings import OWN_SPLIT, AuthorFindings, OthersFindings, Sample
 from engine.records.evaluation.plan import EvaluationPlan, other_sample
 from engine.records.evaluation.rows import EvaluationRow
@@ -44,7 +44,7 @@ def other_rows(plan: EvaluationPlan, run: Run, settings: Settings) -> OtherRows 
     than behind them."""
     if not plan.others:
         return None
-    prompts = others_prompts(plan.others, settings, rows=plan.others_rows)
+    prompts = others_prompts(plan.others, settings, rows=plan.others_rows, trained=trained_texts(run))
     harmful, benign = own_rows(run, "harmful"), own_rows(run, "benign")
     own = sided([("harmful", row) for row in harmful.rows] + [("benign", row) for row in benign.rows])
     return OtherRows(
@@ -69,8 +69,8 @@ def evaluated_others(
             source=rows.source if name == OWN_SPLIT else AUTHORS[name].package,
             judge=judge.identity,
             new_tokens=plan.new_tokens,
-            kept={label: _kept(found, label) for label in HARMLESS if label in found},
-            **counts_by_side(found, plan.attacks),
+            kept={label: kept_of(found[label]) for label in HARMLESS if label in found},
+            **counts_by_side(found, plan.attacks, subjects[0].model),
         )
         samples += samples_by_side(found, partial(other_sample, name), read)
     own = findings.pop(OWN_SPLIT)
@@ -80,8 +80,3 @@ def evaluated_others(
 def _row(one: OtherPrompt) -> tuple[Literal["harmful", "benign"], EvaluationRow]:
     row = EvaluationRow(Conversation.asking(one.prompt), borderline=one.label == "borderline", category=one.category)
     return "harmful" if one.label == "harmful" else "benign", row
-
-
-def _kept(found: Found, label: Literal["benign", "borderline"]) -> Kept:
-    base, rerouted = found[label]["base"], found[label]["rerouted"]
-    return kept((before.word, after.word) for before, after in zip(base, rerouted, strict=True))

@@ -1,5 +1,6 @@
 """Requests of a run's own prompt sets that it was never trained on, as rows to evaluate. Knows nothing of attacks."""
 
+from contextlib import suppress
 from typing import NamedTuple
 
 from engine.compute.training.sources import read_prompts
@@ -50,6 +51,16 @@ def own_rows(run: Run, label: Label, *, limit: int = 0) -> OwnRows:
     unfiltered = data.model_copy(update={"categories": (), "styles": ()})
     chosen = select(others, unfiltered, label=label, split="test", seed=spec.seed)
     return _parted(f"{sample_source(label)}, test split (own set {reason})", chosen, limit)
+
+
+def trained_texts(run: Run) -> list[str]:
+    """What the run's sets ask in their training splits, as far as their files can be read."""
+    data, found = run.spec().data, []
+    for source in (data.circuit_breaker, data.retain):
+        with suppress(DataError):
+            prompts = read_prompts(source, label="benign", answer_field=data.answer_field)
+            found += [prompt.text for prompt in prompts if prompt.split == "train"]
+    return found
 
 
 def _parted(source: str, prompts: list[Prompt], limit: int) -> OwnRows:

@@ -41,7 +41,7 @@ def evaluated_pictured(
         new_tokens=plan.new_tokens,
         pixels=plan.pixels if any(one.name in PIXEL_ATTACKS for one in plan.picture_attacks) else None,
         perturbations=perturbations,
-        **counts_by_side(found, plan.picture_attacks),
+        **counts_by_side(found, plan.picture_attacks, subjects[0].model),
     )
     samples = samples_by_side(found, picture_sample, partial(decode, subjects[0].model))
     return FoundPictured(findings, samples, files)

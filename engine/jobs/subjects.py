@@ -58,5 +58,14 @@ def options_of(
     plan: EvaluationPlan, choice: AttackChoice, model: LoadedModel, *, packages: str = "", probe: Probe | None = None
 ) -> Options:
     """What an attack of a plan is given."""
-    count = CANDIDATES_ON_A_PROCESSOR if model.device.type == "cpu" else CANDIDATES
+    count = _candidates(model)
     return Options(choice.spent, plan.seed, plan.new_tokens, packages, probe, plan.pixels, candidates=count)
+
+
+def candidates_of(attack: str, model: LoadedModel) -> int:
+    """That an attack tries a step; 0 of one that tries none."""
+    return _candidates(model) if attack == "gcg" else 0
+
+
+def _candidates(model: LoadedModel) -> int:
+    return CANDIDATES_ON_A_PROCESSOR if model.device.type == "cpu" else CANDIDATES

@@ -32,7 +32,7 @@ def evaluated_calls(
         source=source,
         judge=judge.identity,
         new_tokens=plan.tool_tokens,
-        **counts_by_side(found, plan.tool_attacks),
+        **counts_by_side(found, plan.tool_attacks, subjects[0].model),
         beside={name: {side: _beside(of) for side, of in sides.items()} for name, sides in found.items()},
     )
     return FoundCalls(findings, samples_by_side(found, tool_sample, partial(with_marks, subjects[0].model)))

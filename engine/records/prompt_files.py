@@ -78,8 +78,13 @@ def prompts_of(
 
 def source_hashes(data: DataSpec) -> dict[str, str]:
     """The content hash of each prompt file that a spec names, by source; a source that is no file here has none."""
+    return file_hashes((data.circuit_breaker, data.retain))
+
+
+def file_hashes(texts: Iterable[str]) -> dict[str, str]:
+    """The same of sources as they are written in a spec."""
     found = {}
-    for text in (data.circuit_breaker, data.retain):
+    for text in texts:
         try:
             sources = parse_sources(text)
         except DataError:

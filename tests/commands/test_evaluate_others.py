@@ -8,8 +8,12 @@ import pytest
 from making_others import write_others
 
 from engine.__main__ import main
+from engine.jobs.others import other_rows
+from engine.jobs.own_rows import trained_texts
 from engine.records.evaluation.findings import read_evaluations, read_samples
+from engine.records.evaluation.plan import EvaluationPlan
 from engine.records.others.authors import authors_of
+from engine.records.others.reading import author_prompts
 from engine.records.runs import Run, list_runs
 from engine.records.settings import Settings
 from engine.records.spec import RunSpec
@@ -65,6 +69,22 @@ def test_answers_are_kept_by_author_and_a_second_evaluation_asks_nothing_again(
     remembered = {file: file.read_bytes() for file in (settings.cache / "evaluations").iterdir()}
     assert asked(trained, tmp_path / "second.json", "--others-rows", "1")["others"] == first["others"]
     assert {file: file.read_bytes() for file in (settings.cache / "evaluations").iterdir()} == remembered
+
+
+def test_what_the_run_was_trained_on_is_nobody_elses_words(
+    trained: Run, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A file of the user's own may hold an author's rows, in other letters."""
+    write_others(settings, "development")
+    texts = [one.prompt for one in author_prompts("advbench", settings)]
+    assert len(texts) > 1
+    monkeypatch.setattr("engine.jobs.others.trained_texts", lambda _: [texts[0].upper() + "!"])
+    plan = EvaluationPlan(checkpoint=trained.id, others="development", others_rows=0)
+    rows = other_rows(plan, trained, settings)
+    assert rows is not None
+    asked_of = [row.prompt for row in rows.authors["advbench"].harmful]
+    assert texts[0] not in asked_of and set(texts[1:]) == set(asked_of)
+    assert trained_texts(trained) and "harmful" in trained.spec().data.circuit_breaker
 
 
 def test_packages_that_are_not_there_are_named_before_any_attack(

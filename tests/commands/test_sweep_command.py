@@ -12,7 +12,7 @@ from engine.__main__ import main
 from engine.commands import sweep as sweep_command
 from engine.desk.launch import end_worker
 from engine.desk.queue import Queue
-from engine.records.evaluation.findings import read_evaluations
+from engine.records.evaluation.findings import read_evaluations, write_evaluation
 from engine.records.events import ControlEvent, StatusEvent
 from engine.records.runs import Run, list_runs
 from engine.records.settings import Settings
@@ -78,6 +78,26 @@ def test_what_was_measured_before_a_resume_is_not_taken_for_what_the_sweep_asks(
     assert again.key == first.key and again.created > first.created
     [row] = csv.DictReader(out.open())
     assert row["direct"] != "" and row["problem"] == ""
+
+
+def test_what_was_asked_of_a_file_that_has_changed_since_is_asked_again(
+    grid: Callable[..., str], settings: Settings, tmp_path: Path
+):
+    assert main(["sweep", grid()]) == 0
+    (run,) = list_runs(settings.runs)
+    [first] = read_evaluations(run, settings)
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(rows.read_text() + '{"prompt": "Say def."}\n')
+    assert main(["sweep", grid()]) == 0
+    [again] = read_evaluations(run, settings)
+    assert (first.attacks["direct"].base.n, again.attacks["direct"].base.n) == (1, 2) and again.key == first.key
+    # What is as it was is not asked again, and what other rules judged is.
+    assert main(["sweep", grid()]) == 0
+    assert read_evaluations(run, settings)[0].created == again.created
+    older = again.model_copy(update={"judge": "rules-0000"})
+    write_evaluation(run, settings, older, [])
+    assert main(["sweep", grid()]) == 0
+    assert read_evaluations(run, settings)[0].judge == again.judge
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,15 @@ def test_settings_are_told_apart_by_their_worst_author_not_by_own_rows():
     assert (figures["worst author borderline kept"], figures["worst author borderline is"]) == (0.8, "other")
 
 
+def test_in_a_file_each_author_and_the_own_split_stand_apart_with_their_n():
+    figures = figures_of(found(), apart=True)
+    assert (figures["one direct base"], figures["one direct"], figures["one direct n"]) == (0.9, 0.3, 10)
+    assert (figures["own split direct"], figures["other borderline kept"], figures["other borderline kept n"]) == (
+        1.0, 0.8, 10
+    )  # fmt: skip
+    assert figures["one borderline refused"] == 0 and "one direct" not in figures_of(found())
+
+
 def test_tools_and_pictures_have_columns_of_their_own():
     figures = figures_of(found())
     assert (figures["agents direct base"], figures["agents direct"], figures["agents benign"]) == (1, 0.25, 0.75)

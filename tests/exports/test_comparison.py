@@ -220,6 +220,21 @@ def test_what_another_seed_drew_is_not_compared_and_what_draws_nothing_is(settin
     assert "Forced call, harmful calls made" in told and not any("injection" in what for what in told)
 
 
+def test_attacks_of_another_version_or_strength_are_not_compared(settings):
+    """GCG tries fewer candidates on a processor than on a GPU, under one name and one budget."""
+    first, second = (write_run(settings, name=name, complied=2) for name in "ab")
+    for run, candidates, version in ((first, 32, 1), (second, 512, 2)):
+        attacks = {
+            name: AttackResult(base=count(["complied"] * 20), rerouted=count(["refused"] * 20), **how)
+            for name, how in (
+                ("gcg", {"candidates": candidates}), ("templates", {"version": version}), ("prefill", {})
+            )
+        }  # fmt: skip
+        write_evaluation(run, settings, Evaluation(key="k", run=run.id, harmful="h", attacks=attacks), [])
+    told = {one.what for one in differences(compared([first, second], settings), settings)}
+    assert "Prefilling, answered" in told and not any("GCG" in what or "templates" in what for what in told)
+
+
 def test_abilities_that_were_asked_by_themselves_are_told(runs, settings):
     for number, run in enumerate(runs[:2]):
         for name, base in (("mmlu-test", 0.25), ("arc", 0.5)):

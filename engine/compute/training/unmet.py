@@ -4,15 +4,24 @@ from collections.abc import Iterator
 
 from engine.compute.training.drawing import never_drawn
 from engine.compute.training.trainer import Rows
+from engine.records.blocks import ResolvedBlocks
 from engine.records.conversation import Label
 from engine.records.events import Alert
 from engine.records.schedules import weights
 from engine.records.spec import RunSpec
 
 
-def unmet(spec: RunSpec, rows: Rows) -> Iterator[Alert]:
+def unmet(spec: RunSpec, blocks: ResolvedBlocks, rows: Rows) -> Iterator[Alert]:
     """Each as an alert of step 0."""
     optimizer = spec.optimizer
+    if max(blocks.targets) > max(blocks.retain) and not spec.loss.answer_weight:
+        yield Alert(
+            step=0,
+            message=f"Nothing holds harmless rows above block {max(blocks.retain)}, the last retain block, and the "
+            f"last target is block {max(blocks.targets)}: what the adapter does there to harmless answers is seen by "
+            "no loss.",
+            advice="Let the retain blocks reach the last target, or hold answers: loss.answer_weight above 0.",
+        )
     last = weights(spec.schedule, optimizer.steps - 1, optimizer.steps)
     if spec.schedule.kind == "step" and optimizer.steps > 1 and not last.retain:
         yield Alert(

@@ -11,7 +11,7 @@ from engine.figures.evaluation.pictures import PICTURES
 from engine.figures.evaluation.sided import Block
 from engine.records.evaluation.attacks import ATTACKS, PICTURE_ATTACKS, PIXEL_ATTACKS, TEXT_ATTACKS, TOOL_ATTACKS
 from engine.records.evaluation.counts import Count
-from engine.records.evaluation.findings import Evaluation, PictureFindings, SidedFindings
+from engine.records.evaluation.findings import AttackResult, Evaluation, PictureFindings, SidedFindings
 from engine.records.evaluation.plan import PICTURE_SAMPLES, TOOL_SAMPLES
 
 BENIGN = "benign"
@@ -32,8 +32,8 @@ WAYS: Mapping[str, str] = {
 
 class Asked(NamedTuple):
     """What became of the circuit-broken model's answers.  key: of the evaluation.  terms: source, length of answers,
-    judge, budget, how pixels were searched and the seed that an attack drew by, which must be the same for two runs to
-    be compared."""
+    judge, how pixels were searched, budget, the attack's version, candidates and the seed that it drew by, which must
+    be the same for two runs to be compared."""
 
     key: str
     verdicts: Count
@@ -47,7 +47,7 @@ def asked(one: Evaluation, way: str) -> Asked | None:
             found = block.found(one)
             return _of_sided(one, found, way.removeprefix(samples)) if found else None
     if result := one.attacks.get(way):
-        return Asked(one.key, result.rerouted, (one.harmful, one.new_tokens, one.judge, result.budget, _seed(one, way)))
+        return Asked(one.key, result.rerouted, (one.harmful, one.new_tokens, one.judge, *_how(one, way, result)))
     if way == BENIGN:
         counts, source = one.benign_answers, one.benign
     else:
@@ -55,15 +55,15 @@ def asked(one: Evaluation, way: str) -> Asked | None:
     return Asked(one.key, counts["rerouted"], (source, one.new_tokens, one.judge)) if "rerouted" in counts else None
 
 
-def _seed(one: Evaluation, attack: str) -> int | None:
-    """None where it asks alike under any."""
-    return one.seed if ATTACKS[attack].draws else None
+def _how(one: Evaluation, attack: str, result: AttackResult) -> tuple[Any, ...]:
+    """The seed is None where it asks alike under any."""
+    return (result.budget, result.version, result.candidates, one.seed if ATTACKS[attack].draws else None)
 
 
 def _of_sided(one: Evaluation, found: SidedFindings, name: str) -> Asked | None:
     terms = (found.source, found.new_tokens, found.judge)
     if result := found.attacks.get(name):
         searched = found.pixels if isinstance(found, PictureFindings) and name in PIXEL_ATTACKS else None
-        return Asked(one.key, result.rerouted, (*terms, result.budget, searched, _seed(one, name)))
+        return Asked(one.key, result.rerouted, (*terms, searched, *_how(one, name, result)))
     counts = {"benign": found.benign, "borderline": found.borderline}.get(name, {})
     return Asked(one.key, counts["rerouted"], terms) if "rerouted" in counts else None

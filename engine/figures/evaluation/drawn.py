@@ -9,7 +9,7 @@ from engine.figures.evaluation.agent_front import agent_front
 from engine.figures.evaluation.agents import agents_finding
 from engine.figures.evaluation.findings import asked_text, finding
 from engine.figures.evaluation.fronts import budget_figures, front_figure, loss_figures, of_pictures
-from engine.figures.evaluation.others import others_finding, others_front
+from engine.figures.evaluation.others import others_finding, others_fronts
 from engine.figures.evaluation.pictures import pictures_finding
 from engine.records.evaluation.findings import Evaluation
 
@@ -33,7 +33,7 @@ def evaluation_figures(
 ) -> list[go.Figure]:
     """texts, tools, pictures, others: where requests of each kind are read from, the same evaluations unless given."""
     seen = pictures or texts
-    fronts = [front_figure(*texts), agent_front(*(tools or texts)), others_front(*(others or texts))]
+    fronts = [front_figure(*texts), agent_front(*(tools or texts)), *others_fronts(*(others or texts))]
     return [
         *(front for front in fronts if front),
         *budget_figures(*texts).values(),

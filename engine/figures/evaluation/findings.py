@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.counts import Count
+from engine.records.evaluation.counts import Count, Kept
 from engine.records.evaluation.findings import Evaluation, SidedFindings
 
 # Of fewer requests a 95 % interval spans half of all rates and more.
@@ -137,3 +137,21 @@ def from_to(before: float | None, *after: float | None) -> str:
 
 def _whole(rate: float | None) -> str:
     return "–" if rate is None else f"{100 * rate:.0f}"
+
+
+def refused_words(kept: Kept) -> str:
+    """What became of harmless requests that the base model refuses; '' where it refuses none."""
+    if not kept.refused.n:
+        return ""
+    return (
+        f"base refuses {kept.refused.n}: {kept.refused.refused} stay, {kept.refused.incoherent} break, "
+        f"{kept.refused.complied} answered"
+    )
+
+
+def kept_words(kept: Kept | None, side: str) -> str:
+    """Behind the change of the rate, which new answers hide losses in."""
+    if kept is None or side != "rerouted" or not kept.answered.n:
+        return ""
+    told = f"{kept.answered.complied} of the {kept.answered.n} that base answers are kept"
+    return "".join(f"<br>{one}" for one in (told, refused_words(kept)) if one)

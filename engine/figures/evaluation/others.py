@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from engine.figures.colours import run_colour
 from engine.figures.drawing import blank_figure
-from engine.figures.evaluation.findings import FEW, TOO_FEW, from_to, harm_axis
+from engine.figures.evaluation.findings import FEW, TOO_FEW, from_to, harm_axis, refused_words
 from engine.figures.evaluation.table import count_cell, percent, table, table_row
 from engine.figures.labels import escaped
 from engine.records.evaluation.attacks import ATTACKS
@@ -48,16 +48,28 @@ def others_finding(one: Evaluation) -> str:
     return f"Other people's words, worst author of the {one.others.half} half: {'; '.join(said)}."
 
 
-def others_front(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.Figure | None:
-    """A line an author, a point an evaluation: harmful requests answered, mean over the attacks that all have, against
-    borderline requests kept, of the worst author; own rows against their own. Right and low is good. None where no
-    evaluation has both."""
-    asked = [(one.others, name) for one, name in zip(evaluations, names, strict=True) if one.others]
+def others_fronts(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[go.Figure]:
+    """A figure for each half of the authors and number of rows that was asked, which are not compared with each other:
+    a line an author, a point an evaluation: harmful requests answered, mean over the attacks that all have, against
+    borderline requests kept, of the worst author; own rows against their own. Right and low is good. None of what has
+    not both."""
+    asked: dict[tuple[str, int], list[tuple[OthersFindings, str]]] = {}
+    for one, name in zip(evaluations, names, strict=True):
+        if one.others:
+            asked.setdefault((one.others.half, one.others.rows), []).append((one.others, name))
+    several = len(asked) > 1
+    figures = (
+        _front(of, f", {half} half, {f'{rows} rows' if rows else 'all rows'} a label" if several else "")
+        for (half, rows), of in asked.items()
+    )
+    return [figure for figure in figures if figure is not None]
+
+
+def _front(asked: Sequence[tuple[OthersFindings, str]], which: str) -> go.Figure | None:
     attacks = [
         name
         for name in ATTACKS
-        if asked
-        and all(name in author.attacks for one, _ in asked for author in one.authors.values() if author.attacks)
+        if all(name in author.attacks for one, _ in asked for author in one.authors.values() if author.attacks)
     ]
     points: dict[str, list[tuple[float, float, str]]] = {}
     for one, name in asked:
@@ -70,12 +82,14 @@ def others_front(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.
     if not points:
         return None
     figure = blank_figure(
-        "Harm left against borderline requests kept, a line an author",
+        f"Harm left against borderline requests kept, a line an author{which}",
         harm_axis(attacks),
         x_title="borderline requests kept, % of those that the base answers (worst author's)",
         height=380,
     )
-    for place, (author, of) in enumerate(points.items()):
+    for place, (author, unordered) in enumerate(points.items()):
+        # Along the line, in whatever order they were chosen.
+        of = sorted(unordered)
         figure.add_scatter(
             x=[100 * kept for kept, _, _ in of],
             y=[100 * harm for _, harm, _ in of],
@@ -105,12 +119,7 @@ def _table(found: OthersFindings) -> str:
             cells.append(_cell(result.rerouted if result else None, change, (name, author) in worst))
         for label in HARMLESS:
             kept = one.kept.get(label)  # type: ignore[call-overload]
-            change = ""
-            if kept and kept.refused.n:
-                change = (
-                    f"base refuses {kept.refused.n}: {kept.refused.refused} stay, {kept.refused.incoherent} break, "
-                    f"{kept.refused.complied} answered"
-                )
+            change = refused_words(kept) if kept else ""
             cells.append(_cell(kept.answered if kept else None, change, (label, author) in worst, kind="kept"))
         rows.append(table_row(_title(author), one.source, cells))
     heads = [f"Author, {escape(found.half)} half", *(escape(ATTACKS[name].title) for name in attacks)]

@@ -5,7 +5,7 @@ from html import escape
 from typing import NamedTuple
 
 from engine.figures.colours import BASE, BENIGN, HARMFUL, NEUTRAL
-from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, asked_words
+from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, asked_words, kept_words
 from engine.figures.evaluation.losses import loss_cell
 from engine.figures.labels import amount, figure
 from engine.records.evaluation.attacks import ATTACKS, LLAMA, MISTRAL, AttackCard
@@ -220,7 +220,7 @@ def _benign_cell(column: MatrixColumn) -> str:
         return "<td>–</td>"
     base = column.evaluation.benign_answers.get("base")
     change = _change(base.rate, one.rate) if base and column.side == "rerouted" else ""
-    return count_cell(one, change, "kept")
+    return count_cell(one, change + kept_words(column.evaluation.kept, column.side), "kept")
 
 
 def _ability(column: MatrixColumn, name: str) -> Ability | None:
@@ -233,7 +233,7 @@ def _ability_cell(one: Ability | None, side: str) -> str:
     value = getattr(one, side)
     change = _ability_change(one) if side == "rerouted" else ""
     if side in one.counts:
-        return count_cell(one.counts[side], change, "kept")  # type: ignore[index]
+        return count_cell(one.counts[side], change + kept_words(one.kept, side), "kept")  # type: ignore[index]
     if one.unit:
         n = f", n {one.n}" if one.n else ""
         about = f"<small>{escape(one.unit)}{n}</small>" + (f"<small>{change}</small>" if change else "")

@@ -51,7 +51,7 @@ class Ability(BaseModel):
     """One kept ability. base and rerouted are figures in `unit`, rates where it is empty.  counts: the verdicts, where
     answers were judged.  categories: of function calling and of naming; base and rerouted are then the means over them,
     of naming over those that are no controls.  kinds: of naming, by what held-out pictures show.  change: of the same
-    questions, where both models were asked one by one."""
+    questions, where both models were asked one by one.  kept: of requests, by what the base model does with them."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -65,11 +65,12 @@ class Ability(BaseModel):
     categories: dict[str, dict[Side, CallCount]] = Field({}, exclude_if=lambda categories: not categories)
     kinds: dict[str, dict[Side, CallCount]] = Field({}, exclude_if=lambda kinds: not kinds)
     change: Change | None = Field(None, exclude_if=lambda change: change is None)
+    kept: Kept | None = Field(None, exclude_if=lambda kept: kept is None)
 
 
 class AttackResult(BaseModel):
-    """One attack on both models. styles: the same counts for questions and for imperatives.  categories: of harm.
-    seconds: that all attempts on a model took, judging aside, where that is known."""
+    """One attack on both models. styles: questions and imperatives apart.  categories: of harm.  seconds: that all
+    attempts on a model took, judging aside.  version: of the attack.  candidates: of GCG, a step; 0: not known."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -80,6 +81,8 @@ class AttackResult(BaseModel):
     curve: dict[Side, tuple[CurvePoint, ...]] = {}
     budget: int = 1
     seconds: dict[Side, float] = Field({}, exclude_if=lambda seconds: not seconds)
+    version: int = Field(1, exclude_if=lambda version: version == 1)
+    candidates: int = Field(0, exclude_if=lambda candidates: not candidates)
 
     @property
     def got_through(self) -> tuple[float, float]:
@@ -170,7 +173,8 @@ class OthersFindings(BaseModel):
 
 
 class Evaluation(BaseModel):
-    """All that one evaluation found about one checkpoint of a run."""
+    """All that one evaluation found about one checkpoint of a run. asked: see needed.asked_digest.  kept: of benign
+    requests."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -184,6 +188,7 @@ class Evaluation(BaseModel):
     seed: int = 0
     attacks: dict[str, AttackResult] = {}
     benign_answers: dict[Side, Count] = {}
+    kept: Kept | None = Field(None, exclude_if=lambda kept: kept is None)
     loss: dict[Literal["harmful", "benign"], Losses] = {}
     abilities: tuple[Ability, ...] = ()
     with_probe: WithProbe | None = None
@@ -191,6 +196,7 @@ class Evaluation(BaseModel):
     pictures: PictureFindings | None = None
     others: OthersFindings | None = None
     seconds: float = 0.0
+    asked: str = ""
     version: FormatVersion = FORMAT
 
     def report(self) -> dict:
@@ -201,6 +207,7 @@ class Evaluation(BaseModel):
             "curves": curve_figures(self.attacks),
             "seconds": seconds_figures(self.attacks),
             "benign": side_figures(self.benign_answers),
+            "kept": self.kept.model_dump(mode="json") if self.kept else None,
             # Written as JSON and read back: what is not a number is null there.
             "loss": {label: json.loads(losses.model_dump_json()) for label, losses in self.loss.items()},
             "abilities": {ability.name: ability_figures(ability) for ability in self.abilities},
@@ -223,9 +230,8 @@ class Evaluation(BaseModel):
 class Sample(BaseModel):
     """One answer with its verdict. It may hold harmful text: it stays on this machine.
 
-    request: the key of what was requested, tools and pictures with it; '' in older files.  pictures: what it shows, as
-    the row has them: an attack's own changes are told in `asked`.
-    """
+    request: the key of what was requested, tools and pictures with it; '' in older files.  pictures: as the row has
+    them."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

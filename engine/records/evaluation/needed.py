@@ -1,6 +1,7 @@
 """What an evaluation reads, looked at before anything is trained or asked: a wrong file or a missing package is better
 said then than after hours. Knows the plan, not how it is carried out."""
 
+import json
 from collections.abc import Collection
 from importlib.util import find_spec
 from typing import Literal
@@ -9,6 +10,7 @@ from engine.records.conversation import Label
 from engine.records.errors import DataError
 from engine.records.evaluation.ability_packages import ABILITY_PACKAGES
 from engine.records.evaluation.attacks import ATTACKS
+from engine.records.evaluation.findings import Evaluation
 from engine.records.evaluation.pictured import read_pictured_rows
 from engine.records.evaluation.plan import OWN, EvaluationPlan
 from engine.records.evaluation.rows import PACKAGE_SETS, read_rows
@@ -16,7 +18,9 @@ from engine.records.evaluation.tool_rows import GUARD, GUARD_FILE, GUARD_PACKAGE
 from engine.records.others.authors import Half, authors_of, needed_packages
 from engine.records.others.reading import need_authors
 from engine.records.package_files import need_package_file
+from engine.records.prompt_files import file_hashes
 from engine.records.settings import Settings
+from engine.records.versions import key_of
 
 TEMPLATES_FILE = "jailbreak/text_jailbreak.py"
 _LABELS: tuple[Label, ...] = ("harmful", "benign")
@@ -34,6 +38,22 @@ def files_of(attacks: Collection[str], names: Collection[str], half: Half | Lite
     if GUARD in names:
         needed[GUARD_PACKAGE] = GUARD_FILE
     return needed
+
+
+def asked_digest(plan: EvaluationPlan) -> str:
+    """Of what the plan's files hold and of what its attacks do. Under another one an evaluation of the same plan is of
+    other requests, or asked them in another way."""
+    files = file_hashes(source for source in (plan.harmful, plan.benign, plan.tools, plan.pictures) if source)
+    choices = (*plan.attacks, *plan.tool_attacks, *plan.picture_attacks)
+    versions = {choice.name: ATTACKS[choice.name].version for choice in choices}
+    return key_of(json.dumps([files, versions], sort_keys=True), length=12)
+
+
+def is_of_now(one: Evaluation, plan: EvaluationPlan, *, rules: str) -> bool:
+    """Whether an evaluation of this plan is of what is asked now: a file of requests may have changed under its name
+    since, an attack, and the judge's rules. rules: their identity now."""
+    judges = ("rules", rules) if plan.judge == "rules" else (one.judge,)
+    return one.asked in ("", asked_digest(plan)) and one.judge in judges
 
 
 def need_packages(plan: EvaluationPlan, settings: Settings) -> None:

@@ -6,7 +6,7 @@ Knows nothing of who the authors are, nor of the run's own rows, which decide no
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from engine.records.evaluation.counts import Count
+from engine.records.evaluation.counts import Count, count
 
 if TYPE_CHECKING:
     # The report of an evaluation says who is worst.
@@ -18,7 +18,7 @@ FEWEST = 8
 
 class Worst(NamedTuple):
     """name: of what is compared: the name of an attack, `borderline` or `benign`.  base, rerouted: of the author's
-    requests; of harmless ones rerouted is of those that the base model answers."""
+    requests; of harmless ones both are of those that the base model answers, so that base's rate is 1."""
 
     name: str
     author: str
@@ -44,7 +44,7 @@ def most_harm(authors: Mapping[str, "AuthorFindings"], attack: str) -> Worst | N
 def least_kept(authors: Mapping[str, "AuthorFindings"], label: Literal["benign", "borderline"]) -> Worst | None:
     """The author of whose harmless requests the smallest share is kept, of those that the base model answers."""
     found = [
-        Worst(label, author, getattr(one, label)["base"], one.kept[label].answered)
+        Worst(label, author, count(["complied"] * one.kept[label].answered.n), one.kept[label].answered)
         for author, one in authors.items()
         if label in one.kept and one.kept[label].answered.n >= FEWEST
     ]

@@ -42,15 +42,18 @@ def author_prompts(name: str, settings: Settings) -> list[OtherPrompt]:
     return found
 
 
-def others_prompts(half: Half, settings: Settings, *, rows: int = ROWS) -> dict[str, list[OtherPrompt]]:
+def others_prompts(
+    half: Half, settings: Settings, *, rows: int = ROWS, trained: Iterable[str] = ()
+) -> dict[str, list[OtherPrompt]]:
     """The requests of each author of a half, at most `rows` of each label, evenly taken; 0: all. Those that a sample
     set asks too, but for letters' case, marks and spaces, are left out, and so are repetitions.
 
-    Raises DataError naming all packages that are not there.
+    trained: what else is left out: of a run, what it was trained on. Raises DataError naming all packages that are not
+    there.
     """
     names = authors_of(half)
     need_authors(names, settings)
-    own = sample_texts()
+    own = sample_texts().union(map(normalised, trained))
     return {name: _taken(distinct(author_prompts(name, settings), own), rows) for name in names}
 
 

@@ -6,6 +6,7 @@ from engine.compute.training.drawing import never_drawn, step_rows
 from engine.compute.training.rows import Row
 from engine.compute.training.trainer import Rows
 from engine.compute.training.unmet import unmet
+from engine.records.blocks import resolve_blocks
 
 
 def row(name: str, label: str = "benign", *, borderline: bool = False, tools: str = "") -> Row:
@@ -18,7 +19,8 @@ HELD_OUT = [row("v"), row("w", "harmful")]
 
 
 def said(spec, rows=None) -> list[str]:
-    return [alert.message for alert in unmet(spec, rows or Rows(HARMFUL, BENIGN, HELD_OUT, []))]
+    blocks = resolve_blocks(spec, 4)
+    return [alert.message for alert in unmet(spec, blocks, rows or Rows(HARMFUL, BENIGN, HELD_OUT, []))]
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,20 @@ def test_rows_that_are_said_to_be_in_no_step_are_in_none(tiny_spec, share, batch
     drawn = {one.prompt_id for step in range(40) for one in step_rows(spec, HARMFUL, BENIGN, step)}
     for label, side in (("harmful", HARMFUL), ("benign", BENIGN)):
         assert {side[place].prompt_id for place in left.get(label, [])} == {one.prompt_id for one in side} - drawn
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"blocks.targets": "1"}, ""),
+        ({"blocks.targets": "1, 3"}, "above block 1, the last retain block, and the last target is block 3"),
+        ({"blocks.targets": "1, 3", "loss.retain_blocks": "1-3"}, ""),
+        ({"blocks.targets": "1, 3", "loss.answer_weight": 0.5}, ""),
+    ],
+)
+def test_a_target_above_all_that_is_held(tiny_spec, changes, words):
+    found = said(tiny_spec(**{"blocks.adapted": "0-1", **changes}))
+    assert len(found) == bool(words) and all(words in one for one in found)
 
 
 def test_what_goes_by_validation_rows(tiny_spec):
