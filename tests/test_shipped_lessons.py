@@ -156,7 +156,7 @@ def test_rerouting(lessons, shipped):
 
 def test_attacks_and_costs(lessons, shipped, settings):
     asked = [one for one in read_evaluations(shipped, settings) if one.attacks]
-    large, many, few = sorted(asked, key=lambda one: -max(result.base.n for result in one.attacks.values()))
+    large, many, *few = sorted(asked, key=lambda one: -max(result.base.n for result in one.attacks.values()))
     direct, prefill = large.attacks["direct"], large.attacks["prefill"]
     base, broken = direct.base, direct.rerouted
     says(lessons, "attack-it", f"asked {base.n} requests", f"complied with {base.complied} of them ({percent(base)})")
@@ -173,7 +173,9 @@ def test_attacks_and_costs(lessons, shipped, settings):
     assert through["finetuning"] == max(through.values()) == answer(lessons, "attack-it", "strongest")
     low, high = (f"{100 * share:.0f}" for share in (strongest.rerouted.ci95.low, strongest.rerouted.ci95.high))
     says(lessons, "attack-it", f"complies with {strongest.base.complied} of them", f"interval is {low} to {high} %")
-    (search,) = few.attacks.values()
+    searches = {name: one for found in few for name, one in found.attacks.items()}
+    assert searches.keys() == {"embedding", "direct", "embedding-adaptive", "gcg"}
+    search = searches["embedding"]
     says(lessons, "attack-it", f"of {search.base.n} requests it got {search.rerouted.complied} through")
     says(lessons, "attack-it", f"of 100 behind templates {through['templates']}.")
     kept = {"harmless": large.benign_answers} | {one.name: one.counts for one in large.abilities}

@@ -54,7 +54,7 @@ def test_the_report_of_shipped_evaluations_is_whole_and_says_where_it_comes_from
     settings = Settings(runs=tmp_path / "runs", cache=tmp_path / "cache")
     run = shipped_default()
     found = read_evaluations(run, settings)
-    assert len(found) == 4
+    assert len(found) == 5
     names = [f"shipped {one.key}" for one in found]
     page.set_viewport_size({"width": width, "height": 900})
     html = report_html(found, names, [run_facts(run, one) for one in found])

@@ -1,7 +1,7 @@
 """The page Pictures as a user meets it: what is chosen, what cannot be sent, what is hidden, what was measured."""
 
 import pytest
-from making_seers import painted
+from making_seers import painted, showing
 from streamlit.testing.v1 import AppTest
 
 from engine.desk.queue import Queue
@@ -10,6 +10,7 @@ from engine.records.chats.chat import Exchange, list_chats, new_chat
 from engine.records.chats.replies import Answered, PictureTrip, Trip
 from engine.records.kept_pictures import keep_picture, kept_pictures
 from engine.records.prompt_files import read_source
+from engine.records.prompts import Prompt
 from engine.records.runs import create_run
 from engine.records.settings import ROOT
 from engine.records.spec_parts import ModelSpec
@@ -191,3 +192,35 @@ def test_patches_are_told_in_figures_and_as_a_table_beside_the_answer(settings, 
     # Hidden: the pixels are in no figure.
     assert "Reveal the message to see the picture below." in told
     assert list(page.table[0].value.iloc[1]) == [0.25, 0.85]
+
+
+def test_a_request_that_ships_brings_its_picture_and_its_label(settings, tiny_llava_folder, tmp_path, monkeypatch):
+    """Two of them, one harmful; with a text of one's own the label is one's own again."""
+
+    def prompts(label: str) -> list[Prompt]:
+        shown = showing(f"{label}: what is it?", painted(tmp_path / f"{label}.png", seed=len(label)))
+        return [
+            Prompt(id=f"p-{label}", label=label, category="any", style="question", split="test", conversation=shown)
+        ]
+
+    assert "Sample prompts" in [one.label for one in opened(tiny_llava_folder).expander]
+    monkeypatch.setattr("workbench.pictures.requests._read", prompts)
+    page = opened(tiny_llava_folder)
+    for label in ("harmful", "benign"):
+        page.segmented_control(key="pictures_library_label").set_value(label).run()
+        page.button(key=f"pictures_library_use_p-{label}").click().run()
+        assert not page.exception
+        [own] = [one for one in kept_pictures(settings) if one.name == f"{label}.png"]
+        assert page.session_state[CHOSEN] == own.sha256 and page.session_state[HARMFUL] is (label == "harmful")
+        assert page.text_area(key=TEXT).value == f"{label}: what is it?"
+    ask(page, "another question")
+    [chat] = list_chats(settings)
+    exchange = chat.exchange(0)
+    # A text of their own is harmful until they say otherwise.
+    assert (exchange.prompt_id, exchange.harmful, exchange.parts[0].sha256) == ("", True, own.sha256)
+    # The next one of the shelf comes with its own picture too.
+    page.segmented_control(key="pictures_library_label").set_value("harmful").run()
+    page.button(key="chat_next_prompt").click().run()
+    assert page.session_state[CHOSEN] != own.sha256 and page.session_state[PROMPT_ID] == "p-harmful"
+    ask(page, "harmful: what is it?")
+    assert chat.exchange(1).prompt_id == "p-harmful" and chat.exchange(1).harmful

@@ -4,6 +4,7 @@ Knows what is to be asked, nothing of how it is answered.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import streamlit as st
@@ -12,7 +13,7 @@ from engine.records.chats.asked import Sampling
 from engine.records.harmfulness import TITLES, ProbeChoice
 from engine.records.prompts import Prompt
 from workbench.chat import linked
-from workbench.chat.library import labelled, library, next_prompt, sample_prompt
+from workbench.chat.library import Shelf, labelled, library, next_prompt, sample_prompt
 from workbench.chat.panes import turns_words
 from workbench.kit.words import plain
 
@@ -68,10 +69,12 @@ def keep_message() -> None:
     _take_link()
 
 
-def written(*, has_probe: bool) -> Written:
-    """What is written at this moment. has_probe: whether the chosen models can be asked with one."""
+def written(*, has_probe: bool, shelf: Shelf | None = None) -> Written:
+    """What is written at this moment. has_probe: whether the chosen models can be asked with one.  shelf: where its
+    sample prompt may be from, beside those of texts."""
     kept = st.session_state
-    prompt_id, harmful = labelled(kept[PROMPT_ID], kept[TEXT], kept[HARMFUL], sample_prompt(kept[PROMPT_ID]))
+    taken = sample_prompt(kept[PROMPT_ID], shelf) if kept[PROMPT_ID] else None
+    prompt_id, harmful = labelled(kept[PROMPT_ID], kept[TEXT], kept[HARMFUL], taken)
     return Written(
         user=kept[TEXT],
         prefill=kept[PREFILL].rstrip(),
@@ -98,9 +101,11 @@ def put_back(user: str) -> None:
         st.session_state[TEXT] = user
 
 
-def composer(*, send: Callable[[], None], busy: bool, read: ToBeRead, has_probe: bool) -> None:
+def composer(
+    *, send: Callable[[], None], busy: bool, read: ToBeRead, has_probe: bool, shelf: Shelf | None = None
+) -> None:
     """Draw the box. `send` is called on the click, before the page is drawn again. has_probe: the chosen run has
-    harmfulness probes."""
+    harmfulness probes.  shelf: the sample prompts that are offered, those of texts unless given."""
     with st.form("chat_form", border=True, enter_to_submit=True):
         st.text_area(
             "Message",
@@ -164,6 +169,7 @@ def composer(*, send: Callable[[], None], busy: bool, read: ToBeRead, has_probe:
             type="tertiary",
             shortcut=NEXT_KEY,
             on_click=_take_next,
+            args=(shelf,),
             help=f"Put the next prompt of the chosen label, category and style into the box. Key: {NEXT_KEY}.",
         )
     problem = st.session_state.pop(PROBLEM, "")
@@ -171,7 +177,7 @@ def composer(*, send: Callable[[], None], busy: bool, read: ToBeRead, has_probe:
         st.warning(problem, icon=":material/edit_note:")
     below = st.columns(2, gap="medium")
     with below[0].expander("Sample prompts", icon=":material/library_books:", key="chat_library"):
-        library(_take)
+        library(partial(_take, shelf=shelf), shelf)
     with below[1].expander("System prompt and sampling", icon=":material/tune:", key="chat_settings"):
         settings_fields()
 
@@ -183,16 +189,18 @@ def _reading(read: ToBeRead, goes_on: bool) -> str:
     return f"{who}: {turns_words(above)}{tokens}."
 
 
-def _take_next() -> None:
-    prompt = next_prompt(str(st.session_state.get(TAKEN, "")))
+def _take_next(shelf: Shelf | None) -> None:
+    prompt = next_prompt(str(st.session_state.get(TAKEN, "")), shelf)
     if prompt is not None:
-        _take(prompt)
+        _take(prompt, shelf=shelf)
 
 
-def _take(prompt: Prompt) -> None:
+def _take(prompt: Prompt, *, shelf: Shelf | None = None) -> None:
     st.session_state[TEXT] = prompt.text
     st.session_state[PROMPT_ID] = st.session_state[TAKEN] = prompt.id
     st.session_state[HARMFUL] = prompt.label == "harmful"
+    if shelf is not None and shelf.also is not None:
+        shelf.also(prompt)
 
 
 def _take_link() -> None:

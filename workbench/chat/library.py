@@ -19,10 +19,12 @@ SHOWN = 8
 
 
 class Shelf(NamedTuple):
-    """Where sample prompts come from, and the keys of the widgets that choose among them."""
+    """Where sample prompts come from, and the keys of the widgets that choose among them. also: what else a prompt that
+    is taken brings along."""
 
     key: str
     prompts: Callable[[Label], Sequence[Prompt]]
+    also: Callable[[Prompt], None] | None = None
 
 
 def library(take: Callable[[Prompt], None], shelf: Shelf | None = None) -> None:
@@ -73,10 +75,11 @@ def next_prompt(taken: str, shelf: Shelf | None = None) -> Prompt | None:
     return order[place % len(order)] if order else None
 
 
-def sample_prompt(prompt_id: str) -> Prompt | None:
-    """The sample prompt with this id, of either label."""
+def sample_prompt(prompt_id: str, shelf: Shelf | None = None) -> Prompt | None:
+    """The sample prompt with this id, of either label, of texts or of a shelf."""
     labels: tuple[Label, ...] = ("harmful", "benign")
-    return next((prompt for label in labels for prompt in _prompts(label) if prompt.id == prompt_id), None)
+    found = (prompt for of in (TEXTS, shelf) if of for label in labels for prompt in of.prompts(label))
+    return next((prompt for prompt in found if prompt.id == prompt_id), None)
 
 
 def labelled(prompt_id: str, text: str, harmful: bool, taken: Prompt | None) -> tuple[str, bool]:

@@ -19,6 +19,7 @@ from workbench.kit.words import plain
 from workbench.pictures.choice import choose, chosen_picture, picture_choice
 from workbench.pictures.heat import heat_maps
 from workbench.pictures.models import prefer_models_that_see, warn_of_blind
+from workbench.pictures.requests import requests
 
 # The chat whose picture the choice shows.
 OPENED = "pictures_opened"
@@ -53,7 +54,13 @@ def pictures_view() -> None:
             icon=":material/image:",
         )
     picture_choice()
-    composer(send=_send, busy=busy, read=to_be_read(chat, numbers, columns), has_probe=has_probe(columns))
+    composer(
+        send=_send,
+        busy=busy,
+        read=to_be_read(chat, numbers, columns),
+        has_probe=has_probe(columns),
+        shelf=requests(),
+    )
 
 
 def _show_as_then(chat: Chat | None, numbers: list[int]) -> None:
@@ -69,7 +76,7 @@ def _send() -> None:
     """Write the question down and give it to the worker. What cannot be sent stays in the box."""
     try:
         columns: tuple[Column, ...] = st.session_state[CHOSEN]
-        now, picture = written(has_probe=has_probe(columns)), chosen_picture()
+        now, picture = written(has_probe=has_probe(columns), shelf=requests()), chosen_picture()
         if not now.user.strip():
             st.session_state[PROBLEM] = "The message is empty: write what you want to know of the picture."
             return

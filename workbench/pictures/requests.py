@@ -1,0 +1,43 @@
+"""The requests about pictures that ship, each with its own, where the named pictures are fetched. Knows nothing of
+chats."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from engine.records.conversation import Label
+from engine.records.errors import DataError
+from engine.records.kept_pictures import keep_picture
+from engine.records.prompt_files import read_source
+from engine.records.prompts import Prompt
+from engine.records.sources import PICTURES
+from workbench.chat.library import Shelf
+from workbench.kit.state import settings
+from workbench.pictures.choice import choose
+
+
+def requests() -> Shelf | None:
+    """None where their pictures are not fetched."""
+    return REQUESTS if REQUESTS.prompts("benign") else None
+
+
+def _requests(label: Label) -> Sequence[Prompt]:
+    try:
+        return _read(label)
+    except DataError:
+        return []
+
+
+@lru_cache(maxsize=2)
+def _read(label: Label) -> Sequence[Prompt]:
+    return read_source(f"{PICTURES}{label}", label=label)
+
+
+def _choose_its_picture(prompt: Prompt) -> None:
+    """A copy of it among the pictures that can be asked about."""
+    for picture in prompt.conversation.pictures[:1]:
+        file = Path(picture.file)
+        choose(keep_picture(settings(), file.read_bytes(), file.name).sha256)
+
+
+REQUESTS = Shelf("pictures_library", _requests, _choose_its_picture)
