@@ -219,6 +219,8 @@ def test_a_request_that_ships_brings_its_picture_and_its_label(settings, tiny_ll
     # A text of their own is harmful until they say otherwise.
     assert (exchange.prompt_id, exchange.harmful, exchange.parts[0].sha256) == ("", True, own.sha256)
     # The next one of the shelf comes with its own picture too.
+    answered(settings, chat, 0)
+    page.run()
     page.segmented_control(key="pictures_library_label").set_value("harmful").run()
     page.button(key="chat_next_prompt").click().run()
     assert page.session_state[CHOSEN] != own.sha256 and page.session_state[PROMPT_ID] == "p-harmful"
