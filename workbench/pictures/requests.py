@@ -1,13 +1,14 @@
 """The requests about pictures that ship, each with its own, where the named pictures are fetched. Knows nothing of
 chats."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from engine.records.conversation import Label
 from engine.records.errors import DataError
 from engine.records.kept_pictures import keep_picture
+from engine.records.picture_sets import named_pictures
 from engine.records.prompt_files import read_source
 from engine.records.prompts import Prompt
 from engine.records.sources import PICTURES
@@ -37,7 +38,16 @@ def _choose_its_picture(prompt: Prompt) -> None:
     """A copy of it among the pictures that can be asked about."""
     for picture in prompt.conversation.pictures[:1]:
         file = Path(picture.file)
-        choose(keep_picture(settings(), file.read_bytes(), file.name).sha256)
+        choose(keep_picture(settings(), file.read_bytes(), _names().get(file, file.name)).sha256)
+
+
+@lru_cache(maxsize=1)
+def _names() -> Mapping[Path, str]:
+    """Of files that are called by a number."""
+    try:
+        return {one.file: one.name for one in named_pictures(settings())}
+    except DataError:
+        return {}
 
 
 REQUESTS = Shelf("pictures_library", _requests, _choose_its_picture)
