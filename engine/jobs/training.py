@@ -18,7 +18,7 @@ from engine.device import Tools, adapter_name, need_as_trained
 from engine.jobs.filming import filming, final_capture
 from engine.jobs.harmfulness import fit_probes
 from engine.jobs.run_rows import changed_files, other_format, run_rows
-from engine.records.best import best_checkpoint
+from engine.records.best import BestCheckpoint, best_checkpoint
 from engine.records.blocks import ResolvedBlocks, resolve_blocks
 from engine.records.chats.asked import Sampling
 from engine.records.errors import WorkbenchError
@@ -120,10 +120,9 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
             remove_adapter(model, name)
 
 
-def _best(run: Run, spec: RunSpec) -> int | None:
-    """After how many steps the run's best checkpoint was written; None where none was measured."""
-    found = best_checkpoint(effective(run.events()[0]), last=spec.optimizer.steps, optimizer=spec.optimizer)
-    return found.step if found else None
+def _best(run: Run, spec: RunSpec) -> BestCheckpoint | None:
+    """None where none was measured."""
+    return best_checkpoint(effective(run.events()[0]), last=spec.optimizer.steps, optimizer=spec.optimizer)
 
 
 def _final_capture(

@@ -101,6 +101,12 @@ def test_a_kept_one_is_in_the_gallery_and_can_be_asked_about(settings, tiny_llav
     assert kept_pictures(settings)[0].attack == attacks[0].id
     page = opened(tiny_llava_folder, pictures_view="Gallery")
     assert "once you have kept one" not in said(page)
+    # With what it was asked and where to, hidden with the picture.
+    assert "What is this? → Sure, here is" not in [one.value for one in page.text]
+    for button in [one for one in page.button if one.label == "Reveal picture and request"]:
+        button.click()
+    page.run()
+    assert "What is this? → Sure, here is" in [one.value for one in page.text]
     page.button(key=f"use_{attacks[0].id}").click().run()
     assert page.session_state[CHOSEN] == kept_pictures(settings)[0].sha256
     page = opened(tiny_llava_folder, pictures_view="Gallery")

@@ -9,7 +9,7 @@ from engine.records.files import storage_error
 from engine.records.kept_pictures import keep_picture
 from engine.records.picture_attacks import AttackFolder, list_attacks
 from engine.records.pictures import picture_at
-from workbench.kit.blur import reveal_button
+from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.frame import catching, places
 from workbench.kit.pictures import THUMBNAIL, harmful_picture
 from workbench.kit.state import ATTACK, queue, settings
@@ -53,7 +53,7 @@ def _row(attack: AttackFolder) -> None:
         with about, st.container(horizontal=True, vertical_alignment="center", gap="small"):
             query = {ATTACK: attack.id, VIEW: "Attack"}
             st.page_link(places()["pictures"], label=moment(spec.created), query_params=query, width=130)
-            hidden = spec.harmful and reveal_button(f"attack_{attack.id}", what="the picture")
+            hidden = spec.harmful and reveal_button(f"attack_{attack.id}", what="picture and request")
             if attack.perturbed.is_file():
                 attack_files(attack)
                 st.button(
@@ -66,6 +66,8 @@ def _row(attack: AttackFolder) -> None:
                 )
             _delete_button(attack)
         about.caption(plain(attack_words(spec)))
+        with about, blurred(f"gallery_{attack.id}", hidden=hidden):
+            harmful_text(f"{spec.request} → {spec.target}", hidden=hidden)
         if attack.perturbed.is_file():
             with shown:
                 try:

@@ -19,6 +19,7 @@ from engine.compute.training.rows import Row
 from engine.compute.training.step import one_step
 from engine.compute.training.trainer import Rows, Trainer, prepared
 from engine.compute.training.unmet import unmet
+from engine.records.best import BENIGN_COSINE, BENIGN_DRIFT, BestCheckpoint
 from engine.records.blocks import ResolvedBlocks
 from engine.records.errors import TeamError, TrainingError
 from engine.records.estimate import LEAST_TOKENS
@@ -48,7 +49,7 @@ def train(
     capture: Look | None = None,
     micro_batch_tokens: int = 0,
     resized: Callable[[int], object] = lambda _: None,
-    best: Callable[[], int | None] = lambda: None,
+    best: Callable[[], BestCheckpoint | None] = lambda: None,
 ) -> Steps:
     """Train the adapter `name`; yields events, and None after each micro-batch that finished no step.
 
@@ -60,7 +61,7 @@ def train(
     much as the spec allows; a run that is resumed must keep it, since sums in another order differ in their last bits.
     Where memory runs out, a checkpoint is written and the step begun anew with half as much; `resized` is told what a
     run that is resumed must keep then. `best` is asked behind the last step, where the spec keeps the best checkpoint,
-    after how many steps that was written; None: the last. Raises TrainingError when a loss is not finite or memory is
+    which that is; None: the last. Raises TrainingError when a loss is not finite or memory is
     exhausted.
     """
     tokens = micro_batch_tokens or spec.optimizer.tokens_per_micro_batch
@@ -139,10 +140,21 @@ def _step_that_fits(
         )
 
 
-def _keep_best(trainer: Trainer, best: Callable[[], int | None]) -> Steps:
+def _keep_best(trainer: Trainer, best: Callable[[], BestCheckpoint | None]) -> Steps:
     """Go back to the best checkpoint, if the spec says so and it is not the last one."""
-    step = best() if trainer.spec.optimizer.keep == "best" else None
-    if step is None or step == trainer.step:
+    found = best() if trainer.spec.optimizer.keep == "best" else None
+    if found is None:
+        return
+    step = found.step
+    if not found.within:
+        yield Alert(
+            step=trainer.step,
+            message="No checkpoint that moved harmful rows kept harmless ones within its bounds (benign drift "
+            f"{BENIGN_DRIFT:g}, benign cosine {BENIGN_COSINE:g}, borderline drift "
+            f"{trainer.spec.optimizer.keep_drift:g}): of them the one after step {step} drifted least.",
+            advice="Evaluate it before it is used; a larger retain weight or more borderline rows keep more.",
+        )
+    if step == trainer.step:
         return
     message = f"Of {trainer.step} steps the weights after {step} are kept, the best by validation rows"
     trainer.go_back(step)

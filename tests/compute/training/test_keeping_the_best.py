@@ -6,7 +6,12 @@ from making_training import run, steps
 from safetensors.torch import load_file
 
 from engine.compute.training.checkpoints import checkpoint_at
-from engine.records.events import KEPT, HeldoutResult
+from engine.records.best import BestCheckpoint
+from engine.records.events import KEPT, Alert, HeldoutResult
+
+
+def measured(step: int, *, within: bool = True) -> BestCheckpoint:
+    return BestCheckpoint(step=step, measured=step, cosine=0.2, drift=0.1, benign_cosine=0.9, within=within)
 
 
 @pytest.mark.parametrize(("keep", "kept"), [("best", 2), ("last", None)])
@@ -14,7 +19,7 @@ def test_the_weights_of_the_best_checkpoint_are_kept_and_tested(
     tiny_model, tiny_spec, tiny_rows, tmp_path, keep: str, kept: int | None
 ):
     spec = tiny_spec(**{"optimizer.keep": keep, "optimizer.learning_rate": 0.01})
-    events, weights = run(tiny_model, spec, tiny_rows, tmp_path, best=lambda: 2)
+    events, weights = run(tiny_model, spec, tiny_rows, tmp_path, best=lambda: measured(2))
     assert len(steps(events)) == 6
     assert [event.step for event in events if event.kind == "status" and event.status == KEPT] == (
         [kept] if kept else []
@@ -46,5 +51,19 @@ def test_where_the_best_is_kept_there_is_a_checkpoint_of_all_that_was_measured(
 def test_where_the_last_checkpoint_is_the_best_or_none_was_measured_nothing_is_gone_back_to(
     tiny_model, tiny_spec, tiny_rows, tmp_path, best: int | None
 ):
-    events, _ = run(tiny_model, tiny_spec(**{"optimizer.keep": "best"}), tiny_rows, tmp_path, best=lambda: best)
+    events, _ = run(
+        tiny_model, tiny_spec(**{"optimizer.keep": "best"}), tiny_rows, tmp_path, best=lambda: best and measured(best)
+    )
     assert not any(event.kind == "status" and event.status == KEPT for event in events)
+
+
+@pytest.mark.parametrize("step", [2, 6])
+@pytest.mark.parametrize("within", [True, False])
+def test_where_no_checkpoint_stayed_within_the_bounds_it_is_said(
+    tiny_model, tiny_spec, tiny_rows, tmp_path, step: int, within: bool
+):
+    """Whether it goes back or not."""
+    spec = tiny_spec(**{"optimizer.keep": "best", "optimizer.keep_drift": 0.12})
+    events, _ = run(tiny_model, spec, tiny_rows, tmp_path, best=lambda: measured(step, within=within))
+    said = [event.message for event in events if isinstance(event, Alert) and "within its bounds" in event.message]
+    assert len(said) == (not within) and all(f"drift 0.12): of them the one after step {step} " in one for one in said)
