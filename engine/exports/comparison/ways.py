@@ -1,4 +1,5 @@
-"""In how many ways two runs may have been asked: attacks and harmless requests, of text, with tools, with pictures.
+"""In how many ways two runs may have been asked: attacks and harmless requests, of text, with tools, with pictures, of
+other authors.
 
 Knows evaluations alone: neither runs nor forms.
 """
@@ -12,7 +13,8 @@ from engine.figures.evaluation.sided import Block
 from engine.records.evaluation.attacks import ATTACKS, PICTURE_ATTACKS, PIXEL_ATTACKS, TEXT_ATTACKS, TOOL_ATTACKS
 from engine.records.evaluation.counts import Count
 from engine.records.evaluation.findings import AttackResult, Evaluation, PictureFindings, SidedFindings
-from engine.records.evaluation.plan import PICTURE_SAMPLES, TOOL_SAMPLES
+from engine.records.evaluation.plan import OTHER_SAMPLES, PICTURE_SAMPLES, TOOL_SAMPLES, other_sample
+from engine.records.others.authors import AUTHORS
 
 BENIGN = "benign"
 _SIDED: Mapping[str, Block] = {TOOL_SAMPLES: AGENTS, PICTURE_SAMPLES: PICTURES}
@@ -27,6 +29,16 @@ WAYS: Mapping[str, str] = {
     **{TOOL_SAMPLES + kind: title for kind, title in AGENTS.kept.items()},
     **{PICTURE_SAMPLES + name: f"{ATTACKS[name].title}, with pictures, answered" for name in PICTURE_ATTACKS},
     **{PICTURE_SAMPLES + kind: f"With pictures: {title.lower()}" for kind, title in PICTURES.kept.items()},
+    **{
+        other_sample(author, name): f"{about.title}: {ATTACKS[name].title.lower()}, answered"
+        for author, about in AUTHORS.items()
+        for name in TEXT_ATTACKS
+    },
+    **{
+        other_sample(author, kind): f"{about.title}: {kind} requests, answered"
+        for author, about in AUTHORS.items()
+        for kind in ("borderline", "benign")
+    },
 }
 
 
@@ -42,6 +54,8 @@ class Asked(NamedTuple):
 
 def asked(one: Evaluation, way: str) -> Asked | None:
     """One of WAYS in an evaluation; None where it was not asked so."""
+    if way.startswith(OTHER_SAMPLES):
+        return _of_author(one, *way.removeprefix(OTHER_SAMPLES).split(": "))
     for samples, block in _SIDED.items():
         if way.startswith(samples):
             found = block.found(one)
@@ -53,6 +67,12 @@ def asked(one: Evaluation, way: str) -> Asked | None:
     else:
         counts, source = next((ability.counts for ability in one.abilities if ability.name == way), {}), way
     return Asked(one.key, counts["rerouted"], (source, one.new_tokens, one.judge)) if "rerouted" in counts else None
+
+
+def _of_author(one: Evaluation, author: str, name: str) -> Asked | None:
+    found = one.others.authors.get(author) if one.others else None
+    told = _of_sided(one, found, name) if found else None
+    return told._replace(terms=(*told.terms, one.others.rows)) if told and one.others else None
 
 
 def _how(one: Evaluation, attack: str, result: AttackResult) -> tuple[Any, ...]:
