@@ -3,7 +3,7 @@
 The rule: of the checkpoints whose benign and borderline rows stayed within the bounds, the one whose harmful rows
 moved furthest; where none stayed within, the one that did least damage among those that moved at all. The last
 checkpoint is left in place by one that is better by less than MARGIN: figures of so few rows cannot tell them apart.
-A run may take it, under a bound of its own on borderline drift, or keep its last one.
+A run may take it, under bounds of its own on borderline rows, or keep its last one.
 """
 
 import math
@@ -47,7 +47,7 @@ def best_checkpoint(
     """None where no checkpoint has a validation measurement of both sides, or nothing moved.
 
     events: of one run, without what a resume threw away.  last: the step whose weights the run kept.  optimizer: of the
-    run's spec, which has the bound on borderline drift.
+    run's spec, which has the bounds on borderline rows.
     """
     checkpoints = {last}
     measured: list[HeldoutResult] = []
@@ -56,13 +56,12 @@ def best_checkpoint(
             checkpoints.add(event.step)
         elif event.kind == "heldout" and event.split == "validation" and event.step > 0:
             measured.append(event)
-    bound = optimizer.keep_drift
-    candidates = [one for step in sorted(checkpoints) if (one := _candidate(step, measured, bound)) is not None]
+    candidates = [one for step in sorted(checkpoints) if (one := _candidate(step, measured, optimizer)) is not None]
     if optimizer.keep == "best":
         # Weights are not kept for the figures of others.
         candidates = [one for one in candidates if one.measured == one.step]
     best = _best(candidates)
-    end = _candidate(last, measured, bound)
+    end = _candidate(last, measured, optimizer)
     if best is None or end is None or best.step == last:
         return best
     return best.model_copy(update={"last": (end.measured, end.cosine, end.drift)})
@@ -93,7 +92,7 @@ def better_words(better: BestCheckpoint) -> str:
     )
 
 
-def _candidate(step: int, measured: Sequence[HeldoutResult], bound: float) -> BestCheckpoint | None:
+def _candidate(step: int, measured: Sequence[HeldoutResult], optimizer: OptimizerSpec) -> BestCheckpoint | None:
     before = [event for event in measured if event.step <= step]
     newest = max(before, key=lambda event: event.step, default=None)
     if newest is None or not newest.benign_cosine:
@@ -102,7 +101,7 @@ def _candidate(step: int, measured: Sequence[HeldoutResult], bound: float) -> Be
     figures = (newest.mean_cosine, newest.mean_drift, benign_cosine)
     if not all(math.isfinite(value) for value in figures):
         return None
-    borderline = newest.borderline_drift
+    borderline, answers = newest.borderline_drift, newest.borderline_answer_cosine
     return BestCheckpoint(
         step=step,
         measured=newest.step,
@@ -113,7 +112,9 @@ def _candidate(step: int, measured: Sequence[HeldoutResult], bound: float) -> Be
         rows=(newest.harmful_rows, newest.benign_rows),
         within=newest.mean_drift <= BENIGN_DRIFT
         and benign_cosine >= BENIGN_COSINE
-        and (borderline is None or borderline <= bound),
+        and (borderline is None or borderline <= optimizer.keep_drift)
+        # Drift is over prompts too, which no answer that breaks moves.
+        and (not answers or sum(answers.values()) / len(answers) >= optimizer.keep_answers),
     )
 
 

@@ -193,6 +193,13 @@ class OptimizerSpec(Part):
         description="How far borderline validation rows may drift at the checkpoint that is kept as the best.",
         json_schema_extra=since(7),
     )
+    keep_answers: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="The least cosine that answers of borderline validation rows must keep at that checkpoint; 0: any.",
+        json_schema_extra=since(7),
+    )
     stop_drift: float = Field(
         0.0,
         ge=0,

@@ -219,6 +219,21 @@ def test_a_spec_may_bound_the_borderline_drift_of_the_best_checkpoint():
     assert [one and one.step for one in steps] == [10, 20]
 
 
+def test_a_spec_may_bound_what_becomes_of_borderline_answers_which_the_drift_of_prompts_hides():
+    answers = {10: 0.9, 20: 0.1}
+    events = [
+        heldout(step, cosine, 0.02).model_copy(
+            update={"borderline_answer_cosine": {1: answers[step], 2: answers[step]}}
+        )
+        for step, cosine in ((10, 0.6), (20, 0.2))
+    ]
+    found = [
+        best_checkpoint([*events, *map(checkpoint, (10, 20))], last=20, optimizer=OptimizerSpec(keep_answers=bound))
+        for bound in (0.0, 0.1, 0.8)
+    ]
+    assert [one and one.step for one in found] == [20, 20, 10]
+
+
 def test_a_checkpoint_is_judged_by_the_newest_measurement_at_or_before_it():
     best = best_checkpoint([heldout(10, 0.3, 0.05), heldout(20, 0.1, 0.9), checkpoint(15)], last=25)
     assert best is not None and (best.step, best.measured) == (15, 10)

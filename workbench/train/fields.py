@@ -64,6 +64,7 @@ LABELS = {
     "optimizer.stop_drift": "Stop above drift",
     "optimizer.keep": "Weights that are kept",
     "optimizer.keep_drift": "Borderline drift at the best",
+    "optimizer.keep_answers": "Borderline answers' cosine at the best",
     "harmfulness.probe": "Harmfulness probe",
     "harmfulness.block": "Block it reads",
     "harmfulness.false_alarms": "False alarms",

@@ -93,7 +93,8 @@ def capture_part(form: Form) -> None:
     _row(form, "captures.heldout_every", "captures.checkpoint_every", "captures.trackers", "seed")
     _row(form, "captures.probe_every", "captures.probe_prompts", "captures.probe_tokens")
     _row(form, "captures.capture_every", "captures.capture_prompts", "captures.final_prompts", "captures.final_answers")
-    _row(form, "captures.evaluation_rows", "optimizer.stop_drift", "optimizer.keep", "optimizer.keep_drift")
+    _row(form, "captures.evaluation_rows", "optimizer.stop_drift", "optimizer.keep")
+    _row(form, "optimizer.keep_drift", "optimizer.keep_answers")
 
 
 def harmfulness_part(form: Form) -> None:

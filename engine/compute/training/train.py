@@ -151,7 +151,8 @@ def _keep_best(trainer: Trainer, best: Callable[[], BestCheckpoint | None]) -> S
             step=trainer.step,
             message="No checkpoint that moved harmful rows kept harmless ones within its bounds (benign drift "
             f"{BENIGN_DRIFT:g}, benign cosine {BENIGN_COSINE:g}, borderline drift "
-            f"{trainer.spec.optimizer.keep_drift:g}): of them the one after step {step} drifted least.",
+            f"{trainer.spec.optimizer.keep_drift:g}, borderline answers {trainer.spec.optimizer.keep_answers:g}): of "
+            f"them the one after step {step} drifted least.",
             advice="Evaluate it before it is used; a larger retain weight or more borderline rows keep more.",
         )
     if step == trainer.step:
