@@ -32,7 +32,7 @@ def made_of(models: Path, name: str) -> str:
         return ""
     folder = _folder(models, name) if is_folder(name) else _downloaded(name)
     try:
-        files = sorted(folder.glob("*.safetensors")) if folder else []
+        files = _weight_files(folder) if folder else []
         found = [(one.name, _sampled(str(one), one.stat().st_size, one.stat().st_mtime_ns)) for one in files]
     except OSError:
         return ""
@@ -58,6 +58,14 @@ def context_length(models: Path, name: str) -> int:
     # Of a model that sees, its language half.
     found = config.get("max_position_embeddings") or (config.get("text_config") or {}).get("max_position_embeddings")
     return found if isinstance(found, int) else 0
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """Those that are loaded: beside them the same weights may lie once more, in another library's names."""
+    if listed := _json(folder / "model.safetensors.index.json").get("weight_map"):
+        return sorted({folder / str(name) for name in listed.values()})
+    whole = folder / "model.safetensors"
+    return [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
 
 
 def _downloaded(name: str) -> Path | None:

@@ -46,8 +46,21 @@ def test_other_weights_under_one_name_are_told_apart_and_the_same_under_another_
     assert made_of(tmp_path, one) == before
     weights(tmp_path / "one", 2.0)
     assert made_of(tmp_path, one) not in ("", before)
-    weights(tmp_path / "other", 1.0, name="second.safetensors")
-    assert made_of(tmp_path, other) not in ("", before)
+    # The same weights once more, as some hubs have them, are not what is loaded.
+    weights(tmp_path / "other", 3.0, name="consolidated.safetensors")
+    assert made_of(tmp_path, other) == before
+
+
+def test_of_weights_in_parts_those_that_the_index_lists_count(tmp_path):
+    for name, last in (("model-1-of-2", 1.0), ("model-2-of-2", 2.0), ("consolidated", 3.0)):
+        folder = weights(tmp_path / "parts", last, name=f"{name}.safetensors")
+    index = {"weight_map": {"a": "model-1-of-2.safetensors", "b": "model-2-of-2.safetensors"}}
+    (tmp_path / "parts" / "model.safetensors.index.json").write_text(json.dumps(index))
+    before = made_of(tmp_path, folder)
+    weights(tmp_path / "parts", 4.0, name="consolidated.safetensors")
+    assert made_of(tmp_path, folder) == before != ""
+    weights(tmp_path / "parts", 4.0, name="model-2-of-2.safetensors")
+    assert made_of(tmp_path, folder) not in ("", before)
 
 
 def test_of_what_never_changes_or_is_not_here_nothing_is_told(tmp_path):
