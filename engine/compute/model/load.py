@@ -4,6 +4,7 @@ One base model in memory carries every adapter on the same weights. Knows nothin
 """
 
 import hashlib
+import json
 import os
 from typing import Any, NamedTuple
 
@@ -242,13 +243,18 @@ def _is_begun(tokenizer: Any) -> bool:
 
 
 def words_fingerprint(model: LoadedModel) -> str:
-    """Of the weights, and of the template that words are written under where it is not the model's own."""
+    """Of the weights, of the template that words are written under where it is not the model's own, and of a model that
+    sees by how its processor prepares pictures: one that is assembled here has its weights for it."""
     name = model_fingerprint(model)
     is_own = model.spec.chat_template == "model"
     if is_own and not model.sight:
         return name
     begins = str(model.tokenizer.chat_template).startswith(BEGINNING)
-    return name + ("" if is_own else f"-{model.spec.chat_template}") + ("-begun" if begins else "")
+    name += ("" if is_own else f"-{model.spec.chat_template}") + ("-begun" if begins else "")
+    if model.sight is None or model.spec.name in ASSEMBLED:
+        return name
+    prepared = json.dumps(model.sight.tokens.processor.image_processor.to_dict(), sort_keys=True, default=str)
+    return f"{name}-{hashlib.sha256(prepared.encode()).hexdigest()[:8]}"
 
 
 def _place(spec: ModelSpec, settings: Settings) -> str:

@@ -1,6 +1,7 @@
 """Models that see: pictures in their prompts give what transformers' own forward of the whole model gives."""
 
 import dataclasses
+import json
 from copy import deepcopy
 
 import pytest
@@ -272,6 +273,22 @@ def test_the_card_counts_the_whole_model_and_says_that_it_sees(seer, settings):
     assert card.sees_pictures and card.block_count == len(seer.blocks) == 2 and card.context_length == 512
     assert card.parameters == sum(parameter.numel() for parameter in seer.published.parameters())
     assert card.parameters > sum(parameter.numel() for parameter in seer.causal_lm.parameters())
+
+
+def test_what_is_remembered_knows_how_the_processor_prepares_pictures(tmp_path, settings):
+    """Other tiles are other vectors of the same picture."""
+    folder = write_tiny_llava(tmp_path / "model", next=True)
+    names = []
+    for shape in (None, None, [[16, 32], [32, 16]]):
+        if shape:
+            file = next(one for one in folder.glob("*processor_config.json") if "image_grid" in one.read_text())
+            content = json.loads(file.read_text())
+            (content.get("image_processor") or content)["image_grid_pinpoints"] = shape
+            file.write_text(json.dumps(content))
+        model = load_model(ModelSpec(name=str(folder)), settings)
+        names.append(words_fingerprint(model))
+        assert names[-1].startswith(model_fingerprint(model))
+    assert names[0] == names[1] != names[2]
 
 
 def test_the_fingerprint_knows_tower_and_projector(tiny_llava):
