@@ -36,6 +36,8 @@ from engine.records.spec_parts import ModelSpec
 
 NAME = next(iter(ASSEMBLED))
 STEPS = 12
+# An emoji, a screenshot, a photograph.
+SIZES = ((64, 64), (1024, 768), (4000, 3000))
 QUESTION = "What does the picture show?"
 
 
@@ -43,15 +45,20 @@ def measure(repeats: int) -> list[Row]:
     settings = Settings(runs=Path(tempfile.mkdtemp()) / "runs", cache=read_settings().cache)
     if not is_assembled(settings.models, NAME):
         return [Row(f"{NAME}: skipped, `python -m engine assemble` makes it", {})]
-    file = settings.runs.parent / "picture.png"
+    model = load_model(ModelSpec(name=NAME), settings)
+    files = [_drawn(settings.runs.parent / f"{size[0]}.png", size) for size in SIZES]
+    steps = [_steps(model, file, size, repeats) for file, size in zip(files, SIZES, strict=True)]
+    return [*steps, _first_token(settings, files[0], repeats)]
+
+
+def _drawn(file: Path, size: tuple[int, int]) -> Path:
     drawn = Image.new("RGB", (64, 64), "white")
     ImageDraw.Draw(drawn).ellipse((10, 12, 50, 56), fill=(220, 40, 40))
-    drawn.save(file)
-    return [*_steps(settings, file, repeats), _first_token(settings, file, repeats)]
+    drawn.resize(size).save(file)
+    return file
 
 
-def _steps(settings: Settings, file: Path, repeats: int) -> list[Row]:
-    model = load_model(ModelSpec(name=NAME), settings)
+def _steps(model: LoadedModel, file: Path, size: tuple[int, int], repeats: int) -> Row:
     said = Message(role="user", parts=(picture_at(file), Text(text=QUESTION)))
     row = EvaluationRow(Conversation(messages=(said,)))
     search = descent(model, None, row, PixelSearch(), 10**6, seed=0)
@@ -64,15 +71,13 @@ def _steps(settings: Settings, file: Path, repeats: int) -> list[Row]:
         theirs = _timed(lambda: [passing() for _ in range(STEPS)]) / STEPS
         ratios.append(ours / theirs)
         seconds.append(ours)
-    return [
-        Row(
-            "a step of projected gradient descent on pixels, one picture",
-            {
-                "s": statistics.median(seconds),
-                "times a forward and backward pass of transformers' own": statistics.median(ratios),
-            },
-        )
-    ]
+    return Row(
+        f"a step of projected gradient descent on pixels, one picture of {size[0]} x {size[1]}",
+        {
+            "s": statistics.median(seconds),
+            "times a forward and backward pass of transformers' own": statistics.median(ratios),
+        },
+    )
 
 
 def _own_pass(model: LoadedModel, row: EvaluationRow) -> Callable[[], None]:
