@@ -69,7 +69,6 @@ class Device:
     waiting: set[int] = field(default_factory=set)
     machine: Mapping[str, Any] = field(default_factory=dict)
     _loading: ModelSpec | None = None
-    _made_of: str = ""
     _beside: dict[int, LoadedModel] = field(default_factory=dict)
     _attached: OrderedDict[str, _Attached] = field(default_factory=OrderedDict)
 
@@ -94,15 +93,13 @@ class Device:
         self.holders[job_id] = what
         made = made_of(self.settings.models, spec.name)
         # With other weights it is another model, which is loaded as soon as nobody holds this one.
-        is_older = "" not in (made, self._made_of) and made != self._made_of and len(self.holders) == 1
+        is_older = self.model is not None and made not in ("", self.model.made_of) and len(self.holders) == 1
         if self.model is None or self.model.spec != spec or is_older:
-            self._loading, self._made_of = spec, made
+            self._loading = spec
             try:
                 yield from self._load(spec)
             finally:
                 self._loading = None
-            # A Hugging Face id's weights may have come just now.
-            self._made_of = made or made_of(self.settings.models, spec.name)
         assert self.model is not None
         return self.model
 
@@ -162,7 +159,7 @@ class Device:
             yield None
             return
         run = open_run(self.settings.runs, checkpoint.run_id)
-        need_as_trained(run, model.spec.name, self.settings)
+        need_as_trained(run, model.spec.name, model.made_of)
         checkpoint, living = as_kept(run, checkpoint), adapter_name(run)
         if checkpoint.step is None and has_adapter(model, living):
             if still:
@@ -219,9 +216,10 @@ def _environment(settings: Settings) -> dict[str, str]:
     return os.environ | {"WORKBENCH_CACHE": str(settings.cache), "OMP_NUM_THREADS": "1"}
 
 
-def need_as_trained(run: Run, model: str, settings: Settings) -> None:
-    """Raises ModelError where a run was trained on a model that another of its name has replaced."""
-    then, now = run.record().made_of, made_of(settings.models, model)
+def need_as_trained(run: Run, model: str, now: str) -> None:
+    """Raises ModelError where a run was trained on a model that another of its name has replaced. now: what the one in
+    memory is made of."""
+    then = run.record().made_of
     if not then or not now or then == now:
         return
     if model in ASSEMBLED:

@@ -198,8 +198,7 @@ def _chosen(found: list[Listed]) -> list[Listed]:
         st.session_state[GONE] = [one for one in linked if one not in by_id]
         st.session_state[SHOWN] = [one for one in linked if one in by_id] or first
     # Who began one waits for its figures.
-    ended = [one for one in just_ended() if one in by_id]
-    st.session_state[SHOWN] = [*dict.fromkeys([*st.session_state[SHOWN], *ended])]
+    st.session_state[SHOWN] = [*dict.fromkeys([*st.session_state[SHOWN], *just_ended(by_id)])]
     if st.session_state.get(GONE):
         names = ", ".join(st.session_state[GONE])
         st.warning(

@@ -246,7 +246,7 @@ def test_a_model_whose_weights_changed_under_its_name_is_loaded_anew_and_is_not_
     device.release(2)
     run = create_run(settings.runs, tiny_spec(**{"model.name": str(folder)}))
     run.update(made_of=made_of(settings.models, str(folder)))
-    need_as_trained(run, str(folder), settings)
+    need_as_trained(run, str(folder), made_of(settings.models, str(folder)))
     file = folder / "model.safetensors"
     save_file({name: weight * 2 for name, weight in load_file(file).items()}, file, metadata={"format": "pt"})
     _, second = drain(device.acquire(spec, job_id=3))
@@ -258,8 +258,8 @@ def test_a_model_whose_weights_changed_under_its_name_is_loaded_anew_and_is_not_
         pass
     # Of the run's own weights again, and of a run that noted none.
     save_file({name: weight / 2 for name, weight in load_file(file).items()}, file, metadata={"format": "pt"})
-    need_as_trained(run, str(folder), settings)
+    need_as_trained(run, str(folder), made_of(settings.models, str(folder)))
     run.update(made_of="")
     weigh = load_file(file)
     save_file({name: weight * 3 for name, weight in weigh.items()}, file, metadata={"format": "pt"})
-    need_as_trained(run, str(folder), settings)
+    need_as_trained(run, str(folder), made_of(settings.models, str(folder)))

@@ -78,7 +78,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         action="append",
         metavar="NAME",
         help=f"also measure one of {', '.join(ABILITY_NAMES)}; several times (default: {NAMING} with --pictures, where "
-        "the named pictures are fetched)",
+        f"the named pictures are fetched; {NONE}: none)",
     )
     command.add_argument(
         "--questions", type=int, help="at most so many of each benchmark and category (default: as --limit); 0: all"
@@ -111,6 +111,7 @@ def _add_pixel_arguments(command: argparse.ArgumentParser) -> None:
 
 
 HARMFUL, BENIGN = "strongreject", "sample:benign"
+NONE = "none"
 # Anywhere within the distance, or at the picture itself.
 STARTS = ("random", "picture")
 _OTHERS = "--tools, --pictures, --others or --ability alone is given"
@@ -137,7 +138,7 @@ def _plan(options: argparse.Namespace) -> EvaluationPlan:
     """--tools, --pictures, --others or --ability alone asks no other requests of text. An attack goes to the requests
     that it is for."""
     others = options.tools or options.pictures or options.others
-    only_abilities = options.ability and not options.attack and not options.probe
+    only_abilities = options.ability and options.ability != [NONE] and not options.attack and not options.probe
     asks_text = not (others or only_abilities) or options.harmful is not None or options.benign is not None
     # Whether the run's own rows offer tools or show pictures is seen when they are read. Pixels need some that do.
     is_own = options.harmful == OWN
@@ -178,7 +179,7 @@ def _plan(options: argparse.Namespace) -> EvaluationPlan:
             pictures=options.pictures,
             others=options.others,
             others_rows=options.others_rows,
-            abilities=tuple(dict.fromkeys(options.ability or ())),
+            abilities=tuple(name for name in dict.fromkeys(options.ability or ()) if name != NONE),
             limit=options.limit,
             questions=options.questions,
             judge=options.judge,

@@ -24,7 +24,7 @@ from engine.records.evaluation.bfcl import (
     read_call_questions,
 )
 from engine.records.evaluation.counts import SIDES, CallCount, Count, Side, Word, count, count_calls, mean_interval
-from engine.records.evaluation.differences import paired_difference, paired_means
+from engine.records.evaluation.differences import mean_difference, paired_difference, paired_rates
 from engine.records.evaluation.findings import Ability, Change
 from engine.records.evaluation.naming import ABILITY as NAMING
 from engine.records.evaluation.naming import BEGUN, DESIGN, NAMES, WORDS, Naming, read_namings
@@ -184,12 +184,11 @@ def _change_of_naming(rights: dict[Side, list[tuple[Naming, bool]]]) -> Change |
     """Of the mean over the categories that are no controls, by the pictures that both models were asked about."""
     if len(rights) < 2:
         return None
-    seen = [row.category for row, _ in rights["base"] if row.category in SEEN]
-    # As often as makes each category count alike.
-    weights = [len(seen) / len(set(seen)) / seen.count(category) for category in seen]
-    sides = ([is_right for row, is_right in rights[side] if row.category in SEEN] for side in SIDES)
-    pairs = [(weight * base, weight * rerouted) for weight, base, rerouted in zip(weights, *sides, strict=True)]
-    return change_of(paired_means(pairs)) if len(pairs) > 1 else None
+    pairs: dict[str, list[tuple[bool, bool]]] = {}
+    for (row, before), (_, after) in zip(rights["base"], rights["rerouted"], strict=True):
+        if row.category in SEEN:
+            pairs.setdefault(row.category, []).append((before, after))
+    return change_of(mean_difference([paired_rates(of) for of in pairs.values()])) if pairs else None
 
 
 def _call_questions(plan: EvaluationPlan, settings: Settings) -> list[CallQuestion]:

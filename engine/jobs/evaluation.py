@@ -100,9 +100,9 @@ def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Eval
         heard = probes_of(run, probes, plan.probe, settings, model, false_alarms=plan.false_alarms)
     # Of these weights: what a resume trains on meanwhile is older than its end.
     created = time.time()
-    need_abilities(plan, model, settings)
     yield from need_room(model, offered, plan.tool_tokens, what="agents")
     yield from need_room(model, shown, plan.new_tokens, what="pictures")
+    need_abilities(plan, model, settings)
     judge = _judge(plan, tools)
     found: dict[tuple[str, Side], list[Outcome]] = {}
     with tools.still(model, checkpoint) as adapter:

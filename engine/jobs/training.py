@@ -36,7 +36,6 @@ from engine.records.events import (
     effective,
 )
 from engine.records.files import on_disk
-from engine.records.model_files import made_of
 from engine.records.prompts import Prompt
 from engine.records.room import checkpoints_gradients
 from engine.records.runs import Run
@@ -60,7 +59,7 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
     """Train one run from its spec, from its last checkpoint if it has one, to its adapter folder."""
     spec = run.spec()
     model = yield from tools.acquire(spec.model)
-    need_as_trained(run, spec.model.name, tools.settings)
+    need_as_trained(run, spec.model.name, model.made_of)
     blocks = resolve_blocks(spec, model.card.block_count)
     if changed := changed_files(run, spec):
         yield changed
@@ -78,7 +77,7 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
             adapted=blocks.adapted,
             micro_batch_tokens=tokens,
             device=f"{model.device} {dtype}",
-            made_of=made_of(tools.settings.models, spec.model.name),
+            made_of=model.made_of,
         )
         for event in train(
             model=model,

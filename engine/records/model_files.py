@@ -30,11 +30,12 @@ def made_of(models: Path, name: str) -> str:
         return projector_of(models, name)
     if name == BUNDLED_MODEL or name in PACKAGED:
         return ""
-    folder = _folder(models, name) if is_folder(name) else _downloaded(name)
     try:
+        folder = _folder(models, name) if is_folder(name) else _downloaded(name)
         files = _weight_files(folder) if folder else []
         found = [(one.name, _sampled(str(one), one.stat().st_size, one.stat().st_mtime_ns)) for one in files]
-    except OSError:
+    except (OSError, ValueError):
+        # No name that a hub knows, too: loading says so in words.
         return ""
     return hashlib.sha256(repr(found).encode()).hexdigest()[:16] if found else ""
 
@@ -62,10 +63,11 @@ def context_length(models: Path, name: str) -> int:
 
 def _weight_files(folder: Path) -> list[Path]:
     """Those that are loaded: beside them the same weights may lie once more, in another library's names."""
-    if listed := _json(folder / "model.safetensors.index.json").get("weight_map"):
+    if (whole := folder / "model.safetensors").is_file():
+        return [whole]
+    if isinstance(listed := _json(folder / "model.safetensors.index.json").get("weight_map"), dict):
         return sorted({folder / str(name) for name in listed.values()})
-    whole = folder / "model.safetensors"
-    return [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
+    return sorted(folder.glob("*.safetensors"))
 
 
 def _downloaded(name: str) -> Path | None:

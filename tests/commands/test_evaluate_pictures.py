@@ -332,6 +332,9 @@ def test_naming_is_measured_beside_attacks_on_pictures_unless_abilities_are_name
     # Base: 4 of 6 and 1 of 3; circuit-broken: 1 of 6 and 2 of 3. The mean of -1/2 and +1/3 is -1/12.
     assert (found["base"], found["rerouted"]) == (pytest.approx(0.5), pytest.approx(5 / 12))
     assert found["change"]["value"] == pytest.approx(-1 / 12) and found["change"]["n"] == 9
-    assert found["change"]["ci95"][0] < -1 / 12 < found["change"]["ci95"][1]
+    low, high = found["change"]["ci95"]
+    assert -1 < low < -1 / 12 < high < 1
+    assert main([*arguments, "--ability", "none"]) == 0
+    assert json.loads(out.read_text())["abilities"] == {}
     assert main([*arguments, "--ability", "speed"]) == 0
     assert list(json.loads(out.read_text())["abilities"]) == ["speed"]

@@ -255,6 +255,14 @@ def test_attacks_of_another_version_or_strength_are_not_compared(settings):
     assert "Prefilling, answered" in told and not any("GCG" in what or "templates" in what for what in told)
 
 
+def test_an_evaluation_of_before_versions_were_written_is_compared_with_one_of_today(settings):
+    first, second = (write_run(settings, name=name, complied=2) for name in "ab")
+    for run, how in ((first, {}), (second, {"candidates": 32, "version": 2})):
+        found = AttackResult(base=count(["complied"] * 20), rerouted=count(["refused"] * 20), **how)
+        write_evaluation(run, settings, Evaluation(key="k", run=run.id, harmful="h", attacks={"gcg": found}), [])
+    assert "GCG, answered" in {one.what for one in differences(compared([first, second], settings), settings)}
+
+
 def test_abilities_that_were_asked_by_themselves_are_told(runs, settings):
     for number, run in enumerate(runs[:2]):
         for name, base in (("mmlu-test", 0.25), ("arc", 0.5)):

@@ -147,7 +147,7 @@ def test_a_model_that_was_put_together_anew_is_loaded_anew_and_is_not_the_one_th
     before = made_of(settings.models, NAME)
     run = create_run(settings.runs, tiny_spec(**{"model.name": NAME}))
     run.update(made_of=before)
-    need_as_trained(run, NAME, settings)
+    need_as_trained(run, NAME, made_of(settings.models, NAME))
     drain(assembling(Plan(model, tokens=16, train=True, minutes=0.5, seed=1), settings))
     assert made_of(settings.models, NAME) not in ("", before)
     # Two that hold it keep what they have; the next one alone has the new one.
@@ -156,9 +156,9 @@ def test_a_model_that_was_put_together_anew_is_loaded_anew_and_is_not_the_one_th
     device.release(2)
     assert drain(device.acquire(spec, job_id=3))[1] is not first
     with pytest.raises(ModelError, match=r"was trained on assembled/tiny as it was put together before"):
-        need_as_trained(run, NAME, settings)
+        need_as_trained(run, NAME, made_of(settings.models, NAME))
     run.update(made_of="")
-    need_as_trained(run, NAME, settings)
+    need_as_trained(run, NAME, made_of(settings.models, NAME))
 
 
 def test_features_are_kept_for_the_next_training(model, settings):

@@ -1,10 +1,13 @@
 """Differences of rates: Newcombe's own examples, and what must hold of any."""
 
+import math
+
 import pytest
 
 from engine.records.evaluation.counts import Word, count
 from engine.records.evaluation.differences import (
     independent_difference,
+    mean_difference,
     paired_difference,
     paired_means,
     paired_rates,
@@ -73,3 +76,16 @@ def test_rates_of_the_same_questions_are_those_of_their_verdicts():
     words: dict[bool, Word] = {True: "complied", False: "refused"}
     first, second = ({str(n): words[pair[side]] for n, pair in enumerate(pairs)} for side in (0, 1))
     assert paired_rates(pairs) == paired_difference(first, second)
+
+
+def test_the_mean_of_two_differences_is_told_as_well_as_their_distances_add_up():
+    """Each of 10 of 10 lost has no width by its spread, and an interval all the same; two tell more than one."""
+    lost = paired_rates([(True, False)] * 10)
+    kept = paired_rates([(True, True)] * 10)
+    both = mean_difference([lost, kept])
+    assert both.value == pytest.approx(-0.5) and both.n == (20, 20)
+    low = math.hypot(lost.value - lost.ci95.low, kept.value - kept.ci95.low) / 2
+    high = math.hypot(lost.ci95.high - lost.value, kept.ci95.high - kept.value) / 2
+    assert both.ci95 == pytest.approx((-0.5 - low, -0.5 + high)) and low < 0.5 < 1
+    alone = mean_difference([kept])
+    assert alone.ci95 == pytest.approx(kept.ci95) and alone.ci95.low < 0 < alone.ci95.high

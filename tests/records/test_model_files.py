@@ -59,6 +59,12 @@ def test_of_weights_in_parts_those_that_the_index_lists_count(tmp_path):
     before = made_of(tmp_path, folder)
     weights(tmp_path / "parts", 4.0, name="consolidated.safetensors")
     assert made_of(tmp_path, folder) == before != ""
+    # In the midst of a file, and not at its ends.
+    content = bytearray((tmp_path / "parts" / "model-1-of-2.safetensors").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "parts" / "model-1-of-2.safetensors").write_bytes(content)
+    between = made_of(tmp_path, folder)
+    assert between not in ("", before)
     weights(tmp_path / "parts", 4.0, name="model-2-of-2.safetensors")
     assert made_of(tmp_path, folder) not in ("", before)
 
@@ -66,7 +72,7 @@ def test_of_weights_in_parts_those_that_the_index_lists_count(tmp_path):
 def test_of_what_never_changes_or_is_not_here_nothing_is_told(tmp_path):
     (tmp_path / "empty").mkdir()
     names = ("bundled/SmolLM2-135M-Instruct", "packaged/Qwen2.5-Coder-0.5B-Instruct", "assembled/llava-smollm2")
-    for name in (*names, "no/such-model", str(tmp_path / "empty"), str(tmp_path / "gone")):
+    for name in (*names, "no/such-model", "qwen--ft", "x.git", str(tmp_path / "empty"), str(tmp_path / "gone")):
         assert made_of(tmp_path, name) == ""
 
 

@@ -15,6 +15,7 @@ from engine.records.prompts import Prompt
 from workbench.chat import linked
 from workbench.chat.library import Shelf, labelled, library, next_prompt, sample_prompt
 from workbench.chat.panes import turns_words
+from workbench.kit.frame import catching
 from workbench.kit.words import plain
 
 PROBE = "chat_probe"
@@ -189,18 +190,20 @@ def _reading(read: ToBeRead, goes_on: bool) -> str:
     return f"{who}: {turns_words(above)}{tokens}."
 
 
+@catching
 def _take_next(shelf: Shelf | None) -> None:
     prompt = next_prompt(str(st.session_state.get(TAKEN, "")), shelf)
     if prompt is not None:
         _take(prompt, shelf=shelf)
 
 
+@catching
 def _take(prompt: Prompt, *, shelf: Shelf | None = None) -> None:
+    if shelf is not None and shelf.also is not None:
+        shelf.also(prompt)
     st.session_state[TEXT] = prompt.text
     st.session_state[PROMPT_ID] = st.session_state[TAKEN] = prompt.id
     st.session_state[HARMFUL] = prompt.label == "harmful"
-    if shelf is not None and shelf.also is not None:
-        shelf.also(prompt)
 
 
 def _take_link() -> None:

@@ -85,7 +85,10 @@ def sample_prompt(prompt_id: str, shelf: Shelf | None = None) -> Prompt | None:
 def labelled(prompt_id: str, text: str, harmful: bool, taken: Prompt | None) -> tuple[str, bool]:
     """Id and label of what is written in a box that a sample prompt was taken into. One that was edited since is a text
     of the user's own: harmful, but where the user said that it is not."""
-    if taken is None or text == taken.text:
+    if taken is None:
+        # Of a prompt that is on no shelf here, such as another page's, it cannot be told whether it was edited.
+        return "", harmful or bool(prompt_id)
+    if text == taken.text:
         return prompt_id, harmful
     return "", harmful or taken.label != "harmful"
 

@@ -1,6 +1,7 @@
 """Evaluations under way, whoever started them: progress, cancel, and which failed and why. Knows the queue."""
 
 import json
+from collections.abc import Container
 
 import streamlit as st
 
@@ -23,12 +24,18 @@ def begun_here(job_id: int, evaluation: str) -> None:
     st.session_state[BEGUN] = {**st.session_state.get(BEGUN, {}), job_id: evaluation}
 
 
-def just_ended() -> list[str]:
-    """Ids of evaluations that were begun in this tab and are done since this was last asked."""
+def just_ended(listed: Container[str]) -> list[str]:
+    """Ids of evaluations that were begun in this tab and are done since this was last asked. listed: those that were
+    read; one that ended behind that waits for the next drawing."""
     begun: dict[int, str] = st.session_state.get(BEGUN, {})
     states = {number: job.status for number in begun if (job := queue().job(number))}
-    st.session_state[BEGUN] = {number: begun[number] for number, state in states.items() if state in MOVING}
-    return [begun[number] for number, state in states.items() if state == "done"]
+    ended = [number for number, state in states.items() if state == "done" and begun[number] in listed]
+    st.session_state[BEGUN] = {
+        number: begun[number]
+        for number, state in states.items()
+        if state in MOVING or (state == "done" and number not in ended)
+    }
+    return [begun[number] for number in ended]
 
 
 def evaluation_jobs() -> None:

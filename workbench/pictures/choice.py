@@ -6,7 +6,7 @@ from engine.records.conversation import Picture
 from engine.records.errors import WorkbenchError
 from engine.records.kept_pictures import MOST_MEGABYTES, KeptPicture, forget_picture, keep_picture, kept_pictures
 from engine.records.pictures import FORMATS, KEPT_PIXELS, MOST_PIXELS
-from workbench.chat.composer import HARMFUL, PROMPT_ID
+from workbench.chat.composer import HARMFUL
 from workbench.kit.blur import reveal_button
 from workbench.kit.frame import catching
 from workbench.kit.pictures import harmful_picture
@@ -16,8 +16,6 @@ from workbench.kit.words import plain
 # Of the picture that is chosen; '' for none.
 CHOSEN = "picture_chosen"
 UPLOADED, SAID = "picture_uploaded", "picture_said"
-# Harmful ones that a user's own hand turned the switch off at; the picture and the switch as they were drawn last.
-OPENED, DRAWN = "pictures_opened_by_hand", "picture_drawn"
 ENDINGS = [*(kind.lower() for kind in FORMATS), "jpg", "tif"]
 PREVIEW = 240
 
@@ -76,7 +74,10 @@ def picture_choice(*, harmful: str = HARMFUL) -> None:
 
 
 def _preview(one: KeptPicture, harmful: str) -> None:
-    hidden = _is_hidden(one, harmful) and reveal_button(f"picture_{one.sha256}", what="the picture")
+    # What was given as harmful stays so: a sample prompt sets the switch by its own label, and it may have been turned
+    # off for another picture.
+    is_harmful = one.harmful or bool(st.session_state.get(harmful, True))
+    hidden = is_harmful and reveal_button(f"picture_{one.sha256}", what="the picture")
     harmful_picture(one.part(settings()), hidden=hidden, edge=PREVIEW)
     about = [f"{one.width} x {one.height}", *one.notes]
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -90,20 +91,6 @@ def _preview(one: KeptPicture, harmful: str) -> None:
             args=(one.sha256,),
             help="Deletes the file. What was asked about it stays, without the picture.",
         )
-
-
-def _is_hidden(one: KeptPicture, harmful: str) -> bool:
-    """By the switch, and where it was given as harmful by that alone: a sample prompt sets the switch by its own label,
-    and another picture may have had it off."""
-    is_on = bool(st.session_state.get(harmful, True))
-    opened: set[str] = st.session_state.setdefault(OPENED, set())
-    by_hand = st.session_state.get(DRAWN) == (harmful, one.sha256, True) and not st.session_state.get(PROMPT_ID)
-    if is_on:
-        opened.discard(one.sha256)
-    elif by_hand:
-        opened.add(one.sha256)
-    st.session_state[DRAWN] = (harmful, one.sha256, is_on)
-    return is_on or (one.harmful and one.sha256 not in opened)
 
 
 def _label(one: KeptPicture) -> str:

@@ -38,7 +38,13 @@ def _choose_its_picture(prompt: Prompt) -> None:
     """A copy of it among the pictures that can be asked about."""
     for picture in prompt.conversation.pictures[:1]:
         file = Path(picture.file)
-        choose(keep_picture(settings(), file.read_bytes(), _names().get(file, file.name)).sha256)
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"The picture {file.name} is gone with its package: `python -m engine fetch pictures` fetches it again."
+            ) from error
+        choose(keep_picture(settings(), content, _names().get(file, file.name)).sha256)
 
 
 @lru_cache(maxsize=1)

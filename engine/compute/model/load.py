@@ -32,6 +32,7 @@ from engine.records.assembled import ASSEMBLED, assembled_folder
 from engine.records.cards import CacheShape, ModelCard
 from engine.records.conversation import Conversation
 from engine.records.errors import ModelError, first_line
+from engine.records.model_files import made_of
 from engine.records.model_place import is_folder, need_model
 from engine.records.packaged import PACKAGED, packaged_folder
 from engine.records.settings import Settings
@@ -89,7 +90,18 @@ def load_model(spec: ModelSpec, settings: Settings) -> LoadedModel:
     sight = Sight(published, pictures) if pictures else None
     half = language_half(published)
     loaded = LoadedModel(
-        spec, half, tokenizer, decoder, blocks, card, device, dtype, fingerprint=fingerprint, sight=sight
+        spec,
+        half,
+        tokenizer,
+        decoder,
+        blocks,
+        card,
+        device,
+        dtype,
+        fingerprint=fingerprint,
+        # Behind the reading, since those of a Hugging Face id may have come with it.
+        made_of=made_of(settings.models, spec.name),
+        sight=sight,
     )
     keep(loaded)
     return loaded

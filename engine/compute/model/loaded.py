@@ -34,6 +34,8 @@ class LoadedModel:
     peft_model: PeftModel | None = None
     # What tells it apart from others, where its weights cannot be read any more as they were.
     fingerprint: str = ""
+    # Its weights as they lay when they were read: see engine.records.model_files.made_of.
+    made_of: str = ""
     # The layers that PEFT has wrapped, and for which adapters that was looked up.
     wrapped: tuple[tuple[str, ...], list[LoraLayer]] = ((), [])
     share: float = 1.0

@@ -125,7 +125,8 @@ class PictureTokens:
         if getattr(processor, "image_grid_pinpoints", None):
             return
         tall, wide = prepared_size(height, width, processor)
-        if tall * wide > KEPT_PIXELS:
+        # Without either the processor is of a kind that is refused behind this.
+        if tall and wide and tall * wide > KEPT_PIXELS:
             raise ModelError(
                 f"The picture {picture.file} is {width} x {height}, so thin that the model's processor would stretch "
                 f"it to {wide:,} x {tall:,}: cut a part out of it, or choose another picture."

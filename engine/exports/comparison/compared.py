@@ -99,7 +99,7 @@ def differences(those: Sequence[Compared], settings: Settings) -> list[Told]:
     samples_of = cache(partial(_samples, settings))
     for other, (way, what) in product(those[1:], WAYS.items()):
         pairs = product(_asked(first, way), _asked(other, way))
-        same = next(((one, another) for one, another in pairs if one.terms == another.terms), None)
+        same = next(((one, another) for one, another in pairs if one.is_as(another)), None)
         if same is None:
             continue
         before, after = (

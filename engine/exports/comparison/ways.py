@@ -12,7 +12,7 @@ from engine.figures.evaluation.pictures import PICTURES
 from engine.figures.evaluation.sided import Block
 from engine.records.evaluation.attacks import ATTACKS, PICTURE_ATTACKS, PIXEL_ATTACKS, TEXT_ATTACKS, TOOL_ATTACKS
 from engine.records.evaluation.counts import Count
-from engine.records.evaluation.findings import AttackResult, Evaluation, PictureFindings, SidedFindings
+from engine.records.evaluation.findings import Evaluation, PictureFindings, SidedFindings
 from engine.records.evaluation.plan import OTHER_SAMPLES, PICTURE_SAMPLES, TOOL_SAMPLES, other_sample
 from engine.records.others.authors import AUTHORS
 
@@ -44,12 +44,18 @@ WAYS: Mapping[str, str] = {
 
 class Asked(NamedTuple):
     """What became of the circuit-broken model's answers.  key: of the evaluation.  terms: source, length of answers,
-    judge, how pixels were searched, budget, the attack's version, candidates and the seed that it drew by, which must
-    be the same for two runs to be compared."""
+    judge, how pixels were searched, budget and the seed that an attack drew by, which must be the same for two runs to
+    be compared.  strength: the attack's version and candidates."""
 
     key: str
     verdicts: Count
     terms: tuple[Any, ...]
+    strength: tuple[int, ...] = ()
+
+    def is_as(self, other: "Asked") -> bool:
+        """What is not known (0), as of older files, is as anything."""
+        alike = zip(self.strength, other.strength, strict=False)
+        return self.terms == other.terms and all(one == another or not (one and another) for one, another in alike)
 
 
 def asked(one: Evaluation, way: str) -> Asked | None:
@@ -61,7 +67,8 @@ def asked(one: Evaluation, way: str) -> Asked | None:
             found = block.found(one)
             return _of_sided(one, found, way.removeprefix(samples)) if found else None
     if result := one.attacks.get(way):
-        return Asked(one.key, result.rerouted, (one.harmful, one.new_tokens, one.judge, *_how(one, way, result)))
+        terms = (one.harmful, one.new_tokens, one.judge, result.budget, _seed(one, way))
+        return Asked(one.key, result.rerouted, terms, (result.version, result.candidates))
     if way == BENIGN:
         counts, source = one.benign_answers, one.benign
     else:
@@ -75,15 +82,16 @@ def _of_author(one: Evaluation, author: str, name: str) -> Asked | None:
     return told._replace(terms=(*told.terms, one.others.rows)) if told and one.others else None
 
 
-def _how(one: Evaluation, attack: str, result: AttackResult) -> tuple[Any, ...]:
-    """The seed is None where it asks alike under any."""
-    return (result.budget, result.version, result.candidates, one.seed if ATTACKS[attack].draws else None)
+def _seed(one: Evaluation, attack: str) -> int | None:
+    """None where it asks alike under any."""
+    return one.seed if ATTACKS[attack].draws else None
 
 
 def _of_sided(one: Evaluation, found: SidedFindings, name: str) -> Asked | None:
     terms = (found.source, found.new_tokens, found.judge)
     if result := found.attacks.get(name):
         searched = found.pixels if isinstance(found, PictureFindings) and name in PIXEL_ATTACKS else None
-        return Asked(one.key, result.rerouted, (*terms, searched, *_how(one, name, result)))
+        asked_so = (*terms, searched, result.budget, _seed(one, name))
+        return Asked(one.key, result.rerouted, asked_so, (result.version, result.candidates))
     counts = {"benign": found.benign, "borderline": found.borderline}.get(name, {})
     return Asked(one.key, counts["rerouted"], terms) if "rerouted" in counts else None

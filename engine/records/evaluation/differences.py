@@ -65,6 +65,18 @@ def paired_means(pairs: Sequence[tuple[float, float]]) -> Difference:
     return Difference(first, second, Interval(mean - half, mean + half), (n, n), paired=True)
 
 
+def mean_difference(apart: Sequence[Difference]) -> Difference:
+    """Of paired differences of other questions each, at least one, their mean: the distances to the ends of their
+    intervals add up by their squares."""
+    count = len(apart)
+    first, second = (sum(side) / count for side in zip(*((one.first, one.second) for one in apart), strict=True))
+    low = math.hypot(*(one.value - one.ci95.low for one in apart)) / count
+    high = math.hypot(*(one.ci95.high - one.value for one in apart)) / count
+    ends = Interval(max(-1.0, second - first - low), min(1.0, second - first + high))
+    n = (sum(one.n[0] for one in apart), sum(one.n[1] for one in apart))
+    return Difference(first, second, ends, n, paired=True)
+
+
 def _correlation(both: int, one: int, other: int, neither: int) -> float:
     """Phi of the fourfold table; a positive one corrected for continuity, as Newcombe does."""
     sizes = (both + one) * (other + neither) * (both + other) * (one + neither)

@@ -70,7 +70,7 @@ class Ability(BaseModel):
 
 class AttackResult(BaseModel):
     """One attack on both models. styles: questions and imperatives apart.  categories: of harm.  seconds: that all
-    attempts on a model took, judging aside.  version: of the attack.  candidates: of GCG, a step; 0: not known."""
+    attempts on a model took, judging aside.  version: of the attack.  candidates: of GCG, a step.  0: not known."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -81,7 +81,7 @@ class AttackResult(BaseModel):
     curve: dict[Side, tuple[CurvePoint, ...]] = {}
     budget: int = 1
     seconds: dict[Side, float] = Field({}, exclude_if=lambda seconds: not seconds)
-    version: int = Field(1, exclude_if=lambda version: version == 1)
+    version: int = Field(0, exclude_if=lambda version: not version)
     candidates: int = Field(0, exclude_if=lambda candidates: not candidates)
 
     @property

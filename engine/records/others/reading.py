@@ -53,8 +53,10 @@ def others_prompts(
     """
     names = authors_of(half)
     need_authors(names, settings)
-    own = sample_texts().union(map(normalised, trained))
-    return {name: _taken(distinct(author_prompts(name, settings), own), rows) for name in names}
+    own, known = sample_texts(), frozenset(map(normalised, trained))
+    # Drawn first: two runs are then asked the same rows, but for those that one of them was trained on.
+    drawn = {name: _taken(distinct(author_prompts(name, settings), own), rows) for name in names}
+    return {name: distinct(prompts, known) for name, prompts in drawn.items()}
 
 
 def need_authors(names: Iterable[str], settings: Settings) -> None:

@@ -147,12 +147,12 @@ class _Aim(NamedTuple):
 
 def _aim(model: LoadedModel, adapter: str | None, row: EvaluationRow) -> _Aim:
     pictures, prompt = pictures_of(row), tokens_of(model, row.conversation).ids
-    levels = [(pixels_of(picture, model.device) * 255).round().byte() for picture in pictures]
+    levels = [(pixels_of(picture, torch.device("cpu")) * 255).round().byte() for picture in pictures]
     return _Aim(pictures, levels, prompt, target_ids(model, row), read_opening(model, adapter, prompt))
 
 
 def _loss(model: LoadedModel, adapter: str | None, aim: _Aim, veil: Veil) -> Float[Tensor, ""]:
-    shown = [veiled(levels.float() / 255, veil) for levels in aim.levels]
+    shown = [veiled(levels.to(veil.device).float() / 255, veil) for levels in aim.levels]
     return target_loss(model, adapter, aim.pictures, aim.prompt, aim.target, shown, opening=aim.opening)
 
 
@@ -170,7 +170,7 @@ def _answered(
     with scratch_folder() as folder:
         for look in looks:
             veil = (made.veils[look] * 255).round() / 255
-            shown = [veiled(levels.float() / 255, veil) for levels in aim.levels]
+            shown = [veiled(levels.to(veil.device).float() / 255, veil) for levels in aim.levels]
             with torch.no_grad():
                 losses.append(float(_loss(model, adapter, aim, veil)))
             prompts.append(tokens_of(model, showing(row, shown, folder / str(look)).conversation).ids)
