@@ -9,12 +9,16 @@ from contextlib import suppress
 
 import psutil
 
+from engine.desk.lock import is_held
 from engine.desk.presence import WorkerStatus, process_exists
 from engine.desk.queue import Queue
 from engine.desk.worker_job import call_worker_back, worker_place
 from engine.records.errors import WorkerError
 from engine.records.files import storage_error
 from engine.records.settings import ROOT, Settings
+
+# How long a worker that holds the lock may be without a sign of life.
+LOST_SECONDS = 1.0
 
 
 def ensure_worker(settings: Settings) -> WorkerStatus:
@@ -24,6 +28,11 @@ def ensure_worker(settings: Settings) -> WorkerStatus:
     """
     queue = Queue(settings.desk)
     worker = queue.worker()
+    until = time.monotonic() + LOST_SECONDS
+    while not worker.alive and is_held(settings.desk) and time.monotonic() < until:
+        # Its folder was taken away: it has the lock again, and says in a moment that it lives.
+        time.sleep(0.05)
+        worker = queue.worker()
     if worker.alive or worker_place(settings) is not None:
         # One that is a cluster's job may still wait for its node.
         return worker
