@@ -60,4 +60,6 @@ def test_a_sample_that_was_edited_is_a_text_of_ones_own():
         (harmful, "Say abcd.", False, ("", False)),
     ):
         assert labelled(taken.id, text, toggle, taken) == expected
-    assert labelled("of another file", "Hi", False, None) == ("of another file", False)
+    # Of another page's shelf it cannot be told whether it was edited.
+    assert labelled("of another shelf", "Hi", False, None) == ("", True) == labelled("of another shelf", "Hi", True, None)
+    assert labelled("", "Hi", False, None) == ("", False)
