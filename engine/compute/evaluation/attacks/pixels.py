@@ -256,14 +256,13 @@ def _start(original: Tensor, search: PixelSearch, generator: torch.Generator) ->
 def _stepped(original: Tensor, present: Tensor, gradient: Tensor, search: PixelSearch) -> Tensor:
     """A step against the gradient, in its own memory: of a photograph each copy would take as long as the model's last
     blocks."""
-    moved = gradient.sign_().mul_(-search.step_size / 255).add_(present)
-    farthest = search.epsilon / 255
-    return moved.sub_(original).clamp_(-farthest, farthest).add_(original).clamp_(0, 1)
+    return _within(original, gradient.sign_().mul_(-search.step_size / 255).add_(present), search.epsilon)
 
 
 def _within(original: Tensor, pixels: Tensor, epsilon: int) -> Tensor:
-    """The nearest picture whose every colour lies within epsilon of the original's, and is a colour."""
-    return (original + (pixels - original).clamp(-epsilon / 255, epsilon / 255)).clamp(0, 1).detach()
+    """The nearest picture whose every colour lies within epsilon of the original's, and is a colour. pixels: become
+    it."""
+    return pixels.sub_(original).clamp_(-epsilon / 255, epsilon / 255).add_(original).clamp_(0, 1)
 
 
 def _share(place: int, rows: int, steps: int, step: int) -> float:
