@@ -1,10 +1,10 @@
 """`python -m engine pack`: copy a finished run into a folder fit for sharing, such as sample_data/runs.
 
 Left out: what models answered to harmful prompts, optimizer moments, checkpoints and what was measured of other weights
-than the last, names of machines, addresses of judges. The run's name and note come along, and what the spec names is
-kept as it names it, files with their folders. Captured vectors are kept in half precision, of as many captured steps as
-fit; the spaces that tokens are tinted in come along where they were measured. digest.json holds the SHA-256 of every
-file.
+than the last, copies of pictures unless they are asked for, names of machines, addresses of judges. The run's name and
+note come along, and what the spec names is kept as it names it, files with their folders. Captured vectors are kept in
+half precision, of as many captured steps as fit; the spaces that tokens are tinted in come along where they were
+measured. digest.json holds the SHA-256 of every file.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from pydantic import ValidationError
 
 from engine.exports.private import Private, judge_words
 from engine.records.captures.capture import read_capture, run_captures, write_index
+from engine.records.captures.thumbnails import copy_thumbnails
 from engine.records.errors import RunError
 from engine.records.evaluation.final import is_final
 from engine.records.evaluation.findings import Evaluation
@@ -50,6 +51,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         default=[],
         help="take this capture alone, a folder of the run's representations/; several times (default: all)",
     )
+    command.add_argument(
+        "--pictures", action="store_true", help="with small copies of what captured prompts show: mind their licences"
+    )
     command.add_argument("--bfloat16", action="store_true", help="the adapter in half the size: evaluate the copy")
 
 
@@ -66,7 +70,16 @@ def pack(options: argparse.Namespace, settings: Settings) -> int:
     with whole_or_nothing(target):
         captures = _captures(run, settings, options.captures)
         spaces = next((file for file in (packed_spaces(run), kept_spaces(run, settings)) if file.is_file()), None)
-        pack_run(run, target, captures, spaces=spaces, bfloat16=options.bfloat16, private=Private(settings))
+        private = Private(settings)
+        pack_run(
+            run,
+            target,
+            captures,
+            spaces=spaces,
+            bfloat16=options.bfloat16,
+            pictures=options.pictures,
+            private=private,
+        )
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"{size / 1e6:.1f} MB", file=sys.stderr)
     print(target)
@@ -90,11 +103,12 @@ def pack_run(
     *,
     spaces: Path | None = None,
     bfloat16: bool = False,
+    pictures: bool = False,
     private: Private | None = None,
 ) -> None:
     """record.json, which makes a folder a run, is written last. captures: their folders; None: those in the run.
     spaces: their file. bfloat16: the adapter's weights are rounded, so that figures of it hold nearly, not exactly.
-    private: what alerts must not say."""
+    pictures: with the small copies that captures keep. private: what alerts must not say."""
     target.mkdir(parents=True)
     shutil.copy(run.folder / "spec.json", target)
     events = [
@@ -126,7 +140,7 @@ def pack_run(
         key = read_capture(capture)
         assert key is not None
         packed = target / "representations" / key.index.key
-        _pack_capture(capture, packed, left // (len(captures) - number))
+        _pack_capture(capture, packed, left // (len(captures) - number), pictures=pictures)
         left -= _size(packed)
     write_whole(target / DIGEST, json.dumps(digests(target), indent=1) + "\n")
     write_whole(target / "record.json", known)
@@ -176,10 +190,10 @@ def _narrow(adapter: Path) -> None:
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob("*.*") if path.is_file())
+    return sum(path.stat().st_size for path in folder.rglob("*.*") if path.is_file())
 
 
-def _pack_capture(source: Path, target: Path, most_bytes: int) -> None:
+def _pack_capture(source: Path, target: Path, most_bytes: int, *, pictures: bool) -> None:
     from safetensors.numpy import load_file, save_file
 
     capture = read_capture(source)
@@ -196,6 +210,8 @@ def _pack_capture(source: Path, target: Path, most_bytes: int) -> None:
             },
             target / path.name,
         )
+    if pictures:
+        copy_thumbnails(source, target)
     index = capture.index
     write_index(target, index)
     kept = _kept_checkpoints(target, index.checkpoints, most_bytes)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from making_seers import painted
 from test_capturing import QUICK, trained
 
 from engine.__main__ import main
@@ -19,6 +20,7 @@ from engine.exports.private import Private
 from engine.jobs.known_answers import known_spaces, run_spaces
 from engine.records.best import BestCheckpoint
 from engine.records.captures.capture import read_capture, run_captures, write_index
+from engine.records.captures.thumbnails import thumbnails, write_thumbnails
 from engine.records.checkpoints import parse_checkpoint
 from engine.records.errors import RunError
 from engine.records.evaluation.findings import (
@@ -30,6 +32,7 @@ from engine.records.evaluation.findings import (
 )
 from engine.records.events import Alert, ProbeResult
 from engine.records.outcome import outcome_of
+from engine.records.pictures import picture_at
 from engine.records.presets import named_spec
 from engine.records.runs import Run, list_runs, open_run
 from engine.records.settings import SAMPLE_DATA
@@ -208,6 +211,24 @@ def test_one_capture_of_two_is_packed_where_it_is_named(run, settings, tmp_path,
     assert main(["pack", run.id, str(tmp_path / "none"), "--capture", "third", *place]) == 2
     assert "has no capture 'third': choose second, training." in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+def test_copies_of_pictures_come_along_where_they_are_asked_for(run, settings, tmp_path):
+    film = run_captures(settings, run.id)[0]
+    shown = picture_at(painted(tmp_path / "shown.png"))
+    write_thumbnails(film.folder, [shown])
+    prompts = [one.model_copy(update={"pictures": (shown.sha256,)}) for one in film.index.prompts]
+    write_index(film.folder, film.index.model_copy(update={"prompts": tuple(prompts)}))
+    place = ["--runs", str(settings.runs)]
+    for folder, asked in (("without", []), ("with", ["--pictures"])):
+        assert main(["pack", run.id, str(tmp_path / folder), *asked, *place]) == 0
+        packed = Run(tmp_path / folder / run.id)
+        [capture] = run_captures(replace(settings, runs=tmp_path / folder), run.id)
+        [copy] = thumbnails(capture, capture.index.prompts[0])
+        assert (copy is not None) is bool(asked)
+        # They are among what was not changed since.
+        known = json.loads((packed.folder / DIGEST).read_text())
+        assert known == digests(packed.folder) and any(shown.sha256 in name for name in known) is bool(asked)
 
 
 def test_a_changed_byte_changes_the_digest(run, tmp_path):

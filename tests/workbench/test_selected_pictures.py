@@ -4,12 +4,12 @@ kept as a sentence."""
 from pathlib import Path
 
 import pytest
-from making_captures import write_capture
 from making_runs import write_run
 from making_seers import painted
+from making_shown import write_shown_capture
 from streamlit.testing.v1 import AppTest
 
-from engine.records.captures.capture import Capture, read_capture, write_index
+from engine.records.captures.capture import Capture
 from engine.records.captures.thumbnails import EDGE, thumbnails, write_thumbnails
 from engine.records.events import ProbeAnswer, ProbeResult
 from engine.records.pictures import picture_at, read_picture
@@ -20,17 +20,7 @@ from workbench.representations.selection import _probe_answers
 @pytest.fixture
 def capture(settings, tmp_path) -> Capture:
     """Of two harmful and two benign prompts each has a picture; the last one's was not kept."""
-    made = write_capture(tmp_path / "capture", harmful=2, benign=2)
-    shown = [picture_at(painted(tmp_path / f"{seed}.png", seed=seed, size=(400, 30))) for seed in range(4)]
-    write_thumbnails(made.folder, shown[:3])
-    prompts = tuple(
-        prompt.model_copy(update={"pictures": (picture.sha256,)})
-        for prompt, picture in zip(made.index.prompts, shown, strict=True)
-    )
-    write_index(made.folder, made.index.model_copy(update={"prompts": prompts}))
-    found = read_capture(made.folder)
-    assert found is not None
-    return found
+    return write_shown_capture(tmp_path / "capture", each=2, pictures=tmp_path / "shown", kept=3)
 
 
 def drawn(capture: Capture, rows: set[int]) -> AppTest:

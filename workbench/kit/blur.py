@@ -28,9 +28,7 @@ def reveal_button(name: str, *, of: str = "", what: str = "this text", shortcut:
     """
     if not blurs():
         return False
-    if of:
-        name = f"{name}_{key_of(of, length=12)}"
-    key, hidden = f"revealed_{name}", is_hidden(name)
+    hidden, name = is_hidden(name, of=of), _named(name, of)
     st.button(
         f"Reveal {what}" if hidden else f"Hide {what}",
         key=f"reveal_{name}",
@@ -40,14 +38,14 @@ def reveal_button(name: str, *, of: str = "", what: str = "this text", shortcut:
         help="Harmful text is hidden until you ask for it. The sidebar turns that off."
         + (f" Key: {REVEAL_KEY}." if shortcut else ""),
         on_click=_turn,
-        args=(key,),
+        args=(f"revealed_{name}",),
     )
     return hidden
 
 
-def is_hidden(name: str) -> bool:
-    """Whether what a button of this name reveals is to be hidden now."""
-    return blurs() and not st.session_state.get(f"revealed_{name}", False)
+def is_hidden(name: str, *, of: str = "") -> bool:
+    """Whether what a button of this name and for this text reveals is to be hidden now."""
+    return blurs() and not st.session_state.get(f"revealed_{_named(name, of)}", False)
 
 
 def blurred(name: str, *, hidden: bool) -> DeltaGenerator:
@@ -72,6 +70,10 @@ def harmful_text(
 def stand_in(text: str) -> str:
     """A text of the same shape that says nothing: each letter and sign is a block, spaces and lines stay."""
     return re.sub(r"\S", "▆", text)
+
+
+def _named(name: str, of: str) -> str:
+    return f"{name}_{key_of(of, length=12)}" if of else name
 
 
 def _turn(key: str) -> None:

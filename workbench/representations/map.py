@@ -30,6 +30,7 @@ from workbench.kit.waiting import awaited
 from workbench.kit.words import plain
 from workbench.kit.zoom import zoom_memory
 from workbench.representations.choices import STEP, choose, choose_block, choose_step, choose_tokens
+from workbench.representations.hovered import hovered_pictures
 from workbench.representations.map_words import map_sentences
 from workbench.representations.opened import DIMENSIONS, LAYOUT, METHOD, PLANE, SPACE
 from workbench.representations.plane_view import LAYOUTS as PLANE_LAYOUTS
@@ -81,6 +82,7 @@ def _view(capture: Capture, run: Run | None) -> None:
             plane_view(capture, run, request, projection, step, layout)
         else:
             _map(capture, run, request, projection, step, layout == LAYOUTS[1])
+        hovered_pictures(capture)
 
 
 def _scrubber(capture: Capture, button: DeltaGenerator, slider: DeltaGenerator) -> int:

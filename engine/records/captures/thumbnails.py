@@ -5,6 +5,7 @@ representations/<capture>/pictures/<key of the picture>.png
 """
 
 import io
+import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from engine.records.errors import DataError
 from engine.records.files import write_whole
 from engine.records.pictures import image_of
 
+FOLDER = "pictures"
 # Of the longer edge, in pixels.
 EDGE = 160
 
@@ -39,5 +41,11 @@ def thumbnails(capture: Capture, prompt: CapturedPrompt) -> list[Path | None]:
     return [file if file.is_file() else None for file in files]
 
 
+def copy_thumbnails(source: Path, target: Path) -> None:
+    """Those of one capture's folder into another's, with what stands beside them."""
+    if (source / FOLDER).is_dir():
+        shutil.copytree(source / FOLDER, target / FOLDER, dirs_exist_ok=True)
+
+
 def _file(folder: Path, key: str) -> Path:
-    return folder / "pictures" / f"{key}.png"
+    return folder / FOLDER / f"{key}.png"
