@@ -94,7 +94,9 @@ def train(options: argparse.Namespace, settings: Settings) -> int:
         queue.submit("train", run_id=run.id)
         print(f"Run {run.id}: {spec.model.name}, {spec.optimizer.steps} steps", file=sys.stderr)
         screen = _ProgressBar(spec)
-        loop = Worker(settings, watch=screen.show)
+        loop = Worker(settings, watch=lambda run_id, event: screen.show(event) if run_id == run.id else None)
+        # Other runs that wait in this folder are the next worker's.
+        loop.only = run.id
         hear(dict.fromkeys(worker_command.TO_END, partial(_end, loop.ending)))
         with suppress(KeyboardInterrupt):
             loop.serve(until=lambda: _has_ended(run.record()))
@@ -182,7 +184,7 @@ class _ProgressBar:
 
         self.bar = tqdm(total=spec.optimizer.steps, unit="step", file=sys.stderr)
 
-    def show(self, _run_id: str, event: Event) -> None:
+    def show(self, event: Event) -> None:
         if isinstance(event, StepResult):
             self.bar.n = event.step + 1
             self.bar.set_description("training")

@@ -15,6 +15,7 @@ from engine.records.cluster_jobs import is_on_cluster, served_runs
 from engine.records.errors import RunError, WorkbenchError
 from engine.records.events import (
     KEPT,
+    Alert,
     ControlEvent,
     Event,
     HeldoutResult,
@@ -24,7 +25,8 @@ from engine.records.events import (
     effective,
     up_to_cancel,
 )
-from engine.records.installed import versions
+from engine.records.files import written_at
+from engine.records.installed import differing, versions
 from engine.records.runs import ACTIVE, Run, Status, need_trainable
 from engine.records.settings import Settings
 
@@ -59,7 +61,16 @@ class RunBook:
             with suppress(RunError):
                 self.run.append(StatusEvent(status="resumed", step=0, message="Anew: it has no checkpoint"))
         self.step = min(self.step, last)
-        self.status("running", started=started, step=self.step, figures=self.figures, **place)
+        before_it = self.run.record().versions
+        self.status("running", started=started, ended=None, step=self.step, figures=self.figures, **place)
+        if last and (other := differing(place["versions"], before_it)):
+            self.write(
+                Alert(
+                    step=last,
+                    message=f"It goes on with {other}: its steps may differ from those of a run of one kind.",
+                    advice="For one of one kind throughout resume it where those versions are installed.",
+                )
+            )
 
     def write(self, event: Event) -> None:
         """Append an event, and carry into the record what it says of the run. Raises RunError on a full disk."""
@@ -180,8 +191,10 @@ def reconciled(settings: Settings, *, watch: Callable[[str, Event], None] | None
                 queued.append((record.created, run.id))
             else:
                 event = StatusEvent(status="interrupted", step=record.step, message=died)
+                # It ended when it wrote for the last time, and not when that is found.
+                ended = written_at(run.folder / "record.json")
                 run.append(event)
-                run.update(status="interrupted", ended=time.time())
+                run.update(status="interrupted", ended=ended)
                 if watch:
                     watch(run.id, event)
         except WorkbenchError as error:

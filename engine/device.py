@@ -30,7 +30,7 @@ from engine.records.errors import ModelError, RunError
 from engine.records.events import Event, Progress
 from engine.records.model_files import made_of
 from engine.records.room import weight_bytes
-from engine.records.runs import Run, open_run
+from engine.records.runs import ACTIVE, Run, open_run
 from engine.records.settings import ROOT, Settings
 from engine.records.spec_parts import BUNDLED_MODEL, ModelSpec
 
@@ -245,6 +245,8 @@ def _stamp(run: Run, checkpoint: Checkpoint) -> int:
     try:
         return file.stat().st_mtime_ns
     except OSError:
+        if checkpoint.step is None and run.record().status in ACTIVE:
+            raise RunError(f"Run {run.id} is still being prepared: it can be asked from its first step on.") from None
         what = "no finished adapter" if checkpoint.step is None else f"no checkpoint of step {checkpoint.step}"
         raise RunError(f"Run {run.id} has {what}: it was deleted, or the run did not get that far.") from None
 

@@ -38,7 +38,7 @@ HUNG_SECONDS = 300.0
 
 
 class Worker:
-    """Serves one runs folder. Create it inside `with owned(settings)`."""
+    """Serves one runs folder. Create it inside `with owned(settings)`. only: the one run that it trains; '': all."""
 
     def __init__(self, settings: Settings, *, watch: Callable[[str, Event], None] | None = None) -> None:
         self.settings = settings
@@ -53,7 +53,7 @@ class Worker:
         self.unfinished: dict[int, tuple[str, str]] = {}
         self.unsaved: list[RunBook] = []
         self.done: set[int] = set()
-        self.reason = ""
+        self.reason = self.only = ""
         self.complaint = Complaint()
         self.teller = Teller(settings, watch=watch)
 
@@ -99,8 +99,7 @@ class Worker:
         task = next_task(self.tasks)
         if task is None:
             return False
-        self.turns += 1
-        task.turned = self.turns
+        task.turned = self.turns = self.turns + 1
         self._advance(task)
         return True
 
@@ -121,7 +120,8 @@ class Worker:
         tools, intent = self.device.tools(job.id, f"the training of run {run.id}"), Intent()
         begin = partial(train_run, run, tools=tools, controls=controls, intent=intent)
         self.places += 1
-        self.tasks.append(Task(job, begin, book=book, intent=intent, controls=controls, place=self.places))
+        held, line = self.only not in ("", run.id), self.places
+        self.tasks.append(Task(job, begin, book=book, intent=intent, controls=controls, place=line, paused=held))
         if status != "queued":
             book.line_up()
 

@@ -1,11 +1,13 @@
 """A run that is broken off and goes on, or whose files change meanwhile: its records tell of one life alone."""
 
 import json
+import os
+import time
 
 import pytest
 from safetensors.numpy import load_file
 
-from engine.bookkeeping import live_changes
+from engine.bookkeeping import live_changes, reconciled
 from engine.compute.training.checkpoints import list_checkpoints
 from engine.records.captures.capture import TRAINING, read_capture
 from engine.records.events import Alert, ControlEvent, changes_value, effective
@@ -130,6 +132,53 @@ def test_a_run_that_goes_on_in_another_number_format_says_so_once(settings, work
     (message,) = said()
     assert "so far were computed in bfloat16, those from here on in float32" in message
     assert run.record().device == "cpu float32"
+
+
+def test_a_run_that_goes_on_with_other_packages_says_so_once(settings, worker, tiny_spec):
+    run = create_run(settings.runs, tiny_spec(**{"optimizer.steps": 12}))
+    begun(worker, run, steps=2)
+    stopped(worker, run, "stop")
+    here = run.record().versions
+    run.update(versions=here | {"torch": "1.0.0"})
+    for steps in (4, 6):
+        begun(worker, run, steps=steps)
+        stopped(worker, run, "stop")
+    alerts = [event.message for event in effective(run.events()[0]) if isinstance(event, Alert)]
+    (message,) = [alert for alert in alerts if "goes on with" in alert]
+    assert f"torch {here['torch']} in place of 1.0.0" in message and run.record().versions == here
+
+
+def test_a_run_that_was_left_ended_when_it_wrote_for_the_last_time(settings, worker, tiny_spec):
+    """The worker died on Friday, the next one begins on Monday."""
+    run = create_run(settings.runs, tiny_spec(**{"optimizer.steps": 12}))
+    begun(worker, run, steps=2)
+    friday = time.time() - 3 * 86_400
+    os.utime(run.folder / "record.json", (friday, friday))
+    reconciled(settings)
+    record = run.record()
+    assert record.status == "interrupted" and record.ended == pytest.approx(friday, abs=1)
+    # While it goes on it has not ended.
+    fresh = Worker(settings)
+    fresh.queue.submit("train", run_id=run.id)
+    trained(fresh, run, steps=4)
+    assert run.record().status == "running" and run.record().ended is None
+    stopped(fresh, run, "stop")
+
+
+def test_a_worker_for_one_run_leaves_others_in_the_queue(settings, worker, tiny_spec):
+    """As `python -m engine train` in a folder in which another run waits, which is the next worker's."""
+    mine, other = create_run(settings.runs, tiny_spec()), create_run(settings.runs, tiny_spec(seed=5))
+    worker.only = mine.id
+    worker.queue.submit("train", run_id=other.id)
+    worker.queue.submit("train", run_id=mine.id)
+    ended(worker, mine)
+    for task in list(worker.tasks):
+        worker._leave(task)
+    assert (mine.record().status, other.record().status) == ("finished", "queued")
+    assert not any(event.kind == "step" for event in other.events()[0])
+    following = Worker(settings)
+    following.queue.submit("train", run_id=other.id)
+    assert ended(following, other).record().status == "finished"
 
 
 def test_a_prompt_file_that_changed_before_a_resume_is_said_once(settings, worker, tiny_spec):

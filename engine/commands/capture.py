@@ -9,7 +9,7 @@ from engine.commands.counting import carry_out
 from engine.records.captures.capture import AVERAGED, CaptureRequest, TokenChoice, capture_folder
 from engine.records.checkpoints import run_checkpoints
 from engine.records.errors import SpecError
-from engine.records.runs import open_run
+from engine.records.runs import ACTIVE, open_run
 from engine.records.settings import Settings
 from engine.records.spec_parts import ModelSpec
 
@@ -41,12 +41,20 @@ def _request(options: argparse.Namespace, settings: Settings) -> CaptureRequest:
         content["splits"] = options.split
     if options.tokens:
         content["tokens"] = options.tokens
+    if options.run == "base" and options.steps:
+        raise SpecError("--steps belongs to a run: the base model has none. Leave it out, or name a run.")
+    if options.run != "base" and options.model:
+        raise SpecError(
+            "--model belongs to 'base': a run is captured on the model that it was trained on. Leave it out."
+        )
     if options.run == "base":
         content["model"] = ModelSpec(name=options.model) if options.model else ModelSpec()
     else:
         run = open_run(settings.runs, options.run)
-        spec, last = run.spec(), run.record().step
-        steps = sorted({last if checkpoint.step is None else checkpoint.step for checkpoint in run_checkpoints(run)})
+        spec, record = run.spec(), run.record()
+        # What a run in training has between two checkpoints is in its worker's memory alone.
+        found = [one for one in run_checkpoints(run) if one.step is not None or record.status not in ACTIVE]
+        steps = sorted({record.step if one.step is None else one.step for one in found})
         if options.steps:
             steps = [_number(text) for text in options.steps.split(",")]
         content |= {"run_id": run.id, "model": spec.model, "data": spec.data, "steps": steps, "seed": spec.seed}

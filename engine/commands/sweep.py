@@ -208,8 +208,8 @@ def _run(settings: Settings, queue: Queue, spec: RunSpec, point: dict[str, Any])
 
 
 def _usable(settings: Settings, spec: RunSpec, *, or_else: str = "") -> Run | None:
-    """A finished or living run that kept to this spec, or one of another status that may go on."""
-    current = spec.model_copy(update={"version": SPEC_VERSION})
+    """A finished or living run that kept to this spec and its probes, or one of another status that may go on."""
+    current, probes = spec.model_copy(update={"version": SPEC_VERSION}), spec.harmfulness
     # Runs that an older version trained keep the digest that it made.
     digests = {current.digest_with(source_hashes(spec.data)), spec.model_copy(update={"version": 1}).digest}
     for run in list_runs(settings.runs):
@@ -217,8 +217,8 @@ def _usable(settings: Settings, spec: RunSpec, *, or_else: str = "") -> Run | No
             record = run.record()
         except RunError:
             continue
-        usable = record.status in ("finished", or_else, *ACTIVE)
-        if usable and record.digest in digests and not _changed_by_hand(run):
+        usable = record.status in ("finished", or_else, *ACTIVE) and record.digest in digests
+        if usable and not _changed_by_hand(run) and (not probes.probe or run.spec().harmfulness == probes):
             return run
     return None
 

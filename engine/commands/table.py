@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 from typing import Any
 
 from engine.records.evaluation.attacks import ATTACKS
@@ -17,6 +18,10 @@ def figures_of(found: Evaluation | None, *, apart: bool = False) -> dict[str, An
     figures: dict[str, Any] = {}
     for name, result in found.attacks.items():
         figures |= {f"{name} base": result.base.rate, name: result.rerouted.rate}
+    if found.with_probe:
+        probe = found.with_probe
+        for name, sides in itertools.chain(probe.attacks.items(), probe.kept.items()):
+            figures |= {f"{name} with probe base": sides["base"].rate, f"{name} with probe": sides["rerouted"].rate}
     for side, one in found.benign_answers.items():
         figures["benign base" if side == "base" else "benign"] = one.rate
     for kind, part in (("agents", found.tools), ("pictures", found.pictures)):

@@ -17,6 +17,7 @@ from engine.records.cluster_jobs import ClusterJob, forget_job, is_on_cluster, r
 from engine.records.errors import ClusterError, RunError, WorkbenchError, WorkerError
 from engine.records.evaluation.own import is_pending
 from engine.records.events import Control, ControlEvent, Event, StatusEvent
+from engine.records.files import written_at
 from engine.records.learned import throw_away
 from engine.records.runs import ACTIVE, Run
 from engine.records.settings import Settings
@@ -191,9 +192,12 @@ def _interrupt(run: Run, reason: str) -> StatusEvent | None:
     if record.status not in ACTIVE:
         run.update(evaluation="failed", evaluation_error=reason)
         return None
-    event = StatusEvent(status="interrupted", step=record.step, message=reason)
+    event, ended = (
+        StatusEvent(status="interrupted", step=record.step, message=reason),
+        written_at(run.folder / "record.json"),
+    )
     run.append(event)
-    run.update(status="interrupted", ended=time.time(), error=reason)
+    run.update(status="interrupted", ended=ended, error=reason)
     return event
 
 

@@ -104,8 +104,10 @@ class Queue:
         """Queue a job and return its number. An equal job that still waits, and is wanted, is returned instead of
         doubled."""
         text = json.dumps(payload or {}, sort_keys=True)
-        if not self.worker().alive:
-            # What a dead worker had claimed does not wait: it must not be taken for the job that is asked for now.
+        worker = self.worker()
+        if not worker.alive or worker.status == "starting":
+            # What a dead worker had claimed does not wait: it must not be taken for the job that is asked for now. One
+            # that is starting has claimed nothing yet.
             self.forget_claims()
         with self._open() as database:
             waiting = database.execute(

@@ -10,29 +10,23 @@ from engine.compute.evaluation.judges import Verdict, judge_answers
 from engine.compute.evaluation.probed import ended
 from engine.compute.geometry.trip import trip
 from engine.compute.model.generation import Ask, answer
-from engine.compute.model.harmfulness import Probe
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.memory import failure_words
-from engine.compute.model.mixed import Voice
-from engine.compute.model.text import Speaker, need_askable, tokens_of
+from engine.compute.model.memory import device_failed, failure_words
+from engine.compute.model.text import Speaker
 from engine.compute.steps import told
 from engine.compute.team import present
 from engine.device import Tools
-from engine.jobs.calls import called, forced_words, judge_with_tools
-from engine.jobs.harmfulness import probe_of
+from engine.jobs.calls import called, judge_with_tools
+from engine.jobs.chat_columns import AskedColumn, ColumnText, asked_columns, read_event
 from engine.jobs.known_answers import known_spaces, run_spaces
 from engine.jobs.live_trips import Followed, LiveTrips, beside
 from engine.jobs.picture_trips import picture_trips, rounded
-from engine.jobs.voices import voices_of
 from engine.records.blocks import parse_blocks
-from engine.records.chats.asked import Column, Sampling
 from engine.records.chats.chat import Chat, Exchange, open_chat
-from engine.records.chats.replies import Answered, Failed, Judged, Pieces, Read, Reason, Trip
-from engine.records.errors import ModelError, RunError
-from engine.records.evaluation.counts import Side
+from engine.records.chats.replies import Answered, Failed, Judged, Pieces, Reason, Trip
+from engine.records.errors import ModelError, RunError, WorkbenchError
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.events import Event, Progress
-from engine.records.harmfulness import need_probes
 from engine.records.runs import open_run
 
 Job = Generator[Event | None, None, None]
@@ -46,80 +40,33 @@ def chat_job(payload: dict[str, Any], tools: Tools) -> Job:
     try:
         model = yield from tools.acquire(exchange.model)
         with ExitStack() as stack:
-            voices = yield from voices_of(stack, model, exchange.columns, tools)
-            texts = _texts(model, chat, number)
+            columns, unasked = yield from asked_columns(stack, model, chat, number, tools)
             if not payload.get("measure"):
-                probes = _probes(model, exchange, tools)
-                chat.append(number, _read(exchange, texts))
-                asks = [Ask(text.ids, voices[text.column], None, probes[text.column]) for text in texts]
-                followed = _followed(model, exchange, texts, voices, tools)
-                yield from _answer(model, chat, number, texts, asks, followed)
-            yield from _measure(model, chat, number, texts, voices, tools)
+                for event in unasked:
+                    chat.append(number, event)
+                chat.append(number, read_event(exchange, columns))
+                followed = _followed(model, exchange, columns, tools)
+                yield from _answer(model, chat, number, columns, followed)
+            yield from _measure(model, chat, number, columns, tools)
+            if payload.get("measure") and unasked:
+                raise RunError(unasked[0].message)
     except Exception as error:  # Whatever it was, the chat must say that it broke off.
         chat.append(number, Failed(message=failure_words(error)))
         raise
-
-
-class _Text:
-    """One column's prompt and the words that begin its answer, as tokens. Raises ModelError when it cannot be asked."""
-
-    def __init__(self, model: LoadedModel, chat: Chat, number: int, column: int) -> None:
-        self.column, exchange = column, chat.exchange(number)
-        self.conversation = chat.conversation(number, column)
-        need_askable(model, self.conversation)
-        forced = exchange.forced
-        self.begun = forced_words(model, self.conversation, forced) if forced else exchange.prefill
-        tokens = tokens_of(model, self.conversation, begun=self.begun, reserved=1)
-        self.prompt, self.prefill, self.ids = tokens.ids, tokens.begun, tokens.whole
-
-
-def _texts(model: LoadedModel, chat: Chat, number: int) -> list[_Text]:
-    """The columns that are asked: in a turn of results those that made a call. Raises RunError without any."""
-    columns = range(len(chat.exchange(number).columns))
-    texts = [_Text(model, chat, number, index) for index in columns if chat.message(number, index) is not None]
-    if not texts:
-        raise RunError(
-            "No model made a call that can be read, so there are no results to go on with: send a message instead."
-        )
-    return texts
-
-
-def _read(exchange: Exchange, texts: Sequence[_Text]) -> Read:
-    tokens, begun = ([0] * len(exchange.columns), [""] * len(exchange.columns))
-    for text in texts:
-        tokens[text.column], begun[text.column] = len(text.ids), text.begun
-    return Read(tokens=tuple(tokens), begun=tuple(begun) if exchange.forced else ())
-
-
-def _probes(model: LoadedModel, exchange: Exchange, tools: Tools) -> list[Probe | None]:
-    """The probe that reads each column: the column's own run's, the base model's of the first run that is asked."""
-    if not exchange.probe:
-        return [None for _ in exchange.columns]
-    asked = next((column.checkpoint for column in exchange.columns if not column.checkpoint.is_base), None)
-    if asked is None:
-        raise RunError("A harmfulness probe belongs to a run: choose a circuit-broken model in one of the columns.")
-    probes: list[Probe | None] = []
-    for column in exchange.columns:
-        checkpoint = asked if column.checkpoint.is_base else column.checkpoint
-        run = open_run(tools.settings.runs, checkpoint.run_id)
-        found = need_probes(run, tools.settings, checkpoint.step)
-        side: Side = "base" if column.checkpoint.is_base or not column.dose else "rerouted"
-        probes.append(probe_of(run, found, side, exchange.probe, tools.settings, model))
-    return probes
 
 
 def _answer(
     model: LoadedModel,
     chat: Chat,
     number: int,
-    texts: Sequence[_Text],
-    asks: Sequence[Ask],
+    columns: Sequence[AskedColumn],
     followed: Sequence[Followed],
 ) -> Generator[None, None, None]:
     """Write each token down as it comes, soon behind how far it was turned, and at the end, or when stopped, what was
     said in all."""
     exchange = chat.exchange(number)
-    sampling = _within_context(model, exchange, texts)
+    sampling, texts = exchange.sampling, [text for text, _, _ in columns]
+    asks = [Ask(text.ids, voice, None, probe, _within_context(model, exchange, text)) for text, voice, probe in columns]
     speakers = [Speaker(model, text.ids) for text in texts]
     ids: list[list[int]] = [[] for _ in exchange.columns]
     reasons: list[Reason] = ["not asked"] * len(ids)
@@ -159,14 +106,12 @@ def _answer(
     write_answered()
 
 
-def _followed(
-    model: LoadedModel, exchange: Exchange, texts: Sequence[_Text], voices: Sequence[Voice], tools: Tools
-) -> list[Followed]:
+def _followed(model: LoadedModel, exchange: Exchange, columns: Sequence[AskedColumn], tools: Tools) -> list[Followed]:
     """The circuit-broken columns, which are measured while they answer, each at its run's first target block. Left out
     are those whose run's spaces are not known yet, since the answer would wait for them; and all where several
     processes answer."""
     found: list[Followed] = []
-    for text in texts:
+    for text, voice, _ in columns:
         checkpoint = exchange.columns[text.column].checkpoint
         if checkpoint.is_base or present() is not None:
             continue
@@ -174,11 +119,11 @@ def _followed(
         spaces = known_spaces(model, run, tools.settings)
         block = parse_blocks(run.spec().blocks.targets, len(model.blocks))[0]
         if spaces:
-            found.append(Followed(text.column, text.prompt, text.prefill, voices[text.column], block, spaces[block]))
+            found.append(Followed(text.column, text.prompt, text.prefill, voice, block, spaces[block]))
     return found
 
 
-def _write_calls(model: LoadedModel, chat: Chat, number: int, texts: Sequence[_Text]) -> None:
+def _write_calls(model: LoadedModel, chat: Chat, number: int, texts: Sequence[ColumnText]) -> None:
     """Where tools were offered, what each column said as a message."""
     tools, answered = chat.exchange(number).tools, chat.reply(number).answered
     if not tools or answered is None:
@@ -188,66 +133,77 @@ def _write_calls(model: LoadedModel, chat: Chat, number: int, texts: Sequence[_T
         chat.append(number, called(model, text.column, text.prompt, text.prefill, said, tools))
 
 
-def _within_context(model: LoadedModel, exchange: Exchange, texts: Sequence[_Text]) -> Sampling:
-    """No more new tokens than the longest prompt leaves room for."""
-    limit = model.card.context_length
-    room = limit - max(len(text.ids) for text in texts) if limit else exchange.sampling.new_tokens
-    return exchange.sampling.model_copy(update={"new_tokens": min(exchange.sampling.new_tokens, room)})
+def _within_context(model: LoadedModel, exchange: Exchange, text: ColumnText) -> int:
+    """No more new tokens than this column's text leaves room for: a long one takes nothing from the others."""
+    limit, wanted = model.card.context_length, exchange.sampling.new_tokens
+    return min(wanted, limit - len(text.ids)) if limit else wanted
 
 
-def _measure(
-    model: LoadedModel,
-    chat: Chat,
-    number: int,
-    texts: Sequence[_Text],
-    voices: Sequence[Voice],
-    tools: Tools,
-) -> Job:
-    """Along each column's text, the cosine between the base model and a rerouted one; then a word on each answer."""
-    exchange = chat.exchange(number)
+def _measure(model: LoadedModel, chat: Chat, number: int, columns: Sequence[AskedColumn], tools: Tools) -> Job:
+    """Along each column's text, the cosine between the base model and a rerouted one; then a word on each answer. What
+    fails along one text is raised when the others have theirs."""
+    exchange, texts = chat.exchange(number), [column.text for column in columns]
     answered = chat.reply(number).answered
     if answered is None:
         return
     if not chat.reply(number).called:
         _write_calls(model, chat, number, texts)
-    for text in texts:
-        index, said = text.column, answered.ids[text.column]
-        other = _against(exchange.columns, index)
-        if other is None or not (text.prefill or said):
-            continue
-        yield Progress(phase="measuring", message="Where the breaker trips")
-        run = open_run(tools.settings.runs, exchange.columns[other].checkpoint.run_id)
-        spaces = yield from run_spaces(model, run, tools.settings)
-        # Steered as the text was, under both models.
-        read_by = voices[other]._replace(push=voices[index].push)
+    failed: list[Exception] = []
+    for column in columns:
         try:
-            cosines = yield from trip(model, [*text.ids, *said], read_by, spaces)
-        except ModelError:
-            # The adapter was in training and has left the memory. The answer stands, and can be measured later.
-            continue
-        shown = cosines[:, len(text.prompt) :]
-        chat.append(
-            number,
-            Trip(
-                column=index,
-                against=exchange.columns[other],
-                prefill=len(text.prefill),
-                pieces=_pieces(model, text, said),
-                cosines=rounded(shown),
-            ),
-        )
-        if other == index:
-            for over_picture in picture_trips(model, exchange, index, text.prompt, cosines):
-                chat.append(number, over_picture)
+            yield from _turned(model, chat, number, columns, column, tools)
+        except (WorkbenchError, RuntimeError) as error:
+            # Several processes fail together, or wait for each other for ever.
+            if present() is not None or device_failed(error):
+                raise
+            failed.append(error)
     verdicts = yield from _verdicts(model, exchange, texts, [answered.ids[text.column] for text in texts])
     for text, verdict in zip(texts, verdicts, strict=True):
         if answered.reasons[text.column] == "probe":
             verdict = ended(verdict, len(answered.ids[text.column]))
         chat.append(number, Judged(column=text.column, **verdict._asdict()))
+    if failed:
+        raise failed[0]
+
+
+def _turned(
+    model: LoadedModel, chat: Chat, number: int, columns: Sequence[AskedColumn], measured: AskedColumn, tools: Tools
+) -> Job:
+    """How far each token of one column's text was turned, and each patch of its pictures."""
+    exchange, answered = chat.exchange(number), chat.reply(number).answered
+    text, index = measured.text, measured.column
+    reader = _against(exchange, columns, measured)
+    if answered is None or reader is None or not (text.prefill or answered.ids[index]):
+        return
+    yield Progress(phase="measuring", message="Where the breaker trips")
+    said, other = answered.ids[index], exchange.columns[reader.column]
+    run = open_run(tools.settings.runs, other.checkpoint.run_id)
+    spaces = yield from run_spaces(model, run, tools.settings)
+    # Steered as the text was, under both models.
+    read_by = reader.voice._replace(push=measured.voice.push)
+    try:
+        cosines = yield from trip(model, [*text.ids, *said], read_by, spaces)
+    except ModelError:
+        # The adapter was in training and has left the memory. The answer stands, and can be measured later.
+        return
+    shown = cosines[:, len(text.prompt) :]
+    chat.append(
+        number,
+        Trip(
+            column=index,
+            against=other,
+            prefill=len(text.prefill),
+            pieces=_pieces(model, text, said),
+            cosines=rounded(shown),
+        ),
+    )
+    if reader is measured:
+        for over_picture in picture_trips(model, exchange, index, text.prompt, cosines):
+            chat.append(number, over_picture)
 
 
 def _verdicts(
-    model: LoadedModel, exchange: Exchange, texts: Sequence[_Text], answers: Sequence[tuple[int, ...]]
+    model: LoadedModel, exchange: Exchange, texts: Sequence[ColumnText], answers: Sequence[tuple[int, ...]]
 ) -> Generator[None, None, list[Verdict]]:
     """A word on each answer, of columns that were asked."""
     if exchange.tools:
@@ -267,13 +223,12 @@ def _verdicts(
     )
 
 
-def _against(columns: Sequence[Column], index: int) -> int | None:
-    """The column whose adapter the base model is compared with along the text of column `index`."""
-    if not columns[index].checkpoint.is_base:
-        return index
-    return next((other for other, column in enumerate(columns) if not column.checkpoint.is_base), None)
+def _against(exchange: Exchange, columns: Sequence[AskedColumn], measured: AskedColumn) -> AskedColumn | None:
+    """The column whose adapter the base model is compared with along the text of one that was asked."""
+    broken = [one for one in columns if not exchange.columns[one.column].checkpoint.is_base]
+    return measured if measured in broken else next(iter(broken), None)
 
 
-def _pieces(model: LoadedModel, text: _Text, said: Sequence[int]) -> tuple[str, ...]:
+def _pieces(model: LoadedModel, text: ColumnText, said: Sequence[int]) -> tuple[str, ...]:
     speaker = Speaker(model, text.prompt)
     return tuple(speaker.say(token) for token in (*text.prefill, *said))

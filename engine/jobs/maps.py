@@ -13,7 +13,7 @@ from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import token_text
 from engine.compute.training.pairs import Pair, elicit
 from engine.compute.training.reroute import BlockSpace
-from engine.compute.training.rows import Row, encode
+from engine.compute.training.rows import Row, encode, with_requests
 from engine.compute.training.sources import read_prompts
 from engine.device import Tools
 from engine.jobs.capture import Job, sides
@@ -23,6 +23,7 @@ from engine.records.captures.projections import (
     ProjectionRequest,
     TokenRequest,
     TokenView,
+    examination_file,
     projection_file,
     token_file,
 )
@@ -53,7 +54,8 @@ def examine_job(payload: dict[str, Any], tools: Tools) -> Job:
     """Examine every block, in a process of its own."""
     request = ExaminationRequest.model_validate(payload)
     folder = capture_folder(tools.settings, request.run_id, request.key)
-    progress = _progress_file(tools, folder / f"examine-{request.checkpoint}")
+    # Of two captures, or two choices of tokens, each has its own.
+    progress = _progress_file(tools, examination_file(_known(folder), request))
     yield from _in_child("examine", folder, request, progress, phase="examining")
 
 
@@ -96,7 +98,9 @@ def _one_row(model: LoadedModel, capture: Capture, prompt_id: str, answers: Path
             if captured and _is_it(prompt, captured):
                 seed = capture.index.request.seed
                 pairs = yield from elicit(model, [prompt], data, answers_folder=answers, seed=seed)
-                return encode(model, pairs[0] if pairs else Pair(prompt, ""), data)
+                # As it was captured: with the request that training may have hidden.
+                pair = pairs[0] if pairs else Pair(prompt, "")
+                return encode(model, pair, with_requests(data), within_context=False)
     raise DataError(f"Prompt {prompt_id} is no longer in the prompt sets: capture them again.")
 
 

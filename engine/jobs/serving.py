@@ -59,7 +59,8 @@ def _answer(model: LoadedModel, served: Served, request: ServedRequest, voice: V
 
     asked = [Ask(text.whole, voice, None, _probe(model, request, tools))]
     (ending,) = yield from told(answer(model, asked, sampling), write)
-    if conversation.tools:
+    # A call that the probe ended was not made, and what was said of it is not sent.
+    if conversation.tools and ending != "probe":
         served.append(called(model, 0, text.ids, text.begun, ids, conversation.tools))
     seconds = time.monotonic() - started
     served.append(Answered(ids=(tuple(ids),), reasons=(ending,), first_token_seconds=first, seconds=seconds))

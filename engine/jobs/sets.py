@@ -23,7 +23,7 @@ from engine.jobs.voices import voices_of
 from engine.records.chats.asked import ForcedCall
 from engine.records.chats.sets import NOT_ASKED, AnswerSet, SetRequest, SetRow, open_set
 from engine.records.conversation import Conversation, say
-from engine.records.errors import WorkbenchError
+from engine.records.errors import MemoryShortage, WorkbenchError
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.evaluation.sides import row_of
 from engine.records.events import Event, Progress
@@ -115,8 +115,7 @@ def _answer(
             begun = _begun(model, request, prompt, conversation)
             texts.append(tokens_of(model, conversation, begun=begun, reserved=1))
         except WorkbenchError as error:
-            nothing = ("",) * len(voices)
-            answers.append(_row(prompt, nothing, (NOT_ASKED,) * len(voices), (str(error),) * len(voices)))
+            answers.append(_unasked(prompt, len(voices), str(error)))
             continue
         asked.append(_Asked(prompt, conversation, begun))
     if not asked:
@@ -127,7 +126,7 @@ def _answer(
     done = 0
     for room in sorted(set(rooms), reverse=True):
         group = [place for place, own in enumerate(rooms) if own == room]
-        steps = _answer_alike(
+        steps = _answer_that_fits(
             model, answers, request, [asked[at] for at in group], [texts[at] for at in group], room, voices, spaces
         )
         yield from told(steps, partial(_of_batch, done, len(group), len(asked)))
@@ -136,6 +135,28 @@ def _answer(
 
 def _of_batch(done: int, rows: int, all_rows: int, share: float) -> float:
     return (done + rows * share) / all_rows
+
+
+def _answer_that_fits(
+    model: LoadedModel,
+    answers: AnswerSet,
+    request: SetRequest,
+    asked: Sequence[_Asked],
+    texts: Sequence[Tokens],
+    new_tokens: int,
+    voices: Sequence[Voice],
+    spaces: Mapping[int, SpaceOfBlock],
+) -> Generator[float, None, None]:
+    """As `_answer_alike`; where one prompt is too much for the memory by itself, the others are answered, and its row
+    says so: the set would meet it first whenever it goes on."""
+    try:
+        yield from _answer_alike(model, answers, request, asked, texts, new_tokens, voices, spaces)
+    except MemoryShortage as error:
+        if len(asked) == 1:
+            answers.append(_unasked(asked[0].prompt, len(voices), str(error)))
+            return
+        for one, text in zip(asked, texts, strict=True):
+            yield from _answer_that_fits(model, answers, request, [one], [text], new_tokens, voices, spaces)
 
 
 def _answer_alike(
@@ -202,6 +223,10 @@ def _begun(model: LoadedModel, request: SetRequest, prompt: Prompt, conversation
     if not request.forced or not name:
         return request.prefill
     return forced_words(model, conversation, ForcedCall(name=name, start=request.forced))
+
+
+def _unasked(prompt: Prompt, columns: int, why: str) -> SetRow:
+    return _row(prompt, ("",) * columns, (NOT_ASKED,) * columns, (why,) * columns)
 
 
 def _row(prompt: Prompt, answers: tuple[str, ...], words: tuple[str, ...], reasons: tuple[str, ...]) -> SetRow:

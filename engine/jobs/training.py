@@ -120,8 +120,13 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
 
 
 def _best(run: Run, spec: RunSpec) -> BestCheckpoint | None:
-    """None where none was measured."""
-    return best_checkpoint(effective(run.events()[0]), last=spec.optimizer.steps, optimizer=spec.optimizer)
+    """Of those whose files are still there; None where none was measured."""
+    there = [
+        event
+        for event in effective(run.events()[0])
+        if event.kind != "checkpoint" or (run.checkpoint_folder(event.step) / "adapter.safetensors").is_file()
+    ]
+    return best_checkpoint(there, last=spec.optimizer.steps, optimizer=spec.optimizer)
 
 
 def _final_capture(

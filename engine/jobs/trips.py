@@ -12,6 +12,7 @@ from engine.jobs.known_answers import run_spaces
 from engine.records.blocks import parse_blocks
 from engine.records.chats.asked import Column
 from engine.records.chats.sets import TRIP_THRESHOLD
+from engine.records.errors import ModelError
 from engine.records.events import Event
 from engine.records.runs import open_run
 from engine.records.settings import Settings
@@ -46,11 +47,16 @@ def first_trips(
     spaces: Mapping[int, SpaceOfBlock],
 ) -> Generator[None, None, tuple[int | None, ...]]:
     """For each column the token, from 1, of the words that begin its answer and of its own at which its cosine falls
-    below TRIP_THRESHOLD first, 0: at none; None for columns without a space. Empty without any space."""
+    below TRIP_THRESHOLD first, 0: at none; None for columns without a space, and where the adapter has left the memory
+    meanwhile. Empty without any space."""
     found: list[int | None] = [None] * len(answers)
     for place, (block, space) in spaces.items():
         said = [*text.begun, *answers[place]]
-        cosines = yield from trip(model, [*text.ids, *said], voices[place], {block: space})
+        try:
+            cosines = yield from trip(model, [*text.ids, *said], voices[place], {block: space})
+        except ModelError:
+            # The adapter was in training and has left the memory. The answer stands.
+            continue
         below = (cosines[0, len(text.ids) :] < TRIP_THRESHOLD).tolist()
         found[place] = below.index(True) + 1 if True in below else 0
     return tuple(found) if spaces else ()

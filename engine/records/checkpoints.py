@@ -71,6 +71,11 @@ def run_checkpoints(run: Run) -> list[Checkpoint]:
     return found
 
 
+def has_weights(run: Run) -> bool:
+    """Whether there is an adapter of it, on the disk or in training: none before the first step."""
+    return run.record().step > 0 or (run.adapter_folder / "adapter_config.json").is_file()
+
+
 def last_checkpoint(run: Run) -> int:
     """After how many steps the last whole checkpoint was written, from which a resume goes on; 0 without one."""
     whole = run.checkpoints_folder.glob("step-*/position.json")

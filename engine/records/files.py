@@ -5,6 +5,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -144,6 +145,14 @@ def arrived_bytes(folder: Path, *, ending: str = "") -> int:
     return total
 
 
+def written_at(path: Path) -> float:
+    """When a file was written last, in seconds since 1970; now, where it is not there."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return time.time()
+
+
 @contextmanager
 def whole_or_nothing(folder: Path) -> Iterator[None]:
     """Around what makes and fills a folder: nothing of it is left where that breaks off, and one that was there before
@@ -162,9 +171,15 @@ def whole_or_nothing(folder: Path) -> Iterator[None]:
 def storage_error(path: Path, error: OSError) -> RunError:
     """The storage failure in the user's words: disk full, not writable, or what the system said."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return RunError(f"The disk is full: {path} could not be written. Free some space, then resume the run.")
+        return RunError(
+            f"The disk is full: {path} could not be written. Free some space, then try again: a run goes on where it "
+            "was."
+        )
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return RunError(f"{path} cannot be written: {error.strerror}. Choose a folder you may write to with --runs.")
+        return RunError(
+            f"{path} cannot be written: {error.strerror}. Choose a folder you may write to: WORKBENCH_RUNS (or --runs) "
+            "for runs, WORKBENCH_CACHE for the cache."
+        )
     return RunError(f"{path} could not be written: {error.strerror}.")
 
 

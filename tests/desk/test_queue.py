@@ -44,6 +44,17 @@ def test_a_job_reports_how_far_it_is_and_can_be_cancelled_before_and_after_it_be
     assert queue.job(begun).status == "cancelled"
 
 
+def test_what_a_dead_worker_had_claimed_is_asked_anew_while_the_next_one_starts(tmp_path):
+    queue = Queue(tmp_path)
+    first = queue.submit("train", run_id="a")
+    queue.claim()
+    # As `ensure_worker` says it, until the new worker says that it serves.
+    queue.beat(status="starting", pid=os.getpid(), started=time.time(), doing="starting")
+    assert queue.worker().alive
+    second = queue.submit("train", run_id="a")
+    assert second != first and [job.id for job in queue.claim()] == [second]
+
+
 def test_a_waiting_job_is_not_doubled(tmp_path):
     queue = Queue(tmp_path)
     assert queue.submit("train", run_id="a") == queue.submit("train", run_id="a")

@@ -9,6 +9,7 @@ import torch
 from making import asked_ids, drain
 
 from engine.compute.model.adapters import adapter_parameters, attach_adapter, has_adapter
+from engine.compute.model.text import decode
 from engine.device import adapter_name
 from engine.jobs import chat as answers_module
 from engine.jobs import sets as answer_sets
@@ -20,11 +21,12 @@ from engine.records.chats.asked import Column, Sampling
 from engine.records.chats.chat import Exchange, new_chat
 from engine.records.chats.doses import DOSES, dose_payload, read_dose_curve
 from engine.records.chats.sets import NOT_ASKED, TRIP_THRESHOLD, SetRequest, new_set
-from engine.records.checkpoints import Checkpoint
+from engine.records.checkpoints import Checkpoint, has_weights
 from engine.records.conversation import Conversation, Picture
-from engine.records.errors import ComputeError, ModelError, RunError
+from engine.records.errors import ComputeError, MemoryShortage, ModelError, RunError
 from engine.records.prompt_files import read_source
 from engine.records.prompts import Prompt
+from workbench.chat.export import chat_markdown
 
 BASE = Column(checkpoint="base")
 
@@ -111,12 +113,71 @@ def test_the_model_in_training_is_asked_as_it_is_at_this_step(settings, tools, r
     assert has_adapter(tiny_model, living)
 
 
-def test_an_adapter_that_was_deleted_meanwhile_is_named_in_the_chat(settings, tools, run):
+def test_a_column_that_cannot_be_asked_says_why_and_the_other_answers(settings, tools, run):
     chat, payload = ask(settings, run)
+    shutil.rmtree(run.adapter_folder)
+    drain(chat_job(payload, tools))
+    reply = chat.reply(0)
+    assert not reply.error and reply.answered and reply.answered.reasons == ("length", "not asked")
+    assert len(reply.answered.ids[0]) == 12 and reply.answered.ids[1] == ()
+    assert "it was deleted" in reply.unasked[1] and [reply.is_asked(column) for column in (0, 1)] == [True, False]
+    # Compared with nothing: the only breaker was not asked.
+    assert reply.trips == () and [verdict.column for verdict in reply.verdicts] == [0]
+    assert "no finished adapter" in chat_markdown(chat)
+    # The next turn goes on for both once it can be asked again, without an answer that it never gave.
+    exchange = chat.exchange(0)
+    number = chat.ask(exchange.model_copy(update={"turn": 1, "user": "And then?"}))
+    roles = [[message.role for message in chat.conversation(number, column).messages] for column in (0, 1)]
+    assert roles == [["user", "assistant", "user"], ["user"]]
+
+
+def test_where_no_column_can_be_asked_the_chat_says_why(settings, tools, run):
+    chat, payload = ask(settings, run, columns=(Column(checkpoint=run.id), Column(checkpoint=run.id, dose=0.5)))
     shutil.rmtree(run.adapter_folder)
     with pytest.raises(RunError, match="no finished adapter"):
         drain(chat_job(payload, tools))
     assert "it was deleted" in chat.reply(0).error
+
+
+def test_a_run_that_is_prepared_yet_is_said_to_be(settings, tools, run):
+    run.update(status="running", step=0)
+    shutil.rmtree(run.adapter_folder)
+    chat, payload = ask(settings, run)
+    drain(chat_job(payload, tools))
+    assert "still being prepared: it can be asked from its first step on" in chat.reply(0).unasked[1]
+    assert not has_weights(run)
+
+
+def test_a_column_that_has_said_more_shortens_no_other_answer(settings, tools, run, monkeypatch):
+    """The context of the second column has room for three tokens, that of the first for all that were asked for."""
+    chat, payload = ask(settings, run)
+    limits = {0: 12, 1: 3}
+    monkeypatch.setattr(answers_module, "_within_context", lambda _model, _exchange, text: limits[text.column])
+    drain(chat_job(payload, tools))
+    answered = chat.reply(0).answered
+    assert [len(ids) for ids in answered.ids] == [12, 3] and answered.reasons == ("length", "length")
+    # It says what it would have said.
+    chat, payload = ask(settings, run)
+    monkeypatch.undo()
+    drain(chat_job(payload, tools))
+    assert chat.reply(0).answered.ids[1][:3] == answered.ids[1]
+
+
+def test_what_fails_along_one_text_takes_no_verdict(settings, tools, run, monkeypatch):
+    def breaks_off(*_, **__):
+        yield None
+        raise RuntimeError("CUDA out of memory")
+
+    chat, payload = ask(settings, run)
+    monkeypatch.setattr(answers_module, "trip", breaks_off)
+    with pytest.raises(RuntimeError):
+        drain(chat_job(payload, tools))
+    reply = chat.reply(0)
+    assert reply.answered and "out of memory" in reply.error
+    assert [verdict.column for verdict in reply.verdicts] == [0, 1]
+    monkeypatch.undo()
+    drain(chat_job(payload | {"measure": True}, tools))
+    assert len(chat.reply(0).trips) == 2 and not chat.reply(0).error
 
 
 def test_a_message_beyond_the_context_is_refused_and_says_by_how_much(settings, tools, run):
@@ -240,6 +301,32 @@ def test_a_prompt_that_cannot_be_asked_gets_a_row_that_says_so_and_the_others_an
     assert rows["1"].words == (NOT_ASKED, NOT_ASKED) and "tokens" in rows["1"].reasons[0]
     assert all(word != NOT_ASKED for number in ("0", "2") for word in rows[number].words)
     assert all(rows["0"].answers)
+
+
+def test_a_prompt_that_is_too_much_for_the_memory_gets_a_row_that_says_so_and_the_others_answers(
+    settings, tools, run, monkeypatch
+):
+    request = SetRequest(
+        model=run.spec().model,
+        columns=(BASE, Column(checkpoint=run.id)),
+        source=run.spec().data.circuit_breaker,
+        label="harmful",
+        limit=4,
+        sampling=Sampling(new_tokens=4),
+    )
+    whole = answer_sets.by_halves
+
+    def short(model, asks, step, **more):
+        if any("number 2" in decode(model, ask.prompt) for ask in asks):
+            raise MemoryShortage("Not even one row fits.")
+        return (yield from whole(model, asks, step, **more))
+
+    monkeypatch.setattr(answer_sets, "by_halves", short)
+    made = new_set(settings, request)
+    drain(answer_set_job({"set": made.id}, tools))
+    rows = {row.prompt_id: row for row in made.rows()}
+    assert len(rows) == 4 and rows["harmful-2"].reasons == ("Not even one row fits.",) * 2
+    assert [NOT_ASKED in rows[f"harmful-{n}"].words for n in range(4)] == [False, False, True, False]
 
 
 def test_a_chat_that_breaks_off_says_so_and_keeps_no_half_answer_as_whole(settings, tools, run, monkeypatch):

@@ -2,21 +2,28 @@
 model is small and was taught one call."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from making import drain
 from making_callers import ANSWER, CALL, QUESTION, WEATHER, finished_run, write_calling_model
 
 from engine.compute.model.load import load_model
+from engine.compute.model.mixed import Voice
 from engine.device import Device
+from engine.endpoint.answer import Answer
+from engine.endpoint.stops import StopWords
 from engine.jobs import chat as answers_module
+from engine.jobs import serving
 from engine.jobs.chat import chat_job
 from engine.jobs.sets import answer_set_job
 from engine.records.chats.asked import Column, ForcedCall, Sampling
 from engine.records.chats.chat import Exchange, new_chat
+from engine.records.chats.replies import ChatEvent, Pieces
 from engine.records.chats.sets import SetRequest, new_set
-from engine.records.conversation import Result, Tool
+from engine.records.conversation import Conversation, Result, Tool, say
 from engine.records.errors import RunError
+from engine.records.served import ServedRequest
 from engine.records.spec_parts import ModelSpec
 
 BASE = Column(checkpoint="base")
@@ -231,3 +238,20 @@ def spoken(talk, said: dict[int, str]):
         return ["end"] * len(asks)
 
     return answer
+
+
+def test_what_the_probe_ended_is_not_sent_where_tools_are_offered(calling_model, tools, monkeypatch):
+    """A client that streams reads events as they come: the words of the call that was not made are not among them."""
+
+    def ended(*_):
+        yield calling_model.tokenizer.encode("Sure", add_special_tokens=False)[:1]
+        return ["probe"]
+
+    monkeypatch.setattr(serving, "answer", ended)
+    conversation = Conversation(messages=(say("user", QUESTION),), tools=(WEATHER,))
+    request = ServedRequest(model=calling_model.spec, column=BASE, conversation=conversation)
+    events: list[ChatEvent] = []
+    drain(serving._answer(calling_model, SimpleNamespace(append=events.append), request, Voice(), tools))
+    answer = Answer("n", "m", StopWords(()), of_tools=True)
+    assert "".join(map(answer.hear, events)) == "" and answer.finish == "content_filter"
+    assert any(isinstance(event, Pieces) for event in events)

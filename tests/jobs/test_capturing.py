@@ -299,6 +299,20 @@ def test_training_prompts_are_captured_with_the_request_that_training_hid(device
     assert lengths[0] == lengths[1]
 
 
+def test_the_view_of_tokens_reads_the_request_that_training_hid(device, settings, tiny_spec):
+    spec = tiny_spec(**QUICK, **{"data.empty_prompt_share": 1.0, "data.empty_prompt_sides": "both"})
+    run, _ = trained(device, settings, spec)
+    asked = {"prompts_per_side": 2, "splits": ("train",), "blocks": "1"}
+    request = CaptureRequest(run_id=run.id, steps=(2,), model=spec.model, data=spec.data, **asked)
+    work(device, capture_job, request)
+    capture = captured(settings, request)
+    for prompt in capture.index.prompts:
+        wanted = TokenRequest(run_id=run.id, key=request.key, prompt_id=prompt.id, state=checkpoint_name(2))
+        work(device, tokens_job, wanted)
+        view = read_token_view(token_file(capture, wanted))
+        assert view.response_start == prompt.prompt_tokens and len(view.tokens) > prompt.prompt_tokens
+
+
 def test_a_run_without_test_rows_is_known_by_its_validation_rows_and_not_by_those_of_another_set(
     device, settings, tiny_spec
 ):

@@ -5,11 +5,24 @@ import torch
 from making import until
 from safetensors.torch import load_file
 
+from engine.jobs import training
 from engine.records.best import BestCheckpoint
 from engine.records.evaluation.own import own_step
-from engine.records.events import KEPT, effective
+from engine.records.events import KEPT, CheckpointResult, effective
 from engine.records.runs import create_run
 from engine.worker import Worker
+
+
+def test_a_checkpoint_whose_files_are_gone_is_not_the_best(settings, tiny_spec, monkeypatch):
+    """Its folder was deleted, for room or since it was damaged: a run that cannot go back to it would never end."""
+    given = []
+    monkeypatch.setattr("engine.jobs.training.best_checkpoint", lambda events, **_: given.extend(events))
+    run = create_run(settings.runs, tiny_spec(**{"optimizer.keep": "best"}))
+    for step in (2, 4):
+        run.append(CheckpointResult(step=step, name=f"step-{step:06d}"))
+    run.checkpoint_folder(4).mkdir(parents=True)
+    (run.checkpoint_folder(4) / "adapter.safetensors").write_bytes(b"weights")
+    assert training._best(run, run.spec()) is None and [event.step for event in given] == [4]
 
 
 @pytest.mark.parametrize("final_prompts", [0, 2])

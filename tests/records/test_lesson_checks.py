@@ -67,6 +67,9 @@ def test_an_answer_is_right_by_its_choice_or_within_the_tolerance(settings):
     number = Answer(kind="answer", question="Q", why="W", number=0.53, tolerance=0.03)
     assert met(number, settings, "0,55") and met(number, settings, " 0.50 ")
     assert not met(number, settings, "0.57") and not met(number, settings, "half") and not met(number, settings, "nan")
+    # Its unit, or the words of the question, beside it; of two numbers none is meant.
+    assert met(number, settings, "0.55 nats") and met(number, settings, "Block 0,53")
+    assert not met(number, settings, "0.53 or 0.9") and not met(number, settings, "\u22120.53")
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ OPENED = "chat_opened"
 # The chat and the last of its exchanges as this page shows them.
 DRAWN = "chat_drawn"
 CHOSEN = "chat_chosen"
+# The chat and the exchange that this session asked last.
+SENT = "chat_sent"
 
 
 def submit(chat: Chat, exchange: Exchange, *, seen: int | None = None) -> None:
@@ -32,7 +34,7 @@ def submit(chat: Chat, exchange: Exchange, *, seen: int | None = None) -> None:
     st.query_params[CHAT] = chat.id
     st.session_state[OPENED] = chat.id
     # Known from here on: the next change may come before it is drawn.
-    st.session_state[DRAWN] = (chat.id, number)
+    st.session_state[DRAWN] = st.session_state[SENT] = (chat.id, number)
 
 
 def continued(columns: tuple[Column, ...]) -> tuple[Chat, int, int]:
@@ -84,7 +86,10 @@ def ask_again() -> None:
     columns = strengths_now(exchange.columns) if _are_chosen(exchange) else exchange.columns
     if (job := job_of(chat, last)) is not None:
         queue().cancel(job.id)
-    probe = st.session_state.get(PROBE, "") if has_probe(columns) else ""
+    probe = exchange.probe
+    if not exchange.tools:
+        # Tools has no choice of a probe: what stands there is another page's.
+        probe = st.session_state.get(PROBE, "") if has_probe(columns) else ""
     submit(chat, exchange.model_copy(update={"columns": columns, "probe": probe, "created": time.time()}))
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from engine.records.assembled import offered_assembled
 from engine.records.chats.asked import MOST_COLUMNS, MOST_DOSE, Column
-from engine.records.checkpoints import Checkpoint, run_checkpoints
+from engine.records.checkpoints import Checkpoint, has_weights, parse_checkpoint, run_checkpoints
 from engine.records.errors import RunError, WorkbenchError
 from engine.records.harmfulness import need_probes
 from engine.records.packaged import PACKAGED
@@ -192,14 +192,6 @@ def _model_words(model: ModelSpec) -> tuple[str, ...]:
     return model.name, model.dtype, model.chat_template
 
 
-def first_target(columns: tuple[Column, ...]) -> str:
-    """The target blocks of the first run that is asked, as its spec has them; '' without one."""
-    for column in columns:
-        if not column.checkpoint.is_base:
-            return open_run(settings().runs, column.checkpoint.run_id).spec().blocks.targets
-    return ""
-
-
 def has_probe(columns: tuple[Column, ...]) -> bool:
     """Whether each circuit-broken model that is asked has harmfulness probes, and there is one."""
     asked = [column.checkpoint for column in columns if not column.checkpoint.is_base]
@@ -270,10 +262,16 @@ def _base_picker() -> None:
     offer_missing(str(wanted))
 
 
+def _is_ready(checkpoint: str) -> bool:
+    """Whether it can be asked at once: a run that is prepared yet has nothing to ask."""
+    found = parse_checkpoint(checkpoint)
+    return model_is_here(checkpoint) and (found.is_base or has_weights(open_run(settings().runs, found.run_id)))
+
+
 def _set_defaults(choices: list[Choice]) -> None:
     known = {choice.checkpoint for choice in choices}
     rest = [choice.checkpoint for choice in choices[1:]]
-    newest = next(filter(model_is_here, rest), rest[0] if rest else "base")
+    newest = next(filter(_is_ready, rest), rest[0] if rest else "base")
     linked = st.query_params.get(RUN)
     st.session_state.setdefault(COUNT, 2 if len(choices) > 1 else 1)
     if linked in known and model_key(0) not in st.session_state:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import streamlit as st
 
 from engine.records.chats.asked import Sampling
+from engine.records.chats.chat import Exchange
 from engine.records.harmfulness import TITLES, ProbeChoice
 from engine.records.prompts import Prompt
 from workbench.chat import linked
@@ -96,10 +97,11 @@ def clear_message() -> None:
     st.session_state[PROMPT_ID] = ""
 
 
-def put_back(user: str) -> None:
-    """Give a message that could not be answered back, unless another one was begun."""
+def put_back(exchange: Exchange) -> None:
+    """Give a message that could not be answered back with its label, unless another one was begun."""
     if not st.session_state.get(TEXT):
-        st.session_state[TEXT] = user
+        st.session_state[TEXT] = exchange.user
+        st.session_state[HARMFUL], st.session_state[PROMPT_ID] = exchange.harmful, exchange.prompt_id
 
 
 def composer(

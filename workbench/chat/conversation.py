@@ -6,7 +6,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from engine.records.chats.chat import Chat, Exchange
-from workbench.chat.asking import DRAWN, ask_again, job_of, measure, stop
+from workbench.chat.asking import DRAWN, SENT, ask_again, job_of, measure, stop
 from workbench.chat.export import chat_json, chat_markdown
 from workbench.chat.panes import exchange_view, speed, waiting_words
 from workbench.chat.tint import legend
@@ -77,7 +77,9 @@ def _last(
                 plain((job.error if job else "") or "The worker ended before it had answered: ask again."),
                 icon=":material/power_off:",
             )
-        if st.session_state.get(RETURNED) != (chat.id, number):
+        # A transcript that was opened keeps what it hides.
+        sent = st.session_state.get(SENT) == (chat.id, number)
+        if sent and reply.answered is None and st.session_state.get(RETURNED) != (chat.id, number):
             st.session_state[RETURNED] = (chat.id, number)
             put_back(chat.exchange(number))
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -68,7 +68,8 @@ def _answer(exchange: Exchange, reply: Reply, index: int) -> str:
     if exchange.forced:
         about.append(f"begun with a call of {exchange.forced.name}")
     if not reply.is_asked(index):
-        return f"**{' · '.join([*about, 'not asked'])}**\n\n> It had made no call that can be read."
+        why = reply.unasked.get(index, "It had made no call that can be read.")
+        return f"**{' · '.join([*about, 'not asked'])}**\n\n{_quoted(why)}"
     called = reply.calls(index)
     calls = "" if called is None else _calls(called)
     return f"**{' · '.join(about)}**\n\n{_quoted(begun(exchange, reply, index) + reply.text(index))}{calls}"

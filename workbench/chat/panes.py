@@ -104,7 +104,11 @@ def _pane(
     verdict = next((verdict for verdict in reply.verdicts if verdict.column == index), None)
     _heading(column_names(exchange.columns)[index], verdict, HARMFUL_COLOURS if exchange.harmful else BENIGN_COLOURS)
     if not reply.is_asked(index):
-        st.caption("It made no call that can be read, so there was nothing for it to go on with: it was not asked.")
+        why = reply.unasked.get(index)
+        if why:
+            st.warning(plain(f"Not asked: {why}"), icon=":material/block:")
+        else:
+            st.caption("It made no call that can be read, so there was nothing for it to go on with: it was not asked.")
         return
     going = live and reply.answered is None and not reply.error
     called = reply.calls(index)

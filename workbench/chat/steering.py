@@ -95,7 +95,10 @@ def steering_choice(model: str, runs: Sequence[str], on_change: Callable[[], Non
         )
         captures = _captures(model, runs)
         if not captures:
-            st.session_state[KIND] = OFF
+            if st.session_state.get(KIND):
+                st.session_state[KIND] = OFF
+                # The columns above were drawn with it.
+                st.rerun()
             st.info(
                 "No capture of this model is there yet: make one in Representations.", icon=":material/scatter_plot:"
             )

@@ -6,7 +6,8 @@ from engine.records.blocks import parse_blocks
 from engine.records.chats.chat import Exchange
 from engine.records.chats.replies import Reply
 from engine.records.errors import WorkbenchError
-from workbench.chat.columns import first_target
+from engine.records.runs import open_run
+from workbench.kit.state import settings
 
 TINT, BLOCK, THRESHOLD, TARGET = "chat_tint", "chat_block", "chat_threshold", "chat_block_target"
 
@@ -43,7 +44,8 @@ def trip_settings(exchange: Exchange, reply: Reply) -> tuple[int | None, float]:
                 count - 1,
                 key=BLOCK,
                 width=260,
-                help="At first the run's first target block. Below the adapted blocks nothing can move.",
+                help="At first the run's first target block, of several runs the last of these. Below the adapted "
+                "blocks nothing can move.",
             )
         st.slider(
             "Trip threshold",
@@ -58,7 +60,11 @@ def trip_settings(exchange: Exchange, reply: Reply) -> tuple[int | None, float]:
 
 
 def _target(exchange: Exchange, count: int) -> int:
+    """The first target block of the run that is asked. Of several runs the last of these: what another one turned
+    before stays turned there, and before its own a run has moved nothing."""
+    asked = [column.checkpoint.run_id for column in exchange.columns if not column.checkpoint.is_base]
     try:
-        return parse_blocks(first_target(exchange.columns), count)[0]
-    except (WorkbenchError, IndexError):
+        targets = [open_run(settings().runs, run_id).spec().blocks.targets for run_id in asked]
+        return max(parse_blocks(blocks, count)[0] for blocks in targets)
+    except (WorkbenchError, IndexError, ValueError):
         return count // 2

@@ -44,7 +44,7 @@ def chat_view() -> None:
     if chat is not None and numbers:
         if chat.offers_tools:
             _of_tools(chat)
-        busy = conversation(chat, numbers, put_back=lambda exchange: put_back(exchange.user))
+        busy = conversation(chat, numbers, put_back=put_back)
         if not are_asked(columns, chat.exchange(numbers[-1])):
             st.caption(":material/info: Other models are chosen now: the next message begins a new chat.")
     composer(send=_send, busy=busy, read=to_be_read(chat, numbers, columns), has_probe=has_probe(columns))

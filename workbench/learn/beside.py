@@ -113,6 +113,10 @@ def _recorded(file: Path) -> dict[str, Any]:
         content = json.loads(file.read_text(encoding="utf-8"))
         if not all(len(curve["steps"]) == len(curve["values"]) > 0 for curve in content["curves"]):
             raise ValueError("a curve has not as many values as steps")
+        if not content["curves"]:
+            raise ValueError("it has no curve")
+        for curve in content["curves"]:
+            _ = [float(number) for number in (*curve["steps"], *curve["values"])], str(curve["name"])
         return {"x": "step", "y": "", **content}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"The curves {file.name} cannot be read: {error}. Correct the file.") from error

@@ -41,7 +41,7 @@ def pictures_view() -> None:
     warn_of_blind(base_model_name(columns))
     busy = False
     if chat is not None and numbers:
-        busy = conversation(chat, numbers, put_back=lambda exchange: put_back(exchange.user))
+        busy = conversation(chat, numbers, put_back=put_back)
         if not are_asked(columns, chat.exchange(numbers[-1])):
             st.caption(":material/info: Other models are chosen now: the next question begins a new chat.")
         measured = [number for number in numbers if chat.reply(number).picture_trips]

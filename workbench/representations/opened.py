@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 
 import streamlit as st
 
-from workbench.kit.state import CAPTURE, PLAYING, RUN, SELECTED
+from workbench.kit.state import CAPTURE, CHOICES, PLAYING, RUN, SELECTED
 
 PICKED_RUN = "pick_run"
 BLOCK = "block"
@@ -24,6 +24,10 @@ def arrive(*, first: Callable[[], str]) -> None:
     if PICKED_RUN not in st.session_state or _OPENED not in st.session_state:
         found = {name: st.query_params[name] for name in NAMES if name in st.query_params}
         st.session_state[_OPENED] = found if RUN in found else {RUN: first(), **found}
+        if RUN in found:
+            # A link shows the view that it names: what it leaves out is as usual, and not as it was chosen elsewhere.
+            for name in (TOKENS, AVERAGED, METHOD, DIMENSIONS, SPACE, PLANE, LAYOUT):
+                st.session_state.get(CHOICES, {}).pop(name, None)
     _say()
 
 

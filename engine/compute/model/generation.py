@@ -31,12 +31,14 @@ Ending = Literal["end", "length", "probe"]
 
 class Ask(NamedTuple):
     """One row: what it continues, the voice that continues it, and the seed of its own draws (None: the sampling's
-    seed, so that all such rows have the same luck). probe: ends the answer at the first token where it fires."""
+    seed, so that all such rows have the same luck). probe: ends the answer at the first token where it fires.
+    new_tokens: the most that this row says, at least one (None: as many as the sampling allows)."""
 
     prompt: Prompt
     voice: Voice = Voice()
     seed: int | None = None
     probe: Probe | None = None
+    new_tokens: int | None = None
 
 
 @where_sharded
@@ -71,6 +73,9 @@ def answer(
             elif endings[row] is None:
                 said[row] = token
         yield said
+        for row in order:
+            if count == asks[row].new_tokens:
+                endings[row] = endings[row] or "length"
         going = [place for place, row in enumerate(order) if endings[row] is None]
         if not going or count == sampling.new_tokens:
             break

@@ -74,6 +74,9 @@ def train(
         yield from trainer.resume()
         if not trainer.step:
             yield from unmet(spec, blocks, rows)
+        elif _is_kept(trainer):
+            # Whoever was stopped as it was written had no word of it.
+            yield trainer.saved()
         yield from trainer.base.fill()
         yield from measure_spaces(trainer.base, statistics_rows(rows.harmful, rows.benign))
         yield from find_neighbours(trainer)

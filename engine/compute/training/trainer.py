@@ -126,9 +126,13 @@ class Trainer:
     def save(self) -> Event:
         """Write a checkpoint. Raises RunError when the disk is full."""
         position = Position(self.step, self.seconds, self.looks)
-        folder = save_checkpoint(self.checkpoints, position, self.parameters, self.optimizer)
+        save_checkpoint(self.checkpoints, position, self.parameters, self.optimizer)
         self.saved_step = self.step
-        return CheckpointResult(step=self.step, name=folder.name)
+        return self.saved()
+
+    def saved(self) -> Event:
+        """What is said of the last checkpoint."""
+        return CheckpointResult(step=self.saved_step, name=checkpoint_at(self.checkpoints, self.saved_step).name)
 
     @together
     def go_back(self, step: int) -> None:

@@ -21,7 +21,7 @@ from engine.exports.product import date, written_by
 from engine.figures.curves import RunCurves, compare_figures
 from engine.figures.evaluation.agents import agents_html
 from engine.figures.evaluation.drawn import Evaluated, evaluation_figures
-from engine.figures.evaluation.findings import asked_text, only_abilities
+from engine.figures.evaluation.findings import asked_text
 from engine.figures.evaluation.others import others_html
 from engine.figures.evaluation.pictures import pictures_html
 from engine.figures.evaluation.table import abilities_html, attacks_html, columns, key_html
@@ -80,8 +80,9 @@ def comparison_html(those: Sequence[Compared], settings: Settings) -> str:
 
 
 def _abilities_alone(those: Sequence[Compared]) -> Evaluated:
-    """Of each run what measured abilities and asked nothing else, which may have been done one by one."""
-    found = [(evaluation, one.name) for one in those for evaluation in one.evaluations if only_abilities(evaluation)]
+    """Of each run what measured abilities and asked no requests of text, which may have been done one by one."""
+    every = [(evaluation, one.name) for one in those for evaluation in one.evaluations]
+    found = [(one, name) for one, name in every if one.abilities and not asked_text(one)]
     return [evaluation for evaluation, _ in found], [name for _, name in found]
 
 
@@ -93,7 +94,7 @@ def _tables(
     tables = {
         "Harmful requests that were answered": attacks_html(shown) if shown else "",
         "What was kept": abilities_html(shown) if shown else "",
-        "Abilities, asked by themselves": abilities_html(columns(*alone)),
+        "Abilities, where no requests of text were asked": abilities_html(columns(*alone)),
         "Agents": agents_html(*tools),
         "Pictures": pictures_html(*pictures),
         "Other people's words": others_html(*others),

@@ -21,20 +21,7 @@ from pydantic import Field, ValidationError
 from engine.records.chats.answer_calls import AnswerCalls
 from engine.records.chats.asked import MOST_COLUMNS, Column, ForcedCall, Frozen, Sampling
 from engine.records.chats.homes import folders_of, home_of
-from engine.records.chats.replies import (
-    Answered,
-    Called,
-    ChatEvent,
-    Failed,
-    Judged,
-    PictureTrip,
-    Pieces,
-    Read,
-    Reply,
-    Trip,
-    Turning,
-    parse_chat_event,
-)
+from engine.records.chats.replies import ChatEvent, Reply, parse_chat_event, reply_of
 from engine.records.conversation import Conversation, Message, Part, Picture, Result, Text, Tool, say
 from engine.records.errors import RunError
 from engine.records.files import append_line, read_lines, read_number, write_new, write_whole
@@ -149,48 +136,7 @@ class Chat:
     def reply(self, number: int) -> Reply:
         """What the worker has written so far; a torn last line is left for later, a damaged one is skipped."""
         columns = len(self.exchange(number).columns)
-        answers: list[list[str]] = [[] for _ in range(columns)]
-        answered, error = None, ""
-        read = Read(tokens=())
-        called: dict[int, Called] = {}
-        turning: dict[int, Turning] = {}
-        trips: dict[int, Trip] = {}
-        picture_trips: dict[tuple[int, str], PictureTrip] = {}
-        verdicts: dict[int, Judged] = {}
-        for event in read_lines(self._events_file(number), parse_chat_event.validate_json):
-            if isinstance(event, Pieces):
-                for answer, pieces in zip(answers, event.columns, strict=False):
-                    answer += pieces
-            elif isinstance(event, Read):
-                read = event
-            elif isinstance(event, Answered):
-                answered, error = event, ""
-            elif isinstance(event, Called):
-                called[event.column] = event
-            elif isinstance(event, Turning):
-                before = turning[event.column].cosines if event.column in turning else ()
-                turning[event.column] = event.model_copy(update={"cosines": (*before, *event.cosines)})
-            elif isinstance(event, Trip):
-                trips[event.column] = event
-            elif isinstance(event, PictureTrip):
-                picture_trips[event.column, event.picture] = event
-            elif isinstance(event, Judged):
-                # The last thing of a measurement: an earlier one that failed is made good.
-                verdicts[event.column], error = event, ""
-            elif isinstance(event, Failed):
-                error = event.message
-        return Reply(
-            tuple(map(tuple, answers)),
-            answered,
-            tuple(trips.values()),
-            tuple(verdicts.values()),
-            error,
-            read.tokens,
-            read.begun,
-            tuple(called.values()),
-            tuple(picture_trips.values()),
-            turning,
-        )
+        return reply_of(columns, read_lines(self._events_file(number), parse_chat_event.validate_json))
 
     def thread(self, *, before: int | None = None) -> list[int]:
         """The exchanges that make up the conversation, one a turn, of those asked before exchange `before`."""
@@ -218,11 +164,15 @@ class Chat:
         messages = [say("system", asked.system)] if asked.system.strip() else []
         for earlier, following in pairwise([*self.turns_read(number), number]):
             message = self.message(earlier, column)
-            # A turn that had nothing for this column was not asked of it.
-            if message is not None:
+            # A turn that had nothing for this column, or could not be asked of it, was not.
+            if message is not None and self._was_asked(earlier, column):
                 messages += [message, self._said(earlier, column, answered=self.exchange(following).results)]
         message = self.message(number, column)
         return Conversation(messages=(*messages, *([message] if message is not None else [])), tools=asked.tools)
+
+    def _was_asked(self, number: int, column: int) -> bool:
+        reply = self.reply(number)
+        return reply.is_asked(min(column, len(reply.answers) - 1))
 
     def message(self, number: int, column: int) -> Message | None:
         """What this column is told in exchange `number`; None where these are results and it made no call that can be

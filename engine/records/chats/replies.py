@@ -1,7 +1,7 @@
 """What the worker writes down of one exchange, event by event, and what these come to. Knows no files."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -10,7 +10,8 @@ from pydantic import Field, TypeAdapter
 from engine.records.chats.answer_calls import AnswerCalls
 from engine.records.chats.asked import Column, Frozen
 
-# How an answer ended; "not asked": this column had made no call whose results it could go on with.
+# How an answer ended; "not asked": this column could not be asked, or had made no call whose results it could go on
+# with.
 Reason = Literal["end", "length", "stopped", "probe", "not asked"]
 
 
@@ -40,6 +41,14 @@ class Answered(Frozen):
     first_token_seconds: float
     seconds: float
     time: float = Field(default_factory=time.time)
+
+
+class Unasked(Frozen):
+    """One column that could not be asked, and why; the others answer."""
+
+    kind: Literal["unasked"] = "unasked"
+    column: int
+    message: str
 
 
 class Called(Frozen):
@@ -115,7 +124,8 @@ class Failed(Frozen):
 
 
 ChatEvent = Annotated[
-    Read | Pieces | Answered | Called | Turning | Trip | PictureTrip | Judged | Failed, Field(discriminator="kind")
+    Read | Pieces | Answered | Unasked | Called | Turning | Trip | PictureTrip | Judged | Failed,
+    Field(discriminator="kind"),
 ]
 parse_chat_event: TypeAdapter[ChatEvent] = TypeAdapter(ChatEvent)
 
@@ -135,6 +145,8 @@ class Reply:
     picture_trips: tuple[PictureTrip, ...] = ()
     # By column, all that came so far.
     turning: Mapping[int, Turning] = field(default_factory=dict)
+    # By column, why it could not be asked.
+    unasked: Mapping[int, str] = field(default_factory=dict)
 
     def text(self, column: int) -> str:
         return "".join(self.answers[column])
@@ -144,8 +156,60 @@ class Reply:
 
     def is_asked(self, column: int) -> bool:
         """Whether this column was asked at all, as far as is known."""
+        if column in self.unasked:
+            return False
         return self.answered is None or self.answered.reasons[column] != "not asked"
 
     def calls(self, column: int) -> Called | None:
         """A column's answer as a message, where tools were offered and it has answered."""
         return next((called for called in self.called if called.column == column), None)
+
+
+def reply_of(columns: int, events: Iterable[ChatEvent]) -> Reply:
+    """What the events of an exchange of so many columns come to."""
+    answers: list[list[str]] = [[] for _ in range(columns)]
+    answered, error = None, ""
+    read = Read(tokens=())
+    unasked: dict[int, str] = {}
+    called: dict[int, Called] = {}
+    turning: dict[int, Turning] = {}
+    trips: dict[int, Trip] = {}
+    picture_trips: dict[tuple[int, str], PictureTrip] = {}
+    verdicts: dict[int, Judged] = {}
+    for event in events:
+        if isinstance(event, Pieces):
+            for answer, pieces in zip(answers, event.columns, strict=False):
+                answer += pieces
+        elif isinstance(event, Read):
+            read = event
+        elif isinstance(event, Unasked):
+            unasked[event.column] = event.message
+        elif isinstance(event, Answered):
+            answered, error = event, ""
+        elif isinstance(event, Called):
+            called[event.column] = event
+        elif isinstance(event, Turning):
+            before = turning[event.column].cosines if event.column in turning else ()
+            turning[event.column] = event.model_copy(update={"cosines": (*before, *event.cosines)})
+        elif isinstance(event, Trip):
+            trips[event.column] = event
+        elif isinstance(event, PictureTrip):
+            picture_trips[event.column, event.picture] = event
+        elif isinstance(event, Judged):
+            # The last thing of a measurement: an earlier one that failed is made good.
+            verdicts[event.column], error = event, ""
+        elif isinstance(event, Failed):
+            error = event.message
+    return Reply(
+        tuple(map(tuple, answers)),
+        answered,
+        tuple(trips.values()),
+        tuple(verdicts.values()),
+        error,
+        read.tokens,
+        read.begun,
+        tuple(called.values()),
+        tuple(picture_trips.values()),
+        turning,
+        unasked,
+    )

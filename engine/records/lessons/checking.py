@@ -1,5 +1,6 @@
 """Whether a check is met, read from the learner's own records, and in words what is missing. No torch, no writing."""
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
@@ -75,14 +76,20 @@ def run_named(name: str, settings: Settings) -> Run:
 
 
 def is_right(check: Answer, text: str) -> bool:
-    """Whether an answer is right: the number of a choice, counted from 1, or a number within the tolerance."""
-    try:
-        value = float(text.strip().replace(",", "."))
-    except ValueError:
+    """Whether an answer is right: the number of a choice, counted from 1, or a number within the tolerance. What
+    stands beside the one number of a text, such as its unit, does not matter."""
+    value = _number(text)
+    if value is None:
         return False
     if check.number is None:
         return value == check.right
     return abs(value - check.number) <= check.tolerance + 1e-9
+
+
+def _number(text: str) -> float | None:
+    """The one number in a text; None with none or several."""
+    found = re.findall(r"[-+\u2212]?\d+(?:[.,]\d+)?", text)
+    return float(found[0].replace(",", ".").replace("\u2212", "-")) if len(found) == 1 else None
 
 
 def _answer(check: Answer, given: Sequence[Given]) -> Judged:
@@ -90,6 +97,8 @@ def _answer(check: Answer, given: Sequence[Given]) -> Judged:
         return Judged(False, "Not answered yet.")
     if is_right(check, given[-1].text):
         return Judged(True, f"Right. {check.why}")
+    if _number(given[-1].text) is None:
+        return Judged(False, "Give one number, such as 12 or 0.5.")
     return Judged(False, "Not right: look again, or open a hint.")
 
 
