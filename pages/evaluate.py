@@ -26,7 +26,13 @@ from workbench.evaluate.csv_text import as_csv
 from workbench.evaluate.form import evaluation_form
 from workbench.evaluate.jobs import evaluation_jobs, just_ended
 from workbench.evaluate.kept import KEPT, what_was_kept
-from workbench.evaluate.listed import Listed, about_evaluation, evaluation_name, names_apart
+from workbench.evaluate.listed import (
+    Listed,
+    about_evaluation,
+    evaluation_name,
+    is_of_these_weights,
+    names_apart,
+)
 from workbench.evaluate.samples import samples
 from workbench.kit.charts import on_screen
 from workbench.kit.frame import page_frame, places
@@ -232,6 +238,7 @@ def _first(found: list[Listed]) -> list[str]:
     what asked most, and what asked most of other people's words alone. An own quick look does not take the place of
     figures that tell more."""
     linked = st.query_params.get(RUN, "").partition("@")[0]
+    found = [one for one in found if is_of_these_weights(one.run, one.evaluation)] or found
     telling = [one for one in found if requests_asked(one.evaluation) >= FEW] or found
     first = linked if any(one.run.id == linked for one in found) else telling[0].run.id
     asked = sorted(

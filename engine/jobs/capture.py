@@ -108,6 +108,11 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
             else:
                 yield from film.take(folder, name, adapter)
                 there.add(name)
+        meanwhile = _whole(folder)
+        if meanwhile is not None and contents in meanwhile.index.digest:
+            # Of other steps of this capture, by a job that took its turns between.
+            there |= {step for step in meanwhile.index.checkpoints if meanwhile.holds(step)}
+            random = random or meanwhile.index.random
         # After each, so that a capture that breaks off keeps what it has.
         write_index(
             folder,

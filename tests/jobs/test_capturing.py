@@ -313,6 +313,27 @@ def test_the_view_of_tokens_reads_the_request_that_training_hid(device, settings
         assert view.response_start == prompt.prompt_tokens and len(view.tokens) > prompt.prompt_tokens
 
 
+def test_two_jobs_of_one_capture_that_take_turns_keep_the_steps_of_both(device, settings, tiny_spec):
+    """As asked in two tabs, of two steps of one run with the same settings."""
+    spec = tiny_spec(**QUICK, **{"captures.checkpoint_every": 2})
+    run, _ = trained(device, settings, spec)
+    asked = {"model": spec.model, "data": spec.data, "prompts_per_side": 2, "blocks": "1"}
+    requests = [CaptureRequest(run_id=run.id, steps=(step,), **asked) for step in (2, 4)]
+    jobs = [capture_job(one.model_dump(mode="json"), device.tools(number)) for number, one in enumerate(requests, 1)]
+    while jobs:
+        for job in list(jobs):
+            try:
+                next(job)
+            except StopIteration:
+                jobs.remove(job)
+    for number in (1, 2):
+        device.release(number)
+    assert requests[0].key == requests[1].key
+    capture = captured(settings, requests[0])
+    assert capture.index.checkpoints == (BASE, "step-000002", "step-000004")
+    assert all(map(capture.holds, capture.index.checkpoints))
+
+
 def test_a_run_without_test_rows_is_known_by_its_validation_rows_and_not_by_those_of_another_set(
     device, settings, tiny_spec
 ):

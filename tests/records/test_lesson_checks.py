@@ -16,7 +16,7 @@ from engine.records.chats.asked import Column, ForcedCall, Steering
 from engine.records.chats.chat import Exchange, new_chat
 from engine.records.chats.replies import Answered, Trip
 from engine.records.evaluation.counts import count
-from engine.records.evaluation.findings import AttackResult, Evaluation, ToolFindings, write_evaluation
+from engine.records.evaluation.findings import AttackResult, Evaluation, PictureFindings, ToolFindings, write_evaluation
 from engine.records.events import ControlEvent
 from engine.records.files import write_whole
 from engine.records.lessons.checking import judge, run_named
@@ -98,6 +98,12 @@ def test_of_two_runs_one_that_meets_it_is_enough_and_one_under_way_has_begun(set
     run.update(status="failed")
     assert not met(RunExists(kind="run_exists", cosine_below=0.4), settings)
     assert met(RunExists(kind="run_exists", status="begun"), settings)
+    # Which blocks it targets is known once its rows are there.
+    aimed = RunExists(kind="run_exists", status="begun", preset=other.record().preset, targets=(0, 29))
+    run.update(targets=())
+    assert not met(aimed, settings)
+    other.update(targets=(10, 20))
+    assert met(aimed, settings)
     delete_run(run)
     other.update(figures={}, status="finished")
     judged = judge(RunExists(kind="run_exists", cosine_below=0.4), settings)
@@ -129,6 +135,7 @@ def test_a_pause_counts_once_the_run_went_on(settings, run):
         ({"label": "harmful"}, {"harmful": True}, {"harmful": False}),
         ({"label": "benign"}, {}, {"prompt_id": "e-violence-question-1"}),
         ({"label": "borderline"}, {"prompt_id": "e-violence-question-1"}, {"prompt_id": "b-cooking-question-1"}),
+        ({"label": "borderline"}, {"prompt_id": "tb-mail-imperative-1"}, {"harmful": True}),
         ({"prefill": True}, {"prefill": "Sure"}, {"prefill": "  "}),
         ({"forced_call": True}, {"forced": ForcedCall(name="send")}, {}),
         ({"tripped": True}, {"tripped": True}, {}),
@@ -215,6 +222,10 @@ def test_an_evaluation_counts_by_its_attacks_and_its_run(settings, run):
     assert met(check, settings) and met(Evaluated(kind="evaluated", tools=True), settings)
     other = create_run(settings.runs, build_spec({}))
     assert not met(Evaluated(kind="evaluated", run=other.id), settings)
+    seen = Evaluated(kind="evaluated", attacks=("pgd",))
+    assert not met(seen, settings)
+    evaluate("three", (), pictures=PictureFindings(attacks={"pgd": result}))
+    assert met(seen, settings), "requests that show pictures have attacks of their own"
 
 
 def test_a_run_that_is_gone_is_said_and_hidden_samples_too(settings):

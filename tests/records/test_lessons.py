@@ -103,6 +103,9 @@ def test_what_is_wrong_is_said_with_the_line(folder, old, new, said):
         ("{kind: answer, question: Q, why: W, number: 1, right: 1}", "right counts choices"),
         ("{kind: evaluated, attacks: [tickle]}", "there is no attack 'tickle'"),
         ("{kind: run_exists, settings: {optimizer.stepz: 3}}", "a run's spec has no field 'optimizer.stepz'"),
+        ("{kind: run_exists, status: begun, cosine_below: 0.5}", "has no figures yet: leave cosine_below out"),
+        ("{kind: asked, blocks: [15, 15]}", "name steered too"),
+        ("{kind: looked, at: tokens, blocks: [19, 19]}", "of a map, not of tokens"),
     ],
 )
 def test_a_check_that_cannot_be_is_refused(folder, check, said):

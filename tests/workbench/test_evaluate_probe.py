@@ -9,9 +9,10 @@ from engine.exports.evaluation_report import report_html
 from engine.figures.evaluation.probe import probe_finding, probe_html, probe_title
 from engine.records.evaluation.counts import count
 from engine.records.evaluation.findings import AttackResult, AuthorFindings, OthersFindings, WithProbe
-from engine.records.runs import Run
+from engine.records.runs import Run, create_run
+from engine.records.spec_text import build_spec
 from workbench.evaluate.csv_text import as_csv
-from workbench.evaluate.listed import Listed, about_evaluation, names_apart
+from workbench.evaluate.listed import Listed, about_evaluation, evaluation_name, names_apart
 
 
 def words(complied: int, n: int = 20) -> list:
@@ -54,6 +55,25 @@ def test_of_two_columns_of_one_name_the_probe_tells_them_apart(settings):
         assert len(set(names)) == 3, "what shares a table with another one is told from it"
     assert about_evaluation(others).startswith("other people's words, n ")
     assert about_evaluation(linear).startswith("2 attacks, n 20")
+
+
+def test_two_judges_tell_columns_apart_and_weights_that_went_on_are_said(settings):
+    run = create_run(settings.runs, build_spec({}), name="one")
+    run.update(status="finished", ended=1_000.0)
+    byrules, byother = (
+        made(rerouted=2).model_copy(update={"judge": judge}) for judge in ("rules", "/home/me/org/judge")
+    )
+    names = names_apart([Listed(run, one, "one") for one in (byrules, byother)])
+    assert names == ["one (rules)", "one (org/judge)"]
+    before, since, step = (
+        byrules.model_copy(update={"run": of, "created": created})
+        for of, created in ((run.id, 900.0), (run.id, 1_100.0), (f"{run.id}@20", 900.0))
+    )
+    assert [evaluation_name(run, one) for one in (before, since, step)] == [
+        "one, of earlier weights",
+        "one",
+        "one, step 20",
+    ]
 
 
 def test_each_attack_stands_alone_and_with_the_probe_for_both_models():

@@ -3,8 +3,10 @@
 from collections import Counter
 from typing import NamedTuple
 
+from engine.exports.private import judge_words
 from engine.figures.evaluation.findings import FEW, TOO_FEW, asks_others_alone, only_abilities, requests_asked
 from engine.figures.evaluation.probe import probe_name
+from engine.records.evaluation.final import is_final
 from engine.records.evaluation.findings import Evaluation
 from engine.records.runs import Run
 from workbench.kit.words import moment
@@ -28,7 +30,15 @@ def evaluation_id(run_id: str, key: str) -> str:
 
 def evaluation_name(run: Run, evaluation: Evaluation) -> str:
     _, at, step = evaluation.run.partition("@")
-    return (run.label().name or run.id) + (f", step {step}" if at else "")
+    name = run.label().name or run.id
+    if at:
+        return f"{name}, step {step}"
+    return name if is_of_these_weights(run, evaluation) else f"{name}, of earlier weights"
+
+
+def is_of_these_weights(run: Run, evaluation: Evaluation) -> bool:
+    """Whether it names a step, or asked the weights that the run has now: not those that a resume has trained on."""
+    return "@" in evaluation.run or is_final(evaluation, run.record())
 
 
 def about_evaluation(evaluation: Evaluation) -> str:
@@ -45,12 +55,13 @@ def about_evaluation(evaluation: Evaluation) -> str:
 
 
 def names_apart(chosen: list[Listed]) -> list[str]:
-    """Two evaluations of one name are told apart by their probe, then by their time, else by their key; one of other
-    people's words alone is no second one where no other of its name asked such words: they share no table."""
+    """Two evaluations of one name are told apart by their probe, by their judge, then by their time, else by their key;
+    one of other people's words alone is no second one where no other of its name asked such words: they share no
+    table."""
     names = [one.name for one in chosen]
     of_others = Counter(one.name for one in chosen if one.evaluation.others)
     kinds = [asks_others_alone(one.evaluation) and of_others[one.name] == 1 for one in chosen]
-    for told in (probe_name, lambda one: moment(one.created), lambda one: one.key):
+    for told in (probe_name, lambda one: judge_words(one.judge), lambda one: moment(one.created), lambda one: one.key):
         often = Counter(zip(names, kinds, strict=True))
         said = [told(one.evaluation) for one in chosen]
         names = [

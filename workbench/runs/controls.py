@@ -52,8 +52,10 @@ def controls(run: Run, status: str, given: Sequence[ControlEvent], *, waits: boo
             _button(
                 run, "resume", ":material/play_arrow:", "Goes on with the next step. Key: p.", primary=True, key="p"
             )
-        if status in ("running", "paused"):
+        gave_way = status == "queued" and run.record().step > 0 and not is_on_cluster(run)
+        if status in ("running", "paused") or gave_way:
             _button(run, "stop", ":material/stop:", "Ends now, writes the adapter and a checkpoint; can be resumed.")
+        if status in ("running", "paused"):
             _adjust(run, given)
         if status in ("queued", "running", "paused"):
             _cancel(run)
@@ -126,6 +128,8 @@ def _adjust(run: Run, given: Sequence[ControlEvent]) -> None:
     current |= {event.control: event.value for event in given if event.control in current and event.value}
     with st.popover("Adjust", icon=":material/tune:", key="adjust"):
         st.caption("Holds from the next step on and is written down with the run.")
+        if spec.optimizer.warmup_steps or spec.optimizer.decay != "constant":
+            st.caption("The learning rate is the one before warm-up and decay: a step takes its share of it.")
         for control, value in current.items():
             key = f"adjust_{control}"
             number, button = st.columns([1.4, 1], vertical_alignment="bottom")

@@ -26,6 +26,10 @@ def next_steps(run: Run, status: str) -> None:
                 _ask(checkpoints[-1], f"Asks the model as it stands {at}.")
         return
     if not kept:
+        if checkpoints := [one for one in run_checkpoints(run) if one.step is not None]:
+            with st.container(horizontal=True, vertical_alignment="center", key="next_steps"):
+                _look(run, "As it stands at the steps captured so far.")
+                _ask(checkpoints[-1], "Asks its last checkpoint. Its adapter is written when the run goes on and ends.")
         return
     with st.container(horizontal=True, vertical_alignment="center", key="next_steps"):
         _look(run, "How harmful and benign activations moved: maps, arrows, tokens.")

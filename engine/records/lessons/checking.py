@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
@@ -133,7 +134,9 @@ def _lacks(check: RunExists, run: Run, record: Record) -> str:
     for name, value in check.settings.items():
         if spec[name] != value:
             return f"its {name} is {spec[name]}, not {value}"
-    if check.targets and record.targets:
+    if check.targets:
+        if not record.targets:
+            return "it does not say yet which blocks it targets"
         low, high = check.targets
         if not all(low <= block <= high for block in record.targets):
             return f"its target blocks are {', '.join(map(str, record.targets))}, not within {low} to {high}"
@@ -141,8 +144,6 @@ def _lacks(check: RunExists, run: Run, record: Record) -> str:
         return "" if record.step or record.status != "queued" else "it has not begun"
     if record.status != check.status and not (check.status == "stopped" and record.status == "finished"):
         return f"it is {record.status}, not {check.status}"
-    if check.targets and not record.targets:
-        return "it does not say which blocks it targets"
     return _beyond(check, record)
 
 
@@ -234,13 +235,20 @@ def _has_tripped(reply: Reply) -> bool:
     return any(min(block, default=1.0) < TRIPPED_BELOW for trip in reply.trips for block in trip.cosines)
 
 
-@lru_cache(maxsize=1)
 def _borderline() -> frozenset[str]:
-    """The ids of sample prompts that only sound harmful."""
-    try:
-        return frozenset(one.id for one in read_source("sample:benign", label="benign") if one.borderline)
-    except DataError:
-        return frozenset()
+    """The ids of sample prompts that only sound harmful, of those that offer tools, and of those that show pictures
+    where these were fetched."""
+    found: frozenset[str] = frozenset()
+    for source in ("sample:benign", "tools:benign", "pictures:benign"):
+        with suppress(DataError):
+            found |= _borderline_of(source)
+    return found
+
+
+# What raises is not remembered: pictures may be fetched later.
+@lru_cache(maxsize=4)
+def _borderline_of(source: str) -> frozenset[str]:
+    return frozenset(one.id for one in read_source(source, label="benign") if one.borderline)
 
 
 def _captured(check: Captured, settings: Settings) -> Judged:
@@ -270,7 +278,9 @@ def _evaluated(check: Evaluated, settings: Settings) -> Judged:
         if run and run_id != run:
             continue
         found = True
-        attacks = {**evaluation.attacks, **(evaluation.tools.attacks if evaluation.tools else {})}
-        if set(check.attacks) <= set(attacks) and (evaluation.tools is not None or not check.tools):
+        others = evaluation.others.parts.values() if evaluation.others else ()
+        parts = [one for one in (evaluation, evaluation.tools, evaluation.pictures, *others) if one is not None]
+        attacks = {name for one in parts for name in one.attacks}
+        if set(check.attacks) <= attacks and (evaluation.tools is not None or not check.tools):
             return Judged(True, f"You evaluated it under {len(attacks)} attack{'s' * (len(attacks) != 1)}.", run_id)
     return Judged(False, "No evaluation of yours is of this kind yet." if found else "You have evaluated nothing yet.")

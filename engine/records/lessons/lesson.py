@@ -106,6 +106,16 @@ class RunExists(Part):
             raise ValueError(f"a run's spec has no field '{unknown[0]}'")
         return settings
 
+    @model_validator(mode="after")
+    def _has_figures(self) -> "RunExists":
+        bounds = {"cosine_below": self.cosine_below, "cosine_above": self.cosine_above}
+        bounds["benign_above"] = self.benign_above
+        if self.status == "begun" and (named := [name for name, value in bounds.items() if value is not None]):
+            raise ValueError(
+                f"a run that has begun has no figures yet: leave {named[0]} out, or ask for another status"
+            )
+        return self
+
 
 class PausedAndResumed(Part):
     """A run of the learner's own was paused while it trained, and went on."""
@@ -126,6 +136,12 @@ class Asked(Part):
     run: str = ""
     tripped: bool = False
 
+    @model_validator(mode="after")
+    def _is_read(self) -> "Asked":
+        if self.blocks is not None and self.steered is None:
+            raise ValueError("blocks are those that are steered: name steered too, or leave blocks out")
+        return self
+
 
 class Captured(Part):
     """Activations were captured. of: a base model alone, a run, or either."""
@@ -145,6 +161,12 @@ class Looked(Part):
     blocks: tuple[int, int] | None = None
     run: str = ""
     prompts: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _is_read(self) -> "Looked":
+        if self.at != "map" and (self.method or self.blocks is not None):
+            raise ValueError(f"method and blocks are of a map, not of {self.at}: leave them out")
+        return self
 
 
 class Evaluated(Part):

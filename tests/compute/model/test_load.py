@@ -13,7 +13,7 @@ from engine.compute.model.adapters import attach_adapter
 from engine.compute.model.load import describe_model, load_model, load_reader, model_fingerprint, words_fingerprint
 from engine.compute.model.text import prompt_ids, tokens_of
 from engine.records.conversation import Conversation, say
-from engine.records.errors import ModelError
+from engine.records.errors import ModelError, RunError
 from engine.records.packaged import COMPLETE
 from engine.records.spec_parts import AdapterSpec, ModelSpec
 
@@ -86,6 +86,13 @@ def test_two_that_need_the_bundled_model_convert_it_once(tmp_path, monkeypatch):
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(bundled.convert_bundled, [tmp_path / "models"] * 2))
     assert made == ["float32"] and found == [tmp_path / "models" / bundled.FOLDER_NAME] * 2
+
+
+def test_a_cache_that_cannot_hold_the_bundled_model_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(bundled, "_gguf_folder", lambda: tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="could not be written"):
+        bundled.convert_bundled(tmp_path / "file" / "models")
 
 
 def test_plain_words_begin_as_the_tokenizer_begins_its_texts(tmp_path, settings):

@@ -6,12 +6,15 @@
 # `WORKBENCH_RUNS` names.
 
 # %%
+from engine.records.evaluation.final import is_final
 from engine.records.evaluation.findings import read_evaluations
 from engine.records.runs import open_run
 from engine.records.settings import read_settings
 
 run = open_run(read_settings().runs, "RUN_ID")
-evaluations = read_evaluations(run, read_settings())
+# Without those of weights that a resume has trained on.
+found = read_evaluations(run, read_settings())
+evaluations = [one for one in found if "@" in one.run or is_final(one, run.record())]
 assert evaluations, "this run was not evaluated"
 names = [f"{run.name}, {one.key}" for one in evaluations]
 
