@@ -10,9 +10,8 @@ from engine.compute.model.openings import tokens_alone
 from engine.compute.model.text import prompt_ids
 from engine.compute.training.sources import reading
 from engine.device import Tools, converted
-from engine.records.cards import DataCard, write_card
+from engine.records.cards import DataCard, model_asked, write_card
 from engine.records.events import Event
-from engine.records.spec_parts import ModelSpec
 
 # Of a larger set, evenly spaced ones.
 COUNTED_PROMPTS = 4000
@@ -22,14 +21,14 @@ Job = Generator[Event | None, None, None]
 
 def describe_model_job(payload: dict[str, Any], tools: Tools) -> Job:
     """Write the card of a model, from its config alone."""
-    spec = ModelSpec.model_validate(payload)
+    spec = model_asked(payload)
     yield from converted(spec, tools.settings)
     write_card(tools.settings.cards, "describe_model", payload, describe_model(spec, tools.settings))
 
 
 def describe_data_job(payload: dict[str, Any], tools: Tools) -> Job:
     """Write the card of a prompt set: token lengths under a model's tokenizer and chat template."""
-    spec = ModelSpec.model_validate(payload["model"])
+    spec = model_asked(payload["model"])
     yield from converted(spec, tools.settings)
     tokenizer, pictures = load_reader(spec, tools.settings)
     prompts = yield from reading(

@@ -7,10 +7,14 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from engine.records.files import write_whole
+from engine.records.model_files import made_of
+from engine.records.spec_parts import ModelSpec
 from engine.records.versions import key_of
 
 # Of how cards are made: another number, and they are made anew.
 CARDS = 4
+# In what is asked about a model: no part of its spec.
+MADE_OF = "made_of"
 Card = TypeVar("Card", bound=BaseModel)
 
 
@@ -79,6 +83,18 @@ class DataCard(BaseModel):
     histogram_edges: list[float]
     with_tools: float = 0.0
     tokens_alone_mean: float | None = None
+
+
+def asked_of(model: ModelSpec, models: Path) -> dict[str, Any]:
+    """What is asked about a model, with what it is made of now where that may change: another one that was put under
+    its name is another model."""
+    found = made_of(models, model.name)
+    return model.model_dump(mode="json") | ({MADE_OF: found} if found else {})
+
+
+def model_asked(payload: dict[str, Any]) -> ModelSpec:
+    """The model of such a question."""
+    return ModelSpec.model_validate({name: value for name, value in payload.items() if name != MADE_OF})
 
 
 def card_file(cards: Path, kind: str, payload: dict[str, Any]) -> Path:

@@ -64,7 +64,7 @@ def test_two_judges_tell_columns_apart_and_weights_that_went_on_are_said(setting
         made(rerouted=2).model_copy(update={"judge": judge}) for judge in ("rules", "/home/me/org/judge")
     )
     names = names_apart([Listed(run, one, "one") for one in (byrules, byother)])
-    assert names == ["one (rules)", "one (org/judge)"]
+    assert names == ["one (rules)", "one (judge)"]
     before, since, step = (
         byrules.model_copy(update={"run": of, "created": created})
         for of, created in ((run.id, 900.0), (run.id, 1_100.0), (f"{run.id}@20", 900.0))

@@ -3,13 +3,15 @@
 import json
 
 import pytest
-from making import write_prompts
+from making import drain, write_prompts, write_tiny_model
 from making_pages import drawn, page_of
 from making_runs import write_run
 from streamlit.testing.v1 import AppTest
 
 from engine.desk.queue import Queue
-from engine.records.cards import DataCard, card_file, read_data_card, write_card
+from engine.device import Device
+from engine.jobs.cards import describe_model_job
+from engine.records.cards import DataCard, ModelCard, card_file, read_data_card, read_model_card, write_card
 from engine.records.chats.asked import Column
 from engine.records.chats.chat import Exchange, list_chats, new_chat, open_chat
 from engine.records.chats.marks import read_marks
@@ -19,7 +21,7 @@ from engine.records.sample_answers import SampleAnswer, SampleAnswers
 from engine.records.spec_parts import ModelSpec
 from workbench.chat.columns import COUNT, dose_key, model_key
 from workbench.kit import state
-from workbench.kit.cards import data_payload
+from workbench.kit.cards import data_payload, model_payload
 
 
 @pytest.fixture(autouse=True)
@@ -181,6 +183,27 @@ def test_a_set_says_which_opening_its_answers_will_have(settings):
     assert r"answers begin with \"Sure, \*here\*\"" in captions.replace('"', r"\"")
     page.session_state["chat_prefill"] = ""
     assert "nothing is put before answers" in " ".join(one.value for one in drawn(page).caption)
+
+
+def test_the_card_of_a_model_is_not_shown_for_another_one_that_was_put_in_its_place(settings, tmp_path):
+    folder = write_tiny_model(tmp_path / "model")
+    spec = ModelSpec(name=str(folder), device="cpu")
+
+    def card() -> ModelCard | None:
+        return read_model_card(settings.cards, model_payload(spec))
+
+    tools = Device(settings).tools(1)
+    assert card() is None
+    drain(describe_model_job(model_payload(spec), tools))
+    before = card()
+    assert before is not None and before.block_count == 2
+    write_tiny_model(folder, blocks=3)
+    assert card() is None
+    drain(describe_model_job(model_payload(spec), tools))
+    after = card()
+    assert after is not None and after.block_count == 3
+    # The bundled model never changes, and is known by its spec alone.
+    assert model_payload(ModelSpec()) == ModelSpec().model_dump(mode="json")
 
 
 def test_the_card_of_a_prompt_file_is_not_shown_for_what_the_file_became(settings, tmp_path):

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from engine.records.cards import DataCard, ModelCard, read_data_card, read_model_card
+from engine.records.cards import DataCard, ModelCard, asked_of, read_data_card, read_model_card
 from engine.records.conversation import Label
 from engine.records.prompt_files import file_stamps
 from engine.records.spec_parts import ModelSpec
@@ -18,7 +18,7 @@ Kind = Literal["describe_model", "describe_data"]
 
 def model_payload(model: ModelSpec) -> dict[str, Any]:
     """What is asked about a model."""
-    return model.model_dump(mode="json")
+    return asked_of(model, settings().models)
 
 
 def data_payload(model: ModelSpec, *, source: str, label: Label, answer_field: str) -> dict[str, Any]:
