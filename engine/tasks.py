@@ -102,6 +102,7 @@ def doing(tasks: Sequence[Task], advancing: tuple[str, str, float] | None, *, hu
     advancing: what is being advanced now in words, its run's id, and since when.  hung_after: seconds.
     """
     words, run_id = (advancing[0], advancing[1]) if advancing else ("", "")
+    at_work = training_at_work(tasks)
     busy = bool(advancing) or any(not task.paused for task in tasks)
     hung = advancing is not None and time.monotonic() - advancing[2] > hung_after
     return {
@@ -109,6 +110,7 @@ def doing(tasks: Sequence[Task], advancing: tuple[str, str, float] | None, *, hu
         "doing": words,
         "run_id": run_id or next((task.book.run.id for task in tasks if task.book), ""),
         "waiting": waiting_for(tasks),
+        "trains": at_work.book.run.id if at_work and at_work.book else "",
     }
 
 

@@ -53,7 +53,7 @@ def test_a_shorter_run_beside_a_longer_one_waits_for_it_and_both_finish(worker, 
     assert worker._about()["waiting"] == {shorter.id: longer.id}
     until(worker, lambda: status(shorter) == "finished")
     assert status(longer) == "finished" and step(longer) == 12
-    assert worker._about()["waiting"] == {}
+    assert worker._about()["waiting"] == {} and worker._about()["trains"] == ""
 
 
 def test_while_one_is_paused_the_next_trains_to_its_end_and_the_first_goes_on_as_if_nothing_had_been(worker, start):
@@ -61,9 +61,12 @@ def test_while_one_is_paused_the_next_trains_to_its_end_and_the_first_goes_on_as
     until(worker, lambda: status(alone) == "finished")
     first, second = start("a", **{"optimizer.steps": 12}), start("b", **{"optimizer.steps": 12, "seed": 1})
     until(worker, lambda: step(first) == 5)
+    assert worker._about()["trains"] == first.id
     worker.queue.control(first.id, "pause")
+    until(worker, lambda: status(first) == "paused")
     until(worker, lambda: step(second) >= 2)
-    assert status(first) == "paused"
+    # A new one would wait for this one, whatever is advanced at the moment.
+    assert status(first) == "paused" and worker._about()["trains"] == second.id
     # Asked to go on while the other trains, it waits for it.
     worker.queue.control(first.id, "resume")
     until(worker, lambda: step(second) >= 4)

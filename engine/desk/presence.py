@@ -30,8 +30,8 @@ class WorkerStatus(NamedTuple):
     """What the screen knows of the worker. status: dead, starting, idle, busy, or hung (alive, but without a step).
 
     waiting: for each run that waits for another one to end its training, that other run, in the order in which they
-    will train.  reason: why it ended, where it said so.  sources: digest of the engine's files that it was started
-    from, '' where it does not say.
+    will train.  trains: the run that has the device, for which a new one waits.  reason: why it ended, where it said
+    so.  sources: digest of the engine's files that it was started from, '' where it does not say.
     """
 
     status: Literal["dead", "starting", "idle", "busy", "hung"]
@@ -43,6 +43,7 @@ class WorkerStatus(NamedTuple):
     started: float = 0.0
     machine: Mapping[str, Any] = MappingProxyType({})
     waiting: Mapping[str, str] = MappingProxyType({})
+    trains: str = ""
     reason: str = ""
     sources: str = ""
 
@@ -69,7 +70,7 @@ def worker_status(desk: Path) -> WorkerStatus:
         return WorkerStatus("dead", pid=pid, host=host, reason=str(content.get("reason", "")))
     if status != "starting" and abs(time.time() - said) > SILENT_SECONDS:
         status = "hung"
-    names = ("device", "doing", "run_id", "started", "machine", "waiting", "sources")
+    names = ("device", "doing", "run_id", "started", "machine", "waiting", "trains", "sources")
     return WorkerStatus(status, pid=pid, host=host, **{name: content[name] for name in names if name in content})
 
 

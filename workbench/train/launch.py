@@ -105,10 +105,10 @@ def _parts(form: Form, cost: Estimate) -> list[str]:
 
 
 def _training_now() -> str:
-    """The name of the run that trains at this moment, '' where none does."""
+    """The name of the run that a new one waits for, '' where none trains: one that is paused gives way."""
     worker = queue().worker()
     try:
-        run = open_run(settings().runs, worker.run_id) if worker.alive and worker.run_id else None
+        run = open_run(settings().runs, worker.trains) if worker.alive and worker.trains else None
         return (run.label().name or run.id) if run is not None and run.record().status in ACTIVE else ""
     except RunError:
         return ""
