@@ -74,9 +74,6 @@ def train(
         yield from trainer.resume()
         if not trainer.step:
             yield from unmet(spec, blocks, rows)
-        elif _is_kept(trainer):
-            # Whoever was stopped as it was written had no word of it.
-            yield trainer.saved()
         yield from trainer.base.fill()
         yield from measure_spaces(trainer.base, statistics_rows(rows.harmful, rows.benign))
         yield from find_neighbours(trainer)
@@ -88,6 +85,9 @@ def train(
             yield from _watch_drift(trainer)
             if _is_kept(trainer):
                 yield trainer.save()
+        elif trainer.step and _is_kept(trainer):
+            # A run that was stopped as it was written had no word of it.
+            yield trainer.saved()
         while trainer.step < spec.optimizer.steps:
             losses = yield from _step_that_fits(trainer, controls, resized)
             yield from _watch_plateau(trainer, losses)

@@ -125,6 +125,23 @@ def test_what_was_not_looked_at_when_a_run_was_broken_off_is_looked_at_when_it_g
     assert [one.step for one in second if isinstance(one, CheckpointResult)] == [4, 6]
 
 
+def test_a_checkpoint_that_a_stop_wrote_is_told_when_the_run_goes_on(tiny_model, tiny_spec, tiny_rows, tmp_path):
+    """Else one that was measured and lies there is no candidate for the best."""
+    often = {"captures.heldout_every": 3, "captures.checkpoint_every": 50}
+    spec = tiny_spec(**often, **{"optimizer.keep": "best", "optimizer.stop_drift": 1e-6})
+    blocks = resolve_blocks(spec, 2)
+    parts = {"model": tiny_model, "name": "run", "spec": spec, "blocks": blocks, "rows": tiny_rows}
+    generator, first = train(**parts, checkpoints=tmp_path), []
+    while not any(isinstance(one, ControlEvent) for one in first):
+        first.append(next(generator))
+    generator.close()
+    remove_adapter(tiny_model, "run")
+    assert not any(isinstance(one, CheckpointResult) for one in first)
+    second = list(train(**parts, checkpoints=tmp_path))
+    remove_adapter(tiny_model, "run")
+    assert [one.step for one in second if isinstance(one, CheckpointResult)] == [3, 6]
+
+
 def test_live_changes_hold_from_their_step_and_survive_a_resume(tiny_model, tiny_spec, tiny_rows, tmp_path):
     controls = [
         ControlEvent(control="alpha", step=2, value=1.0),
