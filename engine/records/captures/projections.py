@@ -18,8 +18,8 @@ from engine.records.versions import key_of, stable_json
 
 # Of how maps and token views are made, and how examinations are: another number, and they are made anew.
 MAPS = 1
-# 2: rows whose request training hid are read with it, as they were captured.
-TOKENS = 2
+# Of views of tokens where training hides requests. 2: such rows are read with theirs, as they were captured.
+HIDDEN_REQUESTS = 2
 EXAMINATIONS = 2
 Method = Literal["pca", "umap", "difference", "probe", "movement"]
 # In a map of movement: the base model in the plane that is fitted to the random adapter.
@@ -170,7 +170,8 @@ def examination_file(capture: Capture, request: ExaminationRequest) -> Path:
 
 
 def token_file(capture: Capture, request: TokenRequest) -> Path:
-    return capture.results_folder / "tokens" / f"{_digest(request, version=TOKENS)}.json"
+    version = HIDDEN_REQUESTS if capture.index.request.data.empty_prompt_share else None
+    return capture.results_folder / "tokens" / f"{_digest(request, version=version)}.json"
 
 
 def read_projection(file: Path) -> Projection | None:
