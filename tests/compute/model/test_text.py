@@ -20,7 +20,7 @@ from engine.compute.model.text import (
     text_ids,
     tokens_of,
 )
-from engine.jobs.chat import _Text
+from engine.jobs.chat_columns import ColumnText
 from engine.records.chats.asked import Column
 from engine.records.chats.chat import Exchange, new_chat
 from engine.records.conversation import Conversation, Message, Picture, Text, say
@@ -163,7 +163,7 @@ def test_chat_and_prefill_attack_put_the_same_words_into_the_mouth(tiny_model, s
     number = chat.ask(
         Exchange(model=model.spec, columns=(Column(checkpoint="base"),), user="Hi there", prefill="Sure, here is")
     )
-    asked = _Text(model, chat, number, 0)
+    asked = ColumnText(model, chat, number, 0)
     read = []
 
     def answered(_model, asks, sampling):
