@@ -126,37 +126,26 @@ def _answer(
     done = 0
     for room in sorted(set(rooms), reverse=True):
         group = [place for place, own in enumerate(rooms) if own == room]
-        steps = _answer_that_fits(
-            model, answers, request, [asked[at] for at in group], [texts[at] for at in group], room, voices, spaces
-        )
-        yield from told(steps, partial(_of_batch, done, len(group), len(asked)))
+        whole = partial(_of_batch, done, len(group), len(asked))
+
+        def alike(places: Sequence[int], room: int = room) -> Generator[float, None, None]:
+            some, own = [asked[at] for at in places], [texts[at] for at in places]
+            return _answer_alike(model, answers, request, some, own, room, voices, spaces)
+
+        try:
+            yield from told(alike(group), whole)
+        except MemoryShortage:
+            # One by one: what is too much by itself says so, else the set would meet it first whenever it goes on.
+            for place in group:
+                try:
+                    yield from told(alike([place]), whole)
+                except MemoryShortage as error:
+                    answers.append(_unasked(asked[place].prompt, len(voices), str(error)))
         done += len(group)
 
 
 def _of_batch(done: int, rows: int, all_rows: int, share: float) -> float:
     return (done + rows * share) / all_rows
-
-
-def _answer_that_fits(
-    model: LoadedModel,
-    answers: AnswerSet,
-    request: SetRequest,
-    asked: Sequence[_Asked],
-    texts: Sequence[Tokens],
-    new_tokens: int,
-    voices: Sequence[Voice],
-    spaces: Mapping[int, SpaceOfBlock],
-) -> Generator[float, None, None]:
-    """As `_answer_alike`; where one prompt is too much for the memory by itself, the others are answered, and its row
-    says so: the set would meet it first whenever it goes on."""
-    try:
-        yield from _answer_alike(model, answers, request, asked, texts, new_tokens, voices, spaces)
-    except MemoryShortage as error:
-        if len(asked) == 1:
-            answers.append(_unasked(asked[0].prompt, len(voices), str(error)))
-            return
-        for one, text in zip(asked, texts, strict=True):
-            yield from _answer_that_fits(model, answers, request, [one], [text], new_tokens, voices, spaces)
 
 
 def _answer_alike(
