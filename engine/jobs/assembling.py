@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from engine.at_hand import converted
 from engine.compute.model.assemble import assemble, read_projector
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
@@ -25,7 +26,6 @@ from engine.compute.training.projector import (
     train_projector,
 )
 from engine.compute.training.views import changed_view
-from engine.device import converted
 from engine.jobs.abilities import naming
 from engine.jobs.archives import fetch_archive, fetch_pictures
 from engine.jobs.fetching import locked

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from engine.at_hand import converted
 from engine.compute.model.load import describe_model, load_reader
 from engine.compute.model.openings import tokens_alone
 from engine.compute.model.text import prompt_ids
 from engine.compute.training.sources import reading
-from engine.device import Tools, converted
+from engine.device import Tools
 from engine.records.cards import DataCard, model_asked, write_card
 from engine.records.events import Event
 

@@ -33,11 +33,13 @@ def stored(folder: Path) -> Iterator[None]:
         raise storage_error(folder, error) from error
 
 
-def need_disk(what: str, folder: Path, needed: int, *, doing: str, error: type[WorkbenchError]) -> None:
-    """Raises `error` where a folder's disk has fewer bytes free than are needed."""
+def need_disk(
+    what: str, folder: Path, needed: int, *, doing: str, error: type[WorkbenchError], setting: str = "WORKBENCH_CACHE"
+) -> None:
+    """Raises `error` where a folder's disk has fewer bytes free than are needed. setting: what moves the folder."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise error(
             f"{what} needs {needed / GIGABYTE:.1f} GB of disk while it is {doing}, and {folder.parent} has "
-            f"{free / GIGABYTE:.1f} GB free: free some, or set WORKBENCH_CACHE to a larger disk. Nothing was fetched."
+            f"{free / GIGABYTE:.1f} GB free: free some, or set {setting} to a larger disk. Nothing was fetched."
         )

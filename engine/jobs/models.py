@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from engine.at_hand import converted_in_child
 from engine.child import run_to_end
-from engine.device import Tools, converted_in_child
+from engine.device import Tools
 from engine.jobs.fetching import locked, need_disk, stored
 from engine.records.errors import ModelError
 from engine.records.events import Event, Progress

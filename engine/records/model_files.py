@@ -34,8 +34,7 @@ def made_of(models: Path, name: str) -> str:
         folder = _folder(models, name) if is_folder(name) else _downloaded(name)
         files = _weight_files(folder) if folder else []
         found = [(one.name, _sampled(str(one), one.stat().st_size, one.stat().st_mtime_ns)) for one in files]
-    except (OSError, ValueError):
-        # No name that a hub knows, too: loading says so in words.
+    except OSError:
         return ""
     return hashlib.sha256(repr(found).encode()).hexdigest()[:16] if found else ""
 
@@ -70,10 +69,21 @@ def _weight_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.safetensors"))
 
 
+def downloaded(name: str) -> Path | None:
+    """Where a model of the Hugging Face hub lies, once all that loading it reads was downloaded; else None."""
+    folder = _downloaded(name)
+    files = _weight_files(folder) if folder else []
+    return folder if files and all(file.is_file() for file in files) else None
+
+
 def _downloaded(name: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    file = try_to_load_from_cache(name, "config.json")
+    try:
+        file = try_to_load_from_cache(name, "config.json")
+    except ValueError:
+        # No name that a hub knows: loading says so in words.
+        return None
     return Path(file).parent if isinstance(file, str) else None
 
 
@@ -96,6 +106,8 @@ def _folder(models: Path, name: str) -> Path:
         return assembled_folder(models, name)
     if name == BUNDLED_MODEL:
         return models / name.rpartition("/")[2]
+    if not is_folder(name):
+        return _downloaded(name) or models / "none"
     try:
         return given_path(name, error=ModelError)
     except ModelError:

@@ -17,11 +17,20 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 def is_folder(name: str) -> bool:
     """Whether a model's name means a folder here, be it there or not; a Hugging Face id is 'owner/name' or 'name'."""
-    if name == BUNDLED_MODEL or name in PACKAGED or name in ASSEMBLED:
+    if _is_ours(name):
         return False
     path = Path(os.path.expanduser(name))
     # Path.is_dir raises where a name is too long for any folder.
     return os.path.isdir(path) or path.is_absolute() or name.startswith((".", "~")) or not re.fullmatch(_ID, name)
+
+
+def is_from_hub(name: str) -> bool:
+    """Whether a model's name means one of the Hugging Face hub."""
+    return not _is_ours(name) and not is_folder(name)
+
+
+def _is_ours(name: str) -> bool:
+    return name == BUNDLED_MODEL or name in PACKAGED or name in ASSEMBLED
 
 
 def need_model(name: str) -> None:

@@ -14,11 +14,16 @@ LOADING_SHARE = 0.1
 
 def say(progress: Path | None, message: str, share: float) -> None:
     """Write what is being done, and which share of all is done, 0 to 1. None: nobody asks."""
+    tell(progress, in_percent(message, share))
+
+
+def tell(progress: Path | None, event: Progress) -> None:
+    """Write how far it is. None: nobody asks."""
     if progress is not None:
         progress.parent.mkdir(parents=True, exist_ok=True)
         # Renamed, so that no half of it is read.
         temporary = progress.with_name(f".{progress.name}.part")
-        temporary.write_text(in_percent(message, share).model_dump_json(), encoding="utf-8")
+        temporary.write_text(event.model_dump_json(), encoding="utf-8")
         temporary.replace(progress)
 
 

@@ -32,7 +32,7 @@ from engine.records.assembled import ASSEMBLED, assembled_folder
 from engine.records.cards import CacheShape, ModelCard
 from engine.records.conversation import Conversation
 from engine.records.errors import ModelError, first_line
-from engine.records.model_files import made_of
+from engine.records.model_files import downloaded, made_of
 from engine.records.model_place import is_folder, need_model
 from engine.records.packaged import PACKAGED, packaged_folder
 from engine.records.settings import Settings
@@ -270,7 +270,8 @@ def words_fingerprint(model: LoadedModel) -> str:
 
 
 def _place(spec: ModelSpec, settings: Settings) -> str:
-    """Where transformers should look: the converted bundle, a folder, or a Hugging Face id."""
+    """Where transformers should look: the converted bundle, a folder (that of a Hugging Face id, once it is downloaded:
+    what is there is not asked for again, nor replaced by what the hub has since), or a Hugging Face id."""
     if spec.name == BUNDLED_MODEL:
         return str(convert_bundled(settings.models))
     need_model(spec.name)
@@ -278,7 +279,7 @@ def _place(spec: ModelSpec, settings: Settings) -> str:
         return str(packaged_folder(settings.models, spec.name))
     if spec.name in ASSEMBLED:
         return str(assembled_folder(settings.models, spec.name))
-    return os.path.expanduser(spec.name) if is_folder(spec.name) else spec.name
+    return os.path.expanduser(spec.name) if is_folder(spec.name) else str(downloaded(spec.name) or spec.name)
 
 
 # Of each weight; all of an 8B model's would take a minute.
