@@ -4,7 +4,13 @@ import pytest
 from making_runs import write_run
 
 from engine.__main__ import main
-from engine.exports.comparison.compared import compared, difference_words, differences, spec_words
+from engine.exports.comparison.compared import (
+    compared,
+    difference_words,
+    differences,
+    evaluations_that,
+    spec_words,
+)
 from engine.exports.comparison.write import comparison_text
 from engine.records.errors import RunError
 from engine.records.evaluation.counts import CurvePoint, Kept, Word, count
@@ -227,6 +233,29 @@ def test_the_command_needs_two_runs_and_a_form_it_knows(runs, settings, tmp_path
         assert said in capsys.readouterr().err
     with pytest.raises(RunError, match=r"written as \.html or \.md"):
         comparison_text(runs, settings, ending="")
+
+
+def test_figures_are_of_what_both_runs_were_asked_alike_not_of_what_each_was_asked_most(settings):
+    """The first was asked 40 requests with long answers and 20 with short ones, the second 20 with short ones, and was
+    asked most by another judge."""
+    first, second = (write_run(settings, name=name, complied=2) for name in "ab")
+    for run, key, n, how in (
+        (first, "most", 40, {"new_tokens": 64}),
+        (first, "alike", 20, {"new_tokens": 32}),
+        (second, "most", 80, {"new_tokens": 32, "judge": "another"}),
+        (second, "alike", 20, {"new_tokens": 32}),
+    ):
+        found = AttackResult(base=count(["complied"] * n), rerouted=count(["refused"] * n))
+        one = Evaluation(key=key, run=run.id, harmful="h", attacks={"direct": found, "prefill": found}, **how)
+        write_evaluation(run, settings, one, [])
+    # What the fixture's runs were asked is of other requests.
+    those = compared([first, second], settings)
+    assert [one.evaluations[0].key for one in those] == ["most", "most"]
+    chosen, names = evaluations_that(those, lambda one: one.harmful == "h")
+    assert [one.key for one in chosen] == ["alike", "alike"] and names == ["a", "b"]
+    # Of what nobody else was asked, what asked most.
+    alone, names = evaluations_that(those, lambda one: one.run == first.id and one.harmful == "h")
+    assert [one.key for one in alone] == ["most"] and names == ["a"]
 
 
 def test_what_another_seed_drew_is_not_compared_and_what_draws_nothing_is(settings):

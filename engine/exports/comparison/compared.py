@@ -86,10 +86,21 @@ def spec_words(those: Sequence[Compared], settings: Settings) -> list[str]:
 def evaluations_that(
     those: Sequence[Compared], asked_so: Callable[[Evaluation], object]
 ) -> tuple[list[Evaluation], list[str]]:
-    """Of each run the evaluation that asked most among those of which this is true, and the names of these runs."""
-    found = [(next(filter(asked_so, one.evaluations), None), one.name) for one in those]
-    known = [(evaluation, name) for evaluation, name in found if evaluation is not None]
-    return [evaluation for evaluation, _ in known], [name for _, name in known]
+    """Of each run one evaluation of those of which this is true, and the names of these runs: the ones that asked the
+    first run and the others alike in most ways, and of equals those that asked most."""
+    found = [(one.name, every) for one in those if (every := list(filter(asked_so, one.evaluations)))]
+    if not found:
+        return [], []
+    (_, firsts), *others = found
+    choices = [(first, *(max(every, key=partial(_alike, first)) for _, every in others)) for first in firsts]
+    best = max(choices, key=lambda choice: sum(_alike(choice[0], other) for other in choice[1:]))
+    return list(best), [name for name, _ in found]
+
+
+def _alike(one: Evaluation, other: Evaluation) -> int:
+    """In how many ways both were asked, and asked alike."""
+    pairs = ((asked(one, way), asked(other, way)) for way in WAYS)
+    return sum(bool(first and second and first.is_as(second)) for first, second in pairs)
 
 
 def differences(those: Sequence[Compared], settings: Settings) -> list[Told]:
