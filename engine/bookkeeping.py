@@ -27,7 +27,7 @@ from engine.records.events import (
 )
 from engine.records.files import written_at
 from engine.records.installed import differing, versions
-from engine.records.runs import ACTIVE, Run, Status, need_trainable
+from engine.records.runs import ACTIVE, Record, Run, Status, need_trainable
 from engine.records.settings import Settings
 
 log = logging.getLogger("workbench.worker")
@@ -50,20 +50,21 @@ class RunBook:
     def begin(self) -> None:
         """The job's first step is about to be taken, from the last checkpoint or anew: what an earlier life did
         behind it is thrown away, and not only once the model is loaded."""
-        started = self.run.record().started or time.time()
+        record = self.run.record()
+        started, rested = record.started or time.time(), rested_by_now(record)
         last = last_checkpoint(self.run)
         known = effective(self.run.events()[0])
         before = known[: up_to_cancel(known)]
         place: dict[str, Any] = {"host": socket.gethostname(), "versions": versions()}
         if not last and (any(one.kind in ("step", "heldout") for one in known) or any(map(changes_value, before))):
-            self.figures, self.seconds, started = {}, 0.0, time.time()
+            self.figures, self.seconds, started, rested = {}, 0.0, time.time(), 0.0
             place |= {"seconds": 0.0, "elicit_seconds": 0.0}
             with suppress(RunError):
                 self.run.append(StatusEvent(status="resumed", step=0, message="Anew: it has no checkpoint"))
         self.step = min(self.step, last)
-        before_it = self.run.record().versions
-        self.status("running", started=started, ended=None, step=self.step, figures=self.figures, **place)
-        if last and (other := differing(place["versions"], before_it)):
+        place |= {"started": started, "rested": rested, "ended": None}
+        self.status("running", step=self.step, figures=self.figures, **place)
+        if last and (other := differing(place["versions"], record.versions)):
             self.write(
                 Alert(
                     step=last,
@@ -175,6 +176,11 @@ def trainable_status(run: Run, settings: Settings) -> Status:
     if is_on_cluster(run) and not settings.own_desk:
         raise RunError(f"Run {run.id} is on a cluster: its job trains it.")
     return need_trainable(run)
+
+
+def rested_by_now(record: Record) -> float:
+    """Seconds that a run has lain since it began, with those since it ended last."""
+    return record.rested + (max(0.0, time.time() - record.ended) if record.started and record.ended else 0.0)
 
 
 def reconciled(settings: Settings, *, watch: Callable[[str, Event], None] | None = None) -> list[str]:

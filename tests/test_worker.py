@@ -125,11 +125,13 @@ def test_pause_resume_and_live_changes_take_effect_and_are_recorded(settings, wo
     queue.control(run.id, "stop")
     wait_for(lambda: status(run) == "stopped", what="the stop")
     assert (run.adapter_folder / "adapter_model.safetensors").is_file()
+    ended = run.record().ended
     queue.submit("train", run_id=run.id)
     before = run.record().step
     wait_for(lambda: len(steps(run)) > before + 2, what="resuming a stopped run")
     resumed = steps(run)[before + 1]
     assert resumed.learning_rate == 2e-4
+    assert ended is not None and 0 < run.record().rested < time.time() - ended and run.record().ended is None
     queue.control(run.id, "cancel")
     wait_for(lambda: status(run) == "stopped", what="the cancellation")
     assert not run.adapter_folder.exists() and not run.checkpoints_folder.exists()

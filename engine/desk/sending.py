@@ -204,7 +204,7 @@ def _queued_again(run: Run, settings: Settings, was: Status) -> bool:
         Queue(settings_of(run, settings).desk).file.unlink(missing_ok=True)
         if was != "queued":
             run.append(StatusEvent(status="queued", step=run.record().step, message="Sent to a cluster"))
-            run.update(status="queued", error="", ended=None)
+            run.update(status="queued", error="")
         return True
 
 

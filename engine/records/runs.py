@@ -57,6 +57,7 @@ class Record(BaseModel):
     steps: int = 0
     seconds: float = 0.0
     elicit_seconds: float = 0.0
+    rested: float = Field(0.0, description="Seconds that it lay stopped, failed or interrupted before it was resumed.")
     expected: dict[str, float] = Field({}, description="Seconds for 'answer' and 'train', as estimated at the start.")
     targets: tuple[int, ...] = ()
     adapted: tuple[int, ...] = ()

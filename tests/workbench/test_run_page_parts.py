@@ -56,6 +56,9 @@ def test_the_whole_time_is_by_the_clock_and_its_parts_are_in_the_help():
     assert run_times(record(started=1000.0, ended=1500.0), "running", now=2000.0).whole == 1000
     assert run_times(record(started=1000.0), "interrupted", changed=1300.0).whole == 300
     assert run_times(record(), "queued").whole is None
+    # Ended at 1500 and resumed at 1800: neither the 300 s between count, nor what it waits for its turn.
+    assert run_times(record(started=1000.0, ended=1500.0), "queued", now=1700.0).whole == 500
+    assert run_times(record(started=1000.0, rested=300.0), "running", now=2000.0).whole == 700
 
 
 def test_what_is_left_is_of_all_stages():

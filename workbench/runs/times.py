@@ -9,7 +9,7 @@ from workbench.kit.words import duration
 WHOLE = "Whole time"
 MEANING = (
     "By the clock, from the start of loading until the end: generating training answers, measuring, training, "
-    "the test, and pauses."
+    "the test, and pauses, without the time that a run lay stopped before it was resumed."
 )
 
 
@@ -27,11 +27,11 @@ def run_times(record: Record, status: str, *, changed: float = 0.0, now: float |
     if record.started is None:
         return Times(None, record.elicit_seconds, record.seconds)
     end = record.ended
-    if status in ACTIVE:
+    if status in ACTIVE and not (status == "queued" and end):
         end = time.time() if now is None else now
     elif end is None:
         end = changed or record.started
-    return Times(max(0.0, end - record.started), record.elicit_seconds, record.seconds)
+    return Times(max(0.0, end - record.started - record.rested), record.elicit_seconds, record.seconds)
 
 
 def meaning(times: Times) -> str:
