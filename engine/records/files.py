@@ -155,17 +155,29 @@ def written_at(path: Path) -> float:
 
 @contextmanager
 def whole_or_nothing(folder: Path) -> Iterator[None]:
-    """Around what makes and fills a folder: nothing of it is left where that breaks off, and one that was there before
-    is left alone. Raises RunError for a storage failure."""
+    """Around what makes and fills a folder: nothing of it is left where that breaks off. One that was there stays,
+    empty where it was empty, else as it is by then. Raises RunError for a storage failure."""
     is_new = not folder.exists()
+    was_empty = is_new or (folder.is_dir() and not any(folder.iterdir()))
     try:
         yield
     except BaseException as error:
         if is_new:
             shutil.rmtree(folder, ignore_errors=True)
+        elif was_empty:
+            _empty(folder)
         if isinstance(error, OSError):
             raise storage_error(folder, error) from error
         raise
+
+
+def _empty(folder: Path) -> None:
+    with suppress(OSError):
+        for inside in folder.iterdir():
+            if inside.is_dir() and not inside.is_symlink():
+                shutil.rmtree(inside, ignore_errors=True)
+            else:
+                inside.unlink()
 
 
 def storage_error(path: Path, error: OSError) -> RunError:
