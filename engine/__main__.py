@@ -6,11 +6,7 @@ Exit codes: 0 done, 1 the run did not finish, 2 something was wrong with what wa
 import argparse
 import logging
 import os
-import signal
 import sys
-import threading
-from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 from engine.commands import assemble as assemble_command
@@ -31,16 +27,13 @@ from engine.commands import serve as serve_command
 from engine.commands import submit as submit_command
 from engine.commands import sweep as sweep_command
 from engine.commands import worker as worker_command
-from engine.commands.ended import how_it_ended
 from engine.desk.launch import ensure_worker
-from engine.desk.on_node import hear
 from engine.desk.queue import Queue
 from engine.records.errors import WorkbenchError
-from engine.records.evaluation.own import is_pending
-from engine.records.events import Event, HeldoutResult, Progress, StatusEvent, StepResult
+from engine.records.files import storage_error
 from engine.records.packaged import packaged
 from engine.records.presets import named_spec, preset_names
-from engine.records.runs import ACTIVE, Record, create_run
+from engine.records.runs import create_run
 from engine.records.settings import Settings, read_settings
 from engine.records.spec import RunSpec
 from engine.records.spec_text import read_assignments, with_fields
@@ -53,6 +46,12 @@ def main(arguments: list[str] | None = None) -> int:
         return options.command(options, settings)
     except WorkbenchError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        # A disk, a folder or a device that is not as it was; what has no name of a file is no storage's.
+        if error.filename is None:
+            raise
+        print(f"error: {storage_error(Path(error.filename), error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 1
@@ -81,36 +80,16 @@ def train(options: argparse.Namespace, settings: Settings) -> int:
     spec = _spec(options)
     _prepare_threads()
     _quiet()
-    from engine.desk.lock import owned
-    from engine.ranks import follow, is_follower, teamed
-    from engine.worker import Worker
+    from engine.commands.foreground import train_here
 
-    if is_follower():
-        follow(sharded=options.sharded)
-        return 0
-    with owned(settings), teamed(settings, options.processes, sharded=options.sharded):
-        run = create_run(settings.runs, spec, preset=_preset(options), name=options.name)
-        queue = Queue(settings.desk)
-        queue.submit("train", run_id=run.id)
-        print(f"Run {run.id}: {spec.model.name}, {spec.optimizer.steps} steps", file=sys.stderr)
-        screen = _ProgressBar(spec)
-        loop = Worker(settings, watch=lambda run_id, event: screen.show(event) if run_id == run.id else None)
-        # Other runs that wait in this folder are the next worker's.
-        loop.only = run.id
-        hear(dict.fromkeys(worker_command.TO_END, partial(_end, loop.ending)))
-        with suppress(KeyboardInterrupt):
-            loop.serve(until=lambda: _has_ended(run.record()))
-        screen.close()
-    for line in how_it_ended(run, settings):
-        print(line, file=sys.stderr)
-    print(run.id)
-    return 0 if run.record().status == "finished" else 1
-
-
-def _end(ending: threading.Event, *_: object) -> None:
-    """As a worker ends, so that what was learned since the last checkpoint is kept. Who cannot wait asks again."""
-    ending.set()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return train_here(
+        spec,
+        settings,
+        preset=_preset(options),
+        name=options.name,
+        processes=options.processes,
+        sharded=options.sharded,
+    )
 
 
 def submit(options: argparse.Namespace, settings: Settings) -> int:
@@ -174,37 +153,6 @@ def prepare(options: argparse.Namespace, settings: Settings) -> int:
         convert_bundled(settings.models)
     print(f"The bundled model is ready in {settings.models}.", file=sys.stderr)
     return 0
-
-
-class _ProgressBar:
-    """Events of one run as a progress bar on standard error."""
-
-    def __init__(self, spec: RunSpec) -> None:
-        from tqdm import tqdm
-
-        self.bar = tqdm(total=spec.optimizer.steps, unit="step", file=sys.stderr)
-
-    def show(self, event: Event) -> None:
-        if isinstance(event, StepResult):
-            self.bar.n = event.step + 1
-            self.bar.set_description("training")
-            self.bar.set_postfix_str(f"reroute {event.reroute_loss:.3f} retain {event.retain_loss:.4f}")
-        elif isinstance(event, HeldoutResult):
-            self.bar.write(
-                f"step {event.step} {event.split}: cosine {event.mean_cosine:.3f}, drift {event.mean_drift:.4f}",
-                file=sys.stderr,
-            )
-        elif isinstance(event, Progress):
-            self.bar.set_description(f"{event.phase} {event.done}/{event.total}" if event.total else event.phase)
-        elif isinstance(event, StatusEvent):
-            self.bar.set_description(event.status)
-
-    def close(self) -> None:
-        self.bar.close()
-
-
-def _has_ended(record: Record) -> bool:
-    return record.status not in ACTIVE and not is_pending(record)
 
 
 def _spec(options: argparse.Namespace) -> RunSpec:

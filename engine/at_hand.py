@@ -19,14 +19,17 @@ from engine.records.progress import said
 from engine.records.settings import ROOT, Settings
 from engine.records.spec_parts import BUNDLED_MODEL, ModelSpec
 
+# As the command line begins what was wrong.
+SAID = "error: "
+
 
 def at_hand(spec: ModelSpec, settings: Settings) -> Generator[Event, None, None]:
-    """All that loading a model reads is on the disk: the bundled one converted, one of the hub (OWNER/NAME) downloaded.
+    """All that loading a model reads is on the disk: the bundled one converted, one of the hub downloaded.
     Raises ModelError where that fails."""
     yield from converted(spec, settings)
     # What no name of the hub can be, or is no model, loading says in words.
     need_model(spec.name)
-    if not is_from_hub(spec.name) or "/" not in spec.name or downloaded(spec.name):
+    if not is_from_hub(spec.name) or downloaded(spec.name):
         return
     with tempfile.TemporaryDirectory() as folder:
         said_in = Path(folder) / "progress.json"
@@ -38,7 +41,7 @@ def at_hand(spec: ModelSpec, settings: Settings) -> Generator[Event, None, None]
             folder=ROOT,
         )
     if code != 0:
-        raise _why(lines, f"{spec.name} could not be downloaded.")
+        raise _why(code, lines, f"{spec.name} could not be downloaded.")
 
 
 def converted(spec: ModelSpec, settings: Settings) -> Generator[Event, None, None]:
@@ -57,12 +60,15 @@ def converted_in_child(settings: Settings, *model: str, message: str) -> Generat
         folder=ROOT,
     )
     if code != 0:
-        raise _why(lines, "The model could not be converted.")
+        raise _why(code, lines, "The model could not be converted.")
 
 
-def _why(lines: list[str], unsaid: str) -> ModelError:
-    """What a command said last."""
-    return ModelError((lines or [unsaid])[-1].removeprefix("error: "))
+def _why(code: int, lines: list[str], unsaid: str) -> ModelError:
+    """What a command said of its end; of one that was killed its last words are of what it did."""
+    if code < 0:
+        return ModelError(f"{unsaid[:-1]}: its process was ended by signal {-code} (out of memory?).")
+    said = [line.removeprefix(SAID) for line in lines if line.startswith(SAID)]
+    return ModelError(said[-1] if said else f"{unsaid} {lines[-1] if lines else ''}".strip())
 
 
 def _environment(settings: Settings) -> dict[str, str]:

@@ -20,10 +20,10 @@ from engine.compute.model.placement import choose_device
 from engine.compute.model.room import need_room, release_memory
 from engine.compute.team import shares, together
 from engine.compute.training.checkpoints import read_adapter_weights
-from engine.records.assembled import ASSEMBLED
+from engine.records.as_trained import need_as_trained
 from engine.records.blocks import resolve_blocks
 from engine.records.checkpoints import Checkpoint, as_kept
-from engine.records.errors import ModelError, RunError
+from engine.records.errors import RunError
 from engine.records.events import Event, Progress
 from engine.records.model_files import made_of
 from engine.records.room import weight_bytes
@@ -66,6 +66,7 @@ class Device:
     waiting: set[int] = field(default_factory=set)
     machine: Mapping[str, Any] = field(default_factory=dict)
     _loading: ModelSpec | None = None
+    _arriving: set[str] = field(default_factory=set)
     _beside: dict[int, LoadedModel] = field(default_factory=dict)
     _attached: OrderedDict[str, _Attached] = field(default_factory=OrderedDict)
 
@@ -81,6 +82,8 @@ class Device:
     ) -> Generator[Event, None, LoadedModel]:
         """The base model, loaded once: who asks while another job loads it waits for that one to be done; another
         model waits until no job under way holds the present one."""
+        # Before anything is given up for it: what may take long, and may fail, is none of the present model's business.
+        yield from self._arrived(spec)
         try:
             while (reason := self._must_wait(spec, job_id)) is not None:
                 self.waiting.add(job_id)
@@ -100,6 +103,16 @@ class Device:
         assert self.model is not None
         return self.model
 
+    def _arrived(self, spec: ModelSpec) -> Generator[Event, None, None]:
+        """What loading reads is on the disk; who asks while it is being fetched for another job waits for that."""
+        while spec.name in self._arriving:
+            yield Progress(phase="waiting", message=f"{spec.name} is being fetched", elsewhere=True)
+        self._arriving.add(spec.name)
+        try:
+            yield from at_hand(spec, self.settings)
+        finally:
+            self._arriving.discard(spec.name)
+
     def _must_wait(self, spec: ModelSpec, job_id: int) -> str | None:
         """What a job that wants this model waits for; None where it may have it."""
         if self._loading is not None:
@@ -114,7 +127,6 @@ class Device:
         self._attached.clear()
         release_memory()
         yield Progress(phase="loading", message=f"Loading {spec.name}")
-        yield from at_hand(spec, self.settings)
         if (device := choose_device(spec).device).type == "cuda":
             # A processor's memory can be swapped out: it is tried.
             weights = weight_bytes(describe_model(spec, self.settings)) // shares()
@@ -129,8 +141,8 @@ class Device:
             return known
         self._beside.pop(job_id, None)
         release_memory()
+        yield from self._arrived(spec)
         yield Progress(phase="loading", message=f"Loading {spec.name} beside it")
-        yield from at_hand(spec, self.settings)
         card = describe_model(spec, self.settings)
         instead = "choose a smaller model, or a judge at an address (URL#MODEL)"
         need_room(choose_device(spec).device, weight_bytes(card) // shares(), what=spec.name, instead=instead)
@@ -188,23 +200,6 @@ class Device:
             if len(self._attached) <= limit:
                 return
             remove_adapter(model, self._attached.pop(key).name)
-
-
-def need_as_trained(run: Run, model: str, now: str) -> None:
-    """Raises ModelError where a run was trained on a model that another of its name has replaced. now: what the one in
-    memory is made of."""
-    then = run.record().made_of
-    if not then or not now or then == now:
-        return
-    if model in ASSEMBLED:
-        raise ModelError(
-            f"Run {run.id} was trained on {model} as it was put together before, and it was put together anew since, "
-            "with another projector or number of tokens: assemble it as it was, or train another run."
-        )
-    raise ModelError(
-        f"Run {run.id} was trained on other weights of {model} than are here now: put those back under that name, or "
-        "train another run."
-    )
 
 
 def adapter_name(run: Run) -> str:

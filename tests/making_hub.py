@@ -62,7 +62,7 @@ def hub_of(folder: Path) -> Iterator[Hub]:
             parts = path.split("/")
             api = parts[:2] == ["api", "models"]
             name = "/".join(parts[2:4] if api else parts[:2])
-            if name == GATED:
+            if name == GATED and not api:
                 return self._send(403, b"", {"X-Error-Code": "GatedRepo"})
             if not (hub.folder / name).is_dir():
                 return self._send(404, b"", {"X-Error-Code": "RepoNotFound"})

@@ -13,11 +13,13 @@ from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted, attach_adapter, has_adapter, remove_adapter, save_adapter
 from engine.compute.model.load import load_model
 from engine.compute.training.base_activations import row_batch
+from engine.compute.training.checkpoints import list_checkpoints
 from engine.compute.training.train import train
-from engine.device import IDLE_ADAPTERS, Device, adapter_name, need_as_trained
+from engine.device import IDLE_ADAPTERS, Device, adapter_name
 from engine.jobs.training import _keep_adapter
+from engine.records.as_trained import need_as_trained
 from engine.records.blocks import resolve_blocks
-from engine.records.checkpoints import BASE_MODEL, Checkpoint, parse_checkpoint, run_checkpoints
+from engine.records.checkpoints import BASE_MODEL, Checkpoint, last_checkpoint, parse_checkpoint, run_checkpoints
 from engine.records.errors import MemoryShortage, ModelError, RunError
 from engine.records.events import CheckpointResult
 from engine.records.model_files import made_of
@@ -61,6 +63,10 @@ def test_each_checkpoint_and_the_finished_adapter_are_as_they_were(trained, sett
         Checkpoint(run.id, 6),
         Checkpoint(run.id),
     ]
+    # A copy that somebody made beside them is none.
+    shutil.copytree(run.checkpoint_folder(4), run.checkpoints_folder / "step-000004 copy")
+    assert len(run_checkpoints(run)) == 4 and last_checkpoint(run) == 6
+    assert len(list_checkpoints(run.checkpoints_folder)) == 3
     for state in run_checkpoints(run):
         with device.attached(tiny_model, state) as name:
             torch.testing.assert_close(states(tiny_model, tiny_rows, name), seen[state.step or 6])

@@ -5,6 +5,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from engine.commands.counting import rest
+from engine.commands.evaluate import check_writable
 from engine.compute.steps import drained
 from engine.records.assembled import LANGUAGES, SIDES, assembled_folder, assembled_of
 from engine.records.errors import SpecError
@@ -14,6 +16,8 @@ from engine.records.settings import Settings
 from engine.records.spec_parts import BUNDLED_MODEL
 
 MOST_MINUTES = 60
+# What only a training reads, as it is where nobody gives it.
+TRAINING = {"minutes": MOST_MINUTES, "pictures": 0, "seed": 0, "out": None}
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -38,6 +42,10 @@ def assemble(options: argparse.Namespace, settings: Settings) -> int:
         raise SpecError(f"--minutes {options.minutes:g}: give more than 0 and at most {MOST_MINUTES}.")
     if options.pictures < 0:
         raise SpecError(f"--pictures {options.pictures}: give a number of pictures, or 0 for all.")
+    if ignored := [name for name, given in TRAINING.items() if getattr(options, name) != given and not options.train]:
+        raise SpecError(f"--{ignored[0]} is of training: give --train too, or leave it out.")
+    if options.out:
+        check_writable(Path(options.out))
     if options.shipped and options.train:
         raise SpecError("--shipped takes the projector that ships, and --train makes another: leave one of them out.")
     model = assembled_of(options.language)
@@ -63,6 +71,7 @@ def _show(event: Event | None) -> None:
     if isinstance(event, Progress):
         share = f" {event.done}/{event.total} {event.unit}" if event.total else ""
         print(f"\r\033[K{event.phase}: {event.message}{share}", end="", file=sys.stderr, flush=True)
+    rest(event)
 
 
 def _named(ability: Ability | None) -> list[str]:

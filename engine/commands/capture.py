@@ -66,6 +66,6 @@ def _request(options: argparse.Namespace, settings: Settings) -> CaptureRequest:
 
 
 def _number(text: str) -> int:
-    if not text.strip().isdigit():
+    if not text.strip().isdecimal():
         raise SpecError(f"'{text}' is no step: write numbers, such as --steps 50,100.")
     return int(text)

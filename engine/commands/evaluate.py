@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from engine.commands.counting import rest
 from engine.commands.evaluation_summary import summary
 from engine.compute.steps import drained
 from engine.records.errors import DataError, RunError, SpecError
@@ -271,6 +272,7 @@ class _Screen:
         if self.bar is not None:
             self.bar.n = event.done
             self.bar.refresh()
+        rest(event)
 
     def close(self) -> None:
         if self.bar is not None:

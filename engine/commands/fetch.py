@@ -3,12 +3,13 @@ hub, the named pictures, or the packages of other people's words or of abilities
 
 import argparse
 import sys
-import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import TypeVar
 
+from engine.commands.counting import rest
 from engine.records.archives import archive_folder
+from engine.records.errors import ModelError
 from engine.records.evaluation.ability_packages import ABILITY_PACKAGES
 from engine.records.events import Event, Progress
 from engine.records.model_place import is_from_hub
@@ -21,7 +22,6 @@ from engine.records.settings import Settings
 PICTURES, OTHERS, ABILITIES = "pictures", "others", "abilities"
 # Before the names of what needs no hub: one that is not known is a mistake.
 OURS = ("bundled/", "packaged/", "assembled/")
-LOOK_SECONDS = 0.1
 Result = TypeVar("Result")
 
 
@@ -29,7 +29,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "model",
         metavar="NAME",
-        help=f"one of {', '.join([*PACKAGED, PICTURES, OTHERS, ABILITIES])}, or a Hugging Face id, OWNER/NAME",
+        help=f"one of {', '.join([*PACKAGED, PICTURES, OTHERS, ABILITIES])}, or a Hugging Face id",
     )
     command.add_argument("--progress", metavar="FILE", type=Path, help="also write how far it is into FILE, as JSON")
 
@@ -51,10 +51,18 @@ def fetch(options: argparse.Namespace, settings: Settings) -> int:
         _shown(fetch_packages(needed, settings), options.progress)
         print("\n".join(needed))
         return 0
-    if "/" in options.model and not options.model.startswith(OURS) and is_from_hub(options.model):
+    if not options.model.startswith(OURS) and is_from_hub(options.model):
         from engine.jobs.hub import fetch_from_hub
 
-        print(_shown(fetch_from_hub(options.model), options.progress))
+        try:
+            print(_shown(fetch_from_hub(options.model), options.progress))
+        except ModelError as error:
+            if "/" in options.model:
+                raise
+            # A name without an owner may be one of ours with a mistake in it.
+            raise ModelError(
+                f"{error} Without the hub: {', '.join([*PACKAGED, PICTURES, OTHERS, ABILITIES])}."
+            ) from error
         return 0
     from engine.jobs.models import fetch_model
 
@@ -83,8 +91,7 @@ def _shown(events: Generator[Event | None, None, Result], said: Path | None) -> 
             if event.total:
                 bar.n, bar.total = event.done, event.total
             bar.refresh()
-            # Most of them only say that another process is still at it.
-            time.sleep(LOOK_SECONDS)
+            rest(event)
 
 
 def convert(model: Packaged, settings: Settings) -> None:

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from engine.commands.counting import rest
 from engine.commands.evaluate import check_writable
 from engine.compute.steps import drained
 from engine.records.checkpoints import parse_checkpoint
@@ -58,7 +59,7 @@ def lmms(options: argparse.Namespace, settings: Settings) -> int:
     checkpoint = parse_checkpoint(options.run)
     run = open_run(settings.runs, checkpoint.run_id)
     tools = Device(settings).tools(0)
-    model = drained(tools.acquire(run.spec().model))
+    model = drained(tools.acquire(run.spec().model), rest)
     tasks = list(dict.fromkeys(options.task or TASKS))
     found: dict[str, dict[Side, dict[str, float]]] = {task: {} for task in tasks}
     unanswered: dict[Side, list[str]] = {side: [] for side in SIDES}

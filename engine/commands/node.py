@@ -109,6 +109,8 @@ def _serve(run: Run, job: ClusterJob, own: Settings, told: list[signal.Signals])
     from engine.worker import Worker
 
     queue = Queue(own.desk)
+    # The run's lock is held: what an earlier job of it had claimed, on whichever node, is nobody's.
+    queue.forget_claims()
     if run.record().status in ACTIVE | {"interrupted"}:
         queue.submit("train", run_id=run.id)
     asked: list[int] = []

@@ -44,11 +44,17 @@ def worker_to_cluster(options: argparse.Namespace, settings: Settings) -> str:
         # It gives the lock back before the job wants it.
         end_worker(worker.pid)
     try:
-        return send_worker(settings, to=options.cluster, asked=asked).job
+        return send_worker(settings, to=options.cluster, asked=asked, how=_how(options)).job
     except WorkbenchError:
         if worker.alive:
             ensure_worker(settings)
         raise
+
+
+def _how(options: argparse.Namespace) -> list[str]:
+    """In how many processes it computes, as options of its command."""
+    processes = ["--processes", str(options.processes)] if options.processes else []
+    return [*processes, *(["--sharded"] * options.sharded)]
 
 
 def resources(options: argparse.Namespace, settings: Settings) -> Resources:

@@ -29,7 +29,7 @@ from engine.desk.launch import ensure_worker
 from engine.desk.queue import Queue
 from engine.desk.sending import send
 from engine.records.cluster_jobs import is_on_cluster, read_job
-from engine.records.errors import RunError, SpecError, WorkbenchError, WorkerError
+from engine.records.errors import RunError, SpecError, WorkbenchError
 from engine.records.evaluation.final import of_final
 from engine.records.evaluation.findings import Evaluation, read_evaluations
 from engine.records.evaluation.needed import is_of_now, need_read
@@ -249,7 +249,8 @@ def _followed(settings: Settings, queue: Queue, run: Run, asked: dict[str, Any])
             print(f"{run.id} is paused: resume it on the Runs page, the sweep waits for it", file=sys.stderr)
         told = status == "paused"
         if not is_on_cluster(run):
-            _alive(queue)
+            # One that ended, as by Restart, is begun again, and takes up what waits.
+            ensure_worker(settings)
         elif _job_lives(run, settings):
             time.sleep(POLL_SECONDS)
         time.sleep(POLL_SECONDS)
@@ -265,7 +266,7 @@ def _followed(settings: Settings, queue: Queue, run: Run, asked: dict[str, Any])
     ensure_worker(settings)
     job = queue.submit("evaluate", run_id=run.id, payload=plan.model_dump(mode="json"))
     while _waits(queue, job):
-        _alive(queue)
+        ensure_worker(settings)
         time.sleep(POLL_SECONDS)
     done, found = queue.job(job), _found(run, settings, plan)
     return (done.error if done else "") or ("" if found else "the evaluation gave no result"), found
@@ -293,8 +294,3 @@ def _job_lives(run: Run, settings: Settings) -> bool:
     job = read_job(run)
     state = answer.states.get(job.job) if job else None
     return bool(answer.problem) or (state is not None and not state.has_ended)
-
-
-def _alive(queue: Queue) -> None:
-    if not queue.worker().alive:
-        raise WorkerError("The worker has ended: start the command again, what is done is not done twice.")

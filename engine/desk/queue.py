@@ -171,6 +171,11 @@ class Queue:
             ).fetchall()
         return [_job(row) for row in rows]
 
+    def waiting(self) -> set[int]:
+        """Numbers of the jobs that no worker has taken."""
+        with self._open() as database:
+            return {row[0] for row in database.execute("SELECT id FROM jobs WHERE state = 'queued'").fetchall()}
+
     def report(self, job_id: int, progress: Progress) -> None:
         """How far a job is, for jobs that write no run's events."""
         with self._open() as database:

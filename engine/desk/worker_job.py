@@ -3,6 +3,7 @@
 It serves the folder that it shares with this machine, as a local one would: the lock and the queue lie there.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,11 +19,13 @@ from engine.records.files import write_whole
 from engine.records.settings import Settings
 
 
-def send_worker(settings: Settings, *, to: str, asked: Resources) -> ClusterJob:
-    """Have a cluster's job serve the runs folder. Raises ClusterError; RunError when the disk is full."""
+def send_worker(settings: Settings, *, to: str, asked: Resources, how: Sequence[str] = ()) -> ClusterJob:
+    """Have a cluster's job serve the runs folder. how: options of the worker there.
+
+    Raises ClusterError; RunError when the disk is full."""
     need_none_sent(settings)
     number = submit_command(
-        ["worker", "--runs", str(settings.runs)], to=to, settings=settings, asked=asked, name="breaker-worker"
+        ["worker", "--runs", str(settings.runs), *how], to=to, settings=settings, asked=asked, name="breaker-worker"
     )
     job = ClusterJob(cluster=to, asked=asked, job=number)
     write_whole(_file(settings), job.model_dump_json(indent=2))

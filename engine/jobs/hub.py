@@ -13,10 +13,8 @@ from engine.jobs.fetching import need_disk, stored
 from engine.records.errors import ModelError, first_line
 from engine.records.events import Progress
 from engine.records.files import arrived_bytes, written_at
+from engine.records.model_files import READ, UNREAD
 
-READ = ["*.json", "*.jinja", "*.model", "*.txt", "*.safetensors"]
-# Folders hold the same model for other programs; Mistral's repositories its weights a second time.
-UNREAD = ["*/*", "consolidated*"]
 LOOK_SECONDS = 0.1
 # What was broken off is never taken up again by the hub's library; what nobody has written to for so long is nobody's.
 BROKEN_OFF, FORSAKEN_SECONDS = "*.incomplete", 3600.0
@@ -65,10 +63,11 @@ def fetch_from_hub(name: str) -> Generator[Progress, None, Path]:
 
 
 def _unreached(name: str, error: Exception) -> ModelError:
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+    from huggingface_hub.errors import DryRunError, GatedRepoError, RepositoryNotFoundError
 
-    # Of a list that could not be had the reason stands behind.
-    reason = error.__cause__ if isinstance(error.__cause__, Exception) else error
+    # Of a list that could not be had the reason stands behind; behind what the hub says there is what its network said.
+    hidden = error.__cause__ if isinstance(error, DryRunError) else None
+    reason = hidden if isinstance(hidden, Exception) else error
     if isinstance(reason, GatedRepoError):
         return ModelError(
             f"{name} is shown to those alone who accepted its conditions: accept them on its page of the hub, and log "

@@ -14,10 +14,11 @@ from engine.compute.steps import told
 from engine.compute.training.checkpoints import list_checkpoints
 from engine.compute.training.train import train
 from engine.compute.training.trainer import Rows
-from engine.device import Tools, adapter_name, need_as_trained
+from engine.device import Tools, adapter_name
 from engine.jobs.filming import filming, final_capture
 from engine.jobs.harmfulness import fit_probes
 from engine.jobs.run_rows import changed_files, other_format, run_rows
+from engine.records.as_trained import need_as_trained
 from engine.records.best import BestCheckpoint, best_checkpoint
 from engine.records.blocks import ResolvedBlocks, resolve_blocks
 from engine.records.chats.asked import Sampling

@@ -34,7 +34,7 @@ BASE_MODEL = Checkpoint()
 def parse_checkpoint(text: str) -> Checkpoint:
     """Raises RunError for text of another form."""
     run_id, at, step = text.strip().partition("@")
-    if not run_id or (at and (run_id == "base" or not step.isdigit())):
+    if not run_id or (at and (run_id == "base" or not step.isdecimal())):
         raise RunError(f"'{text}' names no model: write base, RUN, or RUN@STEP.")
     if run_id == "base":
         return BASE_MODEL
@@ -60,10 +60,7 @@ def as_kept(run: Run, checkpoint: Checkpoint) -> Checkpoint:
 
 def run_checkpoints(run: Run) -> list[Checkpoint]:
     """The checkpoints of a run that can be asked, earliest first: its steps, then the finished (or living) adapter."""
-    steps = sorted(
-        int(path.parent.name.removeprefix("step-")) for path in run.checkpoints_folder.glob("step-*/position.json")
-    )
-    found = [Checkpoint(run.id, step) for step in steps]
+    found = [Checkpoint(run.id, step) for step in sorted(_steps(run))]
     # The adapter as it is now is in the memory of this machine's worker; of a cluster's run the checkpoints are here.
     trains_here = run.record().status in ACTIVE - {"queued"} and not is_on_cluster(run)
     if (run.adapter_folder / "adapter_config.json").is_file() or trains_here:
@@ -78,6 +75,10 @@ def has_weights(run: Run) -> bool:
 
 def last_checkpoint(run: Run) -> int:
     """After how many steps the last whole checkpoint was written, from which a resume goes on; 0 without one."""
-    whole = run.checkpoints_folder.glob("step-*/position.json")
-    names = [path.parent.name.removeprefix("step-") for path in whole]
-    return max((int(name) for name in names if name.isdecimal()), default=0)
+    return max(_steps(run), default=0)
+
+
+def _steps(run: Run) -> list[int]:
+    """Of whole checkpoints; a copy that somebody made beside them is none."""
+    names = [path.parent.name for path in run.checkpoints_folder.glob("step-*/position.json")]
+    return [int(step) for name in names if (step := name.removeprefix("step-")).isdecimal()]

@@ -20,6 +20,11 @@ SEEING_KINDS = ("llava", "llava_next")
 MOST_LETTERS = 1_000_000
 # Of each file of weights, evenly: all of an 8B model's would take a minute.
 SAMPLES, SAMPLE_BYTES = 64, 4096
+# What is downloaded of a model of the Hugging Face hub. Folders hold the same model for other programs; Mistral's
+# repositories its weights a second time.
+READ = ["*.json", "*.jinja", "*.model", "*.txt", "*.safetensors"]
+UNREAD = ["*/*", "consolidated*"]
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 
 
 def made_of(models: Path, name: str) -> str:
@@ -71,9 +76,18 @@ def _weight_files(folder: Path) -> list[Path]:
 
 def downloaded(name: str) -> Path | None:
     """Where a model of the Hugging Face hub lies, once all that loading it reads was downloaded; else None."""
-    folder = _downloaded(name)
-    files = _weight_files(folder) if folder else []
-    return folder if files and all(file.is_file() for file in files) else None
+    from huggingface_hub import snapshot_download
+
+    try:
+        # By the list of files that the hub's own cache has of a download; others filled it without one.
+        folder = Path(snapshot_download(name, allow_patterns=READ, ignore_patterns=UNREAD, local_files_only=True))
+    except (OSError, ValueError):
+        return None
+    # In no other names: those that are there may be some of several.
+    is_named = any((folder / one).is_file() for one in ("model.safetensors", "model.safetensors.index.json"))
+    has_words = any((folder / one).is_file() for one in TOKENIZERS)
+    whole = is_named and has_words and all(file.is_file() for file in _weight_files(folder))
+    return folder if whole and (folder / "config.json").is_file() else None
 
 
 def _downloaded(name: str) -> Path | None:

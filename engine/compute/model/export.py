@@ -10,6 +10,7 @@ from engine.compute.model.adapters import load_adapter
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.to_gguf import need_gguf, write_gguf
+from engine.records.as_trained import need_as_trained
 from engine.records.errors import RunError, first_line
 from engine.records.files import storage_error
 from engine.records.runs import Run
@@ -20,8 +21,8 @@ def export_run(run: Run, folder: Path, settings: Settings, *, merged: bool = Fal
     """Write the adapter to a new or empty folder and return it. merged: also `merged/`, full safetensors and tokenizer,
     of one that sees its processor too.  gguf: also `merged.gguf`, the same in one file.
 
-    Raises RunError when the run has no adapter or the folder is in use; ModelError when the adapter does not load, or
-    the model cannot be such a file: before anything is written.
+    Raises RunError when the run has no adapter or the folder is in use; ModelError when the adapter does not load, was
+    trained on other weights, or the model cannot be such a file: before anything is written.
     """
     adapter = run.adapter_folder
     if not (adapter / "adapter_config.json").is_file():
@@ -31,6 +32,8 @@ def export_run(run: Run, folder: Path, settings: Settings, *, merged: bool = Fal
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError(f"{folder} exists and is not empty: choose a new folder.")
     model = load_model(run.spec().model, settings) if merged or gguf else None
+    if model is not None:
+        need_as_trained(run, model.spec.name, model.made_of)
     if model is not None and gguf:
         need_gguf(model.published, model.tokenizer)
     whole = _merged(model, run) if model is not None else None

@@ -105,8 +105,9 @@ def read_adapter_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """Whole checkpoints, oldest first."""
-    return sorted(path.parent for path in folder.glob(f"step-*/{_POSITION}"))
+    """Whole checkpoints, oldest first; a copy that somebody made beside them is none."""
+    whole = (path.parent for path in folder.glob(f"step-*/{_POSITION}"))
+    return sorted(one for one in whole if one.name.removeprefix("step-").isdecimal())
 
 
 def _numbered(moments: dict[str, Tensor], parameters: list[tuple[str, nn.Parameter]]) -> dict[int, dict[str, Tensor]]:

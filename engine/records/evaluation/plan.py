@@ -219,6 +219,6 @@ def _need_among(attacks: tuple[AttackChoice, ...], names: tuple[str, ...], why: 
 def parse_attack(text: str) -> AttackChoice:
     """'gcg' or 'gcg:50', name and budget. Raises SpecError for an attack that is not known or another form."""
     name, colon, budget = text.partition(":")
-    if colon and not (budget.isdigit() and int(budget) > 0):
+    if colon and not (budget.isdecimal() and int(budget) > 0):
         raise SpecError(f"'{text}' has no budget: write {name}:NUMBER, or {name} for its default.")
     return AttackChoice(name=name, budget=int(budget) if colon else 0)

@@ -1,0 +1,22 @@
+"""Whether a run is used on the weights that it was trained on. Knows nothing of models in memory."""
+
+from engine.records.assembled import ASSEMBLED
+from engine.records.errors import ModelError
+from engine.records.runs import Run
+
+
+def need_as_trained(run: Run, model: str, now: str) -> None:
+    """Raises ModelError where a run was trained on a model that another of its name has replaced. now: what the one in
+    memory is made of."""
+    then = run.record().made_of
+    if not then or not now or then == now:
+        return
+    if model in ASSEMBLED:
+        raise ModelError(
+            f"Run {run.id} was trained on {model} as it was put together before, and it was put together anew since, "
+            "with another projector or number of tokens: assemble it as it was, or train another run."
+        )
+    raise ModelError(
+        f"Run {run.id} was trained on other weights of {model} than are here now: put those back under that name, or "
+        "train another run."
+    )
