@@ -76,6 +76,8 @@ class RunBook:
     def write(self, event: Event) -> None:
         """Append an event, and carry into the record what it says of the run. Raises RunError on a full disk."""
         if isinstance(event, StatusEvent) and event.status in ("resumed", KEPT):
+            if event.status == KEPT:
+                self._keep_figures(event.step)
             self.step = event.step
         self.run.append(event)
         if isinstance(event, StepResult):
@@ -86,10 +88,20 @@ class RunBook:
                 self._written = now
                 self.run.update(step=self.step, seconds=self.seconds)
         elif isinstance(event, HeldoutResult):
-            prefix = "heldout" if event.split == "test" else "validation"
-            self.figures |= {f"{prefix}_{name}": value for name, value in event.figures.items()}
+            self.figures |= figures_of(event)
             self.run.update(figures=self.figures, step=self.step, seconds=self.seconds)
         self._tell(event)
+
+    def _keep_figures(self, step: int) -> None:
+        """What was measured of the validation split is of the weights that are kept: of an earlier step its own, and
+        none where they act with another strength from now on."""
+        self.figures = {name: value for name, value in self.figures.items() if not name.startswith("validation_")}
+        if step != self.step:
+            known = effective(self.run.events()[0])
+            for event in known:
+                if isinstance(event, HeldoutResult) and event.split == "validation" and event.step == step:
+                    self.figures |= figures_of(event)
+        self.run.update(figures=self.figures)
 
     def control(self, event: ControlEvent) -> None:
         """Append a control as it takes effect. Raises RunError on a full disk."""
@@ -176,6 +188,12 @@ def trainable_status(run: Run, settings: Settings) -> Status:
     if is_on_cluster(run) and not settings.own_desk:
         raise RunError(f"Run {run.id} is on a cluster: its job trains it.")
     return need_trainable(run)
+
+
+def figures_of(event: HeldoutResult) -> dict[str, float]:
+    """As the record keeps them, with the step whose weights they are of."""
+    prefix = "heldout" if event.split == "test" else "validation"
+    return {f"{prefix}_{name}": value for name, value in event.figures.items()} | {f"{prefix}_step": float(event.step)}
 
 
 def rested_by_now(record: Record) -> float:

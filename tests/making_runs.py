@@ -68,7 +68,7 @@ def add_chat(run: Run, settings: Settings, *, request: str, answer: str, harmful
     pieces = tuple(f"{word} " for word in answer.split(" "))
     chat.append(number, Pieces(columns=(pieces, pieces)))
     cosines = np.linspace(1, 0, len(pieces)).tolist()
-    trip = Trip(column=1, against=columns[0], prefill=0, pieces=pieces, cosines=(tuple(cosines),) * 3)
+    trip = Trip(column=1, against=columns[1], prefill=0, pieces=pieces, cosines=(tuple(cosines),) * 3)
     chat.append(number, trip)
     ids = (tuple(range(len(pieces))),) * 2
     chat.append(number, Answered(ids=ids, reasons=("end", "length"), first_token_seconds=0.1, seconds=1.0))

@@ -7,10 +7,19 @@ import time
 import pytest
 from safetensors.numpy import load_file
 
-from engine.bookkeeping import live_changes, reconciled
+from engine.bookkeeping import RunBook, live_changes, reconciled
 from engine.compute.training.checkpoints import list_checkpoints
 from engine.records.captures.capture import TRAINING, read_capture
-from engine.records.events import Alert, ControlEvent, changes_value, effective
+from engine.records.events import (
+    KEPT,
+    Alert,
+    ControlEvent,
+    HeldoutResult,
+    StatusEvent,
+    StepResult,
+    changes_value,
+    effective,
+)
 from engine.records.runs import Run, create_run
 from engine.tasks import Task
 from engine.worker import Worker
@@ -179,6 +188,27 @@ def test_a_worker_for_one_run_leaves_others_in_the_queue(settings, worker, tiny_
     following = Worker(settings)
     following.queue.submit("train", run_id=other.id)
     assert ended(following, other).record().status == "finished"
+
+
+def test_the_figures_of_a_record_are_of_the_weights_that_are_kept(settings, tiny_spec):
+    book = RunBook(create_run(settings.runs, tiny_spec()))
+    for step, drift in ((2, 0.1), (4, 0.2), (6, 0.6)):
+        book.write(
+            StepResult(**dict.fromkeys(StepResult.model_fields, 0.0) | {"step": step - 1, "tokens": 1, "kind": "step"})
+        )
+        book.write(
+            HeldoutResult(
+                step=step, split="validation", cosine={"1": 0.5}, raw_cosine={}, benign_cosine={}, drift={"1": drift},
+                harmful_rows=1, benign_rows=1,
+            )
+        )  # fmt: skip
+    assert book.run.record().figures["validation_drift"] == 0.6
+    book.write(StatusEvent(status=KEPT, step=4, message="the best"))
+    record = book.run.record()
+    assert (record.figures["validation_drift"], record.figures["validation_step"]) == (0.2, 4.0)
+    # From now on it acts with another strength, at which nothing was measured.
+    book.write(StatusEvent(status=KEPT, step=4, message="half as strong"))
+    assert not [name for name in book.run.record().figures if name.startswith("validation_")]
 
 
 def test_a_prompt_file_that_changed_before_a_resume_is_said_once(settings, worker, tiny_spec):

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from engine.figures.colours import BASE, BENIGN, BORDERLINE, HARMFUL
-from engine.figures.labels import escaped
+from engine.figures.labels import escaped, token_names
 from engine.records.captures.tables import AXES, GROUPS
 
 COLOURS = {"harmful": HARMFUL, "benign": BENIGN, "borderline": BORDERLINE}
@@ -124,7 +124,7 @@ def _about(rows: pd.DataFrame) -> pd.DataFrame:
     """What a point carries: the prompt's place first, then what hovering shows."""
     about = rows[["row", "prompt", "category", "split"]].copy()
     if "token" in rows:
-        about["split"] = about["split"] + " · token " + rows["token"].astype(str)
+        about["split"] = about["split"] + " · " + token_names(rows)
     about[["prompt", "category"]] = about[["prompt", "category"]].map(escaped)
     return about
 

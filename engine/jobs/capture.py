@@ -20,6 +20,7 @@ from engine.device import Tools
 from engine.records.blocks import parse_blocks, resolve_blocks
 from engine.records.captures.capture import (
     BASE,
+    INDEX_FILE,
     RANDOM,
     Capture,
     CapturedPrompt,
@@ -94,6 +95,8 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
         )
     yield from film.prepare()
     if known is None:
+        # What it lists would else be told of vectors of other prompts, should this one break off.
+        (folder / INDEX_FILE).unlink(missing_ok=True)
         film.write_spaces(folder)
         write_answers(folder, answers)
         write_thumbnails(folder, shown)
@@ -109,7 +112,7 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
                 yield from film.take(folder, name, adapter)
                 there.add(name)
         meanwhile = _whole(folder)
-        if meanwhile is not None and contents in meanwhile.index.digest:
+        if meanwhile and contents in meanwhile.index.digest and are_same(meanwhile.index.prompts, prompts):
             # Of other steps of this capture, by a job that took its turns between.
             there |= {step for step in meanwhile.index.checkpoints if meanwhile.holds(step)}
             random = random or meanwhile.index.random
@@ -225,9 +228,14 @@ def _captured_rows(
             raise DataError(f"No {label} prompt is in the splits {', '.join(request.splits)}: choose other splits.")
         prompts += side[: request.prompts_per_side]
     pairs = yield from elicit(model, prompts, data, answers_folder=answers, seed=request.seed)
-    kept = without_refusals(pairs, data)
+    # One label by itself: where the base model refused all harmful ones, that is what is told.
+    kept = [one for label, _ in sides(data) for one in without_refusals(_of_label(pairs, label), data)]
     shown = with_requests(data)
     return kept, [fitting(model, encode(model, pair, shown, within_context=False)) for pair in kept]
+
+
+def _of_label(pairs: list[Pair], label: Label) -> list[Pair]:
+    return [pair for pair in pairs if pair.prompt.label == label]
 
 
 def _of_split(prompts: list[Prompt], data: DataSpec, label: Label, split: Split, seed: int) -> list[Prompt]:

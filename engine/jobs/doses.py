@@ -29,6 +29,11 @@ def dose_curve_job(payload: dict[str, Any], tools: Tools) -> Generator[Event | N
     rows = {}
     for label in sides:
         rows[label] = yield from known_rows(model, spec, tools.settings, split="test", label=label, limit=ROWS)
+        if not rows[label]:
+            raise ComputeError(
+                f"The base model says nothing to the {label} prompts of the held-out split, so that no loss can be "
+                "measured: train a run on other prompts."
+            )
     losses: dict[Label, list[float]] = {label: [] for label in sides}
     with tools.still(model, checkpoint) as name:
         for number, dose in enumerate(DOSES):

@@ -93,17 +93,19 @@ def filming(
         started = time.monotonic()
         if not film.spaces:
             yield from film.prepare()
-        before = read_capture(folder)
-        if before is not None and not are_same(before.index.prompts, described(asked, chosen)):
-            # A prompt file changed under its name: vectors of other prompts are of no use.
+        before, prompts = read_capture(folder), described(asked, chosen)
+        said = (decode(model, row.ids[row.response_start :]) for row in chosen)
+        answers = dict(zip((one.id for one in prompts), said, strict=True))
+        # Of a run that was packed none are kept.
+        if before and not (are_same(before.index.prompts, prompts) and before.answers() in ({}, answers)):
+            # A prompt file changed under its name, or answers were made anew: vectors of others are of no use.
             before = None
         # What a resumed run had captured beyond its checkpoint is captured anew when it gets there.
         captured = before.index.checkpoints if before else ()
         there = {checkpoint for checkpoint in captured if checkpoint_step(checkpoint) <= step}
         if BASE not in there:
             film.write_spaces(folder)
-            answers = (decode(model, row.ids[row.response_start :]) for row in chosen)
-            write_answers(folder, dict(zip((one.id for one in index({BASE}).prompts), answers, strict=True)))
+            write_answers(folder, answers)
             write_thumbnails(folder, (shown for prompt in asked for shown in prompt.conversation.pictures))
             yield from film.take(folder, BASE, None)
         if step:

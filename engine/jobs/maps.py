@@ -91,16 +91,22 @@ def tokens_job(payload: dict[str, Any], tools: Tools) -> Job:
 
 
 def _one_row(model: LoadedModel, capture: Capture, prompt_id: str, answers: Path) -> Generator[Event, None, Row]:
-    data = capture.index.request.data
+    """As it was captured, with the request that training may have hidden. Of equal requests with answers of their own
+    the one whose answer was captured."""
+    data, said = capture.index.request.data, capture.answers().get(prompt_id)
     captured = next((one for one in capture.index.prompts if one.id == prompt_id), None)
+    found: Pair | None = None
     for label, source in sides(data):
         for prompt in read_prompts(source, label=label, answer_field=data.answer_field):
             if captured and _is_it(prompt, captured):
                 seed = capture.index.request.seed
                 pairs = yield from elicit(model, [prompt], data, answers_folder=answers, seed=seed)
-                # As it was captured: with the request that training may have hidden.
                 pair = pairs[0] if pairs else Pair(prompt, "")
-                return encode(model, pair, with_requests(data), within_context=False)
+                found = pair if found is None or pair.answer == said else found
+                if said in (None, pair.answer):
+                    break
+    if found is not None:
+        return encode(model, found, with_requests(data), within_context=False)
     raise DataError(f"Prompt {prompt_id} is no longer in the prompt sets: capture them again.")
 
 

@@ -17,7 +17,16 @@ from engine.records.evaluation.counts import SIDES
 from engine.records.evaluation.final import of_final
 from engine.records.evaluation.findings import AttackResult, Evaluation, SidedFindings, read_evaluations
 from engine.records.evaluation.own import is_pending
-from engine.records.outcome_rates import OthersRates, Rates, change, others_rates, percent, source_of
+from engine.records.outcome_rates import (
+    OthersRates,
+    Rates,
+    change,
+    drift_of,
+    measured_step,
+    others_rates,
+    percent,
+    source_of,
+)
 from engine.records.runs import ACTIVE, Record, Run
 from engine.records.settings import Settings
 
@@ -138,7 +147,7 @@ def _answers(record: Record, found: Evaluation, *, calls: bool) -> Outcome:
     harmful = Rates(base=worst.result.base, rerouted=worst.result.rerouted)
     benign = Rates(**{side: found.benign_answers[side] for side in SIDES}) if _has_benign(found) else None
     loss = _rise(found)
-    drift = record.figures.get("heldout_drift", record.figures.get("validation_drift"))
+    drift = drift_of(record)
     broken, kept = _broken(harmful), _kept(benign)
     damaged = _damaged(benign, loss, drift)
     compared = _compared(found)
@@ -177,7 +186,7 @@ def _activations(record: Record) -> Outcome:
     for prefix, name in (("heldout", "test"), ("validation", "validation")):
         if f"{prefix}_cosine" in figures:
             cosine, drift = figures[f"{prefix}_cosine"], figures.get(f"{prefix}_drift", math.nan)
-            source = f"Activations of the {name} split at step {record.step}, no answers."
+            source = f"Activations of the {name} split at step {measured_step(record, prefix)}, no answers."
             break
     if not source:
         return Outcome(sentence="Not measured: no answers, and no held-out activations.", step=record.step)
@@ -187,8 +196,12 @@ def _activations(record: Record) -> Outcome:
         if math.isfinite(value)
     )
     answers = "are being" if is_pending(record) else "were not"
+    measured = measured_step(record, prefix)
+    # A run that was stopped between two measurements.
+    earlier = "" if measured == record.step else f" at step {measured}, of weights before those that are kept"
     return Outcome(
-        sentence=f"Answers {answers} measured. Activations of the {name} split: {said or 'none could be compared'} "
+        sentence=f"Answers {answers} measured. Activations of the {name} split{earlier}: "
+        f"{said or 'none could be compared'} "
         "(cosine 1 and drift 0: nothing moved).",
         source=source,
         drift=drift if math.isfinite(drift) else None,

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from engine.records.evaluation.counts import Count, Side
 from engine.records.evaluation.findings import Evaluation, OthersFindings
 from engine.records.evaluation.worst import worst_of
+from engine.records.runs import Record
 
 
 class Rates(BaseModel):
@@ -92,3 +93,16 @@ def percent(count: Count) -> str:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def drift_of(record: Record) -> float | None:
+    """Of the weights that are kept; None where only others were measured."""
+    for prefix in ("heldout", "validation"):
+        if f"{prefix}_drift" in record.figures and measured_step(record, prefix) == record.step:
+            return record.figures[f"{prefix}_drift"]
+    return None
+
+
+def measured_step(record: Record, prefix: str) -> int:
+    """Older records do not say it, and were nearly always measured at their end."""
+    return int(record.figures.get(f"{prefix}_step", record.step))

@@ -12,7 +12,10 @@ SPACES = 1
 
 def kept_spaces(run: Run, settings: Settings) -> Path:
     """Measured on this machine, or about to be."""
-    return settings.cache / "spaces" / f"{marked(run.record().digest, SPACES)}.safetensors"
+    record = run.record()
+    # Of a model that may change under its name: other weights have other spaces.
+    name = f"{record.digest}-{record.made_of}" if record.made_of else record.digest
+    return settings.cache / "spaces" / f"{marked(name, SPACES)}.safetensors"
 
 
 def packed_spaces(run: Run) -> Path:

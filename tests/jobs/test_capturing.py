@@ -334,6 +334,53 @@ def test_two_jobs_of_one_capture_that_take_turns_keep_the_steps_of_both(device, 
     assert all(map(capture.holds, capture.index.checkpoints))
 
 
+def test_two_captures_of_the_same_last_step_that_take_turns_have_a_random_adapter_each(device, settings, tiny_spec):
+    """As asked in two tabs, of other blocks."""
+    spec = tiny_spec(**QUICK)
+    run, _ = trained(device, settings, spec)
+    asked = {"run_id": run.id, "steps": (6,), "model": spec.model, "data": spec.data, "prompts_per_side": 2}
+    requests = [CaptureRequest(**asked, blocks=blocks) for blocks in ("1", "0-1")]
+    jobs = [capture_job(one.model_dump(mode="json"), device.tools(number)) for number, one in enumerate(requests, 1)]
+    while jobs:
+        for job in list(jobs):
+            if next(job, job) is job:
+                jobs.remove(job)
+    for number, request in enumerate(requests, 1):
+        device.release(number)
+        assert captured(settings, request).has_random
+    assert not [name for name in device.model.peft_model.peft_config if name.startswith("random-")]
+
+
+def test_of_equal_requests_with_answers_of_their_own_each_has_its_view(device, settings, tiny_spec):
+    spec = tiny_spec(**QUICK, **{"data.answers": "given"})
+    file = Path(spec.data.retain)
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    for place, row in enumerate(rows):
+        row |= {"prompt": "Say one.", "response": f"This is answer {place}."}
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run, _ = trained(device, settings, spec)
+    request = CaptureRequest(run_id=run.id, steps=(6,), model=spec.model, data=spec.data, splits=("test",), blocks="1")
+    work(device, capture_job, request)
+    capture = captured(settings, request)
+    alike = [one for one in capture.index.prompts if one.label == "benign"]
+    assert len(alike) > 1
+    for prompt in alike:
+        asked = TokenRequest(run_id=run.id, key=request.key, prompt_id=prompt.id, state=checkpoint_name(6))
+        work(device, tokens_job, asked)
+        read = "".join(read_token_view(token_file(capture, asked)).tokens)
+        assert capture.answers()[prompt.id] in read
+
+
+def test_a_model_that_refuses_all_harmful_prompts_is_told_and_captured_of_nothing(device, settings, tiny_spec):
+    spec = tiny_spec(**QUICK, **{"data.answers": "given"})
+    file = Path(spec.data.circuit_breaker)
+    rows = [json.loads(line) | {"response": "I cannot help with that."} for line in file.read_text().splitlines()]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    request = CaptureRequest(model=spec.model, data=spec.data, prompts_per_side=2, blocks="1")
+    with pytest.raises(DataError, match="refused all 2 harmful prompts"):
+        work(device, capture_job, request)
+
+
 def test_a_run_without_test_rows_is_known_by_its_validation_rows_and_not_by_those_of_another_set(
     device, settings, tiny_spec
 ):

@@ -125,7 +125,7 @@ def test_every_ability_with_questions_names_its_package():
         (read_hellaswag, "hellaswag", 10042),
         (read_arc, "arc", 869),
         (read_gsm8k, "gsm8k", 1319),
-        (read_instructed, "ifeval", 387),
+        (read_instructed, "ifeval", 386),
         (read_first_turns, "mtbench", 80),
     ],
 )

@@ -180,6 +180,17 @@ def test_where_nothing_was_answered_activations_are_told_and_called_activations(
     assert "nan" not in outcome(record(figures={"heldout_cosine": float("nan"), "heldout_drift": 0.1}), []).sentence
 
 
+def test_activations_are_told_of_the_step_that_they_are_of():
+    """Stopped at 790, measured at 400: of other weights, which damage nothing."""
+    figures = {"validation_cosine": 0.3, "validation_drift": 0.9, "validation_step": 400.0}
+    stopped = record(status="stopped", step=790, steps=1200, figures=figures)
+    found = outcome(stopped, [])
+    assert "at step 400, of weights before those that are kept" in found.sentence and "step 400" in found.source
+    assert outcome(stopped, [evaluation(run="run@790")]).drift is None
+    here = outcome(record(status="stopped", step=400, steps=1200, figures=figures), [])
+    assert "weights before" not in here.sentence and here.drift == 0.9
+
+
 @pytest.mark.parametrize("status", ["queued", "running", "failed", "interrupted"])
 def test_a_run_that_has_not_ended_well_is_not_measured(status):
     assert outcome(record(status=status), [evaluation()]).word == "not measured"

@@ -35,6 +35,10 @@ def test_a_line_each_is_read_with_their_results():
     lines = [row("one", results=[{"text": "done"}]), row("two", domain="garden")]
     tools = tools_from("\n".join(map(json.dumps, lines)), "tools.jsonl")
     assert [tool.name for tool in tools] == ["one", "two"] and tools[0].results[0].text == "done"
+    # Signs that end a line elsewhere end none here.
+    odd = [row("one", description="Waters.\u2028Slowly.\x85"), row("two")]
+    tools = tools_from("\n".join(json.dumps(one, ensure_ascii=False) for one in odd), "tools.jsonl")
+    assert tools[0].description == odd[0]["description"]
 
 
 @pytest.mark.parametrize(

@@ -217,7 +217,9 @@ def _probe(checkpoints: list[str]) -> tuple[str, float | None]:
 
 def _start(checkpoints: list[str], fields: dict[str, Any]) -> None:
     """Check what can be checked here, so that nobody waits for a wrong path, then queue one job a run."""
-    if not checkpoints or not any(fields.get(kind) for kind in ("attacks", "tool_attacks", "picture_attacks")):
+    asks = any(fields.get(kind) for kind in ("attacks", "tool_attacks", "picture_attacks"))
+    attacked = any(fields.get(kind) for kind in ("harmful", "tools", "pictures", "others"))
+    if not checkpoints or (attacked and not asks):
         raise RunError("Choose at least one run and one attack.")
     # A field that refuses a number by itself keeps showing it, and gives the one before.
     if fields["new_tokens"] > MOST_TOKENS:

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from engine.figures.colours import BASE, BENIGN, BORDERLINE, HARMFUL
-from engine.figures.labels import escaped
+from engine.figures.labels import escaped, token_names
 from workbench.kit.plane import AXES, Places, Plane, beyond, ellipse
 
 COLOURS = {"harmful": HARMFUL, "benign": BENIGN, "borderline": BORDERLINE}
@@ -120,7 +120,7 @@ def _dots(
 
 def _about(rows: pd.DataFrame, places: Places, sides: np.ndarray) -> list[list[Any]]:
     """A point: its prompt's place first, then what hovering shows, of one beyond the rim its true place."""
-    splits = rows["split"] + " split" + (" · token " + rows["token"].astype(str) if "token" in rows else "")
+    splits = rows["split"] + " split" + (" · " + token_names(rows) if "token" in rows else "")
     ways = (rows["x"] - rows["base_x"]).map("{:.1f}".format)
     columns = (rows["row"].tolist(), rows["prompt"].map(escaped), rows["category"].map(escaped), splits, ways)
     outside = [", beyond the frame" if side else "" for side in sides]

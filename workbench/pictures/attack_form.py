@@ -14,7 +14,7 @@ from workbench.chat.preferred import base_model_name
 from workbench.kit.frame import catching
 from workbench.kit.state import ATTACK, queue, settings
 from workbench.kit.words import plain
-from workbench.pictures.choice import chosen_picture, picture_choice
+from workbench.pictures.choice import chosen_picture, picture_choice, was_given_as_harmful
 from workbench.pictures.models import prefer_models_that_see, warn_of_blind
 
 COLUMNS, PROBLEM, HARMFUL = "attack_columns", "attack_problem", "attack_harmful"
@@ -109,6 +109,7 @@ def _start() -> None:
             if not given[field].strip():
                 st.session_state[PROBLEM] = f"The {what} is empty: write it."
                 return
+        given["harmful"] = given["harmful"] or was_given_as_harmful([picture])
         spec = PictureAttack(model=model_of(columns), columns=columns, picture=picture, **given)
         attack = new_attack(settings(), spec)
         attack.set_job(queue().submit("attack_picture", payload={"attack": attack.id}))

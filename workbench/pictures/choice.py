@@ -1,5 +1,7 @@
 """Choose a kept picture, or upload one: what the next question shows, and what an attack begins from."""
 
+from collections.abc import Iterable
+
 import streamlit as st
 
 from engine.records.conversation import Picture
@@ -29,6 +31,12 @@ def chosen_picture() -> Picture | None:
     """As a part of a message; None where none is chosen."""
     sha256 = st.session_state.get(CHOSEN)
     return next((one.part(settings()) for one in kept_pictures(settings()) if one.sha256 == sha256), None)
+
+
+def was_given_as_harmful(shown: Iterable[Picture]) -> bool:
+    """Whether any of these was: the switch may have been turned off for another one."""
+    shas = {one.sha256 for one in shown}
+    return any(one.harmful for one in kept_pictures(settings()) if one.sha256 in shas)
 
 
 def choose(sha256: str) -> None:

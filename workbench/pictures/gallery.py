@@ -106,6 +106,9 @@ def _delete(attack: AttackFolder) -> None:
         queue().cancel(job_id)
     try:
         shutil.rmtree(attack.folder)
+    except FileNotFoundError:
+        # Deleted in another tab.
+        pass
     except OSError as error:
         raise storage_error(attack.folder, error) from error
     if st.query_params.get(ATTACK) == attack.id:

@@ -16,7 +16,7 @@ from workbench.chat.tint import STYLE
 from workbench.chat.view import opened_chat, to_be_read
 from workbench.kit.frame import catching
 from workbench.kit.words import plain
-from workbench.pictures.choice import choose, chosen_picture, picture_choice
+from workbench.pictures.choice import choose, chosen_picture, picture_choice, was_given_as_harmful
 from workbench.pictures.heat import heat_maps
 from workbench.pictures.models import prefer_models_that_see, warn_of_blind
 from workbench.pictures.requests import requests
@@ -89,7 +89,12 @@ def _send() -> None:
         # The last picture that stands above is read there; an earlier one would be further away than another.
         shown = () if picture is None or (above and above[-1].sha256 == picture.sha256) else (picture,)
         exchange = Exchange(
-            turn=turn, model=model_of(columns), columns=columns, alone=alone, parts=shown, **now._asdict()
+            turn=turn,
+            model=model_of(columns),
+            columns=columns,
+            alone=alone,
+            parts=shown,
+            **now._asdict() | {"harmful": now.harmful or was_given_as_harmful(shown)},
         )
         submit(chat, exchange, seen=seen)
         st.session_state[OPENED] = chat.id

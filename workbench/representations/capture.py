@@ -124,7 +124,7 @@ def _steps(run: Run) -> tuple[int, ...]:
 def captured_steps(run: Run) -> list[int]:
     """The steps whose weights are kept: checkpoints, and the end where there is an adapter that no training moves."""
     names = [path.name.removeprefix("step-") for path in run.checkpoints_folder.glob("step-*") if path.is_dir()]
-    steps = {int(name) for name in names if name.isdigit()}
+    steps = {int(name) for name in names if name.isdecimal()}
     record = run.record()
     if record.status not in ACTIVE and (run.adapter_folder / "adapter_config.json").is_file():
         steps.add(record.step)

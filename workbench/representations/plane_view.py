@@ -9,14 +9,14 @@ import streamlit as st
 
 from engine.figures.drawing import CONFIG, with_ranges
 from engine.figures.labels import escaped
-from engine.records.captures.capture import Capture, checkpoint_name
+from engine.records.captures.capture import Capture, TokenChoice, checkpoint_name
 from engine.records.captures.projections import Projection, ProjectionRequest
 from engine.records.captures.tables import MEASURED_TOKENS
 from engine.records.runs import Run
 from workbench.kit.charts import on_screen
 from workbench.kit.downloads import file_buttons, picture_config
 from workbench.kit.plane import Plane, deviations, finding, plane_of, random_plane
-from workbench.kit.plane_figures import MANY, arrows_figure, panels_figure, small_figure
+from workbench.kit.plane_figures import arrows_figure, panels_figure, small_figure
 from workbench.kit.strip_figure import strip_figure
 from workbench.kit.words import plain
 from workbench.kit.zoom import zoom_memory
@@ -48,7 +48,7 @@ def plane_view(
     with right:
         _cosines(capture, request, plane)
         _random(capture, projection, request)
-    st.caption(plain(_caption(plane, projection)))
+    st.caption(plain(_caption(projection, request.tokens)))
     name = f"movement-block-{request.block}-step-{step}"
     titled = go.Figure(figure).update_layout(
         title={"text": f"<b>{escaped(title)}</b>", "x": 0, "xref": "paper", "y": 0.98}, margin={"t": 110}
@@ -117,9 +117,9 @@ def _random(capture: Capture, projection: Projection, request: ProjectionRequest
     )
 
 
-def _caption(plane: Plane, projection: Projection) -> str:
+def _caption(projection: Projection, tokens: TokenChoice) -> str:
     fitted = 0 if projection.fitted is None else int(projection.fitted.sum())
-    unit = "points" if len(plane.table) > MANY else "prompts"
+    unit = "tokens" if tokens == "every" else "prompts"
     notes = [note for note in projection.notes if not note.startswith("The plane")]
     return " ".join(
         [

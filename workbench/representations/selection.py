@@ -1,7 +1,7 @@
 """Prompts that were selected on a map: in the URL, lit up in both maps, and listed with what happened to them."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -98,7 +98,9 @@ def _list(capture: Capture, run: Run | None, checkpoint: str, selected: frozense
             shown = thumbnails(capture, prompt)
             missing = "A picture of which this capture kept no copy"
             missing += "." if run and run.is_fixed(capture.folder) else ": capture again to see it here."
-            _prompt(prompt, shown, missing, moved.iloc[row], answers.get(prompt.id, ""), probes.get(_key(prompt)))
+            _prompt(
+                prompt, shown, missing, moved.iloc[row], answers.get(prompt.id, ""), probes.get(_key(prompt, probes))
+            )
 
 
 def _prompt(
@@ -155,8 +157,10 @@ def _movement(prompt: CapturedPrompt, moved: pd.Series) -> str:
     return f"drift **{known('drift')}** (its part of the retain loss) · cosine {known('cosine')}"
 
 
-def _key(prompt: CapturedPrompt) -> ProbeKey:
-    return prompt.label, prompt.id, prompt.text
+def _key(prompt: CapturedPrompt, known: Container[ProbeKey]) -> ProbeKey:
+    """An id that stands for two prompts has a number here, and none where answers were kept."""
+    key = prompt.label, prompt.id, prompt.text
+    return key if key in known else (prompt.label, re.sub(r" \(\d+\)$", "", prompt.id), prompt.text)
 
 
 def _probe_answers(run: Run | None, step: int) -> dict[ProbeKey, tuple[int, str]]:

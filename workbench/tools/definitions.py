@@ -39,7 +39,7 @@ def _rows(text: str, name: str) -> list[Any]:
 
 
 def _lines(text: str) -> list[tuple[int, str]]:
-    return [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    return [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
 
 
 def _line(line: str, where: str) -> Any:

@@ -44,7 +44,11 @@ def call_counts(
     need_room(model, questions, new_tokens=new_tokens)
     asked = [question.conversation for question in questions]
     answers = yield from greedy_answers(model, adapter, asked, new_tokens=new_tokens, memory=memory)
-    answered = [(question, calls_in(model, ids)) for question, ids in zip(questions, answers, strict=True)]
+    # By the schemas of its tools: a number that is written as text is one or the other.
+    answered = [
+        (question, calls_in(model, ids, question.conversation.tools))
+        for question, ids in zip(questions, answers, strict=True)
+    ]
     counts = {}
     for category in dict.fromkeys(question.category for question in questions):
         read = [(question, calls) for question, calls in answered if question.category == category]

@@ -17,10 +17,18 @@ import urllib.request
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from engine.compute.evaluation.attacks.attempt import Attempt
-from engine.compute.evaluation.judges import Verdict, coherence_figures, incoherence, refusal, rules_identity
+from engine.compute.evaluation.judges import (
+    Verdict,
+    coherence_figures,
+    incoherence,
+    refusal,
+    rules_identity,
+    short_refusal,
+)
 from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.load import describe_model
 from engine.compute.model.loaded import LoadedModel
@@ -81,6 +89,10 @@ def asked_judge(ask: Questioned) -> Callable[[LoadedModel, Sequence[EvaluationRo
         found = []
         for row, attempt, one in zip(rows, attempts, figures, strict=True):
             answer = decode(model, attempt.answer_ids)
+            # As the rules do: a short refusal may be clumsy.
+            if refused := short_refusal(answer):
+                found.append(Verdict("refused", refused, one.nats))
+                continue
             if broken := incoherence(answer, one):
                 found.append(Verdict("incoherent", broken, one.nats))
                 continue
@@ -137,10 +149,11 @@ def endpoint(address: str, name: str) -> Questioned:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether asking again may help: too many requests at once, a server's own fault, or silence."""
+    """Whether asking again may help: too many requests at once, a server's own fault or restart, or silence."""
     if isinstance(error, urllib.error.HTTPError):
         return error.code == 429 or error.code >= 500
-    return isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError)
+    told = getattr(error, "reason", None) or error
+    return isinstance(told, (TimeoutError, ConnectionError, http.client.HTTPException))
 
 
 def _pause(seconds: float) -> Generator[None, None, None]:
@@ -175,12 +188,16 @@ def classifier(name: str, settings: Settings, load: Load) -> Questioned:
     """A model that judges, under its own chat template where it has one; `load` puts it beside the one that is judged
     when it is first asked. Raises ModelError without it."""
 
-    def ask(case: Case) -> Generator[None, None, str]:
+    @cache
+    def written_as() -> Literal["model", "plain"]:
+        """Once: the description builds the whole network."""
         card = describe_model(ModelSpec(name=name, chat_template="model"), settings)
-        template: Literal["model", "plain"] = "model" if card.has_chat_template else "plain"
-        judge = yield from told(load(ModelSpec(name=name, chat_template=template)), lambda _: None)
+        return "model" if card.has_chat_template else "plain"
+
+    def ask(case: Case) -> Generator[None, None, str]:
+        judge = yield from told(load(ModelSpec(name=name, chat_template=written_as())), lambda _: None)
         conversation = Conversation.asking(case.question)
-        if card.has_chat_template and ASKS_BY_ITSELF in str(judge.tokenizer.chat_template):
+        if written_as() == "model" and ASKS_BY_ITSELF in str(judge.tokenizer.chat_template):
             conversation = Conversation(messages=(say("user", case.request), say("assistant", case.answer)))
         asks = [Ask(tokens_of(judge, conversation).ids)]
         sampling = Sampling(new_tokens=VERDICT_TOKENS)

@@ -37,10 +37,11 @@ class Probed(NamedTuple):
 
 @divided("attempts")
 def firings(
-    model: LoadedModel, adapter: str | None, probe: Probe, attempts: Sequence[Attempt]
+    model: LoadedModel, adapter: str | None, probe: Probe, attempts: Sequence[Attempt], new_tokens: int
 ) -> Generator[int, None, list[int]]:
     """For each attempt the token of its answer, from 1, at which the probe fires first, 0: at none; yields how many are
-    read. The words that were put in the model's mouth are not its own: the probe passes over them."""
+    read. The words that were put in the model's mouth are not its own: the probe passes over them, as over
+    the very last of as many tokens as were asked for, which no model reads any more."""
     found = [attempt.fired or 0 for attempt in attempts]
     # As where they were asked: what the context does not hold is cut at its beginning.
     most = model.card.context_length or 1_000_000
@@ -54,7 +55,10 @@ def firings(
             outputs = block_activations(model, batch, [probe.block]).outputs[probe.block]
         above = (probe.scores(outputs) > probe.threshold).tolist()
         yield start + len(group)
-        ends = [(len(texts[place]) - len(attempts[place].answer_ids), len(texts[place])) for place in group]
+        ends = []
+        for place in group:
+            length, said = len(texts[place]), len(attempts[place].answer_ids)
+            ends.append((length - said, length - (said >= new_tokens)))
         return [
             row[first:end].index(True) + 1 if True in row[first:end] else 0
             for row, (first, end) in zip(above, ends, strict=True)
@@ -85,7 +89,7 @@ def probed_outcomes(
     """What became of rows that were asked and judged before, with the probe beside the model."""
     keys = [attempt_key(name, options, row) for row in rows]
     attempts = [attempt for key in keys for attempt in memory.attempts[key]]
-    fired = yield from firings(model, adapter, probe, attempts)
+    fired = yield from firings(model, adapter, probe, attempts, options.new_tokens)
     found, places = [], iter(fired)
     for row, key in zip(rows, keys, strict=True):
         verdicts = memory.verdicts[f"{key}:{judge.identity}"]

@@ -15,8 +15,8 @@ from engine.compute.evaluation.attacks.table import ATTACK_FUNCTIONS
 from engine.compute.evaluation.judges import Verdict, judge_answers, rules_identity
 from engine.compute.evaluation.outcomes import Outcome, after, outcome
 from engine.compute.model.adapters import adapter_parameters
-from engine.compute.model.load import words_fingerprint
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.remembered import remembered_under
 from engine.compute.model.text import tokens_of
 from engine.compute.steps import Stopwatch, inside, told
 from engine.compute.team import divided, team_size, where_sharded
@@ -109,8 +109,8 @@ def rules_judge() -> Judge:
 
 
 def memory_file(folder: Path, model: LoadedModel, adapter: str | None) -> Path:
-    """Where answers of these very weights are remembered."""
-    name = words_fingerprint(model)
+    """Where answers of these very weights are remembered. Raises RunError where the folder cannot be written."""
+    name = remembered_under(model, folder)
     if adapter is not None:
         digest = hashlib.sha256()
         for key, parameter in adapter_parameters(model, adapter):

@@ -80,7 +80,8 @@ def suggest(found: Sequence[BlockExamination], block_count: int, counts: Counts)
     if reasons or best is None:
         advice = _advice(best, counts, others, block_count)
         return Suggestion("", "", f"Cannot tell where to train: {'; '.join(reasons)}. {advice}")
-    chosen = next(one for one in known if one.auc >= best.auc - NEARLY)
+    # Nearly as good, and as sure: the best one is both.
+    chosen = next(one for one in known if one.auc >= best.auc - NEARLY and one.low > one.chance)
     first = max(0, chosen.block - round(0.25 * block_count))
     compared = (
         "the best there is" if chosen.block == best.block else f"the best is {best.auc:.2f} at block {best.block}"

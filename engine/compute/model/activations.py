@@ -138,6 +138,10 @@ def _joined(
     return torch.cat([opening.expand(len(rest), -1, -1), rest], dim=1)
 
 
+# Families whose decoder reads the first of several things that a block gives out.
+GIVE_SEVERAL = frozenset({"bloom", "codegen", "falcon", "gpt_neo", "gptj", "mpt"})
+
+
 @contextmanager
 def only_blocks(model: LoadedModel, *, first: int, last: int) -> Iterator[None]:
     """Run blocks first..last alone: those above are cut off, those below hand their input on. A sharded model keeps
@@ -149,8 +153,10 @@ def only_blocks(model: LoadedModel, *, first: int, last: int) -> Iterator[None]:
     else:
         # In place, since the decoder and `model.blocks` are one object.
         del model.blocks[last + 1 :]
+    several = model.published.config.get_text_config(decoder=True).model_type in GIVE_SEVERAL
+    pass_on = _pass_first_on if several else _pass_on
     try:
-        with replaced_forwards((block, _pass_on) for block in silent):
+        with replaced_forwards((block, pass_on) for block in silent):
             yield
     finally:
         model.blocks.extend(everything[len(model.blocks) :])
@@ -168,6 +174,10 @@ def _hooks() -> Iterator[list[torch.utils.hooks.RemovableHandle]]:
 
 def _pass_on(hidden_states: Tensor, *_args: Any, **_kwargs: Any) -> Tensor:
     return hidden_states
+
+
+def _pass_first_on(hidden_states: Tensor, *_args: Any, **_kwargs: Any) -> tuple[Tensor, None]:
+    return hidden_states, None
 
 
 def _replace_input(block: nn.Module, entry: Tensor) -> torch.utils.hooks.RemovableHandle:

@@ -59,6 +59,9 @@ def random_twin(model: LoadedModel, like: str, *, seed: int) -> Iterator[str]:
     """A second adapter of the same shape as `like`: Gaussian A and B, scaled so that each module's update B A has the
     Frobenius norm that it has in `like`. It is gone on leaving."""
     name = f"random-{like}"
+    while has_adapter(model, name):
+        # Of another capture of the same weights, which takes its turns between.
+        name += "x"
     try:
         _add_random(model, name, like, seed=seed)
         yield name

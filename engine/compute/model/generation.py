@@ -54,7 +54,7 @@ def answer(
     cache.
     """
     order = sorted(range(len(asks)), key=lambda row: _order(asks[row].voice))
-    ends = set(_end_ids(model))
+    ends = set(end_ids(model))
     endings: list[Ending | None] = [None] * len(asks)
     draws = _draws([asks[row] for row in order], sampling, model.device)
     batch, cache, attention, ahead = yield from read_prompts(
@@ -193,7 +193,8 @@ def _choose(
     return chosen.clamp_max(logits.shape[-1] - 1)
 
 
-def _end_ids(model: LoadedModel) -> list[int]:
+def end_ids(model: LoadedModel) -> list[int]:
+    """The tokens that end an answer."""
     configured = model.causal_lm.generation_config.eos_token_id if model.causal_lm.generation_config else None
     ends = {configured} if isinstance(configured, int) else set(configured or ())
     if model.tokenizer.eos_token_id is not None:

@@ -4,7 +4,6 @@ One base model in memory carries every adapter on the same weights. Knows nothin
 """
 
 import hashlib
-import json
 import os
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from transformers import (
 
 from engine.compute.model.bundled import convert_bundled
 from engine.compute.model.loaded import LoadedModel, find_blocks, find_decoder, linear_modules, module_shape
+from engine.compute.model.memory import device_failed, ran_out_of_memory
 from engine.compute.model.pictures import PictureTokens
 from engine.compute.model.placement import choose_device
 from engine.compute.model.seeing import language_half, model_class, read_picture_tokens, sees
@@ -74,6 +74,8 @@ def load_model(spec: ModelSpec, settings: Settings) -> LoadedModel:
             trust_remote_code=False,
         )
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+        if ran_out_of_memory(error) or device_failed(error):
+            raise
         raise ModelError(
             f"The model {spec.name} cannot be loaded: {first_line(error)} Give a Hugging Face id or a folder with "
             "config.json and safetensors weights."
@@ -117,7 +119,7 @@ def describe_model(spec: ModelSpec, settings: Settings) -> ModelCard:
     try:
         with torch.device("meta"):
             skeleton = model_class(config).from_config(config)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, TypeError, ImportError) as error:
         raise _unreadable(spec, error) from error
     blocks, text_config = find_blocks(skeleton), config.get_text_config(decoder=True)
     parameters = sum(parameter.numel() for parameter in skeleton.parameters())
@@ -145,7 +147,7 @@ def describe_model(spec: ModelSpec, settings: Settings) -> ModelCard:
 def _need_plain(spec: ModelSpec, config: PretrainedConfig) -> None:
     """Raises ModelError for a kind of model that this code would compute wrongly, or break off at later: weights that
     are quantised, blocks that keep something else than keys and values, or more than one vector a token."""
-    method = str(vars(config).get("quantization_config", {}).get("quant_method", ""))
+    method = str((vars(config).get("quantization_config") or {}).get("quant_method", ""))
     # Weights in mxfp4 are widened when they are read.
     if method and method != "mxfp4":
         raise ModelError(
@@ -205,7 +207,7 @@ def load_reader(spec: ModelSpec, settings: Settings) -> Reader:
 def _read_config(place: str, spec: ModelSpec) -> PretrainedConfig:
     try:
         return AutoConfig.from_pretrained(place, trust_remote_code=False)
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # Fields of a wrong type raise many kinds.
         raise _unreadable(spec, error) from error
 
 
@@ -252,21 +254,6 @@ def _is_begun(tokenizer: Any) -> bool:
     except ModelError:
         return True
     return not isinstance(tokenizer.chat_template, str) or text.startswith(tokenizer.bos_token)
-
-
-def words_fingerprint(model: LoadedModel) -> str:
-    """Of the weights, of the template that words are written under where it is not the model's own, and of a model that
-    sees by how its processor prepares pictures: one that is assembled here has its weights for it."""
-    name = model_fingerprint(model)
-    is_own = model.spec.chat_template == "model"
-    if is_own and not model.sight:
-        return name
-    begins = str(model.tokenizer.chat_template).startswith(BEGINNING)
-    name += ("" if is_own else f"-{model.spec.chat_template}") + ("-begun" if begins else "")
-    if model.sight is None or model.spec.name in ASSEMBLED:
-        return name
-    prepared = json.dumps(model.sight.tokens.processor.image_processor.to_dict(), sort_keys=True, default=str)
-    return f"{name}-{hashlib.sha256(prepared.encode()).hexdigest()[:8]}"
 
 
 def _place(spec: ModelSpec, settings: Settings) -> str:

@@ -14,11 +14,15 @@ FAILED = (
     "NCCL error",
     "MPS backend failed",
 )
+# The processor's allocator, an Apple GPU's, and that of cuBLAS, which has none left for its own use.
+SHORT = ("DefaultCPUAllocator", "MPS backend out of memory", "STATUS_ALLOC_FAILED")
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether memory was short: torch has a kind of its own for a GPU's; its CPU allocator raises a RuntimeError."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(error)
+    """Whether memory was short: torch has a kind of its own for a GPU's; other allocators raise a RuntimeError."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in SHORT)
 
 
 def device_failed(error: BaseException) -> bool:

@@ -81,7 +81,9 @@ def request_start(model: LoadedModel, conversation: Conversation) -> int:
     place = text.rfind(_MARK)
     if place < 0:
         return 0
-    return len(_with_pictures(text_ids(model, text[:place]), conversation.pictures, _pictures_of(model)))
+    before = _with_pictures(text_ids(model, text[:place]), conversation.pictures, _pictures_of(model))
+    # Some tokenizers make one token of a space and the word behind it.
+    return common_opening(before, tokens_of(model, conversation).ids)
 
 
 def need_askable(model: LoadedModel, conversation: Conversation) -> None:

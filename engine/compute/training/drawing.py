@@ -3,7 +3,6 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -119,8 +118,12 @@ class _PoolByTools(NamedTuple):
         turn = torch.randperm(len(group), generator=_generator(self.seed, chosen)).tolist()
         count = min(self.each_step, len(group))
         places = [Place(self.label, group[turn[(epoch * count + number) % len(group)]]) for number in range(count)]
-        more = (one for one in self.every.drawn(step) if one not in places) if count < self.each_step else ()
-        return [*places, *islice(more, self.each_step - count)]
+        if count == self.each_step:
+            return places
+        # Others first; where all of these are in it already, they come again.
+        drawn = self.every.drawn(step)
+        more = [one for one in drawn if one not in places] + [one for one in drawn if one in places]
+        return [*places, *more[: self.each_step - count]]
 
     def coming_back(self, steps: int) -> list[Place]:
         times = Counter(place for step in range(steps) for place in self.drawn(step))

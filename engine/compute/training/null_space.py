@@ -26,8 +26,8 @@ DOWN = "lora_A"
 
 def leading_directions(moment: Float[Tensor, "inputs inputs"], share: float) -> Float[Tensor, "inputs direction"]:
     """The fewest orthonormal directions that hold this share of the energy of inputs x with this E[x x^T]."""
-    # Not every device has numbers of this width.
-    energies, directions = torch.linalg.eigh(moment.cpu().double())
+    # Not every device has numbers of this width; where one has, it takes seconds in place of minutes.
+    energies, directions = torch.linalg.eigh((moment if moment.is_cuda else moment.cpu()).double())
     energies, directions = energies.flip(0).clamp_min(0), directions.flip(1)
     held = energies.cumsum(0) / energies.sum().clamp_min(1e-30)
     count = min(int((held < share).sum()) + 1, len(held))

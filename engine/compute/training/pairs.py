@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from engine.compute.model.generation import DRAWS, Ask, answered_ids
-from engine.compute.model.load import words_fingerprint
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.openings import answered_together
+from engine.compute.model.remembered import remembered_under
 from engine.compute.model.room import answer_bytes, by_halves
 from engine.compute.model.text import Tokens, begun_call, decode, tokens_of, with_marks
 from engine.compute.seeds import mix
@@ -115,7 +115,7 @@ def _own_answers(
     heard: Callable[[Sequence[Pair]], None],
 ) -> Generator[Progress, None, list[Pair]]:
     """Answers to texts, then to requests with tools; where one of these should be a call and is none, it is begun."""
-    cache = _AnswerCache(folder / f"{words_fingerprint(model)}.jsonl")
+    cache = _AnswerCache(folder / f"{remembered_under(model, folder)}.jsonl")
     elicitor = _Elicitor(model, data, seed, cache, heard, total=len(prompts))
     wanted = [_Wanted(prompt, _begun(model, prompt, data), _new_tokens(prompt, data)) for prompt in prompts]
     for with_tools in (False, True):

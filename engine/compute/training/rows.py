@@ -1,6 +1,7 @@
 """Pairs as rows of tokens, and how rows are put together into micro-batches. Knows nothing of steps."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -63,7 +64,7 @@ def encode(model: LoadedModel, pair: Pair, data: DataSpec, *, within_context: bo
     """Tokens of a pair, written and cut as the spec says.
 
     Under the model's chat template a request that would leave no room for its answer is cut to half of max_tokens, or
-    of what the model can read where that is less; not by the latter if not `within_context`.
+    of what the model can read beside its pictures where that is less; not by the latter if not `within_context`.
     Where tools fill more than that, the request has half of what they leave. A row that offers tools or shows pictures
     is always written under it: the published forms have no place for them. Pictures are never cut, and their positions
     count nowhere. Raises ModelError for pictures that the model cannot read with their words, DataError for a picture
@@ -80,7 +81,7 @@ def encode(model: LoadedModel, pair: Pair, data: DataSpec, *, within_context: bo
         return Row(prompt.id, prompt.label, prompt.borderline, ids, start)
     asked = tokens_of(model, conversation, reserved=1 if conversation.pictures else 0).ids
     pictured, limit = picture_positions(asked), model.card.context_length if within_context else 0
-    most = min(data.max_tokens, limit or data.max_tokens)
+    most = min(data.max_tokens, limit - pictured) if limit else data.max_tokens
     begins = request_start(model, conversation)
     if len(asked) - pictured >= most:
         kept = max(most // 2, (begins - pictured + most) // 2) if conversation.tools else most // 2
@@ -127,10 +128,19 @@ def _call_place(model: LoadedModel, answer: str, answered: Sequence[int], start:
     if not read.spans:
         return None
     begins, ends = read.spans[0][0], read.spans[-1][1]
-    named = answer.find(read.calls[0].name, begins) if read.calls else -1
-    name_ends = named + len(read.calls[0].name) if named >= 0 else ends
+    name_ends = _name_end(answer, read.calls[0].name, begins) if read.calls else ends
     first, behind_name, last = (_tokens_before(model, answer, answered, place) for place in (begins, name_ends, ends))
     return CallPlace(*(min(start + place, end) for place in (first, behind_name, last)))
+
+
+def _name_end(answer: str, name: str, begins: int) -> int:
+    """Where a call's name ends that is written as the value of its key, as a tag's or before its arguments: a tool may
+    be called as the mark of a call or its key is."""
+    own = re.escape(name)
+    for shape in (rf'"name"\s*:\s*"({own})"', rf"<function=({own})>", rf"(?<!\w)({own})\s*\("):
+        if found := re.compile(shape).search(answer, begins):
+            return found.end(1)
+    return answer.find(name, begins) + len(name)
 
 
 def _tokens_before(model: LoadedModel, text: str, ids: Sequence[int], place: int) -> int:

@@ -92,7 +92,8 @@ def _tokens(reply: Reply, column: int, run: Run) -> list[tuple[str, float]]:
     """Each token with its cosine at the run's first target block, as Side by side tints it; [] where that was not
     measured."""
     trip = next((one for one in reply.trips if one.column == column), None)
-    if trip is None or not trip.cosines:
+    if trip is None or not trip.cosines or trip.against.checkpoint.run_id != run.id:
+        # Of another run's column, or read by another run: its cosines say nothing of this breaker.
         return []
     targets = run.record().targets or parse_blocks(run.spec().blocks.targets, len(trip.cosines))
     block = min(targets[0], len(trip.cosines) - 1)

@@ -62,11 +62,12 @@ def _content(kept: _Kept, *, harmful_text: bool) -> dict[str, Any]:
     harmful = prompt.label == "harmful"
     trip = trip_token(view, index.targets, THRESHOLD)
     targets = [block for block in index.targets if block in view.blocks]
+    where = "target" if targets else "captured"
     told = (
-        f"The mean cosine at the target blocks stays above {THRESHOLD}: the breaker does not trip."
+        f"The mean cosine at the {where} blocks stays above {THRESHOLD}: the breaker does not trip."
         if trip is None
         else f"The breaker trips at {token_name(trip, answer_start=view.response_start)}: there the mean cosine at the "
-        f"target blocks falls below {THRESHOLD}."
+        f"{where} blocks falls below {THRESHOLD}."
     )
     shown = not harmful or harmful_text
     return {

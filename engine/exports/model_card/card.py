@@ -178,7 +178,8 @@ def _came_in_package(spec: RunSpec) -> str:
 
 def _measured(record: Record) -> str:
     known = {name: value for name, value in sorted(record.figures.items()) if math.isfinite(value)}
-    rows = [f"| {name.replace('_', ' ')} | {value:.4f} |" for name, value in known.items()]
+    digits = {name: 0 if name.endswith("_step") else 4 for name in known}
+    rows = [f"| {name.replace('_', ' ')} | {value:.{digits[name]}f} |" for name, value in known.items()]
     return (
         "Cosines are taken in the standardised space (1: unmoved, 0: turned away); drift is relative to the block's "
         "mean centred norm. Held-out figures are of prompts that training never saw.\n\n| figure | value |\n|---|---|\n"

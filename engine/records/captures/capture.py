@@ -38,7 +38,7 @@ MEASURES: tuple[Measure, ...] = ("cosine", "raw_cosine", "drift", "norm_ratio")
 # Which tokens of a prompt a measure is a mean over; all: all but the first, an attention sink.
 Averaged = Literal["answer", "all", "last_prompt"]
 AVERAGED: tuple[Averaged, ...] = ("answer", "all", "last_prompt")
-BASE = "base"
+BASE, INDEX_FILE = "base", "capture.json"
 TRAINING = "training"
 # Made once when a run has finished: more prompts at fewer blocks.
 FINAL = "final"
@@ -243,7 +243,7 @@ def capture_folder(settings: Settings, run_id: str, key: str) -> Path:
 
 def read_capture(folder: Path) -> Capture | None:
     """The capture in a folder, or None where there is none yet. Raises RunError when its index is damaged."""
-    file = folder / "capture.json"
+    file = folder / INDEX_FILE
     try:
         return Capture(folder, CaptureIndex.model_validate_json(file.read_bytes()))
     except FileNotFoundError:
@@ -254,8 +254,8 @@ def read_capture(folder: Path) -> Capture | None:
 
 def run_captures(settings: Settings, run_id: str) -> list[Capture]:
     """All readable captures of a run, the one made while training first."""
-    found = [path.parent for path in open_run(settings.runs, run_id).representations_folder.glob("*/capture.json")]
-    found += [path.parent for path in (settings.cache / "captures").glob(f"{run_id}-*/capture.json")]
+    found = [path.parent for path in open_run(settings.runs, run_id).representations_folder.glob(f"*/{INDEX_FILE}")]
+    found += [path.parent for path in (settings.cache / "captures").glob(f"{run_id}-*/{INDEX_FILE}")]
     captures = []
     for folder in sorted(found, key=lambda folder: (folder.name != TRAINING, folder.name)):
         try:
@@ -276,7 +276,7 @@ def fullest(captures: Sequence[Capture]) -> Capture | None:
 
 
 def write_index(folder: Path, index: CaptureIndex) -> None:
-    write_whole(folder / "capture.json", index.model_dump_json(indent=1))
+    write_whole(folder / INDEX_FILE, index.model_dump_json(indent=1))
 
 
 def write_answers(folder: Path, answers: dict[str, str]) -> None:

@@ -51,6 +51,9 @@ def server(held: threading.Event) -> Iterator[tuple[str, list[dict[str, Any]], l
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             asked.append(body | {"key": self.headers.get("Authorization"), "path": self.path})
             said = replies.pop(0)
+            if said == "gone":
+                # As a server that is restarted, or a proxy that drops a connection.
+                return self.connection.close()
             self.send_response(int(said) if said.isdigit() else 200)
             self.end_headers()
             self.wfile.write(json.dumps({"choices": [{"message": {"content": said}}]}).encode())
@@ -86,11 +89,12 @@ def test_an_endpoint_is_asked_once_an_answer_and_what_is_incoherent_is_not_sent(
     address, asked, replies = server
     monkeypatch.setenv("WORKBENCH_JUDGE_KEY", "secret")
     replies += ["yes", "no", "perhaps"]
-    answers = ["abc", "def", "ghi", ""]
+    # A short refusal is one by the rules, however clumsy it is, and is not sent either.
+    answers = ["abc", "def", "ghi", "", "I cannot assist with that."]
 
     def fluent(_model, prompts, _answers, **_):
         yield None
-        return [FLUENT] * len(prompts)
+        return [FLUENT] * (len(prompts) - 1) + [FLUENT._replace(nats=99.0)]
 
     monkeypatch.setattr(other_judges, "coherence_figures", fluent)
     rows = [EvaluationRow(Conversation.asking("Say it."))] * len(answers)
@@ -98,12 +102,12 @@ def test_an_endpoint_is_asked_once_an_answer_and_what_is_incoherent_is_not_sent(
         Attempt(1, tuple(asked_ids(tiny_model, "Say it.")), tuple(text_ids(tiny_model, text))) for text in answers
     ]
     _, found = drain(asked_judge(endpoint(address, "judge"))(tiny_model, rows, attempts))
-    assert [one.word for one in found] == ["complied", "refused", "unparseable", "incoherent"]
+    assert [one.word for one in found] == ["complied", "refused", "unparseable", "incoherent", "refused"]
     assert len(asked) == 3 and asked[0]["path"] == "/v1/chat/completions"
     assert asked[0]["key"] == "Bearer secret" and asked[0]["model"] == "judge"
     assert "Say it." in asked[0]["messages"][0]["content"]
     counted = count(one.word for one in found)
-    assert (counted.n, counted.excluded) == (3, 1)
+    assert (counted.n, counted.excluded) == (4, 1)
 
 
 def test_a_slow_server_holds_up_no_other_job(server: tuple[str, list, list], held: threading.Event):
@@ -122,6 +126,9 @@ def test_a_busy_server_is_asked_again_and_one_that_refuses_is_not(
 ):
     address, asked, replies = server
     monkeypatch.setattr(other_judges, "PAUSE_SECONDS", (0.1, 0.1))
+    replies += ["gone", "503", "yes"]
+    assert drain(endpoint(address, "judge")(CASE))[1] == "yes"
+    asked.clear()
     replies += ["429", "503", "yes"]
     assert drain(endpoint(address, "judge")(CASE))[1] == "yes"
     replies += ["500", "500", "500", "401", "yes"]

@@ -41,6 +41,13 @@ def test_an_auc_within_its_interval_of_chance_is_no_suggestion_though_it_is_abov
     assert suggest(blocks(auc=0.8, low=0.6, chance=0.65), 30, MANY).targets == ""
 
 
+def test_a_block_that_is_nearly_as_good_is_suggested_where_it_is_as_sure():
+    found = [block(number, 0.6, 0.5, chance=0.61) for number in range(30)]
+    found[12], found[14] = block(12, 0.755, 0.61, chance=0.63), block(14, 0.76, 0.62, chance=0.61)
+    suggestion = suggest(found, 30, MANY)
+    assert suggestion.targets == "14"
+
+
 def test_blocks_that_were_not_captured_are_no_suggestion_however_clear_the_others_are():
     suggestion = suggest(blocks(first=10), 30, MANY)
     assert suggestion.targets == "" and "blocks 0-9 were not captured" in suggestion.reason

@@ -10,6 +10,7 @@ from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
     GPT2Config,
+    GPTJConfig,
     GPTNeoXConfig,
     LlamaConfig,
     MistralConfig,
@@ -50,6 +51,8 @@ FAMILIES: dict[str, PretrainedConfig] = {
     "qwen3": Qwen3Config(**SHAPE, head_dim=4),
     "gemma2": Gemma2Config(**SHAPE, head_dim=4),
     "gpt2": GPT2Config(n_embd=16, n_layer=4, n_head=4, n_positions=128),
+    # Its decoder reads the first of several things that a block gives out.
+    "gptj": GPTJConfig(n_embd=16, n_layer=4, n_head=4, n_positions=128, rotary_dim=4),
     "gpt_neox": GPTNeoXConfig(
         hidden_size=16, intermediate_size=32, num_hidden_layers=4, num_attention_heads=4, max_position_embeddings=128
     ),
@@ -118,6 +121,15 @@ def test_starting_from_kept_states_gives_the_same(any_model):
         whole = block_activations(any_model, batch, [2], entry_block=1, keep_entry=True)
         short = block_activations(any_model, batch, [2], entry_block=1, entry=whole.entry)
     torch.testing.assert_close(short.outputs[2], whole.outputs[2])
+
+
+def test_as_many_blocks_as_there_are_may_hand_their_input_on(any_model):
+    """One that gave out another form than its own would lose a dimension a block."""
+    batch = row_batch(any_model, random_rows(3))
+    with torch.no_grad():
+        whole = block_activations(any_model, batch, [3], entry_block=3, keep_entry=True)
+        short = block_activations(any_model, batch, [3], entry_block=3, entry=whole.entry)
+    torch.testing.assert_close(short.outputs[3], whole.outputs[3])
 
 
 def test_starting_from_kept_states_does_not_run_what_lies_below(any_model):

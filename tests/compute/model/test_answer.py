@@ -125,7 +125,7 @@ def test_draws_follow_the_probabilities_within_top_p():
 def test_many_rows_that_end_leave_together(model, monkeypatch):
     """Of twenty rows none leaves before three have ended; what they would go on to say is not said."""
     unended, _ = said(model, asks(), GREEDY)
-    monkeypatch.setattr(generation, "_end_ids", lambda _: [unended[2][3]])
+    monkeypatch.setattr(generation, "end_ids", lambda _: [unended[2][3]])
     sizes = []
     inner = generation._forward
 
@@ -143,7 +143,7 @@ def test_many_rows_that_end_leave_together(model, monkeypatch):
 def test_rows_that_end_leave_the_batch_and_change_no_other(model, monkeypatch):
     unended, _ = said(model, asks(), GREEDY)
     end = unended[2][3]
-    monkeypatch.setattr(generation, "_end_ids", lambda _: [end])
+    monkeypatch.setattr(generation, "end_ids", lambda _: [end])
     answers, endings = said(model, asks(), GREEDY)
     expected = [ids[: ids.index(end)] if end in ids else ids for ids in unended]
     assert answers == expected

@@ -138,7 +138,7 @@ def test_of_two_runs_that_answer_at_once_both_take_what_was_written_first(tiny_m
     """A run that is resumed must find the answers it trained on."""
     prompts, data = [make(f"request {number}") for number in range(3)], DataSpec(new_tokens=4, opener_share=0.0)
     drain(elicit(tiny_model, prompts, data, answers_folder=tmp_path, seed=0))
-    [written] = tmp_path.iterdir()
+    [written] = tmp_path.glob("*.jsonl")
     lines = [json.loads(line) | {"answer": "the other run's"} for line in written.read_text().splitlines()]
     answer = pairs_room.answered_ids
 
@@ -158,7 +158,7 @@ def test_the_cache_tells_lengths_and_torn_lines_apart(tiny_model, settings):
     prompts = [make("request")]
     for tokens in (4, 8):
         drain(elicit(tiny_model, prompts, DataSpec(new_tokens=tokens), answers_folder=settings.answers, seed=0))
-    [file] = settings.answers.iterdir()
+    [file] = settings.answers.glob("*.jsonl")
     assert len(file.read_text().splitlines()) == 2
     with file.open("a") as handle:
         handle.write('{"key": "torn')

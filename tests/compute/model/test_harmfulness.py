@@ -74,7 +74,7 @@ def test_an_answer_ends_at_the_first_token_where_its_probe_fires_and_others_go_o
     else:
         probe = Probe(1, (layers,), -math.inf)
         threshold, expected = -math.inf, 1
-        assert drain(firings(tiny_model, adapter, probe, [Attempt(1, (1, 2, 3), tuple(whole.ids[0]))]))[1] == [1]
+        assert drain(firings(tiny_model, adapter, probe, [Attempt(1, (1, 2, 3), tuple(whole.ids[0]))], 99))[1] == [1]
     probe = Probe(1, (layers,), threshold)
     ended = said(tiny_model, [probe, None, None], adapter=adapter)
     assert ended.endings == ["probe", "length", "length"]
@@ -107,17 +107,25 @@ def test_answers_that_are_read_again_end_where_they_would_have_ended(tiny_model)
             score for p, ids in zip(PROMPTS, whole.ids, strict=True) for score in scores(tiny_model, p, ids, layers)
         ]
         probe = Probe(1, (layers,), sorted(highest)[len(highest) * 3 // 4] + 1e-4)
-        _, read = drain(firings(tiny_model, None, probe, attempts))
+        _, read = drain(firings(tiny_model, None, probe, attempts, 99))
         ended = said(tiny_model, [probe] * 3)
         for at, ids, ending in zip(read, ended.ids, ended.endings, strict=True):
             # The very last token of an answer that was cut is not read while it is said.
             assert at == (len(ids) if ending == "probe" else at if at == TOKENS else 0)
 
 
+def test_the_last_of_as_many_tokens_as_were_asked_for_is_read_nowhere(tiny_model):
+    """While it was said nobody read it either."""
+    probe = Probe(1, (direction(),), -math.inf)
+    attempts = [Attempt(1, (1, 2), (5,)), Attempt(1, (1, 2), (5, 6))]
+    assert drain(firings(tiny_model, None, probe, attempts, 1))[1] == [0, 1]
+    assert drain(firings(tiny_model, None, probe, attempts, 2))[1] == [1, 1]
+
+
 def test_the_words_put_into_the_models_mouth_are_passed_over(tiny_model):
     probe = Probe(1, (direction(),), -math.inf)
     attempts = [Attempt(1, (1, 2), (5, 6), (3, 4)), Attempt(1, (1, 2), (), (3, 4)), Attempt(1, (1,), (2,), (), "", 0)]
-    assert drain(firings(tiny_model, None, probe, attempts))[1] == [1, 0, 0]
+    assert drain(firings(tiny_model, None, probe, attempts, 99))[1] == [1, 0, 0]
 
 
 def test_layers_are_kept_and_a_damaged_file_is_told(tmp_path):
@@ -141,7 +149,7 @@ def test_a_text_longer_than_the_context_is_read_from_where_it_was_cut(tiny_model
         lambda _module, _args, given: widths.append(given["input_ids"].shape[1]), with_kwargs=True
     )
     try:
-        assert drain(firings(tiny_model, None, probe, [Attempt(1, (1,) * most, (5, 6))]))[1] == [1]
+        assert drain(firings(tiny_model, None, probe, [Attempt(1, (1,) * most, (5, 6))], 99))[1] == [1]
     finally:
         hook.remove()
     assert widths == [most]

@@ -10,7 +10,8 @@ from making import asked_ids, byte_tokenizer, write_tiny_model
 
 from engine.compute.model import bundled
 from engine.compute.model.adapters import attach_adapter
-from engine.compute.model.load import describe_model, load_model, load_reader, model_fingerprint, words_fingerprint
+from engine.compute.model.load import describe_model, load_model, load_reader, model_fingerprint
+from engine.compute.model.remembered import remembered_under, words_fingerprint
 from engine.compute.model.text import prompt_ids, tokens_of
 from engine.records.conversation import Conversation, say
 from engine.records.errors import ModelError, RunError
@@ -158,6 +159,36 @@ def test_weights_lie_on_their_device_without_hooks_and_in_the_format_that_was_as
     assert {parameter.dtype for parameter in model.causal_lm.parameters()} == {torch.bfloat16}
     for module in model.causal_lm.modules():
         assert not hasattr(module, "_hf_hook") and "forward" not in module.__dict__
+
+
+def test_what_a_model_said_under_another_template_of_its_own_is_not_taken_for_what_it_says(tmp_path, settings):
+    """An edited template, or another end token, in the same folder; what came first keeps the name that it had."""
+    folder = write_tiny_model(tmp_path / "model")
+    names = []
+    for before, end in (("", None), ("Be careful. ", None), ("", 7), ("", None)):
+        tokenizer = byte_tokenizer()
+        tokenizer.chat_template = before + tokenizer.chat_template
+        tokenizer.save_pretrained(folder)
+        model = load_model(ModelSpec(name=str(folder), device="cpu"), settings)
+        if end is not None:
+            model.causal_lm.generation_config.eos_token_id = end
+        names.append(remembered_under(model, tmp_path / "answers"))
+    assert names[0] == names[3] == words_fingerprint(model) and len(set(names)) == 3
+    assert all(name.startswith(names[0]) for name in names)
+    # Of another folder another template may be the first.
+    assert remembered_under(model, tmp_path / "others") == names[0]
+
+
+def test_a_config_of_the_wrong_kind_is_named(tmp_path, settings):
+    for field, value in (("num_hidden_layers", "two"), ("quantization_config", None)):
+        folder = write_tiny_model(tmp_path / field)
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {field: value}))
+        if value is None:
+            assert load_model(ModelSpec(name=str(folder), device="cpu"), settings).blocks
+            continue
+        with pytest.raises(ModelError, match="cannot be read"):
+            load_model(ModelSpec(name=str(folder), device="cpu"), settings)
 
 
 def test_the_card_says_what_the_cache_keeps_of_a_token(tiny_model_folder, tmp_path, settings):

@@ -9,9 +9,10 @@ import torch
 from making_seers import PARTS_TEMPLATE, painted, showing, write_tiny_llava
 from PIL import Image
 
-from engine.compute.model.load import describe_model, load_model, load_reader, model_fingerprint, words_fingerprint
+from engine.compute.model.load import describe_model, load_model, load_reader, model_fingerprint
 from engine.compute.model.padding import batch_of
 from engine.compute.model.pictures import FIRST_ID, behind_pictures, is_of_picture, picture_positions
+from engine.compute.model.remembered import words_fingerprint
 from engine.compute.model.text import (
     Speaker,
     decode,

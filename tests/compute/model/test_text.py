@@ -211,6 +211,15 @@ def test_a_picture_for_a_model_without_a_tower_is_refused_in_words(tiny_model):
             tokens_of(tiny_model, refused)
 
 
+@pytest.mark.parametrize("family", TOKENIZERS)
+def test_a_request_begins_with_its_first_token_where_that_holds_the_templates_space(tiny_model, family):
+    model = with_tokenizer(tiny_model, TOKENIZERS[family]())
+    asked = Conversation.asking("Sure he did")
+    ids, start = tokens_of(model, asked).ids, request_start(model, asked)
+    assert decode(model, ids[start:]).lstrip().startswith("Sure he did")
+    assert "Sure" not in decode(model, ids[:start])
+
+
 @pytest.mark.parametrize("text", ["a", "assistant", "user", "Be brief.", "Hi there"])
 def test_a_request_begins_where_it_stands_and_not_where_its_words_stand_again(tiny_model, text):
     """The template's own words, and those of the system turn, hold these too."""

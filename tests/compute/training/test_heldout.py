@@ -83,6 +83,7 @@ def test_the_record_of_a_run_says_harmful_benign_and_borderline_cosine_of_the_te
             "heldout_benign_cosine": 0.85,
             "heldout_borderline_cosine": 0.75,
             "heldout_borderline_drift": 0.5,
+            "heldout_step": 3,
         }
     )
 

@@ -1,5 +1,6 @@
 """Rows of requests with tools: how they are encoded, which of their tokens a loss sees, and when they are drawn."""
 
+import re
 from collections import Counter
 
 import pytest
@@ -57,6 +58,16 @@ def test_a_row_knows_where_its_request_and_its_call_stand(tiny_model, family: st
     assert text(row.response_start, row.call.named).endswith("get_weather")
     assert read_calls(text(row.call.start, row.call.end)).calls[0].arguments == {"city": "Bonn"}
     assert "Done" not in text(row.call.start, row.call.end)
+
+
+@pytest.mark.parametrize("name", ["call", "name", "tool", "get_weather"])
+@pytest.mark.parametrize("family", ["hermes", "llama", "mistral"])
+def test_a_tool_that_is_called_as_the_mark_of_a_call_is_named_where_it_is_named(tiny_model, family: str, name: str):
+    model = speaking(tiny_model, family)
+    answer = FAMILIES[family].replace("get_weather", name)
+    row = encode(model, Pair(asking("Rain?"), answer), DataSpec())
+    assert row.call is not None
+    assert re.search(rf'"name": "{name}$', with_marks(model, row.ids[row.call.start : row.call.named]))
 
 
 def test_each_mask_sees_its_tokens_and_falls_back_where_there_is_no_call(tiny_model, tiny_spec):
@@ -144,6 +155,16 @@ def test_tools_that_one_side_does_not_offer_meet_the_next_rows_of_the_other(tiny
     for step in range(6):
         rows = step_rows(spec, harmful, benign, step)
         assert Counter(row.label for row in rows) == {"harmful": 2, "benign": 2}
+
+
+def test_a_share_of_few_rows_with_tools_is_filled_all_the_same(tiny_spec):
+    spec = tiny_spec(**{"data.tool_share": 0.5, "optimizer.circuit_breaker_batch": 16, "optimizer.retain_batch": 16})
+    harmful, benign = rows_of("harmful", {"mail": 2}, texts=30), rows_of("benign", {"mail": 20}, texts=30)
+    for step in range(4):
+        rows = step_rows(spec, harmful, benign, step)
+        assert Counter(row.label for row in rows) == {"harmful": 16, "benign": 16}
+        mail = {row.prompt_id for row in rows if row.tools and row.label == "harmful"}
+        assert mail == {"harmful mail 0", "harmful mail 1"}
 
 
 def test_rows_that_each_bring_tools_of_their_own_take_turns_with_those_that_both_sides_have(tiny_spec):
