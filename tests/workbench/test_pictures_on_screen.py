@@ -154,6 +154,16 @@ def test_what_was_given_as_harmful_is_shown_when_it_is_revealed_alone(settings, 
     assert is_hidden(page)
     page.selectbox(key=CHOSEN).set_value(plain.sha256).run()
     assert not is_hidden(page)
+    # What is asked of it is hidden too, whatever the switch says by then; of the plain one it is not.
+    for number, (picture, harmful) in enumerate(((plain, False), (one, True))):
+        page.session_state[HARMFUL] = False
+        page.selectbox(key=CHOSEN).set_value(picture.sha256).run()
+        ask(page, "What is this?")
+        [chat] = list_chats(settings)
+        exchange = chat.exchange(number)
+        assert [part.sha256 for part in exchange.parts] == [picture.sha256] and exchange.harmful is harmful
+        answered(settings, chat, number)
+        page.run()
 
 
 def test_forgetting_a_picture_deletes_it_and_what_was_asked_says_so(settings, tiny_llava_folder, kept):

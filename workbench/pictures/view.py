@@ -94,7 +94,7 @@ def _send() -> None:
             columns=columns,
             alone=alone,
             parts=shown,
-            **now._asdict() | {"harmful": now.harmful or was_given_as_harmful(shown)},
+            **now._asdict() | {"harmful": now.harmful or was_given_as_harmful([*above, *shown])},
         )
         submit(chat, exchange, seen=seen)
         st.session_state[OPENED] = chat.id
