@@ -29,13 +29,15 @@ GROUPS = ("harmful", "benign", "borderline")
 
 class Film(NamedTuple):
     """points[step][prompt]: across and up, in standard deviations of the base model's activations; 0 is where answers
-    began, on average. turned: whose activations are turned away at the end.  block: where this was captured."""
+    began, on average. turned: whose activations are turned away at the end.  block: where this was captured.
+    strength: of the finished adapter, beside that of the training, 1."""
 
     steps: tuple[int, ...]
     points: Float[np.ndarray, "step prompt axis"]
     groups: tuple[str, ...]
     turned: tuple[bool, ...]
     block: int
+    strength: float = 1.0
 
     def count(self, group: str) -> int:
         return self.groups.count(group)
@@ -47,14 +49,15 @@ class Film(NamedTuple):
 def film_of(run: Run) -> Film | None:
     """The film of what was captured while the run trained; None where there is none, or too little of it.
 
-    Raises RunError when the capture is damaged.
+    Raises RunError when the capture or the run's spec is damaged.
     """
     folder = run.representations_folder / TRAINING
     try:
         stat = (folder / "capture.json").stat()
     except OSError:
         return None
-    return _film(folder, (stat.st_mtime_ns, stat.st_size))
+    film = _film(folder, (stat.st_mtime_ns, stat.st_size))
+    return film and film._replace(strength=run.spec().adapter.strength)
 
 
 def film_points(

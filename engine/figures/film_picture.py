@@ -22,6 +22,8 @@ def finding(film: Film) -> str:
     if film.count("borderline"):
         stay = film.count("borderline") - film.count_turned("borderline")
         text += f", and {stay} of {film.count('borderline')} that only sound harmful"
+    if film.strength != 1:
+        text += f", at the strength of the training: the finished adapter acts {film.strength:g} times as strongly"
     return text + "."
 
 

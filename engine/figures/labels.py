@@ -2,8 +2,6 @@
 
 import math
 
-import pandas as pd
-
 
 def escaped(text: str) -> str:
     """Text that a figure shows letter by letter: plotly reads tags in titles, names and ticks."""
@@ -23,13 +21,6 @@ def token_name(place: int, *, answer_start: int = 0) -> str:
     if place < answer_start:
         return f"prompt token {place + 1}"
     return f"answer token {place - answer_start + 1}"
-
-
-def token_names(points: pd.DataFrame) -> pd.Series:
-    """The names of points of a map of every token, which have their token and how many their prompt has."""
-    starts = zip(points["token"], points["prompt_tokens"], strict=True)
-    names = [token_name(int(token), answer_start=int(start)) for token, start in starts]
-    return pd.Series(names, index=points.index, dtype=str)
 
 
 def amount(number: float) -> str:

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from engine.figures.colours import BASE, BENIGN, BORDERLINE, HARMFUL
-from engine.figures.labels import escaped, token_names
+from engine.figures.labels import escaped, token_name
 from engine.records.captures.tables import AXES, GROUPS
 
 COLOURS = {"harmful": HARMFUL, "benign": BENIGN, "borderline": BORDERLINE}
@@ -118,6 +118,13 @@ def _points(
                 )
             )
     return traces + (_symbol_legend(table, kind) if legend else [])
+
+
+def token_names(points: pd.DataFrame) -> pd.Series:
+    """The names of points of a map of every token, which have their token and how many their prompt has."""
+    starts = zip(points["token"], points["prompt_tokens"], strict=True)
+    names = [token_name(int(token), answer_start=int(start)) for token, start in starts]
+    return pd.Series(names, index=points.index, dtype=str)
 
 
 def _about(rows: pd.DataFrame) -> pd.DataFrame:

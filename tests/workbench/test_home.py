@@ -65,6 +65,9 @@ def film(**changes) -> Film:
 
 def test_the_picture_says_its_finding_with_its_numbers_and_draws_an_arrow_a_prompt():
     assert finding(film()) == "3 of 4 harmful answers are turned away, 4 of 4 everyday ones stay."
+    assert finding(film()._replace(strength=0.5)).endswith(
+        "stay, at the strength of the training: the finished adapter acts 0.5 times as strongly."
+    )
     picture = film_svg(film())
     assert picture.count("<line") == 8 and "standard deviations" in picture and "at block 3" in picture
 

@@ -12,7 +12,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from engine.figures.colours import BASE, BENIGN, BORDERLINE, HARMFUL
-from engine.figures.labels import escaped, token_names
+from engine.figures.labels import escaped
+from engine.figures.maps import token_names
 from workbench.kit.plane import AXES, Places, Plane, beyond, ellipse
 
 COLOURS = {"harmful": HARMFUL, "benign": BENIGN, "borderline": BORDERLINE}

@@ -12,11 +12,11 @@ from safetensors.numpy import save_file
 from engine.compute.geometry.certainty import auc_interval, chance_level
 from engine.compute.geometry.projection import movement_plane, project
 from engine.compute.geometry.separation import (
-    PROBE_ROWS,
     Groups,
     Mask,
     Vectors,
     centroid_distance,
+    drawn_rows,
     probe_auc,
     probe_folds,
     top_energy,
@@ -109,7 +109,7 @@ def examine(folder: Path, request: ExaminationRequest, progress: Path | None = N
         base = capture.vectors(BASE, request.tokens, block)[kept]
         after = capture.vectors(request.checkpoint, request.tokens, block)[kept] if request.checkpoint != BASE else None
         found.append(_examined(block, base, after, groups, request.seed))
-    counts = _counts(groups)
+    counts = _counts(groups, request.seed)
     suggestion = suggest(found, capture.index.block_count, counts)
     file = examination_file(capture, request)
     examination = Examination(blocks=tuple(found), **suggestion._asdict(), **counts._asdict())
@@ -136,11 +136,11 @@ def _examined(block: int, base: Vectors, after: Vectors | None, groups: Groups, 
     )
 
 
-def _counts(groups: Groups) -> Counts:
-    """How many prompts of each group a probe is made of."""
+def _counts(groups: Groups, seed: int) -> Counts:
+    """How many prompts of each group a probe is made of; of every token those whose tokens it draws."""
 
     def prompts(mask: Mask) -> int:
-        return min(PROBE_ROWS, len(np.unique(groups.owners[mask])))
+        return len(np.unique(groups.owners[drawn_rows(mask, seed)]))
 
     return Counts(prompts(groups.harmful), prompts(groups.benign & ~groups.borderline), prompts(groups.borderline))
 

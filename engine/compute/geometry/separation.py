@@ -106,7 +106,7 @@ def probe_folds(
     positive: Mask, negative: Mask, *, seed: int, prompt: Int[np.ndarray, " prompt"] | None = None
 ) -> Folds | None:
     """What a probe is fitted and judged on; None with fewer than SMALLEST_CLASS prompts on a side."""
-    chosen = np.concatenate([_some(positive, seed), _some(negative, seed)])
+    chosen = np.concatenate([drawn_rows(positive, seed), drawn_rows(negative, seed)])
     labels = positive[chosen]
     owners = chosen if prompt is None else prompt[chosen]
     if _fewest(owners, labels) < SMALLEST_CLASS:
@@ -209,5 +209,6 @@ def _fewest(owners: Int[np.ndarray, " prompt"], labels: Mask) -> int:
     return min(len(np.unique(owners[side])) for side in (labels, ~labels))
 
 
-def _some(mask: Mask, seed: int) -> np.ndarray:
+def drawn_rows(mask: Mask, seed: int) -> np.ndarray:
+    """Of these rows the ones that a probe is made of, at most PROBE_ROWS."""
     return np.random.default_rng(seed).permutation(np.flatnonzero(mask))[:PROBE_ROWS]

@@ -17,18 +17,18 @@ from engine.records.spec_parts import BUNDLED_MODEL
 
 
 def remembered_under(model: LoadedModel, folder: Path) -> str:
-    """Its words_fingerprint, for the template, special tokens and end tokens that come first in a folder; others, as of
-    a model whose chat template was edited since, have a name of their own. Raises RunError where the folder cannot be
-    written."""
+    """Its words_fingerprint, for the template, special tokens and end tokens that come first in a cache; others, as of
+    a model whose chat template was edited since, have a name of their own. folder: one of the cache's, in whose `words`
+    it is written which came first. Raises RunError where that cannot be written."""
     name = words_fingerprint(model)
     if model.spec.name == BUNDLED_MODEL or model.spec.name in PACKAGED or model.spec.name in ASSEMBLED:
         # Their files are checked.
         return name
     special = sorted(str(token) for token in model.tokenizer.get_added_vocab())
     words = json.dumps([str(model.tokenizer.chat_template), special, sorted(end_ids(model))])
-    own, first = hashlib.sha256(words.encode()).hexdigest()[:8], folder / f"{name}.words"
+    own, first = hashlib.sha256(words.encode()).hexdigest()[:8], folder.parent / "words" / name
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        first.parent.mkdir(parents=True, exist_ok=True)
         try:
             with first.open("x", encoding="utf-8") as file:
                 file.write(own)
@@ -36,7 +36,7 @@ def remembered_under(model: LoadedModel, folder: Path) -> str:
         except FileExistsError:
             return name if first.read_text(encoding="utf-8") in (own, "") else f"{name}-{own}"
     except OSError as error:
-        raise storage_error(folder, error) from error
+        raise storage_error(first, error) from error
 
 
 def words_fingerprint(model: LoadedModel) -> str:

@@ -465,6 +465,10 @@ def test_the_many_shot_examples_of_a_benchmark_that_is_kept_aside_are_never_read
 def test_the_base_models_answers_are_remembered_under_the_same_name_whatever_is_attached(
     tiny_model: LoadedModel, tmp_path: Path
 ):
-    before = memory_file(tmp_path, tiny_model, None)
+    before = memory_file(tmp_path / "evaluations", tiny_model, None)
     attach_adapter(tiny_model, "broken", AdapterSpec(rank=4, alpha=4, noise=0.3), [0, 1], seed=0)
-    assert memory_file(tmp_path, tiny_model, None) == before != memory_file(tmp_path, tiny_model, "broken")
+    assert (
+        memory_file(tmp_path / "evaluations", tiny_model, None)
+        == before
+        != memory_file(tmp_path / "evaluations", tiny_model, "broken")
+    )

@@ -172,11 +172,15 @@ def test_what_a_model_said_under_another_template_of_its_own_is_not_taken_for_wh
         model = load_model(ModelSpec(name=str(folder), device="cpu"), settings)
         if end is not None:
             model.causal_lm.generation_config.eos_token_id = end
-        names.append(remembered_under(model, tmp_path / "answers"))
+        names.append(remembered_under(model, tmp_path / "cache" / "answers"))
     assert names[0] == names[3] == words_fingerprint(model) and len(set(names)) == 3
     assert all(name.startswith(names[0]) for name in names)
-    # Of another folder another template may be the first.
-    assert remembered_under(model, tmp_path / "others") == names[0]
+    # What is asked of it in evaluations goes by the same.
+    assert remembered_under(model, tmp_path / "cache" / "evaluations") == names[0]
+    model.causal_lm.generation_config.eos_token_id = 7
+    assert remembered_under(model, tmp_path / "cache" / "evaluations") == names[2]
+    # In another cache another template may be the first.
+    assert remembered_under(model, tmp_path / "others" / "answers") == names[0]
 
 
 def test_a_config_of_the_wrong_kind_is_named(tmp_path, settings):
