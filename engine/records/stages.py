@@ -10,6 +10,7 @@ STAGES: tuple[Stage, ...] = ("load", "answer", "measure", "train", "test")
 _OF_PHASE: dict[str, Stage] = {
     "waiting": "load",
     "converting": "load",
+    "fetching": "load",
     "loading": "load",
     "eliciting": "answer",
     "measuring": "measure",

@@ -73,6 +73,15 @@ def test_what_is_left_of_a_stage_goes_by_its_pace_without_pauses():
     assert clock.left_in_stage() == pytest.approx(20)
 
 
+def test_a_model_that_is_downloaded_first_is_counted_as_it_is_loaded():
+    clock = told(
+        status("running", 100), count("fetching", 0, 101), count("fetching", 50, 111), count("loading", 0, 121, 0)
+    )
+    assert clock.stage == "load" and clock.seconds["load"] == 21
+    clock = told(status("running", 100), count("fetching", 0, 101), count("fetching", 50, 111))
+    assert clock.counted is not None and clock.counted.counted == " 50 of 100" and clock.left_in_stage() == 10
+
+
 def test_a_new_sitting_begins_with_loading_and_adds_to_the_times():
     clock = told(*BEGUN, status("interrupted", 120), status("running", 1000), count("loading", 0, 1001, 0))
     assert clock.stage == "load" and clock.counted is not None and clock.counted.phase == "loading"

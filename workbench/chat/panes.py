@@ -85,6 +85,8 @@ def waiting_words(job: Job | None, *, seconds: float) -> str:
         return f"Waiting for the worker: {duration(seconds)} so far."
     progress = queue().progress(job.id)
     said = (progress.message or progress.phase) if progress else "The models read the message"
+    if progress and progress.phase == "fetching":
+        said += progress.counted
     if progress and progress.phase == "loading":
         said += f": about {LOADING_SECONDS} s for a small model, a minute or more for a large one"
     return f"{said}; {duration(seconds)} so far."

@@ -166,7 +166,7 @@ def _doing(record: Record, followed: Followed) -> str:
             return f"{words}, {phase_words(last.phase)}{last.counted}" + (f": {last.message}" if last.message else "")
         return words
     counted = clock.counted
-    if counted is not None and counted.phase in ("waiting", "converting", "loading"):
+    if counted is not None and counted.phase in ("waiting", "converting", "fetching", "loading"):
         return f"{counted.phase}{counted.counted}" + (f": {counted.message}" if counted.message else "")
     return f"{DOING[clock.stage]}{counted.counted if counted else ''}"
 
