@@ -61,14 +61,17 @@ FAMILIES: dict[str, PretrainedConfig] = {
 
 @pytest.fixture(params=sorted(FAMILIES))
 def any_model(request, tmp_path: Path, settings) -> LoadedModel:
-    config = FAMILIES[request.param]
+    return model_of(FAMILIES[request.param], tmp_path / "model", settings)
+
+
+def model_of(config: PretrainedConfig, folder: Path, settings) -> LoadedModel:
     tokenizer = byte_tokenizer()
     config.vocab_size = len(tokenizer)
     config.eos_token_id, config.pad_token_id, config.bos_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id, None
     torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "model")
-    tokenizer.save_pretrained(tmp_path / "model")
-    return load_model(ModelSpec(name=str(tmp_path / "model"), device="cpu"), settings)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return load_model(ModelSpec(name=str(folder), device="cpu"), settings)
 
 
 def plain_states(model: LoadedModel, batch) -> tuple[torch.Tensor, ...]:
@@ -115,14 +118,22 @@ def test_the_model_is_whole_again_afterwards(any_model):
     assert [(len(block._forward_hooks), len(block._forward_pre_hooks)) for block in any_model.blocks] == hooks
 
 
-@pytest.mark.parametrize(("entry", "block"), [(1, 2), (3, 3)])
-def test_starting_from_kept_states_gives_the_same(any_model, entry: int, block: int):
-    """Behind as many blocks as there are too: one that handed on another form than its own would lose a dimension."""
-    batch = row_batch(any_model, random_rows(3))
+def test_starting_from_kept_states_gives_the_same(any_model):
+    starts_alike(any_model, entry=1, block=2)
+
+
+def starts_alike(model: LoadedModel, *, entry: int, block: int) -> None:
+    batch = row_batch(model, random_rows(3))
     with torch.no_grad():
-        whole = block_activations(any_model, batch, [block], entry_block=entry, keep_entry=True)
-        short = block_activations(any_model, batch, [block], entry_block=entry, entry=whole.entry)
+        whole = block_activations(model, batch, [block], entry_block=entry, keep_entry=True)
+        short = block_activations(model, batch, [block], entry_block=entry, entry=whole.entry)
     torch.testing.assert_close(short.outputs[block], whole.outputs[block])
+
+
+def test_many_blocks_that_are_passed_over_hand_on_what_their_decoder_reads(tmp_path, settings):
+    """One that handed on another form than its own would lose a dimension at each."""
+    shape = {"n_embd": 16, "n_layer": 7, "n_head": 4, "n_positions": 128, "rotary_dim": 4}
+    starts_alike(model_of(GPTJConfig(**shape), tmp_path / "deep", settings), entry=6, block=6)
 
 
 def test_starting_from_kept_states_does_not_run_what_lies_below(any_model):
