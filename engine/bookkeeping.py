@@ -97,8 +97,7 @@ class RunBook:
         none where they act with another strength from now on."""
         self.figures = {name: value for name, value in self.figures.items() if not name.startswith("validation_")}
         if step != self.step:
-            known = effective(self.run.events()[0])
-            for event in known:
+            for event in effective(self.run.events()[0]):
                 if isinstance(event, HeldoutResult) and event.split == "validation" and event.step == step:
                     self.figures |= figures_of(event)
         self.run.update(figures=self.figures)

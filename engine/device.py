@@ -82,8 +82,9 @@ class Device:
     ) -> Generator[Event, None, LoadedModel]:
         """The base model, loaded once: who asks while another job loads it waits for that one to be done; another
         model waits until no job under way holds the present one."""
-        # Before anything is given up for it: what may take long, and may fail, is none of the present model's business.
-        yield from self._arrived(spec)
+        if self.model is None or self.model.spec != spec:
+            # Before anything is given up for it: what may take long, and fail, is none of the present one's business.
+            yield from self._arrived(spec)
         try:
             while (reason := self._must_wait(spec, job_id)) is not None:
                 self.waiting.add(job_id)

@@ -17,7 +17,7 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 def is_folder(name: str) -> bool:
     """Whether a model's name means a folder here, be it there or not; a Hugging Face id is 'owner/name' or 'name'."""
-    if _is_ours(name):
+    if is_ours(name):
         return False
     path = Path(os.path.expanduser(name))
     # Path.is_dir raises where a name is too long for any folder.
@@ -26,10 +26,11 @@ def is_folder(name: str) -> bool:
 
 def is_from_hub(name: str) -> bool:
     """Whether a model's name means one of the Hugging Face hub."""
-    return not _is_ours(name) and not is_folder(name)
+    return not is_ours(name) and not is_folder(name)
 
 
-def _is_ours(name: str) -> bool:
+def is_ours(name: str) -> bool:
+    """Whether a model's name means one that is made here of packages, whose files are checked."""
     return name == BUNDLED_MODEL or name in PACKAGED or name in ASSEMBLED
 
 

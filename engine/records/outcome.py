@@ -186,23 +186,19 @@ def _activations(record: Record) -> Outcome:
     for prefix, name in (("heldout", "test"), ("validation", "validation")):
         if f"{prefix}_cosine" in figures:
             cosine, drift = figures[f"{prefix}_cosine"], figures.get(f"{prefix}_drift", math.nan)
-            source = f"Activations of the {name} split at step {measured_step(record, prefix)}, no answers."
+            measured = measured_step(record, prefix)
+            source = f"Activations of the {name} split at step {measured}, no answers."
             break
     if not source:
         return Outcome(sentence="Not measured: no answers, and no held-out activations.", step=record.step)
-    said = "; ".join(
-        f"{words} {value:.3f}"
-        for words, value in (("harmful cosine", cosine), ("benign drift", drift))
-        if math.isfinite(value)
-    )
+    values = {"harmful cosine": cosine, "benign drift": drift}
+    said = "; ".join(f"{words} {value:.3f}" for words, value in values.items() if math.isfinite(value))
     answers = "are being" if is_pending(record) else "were not"
-    measured = measured_step(record, prefix)
     # A run that was stopped between two measurements.
     earlier = "" if measured == record.step else f" at step {measured}, of weights before those that are kept"
     return Outcome(
         sentence=f"Answers {answers} measured. Activations of the {name} split{earlier}: "
-        f"{said or 'none could be compared'} "
-        "(cosine 1 and drift 0: nothing moved).",
+        f"{said or 'none could be compared'} (cosine 1 and drift 0: nothing moved).",
         source=source,
         drift=drift if math.isfinite(drift) else None,
         step=record.step,

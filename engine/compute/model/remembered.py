@@ -12,8 +12,7 @@ from engine.compute.model.load import BEGINNING, model_fingerprint
 from engine.compute.model.loaded import LoadedModel
 from engine.records.assembled import ASSEMBLED
 from engine.records.files import storage_error
-from engine.records.packaged import PACKAGED
-from engine.records.spec_parts import BUNDLED_MODEL
+from engine.records.model_place import is_ours
 
 
 def remembered_under(model: LoadedModel, folder: Path) -> str:
@@ -21,8 +20,7 @@ def remembered_under(model: LoadedModel, folder: Path) -> str:
     a model whose chat template was edited since, have a name of their own. folder: one of the cache's, in whose `words`
     it is written which came first. Raises RunError where that cannot be written."""
     name = words_fingerprint(model)
-    if model.spec.name == BUNDLED_MODEL or model.spec.name in PACKAGED or model.spec.name in ASSEMBLED:
-        # Their files are checked.
+    if is_ours(model.spec.name):
         return name
     special = sorted(str(token) for token in model.tokenizer.get_added_vocab())
     words = json.dumps([str(model.tokenizer.chat_template), special, sorted(end_ids(model))])

@@ -70,12 +70,12 @@ def begun_call(model: LoadedModel, conversation: Conversation, name: str, start:
     return call_opening(model.tokenizer, conversation, name, start, image_token=_image_token(_pictures_of(model)))
 
 
-def request_start(model: LoadedModel, conversation: Conversation) -> int:
-    """How many tokens of a conversation stand before its request, the last user message's text: the system turn, tools,
-    earlier turns, and the pictures that it shows before its words. All of them where the request says nothing, 0 where
-    the template changes it."""
+def request_start(model: LoadedModel, conversation: Conversation, ids: Sequence[int]) -> int:
+    """How many of a conversation's tokens, `ids`, stand before its request, the last user message's text: the system
+    turn, tools, earlier turns, and the pictures that it shows before its words. All of them where the request says
+    nothing, 0 where the template changes it."""
     if not conversation.text.strip():
-        return len(tokens_of(model, conversation).ids)
+        return len(ids)
     # With a mark before it: its words may stand elsewhere too, in the template's own for instance.
     text = _rendered(model, conversation.with_text(lambda words: f"{_MARK}{words}"))
     place = text.rfind(_MARK)
@@ -83,7 +83,7 @@ def request_start(model: LoadedModel, conversation: Conversation) -> int:
         return 0
     before = _with_pictures(text_ids(model, text[:place]), conversation.pictures, _pictures_of(model))
     # Some tokenizers make one token of a space and the word behind it.
-    return common_opening(before, tokens_of(model, conversation).ids)
+    return common_opening(before, ids)
 
 
 def need_askable(model: LoadedModel, conversation: Conversation) -> None:

@@ -82,7 +82,7 @@ def encode(model: LoadedModel, pair: Pair, data: DataSpec, *, within_context: bo
     asked = tokens_of(model, conversation, reserved=1 if conversation.pictures else 0).ids
     pictured, limit = picture_positions(asked), model.card.context_length if within_context else 0
     most = min(data.max_tokens, limit - pictured) if limit else data.max_tokens
-    begins = request_start(model, conversation)
+    begins = request_start(model, conversation, asked)
     if len(asked) - pictured >= most:
         kept = max(most // 2, (begins - pictured + most) // 2) if conversation.tools else most // 2
         if conversation.tools and begins - pictured >= kept:

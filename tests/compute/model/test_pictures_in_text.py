@@ -193,7 +193,8 @@ def test_a_picture_reads_as_one_placeholder(seer, tmp_path):
 
 def test_where_a_request_begins_counts_the_picture(seer, tmp_path):
     conversation = showing("What?", painted(tmp_path / "a.png"))
-    ids, start = tokens_of(seer, conversation).ids, request_start(seer, conversation)
+    ids = tokens_of(seer, conversation).ids
+    start = request_start(seer, conversation, ids)
     assert decode(seer, ids[start:]) == "What?\nassistant\n"
     assert picture_positions(ids[:start]) == picture_positions(ids)
     before, after = ids_around(seer, conversation)

@@ -215,7 +215,8 @@ def test_a_picture_for_a_model_without_a_tower_is_refused_in_words(tiny_model):
 def test_a_request_begins_with_its_first_token_where_that_holds_the_templates_space(tiny_model, family):
     model = with_tokenizer(tiny_model, TOKENIZERS[family]())
     asked = Conversation.asking("Sure he did")
-    ids, start = tokens_of(model, asked).ids, request_start(model, asked)
+    ids = tokens_of(model, asked).ids
+    start = request_start(model, asked, ids)
     assert decode(model, ids[start:]).lstrip().startswith("Sure he did")
     assert "Sure" not in decode(model, ids[:start])
 
@@ -225,8 +226,11 @@ def test_a_request_begins_where_it_stands_and_not_where_its_words_stand_again(ti
     """The template's own words, and those of the system turn, hold these too."""
     brief = Conversation(messages=(say("system", "Be brief."), say("user", text)))
     for conversation in (Conversation.asking(text), brief):
-        ids, start = tokens_of(tiny_model, conversation).ids, request_start(tiny_model, conversation)
+        ids = tokens_of(tiny_model, conversation).ids
+        start = request_start(tiny_model, conversation, ids)
         assert decode(tiny_model, ids[start:]).startswith(text)
         # Whole and once: the earlier turn is before it.
         assert len(ids[start:]) < len(tokens_of(tiny_model, Conversation.asking(f"{text}{text}")).ids)
-    assert request_start(tiny_model, Conversation.asking("")) == len(tokens_of(tiny_model, Conversation.asking("")).ids)
+    nothing = Conversation.asking("")
+    ids = tokens_of(tiny_model, nothing).ids
+    assert request_start(tiny_model, nothing, ids) == len(ids)
