@@ -75,6 +75,15 @@ def test_each_checkpoint_and_the_finished_adapter_are_as_they_were(trained, sett
         assert name is None
 
 
+def test_the_model_in_memory_answers_on_when_its_folder_is_gone(tmp_path, settings):
+    folder = write_tiny_model(tmp_path / "model")
+    device, spec = Device(settings), ModelSpec(name=str(folder), device="cpu")
+    _, loaded = drain(device.acquire(spec, job_id=1))
+    device.release(1)
+    shutil.rmtree(folder)
+    assert drain(device.acquire(spec, job_id=2))[1] is loaded
+
+
 def test_few_idle_adapters_stay_in_memory_and_none_in_use_is_removed(trained, settings, tiny_model):
     run, _ = trained
     device = Device(settings, tiny_model)
