@@ -39,7 +39,8 @@ def made_of(models: Path, name: str) -> str:
         folder = _folder(models, name) if is_folder(name) else _downloaded(name)
         files = _weight_files(folder) if folder else []
         found = [(one.name, _sampled(str(one), one.stat().st_size, one.stat().st_mtime_ns)) for one in files]
-    except OSError:
+    except (OSError, ValueError):
+        # No name that a file can have, too: loading says so in words.
         return ""
     return hashlib.sha256(repr(found).encode()).hexdigest()[:16] if found else ""
 
