@@ -6,8 +6,8 @@ from functools import partial
 
 import streamlit as st
 
-from workbench.chat.columns import keep_columns
 from workbench.chat.composer import keep_message
+from workbench.chat.preferred import keep_columns
 from workbench.chat.transcripts import transcripts_view
 from workbench.kit.frame import page_frame
 from workbench.kit.state import ATTACK, CHAT, RUN, open_tab, show_in_url
@@ -27,7 +27,7 @@ VIEWS: dict[str, Callable[[], None]] = {
 with page_frame():
     st.title("Pictures", anchor=False)
     keep_message()
-    keep_columns()
+    keep_columns("pictures")
     keep_choice()
     keep_fields()
     show_in_url(CHAT, ATTACK)

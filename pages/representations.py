@@ -21,7 +21,7 @@ from engine.records.runs import ACTIVE, Run, list_runs
 from workbench.kit.fetching import model_is_here
 from workbench.kit.frame import catching, page_frame, places
 from workbench.kit.state import CAPTURE, RUN, WARMED, open_tab, queue, settings
-from workbench.kit.words import plain
+from workbench.kit.words import counted, plain
 from workbench.representations.capture import capture_form, captured_steps
 from workbench.representations.choices import MAPS, TAB
 from workbench.representations.map import map_view
@@ -168,7 +168,7 @@ def _capture_name(capture: Capture) -> str:
     steps = f"steps {', '.join(map(str, capture.steps))}" if len(capture.steps) <= 4 else f"{len(capture.steps)} steps"
     model = "" if index.run_id else f" · {index.model.rpartition('/')[2]}"
     return (
-        f"{origin} · {len(index.prompts)} prompts · blocks {format_blocks(list(index.blocks))} · "
+        f"{origin} · {counted(len(index.prompts), 'prompt')} · blocks {format_blocks(list(index.blocks))} · "
         f"{steps if capture.steps else 'base alone'}{model}"
     )
 

@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from workbench.chat.columns import keep_columns
 from workbench.chat.composer import keep_message
 from workbench.chat.linked import MESSAGE, PROMPT
+from workbench.chat.preferred import keep_columns
 from workbench.chat.sets import sets_view
 from workbench.chat.steering import keep_steering
 from workbench.chat.transcripts import transcripts_view
@@ -20,7 +20,7 @@ with page_frame():
     open_tab("side_view", named, CHAT, ANSWER_SET, RUN, PROMPT, MESSAGE)
     keep_steering()
     keep_message()
-    keep_columns()
+    keep_columns("side_by_side")
     show_in_url(CHAT, ANSWER_SET)
     tabs = st.tabs(list(VIEWS), key="side_view", bind="query-params", on_change="rerun")
     for tab, draw in zip(tabs, VIEWS.values(), strict=True):

@@ -5,7 +5,7 @@ from functools import partial
 
 import streamlit as st
 
-from workbench.chat.columns import keep_columns
+from workbench.chat.preferred import keep_columns
 from workbench.chat.transcripts import transcripts_view
 from workbench.kit.frame import page_frame
 from workbench.kit.state import ANSWER_SET, CHAT, RUN, open_tab, show_in_url
@@ -22,7 +22,7 @@ VIEWS: dict[str, Callable[[], None]] = {
 with page_frame():
     st.title("Tools", anchor=False)
     keep_request()
-    keep_columns()
+    keep_columns("tools")
     show_in_url(CHAT, ANSWER_SET)
     open_tab("tools_view", "Run a set" if ANSWER_SET in st.query_params else "Tools", CHAT, ANSWER_SET, RUN)
     tabs = st.tabs(list(VIEWS), key="tools_view", bind="query-params", on_change="rerun")

@@ -4,13 +4,11 @@ import streamlit as st
 
 from engine.desk.endpoints import sweep_endpoints
 from engine.desk.launch import ensure_worker, restart_worker
-from engine.desk.presence import WorkerStatus
 from engine.desk.worker_job import call_worker_back, worker_place
-from engine.records.errors import RunError
 from engine.records.files import read_tail
 from engine.records.installed import sources_digest
-from engine.records.runs import open_run
 from workbench.kit.blank import come_back
+from workbench.kit.doing import doing_words
 from workbench.kit.frame import catching
 from workbench.kit.keyboard import pass_by_question_marks
 from workbench.kit.state import BLUR, PROJECTOR, queue, settings
@@ -61,7 +59,7 @@ def _worker_status() -> None:
                 several = f"{count} × " if isinstance(count, int) and count > 1 else ""
                 st.badge(plain(several + worker.device), icon=":material/memory:", color="gray")
         if worker.doing and worker.status in ("busy", "starting", "hung"):
-            st.caption(plain(_doing(worker)))
+            st.caption(plain(doing_words(worker)))
         if worker.status == "dead":
             if worker.reason:
                 st.error(plain(worker.reason), icon=":material/memory_alt:")
@@ -89,35 +87,6 @@ def _worker_status() -> None:
 
 def _restart_button() -> None:
     st.button("Restart the worker", key="restart_worker", on_click=_restart, icon=":material/refresh:", width="stretch")
-
-
-def _doing(worker: WorkerStatus) -> str:
-    """What it does, with the run's name where it has one."""
-    words = {
-        "train": "trains",
-        "describe_model": "reads a model's facts",
-        "describe_data": "reads a prompt set",
-        "warm_projection": "loads what maps need",
-        "project": "makes a map",
-        "examine": "examines the blocks",
-        "tokens": "compares tokens",
-        "capture": "captures activations",
-        "chat": "answers",
-        "answer_set": "answers a prompt set",
-        "dose_curve": "measures adapter strengths",
-        "evaluate": "attacks the circuit breaker",
-        "attack_picture": "attacks a picture",
-        "fit_probe": "fits harmfulness probes",
-        "fetch_model": "fetches a model",
-        "fetch_package": "fetches a package",
-        "serve_answer": "answers a client",
-    }
-    try:
-        name = open_run(settings().runs, worker.run_id).name if worker.run_id else ""
-    except RunError:
-        name = ""
-    kind, _, _ = worker.doing.partition(" ")
-    return f"{words.get(kind, kind)} {name}".strip()
 
 
 @catching

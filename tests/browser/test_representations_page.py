@@ -129,7 +129,6 @@ def test_harmful_prompts_of_a_selection_are_blurred_until_revealed(server: Serve
     assert "blur" in stand_in.evaluate("element => getComputedStyle(element).filter")
     expect(blurred.get_by_text("Base, as captured")).to_be_visible()
     expect(page.get_by_text("answer of benign-5")).to_be_visible()
-    expect(page.get_by_text("its part of the rerouting loss")).to_have_count(1)
     page.get_by_role("button", name="Reveal").click()
     expect(page.locator("[class*='st-key-blurred']")).to_have_count(0)
     expect(page.get_by_text("harmful request number 0")).to_be_visible()

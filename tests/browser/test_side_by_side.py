@@ -307,7 +307,8 @@ def test_a_set_is_answered_in_the_background_and_downloads(server: Server, page:
     assert request.sampling.new_tokens == 5 and request.label == "harmful"
     with page.expect_download() as download:
         page.get_by_role("button", name="Download CSV").click()
-    assert "Base: verdict" in download.value.path().read_text().splitlines()[0]
+    head = download.value.path().read_text().splitlines()[0].split(",")
+    assert "Base: verdict" in head and not {"prompt", "Base: answer"} & set(head), "texts are hidden"
 
 
 def test_the_page_opens_by_any_link_without_an_error_of_its_own(server: Server, page: Page):

@@ -113,7 +113,7 @@ def test_a_link_reopens_a_chat_with_its_picture_and_transcripts_lead_here(settin
     other = new_chat(settings, (Column(checkpoint="base"),))
     other.ask(Exchange(model=spec, columns=(Column(checkpoint="base"),), user="of text"))
     listed = opened(tiny_llava_folder, pictures_view="Transcripts")
-    assert [one.key for one in listed.button if one.label == "Delete"] == [f"delete_{chat.id}"]
+    assert [one.key for one in listed.button if one.label == "Delete it"] == [f"delete_{chat.id}"]
 
 
 def test_a_harmful_picture_stays_hidden_until_it_is_revealed(settings, tiny_llava_folder, kept):

@@ -3,7 +3,7 @@
 import pytest
 
 from engine.desk.queue import Queue
-from engine.records.errors import DataError, ModelError, SpecError
+from engine.records.errors import DataError, ModelError, RunError, SpecError
 from engine.records.presets import read_preset
 from engine.records.runs import list_runs
 from engine.records.settings import Settings
@@ -40,3 +40,13 @@ def test_what_has_gone_since_it_was_chosen_is_named_and_no_run_is_made(settings,
     with pytest.raises(error, match="does not exist"):
         starting.start_run(with_fields(read_preset("quick"), {field: "/nowhere/file"}))
     assert list_runs(settings.runs) == []
+
+
+def test_where_the_queue_takes_nothing_no_run_is_left_that_nobody_takes_up(settings, monkeypatch):
+    def refused(*_, **__):
+        raise RunError("The queue cannot be written.")
+
+    monkeypatch.setattr(Queue, "submit", refused)
+    with pytest.raises(RunError, match="The queue cannot be written"):
+        starting.start_preset("quick")
+    assert list_runs(settings.runs) == [] == [*settings.runs.glob(".*")]

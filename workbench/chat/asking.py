@@ -8,7 +8,7 @@ from engine.desk.launch import ensure_worker
 from engine.desk.queue import Job
 from engine.records.chats.asked import Column
 from engine.records.chats.chat import Chat, Exchange, new_chat, open_chat
-from engine.records.errors import RunError
+from engine.records.errors import RunError, WorkbenchError
 from workbench.chat.columns import dose_key, has_probe, model_of
 from workbench.chat.composer import PROBE
 from workbench.chat.steering import steering_of
@@ -52,6 +52,28 @@ def continued(columns: tuple[Column, ...]) -> tuple[Chat, int, int]:
             failed = chat.reply(numbers[-1]).answered is None
             return chat, last.turn + (0 if failed else 1), max(chat.numbers())
     return new_chat(settings(), columns), 0, -1
+
+
+def is_sent_already(user: str, columns: tuple[Column, ...]) -> bool:
+    """Whether this very message is what this session sent last, and is being answered: a button that is pressed twice
+    sends it once. Its chat is then the one that is looked at."""
+    name, number = st.session_state.get(SENT, ("", 0))
+    try:
+        chat = open_chat(settings(), name) if name else None
+        sent = chat.exchange(number) if chat is not None else None
+    except WorkbenchError:
+        return False
+    if chat is None or sent is None or (sent.user, sent.columns) != (user, columns):
+        return False
+    if not is_answered_now(chat, number):
+        return False
+    st.query_params[CHAT] = chat.id
+    return True
+
+
+def goes_on_from_harm(chat: Chat, turn: int) -> bool:
+    """Whether what a turn reads above it is harmful: its answers may repeat it."""
+    return any(chat.exchange(number).harmful for number in chat.since_alone(chat.thread()[:turn]))
 
 
 def job_of(chat: Chat, number: int) -> Job | None:

@@ -116,13 +116,6 @@ def show_columns(columns: tuple[Column, ...], model: ModelSpec) -> None:
         st.session_state[dose_key(index)] = column.dose
 
 
-def keep_columns() -> None:
-    """Keep what is chosen while the pickers are not drawn: a widget that is left out of a drawing forgets its value."""
-    for key in (BASE_MODEL, *map(model_key, range(MOST_COLUMNS)), *map(dose_key, range(MOST_COLUMNS))):
-        if key in st.session_state:
-            st.session_state[key] = st.session_state[key]
-
-
 def column_pickers(*, on_dose: Callable[[], None] | None, steers: bool = False) -> tuple[Column, ...]:
     """One picker a column, with the strength of its adapter below; returns what is chosen. steers: whether columns may
     be steered here."""

@@ -63,11 +63,11 @@ class ToBeRead(NamedTuple):
 
 def keep_message() -> None:
     """Keep what is written while the box is not drawn: a widget that is left out of a drawing forgets its value."""
-    for key, value in {HARMFUL: True, SYSTEM: "", PROMPT_ID: "", PROBE: "", **SETTINGS}.items():
+    for key, value in {SYSTEM: "", PROMPT_ID: "", PROBE: "", **SETTINGS}.items():
         st.session_state[key] = st.session_state.get(key, value)
     # To set what was not sent yet would wipe out what stands in the box.
-    for key in (TEXT, PREFILL):
-        st.session_state.setdefault(key, "")
+    for key, first in {TEXT: "", PREFILL: "", HARMFUL: True}.items():
+        st.session_state.setdefault(key, first)
     _take_link()
 
 

@@ -13,7 +13,7 @@ from engine.records.chats.marks import LABELS, Mark, mark_lines, read_marks
 from engine.records.chats.sets import TRIP_THRESHOLD, AnswerSet, SetRow
 from workbench.chat.disagreement_table import POSITIONS, Filters, disagreement_table, kept
 from workbench.chat.marked_pair import marked_pair
-from workbench.kit.downloads import file_button
+from workbench.kit.downloads import csv_of, file_button
 from workbench.kit.state import SET_ROW
 from workbench.kit.words import plain
 
@@ -104,7 +104,7 @@ def _labels(answers: AnswerSet, rows: Sequence[SetRow], names: Sequence[str], ma
         with st.container(horizontal=True, gap="small"):
             lines = mark_lines(answers, names)
             file = f"labels-{answers.id}"
-            file_button("Labels, CSV", lambda: pd.DataFrame(lines).to_csv(index=False), f"{file}.csv", "text/csv")
+            file_button("Labels, CSV", lambda: csv_of(pd.DataFrame(lines)), f"{file}.csv", "text/csv")
             file_button("Labels, JSON", lambda: json.dumps(lines, indent=2), f"{file}.json", "application/json")
 
 

@@ -13,6 +13,7 @@ from engine.records.prompt_files import read_source
 from engine.records.prompts import Prompt
 from workbench.kit.blur import blurred, harmful_text
 from workbench.kit.state import blurs
+from workbench.kit.words import counted
 
 ANY = "any"
 SHOWN = 8
@@ -52,7 +53,9 @@ def library(take: Callable[[Prompt], None], shelf: Shelf | None = None) -> None:
     if not found:
         st.caption("No prompt of this category and style.")
         return
-    st.caption(f"{len(found)} prompts. Held-out ones, which no training with these sets has seen, come first.")
+    st.caption(
+        f"{counted(len(found), 'prompt')}. Held-out ones, which no training with these sets has seen, come first."
+    )
     shown = _page(found, page)
     hidden = label == "harmful" and blurs()
     for prompt in shown:

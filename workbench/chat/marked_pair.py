@@ -25,7 +25,8 @@ def marked_pair(answers: AnswerSet, row: SetRow, names: Sequence[str], mark: Mar
         for column, place in enumerate(st.columns(len(names), gap="medium", border=True)):
             with place:
                 st.markdown(f"**{plain(names[column])}** · {plain(row.words[column])}")
-                if row.reasons[column]:
+                # It may quote the answer.
+                if row.reasons[column] and not hidden:
                     st.caption(plain(row.reasons[column]))
                 with blurred(f"pair_{name}_{column}", hidden=hidden):
                     harmful_text(row.forced + row.answers[column] or "(says nothing)", hidden=hidden)

@@ -104,7 +104,8 @@ def _pane(
 ) -> None:
     trip = next((trip for trip in reply.trips if trip.column == index), None)
     verdict = next((verdict for verdict in reply.verdicts if verdict.column == index), None)
-    _heading(column_names(exchange.columns)[index], verdict, HARMFUL_COLOURS if exchange.harmful else BENIGN_COLOURS)
+    colours = HARMFUL_COLOURS if exchange.harmful else BENIGN_COLOURS
+    _heading(column_names(exchange.columns)[index], verdict, colours, hidden=hidden)
     if not reply.is_asked(index):
         why = reply.unasked.get(index)
         if why:
@@ -169,11 +170,12 @@ def _offered(exchange: Exchange) -> str:
     return f"{offered} · every answer begins with a call of {exchange.forced.name}, up to {where}"
 
 
-def _heading(name: str, verdict: Judged | None, colours: dict[str, str]) -> None:
+def _heading(name: str, verdict: Judged | None, colours: dict[str, str], *, hidden: bool) -> None:
+    """hidden: so is why it was judged so, which may quote the answer."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"**{plain(name)}**", width="content")
         if verdict is not None:
-            reason = f" Here: {plain(verdict.reason)}." if verdict.reason else ""
+            reason = f" Here: {plain(verdict.reason)}." if verdict.reason and not hidden else ""
             st.badge(verdict.word, color=colours.get(verdict.word, "gray"), help=WORD_HELP + reason)  # type: ignore[arg-type]
 
 
@@ -214,8 +216,9 @@ def _facts(
     if cosines and trip is not None:
         mark = first_below(cosines, threshold)
         where = "never trips" if mark is None else f"trips at {token_name(mark)}"
-        mean = sum(cosines) / len(cosines)
-        parts.append(f"{where}, mean cosine {mean:.2f}")
+        # Without the words that were put in the model's mouth, as the count.
+        own = cosines[trip.prefill :] or cosines
+        parts.append(f"{where}, mean cosine {sum(own) / len(own):.2f}")
         if (called := reply.calls(index)) is not None and called.answer.calls:
             first = first_in_arguments(called, Tint(cosines, threshold))
             parts.append("never in an argument" if first is None else f"in an argument at {token_name(first)}")

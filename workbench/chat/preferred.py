@@ -1,4 +1,5 @@
-"""Which models a page asks at first: those that can do what the page is about, as far as their files say."""
+"""Which models a page asks: at first those that can do what the page is about, as far as their files say, then those
+that it asked before."""
 
 from collections.abc import Callable
 
@@ -7,9 +8,25 @@ import streamlit as st
 from engine.records.chats.asked import MOST_COLUMNS, Column
 from engine.records.errors import WorkbenchError
 from engine.records.spec_parts import BUNDLED_MODEL
-from workbench.chat.columns import BASE_MODEL, COUNT, model_choices, model_key, model_of
+from workbench.chat.columns import BASE_MODEL, COUNT, dose_key, model_choices, model_key, model_of
 from workbench.kit.fetching import model_name
-from workbench.kit.state import CHAT, MODEL, RUN
+from workbench.kit.state import CHAT, MODEL, RUN, arrived
+
+# By page the models that it showed last.
+KEPT = "chat_kept_columns"
+
+
+def keep_columns(page: str) -> None:
+    """Keep what is chosen while the pickers are not drawn: a widget that is left out of a drawing forgets its value.
+    Who comes back to the page without a link finds the models that it showed."""
+    kept = st.session_state.setdefault(KEPT, {})
+    keys = (COUNT, BASE_MODEL, *map(model_key, range(MOST_COLUMNS)), *map(dose_key, range(MOST_COLUMNS)))
+    if arrived() and not {CHAT, RUN, MODEL} & set(st.query_params):
+        st.session_state.update(kept.get(page, {}))
+    for key in keys:
+        if key in st.session_state:
+            st.session_state[key] = st.session_state[key]
+    kept[page] = {key: st.session_state[key] for key in keys if key in st.session_state}
 
 
 def prefer_models(can: Callable[[str], bool | None], *, base: str) -> None:

@@ -1,5 +1,7 @@
 """Run a set: a whole prompt file answered in the background, with progress, a table, and a download."""
 
+from pathlib import Path
+
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -10,19 +12,21 @@ from engine.records.chats.asked import Column
 from engine.records.chats.sets import NOT_ASKED, AnswerSet, SetRequest, list_sets, new_set, open_set
 from engine.records.chats.tool_sets import offers_tools
 from engine.records.conversation import Label
-from engine.records.errors import WorkbenchError
+from engine.records.errors import RunError, WorkbenchError
 from engine.records.prompt_files import read_source
 from engine.records.sources import SAMPLE, sample_sources
 from workbench.chat.columns import column_names, column_pickers, columns_buttons, model_of, steer
 from workbench.chat.composer import written
 from workbench.chat.disagreement import disagreement
 from workbench.chat.set_table import set_table
+from workbench.kit.downloads import csv_of
 from workbench.kit.frame import catching
 from workbench.kit.state import ANSWER_SET, blurs, queue, settings
 from workbench.kit.words import moment, plain, told_apart
 
 REVEAL = "set_reveal"
 TICK = 1.0
+SHOWN_WHILE_GOING = 200
 
 
 def sets_view() -> None:
@@ -79,7 +83,7 @@ def side_and_count(
     side = label.selectbox(
         f"Its {rows} are",
         sides,
-        index=int("benign" in source),
+        index=int(_sounds_benign(source)),
         key=f"{key}_label_{source}",
         persist_state="session",
     )
@@ -93,6 +97,11 @@ def side_and_count(
         help="So many from the top; 0: all.",
     )
     return side, int(count)
+
+
+def _sounds_benign(source: str) -> bool:
+    name = Path(source).name
+    return "benign" in name and "harmful" not in name
 
 
 def trips_choice(*, key: str) -> bool:
@@ -127,7 +136,14 @@ def answered_sets(*, of_tools: bool = False) -> None:
         st.info("Answers to whole sets are listed here once you have asked for some.", icon=":material/table_rows:")
         return
     wanted = st.query_params.get(ANSWER_SET) or known[0].id
-    answers = open_set(settings(), wanted)
+    try:
+        answers = open_set(settings(), wanted)
+    except RunError as error:
+        st.warning(plain(str(error)), icon=":material/link_off:")
+        st.query_params.pop(ANSWER_SET, None)
+        if not known:
+            return
+        answers = known[0]
     ids = [one.id for one in known]
     # A link may name one that is not listed here.
     ids = ids if answers.id in ids else [answers.id, *ids]
@@ -167,6 +183,10 @@ def _results(answers: AnswerSet, moving: bool) -> None:
     names = column_names(request.columns)
     table, texts = set_table(rows, names)
     _counts(table, names)
+    if going and len(rows) > SHOWN_WHILE_GOING:
+        # All of it would be sent to the browser at each look.
+        rows, table = rows[-SHOWN_WHILE_GOING:], table.tail(SHOWN_WHILE_GOING)
+        st.caption(f"The newest {SHOWN_WHILE_GOING} prompts; all of them once the set is answered.")
     hidden = (
         request.label == "harmful"
         and blurs()
@@ -174,18 +194,20 @@ def _results(answers: AnswerSet, moving: bool) -> None:
             "Reveal texts", key=f"{REVEAL}_{answers.id}", help="Show harmful prompts and their answers in the table."
         )
     )
+    shown = table.drop(columns=texts) if hidden else table
     if len(names) > 1:
         disagreement(answers, rows, names, hidden=hidden)
     else:
-        st.dataframe(table.drop(columns=texts) if hidden else table, hide_index=True, height=420)
+        st.dataframe(shown, hide_index=True, height=420)
     st.download_button(
         "Download CSV",
-        lambda: table.to_csv(index=False),
+        lambda: csv_of(shown),
         file_name=f"answers-{answers.id}.csv",
         mime="text/csv",
         icon=":material/download:",
         key="set_csv",
         on_click="ignore",
+        help="Without prompts and answers as long as they are hidden." if hidden else None,
     )
 
 

@@ -8,10 +8,11 @@ import streamlit as st
 from engine.records.chats.chat import Chat, list_chats
 from engine.records.errors import WorkbenchError
 from engine.records.files import storage_error
+from workbench.chat.asking import job_of
 from workbench.chat.columns import column_names
 from workbench.kit.blur import blurred, harmful_text
 from workbench.kit.frame import catching, places
-from workbench.kit.state import CHAT, blurs, settings
+from workbench.kit.state import CHAT, blurs, queue, settings
 from workbench.kit.words import moment, plain
 
 SHOWN = 30
@@ -58,14 +59,9 @@ def _row(chat: Chat) -> None:
         hidden = first.harmful and blurs()
         with blurred(f"transcript_{chat.id}", hidden=hidden):
             harmful_text(first.user if len(first.user) <= WORDS else first.user[:WORDS] + "…", hidden=hidden)
-        st.button(
-            "Delete",
-            key=f"delete_{chat.id}",
-            type="tertiary",
-            icon=":material/delete:",
-            on_click=_delete,
-            args=(chat,),
-        )
+        with st.popover("Delete", icon=":material/delete:", type="tertiary", key=f"ask_delete_{chat.id}"):
+            st.caption("The conversation is gone then, for everybody who uses this workbench.")
+            st.button("Delete it", key=f"delete_{chat.id}", icon=":material/delete:", on_click=_delete, args=(chat,))
 
 
 def _page(chat: Chat) -> str:
@@ -75,8 +71,14 @@ def _page(chat: Chat) -> str:
 
 @catching
 def _delete(chat: Chat) -> None:
+    """One that is being answered is stopped. What another tab has deleted is gone already."""
+    for number in chat.thread()[-1:]:
+        if (job := job_of(chat, number)) is not None and job.status in ("queued", "running"):
+            queue().cancel(job.id)
     try:
         shutil.rmtree(chat.folder)
+    except FileNotFoundError:
+        pass
     except OSError as error:
         raise storage_error(chat.folder, error) from error
     if st.query_params.get(CHAT) == chat.id:

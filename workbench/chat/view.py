@@ -4,7 +4,7 @@ import streamlit as st
 
 from engine.records.chats.asked import Column
 from engine.records.chats.chat import Chat, Exchange
-from engine.records.errors import WorkbenchError
+from engine.records.errors import RunError, WorkbenchError
 from workbench.chat.asking import (
     CHOSEN,
     OPENED,
@@ -12,7 +12,9 @@ from workbench.chat.asking import (
     continued,
     dose_changed,
     forget,
+    goes_on_from_harm,
     is_come_to,
+    is_sent_already,
     open_now,
     submit,
 )
@@ -63,8 +65,13 @@ def to_be_read(chat: Chat | None, numbers: list[int], columns: tuple[Column, ...
 
 
 def opened_chat() -> Chat | None:
-    """The chat of the link; its models are shown in the pickers when it is come to."""
-    chat = open_now()
+    """The chat of the link; its models are shown in the pickers when it is come to. One that is gone is said to be."""
+    try:
+        chat = open_now()
+    except RunError as error:
+        st.warning(plain(f"{error} What you ask now begins a new one."), icon=":material/link_off:")
+        forget()
+        return None
     numbers = chat.thread() if chat else []
     if chat is not None and numbers and is_come_to(chat, OPENED):
         last = chat.exchange(numbers[-1])
@@ -87,9 +94,18 @@ def _send() -> None:
         if not now.user.strip():
             st.session_state[PROBLEM] = "The message is empty: write something to ask."
             return
+        if is_sent_already(now.user, columns):
+            return clear_message()
         chat, turn, seen = continued(columns)
         alone = turn > 0 and not st.session_state.get(CONTINUE, False)
-        exchange = Exchange(turn=turn, model=model_of(columns), columns=columns, alone=alone, **now._asdict())
+        harmful = now.harmful or (not alone and goes_on_from_harm(chat, turn))
+        exchange = Exchange(
+            turn=turn,
+            model=model_of(columns),
+            columns=columns,
+            alone=alone,
+            **now._asdict() | {"harmful": harmful},
+        )
         submit(chat, exchange, seen=seen)
     except WorkbenchError as error:
         st.session_state[PROBLEM] = plain(str(error))

@@ -18,6 +18,7 @@ from engine.records.evaluation.findings import (
     WithProbe,
 )
 from engine.records.evaluation.losses import Losses
+from workbench.kit.words import spreadsheet_cell
 
 
 def as_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
@@ -92,7 +93,7 @@ class _Writer:
         self._lines = lines
 
     def writerow(self, cells: Sequence[Any]) -> None:
-        self._lines.writerow([f"'{cell}" if _is_formula(cell) else cell for cell in cells])
+        self._lines.writerow(list(map(spreadsheet_cell, cells)))
 
 
 def _loss_figures(label: str, losses: Losses, side: Side) -> list[tuple]:
@@ -166,7 +167,3 @@ def _change_figures(one: Ability) -> list:
 
 def _call_figures(one: CallCount) -> list:
     return [one.n, "", "", "", "", one.rate, one.ci95.low, one.ci95.high, "rate"]
-
-
-def _is_formula(cell: Any) -> bool:
-    return isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))

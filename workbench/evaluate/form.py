@@ -1,6 +1,7 @@
 """Choose runs, attacks, requests and abilities, and ask the worker for an evaluation. Knows the plan, not how it is
 carried out."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
@@ -21,7 +22,7 @@ from workbench.evaluate.others_form import others_choice
 from workbench.evaluate.picture_form import picture_choice
 from workbench.evaluate.tool_form import tool_choice
 from workbench.kit.fetching import model_is_here, model_name, offer_missing
-from workbench.kit.state import RUN, queue, settings
+from workbench.kit.state import RUN, arrived, queue, settings
 from workbench.kit.words import plain, told_apart
 
 OTHER = "another file"
@@ -46,12 +47,12 @@ def evaluation_form(*, opened: bool) -> None:
         if not checkpoints:
             st.info("There is no run with an adapter yet: train one first.", icon=":material/model_training:")
             return
-        linked = [checkpoint for checkpoint in checkpoints if checkpoint == st.query_params.get(RUN)]
+        _keep_runs(checkpoints)
         chosen = st.multiselect(
             "Runs",
             list(checkpoints),
-            default=linked or [next(filter(model_is_here, checkpoints), next(iter(checkpoints)))],
             key="evaluate_runs",
+            persist_state="session",
             format_func=lambda checkpoint: checkpoints[checkpoint],
             help="Finished circuit breakers, and checkpoints of their training. Each is compared with its base model.",
         )
@@ -114,6 +115,16 @@ def evaluation_form(*, opened: bool) -> None:
         _missing_packages(files_of(all_attacks, names, others.get("others", "")))
 
 
+def _keep_runs(checkpoints: Mapping[str, str]) -> None:
+    """What was chosen stays, as far as it is there still; a link says which run is meant."""
+    linked = [checkpoint for checkpoint in checkpoints if checkpoint == st.query_params.get(RUN)]
+    key = "evaluate_runs"
+    if key not in st.session_state or (linked and arrived()):
+        st.session_state[key] = linked or [next(filter(model_is_here, checkpoints), next(iter(checkpoints)))]
+    elif gone := set(st.session_state[key]) - set(checkpoints):
+        st.session_state[key] = [one for one in st.session_state[key] if one not in gone]
+
+
 def _checkpoints() -> dict[str, str]:
     """What can be evaluated, as text, with its name: finished adapters first, then checkpoints."""
     finished, checkpoints = {}, {}
@@ -148,7 +159,13 @@ def _requests() -> tuple[str, str, int, int]:
 
 
 def _source(place, label: str, options: dict[str, str], name: str) -> str:
-    kind = place.selectbox(label, list(options), key=f"evaluate_{name}", format_func=lambda one: options[one])
+    kind = place.selectbox(
+        label,
+        list(options),
+        key=f"evaluate_{name}",
+        persist_state="session",
+        format_func=lambda one: options[one],
+    )
     if kind != OTHER:
         return str(kind)
     return place.text_input(

@@ -15,6 +15,7 @@ import streamlit as st
 
 from engine.figures.drawing import CONFIG, exported
 from engine.records.spec import RunSpec
+from workbench.kit.words import spreadsheet_cell
 
 
 def picture_config(file: str, **more: Any) -> dict[str, Any]:
@@ -30,8 +31,13 @@ def file_buttons(figure: go.Figure | None, table: pd.DataFrame, *, file: str) ->
             said = "For a PNG press the camera above the figure; the HTML file has a light ground, and a camera too."
             st.caption(said, width="content")
             file_button("HTML", lambda: figure_html(figure, file=file), f"{file}.html", "text/html")
-        file_button("CSV", lambda: table.to_csv(index=False), f"{file}.csv", "text/csv")
+        file_button("CSV", lambda: csv_of(table), f"{file}.csv", "text/csv")
         file_button("Parquet", lambda: _parquet(table), f"{file}.parquet", "application/vnd.apache.parquet")
+
+
+def csv_of(table: pd.DataFrame) -> str:
+    """A table as CSV; words that a spreadsheet would take for a formula are quoted, also in its headings."""
+    return table.map(spreadsheet_cell).rename(columns=spreadsheet_cell).to_csv(index=False)
 
 
 def figure_html(figure: go.Figure, *, file: str) -> str:

@@ -3,10 +3,11 @@
 from engine.desk.launch import ensure_worker
 from engine.desk.sending import send_or_delete
 from engine.records.clusters import Resources
+from engine.records.errors import RunError
 from engine.records.model_place import need_model
 from engine.records.presets import read_preset
 from engine.records.prompt_files import read_source
-from engine.records.runs import Run, create_run
+from engine.records.runs import Run, create_run, delete_run
 from engine.records.sources import needs_worker
 from engine.records.spec import RunSpec
 from workbench.kit.state import queue, settings
@@ -31,6 +32,11 @@ def start_run(spec: RunSpec, *, preset: str = "", name: str = "", to: str = "", 
     if to:
         send_or_delete(run, to=to, asked=asked, settings=settings())
         return run
-    queue().submit("train", run_id=run.id)
+    try:
+        queue().submit("train", run_id=run.id)
+    except RunError:
+        # Nobody would take it up, and a second try makes a second one.
+        delete_run(run)
+        raise
     ensure_worker(settings())
     return run

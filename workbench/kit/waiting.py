@@ -10,6 +10,7 @@ import streamlit as st
 
 from engine.desk.queue import Job, JobKind
 from engine.records.events import Progress
+from workbench.kit.doing import doing_words
 from workbench.kit.frame import catching
 from workbench.kit.state import AWAITED, queue
 from workbench.kit.words import phase_words, plain
@@ -95,7 +96,7 @@ def _under_way(asked: _Asked) -> None:
     worker = queue().worker()
     bar, button = st.columns([7, 1], vertical_alignment="center")
     if worker.alive:
-        text, share = progress_words(queue().progress(job_id), worker.doing)
+        text, share = progress_words(queue().progress(job_id), doing_words(worker))
         waited = time.time() - since
         spent = f" · {waited:.0f} s" if waited >= SHORT else ""
         bar.progress(share, text=plain(f"{wish.what}: {text}{spent}"))

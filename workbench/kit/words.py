@@ -4,6 +4,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 from engine.records.events import AnyEvent
 from engine.records.names import spoken_time
@@ -23,6 +24,17 @@ def told_apart(names: Mapping[str, str]) -> dict[str, str]:
 def plain(text: str) -> str:
     """Text that Markdown shows letter by letter: names, notes and error texts may hold anything."""
     return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+
+
+def spreadsheet_cell(cell: Any) -> Any:
+    """A cell of a file that a spreadsheet may open: words that it would take for a formula are quoted. Names, files,
+    prompts and answers may be anybody's."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
+def counted(number: int, what: str) -> str:
+    """'1 prompt', '3 prompts'."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def duration(seconds: float | None) -> str:
@@ -78,8 +90,8 @@ def _event_text(event: AnyEvent) -> str:
     match event.kind:
         case "step":
             return (
-                f"step {event.step}: rerouting {event.reroute_loss:.4f} x {event.reroute_weight:.3g}, "
-                f"retain {event.retain_loss:.4f} x {event.retain_weight:.3g}, gradient {event.gradient_norm:.3g}, "
+                f"step {event.step}: rerouting {event.reroute_loss:.4f}, retain {event.retain_loss:.4f}, schedule "
+                f"{event.reroute_weight:.3g} and {event.retain_weight:.3g}, gradient {event.gradient_norm:.3g}, "
                 f"{event.tokens} tokens in {event.seconds:.2f} s"
             )
         case "heldout":

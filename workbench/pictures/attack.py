@@ -21,6 +21,7 @@ from engine.records.pictures import image_of, picture_at
 from workbench.chat.columns import column_names
 from workbench.kit.blur import blurred, harmful_text, reveal_button
 from workbench.kit.charts import on_screen
+from workbench.kit.doing import doing_words
 from workbench.kit.downloads import file_button, picture_config
 from workbench.kit.frame import catching
 from workbench.kit.pictures import harmful_picture, written
@@ -80,7 +81,7 @@ def _follow(attack: AttackFolder, job_id: int) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("Stop", icon=":material/stop_circle:", key="attack_stop", on_click=_stop, args=(job_id,))
         worker = queue().worker()
-        said, share = progress_words(queue().progress(job_id), worker.doing)
+        said, share = progress_words(queue().progress(job_id), doing_words(worker))
         if worker.alive:
             st.progress(share, text=plain(said))
         else:

@@ -18,6 +18,8 @@ from workbench.pictures.choice import chosen_picture, picture_choice, was_given_
 from workbench.pictures.models import prefer_models_that_see, warn_of_blind
 
 COLUMNS, PROBLEM, HARMFUL = "attack_columns", "attack_problem", "attack_harmful"
+# The attack that was begun since this form was drawn.
+BEGUN = "attack_begun"
 FIELDS: dict[str, Any] = {
     "attack_request": "",
     "attack_target": PREFILL,
@@ -41,6 +43,7 @@ def keep_fields() -> None:
 
 
 def attack_form() -> None:
+    st.session_state.pop(BEGUN, None)
     prefer_models_that_see()
     # Two at most answer, as they were trained.
     columns = tuple(column.model_copy(update={"dose": 1.0}) for column in column_pickers(on_dose=None)[:2])
@@ -97,7 +100,11 @@ def _settings() -> None:
 
 @catching
 def _start() -> None:
-    """Write the attack down, give it to the worker, and look at it."""
+    """Write the attack down, give it to the worker, and look at it. A second press begins no second one: the form goes
+    with the first, whose name the browser may not know yet."""
+    if begun := st.session_state.get(BEGUN):
+        st.query_params[ATTACK] = begun
+        return
     try:
         columns: tuple[Column, ...] = st.session_state[COLUMNS]
         picture = chosen_picture()
@@ -114,6 +121,6 @@ def _start() -> None:
         attack = new_attack(settings(), spec)
         attack.set_job(queue().submit("attack_picture", payload={"attack": attack.id}))
         ensure_worker(settings())
-        st.query_params[ATTACK] = attack.id
+        st.query_params[ATTACK] = st.session_state[BEGUN] = attack.id
     except WorkbenchError as error:
         st.session_state[PROBLEM] = plain(str(error))

@@ -74,6 +74,7 @@ def _told(trip: PictureTrip, reply: Reply, block: int) -> str:
     said = f"{trip.side} x {trip.side} patches: mean cosine {sum(cosines) / len(cosines):.2f}, "
     said += f"least {cosines[least]:.2f} at {where}."
     for over_answer in reply.trips:
-        if over_answer.column == trip.column and (answer := over_answer.cosines[block]):
+        # Without the words that were put in the model's mouth.
+        if over_answer.column == trip.column and (answer := over_answer.cosines[block][over_answer.prefill :]):
             said += f" Its {len(answer)} answer tokens: mean {sum(answer) / len(answer):.2f}, least {min(answer):.2f}."
     return said

@@ -6,7 +6,17 @@ from engine.records.chats.asked import Column
 from engine.records.chats.chat import Chat, Exchange
 from engine.records.conversation import Picture
 from engine.records.errors import WorkbenchError
-from workbench.chat.asking import CHOSEN, are_asked, continued, dose_changed, forget, is_come_to, submit
+from workbench.chat.asking import (
+    CHOSEN,
+    are_asked,
+    continued,
+    dose_changed,
+    forget,
+    goes_on_from_harm,
+    is_come_to,
+    is_sent_already,
+    submit,
+)
 from workbench.chat.call_cards import STYLE as CARD_STYLE
 from workbench.chat.columns import column_pickers, columns_buttons, has_probe, model_of
 from workbench.chat.composer import CONTINUE, PROBLEM, clear_message, composer, put_back, written
@@ -80,6 +90,8 @@ def _send() -> None:
         if not now.user.strip():
             st.session_state[PROBLEM] = "The message is empty: write what you want to know of the picture."
             return
+        if is_sent_already(now.user, columns):
+            return clear_message()
         chat, turn, seen = continued(columns)
         alone = turn > 0 and not st.session_state.get(CONTINUE, False)
         above = [] if alone else _pictures(chat, chat.since_alone(chat.thread()[:turn]))
@@ -88,13 +100,15 @@ def _send() -> None:
             return
         # The last picture that stands above is read there; an earlier one would be further away than another.
         shown = () if picture is None or (above and above[-1].sha256 == picture.sha256) else (picture,)
+        harmful = now.harmful or was_given_as_harmful([*above, *shown])
+        harmful = harmful or (not alone and goes_on_from_harm(chat, turn))
         exchange = Exchange(
             turn=turn,
             model=model_of(columns),
             columns=columns,
             alone=alone,
             parts=shown,
-            **now._asdict() | {"harmful": now.harmful or was_given_as_harmful([*above, *shown])},
+            **now._asdict() | {"harmful": harmful},
         )
         submit(chat, exchange, seen=seen)
         st.session_state[OPENED] = chat.id

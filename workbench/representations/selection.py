@@ -22,7 +22,7 @@ from workbench.kit.downloads import file_buttons
 from workbench.kit.frame import catching
 from workbench.kit.pictures import THUMBNAIL, harmful_picture
 from workbench.kit.state import SELECTED, SELECTIONS
-from workbench.kit.words import plain
+from workbench.kit.words import counted, plain
 
 LISTED = 12
 # A link longer than this is no link: a larger selection lives in the session alone.
@@ -82,7 +82,7 @@ def _list(capture: Capture, run: Run | None, checkpoint: str, selected: frozense
     counts = pd.Series([prompts[row].group for row in selected]).value_counts()
     with st.container(horizontal=True, vertical_alignment="center"):
         told = ", ".join(f"{count} {group}" for group, count in counts.items())
-        st.caption(f"{len(selected)} prompts: {told}.", width="content")
+        st.caption(f"{counted(len(selected), 'prompt')}: {told}.", width="content")
         st.button("Clear", key="clear_selection", icon=":material/close:", on_click=_keep, args=(capture, ()))
     rows = sorted(selected, key=lambda row: (prompts[row].group != "harmful", row))
     table = prompt_table(capture).join(moved).iloc[rows]
@@ -153,8 +153,8 @@ def _movement(prompt: CapturedPrompt, moved: pd.Series) -> str:
         return figure(None if pd.isna(moved[name]) else float(moved[name]), 2)
 
     if prompt.label == "harmful":
-        return f"cosine **{known('cosine')}** (its part of the rerouting loss) · drift {known('drift')}"
-    return f"drift **{known('drift')}** (its part of the retain loss) · cosine {known('cosine')}"
+        return f"cosine **{known('cosine')}** · drift {known('drift')}"
+    return f"drift **{known('drift')}** · cosine {known('cosine')}"
 
 
 def _key(prompt: CapturedPrompt, known: Container[ProbeKey]) -> ProbeKey:

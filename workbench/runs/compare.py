@@ -16,12 +16,12 @@ from engine.records.tables import content_differences, spec_differences
 from workbench.kit.downloads import file_button
 from workbench.kit.frame import catching, places
 from workbench.kit.records import exists, known_record
-from workbench.kit.state import FIGURES, RUN, queue, settings
+from workbench.kit.state import RUN, queue, settings
 from workbench.kit.where import status_of
 from workbench.kit.words import duration, plain
 from workbench.runs.follow import follow
 from workbench.runs.header import SPLITS
-from workbench.runs.live_figures import live_charts
+from workbench.runs.live_figures import draw_anew, live_charts
 from workbench.runs.missing import missing_words
 from workbench.runs.times import MEANING, WHOLE, run_times
 
@@ -48,7 +48,7 @@ def compare_view(run_ids: list[str]) -> None:
     if len(runs) < 2:
         _too_few(runs)
         return
-    st.session_state.pop(FIGURES, None)
+    draw_anew()
     _differences(runs)
     view = _view()
     drawn = _statuses(runs)

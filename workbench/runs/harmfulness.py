@@ -69,10 +69,10 @@ def _figures(found: HarmfulnessProbes) -> dict[str, list[str]]:
 
 
 def _about(found: HarmfulnessProbes) -> str:
-    one = found.probes["base"]["linear"]
+    one, rate = found.probes["base"]["linear"], f"{100 * found.false_alarms:g} %"
     trained = ", ".join(f"{count} {name}" for name, count in found.rows.items())
     return (
         f"Block {found.block}, step {found.step}. Validation split: n = {len(one.harmful)} harmful and "
-        f"{len(one.borderline)} borderline answers, of which at most {found.false_alarms:.0%} may be ended: that sets "
+        f"{len(one.borderline)} borderline answers, of which at most {rate} may be ended: that sets "
         f"the thresholds. Fitted on the answers to {trained} requests in {duration(found.seconds)}."
     )

@@ -17,7 +17,7 @@ def live_charts(view: str, version: object, make: Callable[[], dict[str, go.Figu
     Call it in the fragment that ticks. `view` names what is looked at: zoom and figures are remembered by it.
     """
     with st.container(horizontal=True, vertical_alignment="center"):
-        frozen = _freeze()
+        frozen = _freeze(view)
         st.caption(
             "Drag to zoom, double-click to see everything again. Zoom stays while new steps arrive, "
             "and charts wait while the mouse moves over one."
@@ -25,7 +25,8 @@ def live_charts(view: str, version: object, make: Callable[[], dict[str, go.Figu
     ranges = zoom_memory(view, waits=True)
     wanted = (view, version, repr(ranges))
     drawn, figures = st.session_state.get(FIGURES, (None, {}))
-    if drawn is None or (drawn != wanted and not frozen and not mouse_on_chart(view)):
+    is_other = drawn is None or drawn[0] != view
+    if is_other or (drawn != wanted and not frozen and not mouse_on_chart(view)):
         figures = make()
         for name, chart in figures.items():
             with_ranges(chart, ranges.get(name))
@@ -36,14 +37,21 @@ def live_charts(view: str, version: object, make: Callable[[], dict[str, go.Figu
             st.plotly_chart(on_screen(chart), key=f"chart_{name}", config=CONFIG, alt=_words(chart))
 
 
+def draw_anew() -> None:
+    """Figures are made anew with their page, unless they are frozen."""
+    drawn, _ = st.session_state.get(FIGURES, (None, {}))
+    if drawn is not None and drawn[0] != st.session_state.get(FROZEN):
+        del st.session_state[FIGURES]
+
+
 def _words(chart: go.Figure) -> str:
     title = chart.layout.title
     return ", ".join(text for text in (title.text, title.subtitle.text) if text)
 
 
-def _freeze() -> bool:
+def _freeze(view: str) -> bool:
     """A button, since a switch has no key of its own."""
-    frozen = bool(st.session_state.get(FROZEN))
+    frozen = st.session_state.get(FROZEN) == view
     st.button(
         "Let charts go on" if frozen else "Freeze charts",
         key="freeze_charts",
@@ -51,10 +59,11 @@ def _freeze() -> bool:
         type="primary" if frozen else "secondary",
         help="Keeps the charts as they are while the run goes on. Key: f.",
         on_click=_turn,
+        args=("" if frozen else view,),
         shortcut="f",
     )
     return frozen
 
 
-def _turn() -> None:
-    st.session_state[FROZEN] = not st.session_state.get(FROZEN)
+def _turn(view: str) -> None:
+    st.session_state[FROZEN] = view

@@ -12,16 +12,16 @@ from engine.records.runs import ACTIVE, Run, open_run
 from workbench.kit.downloads import spec_button
 from workbench.kit.frame import catching, places
 from workbench.kit.records import exists, known_record
-from workbench.kit.state import FIGURES, queue, settings
+from workbench.kit.state import queue, settings
 from workbench.kit.status import BADGES
 from workbench.kit.where import job_log, look_at, status_of
-from workbench.kit.words import event_line, plain
+from workbench.kit.words import counted, event_line, plain
 from workbench.runs.controls import controls
 from workbench.runs.follow import follow
 from workbench.runs.harmfulness import harmfulness_part
 from workbench.runs.header import about, header_figures, messages
 from workbench.runs.line import waiting_line
-from workbench.runs.live_figures import live_charts
+from workbench.runs.live_figures import draw_anew, live_charts
 from workbench.runs.live_map import live_map
 from workbench.runs.missing import missing_run
 from workbench.runs.next_steps import next_steps
@@ -43,7 +43,7 @@ def run_view(run_id: str) -> None:
         missing_run(run_id)
         return
     st.page_link(places()["runs"], label="All runs", icon=":material/arrow_back:")
-    st.session_state.pop(FIGURES, None)
+    draw_anew()
     status = _status(run)
     _header(run, status)
     tabs = st.tabs(VIEWS, key="view", bind="query-params", on_change="rerun")
@@ -119,7 +119,7 @@ def _probes(run: Run) -> None:
 def _log(run: Run) -> None:
     events = follow(run).events
     if events:
-        st.caption(f"Newest first; {len(events)} events in all.")
+        st.caption(f"Newest first; {counted(len(events), 'event')} in all.")
         lines = [event_line(event) for event in reversed(events[-LOG_LINES:])]
         st.code("\n".join(lines), language=None, height=420)
     else:

@@ -43,8 +43,8 @@ def keep_request() -> None:
     """Keep what is written while the box is not drawn: a widget that is left out of a drawing forgets its value."""
     # To set what was not sent yet would wipe out what stands in the box.
     st.session_state.setdefault(TEXT, "")
+    st.session_state.setdefault(HARMFUL, True)
     first: dict[str, Any] = {
-        HARMFUL: True,
         PROMPT_ID: "",
         FORCED: "",
         FUNCTION: None,
@@ -108,6 +108,7 @@ def composer(tools: Sequence[Tool], *, send: Callable[[], None], busy: bool, rea
         harmful.toggle(
             "Harmful",
             key=HARMFUL,
+            persist_state="session",
             help="Blur this request, its calls, results and words until they are revealed. A sample request sets it by "
             "its label; for a text of your own it is on unless you turn it off. The sidebar turns all blurring off.",
         )

@@ -7,7 +7,17 @@ import streamlit as st
 from engine.records.chats.asked import Column
 from engine.records.chats.chat import MOST_ROUNDS, Chat, Exchange
 from engine.records.errors import WorkbenchError
-from workbench.chat.asking import CHOSEN, are_asked, continued, dose_changed, forget, is_come_to, submit
+from workbench.chat.asking import (
+    CHOSEN,
+    are_asked,
+    continued,
+    dose_changed,
+    forget,
+    goes_on_from_harm,
+    is_come_to,
+    is_sent_already,
+    submit,
+)
 from workbench.chat.call_cards import STYLE as CARD_STYLE
 from workbench.chat.columns import column_pickers, columns_buttons, model_of
 from workbench.chat.conversation import conversation, downloads
@@ -102,8 +112,11 @@ def _send() -> None:
         if not tools:
             st.session_state[PROBLEM] = "No tool is offered: choose at least one, or take a sample request."
             return
+        if is_sent_already(now["user"], columns):
+            return clear_request()
         chat, turn, seen = continued(columns)
         alone = turn > 0 and not st.session_state.get(CONTINUE, True)
+        now["harmful"] = now["harmful"] or (not alone and goes_on_from_harm(chat, turn))
         exchange = Exchange(turn=turn, model=model_of(columns), columns=columns, alone=alone, tools=tools, **now)
         submit(chat, exchange, seen=seen)
         st.session_state[OPENED] = chat.id

@@ -99,9 +99,12 @@ def source_picker(form: Form, label: Label) -> None:
 
 
 def _offer(path: str, source: str, chosen: str) -> None:
-    """Take a newly chosen source and draw the page again, so that checks and facts are those of the new one."""
+    """Take a newly chosen source and draw the page again, so that checks and facts are those of the new one. Where
+    none is given, say which one is in use."""
     chosen = chosen.strip()
-    if chosen and chosen != source:
+    if not chosen:
+        st.caption(f"Nothing is given here yet. In use: {plain(source)}")
+    elif chosen != source:
         set_field(path, chosen)
         st.rerun()
 
@@ -111,6 +114,8 @@ def _take_upload(path: str, source: str, label: Label, key: str) -> None:
     if file is None:
         if Path(source).parent == settings().uploads:
             st.caption(f"In use: {plain(Path(source).name)}")
+        else:
+            _offer(path, source, "")
         return
     suffix = Path(file.name).suffix.lower()
     if suffix in REFUSED_SUFFIXES:

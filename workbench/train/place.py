@@ -33,13 +33,16 @@ def place_part() -> Choice:
         "Where to run",
         [HERE, *known],
         key="where_to_run",
+        persist_state="session",
         format_func=lambda one: one if one == HERE else f"Cluster {one}",
         help="A cluster's job trains the run alone; it is in the list of runs from its queueing on.",
     )
     if name == HERE or name not in known:
         return THIS_MACHINE
     cluster = known[name]
-    partition = st.text_input("Partition", cluster.partition, key=f"partition_{name}", max_chars=80)
+    partition = st.text_input(
+        "Partition", cluster.partition, key=f"partition_{name}", persist_state="session", max_chars=80
+    )
     hours_field, gpus_field = st.columns(2)
     hours = hours_field.number_input(
         "Hours",
@@ -49,9 +52,12 @@ def place_part() -> Choice:
         step=1.0,
         format="%g",
         key=f"hours_{name}",
+        persist_state="session",
         help="After them the job is queued again, and the run goes on exactly from where it was.",
     )
-    gpus = gpus_field.number_input("GPUs", min_value=0, max_value=64, value=cluster.gpus, key=f"gpus_{name}")
+    gpus = gpus_field.number_input(
+        "GPUs", min_value=0, max_value=64, value=cluster.gpus, key=f"gpus_{name}", persist_state="session"
+    )
     st.caption(f"{cluster.cpus} cores, {cluster.memory_gb:g} GB")
     try:
         return Choice(name, cluster.asked(partition=partition.strip(), hours=hours, gpus=int(gpus)))

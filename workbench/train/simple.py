@@ -15,7 +15,7 @@ from engine.records.spec_parts import BUNDLED_MODEL, ModelSpec
 from workbench.kit.cards import model_payload, wait_for_card
 from workbench.kit.fetching import offer_model, unlisted_words
 from workbench.kit.state import settings
-from workbench.kit.words import plain
+from workbench.kit.words import counted, plain
 from workbench.train.checks import SIDES
 from workbench.train.costs import about, form_estimate
 from workbench.train.data import wait_for_lengths
@@ -159,7 +159,7 @@ def _side(form: Form, label: Label) -> None:
     borderline = sum(prompt.borderline for prompt in prompts)
     used = form.rows.get(label)
     st.caption(
-        f"{len(prompts)} prompts"
+        counted(len(prompts), "prompt")
         + (f", {borderline} of them borderline" if borderline else "")
         + (f". Used: {used.training} to train on, {used.heldout} held out." if used else ".")
     )
