@@ -142,10 +142,18 @@ class RunBook:
         elif not kept:
             changes |= {"step": 0, "figures": {}, "error": "Cancelled: nothing was kept."}
         if status in ("finished", "stopped"):
-            events, optimizer = effective(self.run.events()[0]), self.run.spec().optimizer
-            changes["best"] = best_checkpoint(events, last=self.step, optimizer=optimizer) if kept else None
-            changes |= {"evaluation": "due" if kept and self.is_evaluated else "", "evaluation_error": ""}
+            changes |= {"best": None, "evaluation": "", "evaluation_error": ""}
+            # A spec that cannot be read any more takes nothing from what is written here.
+            with suppress(WorkbenchError):
+                changes |= self._offers() if kept else {}
         self.status(status, message=message, **changes)
+
+    def _offers(self) -> dict[str, Any]:
+        """What is better than what was kept, and whether that is evaluated."""
+        events, spec = effective(self.run.events()[0]), self.run.spec()
+        # Validation figures are of the strength that was trained at: they say nothing of weights kept at another.
+        best = best_checkpoint(events, last=self.step, optimizer=spec.optimizer) if spec.adapter.strength == 1 else None
+        return {"best": best, "evaluation": "due" if self.is_evaluated else ""}
 
     @property
     def is_evaluated(self) -> bool:

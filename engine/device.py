@@ -70,6 +70,12 @@ class Device:
     _beside: dict[int, LoadedModel] = field(default_factory=dict)
     _attached: OrderedDict[str, _Attached] = field(default_factory=OrderedDict)
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """What it is, for who looks at the worker from outside."""
+        device = self.model.device.type if self.model else self.machine.get("device", "")
+        return {"device": device, "machine": dict(self.machine)}
+
     def tools(self, job_id: int, what: str = "another job") -> Tools:
         """what: the job in words, for those who wait for it."""
         acquire = partial(self.acquire, job_id=job_id, what=what)
@@ -84,7 +90,7 @@ class Device:
         model waits until no job under way holds the present one."""
         if self.model is None or self.model.spec != spec:
             # Before anything is given up for it: what may take long, and fail, is none of the present one's business.
-            yield from self._arrived(spec)
+            yield from self._arrived(spec, job_id)
         try:
             while (reason := self._must_wait(spec, job_id)) is not None:
                 self.waiting.add(job_id)
@@ -104,10 +110,15 @@ class Device:
         assert self.model is not None
         return self.model
 
-    def _arrived(self, spec: ModelSpec) -> Generator[Event, None, None]:
-        """What loading reads is on the disk; who asks while it is being fetched for another job waits for that."""
-        while spec.name in self._arriving:
-            yield Progress(phase="waiting", message=f"{spec.name} is being fetched", elsewhere=True)
+    def _arrived(self, spec: ModelSpec, job_id: int) -> Generator[Event, None, None]:
+        """What loading reads is on the disk; who asks while it is being fetched for another job waits for that, and is
+        known to: one that is paused in the midst of it gives way."""
+        try:
+            while spec.name in self._arriving:
+                self.waiting.add(job_id)
+                yield Progress(phase="waiting", message=f"{spec.name} is being fetched", elsewhere=True)
+        finally:
+            self.waiting.discard(job_id)
         self._arriving.add(spec.name)
         try:
             yield from at_hand(spec, self.settings)
@@ -142,7 +153,7 @@ class Device:
             return known
         self._beside.pop(job_id, None)
         release_memory()
-        yield from self._arrived(spec)
+        yield from self._arrived(spec, job_id)
         yield Progress(phase="loading", message=f"Loading {spec.name} beside it")
         card = describe_model(spec, self.settings)
         instead = "choose a smaller model, or a judge at an address (URL#MODEL)"

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -15,6 +16,9 @@ from engine.records.errors import RunError, WorkbenchError, WorkerError
 log = logging.getLogger("workbench.worker")
 
 BEAT_SECONDS = 1.0
+# What takes longer is slow, and is left alone for so many times as long.
+SLOW_SECONDS = 0.02
+REST_TIMES = 5
 
 
 class Complaint:
@@ -33,25 +37,50 @@ class Complaint:
         self.last = ""
 
 
+class Pace:
+    """Of what is done beside the work again and again: where it takes long, as a look at a file on a cluster's shared
+    disk does, it is done so seldom that the work has most of the time. `with pace:` around it."""
+
+    def __init__(self) -> None:
+        self._began = self._next = 0.0
+
+    @property
+    def is_due(self) -> bool:
+        return time.monotonic() >= self._next
+
+    def __enter__(self) -> None:
+        self._began = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        now = time.monotonic()
+        spent = now - self._began
+        self._next = now + (REST_TIMES * spent if spent > SLOW_SECONDS else 0.0)
+
+
 @contextmanager
 def beating(queue: Queue, about: Callable[[], dict[str, Any]], last: Callable[[], str]) -> Iterator[None]:
     """Inside, what `about` tells is written down every second; on leaving, that the worker ended, and why (`last`)."""
     ending = threading.Event()
 
-    def beat() -> None:
-        complaint, locks = Complaint(), list[FileLock]()
-        while not ending.is_set():
-            try:
-                # Whoever deletes this folder must not have two workers for it.
-                if lock := held_again(queue.desk):
-                    locks.append(lock)
-                queue.beat(**about())
-                complaint.is_over()
-            except (RunError, WorkerError) as error:
-                complaint.say(str(error))
-            ending.wait(BEAT_SECONDS)
+    complaint, locks = Complaint(), list[FileLock]()
 
-    thread = threading.Thread(target=beat, daemon=True)
+    def beat() -> None:
+        try:
+            # Whoever deletes this folder must not have two workers for it.
+            if lock := held_again(queue.desk):
+                locks.append(lock)
+            queue.beat(**about())
+            complaint.is_over()
+        except (RunError, WorkerError) as error:
+            complaint.say(str(error))
+
+    def go_on() -> None:
+        while not ending.wait(BEAT_SECONDS):
+            beat()
+
+    # Before anything is claimed: who submits a job meanwhile would take the claim for a dead worker's.
+    beat()
+    thread = threading.Thread(target=go_on, daemon=True)
     thread.start()
     try:
         yield

@@ -18,7 +18,7 @@ from engine.compute.model.memory import device_failed, failure_words
 from engine.compute.team import broken, present
 from engine.desk.queue import OLDER, ControlRequest, Job, Queue
 from engine.device import Device
-from engine.heart import Complaint, beating
+from engine.heart import Complaint, Pace, beating
 from engine.jobs.table import JOBS, UNREPEATED
 from engine.jobs.training import Intent, train_run
 from engine.machine import measure_machine
@@ -33,8 +33,7 @@ from engine.telling import Teller
 
 log = logging.getLogger("workbench.worker")
 
-IDLE_SECONDS = 0.2
-HUNG_SECONDS = 300.0
+IDLE_SECONDS, HUNG_SECONDS = 0.2, 300.0
 
 
 class Worker:
@@ -54,7 +53,7 @@ class Worker:
         self.unsaved: list[RunBook] = []
         self.done: set[int] = set()
         self.reason = self.only = ""
-        self.complaint = Complaint()
+        self.complaint, self.pace = Complaint(), Pace()
         self.teller = Teller(settings, watch=watch)
 
     def serve(self, *, until: Callable[[], bool] | None = None) -> None:
@@ -66,6 +65,7 @@ class Worker:
             self.queue.forget_controls(of_all_but=waiting)
         for run_id in waiting:
             self.queue.submit("train", run_id=run_id)
+        self._cancel_unwanted()  # Also what was while no worker was there.
         make_up(self.settings, self.queue)
         with beating(self.queue, self._about, lambda: self.reason):
             try:
@@ -73,8 +73,8 @@ class Worker:
                 self.device.machine = measure_machine() | {"processes": team.size if team else 1}
                 while not self.ending.is_set() and not (until and until()):
                     if not self.turn():
-                        resting = any(task.rests_until for task in self.tasks if not task.paused)
-                        self.ending.wait(REST_SECONDS if resting else IDLE_SECONDS)
+                        rests = any(task.rests_until for task in self.tasks if not task.paused)
+                        self.ending.wait(REST_SECONDS if rests else IDLE_SECONDS)
             finally:
                 end_child()
                 for task in list(self.tasks):
@@ -83,6 +83,20 @@ class Worker:
 
     def turn(self) -> bool:
         """One round: new jobs, controls, one advance of the most urgent job. False if there was nothing to do."""
+        if self.pace.is_due or next_task(self.tasks) is None:
+            with self.pace:
+                self._look()
+        for blocking in in_the_way(self.tasks, model_wanted=bool(self.device.waiting)):
+            self._give_way(blocking)
+        task = next_task(self.tasks)
+        if task is None:
+            return False
+        task.turned = self.turns = self.turns + 1
+        self._advance(task)
+        return True
+
+    def _look(self) -> None:
+        """What is new, and what could not be written so far."""
         try:
             self._save_unsaved()
             self.teller.write_down()
@@ -94,14 +108,6 @@ class Worker:
         except RunError as error:
             # Without a queue nothing new comes in, but what is under way goes on, or fails with a message of its own.
             self.complaint.say(str(error))
-        for blocking in in_the_way(self.tasks, model_wanted=bool(self.device.waiting)):
-            self._give_way(blocking)
-        task = next_task(self.tasks)
-        if task is None:
-            return False
-        task.turned = self.turns = self.turns + 1
-        self._advance(task)
-        return True
 
     def _accept(self, job: Job) -> None:
         if job.kind in JOBS:
@@ -178,8 +184,7 @@ class Worker:
             task.close()
         except Exception as error:  # The checkpoint could not be written, on a full disk for instance.
             log.error("%s", traceback.format_exc())
-            self._fail(task, str(error))
-            return
+            return self._fail(task, str(error))
         self.device.release(task.job.id)
         if not task.paused:
             task.book.status("queued", step=task.book.step, message="Gave way to another run")
@@ -291,10 +296,5 @@ class Worker:
 
     def _about(self) -> dict[str, Any]:
         """What the worker says of itself with each beat."""
-        model = self.device.model
-        return doing(list(self.tasks), self.advancing, hung_after=HUNG_SECONDS) | {
-            "device": model.device.type if model else self.device.machine.get("device", ""),
-            "started": self.started,
-            "machine": dict(self.device.machine),
-            "sources": sources_digest(),
-        }
+        now = doing(list(self.tasks), self.advancing, hung_after=HUNG_SECONDS)
+        return now | self.device.about | {"started": self.started, "sources": sources_digest()}

@@ -229,3 +229,22 @@ def test_drift_below_the_bound_stops_nothing(worker, start):
     run = start(**{"optimizer.stop_drift": 1e9, "captures.evaluation_rows": 0})
     until(worker, lambda: run.record().status == "finished")
     assert not [event for event in run.events()[0] if isinstance(event, Alert)]
+
+
+def test_one_that_is_cancelled_while_no_worker_is_there_is_not_made_up_for(worker, settings, start):
+    run = start()
+    until(worker, lambda: note(run) == "due" and Queue(settings.desk).under_way("evaluate"))
+    (job,) = Queue(settings.desk).under_way("evaluate")
+    worker._leave(next(task for task in worker.tasks if task.job.id == job.id)) if worker.tasks else None
+    assert Queue(settings.desk).job(job.id).status == "queued"
+    Queue(settings.desk).cancel(job.id)
+    Worker(settings).serve(until=lambda: True)
+    assert note(run) == "cancelled" and not Queue(settings.desk).under_way("evaluate")
+
+
+def test_a_spec_that_cannot_be_read_as_its_run_ends_ends_nothing_else(worker, settings, start):
+    run, other = start(), start(seed=1)
+    until(worker, lambda: run.record().step >= 2)
+    (run.folder / "spec.json").write_text("{")
+    until(worker, lambda: other.record().status == "finished")
+    assert run.record().status == "finished" and (run.adapter_folder / "adapter_config.json").is_file()

@@ -88,9 +88,8 @@ def _probe_lines(evaluation: Evaluation) -> list[str]:
     found = evaluation.with_probe
     if found is None:
         return []
-    lines = [
-        f"  with the {found.kind} harmfulness probe at block {found.block}, {found.false_alarms:.0%} false alarms:"
-    ]
+    rate = f"{100 * found.false_alarms:g} %"
+    lines = [f"  with the {found.kind} harmfulness probe at block {found.block}, {rate} false alarms:"]
     for name, sides in (*found.attacks.items(), *found.kept.items()):
         for side, one in sides.items():
             lines.append(f"    {name:<14} {side:<9} {_rate(one.rate)}  n {one.n}  refused {one.refused}")

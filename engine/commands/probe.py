@@ -31,13 +31,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _summary(found: HarmfulnessProbes) -> str:
+    rate = f"{100 * found.false_alarms:g} %"
     lines = [f"block {found.block}, step {found.step}; fitted on {found.rows}"]
     for side, probes in found.probes.items():
         for kind in KINDS:
             one = probes[kind]
             lines.append(
                 f"  {side:<9} {TITLES[kind]:<10} AUC {one.auc:.3f}  fires in {one.caught(found.false_alarms):.0%} of "
-                f"{len(one.harmful)} held-out harmful answers at {found.false_alarms:.0%} of {len(one.borderline)} "
+                f"{len(one.harmful)} held-out harmful answers at {rate} of {len(one.borderline)} "
                 "borderline ones"
             )
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 Knows nothing of what the functions compute; engine.compute.team marks which ones they are.
 """
 
+import gc
 import logging
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -204,6 +205,8 @@ class Team:
             self._count = count
             self.kept.forget(freed)
             if freed and torch.cuda.is_available():
+                # A model that sees refers to itself in a circle.
+                gc.collect()
                 torch.cuda.empty_cache()
             said = self._done(message)
             del message

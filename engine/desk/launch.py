@@ -52,10 +52,10 @@ def ensure_worker(settings: Settings) -> WorkerStatus:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        _started.append(process)
         queue.beat(status="starting", pid=process.pid, started=time.time(), doing="starting")
     except OSError as error:
         raise storage_error(settings.desk, error) from error
-    _started.append(process)
     return queue.worker()
 
 

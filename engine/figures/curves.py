@@ -34,7 +34,7 @@ def run_figures(tables: RunTables, controls: Sequence[ControlEvent] = ()) -> dic
     validation = tables.heldout[tables.heldout["split"] == "validation"]
     figures = {
         "losses": blank_figure("Losses, before their weights", "loss"),
-        "weights": blank_figure("Weights of the losses", "weight"),
+        "weights": blank_figure("Weights of the losses by the schedule", "weight"),
         "cosine": _blocks(
             "Held-out cosine, harmful prompts",
             validation,

@@ -112,6 +112,8 @@ def _film(folder: Path, stamp: tuple[int, int]) -> Film | None:
 
 def _standardised(capture: Capture, block: int) -> Float[np.ndarray, "step prompt d_model"]:
     mean, deviation = capture.space(block)
+    # One that never varies stays undivided, as in the losses and the maps.
+    deviation = np.where(deviation < 1e-6 * deviation.max(), 1.0, deviation)
     return np.stack(
         [(capture.vectors(name, "response_mean", block) - mean) / deviation for name in capture.index.checkpoints]
     )

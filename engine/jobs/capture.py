@@ -38,8 +38,8 @@ from engine.records.checkpoints import BASE_MODEL, Checkpoint
 from engine.records.conversation import Label
 from engine.records.errors import DataError, RunError
 from engine.records.events import Event
-from engine.records.prompts import Prompt, Split, select
-from engine.records.runs import open_run
+from engine.records.prompts import Prompt, Split, select, told_once
+from engine.records.runs import Run, open_run
 from engine.records.spec_parts import DataSpec
 
 Job = Generator[Event | None, None, None]
@@ -94,6 +94,7 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
             "that it holds, or others than its own."
         )
     yield from film.prepare()
+    _need_there(run, tools)
     if known is None:
         # What it lists would else be told of vectors of other prompts, should this one break off.
         (folder / INDEX_FILE).unlink(missing_ok=True)
@@ -103,6 +104,7 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
     for name in missing:
         step = last if name == RANDOM else checkpoint_step(name)
         checkpoint = BASE_MODEL if run is None or name == BASE else Checkpoint(run.id, step)
+        _need_there(run, tools)
         # One at a time: a run may have a hundred checkpoints, and an adapter of an 8B model takes 100 MB.
         with tools.still(model, checkpoint) as adapter:
             if name == RANDOM:
@@ -111,6 +113,7 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
             else:
                 yield from film.take(folder, name, adapter)
                 there.add(name)
+        _need_there(run, tools)
         meanwhile = _whole(folder)
         if meanwhile and contents in meanwhile.index.digest and are_same(meanwhile.index.prompts, prompts):
             # Of other steps of this capture, by a job that took its turns between.
@@ -234,6 +237,12 @@ def _captured_rows(
     return kept, [fitting(model, encode(model, pair, shown, within_context=False)) for pair in kept]
 
 
+def _need_there(run: Run | None, tools: Tools) -> None:
+    """Raises RunError where the run was deleted meanwhile: what is written then would be found by nobody."""
+    if run is not None:
+        open_run(tools.settings.runs, run.id)
+
+
 def _of_label(pairs: list[Pair], label: Label) -> list[Pair]:
     return [pair for pair in pairs if pair.prompt.label == label]
 
@@ -241,7 +250,7 @@ def _of_label(pairs: list[Pair], label: Label) -> list[Pair]:
 def _of_split(prompts: list[Prompt], data: DataSpec, label: Label, split: Split, seed: int) -> list[Prompt]:
     if not any(prompt.split == split for prompt in prompts):
         return []
-    return select(prompts, data, label=label, split=split, seed=seed)
+    return select(told_once(prompts), data, label=label, split=split, seed=seed)
 
 
 def fitting(model: LoadedModel, row: Row) -> Row:

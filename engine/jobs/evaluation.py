@@ -4,6 +4,7 @@ The run's weights are only read. Knows nothing of the queue or of other jobs.
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -59,18 +60,20 @@ def evaluate_job(payload: dict[str, Any], tools: Tools) -> Job:
 
 def evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Evaluation]:
     """As evaluate_job, and return what was found. Raises a WorkbenchError when run, rows or judge cannot be had."""
-    ticket = object()
-    _tickets.append(ticket)
+    ticket, model = object(), open_run(tools.settings.runs, parse_checkpoint(plan.checkpoint).run_id).spec().model
+    line = _tickets[model.model_dump_json()]
+    line.append(ticket)
     try:
-        while _tickets[0] is not ticket:
+        while line[0] is not ticket:
             yield Progress(phase="waiting", message="Waits for the evaluation before it", elsewhere=True)
         return (yield from _evaluate(plan, tools))
     finally:
-        _tickets.remove(ticket)
+        line.remove(ticket)
 
 
-# Evaluations of this process, one after the other: side by side, each would ask the base model the same requests.
-_tickets: list[object] = []
+# Evaluations of this process, by model one after the other: side by side, each would ask it the same requests. One that
+# waits for its model holds up none of another's.
+_tickets: dict[str, list[object]] = defaultdict(list)
 
 
 def _evaluate(plan: EvaluationPlan, tools: Tools) -> Generator[Event, None, Evaluation]:

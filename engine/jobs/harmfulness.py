@@ -2,6 +2,7 @@
 queue nor other jobs.
 """
 
+import math
 import time
 from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple
@@ -123,6 +124,8 @@ def fit_probes(
             )
             layers[f"{side}.{kind}"] = [(torch.tensor(w), torch.tensor(b)) for w, b in found[kind].layers]
     folder = probes_folder(run, settings)
+    # Weights of one block must never stand beside what was said of another's.
+    (folder / PROBES).unlink(missing_ok=True)
     save_layers(folder / WEIGHTS, layers)
     whole = HarmfulnessProbes(
         step=step,
@@ -213,7 +216,8 @@ def _highest(scores: np.ndarray, owner: np.ndarray, rows: int) -> np.ndarray:
 
 
 def _descending(scores: np.ndarray) -> tuple[float, ...]:
-    return tuple(sorted((round(float(score), 4) for score in scores), reverse=True))
+    """Rounded up: a threshold is one of them, above which no more may lie than it allows."""
+    return tuple(sorted((math.ceil(float(score) * 1e4) / 1e4 for score in scores), reverse=True))
 
 
 def _kind(row: Row) -> str:

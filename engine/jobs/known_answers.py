@@ -11,7 +11,7 @@ from engine.compute.training.sources import read_prompts
 from engine.records.conversation import Label
 from engine.records.errors import DataError
 from engine.records.events import Event
-from engine.records.prompts import Prompt, Split, select
+from engine.records.prompts import Prompt, Split, select, told_once
 from engine.records.runs import Run
 from engine.records.settings import Settings
 from engine.records.spaces import kept_spaces, packed_spaces
@@ -73,4 +73,4 @@ def _prompts(data: DataSpec, label: Label, split: Split, seed: int) -> list[Prom
     if split in _HELD_OUT and not any(prompt.split == split for prompt in prompts):
         # Of the run's own held-out rows rather the others than those of another set.
         (split,) = set(_HELD_OUT) - {split}
-    return select(prompts, data, label=label, split=split, seed=seed)
+    return select(told_once(prompts), data, label=label, split=split, seed=seed)

@@ -12,7 +12,7 @@ from engine.compute.evaluation.tool_judge import judge_calls
 from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.mixed import Voice
-from engine.compute.model.room import answer_bytes, by_halves
+from engine.compute.model.room import answer_bytes, by_halves, rows_at_once
 from engine.compute.model.text import Tokens, decode, need_askable, tokens_of
 from engine.compute.steps import told
 from engine.compute.training.sources import read_prompts
@@ -126,22 +126,27 @@ def _answer(
     done = 0
     for room in sorted(set(rooms), reverse=True):
         group = [place for place, own in enumerate(rooms) if own == room]
-        whole = partial(_of_batch, done, len(group), len(asked))
 
         def alike(places: Sequence[int], room: int = room) -> Generator[float, None, None]:
             some, own = [asked[at] for at in places], [texts[at] for at in places]
             return _answer_alike(model, answers, request, some, own, room, voices, spaces)
 
-        try:
-            yield from told(alike(group), whole)
-        except MemoryShortage:
-            # One by one: what is too much by itself says so, else the set would meet it first whenever it goes on.
-            for place in group:
-                try:
-                    yield from told(alike([place]), whole)
-                except MemoryShortage as error:
-                    answers.append(_unasked(asked[place].prompt, len(voices), str(error)))
-        done += len(group)
+        longest = answer_bytes(model, max(len(texts[place].whole) for place in group) + room)
+        while group:
+            # As many as the memory holds by now: what did not fit is not tried again.
+            rows = rows_at_once(model, longest, on_a_processor=ROWS["cpu"], most=ROWS_GPU)
+            some, group = group[: max(1, rows // len(voices))], group[max(1, rows // len(voices)) :]
+            whole = partial(_of_batch, done, len(some), len(asked))
+            try:
+                yield from told(alike(some), whole)
+            except MemoryShortage:
+                # One by one: what is too much by itself says so, else the set would meet it first whenever it goes on.
+                for place in some:
+                    try:
+                        yield from told(alike([place]), whole)
+                    except MemoryShortage as error:
+                        answers.append(_unasked(asked[place].prompt, len(voices), str(error)))
+            done += len(some)
 
 
 def _of_batch(done: int, rows: int, all_rows: int, share: float) -> float:

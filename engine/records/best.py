@@ -7,7 +7,7 @@ A run may take it, under bounds of its own on borderline rows, or keep its last 
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
@@ -114,8 +114,12 @@ def _candidate(step: int, measured: Sequence[HeldoutResult], optimizer: Optimize
         and benign_cosine >= BENIGN_COSINE
         and (borderline is None or borderline <= optimizer.keep_drift)
         # Drift is over prompts too, which no answer that breaks moves.
-        and (not answers or sum(answers.values()) / len(answers) >= optimizer.keep_answers),
+        and (not optimizer.keep_answers or _mean_of(answers) >= optimizer.keep_answers),
     )
+
+
+def _mean_of(answers: Mapping[str, float]) -> float:
+    return sum(answers.values()) / len(answers) if answers else 1.0
 
 
 def _unless_last(best: BestCheckpoint, among: Sequence[BestCheckpoint], figure) -> BestCheckpoint:

@@ -30,8 +30,9 @@ class Event(BaseModel):
 class StepResult(Event):
     """One optimizer step. Losses are before their weights, 0 where they have none; seconds are of this step alone.
 
-    answer_loss: nats of divergence of what held answers foretell.  twin_loss: cosine of harmful tokens with where their
-    borderline twins lie, above its margin.
+    reroute_weight, retain_weight: by the schedule, before the spec's own factors.  answer_loss: divergence of what held
+    answers foretell, in nats where loss.answer_temperature is 1, else softened, times its square.  twin_loss: cosine of
+    harmful tokens with where their borderline twins lie, above its margin.
     """
 
     kind: Literal["step"] = "step"
@@ -84,7 +85,9 @@ class HeldoutResult(Event):
 
     @property
     def figures(self) -> dict[str, float]:
-        """What a run's record says of this measurement, means over target blocks; what was not measured is left out."""
+        """What a run's record says of this measurement, means over the blocks that were measured: the targets for
+        cosines of harmful answers, the retain blocks for all else; what was not measured is left out. benign_cosine is
+        over answers of plain rows, where the bound on a best checkpoint is over all tokens of all benign rows."""
         figures = {"cosine": self.mean_cosine, "drift": self.mean_drift}
         if self.benign_answer_cosine:
             figures["benign_cosine"] = _mean(self.benign_answer_cosine)

@@ -86,6 +86,19 @@ def select(
     return kept[:limit] if limit else kept
 
 
+def told_once(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Without what `times=` repeats word for word: of two copies one may be fitted on and the other judged. One that is
+    lent another picture stays."""
+    known = {prompt.conversation.key for prompt in prompts if not prompt.copy_number}
+    found = []
+    for prompt in prompts:
+        if prompt.copy_number and prompt.conversation.key in known:
+            continue
+        known.add(prompt.conversation.key)
+        found.append(prompt)
+    return found
+
+
 def opener_for(prompt: Prompt, data: DataSpec) -> str:
     """The words put in the model's mouth for this prompt, or ''. Depends on what is asked alone, so that both sides
     get the same mix and answers can be cached across runs."""

@@ -11,7 +11,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -275,15 +275,15 @@ def delete_run(run: Run) -> None:
     """Remove a run for good. Raises RunError while it is active or when it ships with the workbench."""
     if run.read_only:
         raise RunError(f"Run {run.id} ships with the workbench and cannot be deleted.")
-    try:
+    status: Status = "failed"
+    with suppress(RunError):
         status = run.record().status
-    except RunError:
-        status = "failed"
     if status in ACTIVE - {"queued"}:
         raise RunError(f"Run {run.id} is {status}: stop it first, then delete it.")
     try:
         (run.folder / "record.json").unlink(missing_ok=True)
-        shutil.rmtree(run.folder)
+        # Under a name by which no job still writes.
+        shutil.rmtree(run.folder.rename(run.folder.with_name(f".deleted-{run.id}-{secrets.token_hex(4)}")))
     except OSError as error:
         raise storage_error(run.folder, error) from error
 

@@ -431,3 +431,23 @@ def test_a_prompt_that_nearly_fills_the_context_shortens_no_other_answer(setting
         lengths[name] = {row.prompt: row.answers[0] for row in made.rows()}
     assert lengths["both"]["short"] == lengths["alone"]["short"] and len(lengths["both"]) == 2
     assert len(lengths["both"][long]) < len(lengths["both"]["short"])
+
+
+def test_a_set_asks_as_many_at_once_as_the_memory_holds(settings, tools, run, monkeypatch):
+    request = SetRequest(
+        model=run.spec().model,
+        columns=(BASE, Column(checkpoint=run.id)),
+        source=run.spec().data.circuit_breaker,
+        label="harmful",
+        limit=5,
+        sampling=Sampling(new_tokens=2),
+    )
+    asked = []
+    monkeypatch.setattr(answer_sets, "rows_at_once", lambda *_, **__: 4)
+    real = answer_sets.answered_ids
+    monkeypatch.setattr(
+        answer_sets, "answered_ids", lambda model, asks, *more: asked.append(len(asks)) or real(model, asks, *more)
+    )
+    made = new_set(settings, request)
+    drain(answer_set_job({"set": made.id}, tools))
+    assert asked == [4, 4, 2] and len(made.rows()) == 5

@@ -46,7 +46,7 @@ from engine.records.errors import ComputeError, DataError, RunError
 from engine.records.events import CapturedResult
 from engine.records.learned import throw_away
 from engine.records.prompts import Prompt
-from engine.records.runs import create_run
+from engine.records.runs import create_run, delete_run
 
 QUICK = {"captures.capture_every": 2, "captures.capture_prompts": 4, "optimizer.learning_rate": 0.05}
 
@@ -539,3 +539,25 @@ def test_a_torn_capture_is_captured_again(device, settings, tiny_spec, file):
     capture = read_capture(folder)
     assert capture is not None and capture.steps == [2]
     assert all(capture.holds(state) for state in capture.index.checkpoints)
+
+
+def test_a_run_that_is_deleted_while_it_is_captured_leaves_no_answers_behind(device, settings, tiny_spec):
+    run, _ = trained(device, settings, tiny_spec(**QUICK))
+    spec = run.spec()
+    request = CaptureRequest(run_id=run.id, steps=(2,), model=spec.model, data=spec.data, prompts_per_side=3)
+    steps = capture_job(request.model_dump(mode="json"), device.tools(1))
+    while (event := next(steps)) is None or event.phase != "measuring":
+        continue
+    delete_run(run)
+    with pytest.raises(RunError, match="There is no run"):
+        drain(steps)
+    assert not run.folder.exists()
+
+
+def test_of_what_is_drawn_several_times_one_is_captured(device, settings, tiny_spec, tmp_path):
+    harmful = write_prompts(tmp_path / "few.jsonl", kind="harmful", rows=12)
+    spec = tiny_spec(**{"data.circuit_breaker": f"{harmful} times=3"})
+    request = CaptureRequest(model=spec.model, data=spec.data, prompts_per_side=40, splits=("train",), blocks="1")
+    work(device, capture_job, request)
+    texts = [prompt.text for prompt in captured(settings, request).index.prompts if prompt.label == "harmful"]
+    assert len(set(texts)) == len(texts) > 1

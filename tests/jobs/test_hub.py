@@ -144,3 +144,18 @@ def test_a_hub_that_is_out_of_reach_is_told_in_words_where_a_job_asks(settings, 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ModelError, match=r"^owner/tiny could not be downloaded: .*try again when the hub"):
         drained(Device(settings).acquire(TINY, job_id=1))
+
+
+def test_who_waits_for_what_another_job_fetches_is_known_to_wait(settings, hub):
+    """So that a training which is paused in the midst of it gives way."""
+    device = Device(settings)
+    hub.pause = 0.2
+    first, second = device.acquire(TINY, job_id=2), device.acquire(TINY, job_id=3)
+    while "model.safetensors" not in hub.downloads():
+        assert next(first).phase == "fetching"
+    next(second)
+    assert device.waiting == {3}
+    first.close()
+    hub.pause = 0.0
+    drained(second)
+    assert device.waiting == set()

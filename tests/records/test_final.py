@@ -42,3 +42,11 @@ def test_comparison_and_model_card_tell_these_alone(run, settings, tmp_path):
     (tmp_path / "adapter_config.json").write_bytes((run.adapter_folder / "adapter_config.json").read_bytes())
     write_card(run, tmp_path, settings)
     assert "| none measured | |" in (tmp_path / "README.md").read_text()
+
+
+def test_what_asked_weights_that_were_thrown_away_is_not_of_those_of_the_same_step_that_came_after(run, settings):
+    """A run that kept nothing began anew at 2500, and was stopped at the same step."""
+    begun_anew = run.record().model_copy(update={"started": 2500.0, "ended": 3000.0})
+    (last,) = [one for one in read_evaluations(run, settings) if one.key == "last"]
+    assert not is_final(last, begun_anew)
+    assert is_final(last.model_copy(update={"created": 2600.0}), begun_anew)

@@ -6,7 +6,7 @@ import pytest
 
 from engine.records.events import ProbeAnswer, ProbeResult
 from engine.records.prompt_files import read_source
-from engine.records.prompts import select
+from engine.records.prompts import select, told_once
 from engine.records.spec_parts import DataSpec
 
 
@@ -37,3 +37,12 @@ def test_answers_of_two_rows_with_one_id_stay_apart_and_copies_are_one():
     answers = (twice, twice, said("harmful", "b", "y"), said("benign", "a", "z"))
     found = ProbeResult(step=1, answers=answers).by_request
     assert [one.answer for one in found.values()] == ["x", "y", "z"]
+
+
+def test_of_copies_one_is_looked_at_and_two_rows_of_one_text_both(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    rows = [*rows_of(path, "Say", "train", 2), {"id": "again", "prompt": "Say train 0", "split": "train"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    prompts = read_source(f"{path} times=3", label="harmful")
+    assert len(prompts) == 9
+    assert [prompt.id for prompt in told_once(prompts)] == ["0", "1", "again"]

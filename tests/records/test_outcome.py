@@ -315,3 +315,12 @@ def test_two_runs_have_their_own_outcomes(settings):
 def test_the_run_that_ships_holds_by_its_larger_evaluation(settings):
     found = outcome_of(shipped_default(), settings)
     assert found.word == "holds and keeps" and found.harmful is not None and found.harmful.rerouted.n == 221
+
+
+def test_without_a_bound_answers_that_were_turned_away_altogether_are_within_it():
+    turned = heldout(10, 0.2, 0.02).model_copy(update={"borderline_answer_cosine": {"1": -0.1}})
+    found = [
+        best_checkpoint([turned, checkpoint(10)], last=10, optimizer=OptimizerSpec(keep_answers=bound))
+        for bound in (0.0, 0.1)
+    ]
+    assert [one is not None and one.within for one in found] == [True, False]

@@ -4,6 +4,7 @@ Base and rerouted activations come from one pass over the rows; vectors go to di
 runs.
 """
 
+import os
 from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,12 +19,14 @@ from engine.compute.model.adapters import adapted
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.team import divided, held, team_size
 from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations, RowActivations, entering, row_batch
-from engine.compute.training.heldout import measure_spaces, statistics_rows
+from engine.compute.training.heldout import measure_spaces
 from engine.compute.training.reroute import BlockSpace, token_cosine, token_drift
 from engine.compute.training.rows import Row, micro_batches
 from engine.records.captures.capture import AVERAGED, Averaged, TokenChoice, shards
 from engine.records.errors import RunError
+from engine.records.evenly import evenly
 from engine.records.events import Progress
+from engine.records.start_rows import STATISTICS_ROWS
 
 CACHE_BYTES = 512 * 2**20
 TokenActivations = Float[Tensor, "token d_model"]
@@ -82,7 +85,8 @@ class Film:
         yield from self.base.fill()
         harmful = [row for row in self.rows if row.label == "harmful"]
         benign = [row for row in self.rows if row.label == "benign"]
-        yield from measure_spaces(self.base, statistics_rows(harmful, benign))
+        chosen = [*evenly(harmful, STATISTICS_ROWS), *evenly(benign, STATISTICS_ROWS)]
+        yield from measure_spaces(self.base, chosen)
 
     def write_spaces(self, folder: Path) -> None:
         tensors: dict[str, Tensor] = {}
@@ -266,7 +270,8 @@ def _joined(columns: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def _write(path: Path, tensors: dict[str, Tensor]) -> None:
-    temporary = path.with_name(f".{path.name}")
+    # Workers of two folders may share a cache.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)

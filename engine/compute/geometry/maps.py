@@ -4,6 +4,7 @@ Runs in a process without torch. Knows captures on disk; nothing of models or qu
 """
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,8 @@ def make_map(folder: Path, request: ProjectionRequest, progress: Path | None = N
     }
     file = projection_file(capture, request)
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(".part")
+    # Workers of two folders may share a cache.
+    temporary = file.with_suffix(f".{os.getpid()}.part")
     points = {
         checkpoint: np.full((len(kept), found.shape[1]), np.nan, found.dtype)
         for checkpoint, found in found_points.items()

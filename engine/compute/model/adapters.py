@@ -112,7 +112,8 @@ def load_adapter(model: LoadedModel, name: str, folder: Path) -> None:
             model.peft_model = get_peft_model(model.published, config, adapter_name=name)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            loaded = model.peft_model.load_adapter(str(folder), adapter_name=name)
+            # Read on the processor: PEFT would go by way of the first GPU, whichever the model is on.
+            loaded = model.peft_model.load_adapter(str(folder), adapter_name=name, torch_device="cpu")
         if missing := list(getattr(loaded, "missing_keys", ())):
             raise ValueError(f"it lacks {len(missing)} weights, the first {missing[0]}")
     except Exception as error:  # safetensors, torch and peft each raise their own kinds for a damaged file.

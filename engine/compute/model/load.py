@@ -69,7 +69,7 @@ def load_model(spec: ModelSpec, settings: Settings) -> LoadedModel:
             place,
             dtype=dtype,
             # Where each process keeps a share of every block, none may hold all of them on its device at any moment.
-            device_map={"": torch.device("cpu") if is_sharded() else device},
+            device_map={"": torch.device("cpu") if is_sharded() else _numbered(device)},
             use_safetensors=True,
             trust_remote_code=False,
         )
@@ -254,6 +254,12 @@ def _is_begun(tokenizer: Any) -> bool:
     except ModelError:
         return True
     return not isinstance(tokenizer.chat_template, str) or text.startswith(tokenizer.bos_token)
+
+
+def _numbered(device: torch.device) -> torch.device:
+    """Weights are copied by threads of their own, for which a GPU without a number is the first one, whichever this
+    process computes on."""
+    return torch.device("cuda", torch.cuda.current_device()) if device.type == "cuda" else device
 
 
 def _place(spec: ModelSpec, settings: Settings) -> str:

@@ -97,6 +97,20 @@ def repeatable(device: torch.device) -> Iterator[None]:
         memory.fill_uninitialized_memory = fills
 
 
+@contextmanager
+def exactly(device: torch.device) -> Iterator[None]:
+    """Inside `repeatable`, around a backward pass: where torch need only warn, attention's keeps its sums in any order.
+    Forwards it must warn: the positions of a padded batch are counted by a kernel that has no such order."""
+    if device.type != "cuda":
+        yield
+        return
+    torch.use_deterministic_algorithms(True, warn_only=False)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+
 def _format(name: str) -> tuple[torch.dtype, str]:
     if name != "cuda":
         what = "a processor" if name == "cpu" else "an Apple GPU"

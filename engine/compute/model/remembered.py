@@ -41,6 +41,9 @@ def words_fingerprint(model: LoadedModel) -> str:
     """Of the weights, of the template that words are written under where it is not the model's own, and of a model that
     sees by how its processor prepares pictures: one that is assembled here has its weights for it."""
     name = model_fingerprint(model)
+    if "enable_thinking" in str(model.tokenizer.chat_template):
+        # Before they were asked to, such models thought aloud.
+        name += "-unthinking"
     is_own = model.spec.chat_template == "model"
     if is_own and not model.sight:
         return name

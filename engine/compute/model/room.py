@@ -13,6 +13,7 @@ import torch
 
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.memory import ran_out_of_memory
+from engine.compute.model.roomy_cache import ROOM
 from engine.compute.team import least
 from engine.records.errors import MemoryShortage
 from engine.records.room import LEFT_FOR_BACKWARD, kept_bytes, reading_bytes
@@ -62,8 +63,9 @@ def machine_of(model: LoadedModel) -> dict[str, Any]:
 
 
 def answer_bytes(model: LoadedModel, tokens: int) -> int:
-    """What one row of so many tokens, prompt and answer, takes while it is answered: its cache and its logits."""
-    return int(model.card.cache.of(tokens) * model.dtype.itemsize) + logit_bytes(model, 1)
+    """What one row of so many tokens, prompt and answer, takes while it is answered: its cache, with the room that it
+    grows into, and its logits."""
+    return int(model.card.cache.of(tokens + ROOM) * model.dtype.itemsize) + logit_bytes(model, 1)
 
 
 def logit_bytes(model: LoadedModel, positions: int) -> int:

@@ -44,6 +44,11 @@ class _RoomyLayer(DynamicLayer):
         self.keys, self.values = (kept[..., :end, :] for kept in whole)
         return self.keys, self.values
 
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        # What rows that leave had is given up layer by layer, not when each layer is next written to.
+        self._whole = None
+        super().batch_select_indices(indices)
+
     def reset(self) -> None:
         self._whole = None
         super().reset()

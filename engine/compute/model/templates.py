@@ -137,6 +137,8 @@ def _under_template(
             chat_template=_dated(tokenizer, offered),
             tokenize=False,
             add_generation_prompt=True,
+            # Of models that think: as many tokens as are asked for here would be nothing but thoughts.
+            enable_thinking=False,
         )
     except Exception as error:  # Templates are programs of the model's author and raise what they like.
         if tools:

@@ -4,7 +4,7 @@ import math
 import operator
 import time
 from collections.abc import Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 
 import torch
 from jaxtyping import Float
@@ -13,7 +13,7 @@ from torch import Tensor
 from engine.compute.model.adapters import adapted
 from engine.compute.model.low_rank import quick_layers
 from engine.compute.model.memory import ran_out_of_memory
-from engine.compute.model.placement import repeatable
+from engine.compute.model.placement import exactly, repeatable
 from engine.compute.model.recomputing import recomputed
 from engine.compute.model.room import release_memory
 from engine.compute.seeds import mix
@@ -146,7 +146,10 @@ def _micro_step(
             # All processes then gather the weights of the same blocks backwards, whatever their rows' losses see.
             loss = loss * counts + rerouted[max(rerouted)][..., :0].sum()
         if loss.requires_grad:
-            trainer.accelerator.backward(loss)
+            # Blocks that are computed anew run forwards in it.
+            is_exact = trainer.exact and not trainer.checkpointing
+            with exactly(trainer.model.device) if is_exact else nullcontext():
+                trainer.accelerator.backward(loss)
     if trainer.aside and micro.harmful:
         set_aside([parameter for _, parameter in trainer.parameters], trainer.aside)
     return torch.stack([share.detach() for share in shares])

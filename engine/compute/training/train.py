@@ -124,6 +124,11 @@ def _step_that_fits(
         try:
             return (yield from one_step(trainer, list(controls), trainer.micro_batch_tokens))
         except (RuntimeError, MemoryError) as error:
+            if trainer.exact and "deterministic implementation" in str(error):
+                # Of a model's own kernels: it is then repeated as far as it can be.
+                trainer.exact = False
+                trainer.optimizer.zero_grad()
+                continue
             if not ran_out_of_memory(error) or trainer.micro_batch_tokens // 2 < LEAST_TOKENS:
                 raise
         # Behind the handler: while it runs, the error's frames hold the tensors that were too many.

@@ -114,7 +114,7 @@ def movement_table(
 
 def prompt_movements(capture: Capture, checkpoint: str) -> pd.DataFrame:
     """How far each prompt moved, in the order of the vectors: mean cosine and norm ratio over the target blocks,
-    mean drift over the adapted blocks. Cosine and drift are its parts of the rerouting and the retain loss.
+    mean drift over the adapted blocks and all tokens but the first. The losses see the blocks and tokens of their spec.
 
     Not a number where that was not captured. Without known targets all captured blocks count.
     """

@@ -26,9 +26,11 @@ class DoseCurve(BaseModel):
 
 def dose_payload(run: Run, checkpoint: Checkpoint) -> dict[str, Any]:
     """What is asked about one checkpoint. A run that went on has other weights under the same name, so its step
-    counts.
+    counts; so does when it began: one that kept nothing may begin anew.
     """
-    return {"state": str(checkpoint), "step": run.record().step if checkpoint.step is None else checkpoint.step}
+    record = run.record()
+    step = record.step if checkpoint.step is None else checkpoint.step
+    return {"state": str(checkpoint), "step": step, "began": record.started}
 
 
 def write_dose_curve(cards: Path, payload: dict[str, Any], curve: DoseCurve) -> None:

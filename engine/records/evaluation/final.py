@@ -23,6 +23,7 @@ def is_final(found: Evaluation, record: Record) -> bool:
     if checkpoint.run_id != record.id:
         return False
     if checkpoint.step is not None:
-        return checkpoint.step == record.step
+        # A run that kept nothing and began anew comes to the same step with other weights.
+        return checkpoint.step == record.step and (record.started is None or found.created >= record.started)
     # One that is older than the run's last end is of weights that a resume has trained on.
     return record.ended is None or found.created >= record.ended

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from making import drain
@@ -14,6 +15,7 @@ from engine.compute.model.generation import Ask, spoken
 from engine.compute.model.harmfulness import Probe, read_layers, save_layers
 from engine.compute.model.mixed import Voice
 from engine.compute.model.padding import batch_of
+from engine.jobs.harmfulness import _descending
 from engine.records.chats.asked import Sampling
 from engine.records.errors import RunError
 from engine.records.harmfulness import threshold_for
@@ -153,3 +155,11 @@ def test_a_text_longer_than_the_context_is_read_from_where_it_was_cut(tiny_model
     finally:
         hook.remove()
     assert widths == [most]
+
+
+def test_a_threshold_is_rounded_so_that_no_more_than_is_allowed_lies_above_it():
+    scores = np.array([0.12344, 0.12342, 0.1, -0.00001])
+    kept = _descending(scores)
+    assert kept == (0.1235, 0.1235, 0.1, 0.0)
+    for allowed, rate in enumerate((0.0, 0.25, 0.5, 0.75)):
+        assert (scores > threshold_for(kept, rate)).sum() <= allowed

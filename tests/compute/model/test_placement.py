@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from engine.compute.model import placement
+from engine.compute.model import load, placement
 from engine.compute.model.load import load_model
-from engine.compute.model.placement import choose_device, repeatable
+from engine.compute.model.placement import choose_device, exactly, repeatable
 from engine.machine import measure_machine
 from engine.records.errors import ModelError
 from engine.records.spec_parts import ModelSpec
@@ -91,3 +91,20 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ModelError, match=r"cuda is not there: choose auto or .*cpu"):
         choose_device(ModelSpec(device="cuda"))
+
+
+def test_backwards_a_gpu_may_not_merely_warn_and_forwards_it_may_again():
+    warns = torch.is_deterministic_algorithms_warn_only_enabled
+    with repeatable(torch.device("cuda")):
+        with pytest.raises(KeyError), exactly(torch.device("cuda")):
+            assert torch.are_deterministic_algorithms_enabled() and not warns()
+            raise KeyError
+        assert torch.are_deterministic_algorithms_enabled() and warns()
+    with exactly(torch.device("cpu")):
+        assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_of_several_gpus_weights_go_to_the_one_that_this_process_computes_on(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    assert load._numbered(torch.device("cuda")) == torch.device("cuda:3")
+    assert load._numbered(torch.device("cpu")) == torch.device("cpu")

@@ -1,5 +1,7 @@
 """A cache with room to grow holds what transformers' own holds, whatever becomes of its rows."""
 
+import weakref
+
 import pytest
 import torch
 from transformers import DynamicCache
@@ -40,3 +42,13 @@ def test_what_was_chosen_is_not_written_over_by_what_is_added_to_the_rest(tiny_m
     cache.reset()
     assert cache.get_seq_length() == 0
     assert cache.update(torch.ones(1, 1, 2, 4), torch.ones(1, 1, 2, 4), 0)[0].shape == (1, 1, 2, 4)
+
+
+def test_what_rows_that_leave_had_is_given_up_at_once(tiny_model):
+    cache = roomy_cache(tiny_model)
+    for layer in range(2):
+        cache.update(torch.zeros(8, 1, 3, 4), torch.zeros(8, 1, 3, 4), layer)
+    long = [weakref.ref(layer._whole[0]) for layer in cache.layers]
+    assert all(tensor() is not None for tensor in long)
+    cache.batch_select_indices(torch.tensor([0, 1]))
+    assert all(tensor() is None for tensor in long)

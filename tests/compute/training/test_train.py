@@ -1,6 +1,7 @@
 """Training: the gradient is there, the cosine falls, batching changes nothing, a resumed run equals an unbroken one."""
 
 import math
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -376,3 +377,23 @@ def test_a_tracker_that_is_not_installed_is_named_and_leaves_no_adapter(tiny_mod
     with pytest.raises(TrainingError, match="wandb is not installed"):
         run(tiny_model, spec, tiny_rows, tmp_path)
     assert tiny_model.peft_model is None
+
+
+def test_where_a_kernel_has_no_order_of_its_own_the_step_is_begun_anew_without_asking_for_it(
+    tiny_model, tiny_spec, tiny_rows, tmp_path, monkeypatch
+):
+    """As a GPU's would: in the second micro-batch of a step, whose first has left a gradient."""
+    expected, _ = run(tiny_model, tiny_spec(), tiny_rows, tmp_path / "as ever")
+    asked = []
+
+    @contextmanager
+    def refused(device):
+        asked.append(device)
+        yield
+        if len(asked) == 2:
+            raise RuntimeError("histc does not have a deterministic implementation, but you set ...")
+
+    monkeypatch.setattr("engine.compute.training.step.exactly", refused)
+    found, _ = run(tiny_model, tiny_spec(), tiny_rows, tmp_path / "refused")
+    assert len(asked) == 2
+    assert [event.loss for event in steps(found)] == [event.loss for event in steps(expected)] != []

@@ -35,6 +35,7 @@ from sklearn.decomposition import PCA
 from engine.records.captures.projections import Projection
 
 mean, deviation = capture.space(block)
+deviation = deviation + (deviation == 0)  # A dimension that never varies stays undivided.
 checkpoints = (BASE, *map(checkpoint_name, capture.steps))
 vectors = {name: (capture.vectors(name, tokens, block) - mean) / deviation for name in checkpoints}
 fit = PCA(2, random_state=0).fit(vectors[BASE])
