@@ -15,7 +15,7 @@ from engine.compute.model.adapters import random_twin
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.training.pairs import Pair, elicit, without_refusals
 from engine.compute.training.rows import Row, encode, with_requests
-from engine.compute.training.sources import read_prompts
+from engine.compute.training.sources import reading
 from engine.device import Tools
 from engine.records.blocks import parse_blocks, resolve_blocks
 from engine.records.captures.capture import (
@@ -222,7 +222,7 @@ def _captured_rows(
     data = request.data.model_copy(update={"circuit_breaker_rows": 0, "retain_rows": 0, "heldout_rows": 0})
     prompts: list[Prompt] = []
     for label, source in sides(data):
-        everything = read_prompts(source, label=label, answer_field=data.answer_field)
+        everything = yield from reading(source, label=label, answer_field=data.answer_field)
         found = [_of_split(everything, data, label, split, request.seed) for split in request.splits]
         share = -(-request.prompts_per_side // len(request.splits))
         # Where a split has fewer, the others stand in.

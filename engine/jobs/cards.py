@@ -44,6 +44,7 @@ def describe_data_job(payload: dict[str, Any], tools: Tools) -> Job:
             yield None
     lengths = np.array([len(row) for row in rows])
     with_tools = sum(bool(prompt.conversation.tools) for prompt in counted) / len(counted)
+    answers = [len(tokenizer(one.answer, add_special_tokens=False)["input_ids"]) for one in counted if one.answer]
     counts, edges = np.histogram(lengths, bins=min(24, max(1, int(np.ptp(lengths)))))
     card = DataCard(
         rows=len(prompts),
@@ -55,6 +56,8 @@ def describe_data_job(payload: dict[str, Any], tools: Tools) -> Job:
         histogram_edges=edges.tolist(),
         with_tools=with_tools,
         tokens_alone_mean=tokens_alone(rows) if with_tools else None,
+        given=sum(bool(one.answer) and one.keeps_answer for one in counted) / len(counted),
+        answers_mean=float(np.mean(answers)) if answers else None,
     )
     write_card(tools.settings.cards, "describe_data", payload, card)
     yield None

@@ -14,7 +14,7 @@ from engine.compute.model.text import token_text
 from engine.compute.training.pairs import Pair, elicit
 from engine.compute.training.reroute import BlockSpace
 from engine.compute.training.rows import Row, encode, with_requests
-from engine.compute.training.sources import read_prompts
+from engine.compute.training.sources import reading
 from engine.device import Tools
 from engine.jobs.capture import Job, sides
 from engine.records.captures.capture import Capture, CapturedPrompt, capture_folder, checkpoint_step, read_capture
@@ -97,7 +97,8 @@ def _one_row(model: LoadedModel, capture: Capture, prompt_id: str, answers: Path
     captured = next((one for one in capture.index.prompts if one.id == prompt_id), None)
     found: Pair | None = None
     for label, source in sides(data):
-        for prompt in read_prompts(source, label=label, answer_field=data.answer_field):
+        prompts = yield from reading(source, label=label, answer_field=data.answer_field)
+        for prompt in prompts:
             if captured and _is_it(prompt, captured):
                 seed = capture.index.request.seed
                 pairs = yield from elicit(model, [prompt], data, answers_folder=answers, seed=seed)

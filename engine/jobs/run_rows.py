@@ -7,7 +7,7 @@ from functools import partial
 
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.openings import tokens_alone
-from engine.compute.model.text import tokens_of
+from engine.compute.model.text import text_ids, tokens_of
 from engine.compute.team import team_size
 from engine.compute.training.pairs import Pair, elicit, without_refusals
 from engine.compute.training.rows import EncodedWhenDrawn, Row, encode, need_room_for_tools
@@ -137,6 +137,8 @@ def _expect(
     alone = (1 - share) * max(0.0, text_mean - model.card.opening_tokens)
     alone += share * (tokens_alone(agent_tokens) if agent_tokens else 0.0)
     training = sum(len(prompts) for (split, _), prompts in chosen.items() if split == "train")
+    few = everything[:: max(1, -(-len(everything) // COUNTED_PROMPTS))]
+    kept = [prompt.answer for prompt in few if prompt.answer and (spec.data.answers == "given" or prompt.keeps_answer)]
     cost = estimate(
         spec,
         model.card,
@@ -147,6 +149,8 @@ def _expect(
         prompt_tokens=(1 - share) * text_mean + share * agent_mean,
         alone_tokens=alone,
         with_tools=share,
+        given=len(kept) / len(few),
+        given_tokens=sum(len(text_ids(model, answer)) for answer in kept) / max(1, len(kept)),
     )
     run.update(expected={"answer": cost.eliciting_seconds or 0.0, "train": cost.training_seconds or 0.0})
 

@@ -15,7 +15,7 @@ from engine.compute.model.mixed import Voice
 from engine.compute.model.room import answer_bytes, by_halves, rows_at_once
 from engine.compute.model.text import Tokens, decode, need_askable, tokens_of
 from engine.compute.steps import told
-from engine.compute.training.sources import read_prompts
+from engine.compute.training.sources import reading
 from engine.device import Tools
 from engine.jobs.calls import answer_in, forced_words
 from engine.jobs.trips import SpaceOfBlock, first_trips, spaces_of_columns
@@ -55,7 +55,7 @@ def answer_set_job(payload: dict[str, Any], tools: Tools) -> Job:
     """Answer what is not answered yet, so that a set that was broken off goes on where it was."""
     answers = open_set(tools.settings, payload["set"])
     request = answers.request()
-    prompts = _told_apart(read_prompts(request.source, label=request.label))
+    prompts = _told_apart((yield from reading(request.source, label=request.label)))
     prompts = prompts[: request.limit] if request.limit else prompts
     known = {row.prompt_id for row in answers.rows()}
     left = [prompt for prompt in prompts if prompt.id not in known]

@@ -12,6 +12,7 @@ from engine.compute.model.room import learning_room, machine_of
 from engine.compute.model.text import decode, tokens_of
 from engine.compute.steps import told
 from engine.compute.training.checkpoints import list_checkpoints
+from engine.compute.training.rows import pictured_tokens
 from engine.compute.training.train import train
 from engine.compute.training.trainer import Rows
 from engine.device import Tools, adapter_name
@@ -164,7 +165,8 @@ def _micro_batch_tokens(run: Run, spec: RunSpec, model: LoadedModel, rows: Rows,
         return run.record().micro_batch_tokens or spec.optimizer.tokens_per_micro_batch
     lengths = [len(row.ids) for side in (rows.harmful, rows.benign) for row in side[:: 1 + len(side) // MEASURED_ROWS]]
     mean = sum(lengths) / max(1, len(lengths))
-    checkpointing = checkpoints_gradients(spec, model.card, machine_of(model))
+    pictured = pictured_tokens(rows.harmful, rows.benign)
+    checkpointing = checkpoints_gradients(spec, model.card, machine_of(model), pictured=pictured)
     room = learning_room(model)
     return micro_batch_tokens(spec, model.card, speed, row_tokens=mean, room=room, checkpointing=checkpointing)
 

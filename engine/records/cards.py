@@ -12,7 +12,7 @@ from engine.records.spec_parts import ModelSpec
 from engine.records.versions import key_of
 
 # Of how cards are made: another number, and they are made anew.
-CARDS = 4
+CARDS = 5
 # In what is asked about a model: no part of its spec.
 MADE_OF = "made_of"
 Card = TypeVar("Card", bound=BaseModel)
@@ -69,7 +69,9 @@ class DataCard(BaseModel):
     """Token lengths of a prompt set under one model's tokenizer and chat template.
 
     with_tools: the share of prompts that offer tools.  tokens_alone_mean: how many tokens are run for a prompt where
-    what prompts with the same tools open with is run once for all of them; None where none offers tools.
+    what prompts with the same tools open with is run once for all of them; None where none offers tools.  given: the
+    share of prompts that keep the answer of their file.  answers_mean: tokens of an answer of the files; None where
+    none has one.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -83,6 +85,8 @@ class DataCard(BaseModel):
     histogram_edges: list[float]
     with_tools: float = 0.0
     tokens_alone_mean: float | None = None
+    given: float = 0.0
+    answers_mean: float | None = None
 
 
 def asked_of(model: ModelSpec, models: Path) -> dict[str, Any]:

@@ -141,12 +141,17 @@ def estimate(
     asked_rows: int | None = None,
     alone_tokens: float | None = None,
     with_tools: float = 0.0,
+    given: float = 0.0,
+    given_tokens: float = 0.0,
+    step_share: float = 1.0,
 ) -> Estimate:
     """Parameters, memory and time of a run.
 
     machine: {"flops_per_second": float, "processes": int} as the worker measured it, the speed that of one process.
     Rows: both sides together. asked_rows: those whose answers are made (engine.records.prompts), all unless given.
-    prompt_tokens: mean length of a prompt.  alone_tokens, with_tools: see DataCard, of both sides. Time: as if the
+    prompt_tokens: mean length of a prompt.  alone_tokens, with_tools: see DataCard, of both sides.  given: the share of
+    rows whose answers the files give, of so many tokens each.  step_share: how long a step's rows are, by the mean of
+    all: a side of few long rows may fill half of each step. Time: as if the
     machine did nothing else, and had no answers to the prompts yet. Raises SpecError when the block lists do not fit
     the model.
     """
@@ -154,9 +159,10 @@ def estimate(
     modules = {name: shape for name, shape in card.modules.items() if is_adapted(name, spec.adapter.modules)}
     trained = len(blocks.adapted) * sum(spec.adapter.rank * (inputs + outputs) for inputs, outputs in modules.values())
 
-    answer_tokens = spec.data.new_tokens + with_tools * (spec.data.call_tokens - spec.data.new_tokens)
+    elicited = spec.data.new_tokens + with_tools * (spec.data.call_tokens - spec.data.new_tokens)
+    answer_tokens = (1 - given) * elicited + given * given_tokens
     row_tokens = min(spec.data.max_tokens, prompt_tokens + answer_tokens)
-    step_tokens = (spec.optimizer.circuit_breaker_batch + spec.optimizer.retain_batch) * row_tokens
+    step_tokens = (spec.optimizer.circuit_breaker_batch + spec.optimizer.retain_batch) * row_tokens * step_share
     rows = training_rows + heldout_rows
     width = BYTES.get(card.dtype, 4)
     # Of benign rows the last block too, where their answers are held by what they foretell.
@@ -190,7 +196,7 @@ def estimate(
         LOADING: weight_bytes(card) / LOADED_BYTES_PER_SECOND,
         ANSWERS: work.answering(asked) if spec.data.answers == "elicit" else 0.0,
         "reading the base model's activations": work.reading(read + work.read_again(rows), blocks.last + 1),
-        "training": spec.optimizer.steps * work.step(),
+        "training": spec.optimizer.steps * step_share * work.step(),
         "measuring": work.measuring(heldout_rows),
         "probe answers": work.probing(),
         "capturing activations": work.capturing(),

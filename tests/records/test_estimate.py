@@ -1,11 +1,13 @@
 """The time of a run in its parts, against what the run that ships took."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 from making_cards import BUNDLED, QWEN
 
 from engine.records.blocks import resolve_blocks
+from engine.records.cards import DataCard
 from engine.records.conversation import Label
 from engine.records.estimate import ANSWERS, LOADING, Estimate, estimate
 from engine.records.presets import read_preset
@@ -14,6 +16,7 @@ from engine.records.settings import ROOT
 from engine.records.spec import RunSpec
 from engine.records.spec_text import build_spec, read_spec, with_fields
 from workbench.train.checks import RowCounts, _module_problems, count_rows
+from workbench.train.costs import _estimate
 
 # The machine of docs/decisions/0009-the-front.md: two cores, and prompts of 48 tokens with their template.
 SPEED, PROMPT_TOKENS = 1.4e11, 48.0
@@ -184,3 +187,46 @@ def test_only_answers_that_are_made_and_rows_that_are_drawn_take_time():
     )
     assert many[ANSWERS] == pytest.approx(few[ANSWERS])
     assert many[reading] == pytest.approx(drawn[reading]) and few[reading] < many[reading]
+
+
+def test_answers_that_files_give_are_as_long_as_they_are_and_a_step_as_long_as_its_rows():
+    spec = build_spec({"data": {"new_tokens": 50}, "optimizer": {"tokens_per_micro_batch": 100_000}})
+    rows = {"training_rows": 100, "heldout_rows": 0, "prompt_tokens": 30.0, "alone_tokens": 30.0}
+    machine = {"flops_per_second": SPEED}
+
+    def costs(**more: float) -> tuple[float, float]:
+        cost = estimate(spec, BUNDLED, machine, **rows, **more)
+        micro = next(part.bytes for part in cost.memory if part.name == "a micro-batch")
+        return next(part.seconds for part in cost.parts if part.name == "training"), micro
+
+    plain = costs()
+    for more, times in (
+        ({"given": 1.0, "given_tokens": 290.0}, (30 + 290) / (30 + 50)),
+        ({"given": 0.5, "given_tokens": 290.0}, (30 + 170) / (30 + 50)),
+        ({"step_share": 2.0}, 2.0),
+    ):
+        assert costs(**more) == pytest.approx([times * one for one in plain], rel=1e-3)
+
+
+def test_the_form_reckons_with_what_files_give_and_with_the_longer_side(monkeypatch):
+    """500 harmful rows of 20 tokens, 5,000 benign ones of 500 with answers of 100: a step of 16 + 16 has as many of
+    each."""
+    told = {}
+    monkeypatch.setattr("workbench.train.costs.estimate", lambda *_, **said: told.update(said))
+    monkeypatch.setattr(
+        "workbench.train.costs.queue", lambda: SimpleNamespace(worker=lambda: SimpleNamespace(machine={}))
+    )
+    spec = build_spec({"data": {"answers": "given"}, "optimizer": {"circuit_breaker_batch": 16, "retain_batch": 16}})
+
+    def card(rows: int, prompt: float, answer: float) -> DataCard:
+        lengths = {"tokens_mean": prompt, "tokens_median": prompt, "tokens_95": prompt, "tokens_max": int(prompt)}
+        return DataCard(rows=rows, **lengths, histogram=[], histogram_edges=[], answers_mean=answer)
+
+    sides = [(500, card(500, 20.0, 100.0)), (5_000, card(5_000, 500.0, 100.0))]
+    _estimate(spec, BUNDLED, RowCounts(5_000, 500, 0), sides)
+    assert told["given"] == pytest.approx(1.0) and told["given_tokens"] == pytest.approx(100.0)
+    mean = (500 * 120 + 5_000 * 600) / 5_500
+    assert told["step_share"] == pytest.approx((120 + 600) / 2 / mean)
+    _estimate(spec.model_copy(update={"data": spec.data.model_copy(update={"answers": "elicit"})}), BUNDLED,
+              RowCounts(5_000, 500, 0), sides)  # fmt: skip
+    assert told["given"] == 0.0

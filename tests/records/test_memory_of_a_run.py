@@ -66,6 +66,12 @@ def test_blocks_are_computed_anew_where_the_longest_row_would_not_fit(gibibytes,
         assert checkpoints_gradients(spec, LLAMA, gpu(gibibytes)) is expected
 
 
+def test_pictures_count_beside_the_words_of_the_longest_row():
+    """40 GiB hold 1,024 tokens with room to spare, and not four times as many: 22.4 GiB where 18.5 are left."""
+    assert [checkpoints_gradients(PAPER, LLAMA, gpu(40), pictured=n) for n in (0, 1024, 3072)] == [False, False, True]
+    assert not checkpoints_gradients(PAPER, LLAMA, gpu(80), pictured=3072)
+
+
 def test_a_processor_computes_nothing_anew_by_itself_and_keeps_what_it_kept():
     machine = {"device": "cpu", "memory_bytes": 4 * GIB}
     assert whole_room(BUNDLED, machine) == 0 and not checkpoints_gradients(read_preset("default"), BUNDLED, machine)

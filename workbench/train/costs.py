@@ -11,7 +11,7 @@ from engine.records.spec import RunSpec
 from workbench.kit.cards import data_payload, model_payload
 from workbench.kit.state import queue, settings
 from workbench.kit.words import duration
-from workbench.train.checks import RowCounts
+from workbench.train.checks import SIDES, RowCounts
 from workbench.train.data import side_card
 from workbench.train.fields import Form
 
@@ -26,7 +26,7 @@ def form_estimate(form: Form, spec: RunSpec | None = None) -> Estimate | None:
         return None
     training = heldout = asked = 0
     sides: list[tuple[int, DataCard | None]] = []
-    for label in form.prompts:
+    for label in SIDES:
         card = side_card(form, label)
         counted = form.rows.get(label) or RowCounts(card.rows if card else 0, 0, card.rows if card else 0)
         training += counted.training
@@ -62,13 +62,21 @@ def _estimate(
     total = sum(rows for rows, _ in sides)
     if not total:
         return None
-    prompt_tokens = alone = with_tools = 0.0
-    for rows, data in sides:
+    prompt_tokens = alone = with_tools = given = given_tokens = step_tokens = row_tokens = 0.0
+    batches = (spec.optimizer.circuit_breaker_batch, spec.optimizer.retain_batch)
+    for (rows, data), batch in zip(sides, batches, strict=True):
+        share = rows / total
         mean = data.tokens_mean if data else GUESSED_PROMPT_TOKENS
         own = data.tokens_alone_mean if data else None
-        prompt_tokens += mean * rows / total
-        alone += (max(0.0, mean - card.opening_tokens) if own is None else own) * rows / total
-        with_tools += (data.with_tools if data else 0.0) * rows / total
+        prompt_tokens += mean * share
+        alone += (max(0.0, mean - card.opening_tokens) if own is None else own) * share
+        with_tools += (data.with_tools if data else 0.0) * share
+        answers, kept = _given(spec, data)
+        given += kept * share
+        given_tokens += kept * answers * share
+        length = mean + kept * answers + (1 - kept) * spec.data.new_tokens
+        row_tokens += length * share
+        step_tokens += length * batch / sum(batches)
     try:
         return estimate(
             spec,
@@ -80,9 +88,19 @@ def _estimate(
             prompt_tokens=prompt_tokens,
             alone_tokens=alone,
             with_tools=with_tools,
+            given=given,
+            given_tokens=given_tokens / given if given else 0.0,
+            step_share=step_tokens / row_tokens,
         )
     except SpecError:
         return None
+
+
+def _given(spec: RunSpec, data: DataCard | None) -> tuple[float, float]:
+    """How long the answers of a side's files are, and the share of its prompts that use them."""
+    if data is None or data.answers_mean is None:
+        return 0.0, 0.0
+    return data.answers_mean, 1.0 if spec.data.answers == "given" else data.given
 
 
 def about(seconds: float | None) -> str:

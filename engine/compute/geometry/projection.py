@@ -8,15 +8,16 @@ checkpoint. Two independent fits are never compared.
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
-from engine.compute.geometry.directions import label_direction
+from engine.compute.geometry.directions import MOST_ROWS, label_direction
 from engine.compute.geometry.separation import SMALLEST_CLASS, Groups, Mask, Points, Relabelled, Vectors, map_figures
 from engine.records.captures.capture import BASE
 from engine.records.captures.projections import Method, Projection
 from engine.records.chats.asked import DirectionKind
+from engine.records.evenly import evenly
 
 JOINT_POINTS = 12_000
 
@@ -238,11 +239,17 @@ class _Directions:
         def axis(harmful: Mask) -> np.ndarray:
             key = harmful.tobytes()
             if key not in self.known:
-                self.known[key] = label_direction(self.base[self.fitted], harmful[self.fitted], self.method)
+                rows = self._some(harmful)
+                self.known[key] = label_direction(self.base[rows], harmful[rows], self.method)
             direction = self.known[key]
             return np.zeros(len(found)) if direction is None else found @ direction
 
         return axis
+
+    def _some(self, harmful: Mask) -> Int[np.ndarray, " row"]:
+        """Of many rows at most MOST_ROWS of a side: a hundred deals of ten thousand would take minutes."""
+        sides = (np.flatnonzero(self.fitted & side) for side in (harmful, ~harmful))
+        return np.sort([row for side in sides for row in evenly(side.tolist(), MOST_ROWS)]).astype(int)
 
 
 def _half(groups: Groups, seed: int) -> Mask:

@@ -23,6 +23,8 @@ from engine.records.tool_prompts import tools_key
 
 # Of encoded rows that are kept in memory: more than most sets have.
 KEPT_ROWS = 16_384
+# Of a side, to see how long rows are.
+LOOKED_AT = 64
 # Rows that share their tools go together up to so many times the tokens of the longest of them.
 ROWS_IN_ONE = 2
 
@@ -215,6 +217,13 @@ def _without_requests(conversation: Conversation, answer: str, *, first: bool) -
         return Conversation.asking(""), (said or [answer])[0]
     messages = (say("user", "") if message.role == "user" else message for message in conversation.messages)
     return conversation.model_copy(update={"messages": tuple(messages)}), answer
+
+
+def pictured_tokens(*sides: Sequence[Row]) -> int:
+    """The most tokens that the pictures of a row take, by some rows of each side: those of a model take as many, or
+    nearly."""
+    some = (row for side in sides for row in side[:: 1 + len(side) // LOOKED_AT])
+    return max((picture_positions(row.ids) for row in some), default=0)
 
 
 def micro_batches(rows: Sequence[Row], budget: int, *, shared: bool = True) -> list[list[Row]]:

@@ -30,7 +30,7 @@ from engine.compute.training.checkpoints import (
 from engine.compute.training.drawing import places_that_come_back
 from engine.compute.training.masks import holds_answer
 from engine.compute.training.reroute import BlockSpace
-from engine.compute.training.rows import Row
+from engine.compute.training.rows import Row, pictured_tokens
 from engine.records.blocks import ResolvedBlocks
 from engine.records.errors import TrainingError, first_line
 from engine.records.events import CheckpointResult, ControlEvent, Event, StatusEvent
@@ -126,8 +126,8 @@ class Trainer:
 
     def save(self) -> Event:
         """Write a checkpoint. Raises RunError when the disk is full."""
-        position = Position(self.step, self.seconds, self.looks)
-        save_checkpoint(self.checkpoints, position, self.parameters, self.optimizer)
+        now = Position(self.step, self.seconds, self.looks)
+        save_checkpoint(self.checkpoints, now, self.parameters, self.optimizer)
         self.saved_step = self.step
         return self.saved()
 
@@ -199,9 +199,9 @@ def prepared(
     # Where weights are sharded each process needs as many passes as the others, whatever rows it has.
     budget = 0 if is_sharded() else kept_bytes(machine_of(model))
     if model.device.type == "cpu":
-        # Each process keeps all of them, in one memory.
-        budget //= team_size()
-    checkpointing = checkpoints_gradients(spec, model.card, machine_of(model))
+        budget //= team_size()  # Each process keeps all of them, in one memory.
+    pictured = pictured_tokens(rows.harmful, rows.benign)
+    checkpointing = checkpoints_gradients(spec, model.card, machine_of(model), pictured=pictured)
     size = partial(row_bytes, model, seen, blocks.first_adapted)
     activations = held(
         partial(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from engine.compute.geometry import projection
 from engine.compute.geometry.projection import project
 from engine.compute.geometry.separation import Groups, area, centroid_distance, map_figures, probe_auc, top_energy
 
@@ -202,3 +203,16 @@ def test_a_map_that_keeps_neighbours_is_more_trustworthy_than_one_at_random():
         base, np.random.default_rng(1).normal(size=base.shape), groups, judged=everyone, relabelled=None, seed=0
     )
     assert kept.trustworthiness == pytest.approx(1) and lost.trustworthiness < 0.7
+
+
+def test_of_many_prompts_a_bounded_number_is_dealt_anew(monkeypatch):
+    """As many of each side as of fewer, in the order in which they stand; of few all."""
+    seen = []
+    monkeypatch.setattr(
+        projection, "label_direction", lambda vectors, harmful, _: seen.append((len(vectors), int(harmful.sum())))
+    )
+    base = np.random.default_rng(0).normal(size=(2_000, 3))
+    harmful = np.arange(2_000) % 4 == 0
+    for fitted, expected in ((np.ones(2_000, bool), (800, 400)), (np.arange(2_000) < 100, (100, 25))):
+        projection._Directions(base, fitted, "probe").along(base)(harmful)
+        assert seen.pop() == expected

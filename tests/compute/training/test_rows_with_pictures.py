@@ -13,7 +13,7 @@ from engine.compute.training.base_activations import BaseActivations
 from engine.compute.training.drawing import places_that_come_back, step_rows
 from engine.compute.training.masks import seen_tokens
 from engine.compute.training.pairs import Pair, elicit
-from engine.compute.training.rows import EncodedWhenDrawn, encode, row_kinds
+from engine.compute.training.rows import EncodedWhenDrawn, encode, pictured_tokens, row_kinds
 from engine.compute.training.train import train
 from engine.compute.training.trainer import Rows
 from engine.records.blocks import resolve_blocks
@@ -188,3 +188,9 @@ def test_the_papers_setting_for_models_that_see():
     assert spec.loss.retain_weight == pytest.approx((len(blocks.retain) + 1) / (16 + 1 + 1))
     others = read_preset("paper-mistral-7b")
     assert (spec.optimizer, spec.adapter, spec.schedule) == (others.optimizer, others.adapter, others.schedule)
+
+
+def test_the_most_that_pictures_take_is_of_the_rows_that_show_any(tiny_llava, sides):
+    rows = encoded(tiny_llava, sides["harmful"])
+    assert pictured_tokens(random_rows(4), rows) == max(picture_positions(row.ids) for row in rows) > 0
+    assert pictured_tokens(random_rows(4), []) == 0
