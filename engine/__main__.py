@@ -28,12 +28,11 @@ from engine.commands import submit as submit_command
 from engine.commands import sweep as sweep_command
 from engine.commands import worker as worker_command
 from engine.desk.launch import ensure_worker
-from engine.desk.queue import Queue
+from engine.desk.starting import line_up, need_inputs
 from engine.records.errors import WorkbenchError
 from engine.records.files import storage_error
 from engine.records.packaged import packaged
 from engine.records.presets import named_spec, preset_names
-from engine.records.runs import create_run
 from engine.records.settings import Settings, read_settings
 from engine.records.spec import RunSpec
 from engine.records.spec_text import read_assignments, with_fields
@@ -43,10 +42,16 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     settings = read_settings(options.runs)
     try:
-        return options.command(options, settings)
+        result = options.command(options, settings)
+        sys.stdout.flush()
+        return result
     except WorkbenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Who reads what is printed has seen enough; what is left of it goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
         # A disk, a folder or a device that is not as it was; what has no name of a file is no storage's.
         if error.filename is None:
@@ -65,8 +70,8 @@ def worker(options: argparse.Namespace, settings: Settings) -> int:
     _prepare_threads()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     _quiet()
-    worker_command.serve(settings, processes=options.processes, sharded=options.sharded)
-    return 0
+    # Why it gave up, where no signal ended it: whoever looks after it begins it again.
+    return 1 if worker_command.serve(settings, processes=options.processes, sharded=options.sharded) else 0
 
 
 def on_node(options: argparse.Namespace, settings: Settings) -> int:
@@ -99,10 +104,10 @@ def submit(options: argparse.Namespace, settings: Settings) -> int:
     if options.cluster:
         print(submit_command.to_cluster(spec, options, settings, preset=_preset(options)).id)
         return 0
-    run = create_run(settings.runs, spec, preset=_preset(options), name=options.name)
-    Queue(settings.desk).submit("train", run_id=run.id)
+    need_inputs(spec)
+    run = line_up(spec, settings, preset=_preset(options), name=options.name)
+    print(run.id, flush=True)
     ensure_worker(settings)
-    print(run.id)
     return 0
 
 

@@ -3,7 +3,7 @@
 A job acquires the base model and attaches the checkpoints it needs; what it holds is given back when it ends.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -66,9 +66,15 @@ class Device:
     waiting: set[int] = field(default_factory=set)
     machine: Mapping[str, Any] = field(default_factory=dict)
     _loading: ModelSpec | None = None
-    _arriving: set[str] = field(default_factory=set)
+    _arriving: dict[str, int] = field(default_factory=dict)
+    _awaited: Counter[str] = field(default_factory=Counter)
     _beside: dict[int, LoadedModel] = field(default_factory=dict)
     _attached: OrderedDict[str, _Attached] = field(default_factory=OrderedDict)
+
+    @property
+    def awaited(self) -> set[int]:
+        """The jobs that fetch what others wait for."""
+        return {job for name, job in self._arriving.items() if self._awaited[name]}
 
     @property
     def about(self) -> dict[str, Any]:
@@ -113,17 +119,17 @@ class Device:
     def _arrived(self, spec: ModelSpec, job_id: int) -> Generator[Event, None, None]:
         """What loading reads is on the disk; who asks while it is being fetched for another job waits for that, and is
         known to: one that is paused in the midst of it gives way."""
+        self._awaited[spec.name] += 1
         try:
             while spec.name in self._arriving:
-                self.waiting.add(job_id)
                 yield Progress(phase="waiting", message=f"{spec.name} is being fetched", elsewhere=True)
         finally:
-            self.waiting.discard(job_id)
-        self._arriving.add(spec.name)
+            self._awaited[spec.name] -= 1
+        self._arriving[spec.name] = job_id
         try:
             yield from at_hand(spec, self.settings)
         finally:
-            self._arriving.discard(spec.name)
+            del self._arriving[spec.name]
 
     def _must_wait(self, spec: ModelSpec, job_id: int) -> str | None:
         """What a job that wants this model waits for; None where it may have it."""

@@ -16,9 +16,10 @@ from engine.records.errors import RunError, WorkbenchError, WorkerError
 log = logging.getLogger("workbench.worker")
 
 BEAT_SECONDS = 1.0
-# What takes longer is slow, and is left alone for so many times as long.
+# What takes longer is slow, and is left alone for so many times as long, but never for longer than who asks can wait.
 SLOW_SECONDS = 0.02
 REST_TIMES = 5
+MOST_SECONDS = 0.5
 
 
 class Complaint:
@@ -54,7 +55,7 @@ class Pace:
     def __exit__(self, *_: object) -> None:
         now = time.monotonic()
         spent = now - self._began
-        self._next = now + (REST_TIMES * spent if spent > SLOW_SECONDS else 0.0)
+        self._next = now + (min(REST_TIMES * spent, MOST_SECONDS) if spent > SLOW_SECONDS else 0.0)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ The most urgent goes first, equals take turns; of the trainings one has the devi
 """
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,9 +82,10 @@ def next_task(tasks: Sequence[Task]) -> Task | None:
     return min(ready, key=lambda task: (task.job.priority, task.turned, task.job.id), default=None)
 
 
-def in_the_way(tasks: Sequence[Task], *, model_wanted: bool) -> list[Task]:
+def in_the_way(tasks: Sequence[Task], *, model_wanted: bool, awaited: Collection[int] = ()) -> list[Task]:
     """Trainings that hold memory though it is not their turn: another one is at work, or one that is paused keeps a
-    model in memory while a job waits for another (`model_wanted`)."""
+    model in memory while a job waits for another (`model_wanted`), or has not fetched what a job waits for (`awaited`,
+    by the fetching jobs' numbers)."""
     at_work = training_at_work(tasks)
     return [
         task
@@ -92,7 +93,7 @@ def in_the_way(tasks: Sequence[Task], *, model_wanted: bool) -> list[Task]:
         if task.book
         and task.steps is not None
         and task is not at_work
-        and (at_work is not None or (task.paused and model_wanted))
+        and (at_work is not None or (task.paused and (model_wanted or task.job.id in awaited)))
     ]
 
 

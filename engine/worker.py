@@ -86,7 +86,7 @@ class Worker:
         if self.pace.is_due or next_task(self.tasks) is None:
             with self.pace:
                 self._look()
-        for blocking in in_the_way(self.tasks, model_wanted=bool(self.device.waiting)):
+        for blocking in in_the_way(self.tasks, model_wanted=bool(self.device.waiting), awaited=self.device.awaited):
             self._give_way(blocking)
         task = next_task(self.tasks)
         if task is None:

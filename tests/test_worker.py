@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from engine.desk.launch import ensure_worker, restart_worker
 from engine.desk.lock import LOCK, is_held
 from engine.desk.queue import Queue
+from engine.heart import Pace
 from engine.records.events import ControlEvent, StepResult, effective
 from engine.records.runs import Run, create_run
 from engine.records.settings import ROOT, Settings
@@ -256,3 +257,22 @@ def test_a_log_is_kept(settings, worker):
     worker()
     wait_for(lambda: settings.worker_log.is_file() and "serves" in settings.worker_log.read_text(), what="the log")
     assert isinstance(settings.worker_log, Path)
+
+
+def test_a_slow_look_is_made_seldom_and_never_for_longer_than_who_asks_can_wait(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("engine.heart.time.monotonic", lambda: now[0])
+    pace = Pace()
+
+    def takes(seconds: float) -> float:
+        assert pace.is_due
+        with pace:
+            now[0] += seconds
+        before = now[0]
+        while not pace.is_due:
+            now[0] += 0.01
+        return now[0] - before
+
+    assert takes(0.001) == 0
+    assert takes(0.05) == pytest.approx(5 * 0.05, abs=0.02)
+    assert takes(10.0) == pytest.approx(0.5, abs=0.02)

@@ -16,6 +16,13 @@ from workbench.sidebar import sidebar
 st.set_page_config(
     page_title="Circuit breaker workbench", page_icon=Path(__file__).with_name("icon.svg"), layout="wide"
 )
+if not st.get_option("server.address"):
+    # Streamlit reads its settings in the folder that it is started in, and without them listens to everybody.
+    st.error(
+        f"The workbench was started in another folder than its own, so that its settings were not read: start it in "
+        f"{Path(__file__).parents[1]}, or with --server.address localhost."
+    )
+    st.stop()
 page = st.navigation(list(places().values()))
 note_arrival(page.url_path)
 with st.sidebar, caught():

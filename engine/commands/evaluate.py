@@ -7,6 +7,7 @@ which). The run's folder gains a file in evaluations/; its weights are only read
 import argparse
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from engine.records.evaluation.pixels import PixelSearch
 from engine.records.evaluation.plan import ABILITY_NAMES, OWN, EvaluationPlan, parse_attack
 from engine.records.evaluation.tool_rows import GUARD, SAMPLE
 from engine.records.events import Event, Progress
-from engine.records.files import storage_error, write_whole
+from engine.records.files import is_device, storage_error, write_whole
 from engine.records.harmfulness import KINDS
 from engine.records.others.authors import HALVES
 from engine.records.others.reading import ROWS as OTHERS_ROWS
@@ -191,7 +192,8 @@ def _plan(options: argparse.Namespace) -> EvaluationPlan:
         )
     except ValidationError as error:
         problem = error.errors()[0]
-        name = str(problem["loc"][-1]).replace("_", "-")
+        name = {"new_tokens": "tokens", "tool_tokens": "tokens"}.get(str(problem["loc"][-1]), str(problem["loc"][-1]))
+        name = name.replace("_", "-")
         raise SpecError(f"--{name}: {problem['msg']}, not {problem['input']!r}.") from error
 
 
@@ -244,11 +246,10 @@ def check_writable(out: Path) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.is_dir():
             raise RunError(f"{out} is a folder: give the name of a file.")
-        there = out.exists()
-        with out.open("a", encoding="utf-8"):
-            pass
-        if not there:
-            out.unlink()
+        if not is_device(out):
+            # As it will be written: under another name first.
+            with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}."):
+                pass
     except OSError as error:
         raise storage_error(out, error) from error
 

@@ -78,6 +78,11 @@ class _ProgressBar:
         self.bar = tqdm(total=spec.optimizer.steps, unit="step", file=sys.stderr)
 
     def show(self, event: Event) -> None:
+        # Nobody may read what is said any more, as behind `| head`: the training goes on.
+        with suppress(OSError, ValueError):
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
         if isinstance(event, StepResult):
             self.bar.n = event.step + 1
             self.bar.set_description("training")
@@ -93,7 +98,8 @@ class _ProgressBar:
             self.bar.set_description(event.status)
 
     def close(self) -> None:
-        self.bar.close()
+        with suppress(OSError, ValueError):
+            self.bar.close()
 
 
 def _has_ended(record: Record) -> bool:

@@ -38,8 +38,9 @@ def leave_signals_to_the_first() -> None:
             signal.signal(kind, signal.SIG_IGN)
 
 
-def serve(settings: Settings, *, processes: int | None = None, sharded: bool = False) -> None:
-    """Run a worker until a signal says that it has to go. It gives way to the app: its priority is lower.
+def serve(settings: Settings, *, processes: int | None = None, sharded: bool = False) -> str:
+    """Run a worker until a signal says that it has to go, and return why it gave up before, '' where it did not. It
+    gives way to the app: its priority is lower.
 
     processes: as many work at each thing together, None: one for each GPU.  sharded: each holds a share of the weights.
     Raises WorkerError where another worker has the runs folder, or the processes do not find together.
@@ -49,7 +50,7 @@ def serve(settings: Settings, *, processes: int | None = None, sharded: bool = F
 
     if is_follower():
         follow(sharded=sharded)
-        return
+        return ""
     with owned(settings), teamed(settings, processes, sharded=sharded):
         with suppress(OSError, psutil.Error):
             psutil.Process().nice(getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", 5))
@@ -58,6 +59,7 @@ def serve(settings: Settings, *, processes: int | None = None, sharded: bool = F
         log.info("worker %d serves %s", os.getpid(), settings.runs)
         worker.serve()
         log.info("worker %d ended", os.getpid())
+        return worker.reason
 
 
 def _count(text: str) -> int:

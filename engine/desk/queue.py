@@ -204,6 +204,12 @@ class Queue:
     def take_unwanted(self) -> set[int]:
         """Jobs that were cancelled since the last call."""
         with self._open() as database:
+            # Such as no worker has any more: one that ended put it back, or died of something else.
+            database.execute(
+                "UPDATE jobs SET state = 'cancelled', error = '' WHERE id IN (SELECT job_id FROM unwanted) "
+                "AND (state = 'queued' OR (state = 'failed' AND error = ?))",
+                (DIED,),
+            )
             return {row[0] for row in database.execute("DELETE FROM unwanted RETURNING job_id").fetchall()}
 
     def forget_claims(self) -> None:

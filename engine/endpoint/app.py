@@ -65,11 +65,14 @@ def endpoint(settings: Settings, offer: Offer, *, hosts: Sequence[str]) -> Starl
         # A browser asks first before it sends this type to another's address.
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             return refusal(415, "The request must have the content type application/json.")
-        body = await request.body()
-        if len(body) > MOST_BYTES:
-            return refusal(413, f"The request has {len(body):,} bytes: send at most {MOST_BYTES:,}.")
+        body = bytearray()
+        async for part in request.stream():
+            # No more of it is kept than is looked at.
+            body += part
+            if len(body) > MOST_BYTES:
+                return refusal(413, f"The request has more than {MOST_BYTES:,} bytes: send at most so many.")
         try:
-            asked = read_request(body)
+            asked = read_request(bytes(body))
             if asked.model not in offer.names:
                 return refusal(
                     404,

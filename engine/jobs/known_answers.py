@@ -73,4 +73,4 @@ def _prompts(data: DataSpec, label: Label, split: Split, seed: int) -> list[Prom
     if split in _HELD_OUT and not any(prompt.split == split for prompt in prompts):
         # Of the run's own held-out rows rather the others than those of another set.
         (split,) = set(_HELD_OUT) - {split}
-    return select(told_once(prompts), data, label=label, split=split, seed=seed)
+    return told_once(select(prompts, data, label=label, split=split, seed=seed))

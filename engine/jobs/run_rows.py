@@ -23,6 +23,7 @@ from engine.records.events import Alert, Event, Progress, effective
 from engine.records.harmfulness import need_borderline
 from engine.records.prompt_files import source_hashes
 from engine.records.prompts import Prompt, Split, asked_rows, select
+from engine.records.row_lengths import SideLength, step_share
 from engine.records.runs import Run
 from engine.records.sample_answers import SampleAnswer, SampleAnswers
 from engine.records.spec import RunSpec
@@ -137,8 +138,19 @@ def _expect(
     alone = (1 - share) * max(0.0, text_mean - model.card.opening_tokens)
     alone += share * (tokens_alone(agent_tokens) if agent_tokens else 0.0)
     training = sum(len(prompts) for (split, _), prompts in chosen.items() if split == "train")
-    few = everything[:: max(1, -(-len(everything) // COUNTED_PROMPTS))]
-    kept = [prompt.answer for prompt in few if prompt.answer and (spec.data.answers == "given" or prompt.keeps_answer)]
+    few, kept, lengths = 0, list[int](), list[SideLength]()
+    for label, drawn in zip(SIDES, (spec.optimizer.circuit_breaker_batch, spec.optimizer.retain_batch), strict=True):
+        side = [prompt for (_, of), prompts in chosen.items() if of == label for prompt in prompts]
+        some = side[:: max(1, -(-len(side) // COUNTED_PROMPTS))]
+        given = [
+            len(text_ids(model, one.answer))
+            for one in some
+            if one.answer and (spec.data.answers == "given" or one.keeps_answer)
+        ]
+        asked = sum(len(tokens_of(model, one.conversation).ids) for one in some)
+        tokens = (asked + sum(given) + (len(some) - len(given)) * spec.data.new_tokens) / max(1, len(some))
+        lengths.append(SideLength(len(side), min(spec.data.max_tokens, tokens), drawn))
+        few, kept = few + len(some), kept + given
     cost = estimate(
         spec,
         model.card,
@@ -149,8 +161,9 @@ def _expect(
         prompt_tokens=(1 - share) * text_mean + share * agent_mean,
         alone_tokens=alone,
         with_tools=share,
-        given=len(kept) / len(few),
-        given_tokens=sum(len(text_ids(model, answer)) for answer in kept) / max(1, len(kept)),
+        given=len(kept) / few,
+        given_tokens=sum(kept) / max(1, len(kept)),
+        step_share=step_share(lengths),
     )
     run.update(expected={"answer": cost.eliciting_seconds or 0.0, "train": cost.training_seconds or 0.0})
 

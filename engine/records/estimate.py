@@ -194,7 +194,7 @@ def estimate(
     work = _Work(spec, card, blocks, speed, alone_tokens=alone, answer_tokens=answer_tokens, row_tokens=row_tokens)
     seconds = {
         LOADING: weight_bytes(card) / LOADED_BYTES_PER_SECOND,
-        ANSWERS: work.answering(asked) if spec.data.answers == "elicit" else 0.0,
+        ANSWERS: work.answering(asked, new_tokens=elicited) if spec.data.answers == "elicit" else 0.0,
         "reading the base model's activations": work.reading(read + work.read_again(rows), blocks.last + 1),
         "training": spec.optimizer.steps * step_share * work.step(),
         "measuring": work.measuring(heldout_rows),
@@ -251,7 +251,7 @@ class _Work(NamedTuple):
         null_space = min(benign, STATISTICS_ROWS) if self.spec.adapter.null_space else 0
         return null_space + (min(benign, NEIGHBOURS) if self.spec.loss.needs_neighbours else 0)
 
-    def answering(self, rows: int, *, new_tokens: int = 0, together: int = MOST_TOGETHER) -> float:
+    def answering(self, rows: int, *, new_tokens: float = 0, together: int = MOST_TOGETHER) -> float:
         """new_tokens: of an answer, 0: as many as the spec says.  together: rows that are answered at once."""
         together = max(1, min(together, rows, MOST_TOGETHER))
         read = self.alone_tokens + (new_tokens or self.answer_tokens)

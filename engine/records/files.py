@@ -13,7 +13,7 @@ from typing import IO, TypeVar
 
 from pydantic import ValidationError
 
-from engine.records.errors import RunError
+from engine.records.errors import RunError, first_line
 
 try:
     import fcntl
@@ -23,12 +23,26 @@ except ImportError:  # There is none on Windows, where two who append at once ar
 Value = TypeVar("Value")
 
 
+# As any file that is made here; it can only be read by setting it.
+_UMASK = os.umask(0o022)
+os.umask(_UMASK)
+
+
+def is_device(path: Path) -> bool:
+    """Whether it is written to and never replaced: a pipe, a terminal, /dev/null."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader sees the old content or the new, never a part.
 
     Raises RunError when the disk is full or the folder cannot be written; the old content is then still there.
     """
     data = content.encode() if isinstance(content, str) else content
+    if is_device(path):
+        with path.open("wb") as device:
+            device.write(data)
+        return
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +51,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, 0o666 & ~_UMASK)
         os.replace(temporary, path)
         temporary = None
     except OSError as error:
@@ -192,7 +206,10 @@ def storage_error(path: Path, error: OSError) -> RunError:
             f"{path} cannot be written: {error.strerror}. Choose a folder you may write to: WORKBENCH_RUNS (or --runs) "
             "for runs, WORKBENCH_CACHE for the cache."
         )
-    return RunError(f"{path} could not be written: {error.strerror}.")
+    if error.errno is None and os.strerror(errno.ENOSPC) in str(error):
+        # What copies many files tells of all of them in one error without a number.
+        return storage_error(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    return RunError(f"{path} could not be written: {error.strerror or first_line(error)}.")
 
 
 def _create(path: Path, content: str) -> bool:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from engine.records.conversation import Conversation, Label, Message, Picture, Role, Text, say
 from engine.records.errors import DataError
 from engine.records.json_values import as_text
+from engine.records.shown import shown
 from engine.records.spec_parts import DataSpec
 
 Split = Literal["train", "validation", "test"]
@@ -127,7 +128,7 @@ def refuse_half_characters(row: Any, where: str) -> None:
 def prompt_from_row(row: Any, where: str, label: Label, answer_field: str) -> Prompt:
     """Raises DataError naming the place and the field."""
     if not isinstance(row, dict):
-        raise DataError(f"{where}: expected an object with a 'prompt' or 'messages' field, got {_short(row)}.")
+        raise DataError(f"{where}: expected an object with a 'prompt' or 'messages' field, got {shown(row)}.")
     refuse_half_characters(row, where)
     if row.get("messages") is not None:
         messages, answer = _messages(row["messages"], where)
@@ -204,7 +205,7 @@ def _truth(row: dict, name: str, where: str) -> bool | None:
 def _messages(given: Any, where: str) -> tuple[tuple[Message, ...], str | None]:
     """The messages up to the answer, and the answer where the last message is the assistant's."""
     if not isinstance(given, list) or not given:
-        raise DataError(f"{where}: field 'messages' must be a list of messages, got {_short(given)}.")
+        raise DataError(f"{where}: field 'messages' must be a list of messages, got {shown(given)}.")
     messages = [_message(message, f"{where}: messages[{number}]") for number, message in enumerate(given)]
     answer = None
     if messages[-1].role == "assistant":
@@ -219,7 +220,8 @@ def _messages(given: Any, where: str) -> tuple[tuple[Message, ...], str | None]:
 
 def _message(given: Any, place: str) -> Message:
     if not isinstance(given, dict) or given.get("role") not in get_args(Role):
-        raise DataError(f"{place} needs a 'role' of {', '.join(get_args(Role))}, got {_short(given)}.")
+        got = f"the role {_short(given['role'])}" if isinstance(given, dict) and "role" in given else shown(given)
+        raise DataError(f"{place} needs a 'role' of {', '.join(get_args(Role))}, got {got}.")
     field = "parts" if "parts" in given else "content"
     if not isinstance(given.get(field), list):
         # Other fields of a message are for other readers.
@@ -240,7 +242,7 @@ def _wrong(error: ValidationError, where: str, steps: Sequence[str | int]) -> st
     """The first thing that is wrong, at the place that `steps` lead to from `where`."""
     first = error.errors(include_url=False)[0]
     name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
-    return f"{where}{name} is {_short(first['input'])}: {first['msg']}."
+    return f"{where}{name} is {shown(first['input'])}: {first['msg']}."
 
 
 def _answer(row: dict, where: str, answer_field: str) -> str | None:
@@ -255,7 +257,7 @@ def _answer(row: dict, where: str, answer_field: str) -> str | None:
 def _text(row: dict, name: str, where: str) -> str:
     value = row.get(name)
     if not isinstance(value, str) or not value.strip():
-        problem = "is missing" if name not in row else f"is {_short(value)}"
+        problem = "is missing" if name not in row else f"is {shown(value)}"
         raise DataError(f"{where}: field '{name}' {problem}: it must be text.")
     return value
 
@@ -264,7 +266,7 @@ def optional_text(row: dict, name: str, where: str) -> str:
     """The text of a field, '' where there is none. Raises DataError for what is no text."""
     value = row.get(name)
     if value is not None and not isinstance(value, str):
-        raise DataError(f"{where}: field '{name}' is {_short(value)}: it must be text.")
+        raise DataError(f"{where}: field '{name}' is {shown(value)}: it must be text.")
     return value or ""
 
 

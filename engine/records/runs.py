@@ -130,10 +130,10 @@ class Run:
             raise RunError(f"Run {self.id} has no readable spec: {error}") from error
 
     def record(self) -> Record:
-        """A folder that was copied by hand is a run of its own. Raises RunError when it is missing or damaged."""
+        """Raises RunError when the record is missing or damaged."""
         file = self.folder / "record.json"
         try:
-            return Record.model_validate_json(file.read_bytes()).model_copy(update={"id": self.id})
+            return Record.model_validate_json(file.read_bytes())
         except (OSError, ValidationError) as error:
             raise RunError(
                 f"Run {self.id} has no readable record ({file}): delete the run, or restore the file."

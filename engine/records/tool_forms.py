@@ -16,6 +16,7 @@ from engine.records.conversation import Call, Tool
 from engine.records.errors import DataError
 from engine.records.json_values import Unreadable, need_plain
 from engine.records.schema_words import json_schema
+from engine.records.shown import shown
 from engine.records.written_as_chat import call_in, functions_in, turns_of
 from engine.records.written_as_code import calls_in_code
 
@@ -53,7 +54,7 @@ def _of_bfcl(row: Row, where: str) -> Row:
     turns = [[{"role": "user", "content": question}]] if isinstance(question, str) else question
     if not isinstance(turns, list) or len(turns) != 1 or not isinstance(turns[0], list):
         raise DataError(
-            f"{where}: field 'question' is {_shown(question)}: it must be one turn, a list that holds a list of "
+            f"{where}: field 'question' is {shown(question)}: it must be one turn, a list that holds a list of "
             "messages. Leave rows of several turns out."
         )
     tools = _tools(functions, f"{where}: field 'function'")
@@ -72,7 +73,7 @@ def _listed(given: Any, tools: list[Row], where: str) -> Row | None:
         return _written(first, f"{where}: field 'ground_truth'")
     if not isinstance(first, dict) or len(first) != 1 or not all(isinstance(one, dict) for one in first.values()):
         raise DataError(
-            f'{where}: field \'ground_truth\' is {_shown(given)}: it must list calls such as {{"name": {{"argument": '
+            f'{where}: field \'ground_truth\' is {shown(given)}: it must list calls such as {{"name": {{"argument": '
             "[value]}}."
         )
     [(name, choices)] = first.items()
@@ -109,12 +110,12 @@ def _of_gorilla(row: Row, where: str) -> Row:
 def _written(text: Any, where: str) -> Row:
     """The first call of a text such as `name(argument=1)`, one or several in brackets or after a mark."""
     if not isinstance(text, str):
-        raise DataError(f"{where} is {_shown(text)}: it must be a text such as name(argument=1).")
+        raise DataError(f"{where} is {shown(text)}: it must be a text such as name(argument=1).")
     code = text.strip().removeprefix("<<function>>").strip()
     try:
         call = calls_in_code(code if code.startswith("[") else f"[{code}]")[0]
     except Unreadable as error:
-        raise DataError(f"{where} is {_shown(text)}, no call that can be read, since {error}. Correct it.") from error
+        raise DataError(f"{where} is {shown(text)}, no call that can be read, since {error}. Correct it.") from error
     return {"name": call.name, "arguments": call.arguments}
 
 
@@ -122,24 +123,24 @@ def _of_glaive(row: Row, where: str) -> Row:
     system, chat = _both(row, "system", "chat", where)
     for name, text in (("system", system), ("chat", chat)):
         if not isinstance(text, str):
-            raise DataError(f"{where}: field '{name}' is {_shown(text)}: it must be text.")
-    place, shown = "system", system
+            raise DataError(f"{where}: field '{name}' is {shown(text)}: it must be text.")
+    place, piece = "system", system
     try:
         words, functions = functions_in(system)
-        place, shown = "chat", chat
+        place, piece = "chat", chat
         messages = [{"role": "system", "content": words}] if words else []
         called = None
         for turn in turns_of(chat):
             if turn.call is not None:
-                shown = turn.call
+                piece = turn.call
                 called = _called(call_in(turn.call), f"{where}: the call in field 'chat'")
                 break
             if turn.role == "tool":
-                raise DataError(f"{where}: field 'chat' has a result, {_shown(turn.words)}, before any call.")
+                raise DataError(f"{where}: field 'chat' has a result, {shown(turn.words)}, before any call.")
             messages.append({"role": turn.role, "content": turn.words})
     except Unreadable as error:
         raise DataError(
-            f"{where}: field '{place}' cannot be read at {_shown(shown)}, since {error}. Correct it."
+            f"{where}: field '{place}' cannot be read at {shown(piece)}, since {error}. Correct it."
         ) from error
     if not functions:
         # Some of the set are talks without tools.
@@ -207,7 +208,7 @@ def _first_call(message: Any, place: str) -> Row | None:
     if not calls:
         return None
     if message.get("role") != "assistant" or not isinstance(calls, list):
-        raise DataError(f"{place} has the tool_calls {_shown(calls)}: a list of calls, and the assistant's alone.")
+        raise DataError(f"{place} has the tool_calls {shown(calls)}: a list of calls, and the assistant's alone.")
     first = calls[0]
     inner = first.get("function", first) if isinstance(first, dict) else first
     return _called(inner, f"{place}: the call")
@@ -219,7 +220,7 @@ def _message(message: Any, place: str) -> Any:
         return message
     role = _ROLES.get(str(message.get("role")), message.get("role"))
     if role == "tool" and (role != message["role"] or "tool_call_id" in message):
-        raise DataError(f"{place} is a tool's result, {_shown(message.get('content'))}, and no call stands before it.")
+        raise DataError(f"{place} is a tool's result, {shown(message.get('content'))}, and no call stands before it.")
     return message if role == message.get("role") else message | {"role": role}
 
 
@@ -227,12 +228,14 @@ def _called(value: Any, where: str) -> Row:
     """Arguments may be a text that is JSON, as they travel between programs."""
     name = value.get("name") if isinstance(value, dict) else None
     if not isinstance(name, str) or not name:
-        raise DataError(f"{where} is {_shown(value)}: it must have a name and arguments.")
+        raise DataError(f"{where} is {shown(value)}: it must have a name and arguments.")
     arguments = value.get("arguments", {})
     if isinstance(arguments, str):
         arguments = _from_text(arguments, f"{where} has arguments that") if arguments.strip() else {}
     if not isinstance(arguments, dict):
-        raise DataError(f"{where} has the arguments {_shown(arguments)}: they must be an object, each with its name.")
+        raise DataError(
+            f"{where} has arguments that are {shown(arguments)}: they must be an object, each with its name."
+        )
     return {"name": name, "arguments": arguments}
 
 
@@ -240,7 +243,7 @@ def _tools(given: Any, place: str) -> list[Row]:
     """place: of the list; each is an object, or a text that is one."""
     functions = given if isinstance(given, list) else [given]
     if not functions or given is None:
-        raise DataError(f"{place} is {_shown(given)}: it must be a list of the functions that are offered.")
+        raise DataError(f"{place} is {shown(given)}: it must be a list of the functions that are offered.")
     return [_tool(one, f"{place}[{number}]") for number, one in enumerate(functions)]
 
 
@@ -249,11 +252,11 @@ def _tool(given: Any, place: str) -> Row:
     if isinstance(function, dict) and isinstance(function.get("function"), dict):
         function = function["function"]
     if not isinstance(function, dict):
-        raise DataError(f"{place} is {_shown(function)}: it must be an object that defines a function.")
+        raise DataError(f"{place} is {shown(function)}: it must be an object that defines a function.")
     title = function.get("name")
     name = function.get("api_call") or function.get("api_name") or title
     if not isinstance(name, str) or not name:
-        raise DataError(f"{place} is {_shown(function)}: give the function a name.")
+        raise DataError(f"{place} is {shown(function)}: give the function a name.")
     return {
         "name": name.strip().removesuffix("()"),
         "description": function.get("description") or (title if title != name else "") or "",
@@ -271,24 +274,21 @@ def _from_text(text: str, where: str) -> Any:
             value = json.loads(json.dumps(ast.literal_eval(text.strip())))
         need_plain(value)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, Unreadable):
-        raise DataError(f"{where} is the text {_shown(text)}, which is no JSON: correct it.") from None
+        words = shown(text)
+        words = f"the text {words}" if words[0] in "'\"" else words
+        raise DataError(f"{where} is {words}, which is no JSON: correct it.") from None
     return value
 
 
 def _both(row: Row, first: str, second: str, where: str) -> tuple[Any, Any]:
     for name, other in ((first, second), (second, first)):
         if name not in row:
-            raise DataError(f"{where}: has the field '{other}', {_shown(row[other])}, and no '{name}': add it.")
+            raise DataError(f"{where}: has the field '{other}', {shown(row[other])}, and no '{name}': add it.")
     return row[first], row[second]
 
 
 def _rest(row: Row, *names: str) -> Row:
     return {name: value for name, value in row.items() if name not in names}
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 # Fields that tell a form, the one that may say the call, and what reads it.

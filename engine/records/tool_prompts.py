@@ -17,6 +17,7 @@ from engine.records.picture_rows import with_pictures
 from engine.records.prompts import Prompt, prompt_from_row, refuse_half_characters, row_label
 from engine.records.row_files import file_rows
 from engine.records.settings import SAMPLE_DATA, given_path
+from engine.records.shown import shown
 from engine.records.sources import TOOLS
 from engine.records.tool_forms import own_form
 
@@ -156,7 +157,7 @@ def tool_prompt_from(
 ) -> ToolPrompt:
     """A request out of one row. Raises DataError naming the place and the value."""
     if not isinstance(row, dict):
-        raise DataError(f"{where}: expected an object with 'prompt' and 'tools', got {short(row)}.")
+        raise DataError(f"{where}: expected an object with 'prompt' and 'tools', got {shown(row)}.")
     refuse_half_characters(row, where)
     offered = _offered(row.get("tools"), where, known)
     rest = {name: value for name, value in row.items() if name != "tools"}
@@ -194,7 +195,7 @@ def _call(given: Any, where: str, offered: Mapping[str, Tool]) -> ExpectedCall |
         call = ExpectedCall.model_validate(given)
     except ValidationError as error:
         raise DataError(
-            f"{where}: field 'call' is {short(given)}: {_wrong(error)} Give a name and arguments."
+            f"{where}: field 'call' is {shown(given)}: {_wrong(error)} Give a name and arguments."
         ) from error
     if call.name not in offered:
         raise DataError(
@@ -241,4 +242,4 @@ def _wrong(error: ValidationError | TypeError) -> str:
         return f"{error}."
     first = error.errors(include_url=False)[0]
     place = ".".join(str(step) for step in first["loc"])
-    return f"{place} is {short(first['input'])}: {first['msg']}."
+    return f"{place} is {shown(first['input'])}: {first['msg']}."

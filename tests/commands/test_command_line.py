@@ -3,6 +3,9 @@
 import json
 import os
 import signal
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,8 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from engine.__main__ import main
+from engine.commands.evaluate import check_writable
+from engine.commands.foreground import _ProgressBar
 from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.steps import drained
 from engine.compute.training.checkpoints import list_checkpoints
@@ -22,7 +27,10 @@ from engine.desk.queue import Queue
 from engine.records.captures.capture import read_capture
 from engine.records.chats.asked import Sampling
 from engine.records.errors import DataError
+from engine.records.events import Progress
+from engine.records.files import write_whole
 from engine.records.runs import list_runs, open_run
+from engine.records.settings import ROOT
 
 
 @pytest.fixture
@@ -157,14 +165,17 @@ def test_export_refuses_a_folder_in_use_and_a_run_that_is_not_there(settings, tr
         assert result.returncode == 2 and words in result.stderr
 
 
-def test_a_dataset_of_the_hub_is_read_through_the_datasets_library(tmp_path):
-    """A local folder goes the same way as a hub id."""
+def test_a_dataset_of_the_hub_is_read_through_the_datasets_library(tmp_path, monkeypatch):
+    """A local folder goes the same way as a hub id, where it may be read."""
     rows = [{"prompt": f"p{number}", "response": "r"} for number in range(3)]
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert [p.text for p in read_prompts(f"hub:{tmp_path / 'data'}", label="benign")] == ["p0", "p1", "p2"]
     with pytest.raises(DataError, match="cannot be read"):
         read_prompts(f"hub:{tmp_path / 'nothing'}", label="benign")
+    monkeypatch.setenv("WORKBENCH_FOLDERS", str(tmp_path / "others"))
+    with pytest.raises(DataError, match="lies outside the folders"):
+        read_prompts(f"hub:{tmp_path / 'data'}", label="benign")
 
 
 @pytest.mark.bundled
@@ -214,3 +225,52 @@ def test_a_capture_that_cannot_be_made_exits_with_2(settings, trained, arguments
 
 def test_a_folder_of_a_user_who_is_not_there_is_a_folder_of_that_name(capsys):
     assert main(["runs", "--runs", "~nobody-of-that-name/runs"]) == 0
+
+
+def test_a_run_whose_prompts_are_not_there_is_not_submitted(settings, tiny_spec, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("engine.__main__.ensure_worker", lambda _: None)
+    (tmp_path / "spec.json").write_text(tiny_spec(**{"data.retain": str(tmp_path / "gone.jsonl")}).to_json())
+    assert main(["submit", str(tmp_path / "spec.json")]) == 2
+    assert "gone.jsonl" in capsys.readouterr().err and list_runs(settings.runs) == []
+
+
+def test_a_worker_that_gives_up_is_told_from_one_that_was_ended(settings, monkeypatch):
+    for reason, code in (("the GPU failed", 1), ("", 0)):
+        monkeypatch.setattr("engine.__main__.worker_command.serve", lambda *_, reason=reason, **__: reason)
+        assert main(["worker"]) == code
+
+
+def test_who_reads_no_more_ends_a_command_without_a_stack_trace(settings):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "engine", "runs", "--json"]
+    try:
+        ended = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True, timeout=120)
+    finally:
+        os.close(write)
+    assert ended.returncode == 1 and ended.stderr == ""
+
+
+def test_a_bar_that_nobody_reads_ends_no_training(monkeypatch, tiny_spec):
+    bar = _ProgressBar(tiny_spec())
+
+    def gone(*_, **__):
+        raise BrokenPipeError
+
+    for name in ("set_description", "close"):
+        monkeypatch.setattr(bar.bar, name, gone)
+    bar.show(Progress(phase="loading"))
+    bar.close()
+
+
+def test_figures_go_into_a_pipe_as_they_are_and_replace_none(tmp_path):
+    pipe, said = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: said.append(pipe.read_text()))
+    reader.start()
+    check_writable(pipe)
+    write_whole(pipe, "figures")
+    reader.join(timeout=10)
+    assert said == ["figures"] and pipe.is_fifo()
+    check_writable(tmp_path / "new" / "out.json")
+    assert [*(tmp_path / "new").iterdir()] == []

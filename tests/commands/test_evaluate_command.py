@@ -103,7 +103,7 @@ def test_what_is_wrong_is_said_and_exits_with_two(
         ([trained.id, "--harmful", "/nowhere.jsonl"], "/nowhere.jsonl does not exist"),
         ([trained.id, "--attack", "magic"], "There is no attack 'magic'"),
         ([trained.id, "--ability", "magic"], "There is no ability 'magic'"),
-        ([trained.id, "--tokens", "0"], "--new-tokens"),
+        ([trained.id, "--tokens", "0"], "--tokens: "),
         ([trained.id, "--json", "/proc/out.json"], "/proc/out.json"),
     ]
     for arguments, said in cases:

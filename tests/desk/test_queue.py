@@ -253,3 +253,17 @@ def test_one_that_was_starting_when_the_machine_went_down_is_dead(tmp_path):
     said = json.loads((tmp_path / "worker.json").read_text())
     (tmp_path / "worker.json").write_text(json.dumps(said | {"beat": said["beat"] - 86_400}))
     assert queue.worker().status == "dead"
+
+
+def test_a_cancelled_job_that_a_worker_put_back_or_left_behind_is_begun_by_no_other(settings):
+    queue = Queue(settings.desk)
+    back, died, failed = (queue.submit("evaluate", run_id="r", payload={"key": key}) for key in ("a", "b", "c"))
+    queue.claim()
+    for job in (back, died, failed):
+        queue.cancel(job)
+    queue.finish(back, status="queued")
+    queue.finish(failed, error="The disk is full.")
+    queue.forget_claims()
+    assert queue.take_unwanted() == {back, died, failed}
+    assert [queue.job(job).status for job in (back, died, failed)] == ["cancelled", "cancelled", "failed"]
+    assert queue.claim() == []

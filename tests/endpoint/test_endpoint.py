@@ -1,8 +1,10 @@
 """A run behind the endpoint, asked by the openai client over a socket; a real worker answers with tiny models."""
 
+import json
 import os
 import signal
 import threading
+import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -195,3 +197,15 @@ def test_a_port_that_is_taken_is_named():
         pytest.raises(WorkerError, match=r"127\.0\.0\.1:\d+ cannot be listened at"),
     ):
         listening("127.0.0.1", place.getsockname()[1])
+
+
+def test_no_more_of_a_request_is_read_than_is_allowed(settings, run, monkeypatch):
+    monkeypatch.setattr("engine.endpoint.app.MOST_BYTES", 100_000)
+    with served(settings, run) as client:
+        address, headers = f"{client.base_url}chat/completions", {"content-type": "application/json"}
+        for size, expected in ((99_000, 400), (400_000, 413)):
+            asked = urllib.request.Request(address, b"x" * size, headers)
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(asked, timeout=60)
+            assert refused.value.code == expected
+        assert "more than 100,000 bytes" in json.load(refused.value)["error"]["message"]

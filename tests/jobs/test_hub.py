@@ -146,7 +146,7 @@ def test_a_hub_that_is_out_of_reach_is_told_in_words_where_a_job_asks(settings, 
         drained(Device(settings).acquire(TINY, job_id=1))
 
 
-def test_who_waits_for_what_another_job_fetches_is_known_to_wait(settings, hub):
+def test_who_fetches_what_another_job_waits_for_is_known(settings, hub):
     """So that a training which is paused in the midst of it gives way."""
     device = Device(settings)
     hub.pause = 0.2
@@ -154,8 +154,8 @@ def test_who_waits_for_what_another_job_fetches_is_known_to_wait(settings, hub):
     while "model.safetensors" not in hub.downloads():
         assert next(first).phase == "fetching"
     next(second)
-    assert device.waiting == {3}
+    assert device.awaited == {2} and not device.waiting
     first.close()
     hub.pause = 0.0
     drained(second)
-    assert device.waiting == set()
+    assert device.awaited == set()

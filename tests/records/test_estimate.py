@@ -12,6 +12,7 @@ from engine.records.conversation import Label
 from engine.records.estimate import ANSWERS, LOADING, Estimate, estimate
 from engine.records.presets import read_preset
 from engine.records.prompt_files import read_source
+from engine.records.row_lengths import SideLength, step_share
 from engine.records.settings import ROOT
 from engine.records.spec import RunSpec
 from engine.records.spec_text import build_spec, read_spec, with_fields
@@ -230,3 +231,21 @@ def test_the_form_reckons_with_what_files_give_and_with_the_longer_side(monkeypa
     _estimate(spec.model_copy(update={"data": spec.data.model_copy(update={"answers": "elicit"})}), BUNDLED,
               RowCounts(5_000, 500, 0), sides)  # fmt: skip
     assert told["given"] == 0.0
+
+
+def test_a_steps_rows_by_the_mean_of_all():
+    """100 rows of 10 tokens and 300 of 50 have 40 each; of 2 + 2 a step's have 30."""
+    assert step_share([SideLength(100, 10.0, 2), SideLength(300, 50.0, 2)]) == pytest.approx(30 / 40)
+    assert step_share([SideLength(0, 10.0, 2), SideLength(0, 0.0, 2)]) == 1.0
+
+
+def test_only_answers_that_are_made_are_reckoned_with_their_own_length():
+    """Of rows whose other half keeps answers six times as long."""
+    spec = build_spec({"data": {"new_tokens": 100}})
+    sizes = {"training_rows": 200, "heldout_rows": 0, "asked_rows": 100, "prompt_tokens": 50.0}
+    plain, kept = (
+        next(part.seconds for part in estimate(spec, BUNDLED, {"flops_per_second": SPEED}, **sizes, **more).parts
+             if part.name == ANSWERS)
+        for more in ({}, {"given": 0.5, "given_tokens": 600.0})
+    )  # fmt: skip
+    assert plain == pytest.approx(kept)

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import shutil
 import subprocess
 import sys
 
@@ -200,11 +199,3 @@ def test_what_is_made_of_runs_that_ship_goes_elsewhere(tmp_path, monkeypatch):
     assert shipped.desk.is_relative_to(tmp_path / "cache") and own.desk == tmp_path / "runs" / ".workbench"
     for place in (shipped.desk, shipped.cards, shipped.worker_log, shipped.models, shipped.answers):
         assert not place.is_relative_to(SAMPLE_DATA)
-
-
-def test_a_folder_that_was_copied_by_hand_is_a_run_of_its_own(settings, tiny_spec):
-    run = create_run(settings.runs, tiny_spec())
-    shutil.copytree(run.folder, settings.runs / "a copy")
-    copy = open_run(settings.runs, "a copy")
-    assert copy.update(step=3).id == copy.record().id == "a copy"
-    assert run.record().id == run.id and run.record().step == 0

@@ -18,9 +18,9 @@ from engine.records.evaluation.findings import (
     PictureFindings,
     Sample,
     evaluations_folder,
-    perturbation_path,
     write_evaluation,
 )
+from engine.records.evaluation.perturbed import perturbation_path
 from engine.records.evaluation.pixels import PixelSearch
 from engine.records.pictures import picture_at
 from workbench.evaluate.csv_text import as_csv

@@ -1,7 +1,10 @@
 """What is hidden stays hidden, what was chosen stays chosen, and a button that is pressed twice does its work once."""
 
+import shutil
+
 import pandas as pd
 import pytest
+import streamlit as st
 from making_pages import drawn, page_of
 from making_runs import write_run
 from streamlit.testing.v1 import AppTest
@@ -11,11 +14,13 @@ from engine.records.chats.asked import Column
 from engine.records.chats.chat import Chat, Exchange, list_chats, new_chat
 from engine.records.chats.replies import Answered, Judged, Pieces
 from engine.records.chats.sets import SetRequest, SetRow, new_set
-from engine.records.runs import Run
+from engine.records.runs import Run, create_run, delete_run
+from engine.records.settings import ROOT
 from workbench.chat.sets import _sounds_benign
 from workbench.kit import state
 from workbench.kit.downloads import csv_of
 from workbench.kit.words import counted
+from workbench.runs.line import waiting_line
 
 QUOTED = "I cannot help with locks"
 
@@ -42,21 +47,25 @@ def chat(settings, run) -> Chat:
 
 def page_texts(page: AppTest) -> str:
     """What stands on the page and in its tips."""
-    return "\n".join(str(one.proto) for kind in ("markdown", "caption") for one in page.get(kind))
+    return "\n".join(str(one.proto) for kind in ("markdown", "caption", "html") for one in page.get(kind))
 
 
-@pytest.mark.parametrize(("goes_on", "harmful"), [(True, True), (False, False)])
-def test_a_harmless_message_that_goes_on_from_a_harmful_one_is_harmful(chat, goes_on, harmful):
+@pytest.mark.parametrize(("goes_on", "hidden"), [(True, True), (False, False)])
+def test_what_goes_on_from_a_harmful_message_is_hidden_with_it_and_labelled_as_it_is(chat, goes_on, hidden):
     page = drawn(page_of("side_by_side", chat=chat.id))
     page.toggle(key="continue").set_value(goes_on)
     page.text_area(key="chat_text").set_value("second")
     page.toggle(key="chat_harmful").set_value(False)
     next(one for one in page.button if one.label in ("Ask", "Send")).click()
     drawn(page)
-    assert [(chat.exchange(number).user, chat.exchange(number).harmful) for number in chat.thread()] == [
-        ("first", True),
-        ("second", harmful),
-    ]
+    number = chat.thread()[-1]
+    assert (chat.exchange(number).user, chat.exchange(number).harmful) == ("second", False)
+    chat.append(number, Pieces(columns=(("Its words",),) * 2))
+    chat.append(number, Answered(ids=((1,),) * 2, reasons=("end",) * 2, first_token_seconds=1, seconds=1))
+    page = drawn(page_of("side_by_side", chat=chat.id))
+    assert ("Its words" not in page_texts(page)) is hidden
+    page.session_state[state.BLUR] = False
+    assert "Its words" in page_texts(drawn(page))
 
 
 def test_a_message_that_is_sent_twice_in_a_row_is_asked_once(settings, run):
@@ -65,22 +74,23 @@ def test_a_message_that_is_sent_twice_in_a_row_is_asked_once(settings, run):
 
         from engine.records.chats.asked import Column
         from workbench.chat.asking import CHOSEN
-        from workbench.chat.composer import TEXT, keep_message
+        from workbench.chat.composer import PREFILL, TEXT, keep_message
         from workbench.chat.view import _send
         from workbench.kit.state import CHAT
 
         keep_message()
         st.session_state[CHOSEN] = (Column(checkpoint="base"), Column(checkpoint=st.session_state["run"]))
-        for text in ("once", "once", "another"):
+        for text, prefill in (("once", ""), ("once", ""), ("once", "Sure"), ("another", "")):
             # The browser knows neither the new chat nor that the box was emptied.
             st.query_params.pop(CHAT, None)
-            st.session_state[TEXT] = text
+            st.session_state[TEXT], st.session_state[PREFILL] = text, prefill
             _send()
 
     page = AppTest.from_function(sending)
     page.session_state["run"] = run.id
     drawn(page)
-    assert sorted(chat.exchange(0).user for chat in list_chats(settings)) == ["another", "once"]
+    said = sorted((chat.exchange(0).user, chat.exchange(0).prefill) for chat in list_chats(settings))
+    assert said == [("another", ""), ("once", ""), ("once", "Sure")]
 
 
 def test_why_an_answer_was_judged_so_is_hidden_with_it(chat, monkeypatch):
@@ -183,7 +193,9 @@ def test_charts_that_are_frozen_stay_over_a_new_drawing_and_freeze_no_other_view
 
         draw_anew()
         view, version = st.session_state.get("view", "a"), st.session_state.get("version", 0)
-        live_charts(view, version, lambda: {"one": go.Figure(layout={"title": {"text": f"{view} {version}"}})})
+        drawn_as = st.session_state.get("drawn_as", "")
+        words = f"{view} {version} {drawn_as}".strip()
+        live_charts(view, version, lambda: {"one": go.Figure(layout={"title": {"text": words}})}, drawn_as=drawn_as)
 
     def title(page: AppTest, **said: object) -> str:
         for key, value in said.items():
@@ -198,8 +210,10 @@ def test_charts_that_are_frozen_stay_over_a_new_drawing_and_freeze_no_other_view
     assert title(page, view="b") == "b 2" and title(page, version=3) == "b 3"
     assert title(page, view="a") == "a 3", "what is frozen is not there any more"
     assert title(page, version=4) == "a 3"
+    assert title(page, drawn_as="smooth") == "a 4 smooth" and title(page, drawn_as="") == "a 4"
+    assert title(page, version=5) == "a 4"
     page.button(key="freeze_charts").click()
-    assert title(page) == "a 4"
+    assert title(page) == "a 5"
 
 
 def test_requests_and_runs_of_an_evaluation_stay_chosen_and_a_link_says_which_run(settings, run):
@@ -211,3 +225,44 @@ def test_requests_and_runs_of_an_evaluation_stay_chosen_and_a_link_says_which_ru
     drawn(page)
     assert drawn(page).multiselect(key="evaluate_runs").value == [other.id]
     assert page.selectbox(key="evaluate_benign").value == "overrefusal"
+
+
+def test_a_run_that_was_copied_by_hand_waits_for_itself(settings, tiny_spec):
+    """Also where the one that it was copied from is gone."""
+    state.settings.cache_clear()
+    run = create_run(settings.runs, tiny_spec())
+    shutil.copytree(run.folder, settings.runs / "a copy")
+    worker = Queue(settings.desk).worker()
+    assert set(waiting_line(worker)) == {run.id, "a copy"}
+    delete_run(run)
+    assert set(waiting_line(worker)) == {"a copy"}
+    state.settings.cache_clear()
+
+
+def test_of_a_set_that_is_being_answered_the_table_alone_is_cut(settings, run, monkeypatch):
+    monkeypatch.setattr("workbench.chat.sets.SHOWN_WHILE_GOING", 2)
+    column = (Column(checkpoint="base"),)
+    made = new_set(settings, SetRequest(model=run.spec().model, columns=column, source="x.jsonl", label="benign"))
+    for number in range(4):
+        made.append(
+            SetRow(prompt_id=str(number), prompt=f"p{number}", label="benign", answers=("a",), words=("complied",),
+                   reasons=("",))
+        )  # fmt: skip
+    job = Queue(settings.desk).submit("answer_set", payload={"set": made.id})
+    made.set_job(job)
+    page = drawn(page_of("side_by_side", set=made.id, side_view="Run a set"))
+    assert list(page.dataframe[0].value["prompt"]) == ["p2", "p3"]
+    assert page.metric[0].value == "4 complied"
+    Queue(settings.desk).finish(job)
+    page = drawn(page_of("side_by_side", set=made.id, side_view="Run a set"))
+    assert len(page.dataframe[0].value) == 4
+
+
+def test_an_app_whose_settings_were_not_read_says_so_and_shows_nothing_else(monkeypatch):
+    """As when it is started in another folder: it then listens to everybody."""
+    page = AppTest.from_file(str(ROOT / "workbench" / "app.py"), default_timeout=60)
+    asked = st.get_option
+    monkeypatch.setattr(st, "get_option", lambda name: None if name == "server.address" else asked(name))
+    page.run()
+    assert len(page.error) == 1 and "--server.address localhost" in page.error[0].value
+    assert not page.sidebar.button and not page.title

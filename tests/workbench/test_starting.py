@@ -15,7 +15,6 @@ from workbench.kit import starting
 @pytest.fixture(autouse=True)
 def without_worker(settings: Settings, monkeypatch):
     monkeypatch.setattr(starting, "settings", lambda: settings)
-    monkeypatch.setattr(starting, "queue", lambda: Queue(settings.desk))
     monkeypatch.setattr(starting, "ensure_worker", lambda _: None)
 
 

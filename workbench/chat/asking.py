@@ -22,6 +22,10 @@ DRAWN = "chat_drawn"
 CHOSEN = "chat_chosen"
 # The chat and the exchange that this session asked last.
 SENT = "chat_sent"
+# Between the two presses of one who pressed twice.
+TWICE_SECONDS = 2.0
+# What an exchange says of itself that depends on what stands above it, and on when it was asked.
+LATER = ("turn", "alone", "parts", "harmful", "created")
 
 
 def submit(chat: Chat, exchange: Exchange, *, seen: int | None = None) -> None:
@@ -54,26 +58,23 @@ def continued(columns: tuple[Column, ...]) -> tuple[Chat, int, int]:
     return new_chat(settings(), columns), 0, -1
 
 
-def is_sent_already(user: str, columns: tuple[Column, ...]) -> bool:
-    """Whether this very message is what this session sent last, and is being answered: a button that is pressed twice
-    sends it once. Its chat is then the one that is looked at."""
+def is_sent_already(exchange: Exchange) -> bool:
+    """Whether this is what this session sent a moment ago, and is being answered: a button that is pressed twice sends
+    once. The chat of it is then looked at, whose name the browser may not know yet."""
     name, number = st.session_state.get(SENT, ("", 0))
     try:
         chat = open_chat(settings(), name) if name else None
         sent = chat.exchange(number) if chat is not None else None
     except WorkbenchError:
         return False
-    if chat is None or sent is None or (sent.user, sent.columns) != (user, columns):
+    if chat is None or sent is None or exchange.created - sent.created > TWICE_SECONDS:
+        return False
+    if exchange.model_copy(update={name: getattr(sent, name) for name in LATER}) != sent:
         return False
     if not is_answered_now(chat, number):
         return False
     st.query_params[CHAT] = chat.id
     return True
-
-
-def goes_on_from_harm(chat: Chat, turn: int) -> bool:
-    """Whether what a turn reads above it is harmful: its answers may repeat it."""
-    return any(chat.exchange(number).harmful for number in chat.since_alone(chat.thread()[:turn]))
 
 
 def job_of(chat: Chat, number: int) -> Job | None:

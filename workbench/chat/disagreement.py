@@ -25,13 +25,16 @@ HELP = {
 }
 
 
-def disagreement(answers: AnswerSet, rows: Sequence[SetRow], names: Sequence[str], *, hidden: bool) -> None:
-    """Draw the table, the row that is opened, and the labels. hidden: prompts stay out of the table."""
+def disagreement(
+    answers: AnswerSet, rows: Sequence[SetRow], names: Sequence[str], *, hidden: bool, most: int = 0
+) -> None:
+    """Draw the table, the row that is opened, and the labels. hidden: prompts stay out of the table.  most: of its
+    lines, 0: all."""
     marks = read_marks(answers)
     reference = _reference(answers, names)
     shown = by_difference(kept(rows, _filters(answers, rows, marks), marks, reference=reference), reference=reference)
     st.caption(plain(f"{len(shown)} of {len(rows)} prompts. A click on a row opens its answers."))
-    if shown:
+    if shown := shown[: most or None]:
         table = disagreement_table(shown, names, marks, reference=reference, texts=not hidden)
         ids = [row.prompt_id for row in shown]
         selected = st.dataframe(

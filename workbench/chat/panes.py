@@ -51,12 +51,14 @@ def exchange_view(
     name = f"{chat.id}_{number}"
     with st.container(border=True, key=f"exchange_{number}{'_live' if live else ''}"):
         with st.container(horizontal=True, vertical_alignment="center"):
-            if exchange.harmful:
-                st.badge("harmful", color="orange", icon=":material/visibility_off:")
+            harmful = chat.reads_harm(number)
+            if harmful:
+                said = "harmful" if exchange.harmful else "goes on from a harmful turn"
+                st.badge(said, color="orange", icon=":material/visibility_off:")
             st.caption(plain(f"{_settings(exchange)} · {_read(chat, number, reply)}"), width="content")
             count = len(exchange.columns)
             what = f"the message and {count} {'answer' if count == 1 else 'answers'}"
-            hidden = exchange.harmful and reveal_button(f"chat_{name}", what=what, shortcut=newest)
+            hidden = harmful and reveal_button(f"chat_{name}", what=what, shortcut=newest)
         with blurred(f"message_{name}", hidden=hidden):
             if exchange.results:
                 st.caption("Each model reads the results of its own calls above.")

@@ -26,7 +26,9 @@ def keep_columns(page: str) -> None:
     for key in keys:
         if key in st.session_state:
             st.session_state[key] = st.session_state[key]
-    kept[page] = {key: st.session_state[key] for key in keys if key in st.session_state}
+    if model_key(0) in st.session_state:
+        # Else they are drawn for the first time now, and it is not known which.
+        kept[page] = {key: st.session_state[key] for key in keys if key in st.session_state}
 
 
 def prefer_models(can: Callable[[str], bool | None], *, base: str) -> None:

@@ -183,10 +183,6 @@ def _results(answers: AnswerSet, moving: bool) -> None:
     names = column_names(request.columns)
     table, texts = set_table(rows, names)
     _counts(table, names)
-    if going and len(rows) > SHOWN_WHILE_GOING:
-        # All of it would be sent to the browser at each look.
-        rows, table = rows[-SHOWN_WHILE_GOING:], table.tail(SHOWN_WHILE_GOING)
-        st.caption(f"The newest {SHOWN_WHILE_GOING} prompts; all of them once the set is answered.")
     hidden = (
         request.label == "harmful"
         and blurs()
@@ -195,10 +191,14 @@ def _results(answers: AnswerSet, moving: bool) -> None:
         )
     )
     shown = table.drop(columns=texts) if hidden else table
+    # All of many would be sent to the browser at each look.
+    most = SHOWN_WHILE_GOING if going and len(rows) > SHOWN_WHILE_GOING else 0
+    if most:
+        st.caption(f"{most} prompts are shown, and all of them once the set is answered.")
     if len(names) > 1:
-        disagreement(answers, rows, names, hidden=hidden)
+        disagreement(answers, rows, names, hidden=hidden, most=most)
     else:
-        st.dataframe(shown, hide_index=True, height=420)
+        st.dataframe(shown.tail(most or len(shown)), hide_index=True, height=420)
     st.download_button(
         "Download CSV",
         lambda: csv_of(shown),

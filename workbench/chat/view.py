@@ -12,7 +12,6 @@ from workbench.chat.asking import (
     continued,
     dose_changed,
     forget,
-    goes_on_from_harm,
     is_come_to,
     is_sent_already,
     open_now,
@@ -94,19 +93,12 @@ def _send() -> None:
         if not now.user.strip():
             st.session_state[PROBLEM] = "The message is empty: write something to ask."
             return
-        if is_sent_already(now.user, columns):
+        exchange = Exchange(model=model_of(columns), columns=columns, **now._asdict())
+        if is_sent_already(exchange):
             return clear_message()
         chat, turn, seen = continued(columns)
         alone = turn > 0 and not st.session_state.get(CONTINUE, False)
-        harmful = now.harmful or (not alone and goes_on_from_harm(chat, turn))
-        exchange = Exchange(
-            turn=turn,
-            model=model_of(columns),
-            columns=columns,
-            alone=alone,
-            **now._asdict() | {"harmful": harmful},
-        )
-        submit(chat, exchange, seen=seen)
+        submit(chat, exchange.model_copy(update={"turn": turn, "alone": alone}), seen=seen)
     except WorkbenchError as error:
         st.session_state[PROBLEM] = plain(str(error))
         return

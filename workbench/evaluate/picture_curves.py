@@ -10,7 +10,8 @@ from engine.figures.evaluation.fronts import budget_figures, loss_figures, of_pi
 from engine.records.errors import DataError
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import SIDE_NAMES
-from engine.records.evaluation.findings import Evaluation, perturbation_path
+from engine.records.evaluation.findings import Evaluation
+from engine.records.evaluation.perturbed import perturbation_path
 from engine.records.pictures import image_of, picture_at
 from engine.records.runs import Run
 from workbench.kit.charts import on_screen
@@ -57,9 +58,9 @@ def perturbations(shown: Sequence[tuple[Run, Evaluation, str]]) -> None:
 
 
 def _perturbation(run: Run, file: str, title: str) -> None:
-    path = perturbation_path(run, settings(), file)
     with st.container(width=THUMBNAIL + 40):
         try:
+            path = perturbation_path(run, settings(), file)
             image = image_of(picture_at(path))
         except DataError as error:
             st.caption(plain(str(error)))

@@ -84,7 +84,7 @@ def _list(cell: Sequence[Sample], name: str) -> None:
         with st.container(border=True, key=f"sample_{name}_{number}_{place}"):
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.badge(sample.word, color=COLOURS[sample.word])  # type: ignore[arg-type]
-                st.caption(plain(_why(sample)))
+                st.caption(plain(_why(sample, hidden=hidden)))
             with blurred(f"sample_{name}_{number}_{place}", hidden=hidden):
                 asked, answer = st.columns(2, gap="medium")
                 with asked:
@@ -97,8 +97,9 @@ def _list(cell: Sequence[Sample], name: str) -> None:
                 harmful_text(sample.answer or "(no answer)", hidden=hidden, place=answer)
 
 
-def _why(sample: Sample) -> str:
+def _why(sample: Sample, *, hidden: bool) -> str:
+    """hidden: so is what a judge said, which may quote the answer."""
     nats = f"{sample.nats:.2f} nats a token" if sample.nats is not None else ""
-    reason = "" if sample.word == "refused" else sample.reason
+    reason = "" if hidden or sample.word == "refused" else sample.reason
     budget = f"at budget {sample.budget}" if sample.budget > 1 else ""
     return " · ".join(part for part in (reason, nats, budget) if part)

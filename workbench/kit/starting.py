@@ -2,15 +2,12 @@
 
 from engine.desk.launch import ensure_worker
 from engine.desk.sending import send_or_delete
+from engine.desk.starting import line_up, need_inputs
 from engine.records.clusters import Resources
-from engine.records.errors import RunError
-from engine.records.model_place import need_model
 from engine.records.presets import read_preset
-from engine.records.prompt_files import read_source
-from engine.records.runs import Run, create_run, delete_run
-from engine.records.sources import needs_worker
+from engine.records.runs import Run, create_run
 from engine.records.spec import RunSpec
-from workbench.kit.state import queue, settings
+from workbench.kit.state import settings
 
 
 def start_preset(name: str) -> Run:
@@ -24,19 +21,11 @@ def start_run(spec: RunSpec, *, preset: str = "", name: str = "", to: str = "", 
 
     to: the name of a cluster, '' for this machine.  asked: in place of what the cluster's table says.
     """
-    need_model(spec.model.name)
-    for source, label in ((spec.data.circuit_breaker, "harmful"), (spec.data.retain, "benign")):
-        if not needs_worker(source):
-            read_source(source, label=label, answer_field=spec.data.answer_field)  # type: ignore[arg-type]
-    run = create_run(settings().runs, spec, preset=preset, name=name.strip())
+    need_inputs(spec)
     if to:
+        run = create_run(settings().runs, spec, preset=preset, name=name.strip())
         send_or_delete(run, to=to, asked=asked, settings=settings())
         return run
-    try:
-        queue().submit("train", run_id=run.id)
-    except RunError:
-        # Nobody would take it up, and a second try makes a second one.
-        delete_run(run)
-        raise
+    run = line_up(spec, settings(), preset=preset, name=name.strip())
     ensure_worker(settings())
     return run

@@ -37,7 +37,7 @@ def heat_maps(chat: Chat, number: int) -> None:
     st.subheader("Where the picture was turned", anchor=False)
     if number != chat.numbers()[-1]:
         st.caption("Of the last question that came with its picture, and the answers to it.")
-    hidden = exchange.harmful and is_hidden(f"chat_{chat.id}_{number}")
+    hidden = chat.reads_harm(number) and is_hidden(f"chat_{chat.id}_{number}")
     # An empty column beside a single map would be a gap below it in a narrow window.
     places = st.columns(len(trips), gap="large") if len(trips) > 1 else [st.container(width=ALONE)]
     for place, trip in zip(places, trips, strict=True):

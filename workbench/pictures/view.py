@@ -12,7 +12,6 @@ from workbench.chat.asking import (
     continued,
     dose_changed,
     forget,
-    goes_on_from_harm,
     is_come_to,
     is_sent_already,
     submit,
@@ -90,7 +89,8 @@ def _send() -> None:
         if not now.user.strip():
             st.session_state[PROBLEM] = "The message is empty: write what you want to know of the picture."
             return
-        if is_sent_already(now.user, columns):
+        exchange = Exchange(model=model_of(columns), columns=columns, **now._asdict())
+        if is_sent_already(exchange):
             return clear_message()
         chat, turn, seen = continued(columns)
         alone = turn > 0 and not st.session_state.get(CONTINUE, False)
@@ -101,15 +101,7 @@ def _send() -> None:
         # The last picture that stands above is read there; an earlier one would be further away than another.
         shown = () if picture is None or (above and above[-1].sha256 == picture.sha256) else (picture,)
         harmful = now.harmful or was_given_as_harmful([*above, *shown])
-        harmful = harmful or (not alone and goes_on_from_harm(chat, turn))
-        exchange = Exchange(
-            turn=turn,
-            model=model_of(columns),
-            columns=columns,
-            alone=alone,
-            parts=shown,
-            **now._asdict() | {"harmful": harmful},
-        )
+        exchange = exchange.model_copy(update={"turn": turn, "alone": alone, "parts": shown, "harmful": harmful})
         submit(chat, exchange, seen=seen)
         st.session_state[OPENED] = chat.id
     except WorkbenchError as error:

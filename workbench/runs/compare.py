@@ -110,8 +110,8 @@ def _curves(runs: list[Run], view: View, drawn: list[Status]) -> None:
         ]
         return compare_figures(curves, smoothing=view.smoothing, share=view.axis == SHARE)
 
-    version = (tuple(one.version for one in followed), view)
-    live_charts(f"compare_{view.axis}_" + "_".join(run.id for run in runs), version, figures)
+    version = tuple(one.version for one in followed)
+    live_charts(f"compare_{view.axis}_" + "_".join(run.id for run in runs), version, figures, drawn_as=view)
 
 
 def _statuses(runs: list[Run]) -> list[Status]:

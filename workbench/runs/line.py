@@ -61,7 +61,8 @@ def waiting_line(worker: WorkerStatus) -> dict[str, Waiting]:
     for run in list_runs(settings().runs):
         try:
             if not is_on_cluster(run):
-                records[run.id] = known_record(run).record
+                # A folder that was copied by hand has the other's record.
+                records[run.id] = known_record(run).record.model_copy(update={"id": run.id})
         except (WorkbenchError, OSError):
             continue
     order = in_line(records, worker)

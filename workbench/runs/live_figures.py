@@ -11,10 +11,13 @@ from workbench.kit.state import FIGURES, FROZEN
 from workbench.kit.zoom import mouse_on_chart, zoom_memory
 
 
-def live_charts(view: str, version: object, make: Callable[[], dict[str, go.Figure]]) -> None:
+def live_charts(
+    view: str, version: object, make: Callable[[], dict[str, go.Figure]], *, drawn_as: object = None
+) -> None:
     """The figures that `make` gives by chart key, in two columns: made anew when `version` or the zoom has changed.
 
-    Call it in the fragment that ticks. `view` names what is looked at: zoom and figures are remembered by it.
+    Call it in the fragment that ticks. `view` names what is looked at: zoom and figures are remembered by it. drawn_as:
+    how they are drawn; they are made anew for another choice of it also while they are frozen.
     """
     with st.container(horizontal=True, vertical_alignment="center"):
         frozen = _freeze(view)
@@ -23,9 +26,9 @@ def live_charts(view: str, version: object, make: Callable[[], dict[str, go.Figu
             "and charts wait while the mouse moves over one."
         )
     ranges = zoom_memory(view, waits=True)
-    wanted = (view, version, repr(ranges))
+    wanted = (view, drawn_as, version, repr(ranges))
     drawn, figures = st.session_state.get(FIGURES, (None, {}))
-    is_other = drawn is None or drawn[0] != view
+    is_other = drawn is None or drawn[:2] != wanted[:2]
     if is_other or (drawn != wanted and not frozen and not mouse_on_chart(view)):
         figures = make()
         for name, chart in figures.items():

@@ -13,7 +13,6 @@ from workbench.chat.asking import (
     continued,
     dose_changed,
     forget,
-    goes_on_from_harm,
     is_come_to,
     is_sent_already,
     submit,
@@ -112,13 +111,12 @@ def _send() -> None:
         if not tools:
             st.session_state[PROBLEM] = "No tool is offered: choose at least one, or take a sample request."
             return
-        if is_sent_already(now["user"], columns):
+        exchange = Exchange(model=model_of(columns), columns=columns, tools=tools, **now)
+        if is_sent_already(exchange):
             return clear_request()
         chat, turn, seen = continued(columns)
         alone = turn > 0 and not st.session_state.get(CONTINUE, True)
-        now["harmful"] = now["harmful"] or (not alone and goes_on_from_harm(chat, turn))
-        exchange = Exchange(turn=turn, model=model_of(columns), columns=columns, alone=alone, tools=tools, **now)
-        submit(chat, exchange, seen=seen)
+        submit(chat, exchange.model_copy(update={"turn": turn, "alone": alone}), seen=seen)
         st.session_state[OPENED] = chat.id
     except WorkbenchError as error:
         st.session_state[PROBLEM] = plain(str(error))

@@ -7,6 +7,7 @@ from engine.records.cards import DataCard, ModelCard, read_data_card, read_model
 from engine.records.conversation import Label
 from engine.records.errors import SpecError
 from engine.records.estimate import Estimate, estimate
+from engine.records.row_lengths import SideLength, step_share
 from engine.records.spec import RunSpec
 from workbench.kit.cards import data_payload, model_payload
 from workbench.kit.state import queue, settings
@@ -62,7 +63,8 @@ def _estimate(
     total = sum(rows for rows, _ in sides)
     if not total:
         return None
-    prompt_tokens = alone = with_tools = given = given_tokens = step_tokens = row_tokens = 0.0
+    prompt_tokens = alone = with_tools = given = given_tokens = 0.0
+    lengths = []
     batches = (spec.optimizer.circuit_breaker_batch, spec.optimizer.retain_batch)
     for (rows, data), batch in zip(sides, batches, strict=True):
         share = rows / total
@@ -74,9 +76,8 @@ def _estimate(
         answers, kept = _given(spec, data)
         given += kept * share
         given_tokens += kept * answers * share
-        length = mean + kept * answers + (1 - kept) * spec.data.new_tokens
-        row_tokens += length * share
-        step_tokens += length * batch / sum(batches)
+        length = min(spec.data.max_tokens, mean + kept * answers + (1 - kept) * spec.data.new_tokens)
+        lengths.append(SideLength(rows, length, batch))
     try:
         return estimate(
             spec,
@@ -90,7 +91,7 @@ def _estimate(
             with_tools=with_tools,
             given=given,
             given_tokens=given_tokens / given if given else 0.0,
-            step_share=step_tokens / row_tokens,
+            step_share=step_share(lengths),
         )
     except SpecError:
         return None

@@ -100,6 +100,8 @@ def load_adapter(model: LoadedModel, name: str, folder: Path) -> None:
         raise ModelError(
             f"The adapter {folder} cannot be read: {first_line(error)} Train or export it again."
         ) from error
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise ModelError(f"The adapter {folder} has no adapter_model.safetensors: train or export it again.")
     made_for = config.base_model_name_or_path
     if made_for and made_for != model.spec.name:
         raise ModelError(

@@ -2,6 +2,7 @@
 tokens."""
 
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 from engine.compute.steps import drained, told
@@ -11,6 +12,7 @@ from engine.records.events import Progress
 from engine.records.prompt_files import prompts_of, source_file
 from engine.records.prompts import Prompt
 from engine.records.row_files import file_rows
+from engine.records.settings import given_path
 from engine.records.sources import HUB, Source, parse_sources
 
 
@@ -48,6 +50,9 @@ def _dataset_rows(source: Source) -> Iterator[tuple[int, Any]]:
         raise DataError(
             f"{source.name} needs the package 'datasets': install it with `pip install datasets`."
         ) from error
+    if (there := Path(name).expanduser()).exists():
+        # The library takes a folder as well, which must be one that may be read here.
+        name = str(given_path(str(there), error=DataError))
     try:
         dataset = load_dataset(name, split=split or "train")
     except Exception as error:  # The library raises kinds of its own, of requests and of the file system.

@@ -48,13 +48,12 @@ def answers_on_the_way(probes: Sequence[ProbeResult], *, harmful_text: bool) -> 
 
 
 def _of_chat(chat: Chat, run: Run, *, harmful_text: bool) -> list[dict[str, Any]]:
-    exchanges, harmful = [], False
+    exchanges = []
     for number in chat.thread():
         exchange = chat.exchange(number)
-        # What goes on from a harmful turn may repeat it.
-        harmful = exchange.harmful or (harmful and not exchange.alone)
         if all(column.checkpoint.run_id != run.id for column in exchange.columns):
             continue
+        harmful = chat.reads_harm(number)
         reply, shown = chat.reply(number), not harmful or harmful_text
         exchanges.append(
             {

@@ -153,6 +153,10 @@ class Chat:
         asked = self.exchange(number)
         return [] if asked.alone else self.since_alone(self.thread(before=number)[: asked.turn])
 
+    def reads_harm(self, number: int) -> bool:
+        """Whether an exchange or a turn that it goes on from is harmful: its answers may repeat it."""
+        return any(self.exchange(one).harmful for one in (number, *self.turns_read(number)))
+
     def since_alone(self, numbers: Sequence[int]) -> list[int]:
         """Of exchanges in their order those from the last one on that was asked on its own."""
         alone = [place for place, number in enumerate(numbers) if self.exchange(number).alone]

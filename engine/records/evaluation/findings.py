@@ -252,12 +252,6 @@ def evaluations_folder(run: Run, settings: Settings) -> Path:
     return settings.desk / "evaluations" / run.id if run.read_only else run.folder / "evaluations"
 
 
-def perturbation_path(run: Run, settings: Settings, name: str) -> Path:
-    """Where a picture lies that an evaluation made: beside the figures, which may have come with the run."""
-    packed = run.folder / "evaluations" / name
-    return packed if packed.is_file() else evaluations_folder(run, settings) / name
-
-
 def write_evaluation(run: Run, settings: Settings, found: Evaluation, samples: Sequence[Sample]) -> Path:
     """Write samples, then figures: where the figures are, the samples are whole. Returns the figures' file."""
     folder = evaluations_folder(run, settings)

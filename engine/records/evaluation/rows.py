@@ -19,6 +19,7 @@ from engine.records.others.reading import author_prompts
 from engine.records.prompt_files import read_source
 from engine.records.prompts import refuse_half_characters
 from engine.records.settings import Settings, given_path
+from engine.records.shown import shown
 from engine.records.tool_prompts import ExpectedCall
 
 PREFILL = "Sure, here is"
@@ -167,5 +168,5 @@ def _rows(name: str, lines: Iterable[str]) -> Iterable[EvaluationRow]:
 def _text(content: dict[str, Any], name: str, where: str) -> str:
     value = content.get(name)
     if value is not None and not isinstance(value, str):
-        raise DataError(f"{where}: field '{name}' is {value!r:.60}: it must be text.")
+        raise DataError(f"{where}: field '{name}' is {shown(value)}: it must be text.")
     return (value or "").strip()

@@ -9,7 +9,7 @@ import torch
 from making import asked_ids, byte_tokenizer, write_tiny_model
 
 from engine.compute.model import bundled
-from engine.compute.model.adapters import attach_adapter
+from engine.compute.model.adapters import attach_adapter, load_adapter, remove_adapter, save_adapter
 from engine.compute.model.load import describe_model, load_model, load_reader, model_fingerprint
 from engine.compute.model.remembered import remembered_under, words_fingerprint
 from engine.compute.model.text import prompt_ids, tokens_of
@@ -203,3 +203,12 @@ def test_the_card_says_what_the_cache_keeps_of_a_token(tiny_model_folder, tmp_pa
     folder = write_tiny_model(tmp_path / "windowed", family="mistral", window=10)
     windowed = describe_model(ModelSpec(name=str(folder)), settings)
     assert (windowed.cache.of(5), windowed.cache.of(100)) == (160, 320)
+
+
+def test_an_adapter_that_is_a_pickle_file_is_not_opened(tiny_model, tmp_path):
+    attach_adapter(tiny_model, "run", AdapterSpec(rank=2, alpha=2), (0,), seed=0)
+    save_adapter(tiny_model, "run", tmp_path)
+    remove_adapter(tiny_model, "run")
+    (tmp_path / "adapter_model.safetensors").rename(tmp_path / "adapter_model.bin")
+    with pytest.raises(ModelError, match=r"has no adapter_model\.safetensors"):
+        load_adapter(tiny_model, "run", tmp_path)

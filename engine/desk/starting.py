@@ -1,0 +1,30 @@
+"""Put a run in line for this machine's worker, or leave none behind. Knows nothing of forms and of command lines."""
+
+from engine.desk.queue import Queue
+from engine.records.errors import RunError
+from engine.records.model_place import need_model
+from engine.records.prompt_files import read_source
+from engine.records.runs import Run, create_run, delete_run
+from engine.records.settings import Settings
+from engine.records.sources import needs_worker
+from engine.records.spec import RunSpec
+
+
+def need_inputs(spec: RunSpec) -> None:
+    """Raises ModelError or DataError where the model's folder or a prompt file is not there: before a run is made."""
+    need_model(spec.model.name)
+    for source, label in ((spec.data.circuit_breaker, "harmful"), (spec.data.retain, "benign")):
+        if not needs_worker(source):
+            read_source(source, label=label, answer_field=spec.data.answer_field)  # type: ignore[arg-type]
+
+
+def line_up(spec: RunSpec, settings: Settings, *, preset: str = "", name: str = "") -> Run:
+    """A queued run of this spec. Raises RunError, and leaves none, where the queue does not take it: nobody would take
+    it up, and a second try would make a second one."""
+    run = create_run(settings.runs, spec, preset=preset, name=name)
+    try:
+        Queue(settings.desk).submit("train", run_id=run.id)
+    except RunError:
+        delete_run(run)
+        raise
+    return run
