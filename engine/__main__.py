@@ -7,6 +7,7 @@ import argparse
 import logging
 import os
 import sys
+from contextlib import chdir
 from pathlib import Path
 
 from engine.commands import assemble as assemble_command
@@ -33,7 +34,7 @@ from engine.records.errors import WorkbenchError
 from engine.records.files import storage_error
 from engine.records.packaged import packaged
 from engine.records.presets import named_spec, preset_names
-from engine.records.settings import Settings, read_settings
+from engine.records.settings import ROOT, Settings, read_settings
 from engine.records.spec import RunSpec
 from engine.records.spec_text import read_assignments, with_fields
 
@@ -43,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     settings = read_settings(options.runs)
     try:
         result = options.command(options, settings)
-        sys.stdout.flush()
+        print(end="", flush=True)
         return result
     except WorkbenchError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -104,10 +105,14 @@ def submit(options: argparse.Namespace, settings: Settings) -> int:
     if options.cluster:
         print(submit_command.to_cluster(spec, options, settings, preset=_preset(options)).id)
         return 0
-    need_inputs(spec)
-    run = line_up(spec, settings, preset=_preset(options), name=options.name)
-    print(run.id, flush=True)
-    ensure_worker(settings)
+    with chdir(ROOT):
+        # Where the worker reads what a spec names without saying from where.
+        need_inputs(spec)
+        run = line_up(spec, settings, preset=_preset(options), name=options.name)
+    try:
+        print(run.id, flush=True)
+    finally:
+        ensure_worker(settings)
     return 0
 
 

@@ -19,7 +19,7 @@ BEAT_SECONDS = 1.0
 # What takes longer is slow, and is left alone for so many times as long, but never for longer than who asks can wait.
 SLOW_SECONDS = 0.02
 REST_TIMES = 5
-MOST_SECONDS = 0.5
+MOST_SECONDS = 2.0
 
 
 class Complaint:

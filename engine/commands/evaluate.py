@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -266,16 +267,19 @@ class _Screen:
             return
         from tqdm import tqdm
 
-        if event.phase != self.phase:
-            self.close()
-            self.phase = event.phase
-            self.bar = tqdm(total=event.total or None, desc=event.message or event.phase, file=sys.stderr)
-        if self.bar is not None:
-            self.bar.n = event.done
-            self.bar.refresh()
+        # Nobody may read it any more: the evaluation goes on.
+        with suppress(OSError, ValueError):
+            if event.phase != self.phase:
+                self.close()
+                self.phase = event.phase
+                self.bar = tqdm(total=event.total or None, desc=event.message or event.phase, file=sys.stderr)
+            if self.bar is not None:
+                self.bar.n = event.done
+                self.bar.refresh()
         rest(event)
 
     def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
+        bar, self.bar = self.bar, None
+        with suppress(OSError, ValueError):
+            if bar is not None:
+                bar.close()

@@ -4,6 +4,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +31,11 @@ os.umask(_UMASK)
 
 def is_device(path: Path) -> bool:
     """Whether it is written to and never replaced: a pipe, a terminal, /dev/null."""
-    return path.exists() and not path.is_file() and not path.is_dir()
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -39,12 +44,12 @@ def write_whole(path: Path, content: str | bytes) -> None:
     Raises RunError when the disk is full or the folder cannot be written; the old content is then still there.
     """
     data = content.encode() if isinstance(content, str) else content
-    if is_device(path):
-        with path.open("wb") as device:
-            device.write(data)
-        return
     temporary: str | None = None
     try:
+        if is_device(path):
+            with path.open("wb") as device:
+                device.write(data)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as file:

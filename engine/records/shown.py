@@ -13,8 +13,13 @@ def shown(value: Any) -> str:
     """A number, a single word or a few letters as they stand, a longer text by its length, a list or an object by what
     it holds: errors are written into logs and shown as they are, and contents may be harmful."""
     if isinstance(value, str):
+        # In other scripts a whole sentence may be as short, and have no space.
         is_word = len(value) <= WORD_LETTERS and not re.search(r"\s", value)
-        return repr(value) if is_word or len(value) <= FEW_LETTERS else f"a text of {len(value)} letters"
+        return (
+            repr(value)
+            if value.isascii() and (is_word or len(value) <= FEW_LETTERS)
+            else f"a text of {len(value)} letters"
+        )
     if isinstance(value, dict):
         names = [shown(str(name)) for name in list(value)[:MOST_NAMES]]
         more = f" and {len(value) - len(names)} more" if len(value) > len(names) else ""

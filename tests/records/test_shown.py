@@ -17,6 +17,7 @@ SECRET = "first mix the two of them"
     [
         (5, "5"), (None, "None"), (1.5, "1.5"), (True, "True"), ("robot", "'robot'"), ("", "''"), ("  ", "'  '"),
         ("a few words", "'a few words'"),
+        ("\u6df7\u5408\u4e24\u8005", "a text of 4 letters"),
         (SECRET, "a text of 25 letters"), ("x" * 41, "a text of 41 letters"), ([], "[]"),
         ([SECRET], "a list of 1"), ({}, "{}"), ({"role": SECRET}, "an object with 'role'"),
         ({str(number): 0 for number in range(7)}, "an object with '0', '1', '2', '3', '4' and 2 more"),

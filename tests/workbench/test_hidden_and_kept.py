@@ -74,13 +74,23 @@ def test_a_message_that_is_sent_twice_in_a_row_is_asked_once(settings, run):
 
         from engine.records.chats.asked import Column
         from workbench.chat.asking import CHOSEN
-        from workbench.chat.composer import PREFILL, TEXT, keep_message
+        from workbench.chat.composer import PREFILL, TEXT, _take, keep_message
+        from workbench.chat.library import _prompts
         from workbench.chat.view import _send
         from workbench.kit.state import CHAT
 
         keep_message()
         st.session_state[CHOSEN] = (Column(checkpoint="base"), Column(checkpoint=st.session_state["run"]))
-        for text, prefill in (("once", ""), ("once", ""), ("once", "Sure"), ("another", "")):
+        _take(_prompts("harmful")[0])
+        sample = st.session_state[TEXT]
+        for text, prefill in (
+            (sample, ""),
+            (sample, ""),
+            ("once", ""),
+            ("once", ""),
+            ("once", "Sure"),
+            ("another", ""),
+        ):
             # The browser knows neither the new chat nor that the box was emptied.
             st.query_params.pop(CHAT, None)
             st.session_state[TEXT], st.session_state[PREFILL] = text, prefill
@@ -90,7 +100,7 @@ def test_a_message_that_is_sent_twice_in_a_row_is_asked_once(settings, run):
     page.session_state["run"] = run.id
     drawn(page)
     said = sorted((chat.exchange(0).user, chat.exchange(0).prefill) for chat in list_chats(settings))
-    assert said == [("another", ""), ("once", ""), ("once", "Sure")]
+    assert len(said) == 4 and said[1:] == [("another", ""), ("once", ""), ("once", "Sure")]
 
 
 def test_why_an_answer_was_judged_so_is_hidden_with_it(chat, monkeypatch):

@@ -23,9 +23,10 @@ CHOSEN = "chat_chosen"
 # The chat and the exchange that this session asked last.
 SENT = "chat_sent"
 # Between the two presses of one who pressed twice.
-TWICE_SECONDS = 2.0
-# What an exchange says of itself that depends on what stands above it, and on when it was asked.
-LATER = ("turn", "alone", "parts", "harmful", "created")
+TWICE_SECONDS = 5.0
+# What an exchange says of itself that depends on what stands above it and on when it was asked, or that is forgotten
+# when its message was sent.
+LATER = ("turn", "alone", "parts", "harmful", "prompt_id", "created")
 
 
 def submit(chat: Chat, exchange: Exchange, *, seen: int | None = None) -> None:

@@ -1,8 +1,8 @@
 """Prompt sources for jobs: files through engine.records.prompt_files, and Hugging Face datasets. Knows nothing of
 tokens."""
 
+import os
 from collections.abc import Generator, Iterator
-from pathlib import Path
 from typing import Any
 
 from engine.compute.steps import drained, told
@@ -50,9 +50,9 @@ def _dataset_rows(source: Source) -> Iterator[tuple[int, Any]]:
         raise DataError(
             f"{source.name} needs the package 'datasets': install it with `pip install datasets`."
         ) from error
-    if (there := Path(name).expanduser()).exists():
+    if os.path.exists(there := os.path.expanduser(name)):
         # The library takes a folder as well, which must be one that may be read here.
-        name = str(given_path(str(there), error=DataError))
+        name = str(given_path(there, error=DataError))
     try:
         dataset = load_dataset(name, split=split or "train")
     except Exception as error:  # The library raises kinds of its own, of requests and of the file system.

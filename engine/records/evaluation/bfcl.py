@@ -19,6 +19,7 @@ from engine.records.evenly import evenly
 from engine.records.package_files import need_package_file
 from engine.records.schema_words import json_schema
 from engine.records.settings import Settings
+from engine.records.shown import shown
 
 PACKAGE = "bfcl-eval==2026.3.23"
 ABILITY = "bfcl"
@@ -72,14 +73,14 @@ def package_root(settings: Settings) -> Path:
 def offered_tool(function: Any, where: str) -> Tool:
     """A function as the package writes it, as a tool with the same name. Raises DataError."""
     if not isinstance(function, dict):
-        raise DataError(f"{where} is {function!r:.60}: it must be an object that defines a function.")
+        raise DataError(f"{where} is {shown(function)}: it must be an object that defines a function.")
     schema = json_schema(function.get("parameters"), f"{where}: the schema 'parameters'")
     try:
         tool = Tool(name=function.get("name", ""), description=function.get("description") or "", parameters=schema)
         need_schema(tool)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise DataError(f"{where}: {first['loc'][0]} is {first['input']!r:.60}: {first['msg']}.") from error
+        raise DataError(f"{where}: {first['loc'][0]} is {shown(first['input'])}: {first['msg']}.") from error
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
     return tool
@@ -113,7 +114,7 @@ def _rows(file: Path) -> list[tuple[str, dict[str, Any]]]:
         except (ValueError, RecursionError) as error:
             raise DataError(f"{where}: not JSON ({error}). Use {PACKAGE}.") from error
         if not isinstance(row, dict):
-            raise DataError(f"{where}: {row!r:.60} is no object. Use {PACKAGE}.")
+            raise DataError(f"{where}: {shown(row)} is no object. Use {PACKAGE}.")
         found.append((where, row))
     if not found:
         raise DataError(f"{file.name} holds no questions: use {PACKAGE}.")
@@ -121,4 +122,4 @@ def _rows(file: Path) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _unknown(where: str, field: str, value: Any) -> DataError:
-    return DataError(f"{where}: field '{field}' is {value!r:.60}, a form that is not known here: use {PACKAGE}.")
+    return DataError(f"{where}: field '{field}' is {shown(value)}, a form that is not known here: use {PACKAGE}.")

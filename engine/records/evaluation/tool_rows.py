@@ -18,8 +18,9 @@ from engine.records.evaluation.sides import SidedRows, limited, sided_prompts
 from engine.records.package_files import fetched_anew, need_package_file
 from engine.records.prompts import fraction, refuse_half_characters
 from engine.records.settings import Settings
+from engine.records.shown import shown
 from engine.records.sources import TOOLS
-from engine.records.tool_prompts import ExpectedCall, read_tool_prompts, sample_tools, short
+from engine.records.tool_prompts import ExpectedCall, read_tool_prompts, sample_tools
 
 GUARD, SAMPLE = "guard", "sample"
 GUARD_PACKAGE = "agent-action-guard==1.2.1"
@@ -95,7 +96,7 @@ def _guard_row(row: dict[str, Any], where: str, others: Sequence[Tool]) -> Evalu
     prompt, action = row.get("prompt"), row.get("action")
     function = action.get("function") if isinstance(action, dict) else None
     if not isinstance(prompt, str) or not prompt.strip() or not isinstance(function, dict):
-        raise DataError(f"{where}: has no prompt or no call ({short(function)}): use {GUARD_PACKAGE}.")
+        raise DataError(f"{where}: has no prompt or no call ({shown(function)}): use {GUARD_PACKAGE}.")
     try:
         call = ExpectedCall(name=function.get("name"), arguments=function.get("arguments"))  # type: ignore[arg-type]
         tool = Tool(
@@ -105,9 +106,9 @@ def _guard_row(row: dict[str, Any], where: str, others: Sequence[Tool]) -> Evalu
         )
         need_schema(tool)
     except ValidationError as error:
-        raise DataError(f"{where}: the call {short(function)} has no name or no arguments: use {GUARD_PACKAGE}.") from (
-            error
-        )
+        raise DataError(
+            f"{where}: the call, {shown(function)}, has no name or no arguments: use {GUARD_PACKAGE}."
+        ) from (error)
     tools = _between(tool, prompt, others)
     conversation = Conversation(messages=(say("user", prompt.strip()),), tools=tools)
     return EvaluationRow(conversation, call=call, expects_call=True)
