@@ -137,8 +137,10 @@ def test_answers_begin_with_their_openers_and_are_cached(tiny_model, settings, m
 def test_of_two_runs_that_answer_at_once_both_take_what_was_written_first(tiny_model, settings, monkeypatch, tmp_path):
     """A run that is resumed must find the answers it trained on."""
     prompts, data = [make(f"request {number}") for number in range(3)], DataSpec(new_tokens=4, opener_share=0.0)
-    drain(elicit(tiny_model, prompts, data, answers_folder=tmp_path, seed=0))
-    [written] = tmp_path.glob("*.jsonl")
+    # Beside a folder of answers lies one of words, which no other test is to have written to.
+    other = tmp_path / "other" / "answers"
+    drain(elicit(tiny_model, prompts, data, answers_folder=other, seed=0))
+    [written] = other.glob("*.jsonl")
     lines = [json.loads(line) | {"answer": "the other run's"} for line in written.read_text().splitlines()]
     answer = pairs_room.answered_ids
 
