@@ -37,10 +37,10 @@ def gpu(model: LoadedModel) -> LoadedModel:
 
 
 def test_a_row_that_is_answered_takes_its_cache_and_its_logits(tiny_model):
-    """32 numbers a token in two blocks, float32: 128 bytes, 100 tokens 12,800; 259 logits as float32, and 8 bytes each
-    for their float32 and their softmax: 3,108."""
+    """32 numbers a token in two blocks, float32: 128 bytes, 100 tokens and the 64 that the cache grows into 20,992; 259
+    logits as float32, and 8 bytes each for their float32 and their softmax: 3,108."""
     assert logit_bytes(tiny_model, 1) == 259 * 12
-    assert answer_bytes(tiny_model, 100) == 12_800 + 3_108
+    assert answer_bytes(tiny_model, 100) == 20_992 + 3_108
 
 
 def test_llama_3_8b_keeps_128_kib_of_cache_a_token_so_that_262144_tokens_would_be_32_gib():
