@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from engine.records.conversation import Conversation, Label, Message, Picture, Role, Text, say
 from engine.records.errors import DataError
 from engine.records.json_values import as_text
-from engine.records.shown import shown
+from engine.records.shown import short, shown
 from engine.records.spec_parts import DataSpec
 
 Split = Literal["train", "validation", "test"]
@@ -140,7 +140,7 @@ def prompt_from_row(row: Any, where: str, label: Label, answer_field: str) -> Pr
     text = json.dumps([content.get("content", content.get("parts")) for content in contents])
     split = row.get("split") or _split(text)
     if split not in get_args(Split):
-        raise DataError(f"{where}: field 'split' is {_short(split)}: use train, validation or test.")
+        raise DataError(f"{where}: field 'split' is {short(split)}: use train, validation or test.")
     borderline = _truth(row, "borderline", where) or False
     return Prompt(
         id=str(row.get("id") or hashlib.sha256(text.encode()).hexdigest()[:12]),
@@ -169,7 +169,7 @@ def _request(row: dict, where: str) -> Message:
         pictures = [Picture.model_validate(one) for one in given]
     except (ValidationError, TypeError) as error:
         raise DataError(
-            f"{where}: names the picture {_short(given)}, and pictures are read with files alone."
+            f"{where}: names the picture {short(given)}, and pictures are read with files alone."
         ) from error
     return Message(role="user", parts=(*pictures, words))
 
@@ -183,7 +183,7 @@ def row_label(row: dict, where: str, label: Label | None = None) -> Label:
         return given
     if given is None and label is not None:
         return label
-    raise DataError(f"{where}: field 'label' is {_short(given)}: use harmful or benign.")
+    raise DataError(f"{where}: field 'label' is {short(given)}: use harmful or benign.")
 
 
 def asked_rows(prompts: Sequence[Prompt]) -> int:
@@ -198,7 +198,7 @@ def _truth(row: dict, name: str, where: str) -> bool | None:
         return None
     spelled = {"true": True, "false": False}.get(given.strip().lower()) if isinstance(given, str) else given
     if not isinstance(spelled, bool):
-        raise DataError(f"{where}: field '{name}' is {_short(given)}: use true or false.")
+        raise DataError(f"{where}: field '{name}' is {short(given)}: use true or false.")
     return spelled
 
 
@@ -220,7 +220,7 @@ def _messages(given: Any, where: str) -> tuple[tuple[Message, ...], str | None]:
 
 def _message(given: Any, place: str) -> Message:
     if not isinstance(given, dict) or given.get("role") not in get_args(Role):
-        got = f"the role {_short(given['role'])}" if isinstance(given, dict) and "role" in given else shown(given)
+        got = f"the role {short(given['role'])}" if isinstance(given, dict) and "role" in given else shown(given)
         raise DataError(f"{place} needs a 'role' of {', '.join(get_args(Role))}, got {got}.")
     field = "parts" if "parts" in given else "content"
     if not isinstance(given.get(field), list):
@@ -279,8 +279,3 @@ def _split(text: str) -> Split:
 def fraction(text: str) -> float:
     """A number from 0 to 1 that a text draws, the same each time."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -28,3 +28,9 @@ def shown(value: Any) -> str:
         return f"a list of {len(value)}" if value else "[]"
     text = repr(value)
     return text if len(text) <= WORD_LETTERS else f"a {type(value).__name__}"
+
+
+def short(value: Any) -> str:
+    """A value as it is written, cut: of fields that hold names and never what was said."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

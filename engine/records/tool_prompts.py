@@ -17,7 +17,7 @@ from engine.records.picture_rows import with_pictures
 from engine.records.prompts import Prompt, prompt_from_row, refuse_half_characters, row_label
 from engine.records.row_files import file_rows
 from engine.records.settings import SAMPLE_DATA, given_path
-from engine.records.shown import shown
+from engine.records.shown import short, shown
 from engine.records.sources import TOOLS
 from engine.records.tool_forms import own_form
 
@@ -228,12 +228,6 @@ def _schema_problem(row: dict[str, Any]) -> str:
     named = parameters.get("properties", {})
     unknown = [name for name in parameters.get("required", []) if name not in named]
     return f"requires {short(unknown[0])}, which is none of its properties" if unknown else ""
-
-
-def short(value: Any) -> str:
-    """A value within a sentence."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _wrong(error: ValidationError | TypeError) -> str:
