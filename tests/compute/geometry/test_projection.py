@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from engine.compute.geometry import projection
-from engine.compute.geometry.projection import project
+from engine.compute.geometry.projection import _keep_compiled, project
 from engine.compute.geometry.separation import Groups, area, centroid_distance, map_figures, probe_auc, top_energy
 
 METHODS = ("pca", "umap", "difference", "probe")
@@ -216,3 +216,11 @@ def test_of_many_prompts_a_bounded_number_is_dealt_anew(monkeypatch):
     for fitted, expected in ((np.ones(2_000, bool), (800, 400)), (np.arange(2_000) < 100, (100, 25))):
         projection._Directions(base, fitted, "probe").along(base)(harmful)
         assert seen.pop() == expected
+
+
+def test_what_umap_compiles_is_kept_for_the_next_process():
+    from umap import layouts, umap_
+
+    _keep_compiled()
+    slow = umap_.smooth_knn_dist, umap_.compute_membership_strengths, layouts._nb_optimize_layout_euclidean_single_epoch
+    assert all(function.stats.cache_path for function in slow)
