@@ -1,5 +1,6 @@
 """Fixtures: a random two-block model with a byte tokenizer, small prompt files, specs and folders of a workbench."""
 
+import gc
 import os
 import sys
 
@@ -12,14 +13,14 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import hypothesis
 import pytest
 import torch
 from forking import interpreter
-from making import random_rows, write_prompts, write_tiny_model
+from making import random_rows, write_tiny_model
 from making_seers import write_tiny_llava
+from making_specs import spec_maker
 
 from engine.compute.model import placement
 from engine.compute.model.load import load_model
@@ -28,7 +29,6 @@ from engine.compute.training.trainer import Rows
 from engine.records.settings import Settings, read_settings
 from engine.records.spec import RunSpec
 from engine.records.spec_parts import ModelSpec
-from engine.records.spec_text import build_spec
 
 torch.set_num_threads(1)
 # Machines are shared: how long an example took to make or to try says nothing.
@@ -36,6 +36,13 @@ hypothesis.settings.register_profile(
     "untimed", hypothesis.settings(), deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("untimed")
+
+
+def pytest_collection_finish() -> None:
+    """Libraries and tests stay to the end: no collection has to walk through them again, as loading a model asks for
+    one each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -100,35 +107,13 @@ def tiny_llava_next(tiny_llava_next_folder: Path, settings: Settings) -> LoadedM
 @pytest.fixture
 def tiny_spec(tiny_model_folder: Path, tmp_path: Path) -> Callable[..., RunSpec]:
     """A spec for the tiny model; changes are dotted names: tiny_spec(**{"optimizer.steps": 3}). Unknown ones fail."""
-    harmful = write_prompts(tmp_path / "harmful.jsonl", kind="harmful")
-    benign = write_prompts(tmp_path / "benign.jsonl", kind="benign")
+    return spec_maker(tiny_model_folder, tmp_path)
 
-    def make(**changes: Any) -> RunSpec:
-        content: dict[str, Any] = {
-            "model": {"name": str(tiny_model_folder), "device": "cpu"},
-            "data": {"circuit_breaker": str(harmful), "retain": str(benign), "answers": "given", "max_tokens": 128},
-            "blocks": {"targets": "1", "adapted": "0-1"},
-            "adapter": {"rank": 4, "alpha": 4.0},
-            "optimizer": {"steps": 6, "circuit_breaker_batch": 3, "retain_batch": 3, "tokens_per_micro_batch": 256},
-            "captures": {
-                "heldout_every": 3,
-                "probe_every": 3,
-                "probe_prompts": 1,
-                "probe_tokens": 4,
-                "checkpoint_every": 2,
-                "evaluation_rows": 0,
-                "final_prompts": 0,
-            },
-        }
-        for name, value in changes.items():
-            part, _, field = name.partition(".")
-            if field:
-                content.setdefault(part, {})[field] = value
-            else:
-                content[part] = value
-        return build_spec(content)
 
-    return make
+@pytest.fixture(scope="module")
+def lasting_spec(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., RunSpec]:
+    """As tiny_spec, with prompt files for all tests of a file: for a run that each of them gets a copy of."""
+    return spec_maker(tiny_model_folder, tmp_path_factory.mktemp("prompts"))
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 within milliseconds, with the folder, environment, input and outputs that it would have had otherwise.
 
 As a script, `serve SOCKET KIND` is such a server, until its standard input closes; `python SOCKET -m engine worker ...`
-stands in for the interpreter: it has that server begin the worker and ends as it does.
+stands in for the interpreter: it has that server begin the worker and ends as it does. So it is with a foreground
+training and with what a cluster's job does on its node.
 """
 
 import atexit
@@ -19,7 +20,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -29,6 +30,9 @@ LOADED = {
     "streamlit": ("streamlit.web.cli", "uvicorn", "plotly.graph_objects", "workbench"),
 }
 INTERPRETER = "WORKBENCH_TEST_INTERPRETER"
+STOOD_IN_FOR = ("worker", "train", "on-node")
+# What a stand-in passes on.
+SENT_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 
 
 class Forked:
@@ -42,12 +46,14 @@ class Forked:
         outputs: tuple[int, int],
         environment: Mapping[str, str],
         input: int | None = None,
+        held: Collection[int] = (),
     ) -> None:
+        """held: signals that wait until the process wants to hear them."""
         self._told = socket.socket(socket.AF_UNIX)
         self._told.connect(server)
         with open(os.devnull) as nothing:
             socket.send_fds(self._told, [b"+"], [nothing.fileno() if input is None else input, *outputs])
-        self._told.sendall(json.dumps([arguments, os.getcwd(), dict(environment)]).encode() + b"\n")
+        self._told.sendall(json.dumps([arguments, os.getcwd(), dict(environment), list(held)]).encode() + b"\n")
         self._lines = b""
         self.pid = self._read(None) or 0
         self.returncode: int | None = None
@@ -133,12 +139,15 @@ _servers: list[subprocess.Popen] = []
 
 
 def _stand_in(server: str, arguments: list[str]) -> None:
-    if arguments[:3] != ["-m", "engine", "worker"]:
+    asked = arguments[1:] if arguments[:1] == ["-u"] else arguments
+    if asked[:2] != ["-m", "engine"] or not set(asked[2:3]) & set(STOOD_IN_FOR):
         os.execv(sys.executable, [sys.executable, *arguments])
-    worker = Forked(server, arguments[2:], outputs=(1, 2), environment=os.environ, input=0)
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, SENT_ON)
+    worker = Forked(server, asked[2:], outputs=(1, 2), environment=os.environ, input=0, held=held)
     # Whoever started it knows this process alone.
-    for kind in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
+    for kind in SENT_ON:
         signal.signal(kind, lambda number, _frame: os.kill(worker.pid, number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SENT_ON)
     code = worker.wait()
     sys.exit(code if code >= 0 else 128 - code)
 
@@ -167,6 +176,8 @@ def _serve(path: str, kind: str) -> None:
         if listener in ready:
             asked, _ = listener.accept()
             _, streams, _, _ = socket.recv_fds(asked, 1, 3)
+            # None reaches a child before it holds back what it was asked to.
+            signal.pthread_sigmask(signal.SIG_BLOCK, SENT_ON)
             pid = os.fork()
             if pid == 0:
                 request = json.loads(asked.makefile().readline())
@@ -174,6 +185,7 @@ def _serve(path: str, kind: str) -> None:
                     other.close()
                 _become(*request, streams=streams)
                 return
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SENT_ON)
             for stream in streams:
                 os.close(stream)
             children[pid] = asked
@@ -200,8 +212,11 @@ def _tell(told: socket.socket, number: int) -> None:
         told.sendall(f"{number}\n".encode())
 
 
-def _become(arguments: list[str], folder: str, environment: dict[str, str], *, streams: list[int]) -> None:
+def _become(
+    arguments: list[str], folder: str, environment: dict[str, str], held: list[int], *, streams: list[int]
+) -> None:
     os.setsid()
+    signal.pthread_sigmask(signal.SIG_SETMASK, held)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -217,8 +232,9 @@ if __name__ == "__main__":
     kind = sys.argv[3]
     _serve(sys.argv[2], kind)
     # A child from here on.
+    # For itself alone, not for what it begins in turn.
+    sys.executable = os.environ.pop(INTERPRETER, sys.executable)
     if kind == "engine":
         runpy.run_module("engine", run_name="__main__", alter_sys=True)
     else:
-        sys.executable = os.environ[INTERPRETER]
         runpy.run_module("streamlit", run_name="__main__", alter_sys=True)

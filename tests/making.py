@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralFo
 
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import tokens_of
+from engine.compute.steps import told
 from engine.compute.training.rows import Row
 from engine.records.conversation import Conversation
+from engine.records.events import Progress
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -126,6 +128,17 @@ def drain(generator) -> tuple[list, Any]:
             return yielded, end.value
 
 
+def resting(steps: Generator[Any, None, Any]) -> Generator[Any, None, Any]:
+    """The same steps: while the work goes on in another process, they rest, as the worker does."""
+
+    def rest(event: Any) -> Any:
+        if isinstance(event, Progress) and event.elsewhere:
+            time.sleep(0.02)
+        return event
+
+    return told(steps, rest)
+
+
 def until(worker: Any, condition: Callable[[], object], *, turns: int = 3000) -> None:
     """Let a worker of this process take its turns; fails when the condition does not come true in so many."""
     for _ in range(turns):
@@ -135,9 +148,9 @@ def until(worker: Any, condition: Callable[[], object], *, turns: int = 3000) ->
     raise AssertionError("it did not happen")
 
 
-def wait_for(condition: Callable[[], object], *, seconds: float = 60, what: str = "it") -> None:
-    """Fails when the condition does not come true in time."""
+def wait_for(condition: Callable[[], object], *, seconds: float = 60, what: str = "it", pause: float = 0.02) -> None:
+    """Fails when the condition does not come true in time. pause: seconds between two looks."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
-        time.sleep(0.02)
+        time.sleep(pause)

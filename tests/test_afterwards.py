@@ -105,11 +105,14 @@ def test_a_file_that_is_gone_is_stood_in_for_and_that_is_said(settings, tiny_spe
 
 
 def test_a_run_that_was_stopped_and_kept_is_evaluated_a_cancelled_one_is_not(worker, settings, start):
-    stopped, cancelled = start(**{"optimizer.steps": 500}), start(**{"optimizer.steps": 500})
+    long = {"optimizer.steps": 500, "captures.heldout_every": 500, "captures.probe_every": 500}
+    stopped = start(**long)
     until(worker, lambda: stopped.record().step >= 2)
     worker.queue.control(stopped.id, "stop")
     until(worker, lambda: note(stopped) == "done")
     assert stopped.record().status == "stopped" and outcome_of(stopped, settings).evaluation
+    # While another run waits or trains: the two runs below.
+    cancelled = start(**long)
     until(worker, lambda: cancelled.record().step >= 2)
     worker.queue.control(cancelled.id, "cancel")
     until(worker, lambda: cancelled.record().status == "stopped")

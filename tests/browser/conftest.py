@@ -61,7 +61,8 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    # What moves is painted anew without a pause, by the processor that the worker needs.
+    context = browser.new_context(viewport={"width": 1440, "height": 1000}, reduced_motion="reduce")
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
     yield page

@@ -113,6 +113,14 @@ def settled(page: Page) -> Page:
     return page
 
 
+def opened_whole(page: Page, link: str) -> Page:
+    """A link's page once all of it is drawn."""
+    page.goto(link)
+    main = page.get_by_test_id("stMainBlockContainer")
+    main.get_by_role("heading").or_(main.get_by_role("alert")).first.wait_for()
+    return settled(page)
+
+
 def choose(page: Page, box: Locator, option: str) -> None:
     """A box that still has the focus closes at the first click."""
     for _ in range(5):

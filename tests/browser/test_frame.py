@@ -1,8 +1,9 @@
 """The frame around every page: the way of the Tab key, the ring around what has the focus, and the projector."""
 
 import pytest
+from making import wait_for
 from playwright.sync_api import Page, expect
-from server import Server
+from server import Server, opened_whole, settled
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 FOCUSED = """() => {
@@ -24,7 +25,7 @@ def test_the_tab_key_passes_by_every_question_mark_of_train_and_shows_where_it_i
     page.get_by_text("Advanced: every field").click()
     expect(marks.nth(11)).to_be_attached()
     assert marks.count() > 10, "screen readers still find them"
-    page.wait_for_timeout(1500)
+    settled(page)
     stops = []
     for _ in range(120):
         page.keyboard.press("Tab")
@@ -79,18 +80,16 @@ def test_the_projector_switch_makes_text_and_figures_larger_and_stays_for_other_
 
 def test_a_narrow_window_scrolls_no_page_sideways(server: Server, page: Page):
     page.set_viewport_size({"width": 900, "height": 900})
+    sidebar = page.get_by_test_id("stSidebar")
     for path in ("", "train", "runs", "representations", "side-by-side", "tools", "pictures", "evaluate", "learn"):
-        page.goto(f"{server.url}/{path}")
-        expect(page.get_by_test_id("stMainBlockContainer").get_by_role("heading").first).to_be_visible()
-        page.wait_for_timeout(1500)
-        assert page.get_by_test_id("stSidebar").evaluate("one => one.clientWidth") < 250, path
+        opened_whole(page, f"{server.url}/{path}")
+        wait_for(lambda: sidebar.evaluate("one => one.clientWidth") < 250, what=f"a narrow sidebar of {path}")
         assert page.get_by_test_id("stMain").evaluate("one => one.scrollWidth - one.clientWidth") <= 1, path
 
 
 def test_a_page_that_was_left_blank_comes_back_where_it_was(server: Server, page: Page):
     page.goto(f"{server.url}/train?preset=default")
     expect(page.get_by_role("button", name="Start training")).to_be_visible()
-    page.wait_for_timeout(1500)
-    page.evaluate("document.getElementById('root').replaceChildren()")
+    settled(page).evaluate("document.getElementById('root').replaceChildren()")
     expect(page.get_by_role("button", name="Start training")).to_be_visible()
     assert "preset=default" in page.url

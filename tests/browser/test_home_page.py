@@ -40,6 +40,7 @@ def places(page: Page) -> list[str]:
 
 
 def test_the_film_moves_by_itself_and_pauses_without_the_server(shipping: Server, page: Page):
+    page.emulate_media(reduced_motion="no-preference")
     page.goto(shipping.url)
     expect(page.get_by_role("heading", name="What a circuit breaker does")).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("harmful answers are turned away"))).to_be_visible()

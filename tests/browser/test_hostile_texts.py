@@ -7,7 +7,7 @@ import re
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
-from server import Server
+from server import Server, opened_whole, settled
 
 from engine.records.events import Alert, ProbeAnswer, ProbeResult, StatusEvent
 from engine.records.runs import create_run
@@ -51,16 +51,14 @@ def test_what_runs_files_and_models_say_is_never_html(server: Server, page: Page
     for view in ("Curves", "Probe answers", "Log", "Spec"):
         page.goto(f"{server.url}/runs?run={run.id}&view={view.replace(' ', '+')}")
         expect(shown(page)).to_be_visible(timeout=60_000)
-        page.wait_for_timeout(700)
-        unharmed(page)
+        unharmed(settled(page))
     page.goto(f"{server.url}/train?data.circuit_breaker={file}")
     page.get_by_text("Advanced: every field").click(timeout=60_000)
     page.get_by_text("Look inside the harmful set").click(timeout=60_000)
     expect(shown(page)).to_be_visible(timeout=60_000)
     unharmed(page)
     for path in ("representations", "side-by-side", "evaluate"):
-        page.goto(f"{server.url}/{path}?run={run.id}")
-        page.wait_for_timeout(3000)
+        opened_whole(page, f"{server.url}/{path}?run={run.id}")
         unharmed(page)
 
 
@@ -77,8 +75,7 @@ def test_damaged_runs_are_named_and_the_others_open(server: Server, page: Page):
     unharmed(page)
     for name, run in damaged.items():
         for path in ("runs", "representations", "side-by-side", "evaluate"):
-            page.goto(f"{server.url}/{path}?run={run.id}")
-            page.wait_for_timeout(1500)
+            opened_whole(page, f"{server.url}/{path}?run={run.id}")
             unharmed(page)
             assert "Traceback" not in server.log(), (name, path)
             if name in ("record.json", "spec.json") and path == "runs":

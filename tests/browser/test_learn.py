@@ -14,7 +14,7 @@ from making import wait_for
 from making_captures import write_map
 from making_lessons import LESSON
 from playwright.sync_api import Locator, Page, expect
-from server import Server, served, settled
+from server import Server, opened_whole, served, settled
 
 from engine.desk.queue import Queue
 from engine.records.captures.capture import TRAINING, run_captures
@@ -228,9 +228,7 @@ def test_the_teachers_sheet_has_every_answer_and_prints_alone(shipping: Server, 
 def test_a_phone_scrolls_no_lesson_sideways(shipping: Server, page: Page):
     page.set_viewport_size({"width": 400, "height": 800})
     for query in ("", "?unit=attack-it", "?sheet=yes"):
-        page.goto(f"{shipping.url}/learn{query}")
-        expect(page.get_by_test_id("stMainBlockContainer").get_by_role("heading").first).to_be_visible()
-        page.wait_for_timeout(1000)
+        opened_whole(page, f"{shipping.url}/learn{query}")
         assert page.get_by_test_id("stMain").evaluate("one => one.scrollWidth - one.clientWidth") <= 1, query
 
 

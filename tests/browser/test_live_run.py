@@ -13,7 +13,7 @@ import streamlit
 from graphs import ask, asked, drag, place
 from making import wait_for
 from playwright.sync_api import Page, expect
-from server import Server
+from server import Server, opened_whole, settled
 
 from engine.desk.queue import Queue
 from engine.records.events import StepResult, effective
@@ -60,7 +60,7 @@ def started_run(server: Server, page: Page, **more: object) -> Run:
 
 
 def test_choose_quick_start_watch_pause_reload_resume_finish(server: Server, page: Page):
-    page.goto(choices(server, **{"optimizer.steps": 500}))
+    page.goto(choices(server, **{"optimizer.steps": 300}))
     start = page.get_by_role("button", name="Start training")
     expect(start).to_be_enabled(timeout=90_000)
     expect(page.get_by_text(re.compile(r"^About .* from the click"))).to_be_visible(timeout=60_000)
@@ -88,10 +88,10 @@ def test_choose_quick_start_watch_pause_reload_resume_finish(server: Server, pag
     page.get_by_role("button", name="Resume").click()
     wait_for(lambda: run.record().status == "finished", seconds=240, what="the end of the run")
     expect(page.get_by_text("finished", exact=False).first).to_be_visible()
-    assert steps(run) == list(range(500))
+    assert steps(run) == list(range(300))
     assert run.record().preset.startswith("quick")
     page.get_by_role("tab", name="Probe answers").click()
-    expect(page.get_by_text("Circuit-broken, step 500").first).to_be_visible()
+    expect(page.get_by_text("Circuit-broken, step 300").first).to_be_visible()
 
 
 def test_a_killed_worker_shows_as_interrupted_within_ten_seconds_and_the_run_resumes(server: Server, page: Page):
@@ -198,9 +198,7 @@ def test_no_page_throws_in_the_browser_and_no_trace_is_in_the_log(server: Server
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     for path in ("", "/train", "/runs", "/runs?run=nothing", "/runs?compare=a,b", "/train?preset=none"):
-        page.goto(server.url + path)
-        expect(page.get_by_test_id("stMain")).to_be_visible()
-        page.wait_for_timeout(1500)
+        opened_whole(page, server.url + path)
         assert page.get_by_test_id("stException").count() == 0
     assert problems == []
     assert "Traceback" not in server.log()
@@ -212,7 +210,7 @@ def test_the_server_process_never_imports_torch_and_listens_on_localhost_alone(s
     for path in ("", "/train", "/runs"):
         page.goto(server.url + path)
         expect(page.get_by_text("Worker", exact=True)).to_be_visible()
-        page.wait_for_timeout(2500)
+        settled(page)
     assert server.process is not None
     os.kill(server.process.pid, signal.SIGUSR1)
     wait_for(server.modules_file.is_file, what="the list of modules")

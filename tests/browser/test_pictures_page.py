@@ -10,7 +10,7 @@ from making_callers import finished_run
 from making_seers import painted, write_tiny_llava
 from PIL import Image
 from playwright.sync_api import Page, expect
-from server import Server
+from server import Server, opened_whole
 
 from engine.compute.model.load import load_model
 from engine.records.chats.chat import list_chats
@@ -153,8 +153,7 @@ def test_the_page_opens_by_any_link_without_an_error_of_its_own(server: Server, 
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     for query in ("", "?chat=none", "?pictures_view=Attack&attack=none", "?pictures_view=Gallery", "?run=none"):
-        page.goto(f"{server.url}/pictures{query}")
-        expect(page.get_by_role("heading", name="Pictures", exact=True)).to_be_visible(timeout=30_000)
-        page.wait_for_timeout(1000)
+        opened_whole(page, f"{server.url}/pictures{query}")
+        expect(page.get_by_role("heading", name="Pictures", exact=True)).to_be_visible()
         assert page.get_by_test_id("stException").count() == 0
     assert problems == [] and "Traceback" not in server.log()

@@ -8,7 +8,7 @@ import pytest
 from graphs import asked
 from making import wait_for, write_tiny_model
 from playwright.sync_api import Locator, Page, expect
-from server import Server
+from server import Server, opened_whole
 from test_live_run import started_run, steps
 
 from engine.desk.queue import Queue
@@ -315,10 +315,9 @@ def test_the_page_opens_by_any_link_without_an_error_of_its_own(server: Server, 
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     for query in ("", "?chat=none", "?side_view=Run+a+set&set=none", "?side_view=Transcripts", "?run=none"):
-        page.goto(f"{server.url}/side-by-side{query}")
-        expect(page.get_by_role("heading", name="Side by side")).to_be_visible(timeout=30_000)
-        page.wait_for_timeout(1500)
+        opened_whole(page, f"{server.url}/side-by-side{query}")
+        expect(page.get_by_role("heading", name="Side by side")).to_be_visible()
         assert page.get_by_test_id("stException").count() == 0
-    page.goto(f"{server.url}/side-by-side?chat=none")
-    expect(page.get_by_text("There is no transcript")).to_be_visible(timeout=30_000)
+        if query == "?chat=none":
+            expect(page.get_by_text("There is no transcript")).to_be_visible()
     assert problems == [] and "Traceback" not in server.log()

@@ -7,7 +7,7 @@ import pytest
 from making import wait_for
 from making_callers import ANSWER, CALL, QUESTION, WEATHER, finished_run, write_calling_model
 from playwright.sync_api import Page, expect
-from server import Server, choose, settled
+from server import Server, choose, opened_whole, settled
 
 from engine.compute.model.load import load_model
 from engine.records.chats.chat import Chat, list_chats
@@ -174,10 +174,9 @@ def test_the_page_opens_by_any_link_without_an_error_of_its_own(server: Server, 
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     for query in ("", "?chat=none", "?tools_view=Run+a+set&set=none", "?tools_view=Transcripts", "?run=none"):
-        page.goto(f"{server.url}/tools{query}")
-        expect(page.get_by_role("heading", name="Tools", exact=True)).to_be_visible(timeout=30_000)
-        page.wait_for_timeout(1500)
+        opened_whole(page, f"{server.url}/tools{query}")
+        expect(page.get_by_role("heading", name="Tools", exact=True)).to_be_visible()
         assert page.get_by_test_id("stException").count() == 0
-    page.goto(f"{server.url}/tools?chat=none")
-    expect(page.get_by_text("There is no transcript")).to_be_visible()
+        if query == "?chat=none":
+            expect(page.get_by_text("There is no transcript")).to_be_visible()
     assert problems == [] and "Traceback" not in server.log()

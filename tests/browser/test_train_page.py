@@ -131,7 +131,7 @@ def test_a_number_that_cannot_be_is_told_while_its_field_is_folded_away(server: 
 
 def test_two_tabs_do_not_disturb_each_other(server: Server, page: Page, browser: Browser):
     ready(page, choices(server, **{"optimizer.steps": 31}))
-    other = browser.new_context().new_page()
+    other = browser.new_context(reduced_motion="reduce").new_page()
     ready(other, choices(server, **{"optimizer.steps": 62}))
     other.get_by_text("Advanced: every field").click()
     type_into(other, "Steps", "0")
@@ -230,7 +230,7 @@ def test_what_a_preset_reached_here_stands_in_the_list(own_server: Server, page:
 
 
 def test_in_a_narrow_window_the_launch_panel_stands_below_and_nothing_is_cut(server: Server, browser: Browser):
-    page = browser.new_context(viewport={"width": 900, "height": 900}).new_page()
+    page = browser.new_context(viewport={"width": 900, "height": 900}, reduced_motion="reduce").new_page()
     page.goto(f"{server.url}/train")
     expect(page.get_by_text("As quick: nothing differs.")).to_be_visible(timeout=60_000)
     page.get_by_text("Advanced: every field").click()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from slurm_here import Slurm, install
+from slurm_here import Slurm, begin_jobs, install
 
 from engine.desk import cluster
 from engine.desk.sending import send
@@ -49,6 +49,12 @@ def cluster_settings(slurm: Slurm, settings: Settings, monkeypatch: pytest.Monke
     monkeypatch.setattr(cluster, "watch", Watch())
     yield settings
     slurm.cancel_all()
+
+
+@pytest.fixture
+def forked_jobs(cluster_settings: Settings) -> None:
+    """For tests of what becomes of a job, not of how it begins."""
+    begin_jobs(cluster_settings, forked=True)
 
 
 @pytest.fixture

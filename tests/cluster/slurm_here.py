@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -17,7 +18,10 @@ from pathlib import Path
 
 import psutil
 from filelock import FileLock
+from forking import INTERPRETER, interpreter
 from making import wait_for
+
+from engine.records.settings import Settings
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "sinfo", "srun")
 PACKAGES = ("slurm-wlm", "munge")
@@ -70,11 +74,11 @@ class Slurm:
 
     def begin_controller(self) -> None:
         self._begin("slurmctld", ["-D"])
-        wait_for(lambda: self.says("sinfo", "-h").returncode == 0, seconds=40, what="slurmctld")
+        wait_for(lambda: self.says("sinfo", "-h").returncode == 0, seconds=40, what="slurmctld", pause=0.2)
 
     def begin_node(self) -> None:
         self._begin("slurmd", ["-D", "-N", NODE])
-        wait_for(lambda: self.node_state() in ("idle", "mix", "alloc"), seconds=60, what="the node")
+        wait_for(lambda: self.node_state() in ("idle", "mix", "alloc"), seconds=60, what="the node", pause=0.2)
 
     def end_controller(self) -> None:
         self._end("slurmctld")
@@ -205,6 +209,30 @@ def _free_ports(count: int) -> list[int]:
             one.close()
 
 
+def begin_jobs(settings: Settings, *, forked: bool) -> None:
+    """How jobs of the cluster 'here' begin from now on, those that were sent with a Python of this table and begin
+    once more too. forked: Slurm, sbatch, srun and submitit begin them as ever, but the process that is then the
+    workbench's is forked with its libraries loaded, and so are the others of its team; what Slurm begins stands for it:
+    signals, held back ones too, and an end by force reach it."""
+    script, table = settings.runs.parent / "python", settings.runs.parent / "clusters.toml"
+    begun = '"$@"'
+    if forked:
+        code = f"""
+import os, runpy, sys
+sys.argv[1:] = sys.argv[4:]
+sys.executable = os.environ["{INTERPRETER}"] = "{interpreter()}"
+runpy.run_module("submitit.core._submit", run_name="__main__", alter_sys=True)
+"""
+        begun = f"-u -c '{code}' \"$@\""
+    new = script.with_suffix(".new")
+    new.write_text(f'#!/bin/sh\nexec "{sys.executable}" {begun}\n')
+    new.chmod(0o700)
+    new.replace(script)
+    if "python" not in table.read_text():
+        with table.open("a") as file:
+            file.write(f'python = "{script}"\n')
+
+
 def record_lines(slurm: Slurm, job: str, *, until: str, seconds: float = 90) -> list[str]:
     """Each new line that squeue said of a job, until it contains a word."""
     lines: list[str] = []
@@ -214,5 +242,6 @@ def record_lines(slurm: Slurm, job: str, *, until: str, seconds: float = 90) -> 
         line = slurm.line(job)
         if line and line not in lines[-1:]:
             lines.append(line)
-        time.sleep(0.1)
+        # Each look is a process.
+        time.sleep(0.2)
     return lines

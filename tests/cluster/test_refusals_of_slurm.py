@@ -11,6 +11,7 @@ from slurm_here import Slurm, record_lines
 
 from engine.__main__ import main
 from engine.desk import sending
+from engine.desk import slurm as slurm_commands
 from engine.desk.cluster import control, settle, states_of, take_home
 from engine.desk.slurm import Watch, job_states, partitions
 from engine.records.cluster_jobs import is_on_cluster, read_job, write_job
@@ -59,6 +60,7 @@ def test_what_cannot_be_is_said_and_leaves_no_run_and_no_job(
 def test_a_slurm_that_is_down_is_said_soon_and_ends_no_run(
     slurm: Slurm,
     cluster_settings: Settings,
+    forked_jobs: None,
     sent: Callable[..., Run],
     spec_file: str,
     capsys: pytest.CaptureFixture[str],
@@ -70,11 +72,14 @@ def test_a_slurm_that_is_down_is_said_soon_and_ends_no_run(
     job = read_job(run)
     assert job is not None
     assert watch.states([job.job], patience=10).states[job.job].state == "PENDING"
+    impatient = pytest.MonkeyPatch()
     slurm.end_controller()
     try:
         started = time.monotonic()
         assert main(["submit", spec_file, "--cluster", "here"]) == 2
         assert "Jobs under way go on" in capsys.readouterr().err and time.monotonic() - started < 20
+        # So it was with the patience that a user has; each further question has less.
+        impatient.setitem(slurm_commands._run.__kwdefaults__, "patience", 1.0)
         wait_for(lambda: watch.states([job.job]).problem, seconds=30, what="its silence being noted")
         # A page that looks now waits for nothing, and has what Slurm said last.
         started = time.monotonic()
@@ -94,6 +99,7 @@ def test_a_slurm_that_is_down_is_said_soon_and_ends_no_run(
             control(run, cluster_settings, "cancel")
         assert [found.id for found in list_runs(cluster_settings.runs)] == [run.id]
     finally:
+        impatient.undo()
         slurm.begin_controller()
     assert job_states([job.job]).states[job.job].state == "PENDING"
     slurm.says("scancel", blocker)
@@ -150,6 +156,7 @@ def test_without_slurm_s_commands_the_workbench_says_where_to_start_it(
 def test_a_sweep_trains_and_evaluates_its_points_as_an_array(
     slurm: Slurm,
     cluster_settings: Settings,
+    forked_jobs: None,
     tiny_spec: Callable,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -7,7 +7,7 @@ import pytest
 import torch
 from making import wait_for
 from safetensors.torch import load_file
-from slurm_here import Slurm, record_lines
+from slurm_here import Slurm, begin_jobs, record_lines
 
 from engine.__main__ import main
 from engine.desk.cluster import control, settle, states_of, take_back, take_home
@@ -28,7 +28,7 @@ from engine.worker import Worker
 pytestmark = pytest.mark.timeout(240)
 
 # Long enough to be met in its midst.
-LONG = {"optimizer.steps": 250, "captures.checkpoint_every": 20, "captures.heldout_every": 100}
+LONG = {"optimizer.steps": 180, "captures.checkpoint_every": 10, "captures.heldout_every": 100}
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_a_run_is_watched_from_its_queueing_on_and_is_the_one_that_this_machine_
 
 
 def test_a_run_goes_on_exactly_after_its_time_was_up_after_a_requeue_and_after_its_node_has_died(
-    slurm: Slurm, cluster_settings: Settings, sent: Callable[..., Run]
+    slurm: Slurm, cluster_settings: Settings, forked_jobs: None, sent: Callable[..., Run]
 ):
     run, unbroken = sent("three times", **LONG), sent("in one go", **LONG)
     wait_for(lambda: steps(run) > 10, seconds=60, what="some steps")
@@ -94,17 +94,17 @@ def test_a_run_goes_on_exactly_after_its_time_was_up_after_a_requeue_and_after_i
     slurm.says("scancel", "--signal=USR2", job_of(run))
     until_status(run, "queued", seconds=30)
     first = run.record().step
-    assert 10 < first < 250 and "BeginTime" in " ".join(record_lines(slurm, job_of(run), until="PENDING", seconds=30))
+    assert 10 < first < 180 and "BeginTime" in " ".join(record_lines(slurm, job_of(run), until="PENDING", seconds=30))
     assert not settle(run, job_states([job_of(run)]), cluster_settings)
     wait_for(lambda: steps(run) > first + 10, seconds=60, what="further steps")
     # As a job that has to give way to another one.
     slurm.says("scontrol", "requeue", job_of(run))
     until_status(run, "queued", seconds=30)
     second = run.record().step
-    wait_for(lambda: steps(run) > second + 30, seconds=60, what="a further checkpoint")
+    wait_for(lambda: steps(run) > second + 15, seconds=60, what="a further checkpoint")
     until_status(unbroken, "finished")
     slurm.lose_node()
-    wait_for(lambda: slurm.node_state().startswith("down"), seconds=60, what="Slurm noting it")
+    wait_for(lambda: slurm.node_state().startswith("down"), seconds=60, what="Slurm noting it", pause=0.2)
     # Slurm has queued it again: whoever looks leaves the run alone.
     assert not settle(run, job_states([job_of(run)]), cluster_settings)
     slurm.begin_node()
@@ -117,7 +117,7 @@ def test_a_run_goes_on_exactly_after_its_time_was_up_after_a_requeue_and_after_i
 
 
 def test_an_array_of_four_trains_beside_a_local_worker_and_each_run_is_steered_alone(
-    slurm: Slurm, cluster_settings: Settings, tiny_spec: Callable
+    slurm: Slurm, cluster_settings: Settings, forked_jobs: None, tiny_spec: Callable
 ):
     settings = cluster_settings
     names = ("finished", "stopped", "cancelled", "paused")
@@ -190,7 +190,11 @@ def test_a_run_that_waits_says_why_and_can_be_cancelled_or_taken_back_before_it_
 
 
 def test_a_worker_on_a_node_serves_the_folder_that_it_shares_and_no_second_one_is_started(
-    slurm: Slurm, cluster_settings: Settings, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]
+    slurm: Slurm,
+    cluster_settings: Settings,
+    forked_jobs: None,
+    tiny_model_folder: Path,
+    capsys: pytest.CaptureFixture[str],
 ):
     assert main(["worker", "--cluster", "here"]) == 0
     number = capsys.readouterr().out.strip()
@@ -215,14 +219,18 @@ def words(run: Run) -> str:
 def test_a_job_of_two_processes_is_told_that_its_time_is_up_and_goes_on_exactly(
     slurm: Slurm, cluster_settings: Settings, sent: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ):
-    """Slurm tells both; the first one still needs the other to close the training."""
+    """Slurm tells both, and so has both within what it began; the first one still needs the other to close the
+    training."""
     monkeypatch.setenv("WORKBENCH_PROCESSES", "2")
-    shorter = LONG | {"optimizer.steps": 120}
-    run, unbroken = sent("twice", **shorter), sent("in one go", **shorter)
+    shorter = LONG | {"optimizer.steps": 60}
+    begin_jobs(cluster_settings, forked=False)
+    run = sent("twice", **shorter)
     wait_for(lambda: steps(run) > 5, seconds=90, what="some steps")
     slurm.says("scancel", "--signal=USR2", job_of(run))
     until_status(run, "queued", seconds=60)
     first = run.record().step
+    begin_jobs(cluster_settings, forked=True)
+    unbroken = sent("in one go", **shorter)
     record_lines(slurm, job_of(run), until="COMPLETED")
     assert run.record().status == "finished", run.record().error
     resumed = [event for event in run.events()[0] if isinstance(event, StatusEvent) and event.status == "resumed"]

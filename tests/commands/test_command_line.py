@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from forking import engine, forked
+from forking import INTERPRETER, engine, forked, interpreter
 from making import asked_ids, wait_for, write_tiny_model
+from making_kept import copied
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -33,14 +34,22 @@ from engine.records.runs import list_runs, open_run
 from engine.records.settings import ROOT
 
 
-@pytest.fixture
-def trained(settings, tiny_spec, tmp_path):
-    """A run of the tiny model with weights large enough to tell from the base, trained by the command."""
-    spec = tiny_spec(**{"adapter.noise": 0.5})
-    (tmp_path / "spec.json").write_text(spec.to_json())
-    result = engine("train", str(tmp_path / "spec.json"), "--runs", str(settings.runs))
+@pytest.fixture(scope="module")
+def made(lasting_spec, tmp_path_factory):
+    """A run of the tiny model with weights large enough to tell from the base, trained by the command and found under
+    what that printed last. Each test gets a copy of it."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "spec.json").write_text(lasting_spec(**{"adapter.noise": 0.5}).to_json())
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("WORKBENCH_CACHE", str(folder / "cache"))
+        result = engine("train", str(folder / "spec.json"), "--runs", str(folder / "runs"))
     assert result.returncode == 0, result.stderr
-    return result.stdout.strip().splitlines()[-1]
+    return open_run(folder / "runs", result.stdout.strip().splitlines()[-1])
+
+
+@pytest.fixture
+def trained(made, settings):
+    return copied(made, settings).id
 
 
 def own_runs(settings):
@@ -119,20 +128,27 @@ def test_a_cache_that_is_no_folder_is_told_in_words(tmp_path, monkeypatch, capsy
 
 
 def test_what_is_asked_for_while_one_trains_in_the_foreground_is_done_by_a_worker_that_follows(
-    settings, tiny_spec, tmp_path
+    settings, tiny_spec, tmp_path, monkeypatch
 ):
-    (tmp_path / "spec.json").write_text(tiny_spec(**{"optimizer.steps": 400}).to_json())
+    """The first one is paused meanwhile, so that it does not end before it is asked."""
+    monkeypatch.setenv(INTERPRETER, interpreter())
+    seldom = {f"captures.{what}_every": 60 for what in ("heldout", "probe", "checkpoint")}
+    (tmp_path / "spec.json").write_text(tiny_spec(**{"optimizer.steps": 60}, **seldom).to_json())
     (tmp_path / "next.json").write_text(tiny_spec(**{"optimizer.steps": 2}).to_json())
     process = forked("train", str(tmp_path / "spec.json"), "--runs", str(settings.runs), outputs=(1, 2))
-    wait_for(lambda: any(run.record().step >= 3 for run in own_runs(settings)), seconds=120, what="the third step")
+    wait_for(lambda: any(run.record().status == "running" for run in own_runs(settings)), what="the training")
+    [first], queue = own_runs(settings), Queue(settings.desk)
+    queue.control(first.id, "pause")
+    wait_for(lambda: first.record().status == "paused", what="the pause")
     asked = engine("submit", str(tmp_path / "next.json"), "--runs", str(settings.runs))
     assert asked.returncode == 0, asked.stderr
+    queue.control(first.id, "resume")
     assert process.wait(120) == 0
     try:
         following = open_run(settings.runs, asked.stdout.strip())
         wait_for(lambda: following.record().status == "finished", seconds=120, what="the end of the run that waited")
     finally:
-        end_worker(Queue(settings.desk).worker().pid)
+        end_worker(queue.worker().pid)
 
 
 def test_an_empty_folder_says_how_to_start(settings):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from making import drain
+from making_kept import copied, trained_by_command
 
 from engine.__main__ import main
 from engine.commands.evaluation_summary import summary
@@ -21,17 +22,20 @@ from engine.jobs.evaluation import evaluate
 from engine.records.evaluation.findings import Ability, Evaluation, read_evaluations, write_evaluation
 from engine.records.evaluation.plan import EvaluationPlan
 from engine.records.outcome import outcome_of
-from engine.records.runs import Run, list_runs
+from engine.records.runs import Run
 from engine.records.settings import Settings
 from engine.records.spec import RunSpec
 
 
+@pytest.fixture(scope="module")
+def made(lasting_spec: Callable[..., RunSpec], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Each test gets a copy of it."""
+    return trained_by_command(tmp_path_factory.mktemp("made"), lasting_spec(**{"optimizer.steps": 2}))
+
+
 @pytest.fixture
-def trained(tiny_spec: Callable[..., RunSpec], settings: Settings, tmp_path: Path) -> Run:
-    spec = tmp_path / "spec.json"
-    spec.write_text(tiny_spec(**{"optimizer.steps": 2}).to_json())
-    assert main(["train", str(spec)]) == 0
-    return list_runs(settings.runs)[0]
+def trained(made: Run, settings: Settings) -> Run:
+    return copied(made, settings)
 
 
 def kept(run: str, *names: str) -> Evaluation:
@@ -58,7 +62,8 @@ def test_beside_an_attack_or_rows_it_is_measured_too(trained: Run, beside: list[
     given = [str(rows) if one == "ROWS" else one for one in beside]
     if "--attack" in beside:
         given += ["--harmful", str(rows), "--benign", str(rows)]
-    assert main(["evaluate", trained.id, "--tokens", "4", "--ability", "speed", *given, "--json", str(out)]) == 0
+    asked = ["evaluate", trained.id, "--tokens", "4", "--limit", "2", "--ability", "speed", *given]
+    assert main([*asked, "--json", str(out)]) == 0
     report = json.loads(out.read_text())
     assert "speed" in report["abilities"] and (report["attacks"] or report["benign"])
 

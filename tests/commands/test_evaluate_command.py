@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from making import drain
 from making_bfcl import write_bfcl
+from making_kept import copied, trained_by_command
 
 from engine.__main__ import main
 from engine.compute.evaluation import runner
@@ -21,7 +22,7 @@ from engine.records.evaluation.findings import read_evaluations, read_samples
 from engine.records.evaluation.plan import EvaluationPlan
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.evaluation.sides import SidedRows
-from engine.records.runs import Run, list_runs
+from engine.records.runs import Run
 from engine.records.settings import Settings
 from engine.records.spec import RunSpec
 from engine.worker import Worker
@@ -36,12 +37,17 @@ def rows(tmp_path: Path) -> tuple[str, str]:
     return str(harmful), str(benign)
 
 
+@pytest.fixture(scope="module")
+def made(lasting_spec: Callable[..., RunSpec], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Each test gets a copy of it."""
+    return trained_by_command(
+        tmp_path_factory.mktemp("made"), lasting_spec(**{"optimizer.steps": 4, "adapter.noise": 0.2})
+    )
+
+
 @pytest.fixture
-def trained(tiny_spec: Callable[..., RunSpec], settings: Settings, tmp_path: Path) -> Run:
-    spec = tmp_path / "spec.json"
-    spec.write_text(tiny_spec(**{"optimizer.steps": 4, "adapter.noise": 0.2}).to_json())
-    assert main(["train", str(spec)]) == 0
-    return list_runs(settings.runs)[0]
+def trained(made: Run, settings: Settings) -> Run:
+    return copied(made, settings)
 
 
 def weights(run: Run) -> dict[str, str]:
@@ -125,7 +131,7 @@ def test_an_evaluation_is_of_the_time_at_which_its_weights_were_attached(
         return direct(*given)
 
     monkeypatch.setitem(runner.ATTACK_FUNCTIONS, "direct", recorded)
-    plan = EvaluationPlan(checkpoint=trained.id, harmful=rows[0], new_tokens=4)
+    plan = EvaluationPlan(checkpoint=trained.id, harmful=rows[0], benign="", new_tokens=4)
     _, evaluation = drain(evaluate(plan, Device(settings).tools(0)))
     assert asked and evaluation.created < asked[0]
 
@@ -134,7 +140,7 @@ def test_speed_is_measured_on_the_least_harmful_requests_that_there_are(
     trained: Run, rows: tuple[str, str], settings: Settings
 ):
     """Benign ones, else borderline ones, else harmful ones: an evaluation of harmful requests alone has a speed too."""
-    plan = EvaluationPlan(checkpoint=trained.id, harmful=rows[0], abilities=("speed",), new_tokens=4)
+    plan = EvaluationPlan(checkpoint=trained.id, harmful=rows[0], benign="", abilities=("speed",), new_tokens=4)
     _, evaluation = drain(evaluate(plan, Device(settings).tools(0)))
     [speed] = evaluation.abilities
     assert speed.name == "speed" and speed.base and speed.rerouted

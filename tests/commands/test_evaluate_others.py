@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from making_kept import copied, trained_by_command
 from making_others import write_others
 
 from engine.__main__ import main
@@ -14,17 +15,22 @@ from engine.records.evaluation.findings import read_evaluations, read_samples
 from engine.records.evaluation.plan import EvaluationPlan
 from engine.records.others.authors import authors_of
 from engine.records.others.reading import author_prompts
-from engine.records.runs import Run, list_runs
+from engine.records.runs import Run
 from engine.records.settings import Settings
 from engine.records.spec import RunSpec
 
 
+@pytest.fixture(scope="module")
+def made(lasting_spec: Callable[..., RunSpec], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Each test gets a copy of it."""
+    return trained_by_command(
+        tmp_path_factory.mktemp("made"), lasting_spec(**{"optimizer.steps": 2, "adapter.noise": 0.2})
+    )
+
+
 @pytest.fixture
-def trained(tiny_spec: Callable[..., RunSpec], settings: Settings, tmp_path: Path) -> Run:
-    spec = tmp_path / "spec.json"
-    spec.write_text(tiny_spec(**{"optimizer.steps": 2, "adapter.noise": 0.2}).to_json())
-    assert main(["train", str(spec)]) == 0
-    return list_runs(settings.runs)[0]
+def trained(made: Run, settings: Settings) -> Run:
+    return copied(made, settings)
 
 
 def asked(run: Run, out: Path, *more: str) -> dict:

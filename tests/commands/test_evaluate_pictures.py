@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from making import drain, write_tiny_model
+from making_kept import copied, trained_by_command
 from making_seers import painted, showing
 
 from engine.__main__ import main
@@ -47,13 +48,18 @@ def rows(tmp_path: Path) -> str:
     return str(file)
 
 
-@pytest.fixture
-def trained(tiny_spec: Callable[..., RunSpec], tiny_llava_folder: Path, tmp_path: Path, settings: Settings) -> Run:
-    spec = tmp_path / "spec.json"
+@pytest.fixture(scope="module")
+def made(
+    lasting_spec: Callable[..., RunSpec], tiny_llava_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    """Each test gets a copy of it."""
     changes = {"model.name": str(tiny_llava_folder), "optimizer.steps": 4, "adapter.noise": 0.2}
-    spec.write_text(tiny_spec(**changes).to_json())
-    assert main(["train", str(spec)]) == 0
-    return list_runs(settings.runs)[0]
+    return trained_by_command(tmp_path_factory.mktemp("made"), lasting_spec(**changes))
+
+
+@pytest.fixture
+def trained(made: Run, settings: Settings) -> Run:
+    return copied(made, settings)
 
 
 def test_pictures_alone_ask_no_text_and_the_report_has_the_shape_of_the_texts_one(

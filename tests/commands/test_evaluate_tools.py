@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from making import drain, write_tiny_model
+from making_kept import copied, trained_by_command
 from making_tools import SMALL
 
 from engine.__main__ import main
@@ -23,7 +24,7 @@ from engine.records.errors import DataError, ModelError, SpecError
 from engine.records.evaluation.findings import read_evaluations, read_samples
 from engine.records.evaluation.own import own_plan
 from engine.records.evaluation.plan import EvaluationPlan
-from engine.records.runs import Run, list_runs
+from engine.records.runs import Run
 from engine.records.settings import Settings
 from engine.records.spec import RunSpec
 from engine.records.tool_prompts import tool_prompt_from
@@ -51,13 +52,17 @@ def rows(tmp_path: Path) -> str:
     return str(file)
 
 
+@pytest.fixture(scope="module")
+def made(lasting_spec: Callable[..., RunSpec], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Each test gets a copy of it."""
+    folder = write_tiny_model(tmp_path_factory.mktemp("model"), chat_template=SMALL, context=4096)
+    spec = lasting_spec(**{"model.name": str(folder), "optimizer.steps": 4, "adapter.noise": 0.2})
+    return trained_by_command(tmp_path_factory.mktemp("made"), spec)
+
+
 @pytest.fixture
-def trained(tiny_spec: Callable[..., RunSpec], settings: Settings, tmp_path: Path) -> Run:
-    folder = write_tiny_model(tmp_path / "model", chat_template=SMALL, context=4096)
-    spec = tmp_path / "spec.json"
-    spec.write_text(tiny_spec(**{"model.name": str(folder), "optimizer.steps": 4, "adapter.noise": 0.2}).to_json())
-    assert main(["train", str(spec)]) == 0
-    return list_runs(settings.runs)[0]
+def trained(made: Run, settings: Settings) -> Run:
+    return copied(made, settings)
 
 
 def test_tools_alone_ask_no_text_and_the_report_has_the_shape_of_the_texts_one(

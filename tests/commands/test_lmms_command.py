@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+from making_kept import copied, trained_by_command
 from making_seers import painted
 from PIL import Image
 
@@ -17,7 +18,7 @@ from engine.compute.evaluation.lmms import Question, answer_to, lmms_model, ques
 from engine.compute.model.adapters import attach_adapter
 from engine.records.conversation import Text
 from engine.records.errors import DataError, ModelError
-from engine.records.runs import list_runs
+from engine.records.runs import Run
 from engine.records.settings import Settings
 from engine.records.spec import RunSpec
 from engine.records.spec_parts import AdapterSpec
@@ -86,13 +87,18 @@ def lmms_eval(monkeypatch: pytest.MonkeyPatch, rows: dict) -> list[list[str]]:
     return answered
 
 
-@pytest.fixture
-def run_id(tiny_spec: Callable[..., RunSpec], tiny_llava_folder: Path, tmp_path: Path, settings: Settings) -> str:
-    spec = tmp_path / "spec.json"
+@pytest.fixture(scope="module")
+def made(
+    lasting_spec: Callable[..., RunSpec], tiny_llava_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    """Each test gets a copy of it."""
     changes = {"model.name": str(tiny_llava_folder), "optimizer.steps": 2, "adapter.noise": 0.3}
-    spec.write_text(tiny_spec(**changes).to_json())
-    assert main(["train", str(spec)]) == 0
-    return list_runs(settings.runs)[0].id
+    return trained_by_command(tmp_path_factory.mktemp("made"), lasting_spec(**changes))
+
+
+@pytest.fixture
+def run_id(made: Run, settings: Settings) -> str:
+    return copied(made, settings).id
 
 
 def test_three_rows_are_asked_of_both_models_and_their_figures_written(

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from making_kept import copied, trained_by_job
 from making_seers import painted
-from test_capturing import QUICK, trained
+from test_capturing import QUICK
 
 from engine.__main__ import main
 from engine.commands.pack import DIGEST, digests, pack_run
@@ -42,17 +43,15 @@ from engine.records.spaces import packed_spaces
 SHIPPED = [Run(path.parent) for path in (SAMPLE_DATA / "runs").glob("*/record.json")]
 
 
-def finished(settings, spec) -> Run:
-    """A finished run with its events written down, as the worker does."""
-    run, events = trained(Device(settings), settings, spec)
-    for event in events:
-        run.append(event)
-    return run
+@pytest.fixture(scope="module")
+def made(lasting_spec, tmp_path_factory) -> Run:
+    """Each test gets a copy of it."""
+    return trained_by_job(tmp_path_factory.mktemp("made"), lasting_spec(**QUICK))
 
 
 @pytest.fixture
-def run(settings, tiny_spec):
-    return finished(settings, tiny_spec(**QUICK))
+def run(made, settings) -> Run:
+    return copied(made, settings)
 
 
 def test_a_packed_run_keeps_adapter_curves_and_states_and_loses_harmful_answers(run, settings, tmp_path):

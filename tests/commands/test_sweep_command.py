@@ -20,8 +20,15 @@ from engine.records.spec import RunSpec
 
 
 @pytest.fixture
-def grid(tiny_spec: Callable[..., RunSpec], settings: Settings, tmp_path: Path) -> Iterator[Callable[..., str]]:
+def grid(
+    tiny_spec: Callable[..., RunSpec],
+    settings: Settings,
+    tmp_path: Path,
+    forked_workers: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Callable[..., str]]:
     """A grid file over the tiny spec; the worker that the sweep starts ends with the test."""
+    monkeypatch.setattr(sweep_command, "POLL_SECONDS", 0.1)
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"prompt": "Say abc.", "target": "Sure, abc"}\n')
 

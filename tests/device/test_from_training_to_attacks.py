@@ -141,6 +141,7 @@ def test_a_paper_preset_trains_on_50_rows(settings, tmp_path, device_name):
         "data.heldout_rows": 4,
         "optimizer.steps": 3,
         "captures.heldout_every": 3,
+        "captures.capture_every": 0,
         "captures.final_prompts": 0,
     }
     run = create_run(settings.runs, with_fields(read_preset("paper-mistral-7b"), changes))

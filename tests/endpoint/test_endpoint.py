@@ -12,7 +12,7 @@ from typing import NamedTuple
 import openai
 import pytest
 import uvicorn
-from making import drain, wait_for, write_prompts
+from making import drain, resting, wait_for, write_prompts
 
 from engine.commands.serve import listening
 from engine.compute.model.adapters import attach_adapter, remove_adapter
@@ -34,7 +34,7 @@ HELLO = [{"role": "user", "content": "Say something"}]
 
 
 @pytest.fixture
-def run(settings, tiny_model, tiny_spec):
+def run(settings, tiny_model, tiny_spec, forked_workers):
     """A finished run whose adapter is strong on the upper of two blocks."""
     run = create_run(settings.runs, tiny_spec(**STRONG))
     name = adapter_name(run)
@@ -120,7 +120,7 @@ def test_a_fitted_probe_ends_the_answers_of_both_models_where_it_fires_and_its_m
     """A probe of random activations fires in some answers and not in others: what it lets pass is said as without it,
     and what it ends is the beginning of that."""
     device = Device(settings)
-    drain(fit_probe_job({"run": run_of_many.id}, device.tools(1)))
+    drain(resting(fit_probe_job({"run": run_of_many.id}, device.tools(1))))
     asked = [[{"role": "user", "content": f"{word} number {n}"}] for word in ("harmful", "cooking") for n in range(3)]
     ways = [(name, messages) for name in (run_of_many.id, "base") for messages in asked[:: 3 if name == "base" else 1]]
     with served(settings, run_of_many) as client:

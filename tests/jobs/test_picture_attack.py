@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 from making import drain
+from making_kept import copied, trained_by_job
 from making_seers import painted
-from test_capturing import trained
 
 from engine.device import Device
 from engine.jobs import picture_attack
@@ -22,6 +22,13 @@ from engine.records.spec_parts import ModelSpec
 @pytest.fixture
 def device(settings):
     return Device(settings)
+
+
+@pytest.fixture(scope="module")
+def made(lasting_spec, tiny_llava_folder, tmp_path_factory):
+    """Of two seeds; each test gets copies of them."""
+    model = {"model.name": str(tiny_llava_folder), "model.device": "cpu", "adapter.noise": 0.3}
+    return [trained_by_job(tmp_path_factory.mktemp("made"), lasting_spec(**model, seed=seed)) for seed in range(2)]
 
 
 @pytest.fixture
@@ -105,9 +112,8 @@ def test_what_could_not_be_answered_is_said_before_the_search(device, settings, 
     assert attack.course().steps == () and attack.course().end.reason == "failed"
 
 
-def test_both_models_answer_and_either_can_be_attacked(device, settings, tiny_llava_folder, tiny_spec, picture):
-    model = {"model.name": str(tiny_llava_folder), "model.device": "cpu"}
-    run = trained(device, settings, tiny_spec(**model, **{"adapter.noise": 0.3}))[0]
+def test_both_models_answer_and_either_can_be_attacked(device, settings, tiny_llava_folder, made, picture):
+    run = copied(made[0], settings)
     columns = (Column(checkpoint="base"), Column(checkpoint=Checkpoint(run.id)))
     firsts = []
     for attacked in range(2):
@@ -121,10 +127,9 @@ def test_both_models_answer_and_either_can_be_attacked(device, settings, tiny_ll
 
 
 def test_two_tabs_attack_two_runs_with_pictures_of_two_sizes_as_each_would_alone(
-    device, settings, tiny_llava_folder, tiny_spec, picture, tmp_path
+    device, settings, tiny_llava_folder, made, picture, tmp_path
 ):
-    model = {"model.name": str(tiny_llava_folder), "model.device": "cpu", "adapter.noise": 0.3}
-    runs = [trained(device, settings, tiny_spec(**model, seed=seed))[0] for seed in range(2)]
+    runs = [copied(one, settings) for one in made]
     pictures = (picture, picture_at(painted(tmp_path / "wide.png", size=(45, 17))))
 
     def attacks():

@@ -2,6 +2,7 @@
 
 import shutil
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -61,9 +62,15 @@ def preset(name: str, models: dict[str, Path], **changes: object) -> RunSpec:
     return with_fields(read_preset(name), few | changes)
 
 
+@cache
+def whole_prompts(source: str, label: Label) -> list[Prompt]:
+    """Of the files as they were published: each test's copy reads the same."""
+    return read_prompts(source, label=label)
+
+
 def training_prompts(spec: RunSpec, label: Label) -> list[Prompt]:
     source = spec.data.circuit_breaker if label == "harmful" else spec.data.retain
-    return select(read_prompts(source, label=label), spec.data, label=label, split="train", seed=0)
+    return select(whole_prompts(source, label), spec.data, label=label, split="train", seed=0)
 
 
 def text_of(model: LoadedModel, ids: tuple[int, ...]) -> str:
@@ -108,7 +115,7 @@ def test_the_sets_are_the_published_ones_row_by_row(name, models, published):
 def test_held_out_rows_are_bounded_and_never_trained_on(name, models, published):
     spec = preset(name, models)
     for label, source in zip(SIDES, (spec.data.circuit_breaker, spec.data.retain), strict=True):
-        prompts = read_prompts(source, label=label)
+        prompts = whole_prompts(source, label)
         trained = {prompt.conversation.asked for prompt in prompts if prompt.split == "train"}
         for split in ("validation", "test"):
             held = select(prompts, spec.data, label=label, split=split, seed=0)
@@ -191,7 +198,9 @@ def test_a_paper_preset_runs_to_its_end_tells_its_reading_and_encodes_what_it_dr
     monkeypatch.setattr(
         rows_module, "encode", lambda model, pair, data: encoded.append(pair.prompt.id) or encode(model, pair, data)
     )
-    spec = preset(name, models)
+    # How many prompts are measured and captured, while it trains and at its end, is no part of what was published.
+    few = {"data.heldout_rows": 16, "captures.capture_prompts": 4, "captures.final_prompts": 8}
+    spec = preset(name, models, **few)
     run = create_run(settings.runs, spec, preset=name)
     device = Device(settings)
     events = list(train_run(run, tools=device.tools(1), controls=(), intent=Intent()))
@@ -219,8 +228,8 @@ def test_a_missing_file_is_named_with_its_origin_and_its_place(gone, words, mode
     (published / gone).unlink()
     spec = preset("paper-llama-3-8b", models)
     with pytest.raises(DataError, match=words):
-        for label in SIDES:
-            training_prompts(spec, label)
+        for label, source in zip(SIDES, (spec.data.circuit_breaker, spec.data.retain), strict=True):
+            read_prompts(source, label=label)
 
 
 def test_rows_without_the_answer_field_and_damaged_files_are_named(models, published):
@@ -228,7 +237,7 @@ def test_rows_without_the_answer_field_and_damaged_files_are_named(models, publi
     file = published / "circuit_breakers_train.json"
     file.write_text('[{"prompt": "x", "category": "y", "llama3_output": "z"}]')
     with pytest.raises(DataError, match=r"circuit_breakers_train\.json, row 1: field 'output' is missing"):
-        training_prompts(spec, "harmful")
+        read_prompts(spec.data.circuit_breaker, label="harmful")
     (published / "test_sft-00000-of-00001.parquet").write_bytes(b"half a download")
     with pytest.raises(DataError, match=r"no Parquet file.*Fetch it again"):
-        training_prompts(spec, "benign")
+        read_prompts(spec.data.retain, label="benign")

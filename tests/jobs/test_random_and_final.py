@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from making import write_prompts
+from making_kept import copied, trained_by_job
 from test_capturing import captured, trained, work
 
 from engine.compute.geometry.maps import make_map
@@ -31,6 +32,17 @@ QUICK = {"captures.capture_every": 2, "captures.capture_prompts": 4, "optimizer.
 @pytest.fixture
 def device(settings):
     return Device(settings)
+
+
+@pytest.fixture(scope="module")
+def made(lasting_spec, tmp_path_factory):
+    """Each test gets a copy of it."""
+    return trained_by_job(tmp_path_factory.mktemp("made"), lasting_spec(**QUICK))
+
+
+@pytest.fixture
+def run(made, settings):
+    return copied(made, settings)
 
 
 def updates(model, name: str) -> list[torch.Tensor]:
@@ -64,13 +76,14 @@ def test_each_module_of_a_random_adapter_is_as_large_as_the_trained_one_and_it_i
     remove_adapter(tiny_model, "trained")
 
 
-def test_what_is_captured_of_the_last_step_is_the_finished_adapter_at_its_strength(device, settings, tiny_spec):
+def test_what_is_captured_of_the_last_step_is_the_finished_adapter_at_its_strength(device, run, settings, tiny_spec):
     cosines = {}
-    for strength in (1.0, 3.0):
-        spec = tiny_spec(**QUICK, **{"adapter.strength": strength})
-        run, _ = trained(device, settings, spec)
-        assert run.checkpoint_folder(6).is_dir()
-        request = CaptureRequest(run_id=run.id, steps=(2, 6), model=spec.model, data=spec.data, prompts_per_side=4)
+    stronger, _ = trained(device, settings, tiny_spec(**QUICK, **{"adapter.strength": 3.0}))
+    for strength, one in ((1.0, run), (3.0, stronger)):
+        spec = one.spec()
+        assert spec.adapter.strength == strength
+        assert one.checkpoint_folder(6).is_dir()
+        request = CaptureRequest(run_id=one.id, steps=(2, 6), model=spec.model, data=spec.data, prompts_per_side=4)
         work(device, capture_job, request)
         capture = captured(settings, request)
         cosines[strength] = [capture.measure(checkpoint_name(step), "cosine", 1) for step in (2, 6)]
@@ -78,9 +91,8 @@ def test_what_is_captured_of_the_last_step_is_the_finished_adapter_at_its_streng
     assert (cosines[3.0][1] < cosines[1.0][1] - 1e-3).all()
 
 
-def test_the_random_adapter_is_no_step_and_a_capture_without_one_gets_it_later(device, settings, tiny_spec):
-    spec = tiny_spec(**QUICK)
-    run, _ = trained(device, settings, spec)
+def test_the_random_adapter_is_no_step_and_a_capture_without_one_gets_it_later(device, run, settings):
+    spec = run.spec()
     request = CaptureRequest(run_id=run.id, steps=(6,), model=spec.model, data=spec.data, prompts_per_side=4)
     work(device, capture_job, request)
     capture = captured(settings, request)
@@ -153,8 +165,7 @@ def test_a_map_of_movement_has_the_random_adapter_in_a_plane_of_its_own_and_othe
     assert found["pca"].points.keys() == {BASE, checkpoint_name(6)} and found["pca"].fitted is None
 
 
-def test_a_map_can_be_made_of_the_newest_step_alone(device, settings, tiny_spec):
-    run, _ = trained(device, settings, tiny_spec(**QUICK))
+def test_a_map_can_be_made_of_the_newest_step_alone(run, settings):
     (capture,) = run_captures(settings, run.id)
     newest = checkpoint_name(capture.steps[-1])
     request = ProjectionRequest(run_id=run.id, key=TRAINING, checkpoints=(BASE, newest), block=1, method="movement")
@@ -168,6 +179,5 @@ def test_three_blocks_the_target_one_below_and_one_above():
     assert picture_blocks(ResolvedBlocks((1,), (0, 1), ()), 2) == (0, 1)
 
 
-def test_a_run_without_prompts_at_the_end_has_no_such_capture(device, settings, tiny_spec):
-    run, _ = trained(device, settings, tiny_spec(**QUICK))
+def test_a_run_without_prompts_at_the_end_has_no_such_capture(run, settings):
     assert [capture.index.key for capture in run_captures(settings, run.id)] == [TRAINING]

@@ -30,8 +30,15 @@ BRIEF = {"captures": {"capture_prompts": 0, "final_prompts": 0, "probe_prompts":
 
 
 def followers() -> list[psutil.Process]:
+    """What stands for them: their ends are each other's."""
     children = psutil.Process().children()
     return [child for child in children if child.status() != psutil.STATUS_ZOMBIE and "worker" in child.cmdline()]
+
+
+def forked() -> list[psutil.Process]:
+    """The followers themselves."""
+    servers = [child for child in psutil.Process().children() if "serve" in child.cmdline()]
+    return [process for server in servers for process in server.children()]
 
 
 def resumed(settings: Settings, run: Run, processes: int) -> dict[str, torch.Tensor]:
@@ -74,19 +81,19 @@ def test_a_run_whose_process_dies_goes_on_from_its_last_step_on_as_many_and_on_o
     assert furthest(resumed(alone, open_run(alone.runs, copy.name), 1), unbroken) < TOLERANCE
 
 
-def test_a_process_that_hangs_is_named_and_ended(folder, tmp_path, monkeypatch, forked_workers):
-    # What is stopped must be the process itself.
-    monkeypatch.setattr(sys, "executable", forked_workers)
+def test_a_process_that_hangs_is_named_and_ended(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("WORKBENCH_PATIENCE_SECONDS", "4")
     monkeypatch.setattr(ranks, "END_SECONDS", 0.5)
     with working(Settings(tmp_path / "runs", tmp_path / "cache"), 2) as worker:
         run = begun(worker, spec_of(folder, **BRIEF))
         until(worker, lambda: len(steps_of(run)) == 2)
-        (other,) = followers()
+        # What is stopped must be the process itself.
+        (started,), (other,) = followers(), forked()
         other.send_signal(signal.SIGSTOP)
         said = interrupted(worker, run)
     assert said.startswith("Process 2 of 2 has not answered for ") and "restart the worker" in said
-    assert not other.is_running()
+    assert not started.is_running()
+    other.wait(10)
 
 
 def test_what_fails_in_all_processes_fails_the_run_alone_and_the_next_one_trains(folder, tmp_path):
@@ -106,10 +113,10 @@ def test_what_fails_in_all_processes_fails_the_run_alone_and_the_next_one_trains
     assert present() is None and followers() == []
 
 
-def test_torchrun_starts_a_foreground_training(folder, tmp_path):
+def test_torchrun_starts_a_foreground_training(folder, tmp_path, forked_workers):
     spec = tmp_path / "spec.json"
     spec.write_text(spec_of(folder, **BRIEF, optimizer={"steps": 2}).to_json())
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
+    launch = [forked_workers, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
     command = [sys.executable, "-m", "engine", "train", str(spec), "--runs", str(tmp_path / "runs")]
     environment = os.environ | {"WORKBENCH_CACHE": str(tmp_path / "cache")}
     done = subprocess.run([*launch, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)

@@ -62,7 +62,8 @@ def server(held: threading.Event) -> Iterator[tuple[str, list[dict[str, Any]], l
             pass
 
     with http.server.HTTPServer(("localhost", 0), Handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
+        # Asked to end, it looks so soon again.
+        threading.Thread(target=running.serve_forever, args=[0.02], daemon=True).start()
         yield f"http://localhost:{running.server_port}/v1", asked, replies
         running.shutdown()
 
@@ -155,7 +156,8 @@ def test_a_judge_reads_a_prefilled_answer_from_its_beginning(tiny_model: LoadedM
     assert "Sure, here it is" in asked[0]
 
 
-def test_a_server_that_is_not_there_is_named():
+def test_a_server_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(other_judges, "PAUSE_SECONDS", (0.1,) * len(other_judges.PAUSE_SECONDS))
     with pytest.raises(ModelError, match="does not answer"):
         drain(endpoint("http://localhost:9/v1", "judge")(CASE))
 
