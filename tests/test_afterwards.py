@@ -111,7 +111,6 @@ def test_a_run_that_was_stopped_and_kept_is_evaluated_a_cancelled_one_is_not(wor
     worker.queue.control(stopped.id, "stop")
     until(worker, lambda: note(stopped) == "done")
     assert stopped.record().status == "stopped" and outcome_of(stopped, settings).evaluation
-    # While another run waits or trains: the two runs below.
     cancelled = start(**long)
     until(worker, lambda: cancelled.record().step >= 2)
     worker.queue.control(cancelled.id, "cancel")

@@ -113,7 +113,7 @@ def test_killed_fifty_times_at_random_moments_a_run_ends_with_the_same_weights(s
             ),
             what=f"step {goal}",
         )
-        time.sleep(moments.random() * 0.05)
+        time.sleep(moments.random() * 0.03)
         kill(pid)
         assert broken.record().status in ("running", "finished"), number
         assert torn(broken) == [], number

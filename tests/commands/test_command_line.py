@@ -136,18 +136,20 @@ def test_what_is_asked_for_while_one_trains_in_the_foreground_is_done_by_a_worke
     (tmp_path / "spec.json").write_text(tiny_spec(**{"optimizer.steps": 60}, **seldom).to_json())
     (tmp_path / "next.json").write_text(tiny_spec(**{"optimizer.steps": 2}).to_json())
     process = forked("train", str(tmp_path / "spec.json"), "--runs", str(settings.runs), outputs=(1, 2))
-    wait_for(lambda: any(run.record().status == "running" for run in own_runs(settings)), what="the training")
-    [first], queue = own_runs(settings), Queue(settings.desk)
-    queue.control(first.id, "pause")
-    wait_for(lambda: first.record().status == "paused", what="the pause")
-    asked = engine("submit", str(tmp_path / "next.json"), "--runs", str(settings.runs))
-    assert asked.returncode == 0, asked.stderr
-    queue.control(first.id, "resume")
-    assert process.wait(120) == 0
+    queue = Queue(settings.desk)
     try:
+        wait_for(lambda: any(run.record().status == "running" for run in own_runs(settings)), what="the training")
+        [first] = own_runs(settings)
+        queue.control(first.id, "pause")
+        wait_for(lambda: first.record().status == "paused", what="the pause")
+        asked = engine("submit", str(tmp_path / "next.json"), "--runs", str(settings.runs))
+        assert asked.returncode == 0, asked.stderr
+        queue.control(first.id, "resume")
+        assert process.wait(120) == 0
         following = open_run(settings.runs, asked.stdout.strip())
         wait_for(lambda: following.record().status == "finished", seconds=120, what="the end of the run that waited")
     finally:
+        process.terminate()
         end_worker(queue.worker().pid)
 
 

@@ -1,7 +1,6 @@
 """Memory that runs out, by a stand-in that refuses it: the work goes on with less at once and comes to the same."""
 
 import gc
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -26,11 +25,9 @@ from engine.records.spec_parts import AdapterSpec, DataSpec
 
 
 @pytest.fixture(autouse=True)
-def nothing_older_to_collect() -> Iterator[None]:
+def nothing_older_to_collect() -> None:
     """Each shortage collects garbage: of this test's, not of all that others have loaded."""
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 class Refusing:

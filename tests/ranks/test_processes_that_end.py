@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import psutil
@@ -122,7 +121,7 @@ def test_torchrun_starts_a_foreground_training(folder, tmp_path, forked_workers)
     spec = tmp_path / "spec.json"
     spec.write_text(spec_of(folder, **BRIEF, optimizer={"steps": 2}).to_json())
     launch = [forked_workers, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
-    command = [sys.executable, "-m", "engine", "train", str(spec), "--runs", str(tmp_path / "runs")]
+    command = [forked_workers, "-m", "engine", "train", str(spec), "--runs", str(tmp_path / "runs")]
     environment = os.environ | {"WORKBENCH_CACHE": str(tmp_path / "cache")}
     done = subprocess.run([*launch, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]

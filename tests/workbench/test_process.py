@@ -24,4 +24,7 @@ def test_what_a_page_loaded_is_passed_over_once_a_page():
         assert passed_over() == len(kept)
     finally:
         gc.unfreeze()
+        gc.collect()
+        # As it was: see conftest.
+        gc.freeze()
         pass_over_libraries.clear()

@@ -208,7 +208,7 @@ def _keep_compiled() -> None:
 
     names = ("smooth_knn_dist", "compute_membership_strengths", "_nb_optimize_layout_euclidean_single_epoch")
     for function in (vars(umap_).get(name) or vars(layouts).get(name) for name in names):
-        # Where nothing can be written, or in a version that names it otherwise, it is compiled as before.
+        # Where there is no folder for it, or in a version that names it otherwise, it is compiled as before.
         with suppress(AttributeError, RuntimeError):
             function.enable_caching()
 

@@ -1,7 +1,6 @@
 """How much goes through at once: by free memory and bytes a token; halved, and gone on with, where memory runs out."""
 
 import gc
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -27,11 +26,9 @@ GIB = 2**30
 
 
 @pytest.fixture(autouse=True)
-def nothing_older_to_collect() -> Iterator[None]:
+def nothing_older_to_collect() -> None:
     """Each shortage collects garbage: of this test's, not of all that others have loaded."""
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture
