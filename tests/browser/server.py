@@ -113,13 +113,12 @@ def settled(page: Page) -> Page:
     return page
 
 
-def opened_whole(page: Page, link: str) -> Page:
+def opened_whole(page: Page, link: str) -> None:
     """A link's page once the server has said all of it and nothing more is fetched."""
     page.goto(link)
     main = page.get_by_test_id("stMainBlockContainer")
     main.get_by_role("heading").or_(main.get_by_role("alert")).first.wait_for()
     settled(page).wait_for_load_state("networkidle")
-    return page
 
 
 def choose(page: Page, box: Locator, option: str) -> None:

@@ -1,7 +1,5 @@
 """Memory that runs out, by a stand-in that refuses it: the work goes on with less at once and comes to the same."""
 
-import gc
-
 import pytest
 import torch
 from making import drain, write_prompts
@@ -22,12 +20,6 @@ from engine.records.events import Alert, StepResult
 from engine.records.prompt_files import read_source
 from engine.records.runs import create_run
 from engine.records.spec_parts import AdapterSpec, DataSpec
-
-
-@pytest.fixture(autouse=True)
-def nothing_older_to_collect() -> None:
-    """Each shortage collects garbage: of this test's, not of all that others have loaded."""
-    gc.freeze()
 
 
 class Refusing:

@@ -206,11 +206,14 @@ def _keep_compiled() -> None:
     map."""
     from umap import layouts, umap_
 
-    names = ("smooth_knn_dist", "compute_membership_strengths", "_nb_optimize_layout_euclidean_single_epoch")
-    for function in (vars(umap_).get(name) or vars(layouts).get(name) for name in names):
+    for module, name in (
+        (umap_, "smooth_knn_dist"),
+        (umap_, "compute_membership_strengths"),
+        (layouts, "_nb_optimize_layout_euclidean_single_epoch"),
+    ):
         # Where there is no folder for it, or in a version that names it otherwise, it is compiled as before.
         with suppress(AttributeError, RuntimeError):
-            function.enable_caching()
+            getattr(module, name).enable_caching()
 
 
 class _Epochs:

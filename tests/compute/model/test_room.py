@@ -1,6 +1,5 @@
 """How much goes through at once: by free memory and bytes a token; halved, and gone on with, where memory runs out."""
 
-import gc
 from functools import partial
 
 import pytest
@@ -23,12 +22,6 @@ from engine.records.cards import CacheShape
 from engine.records.errors import MemoryShortage
 
 GIB = 2**30
-
-
-@pytest.fixture(autouse=True)
-def nothing_older_to_collect() -> None:
-    """Each shortage collects garbage: of this test's, not of all that others have loaded."""
-    gc.freeze()
 
 
 @pytest.fixture
