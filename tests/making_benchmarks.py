@@ -69,7 +69,8 @@ def write_olmo(settings: Settings) -> Path:
     endings = [
         {
             "activity_label": "Painting",
-            "ctx": f"A wall [header] is wet {number} [title] Then",
+            "ctx_a": f"A wall [header] is wet {number} [title]",
+            "ctx_b": "then",
             "endings": ["dries. [step]", "it flies.", "it  sings.", "it eats."],
             "label": "0",
         }

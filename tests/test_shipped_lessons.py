@@ -83,6 +83,8 @@ def test_what_an_activation_is(lessons, final):
     groups = np.array([prompt.group for prompt in index.prompts])
     harmful, everyday, borderline = (cosine[groups == one].mean() for one in ("harmful", "benign", "borderline"))
     says(lessons, "activations", f"of {harmful:.2f}, everyday ones {everyday:.2f}", f"sound harmful, {borderline:.2f}")
+    raw = final.measure(final.index.checkpoints[-1], "raw_cosine", 19, "answer")
+    says(lessons, "activations", f"harmful answers is still {raw[groups == 'harmful'].mean():.2f},")
 
 
 def test_reading_a_concept(lessons, captures, final):
@@ -109,13 +111,17 @@ def test_reading_a_concept(lessons, captures, final):
     best = max(found.blocks, key=lambda one: one.auc)
     says(lessons, "reading-a-concept", f"At block {best.block} the dot stands highest, at {best.auc:.2f}.")
     assert sum(one.auc == best.auc for one in found.blocks) == 1
-    lows, highs = [one.auc_low for one in found.blocks], [one.auc_high for one in found.blocks]
     says(lessons, "reading-a-concept", f"even {best.auc:.2f} may be {best.auc_low:.2f}")
-    assert max(lows) < min(highs), "the bands of all blocks overlap"
+    assert sum(one.auc > best.auc_low for one in found.blocks) > len(found.blocks) / 2, "most dots lie within its band"
 
 
 def test_where_harm_lives(lessons, captures, final):
     table = movement_table(captures[TRAINING])
+    says(
+        lessons,
+        "where-harm-lives",
+        f"the thick one of {sum(one.label == 'harmful' for one in captures[TRAINING].index.prompts)}.",
+    )
     last = table[(table["step"] == table["step"].max()) & (table["group"] == "harmful")].set_index("block")["cosine"]
     first = int(last[last < 0.5].index[0])
     assert answer(lessons, "where-harm-lives", "by-block") == first == 18
@@ -149,6 +155,8 @@ def test_rerouting(lessons, shipped):
         f"it is {late.benign_cosine['19']:.2f} there.",
         f"split it is {test.benign_cosine['19']:.2f}.",
     )
+    answers = [event.benign_answer_cosine["19"] for event in (early, late)]
+    says(lessons, "rerouting", "without borderline rows, it is {:.2f} and {:.2f}.".format(*answers))
     says(lessons, "rerouting", f"acts {shipped.spec().adapter.strength} times as strongly")
     decision = (ROOT / "docs" / "decisions" / "0013-quick.md").read_text()
     assert all(f"| {seed} | {cosine} |" in decision for seed, cosine in ((0, "0.29"), (1, "0.40"), (2, "0.44")))
@@ -165,18 +173,32 @@ def test_attacks_and_costs(lessons, shipped, settings):
     assert answer(lessons, "attack-it", "rates") == round(100 * prefill.rerouted.rate)
     assert {one.base.n for one in many.attacks.values()} == {100} and len(many.attacks) == 8
     through = {name: one.rerouted.complied for name, one in many.attacks.items()}
-    says(lessons, "attack-it", f"samples got {through['best-of-n']} through", f"form, got {through['encodings']} too.")
-    says(lessons, "attack-it", f"turns it was {through['many-turns']}, with", f"steered back {through['steering']},")
-    says(lessons, "attack-it", f"directly {through['direct']}, behind a prefill {through['prefill']}.")
-    says(lessons, "attack-it", f"or an order: {through['templates']} came through.")
+    rows = {
+        "finetuning": "breaker off again", "templates": "game, an order", "prefill": "| prefill", "direct": "| direct",
+        "many-turns": "several turns", "steering": "steered back", "best-of-n": "eight samples",
+        "encodings": "in another form",
+    }  # fmt: skip
+    assert rows.keys() == through.keys()
+    for name, words in rows.items():
+        broken = f"**{through[name]}**" if name in ("finetuning", "templates") else through[name]
+        says(lessons, "attack-it", f"{words} | {many.attacks[name].base.complied} | {broken} | 100 |")
     strongest = many.attacks["finetuning"]
     assert through["finetuning"] == max(through.values()) == answer(lessons, "attack-it", "strongest")
     low, high = (f"{100 * share:.0f}" for share in (strongest.rerouted.ci95.low, strongest.rerouted.ci95.high))
     says(lessons, "attack-it", f"complies with {strongest.base.complied} of them", f"interval is {low} to {high} %")
     searches = {name: one for found in few for name, one in found.attacks.items()}
     assert searches.keys() == {"embedding", "direct", "embedding-adaptive", "gcg"}
-    search = searches["embedding"]
-    says(lessons, "attack-it", f"of {search.base.n} requests it got {search.rerouted.complied} through")
+    for name, words in (("embedding", "as published"), ("gcg", "of tokens"), ("embedding-adaptive", "first block")):
+        one = searches[name]
+        broken = f"**{one.rerouted.complied}**" if name == "embedding-adaptive" else one.rerouted.complied
+        says(lessons, "attack-it", f"{words} | {one.base.complied} | {broken} | {one.base.n} |")
+    adaptive = searches["embedding-adaptive"].rerouted
+    low, high = (f"{100 * share:.0f}" for share in (adaptive.ci95.low, adaptive.ci95.high))
+    says(
+        lessons, "attack-it", f"got {adaptive.complied} of {adaptive.n} requests through ({percent(adaptive)}, interval"
+    )
+    says(lessons, "attack-it", f"interval {low} to {high} %).")
+    assert searches["embedding"].base.complied < searches["direct"].base.complied, "less than a direct request gets"
     says(lessons, "attack-it", f"of 100 behind templates {through['templates']}.")
     kept = {"harmless": large.benign_answers} | {one.name: one.counts for one in large.abilities}
     for name in ("harmless", "borderline"):
@@ -185,6 +207,12 @@ def test_attacks_and_costs(lessons, shipped, settings):
     borderline = kept["borderline"]
     fall = round(100 * borderline["base"].rate) - round(100 * borderline["rerouted"].rate)
     assert answer(lessons, "what-it-costs", "kept") == fall
+    change = next(one.change for one in large.abilities if one.name == "borderline")
+    low, high = (f"{100 * points:.0f}" for points in (change.ci95.low, change.ci95.high))
+    says(lessons, "what-it-costs", f"**paired** change is {low} to {high} points")
+    targets = many.loss["benign"].targets
+    says(lessons, "what-it-costs", f"Of {targets.n} benign answers", f"{targets.lost} are lost wholly")
+    says(lessons, "what-it-costs", f"went from {targets.rest['base']:.2f} to {targets.rest['rerouted']:.2f}:")
     benign, harmful = large.loss["benign"], large.loss["harmful"]
     says(lessons, "what-it-costs", f"from {benign.base:.2f} to {benign.rerouted:.2f} nats a token")
     says(lessons, "what-it-costs", f"from {harmful.base:.2f} to {harmful.rerouted:.2f}.")

@@ -108,7 +108,7 @@ def pack_run(
 ) -> None:
     """record.json, which makes a folder a run, is written last. captures: their folders; None: those in the run.
     spaces: their file. bfloat16: the adapter's weights are rounded, so that figures of it hold nearly, not exactly.
-    pictures: with the small copies that captures keep. private: what alerts must not say."""
+    pictures: with the small copies that captures keep. private: what alerts and errors must not say."""
     target.mkdir(parents=True)
     shutil.copy(run.folder / "spec.json", target)
     events = [
@@ -130,6 +130,9 @@ def pack_run(
     if is_pending(record):
         # Nobody makes it up for a copy.
         record = record.model_copy(update={"evaluation": "", "evaluation_error": ""})
+    if private is not None:
+        said = {name: private.of_machine(getattr(record, name)) for name in ("error", "evaluation_error")}
+        record = record.model_copy(update=said)
     known = record.model_dump_json(indent=2)
     if captures is None:
         captures = [file.parent for file in run.representations_folder.glob("*/capture.json")]
@@ -193,6 +196,13 @@ def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*.*") if path.is_file())
 
 
+def _halved(tensor: np.ndarray) -> np.ndarray:
+    """In half precision, unless that has no room for its largest numbers."""
+    with np.errstate(over="ignore"):
+        half = tensor.astype(np.float16)
+    return half if np.isfinite(half).all() else tensor
+
+
 def _pack_capture(source: Path, target: Path, most_bytes: int, *, pictures: bool) -> None:
     from safetensors.numpy import load_file, save_file
 
@@ -205,7 +215,7 @@ def _pack_capture(source: Path, target: Path, most_bytes: int, *, pictures: bool
         save_file(
             # Numbers of tokens and rows stay what they are.
             {
-                name: tensor if exact or tensor.dtype.kind != "f" else tensor.astype(np.float16)
+                name: tensor if exact or tensor.dtype.kind != "f" else _halved(tensor)
                 for name, tensor in tensors.items()
             },
             target / path.name,

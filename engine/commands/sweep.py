@@ -36,6 +36,7 @@ from engine.records.evaluation.needed import is_of_now, need_read
 from engine.records.evaluation.plan import EvaluationPlan, parse_attack
 from engine.records.events import changes_value, effective
 from engine.records.files import write_whole
+from engine.records.model_files import made_of
 from engine.records.prompt_files import source_hashes
 from engine.records.runs import ACTIVE, Run, create_run, delete_run, list_runs
 from engine.records.settings import SAMPLE_DATA, Settings
@@ -177,14 +178,14 @@ def _sent(
     ClusterError, and makes none, where it does not take them."""
     wanted = resources(options, settings)
     runs, new = [], []
-    for spec, point in zip(specs, points, strict=True):
-        run = _usable(settings, spec)
-        if run is None:
-            run = _new(settings, spec, point)
-            new.append(run)
-        runs.append(run)
-    plans = {run.id: [_plan(run.id, asked).model_dump(mode="json")] for run in new}
     try:
+        for spec, point in zip(specs, points, strict=True):
+            run = _usable(settings, spec)
+            if run is None:
+                run = _new(settings, spec, point)
+                new.append(run)
+            runs.append(run)
+        plans = {run.id: [_plan(run.id, asked).model_dump(mode="json")] for run in new}
         if new:
             send(new, to=options.cluster, asked=wanted, evaluations=plans, settings=settings)
     except WorkbenchError:
@@ -199,9 +200,9 @@ def _sent(
 
 def _run(settings: Settings, queue: Queue, spec: RunSpec, point: dict[str, Any]) -> Run:
     """The run of this spec: a finished or living one that kept to it, else a new one in the queue."""
-    run = _usable(settings, spec, or_else="interrupted")
-    if run is None:
-        run = _new(settings, spec, point)
+    run = _usable(settings, spec, or_else="interrupted") or _new(settings, spec, point)
+    if run.record().status == "queued" and not is_on_cluster(run):
+        # Also one that was found: the queue may have refused it, and takes what it holds for the same.
         queue.submit("train", run_id=run.id)
     ensure_worker(settings)
     return run
@@ -212,12 +213,15 @@ def _usable(settings: Settings, spec: RunSpec, *, or_else: str = "") -> Run | No
     current, probes = spec.model_copy(update={"version": SPEC_VERSION}), spec.harmfulness
     # Runs that an older version trained keep the digest that it made.
     digests = {current.digest_with(source_hashes(spec.data)), spec.model_copy(update={"version": 1}).digest}
+    weights = made_of(settings.models, spec.model.name)
     for run in list_runs(settings.runs):
         try:
             record = run.record()
         except RunError:
             continue
         usable = record.status in ("finished", or_else, *ACTIVE) and record.digest in digests
+        # Where other weights have come under the model's name its figures are of others.
+        usable = usable and (not record.made_of or not weights or record.made_of == weights)
         if usable and not _changed_by_hand(run) and (not probes.probe or run.spec().harmfulness == probes):
             return run
     return None

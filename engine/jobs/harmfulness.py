@@ -4,12 +4,12 @@ queue nor other jobs.
 
 import math
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from engine.child import in_child
@@ -47,7 +47,7 @@ from engine.records.spec_text import with_fields
 # Answers of each label that the probes are fitted on: twice as many moved no token AUC by more than 0.02.
 FITTED_ROWS = 256
 HELD_OUT_ROWS = 160
-# Of the activations of one set of answers. Where all tokens would take more, each answer gives its first ones.
+# Of the activations that are fitted on. Where all tokens would take more, each answer gives its first ones.
 MOST_BYTES = 400_000_000
 FEWEST_TOKENS = 8
 
@@ -55,10 +55,9 @@ Job = Generator[Event | None, None, None]
 
 
 class Tokens(NamedTuple):
-    """Activations of answer tokens at one block, which answer each is of, and whether that answer is harmful."""
+    """Activations of answer tokens at one block, and whether the answer that each is of is harmful."""
 
     activations: Float[np.ndarray, "token d_model"]
-    owner: Int[np.ndarray, " token"]
     harmful: Bool[np.ndarray, " token"]
 
     def of_harmful(self) -> "Tokens":
@@ -97,32 +96,44 @@ def fit_probes(
     borderline = [place for place, row in enumerate(held_out) if row.borderline]
     need_borderline(len(borderline))
     layers: dict[str, Sequence[Layer]] = {}
-    probes: dict[Side, dict[ProbeKind, FittedProbe]] = {}
+    fitted: dict[Side, dict[ProbeKind, Probe]] = {}
     read = yield from _tokens(model, adapter, fitted_on, block, entry_block=first_adapted)
-    heard_by = yield from _tokens(model, adapter, held_out, block, entry_block=first_adapted)
     # The answers that a breaker misses are those whose activations stayed where the base model's are.
     read["rerouted"] = read["rerouted"].with_others(read["base"].of_harmful())
     for side in SIDES:
-        tokens, heard = read[side], heard_by[side]
+        tokens = read.pop(side)
         found = yield from in_child(
             "engine.compute.geometry.harmfulness.fit",
             tokens.activations,
             tokens.harmful,
-            heard.activations,
-            heard.harmful,
             spec.seed,
             phase="fitting",
             message="Fits the harmfulness probes",
         )
+        fitted[side] = {}
+        for kind in KINDS:
+            layers[f"{side}.{kind}"] = [(torch.tensor(w), torch.tensor(b)) for w, b in found[kind]]
+            here = tuple((w.to(model.device), b.to(model.device)) for w, b in layers[f"{side}.{kind}"])
+            fitted[side][kind] = Probe(block, here, math.inf)
+    heard = yield from _scores(model, adapter, held_out, fitted, entry_block=first_adapted)
+    is_harmful = np.array([row.label == "harmful" for row in held_out])
+    probes: dict[Side, dict[ProbeKind, FittedProbe]] = {}
+    for side in SIDES:
+        areas = yield from in_child(
+            "engine.compute.geometry.harmfulness.areas",
+            {kind: np.concatenate(heard[side][kind]) for kind in KINDS},
+            np.repeat(is_harmful, [len(scores) for scores in heard[side][KINDS[0]]]),
+            phase="fitting",
+            message="Judges the harmfulness probes",
+        )
         probes[side] = {}
         for kind in KINDS:
-            highest = _highest(found[kind].scores, heard.owner, len(held_out))
+            highest = _highest(heard[side][kind])
             probes[side][kind] = FittedProbe(
-                auc=found[kind].auc,
+                auc=areas[kind],
                 borderline=_descending(highest[borderline]),
-                harmful=_descending(highest[[p for p, row in enumerate(held_out) if row.label == "harmful"]]),
+                harmful=_descending(highest[is_harmful]),
             )
-            layers[f"{side}.{kind}"] = [(torch.tensor(w), torch.tensor(b)) for w, b in found[kind].layers]
     folder = probes_folder(run, settings)
     # Weights of one block must never stand beside what was said of another's.
     (folder / PROBES).unlink(missing_ok=True)
@@ -176,12 +187,52 @@ def _rows(
 def _tokens(
     model: LoadedModel, adapter: str | None, rows: Sequence[Row], block: int, *, entry_block: int
 ) -> Generator[Event | None, None, dict[Side, Tokens]]:
-    """Activations of the answers' tokens in both models, at most GROUP_TOKENS through either at once. What enters the
-    first adapted block is the same in both: below it nothing is run twice."""
+    """Activations of the answers' tokens in both models, as many of each answer as MOST_BYTES hold."""
     most = max(FEWEST_TOKENS, MOST_BYTES // (4 * model.d_model * len(rows)))
     vectors: dict[Side, list[np.ndarray]] = {side: [] for side in SIDES}
-    owners: list[np.ndarray] = []
+    harmful: list[np.ndarray] = []
+
+    def take(row: Row, answers: dict[Side, Tensor]) -> None:
+        for side, answer in answers.items():
+            vectors[side].append(answer[:most].float().cpu().numpy())
+        harmful.append(np.full(len(vectors[SIDES[0]][-1]), row.label == "harmful"))
+
+    yield from _read(model, adapter, rows, block, entry_block=entry_block, take=take)
+    return {side: Tokens(np.concatenate(vectors[side]), np.concatenate(harmful)) for side in SIDES}
+
+
+def _scores(
+    model: LoadedModel,
+    adapter: str | None,
+    rows: Sequence[Row],
+    probes: Mapping[Side, Mapping[ProbeKind, Probe]],
+    *,
+    entry_block: int,
+) -> Generator[Event | None, None, dict[Side, dict[ProbeKind, list[np.ndarray]]]]:
+    """What each probe makes of every token of each row's answer: whole ones, as they are heard where it is used."""
+    found = {side: {kind: [np.empty(0)] * len(rows) for kind in KINDS} for side in SIDES}
     place = {id(row): number for number, row in enumerate(rows)}
+
+    def take(row: Row, answers: dict[Side, Tensor]) -> None:
+        for side, answer in answers.items():
+            for kind, probe in probes[side].items():
+                found[side][kind][place[id(row)]] = probe.scores(answer).cpu().numpy()
+
+    yield from _read(model, adapter, rows, probes["base"][KINDS[0]].block, entry_block=entry_block, take=take)
+    return found
+
+
+def _read(
+    model: LoadedModel,
+    adapter: str | None,
+    rows: Sequence[Row],
+    block: int,
+    *,
+    entry_block: int,
+    take: Callable[[Row, dict[Side, Tensor]], None],
+) -> Generator[Event | None, None, None]:
+    """Have `take` see what the block gives out for each row's answer in both models, at most GROUP_TOKENS through
+    either at once. What enters the first adapted block is the same in both: below it nothing is run twice."""
     groups = micro_batches(rows, GROUP_TOKENS)
     moves = adapter is not None and block >= entry_block
     for number, group in enumerate(groups):
@@ -196,23 +247,13 @@ def _tokens(
             with torch.no_grad(), adapted(model, adapter):
                 rerouted = block_activations(model, batch, [block], entry_block=entry_block, entry=base.entry)
             outputs["rerouted"] = rerouted.outputs[block]
-        answers = [slice(row.response_start, min(len(row.ids), row.response_start + most)) for row in group]
-        for side in SIDES:
-            found = [outputs[side][index, answer] for index, answer in enumerate(answers)]
-            vectors[side].append(torch.cat(found).float().cpu().numpy())
-        owners += [
-            np.full(answer.stop - answer.start, place[id(row)]) for row, answer in zip(group, answers, strict=True)
-        ]
-    owner = np.concatenate(owners)
-    harmful = np.array([row.label == "harmful" for row in rows])
-    return {side: Tokens(np.concatenate(vectors[side]), owner, harmful[owner]) for side in SIDES}
+        for index, row in enumerate(group):
+            take(row, {side: outputs[side][index, row.response_start : len(row.ids)] for side in SIDES})
 
 
-def _highest(scores: np.ndarray, owner: np.ndarray, rows: int) -> np.ndarray:
+def _highest(scores: Sequence[np.ndarray]) -> np.ndarray:
     """Of each answer the highest score of its tokens: where the probe fires at all."""
-    highest = np.full(rows, -np.inf)
-    np.maximum.at(highest, owner, scores)
-    return highest
+    return np.array([found.max(initial=-np.inf) for found in scores])
 
 
 def _descending(scores: np.ndarray) -> tuple[float, ...]:

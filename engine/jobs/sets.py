@@ -23,11 +23,12 @@ from engine.jobs.voices import voices_of
 from engine.records.chats.asked import ForcedCall
 from engine.records.chats.sets import NOT_ASKED, AnswerSet, SetRequest, SetRow, open_set
 from engine.records.conversation import Conversation, say
-from engine.records.errors import MemoryShortage, WorkbenchError
+from engine.records.errors import DataError, MemoryShortage, WorkbenchError
 from engine.records.evaluation.rows import EvaluationRow
 from engine.records.evaluation.sides import row_of
 from engine.records.events import Event, Progress
 from engine.records.prompts import Prompt
+from engine.records.shown import short
 from engine.records.tool_prompts import expected_call
 
 Job = Generator[Event | None, None, None]
@@ -57,7 +58,12 @@ def answer_set_job(payload: dict[str, Any], tools: Tools) -> Job:
     request = answers.request()
     prompts = _told_apart((yield from reading(request.source, label=request.label)))
     prompts = prompts[: request.limit] if request.limit else prompts
-    known = {row.prompt_id for row in answers.rows()}
+    known = {row.prompt_id: row.prompt for row in answers.rows()}
+    if changed := [one.id for one in prompts if known.get(one.id, one.text) != one.text]:
+        raise DataError(
+            f"{request.source} has changed since this set was begun: {len(changed)} of its answered rows ask something "
+            f"else by now, the first {short(changed[0])}. Answer it as a new set; what this one holds stays."
+        )
     left = [prompt for prompt in prompts if prompt.id not in known]
     done, total = len(prompts) - len(left), len(prompts)
     model = yield from tools.acquire(request.model)

@@ -60,21 +60,21 @@ def best_checkpoint(
     if optimizer.keep == "best":
         # Weights are not kept for the figures of others.
         candidates = [one for one in candidates if one.measured == one.step]
-    best = _best(candidates)
+    best = _best(candidates, last)
     end = _candidate(last, measured, optimizer)
     if best is None or end is None or best.step == last:
         return best
     return best.model_copy(update={"last": (end.measured, end.cosine, end.drift)})
 
 
-def _best(candidates: Sequence[BestCheckpoint]) -> BestCheckpoint | None:
+def _best(candidates: Sequence[BestCheckpoint], last: int) -> BestCheckpoint | None:
     within = [one for one in candidates if one.within]
     if within:
-        return _unless_last(min(within, key=lambda one: one.cosine), within, lambda one: one.cosine)
+        return _unless_last(min(within, key=lambda one: one.cosine), within, lambda one: one.cosine, last)
     moved = [one for one in candidates if one.cosine <= MOVED_COSINE]
     if not moved:
         return None
-    return _unless_last(min(moved, key=lambda one: one.drift), moved, lambda one: one.drift)
+    return _unless_last(min(moved, key=lambda one: one.drift), moved, lambda one: one.drift, last)
 
 
 def better_words(better: BestCheckpoint) -> str:
@@ -122,6 +122,6 @@ def _mean_of(answers: Mapping[str, float]) -> float:
     return sum(answers.values()) / len(answers) if answers else 1.0
 
 
-def _unless_last(best: BestCheckpoint, among: Sequence[BestCheckpoint], figure) -> BestCheckpoint:
-    last = among[-1]
-    return last if figure(last) - figure(best) <= MARGIN else best
+def _unless_last(best: BestCheckpoint, among: Sequence[BestCheckpoint], figure, last: int) -> BestCheckpoint:
+    end = next((one for one in among if one.step == last), None)
+    return end if end is not None and figure(end) - figure(best) <= MARGIN else best

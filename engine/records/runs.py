@@ -237,7 +237,7 @@ def create_run(runs: Path, spec: RunSpec, *, preset: str = "", name: str = "") -
 
 def open_run(runs: Path, run_id: str) -> Run:
     """The run with this id, of the runs folder or of those that ship. Raises RunError when there is none."""
-    for folder in _homes(runs):
+    for folder in homes(runs):
         candidate = folder / run_id
         if run_id.strip(".") and candidate.parent == folder and os.path.isfile(candidate / "record.json"):
             return Run(candidate)
@@ -248,14 +248,14 @@ def list_runs(runs: Path) -> list[Run]:
     """All whole runs, newest first; those that ship with the workbench come last. Of two of one id the first of the
     homes is the run, as in `open_run`."""
     found: dict[str, Run] = {}
-    for folder in _homes(runs):
+    for folder in homes(runs):
         records = folder.glob("*/record.json") if folder.is_dir() else []
         for run in sorted((Run(path.parent) for path in records), key=lambda run: run.id, reverse=True):
             found.setdefault(run.id, run)
     return [*found.values()]
 
 
-def _homes(runs: Path) -> tuple[Path, ...]:
+def homes(runs: Path) -> tuple[Path, ...]:
     """The runs folder, and that of the runs that ship unless WORKBENCH_SHIPPED_RUNS is 'hide'."""
     return (runs,) if os.environ.get("WORKBENCH_SHIPPED_RUNS") == "hide" else (runs, SAMPLE_DATA / "runs")
 

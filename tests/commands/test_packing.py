@@ -13,7 +13,7 @@ from making_seers import painted
 from test_capturing import QUICK
 
 from engine.__main__ import main
-from engine.commands.pack import DIGEST, digests, pack_run
+from engine.commands.pack import DIGEST, _halved, digests, pack_run
 from engine.compute.model.adapters import adapter_parameters
 from engine.compute.steps import drained
 from engine.device import Device
@@ -187,13 +187,21 @@ def test_a_copy_names_no_address_and_no_folder_of_its_maker(run, settings, tmp_p
     tools = ToolFindings(source="sample", judge=judge)
     write_evaluation(run, settings, Evaluation(key="asked", run=run.id, judge=judge, tools=tools), [])
     run.append(Alert(step=2, message=f"Changed since this run began: {settings.runs}/mine/rows.jsonl.", advice="None."))
+    run.update(evaluation_error=f"{settings.runs}/mine/asked.json could not be written.")
     pack_run(run, tmp_path / run.id, private=Private(settings))
     packed = Run(tmp_path / run.id)
     (one,) = read_evaluations(packed, settings)
     assert (one.judge, one.tools.judge) == ("org/model+rules", "org/model+rules")
     (alert,) = [event for event in packed.events()[0] if isinstance(event, Alert)]
     assert alert.message == "Changed since this run began: rows.jsonl."
+    assert packed.record().evaluation_error == "asked.json could not be written."
     assert json.loads((packed.folder / DIGEST).read_text()) == digests(packed.folder)
+
+
+def test_numbers_that_half_precision_has_no_room_for_are_packed_as_they_are():
+    tensor = np.array([1.0, 70_000.0], dtype=np.float32)
+    assert _halved(tensor) is tensor
+    assert _halved(tensor[:1]).dtype == np.float16
 
 
 def test_one_capture_of_two_is_packed_where_it_is_named(run, settings, tmp_path, capsys):
@@ -276,6 +284,11 @@ def test_the_runs_that_ship_are_listed_and_opened_beside_the_own_ones(settings, 
     first = shipped_run(settings.runs)
     assert first is not None and first.record().preset == "default" and run_captures(settings, first.id)
     assert first.record().digest == first.spec().digest_with(first.record().sources)
+    # A copy of it among the own runs is listed in its place, and takes nothing from Home and the lessons.
+    shutil.copytree(first.folder, settings.runs / first.id)
+    assert open_run(settings.runs, first.id) != first and shipped_run(settings.runs) == first
+    monkeypatch.setenv("WORKBENCH_SHIPPED_RUNS", "hide")
+    assert shipped_run(settings.runs) is None
 
 
 @pytest.mark.parametrize("run", SHIPPED, ids=lambda run: run.id)

@@ -10,8 +10,9 @@ import pytest
 
 from engine.__main__ import main
 from engine.commands import sweep as sweep_command
-from engine.desk.launch import end_worker
+from engine.desk.launch import end_worker, ensure_worker
 from engine.desk.queue import Queue
+from engine.records.errors import RunError
 from engine.records.evaluation.findings import read_evaluations, write_evaluation
 from engine.records.events import ControlEvent, StatusEvent
 from engine.records.runs import Run, list_runs
@@ -70,6 +71,34 @@ def test_a_run_changed_by_hand_is_not_taken_for_the_point_of_its_spec(grid: Call
     first.append(ControlEvent(control="alpha", step=1, value=2.0))
     assert main(["sweep", file]) == 0
     assert len(list_runs(settings.runs)) == 2
+
+
+def test_a_run_of_other_weights_under_the_models_name_is_not_taken_for_the_point(
+    grid: Callable[..., str], settings: Settings
+):
+    assert main(["sweep", grid()]) == 0
+    (first,) = list_runs(settings.runs)
+    assert first.record().made_of
+    first.update(made_of="0123456789abcdef")
+    assert main(["sweep", grid()]) == 0
+    assert len(list_runs(settings.runs)) == 2
+
+
+def test_a_run_that_the_queue_refused_is_queued_when_the_sweep_is_started_again(
+    grid: Callable[..., str], settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    def refused(*_: object, **__: object) -> int:
+        raise RunError("The queue cannot be used.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Queue, "submit", refused)
+        assert main(["sweep", grid()]) == 2
+    (run,) = list_runs(settings.runs)
+    assert run.record().status == "queued"
+    # A worker is alive, and looks for no queued runs any more.
+    ensure_worker(settings)
+    assert main(["sweep", grid()]) == 0
+    assert [one.id for one in list_runs(settings.runs)] == [run.id] and run.record().status == "finished"
 
 
 def test_what_was_measured_before_a_resume_is_not_taken_for_what_the_sweep_asks(

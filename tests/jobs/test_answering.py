@@ -23,7 +23,7 @@ from engine.records.chats.doses import DOSES, dose_payload, read_dose_curve
 from engine.records.chats.sets import NOT_ASKED, TRIP_THRESHOLD, SetRequest, new_set
 from engine.records.checkpoints import Checkpoint, has_weights
 from engine.records.conversation import Conversation, Picture
-from engine.records.errors import ComputeError, MemoryShortage, ModelError, RunError
+from engine.records.errors import ComputeError, DataError, MemoryShortage, ModelError, RunError
 from engine.records.prompt_files import read_source
 from engine.records.prompts import Prompt
 from workbench.chat.export import chat_markdown
@@ -223,6 +223,29 @@ def test_a_set_is_answered_by_all_columns_and_goes_on_where_it_was(settings, too
     rows = made.rows()
     assert [row.prompt_id for row in rows] == [f"harmful-{index}" for index in range(9)]
     assert all(len(row.answers) == len(row.words) == 2 for row in rows)
+
+
+def test_a_set_whose_file_asks_something_else_by_now_does_not_go_on(settings, tools, run, tmp_path):
+    file = tmp_path / "asked.jsonl"
+
+    def write(*texts: str) -> None:
+        rows = [{"id": str(number), "prompt": text} for number, text in enumerate(texts)]
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    write("Say abc.")
+    columns = (BASE, Column(checkpoint=run.id))
+    request = SetRequest(
+        model=run.spec().model, columns=columns, source=str(file), label="benign", sampling=Sampling(new_tokens=2)
+    )
+    answers = new_set(settings, request)
+    drain(answer_set_job({"set": answers.id}, tools))
+    write("Say abc.", "Say def.")
+    drain(answer_set_job({"set": answers.id}, tools))
+    assert [row.prompt for row in answers.rows()] == ["Say abc.", "Say def."]
+    write("Say ghi.", "Say def.")
+    with pytest.raises(DataError, match=r"1 of its answered rows ask something else by now, the first '0'\. Answer it"):
+        drain(answer_set_job({"set": answers.id}, tools))
+    assert len(answers.rows()) == 2
 
 
 def test_rows_of_two_authors_that_are_numbered_alike_are_all_answered_and_told_apart(

@@ -11,12 +11,12 @@ from test_capturing import trained
 
 from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted, attach_adapter
-from engine.compute.model.harmfulness import save_layers
+from engine.compute.model.harmfulness import Probe, save_layers
 from engine.compute.training.base_activations import row_batch
 from engine.device import Device
 from engine.jobs.chat import chat_job
 from engine.jobs.evaluation import evaluate
-from engine.jobs.harmfulness import _tokens, fit_probe_job
+from engine.jobs.harmfulness import _read, _scores, _tokens, fit_probe_job
 from engine.records.chats.asked import Column, Sampling
 from engine.records.chats.chat import Exchange, new_chat
 from engine.records.errors import DataError, RunError, SpecError
@@ -247,12 +247,29 @@ def test_both_models_are_read_as_if_each_were_run_whole(tiny_model, tiny_spec, a
     first = int(adapted_blocks[0])
     attach_adapter(tiny_model, "rr", spec.adapter, range(first, 2), seed=0)
     rows = random_rows(5) + random_rows(4, seed=1, label="benign")
-    _, read = drain(_tokens(tiny_model, "rr", rows, 1, entry_block=first))
+    read = {}
+    drain(_read(tiny_model, "rr", rows, 1, entry_block=first, take=lambda row, found: read.update({id(row): found})))
     for side, name in (("base", None), ("rerouted", "rr")):
         with torch.no_grad(), adapted(tiny_model, name):
             alone = [block_activations(tiny_model, row_batch(tiny_model, [row]), [1]).outputs[1][0] for row in rows]
-        for number, row in enumerate(rows):
-            own = read[side].activations[read[side].owner == number]
-            torch.testing.assert_close(torch.tensor(own), alone[number][row.response_start :], atol=1e-5, rtol=1e-4)
-            assert (read[side].harmful[read[side].owner == number] == (row.label == "harmful")).all()
-    assert not torch.allclose(*(torch.tensor(read[side].activations) for side in SIDES))
+        for row, whole in zip(rows, alone, strict=True):
+            torch.testing.assert_close(read[id(row)][side], whole[row.response_start :], atol=1e-5, rtol=1e-4)
+    assert not any(torch.allclose(*(read[id(row)][side] for side in SIDES)) for row in rows)
+
+
+def test_fitted_on_are_first_tokens_where_memory_is_short_and_heard_are_whole_answers(tiny_model, monkeypatch):
+    """A threshold by the first tokens of held-out answers would let more of them end than it says."""
+    monkeypatch.setattr("engine.jobs.harmfulness.MOST_BYTES", 0)
+    monkeypatch.setattr("engine.jobs.harmfulness.FEWEST_TOKENS", 2)
+    rows = random_rows(5) + random_rows(4, seed=1, label="benign")
+    lengths = [len(row.ids) - row.response_start for row in rows]
+    assert min(lengths) > 2
+    _, tokens = drain(_tokens(tiny_model, None, rows, 1, entry_block=2))
+    for side in SIDES:
+        assert len(tokens[side].activations) == 2 * len(rows) and tokens[side].harmful.sum() == 2 * 5
+    layers = ((torch.randn(1, tiny_model.d_model), torch.zeros(1)),)
+    probes = {side: {kind: Probe(1, layers, math.inf) for kind in KINDS} for side in SIDES}
+    _, heard = drain(_scores(tiny_model, None, rows, probes, entry_block=2))
+    for side in SIDES:
+        for kind in KINDS:
+            assert [len(found) for found in heard[side][kind]] == lengths

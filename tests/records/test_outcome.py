@@ -255,6 +255,12 @@ def test_the_last_checkpoint_stays_the_best_where_another_is_hardly_better():
     assert best is not None and best.step == 20
 
 
+def test_the_last_checkpoint_within_the_bounds_has_no_such_right_where_the_run_went_on_beyond_them():
+    measured = [heldout(50, 0.30, 0.05), heldout(100, 0.32, 0.05), heldout(150, 0.1, 0.2)]
+    best = best_checkpoint([*measured, *map(checkpoint, (50, 100, 150))], last=150)
+    assert best is not None and best.step == 50
+
+
 def test_where_none_stayed_within_the_bounds_the_least_damage_among_those_that_moved_is_best():
     measured = [heldout(10, 0.9, 0.16), heldout(20, 0.5, 0.4), heldout(30, 0.1, 0.8)]
     best = best_checkpoint([*measured, checkpoint(10), checkpoint(20)], last=30)

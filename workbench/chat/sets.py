@@ -174,7 +174,7 @@ def _results(answers: AnswerSet, moving: bool) -> None:
     elif job is None or job.status != "done":
         if job is not None and job.error:
             st.error(plain(job.error), icon=":material/error:")
-        st.button("Go on", icon=":material/play_arrow:", key="set_go_on", on_click=_queue, args=(answers,))
+        st.button("Go on", icon=":material/play_arrow:", key="set_go_on", on_click=catching(_queue), args=(answers,))
     if not rows:
         return
     if refused := [row.reasons[0] for row in rows if NOT_ASKED in row.words]:
@@ -218,7 +218,9 @@ def _progress(job: Job, known: int) -> None:
     text = f"{known} of {total} prompts answered" if total else (progress.message if progress else "Waiting")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(min(1.0, share), text=plain(text), width="stretch")
-        st.button("Stop", icon=":material/stop_circle:", key="set_stop", on_click=queue().cancel, args=(job.id,))
+        st.button(
+            "Stop", icon=":material/stop_circle:", key="set_stop", on_click=catching(queue().cancel), args=(job.id,)
+        )
 
 
 def _counts(table: pd.DataFrame, names: list[str]) -> None:

@@ -70,7 +70,7 @@ def _under_way(job: Job) -> None:
     button.button(
         "Cancel",
         key=f"cancel_{job.id}",
-        on_click=queue().cancel,
+        on_click=catching(queue().cancel),
         args=(job.id,),
         icon=":material/close:",
         width="stretch",

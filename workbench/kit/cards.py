@@ -65,7 +65,11 @@ def wait_for_card(kind: Kind, payload: dict[str, Any], what: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f":red[:material/error: {what.capitalize()} could not be read: {reason}]", width="content")
         st.button(
-            "Try again", key=f"again_{_name(kind, payload)}", on_click=_submit, args=(kind, payload), type="tertiary"
+            "Try again",
+            key=f"again_{_name(kind, payload)}",
+            on_click=catching(_submit),
+            args=(kind, payload),
+            type="tertiary",
         )
 
 

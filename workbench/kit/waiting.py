@@ -107,7 +107,7 @@ def _under_way(asked: _Asked) -> None:
     button.button(
         "Cancel",
         key=f"cancel_{wish.place}",
-        on_click=queue().cancel,
+        on_click=catching(queue().cancel),
         args=(job_id,),
         icon=":material/close:",
         width="stretch",
@@ -120,7 +120,7 @@ def _ended(wish: _Wish, reason: str, leave: Callable[[], None] | None) -> None:
         st.button(
             "Try again",
             key=f"again_{wish.place}",
-            on_click=_submit,
+            on_click=catching(_submit),
             args=(wish,),
             type="tertiary",
             icon=":material/refresh:",

@@ -250,7 +250,11 @@ def _figures(figures: MapFigures, projection: Projection) -> None:
     explained = f"{100 * sum(projection.explained):.0f} %" if projection.explained else "–"
     cells = (
         ("Probe AUC", number(figures.auc, 2), "Held-out linear probe on the activations, harmful against benign."),
-        ("Map AUC", number(figures.map_auc, 2), "The same probe on the map's coordinates alone."),
+        (
+            "Map AUC",
+            number(figures.map_auc, 2),
+            "Held-out, on the map's coordinates alone: of a map along a direction its first axis, else a linear probe.",
+        ),
         ("Shuffled", number(figures.shuffled_auc, 2), "95th percentile of the map AUC when labels are dealt."),
         (
             "Trustworthiness",

@@ -10,7 +10,7 @@ from engine.records.evaluation.own import ROWS, is_pending, own_plan
 from engine.records.evaluation.plan import EvaluationPlan
 from engine.records.outcome import LIMITS, Outcome
 from engine.records.runs import Record, Run
-from workbench.kit.frame import places
+from workbench.kit.frame import catching, places
 from workbench.kit.outcome import outcome_sentence, run_outcome
 from workbench.kit.state import RUN, SAID, queue, settings
 from workbench.kit.words import plain
@@ -97,7 +97,7 @@ def _progress(job: Job) -> None:
     button.button(
         "Cancel",
         key="cancel_measuring",
-        on_click=queue().cancel,
+        on_click=catching(queue().cancel),
         args=(job.id,),
         icon=":material/close:",
         width="stretch",

@@ -43,9 +43,9 @@ def firings(
     read. The words that were put in the model's mouth are not its own: the probe passes over them, as over
     the very last of as many tokens as were asked for, which no model reads any more."""
     found = [attempt.fired or 0 for attempt in attempts]
-    # As where they were asked: what the context does not hold is cut at its beginning.
-    most = model.card.context_length or 1_000_000
-    texts = [(*one.prompt_ids, *one.prefill_ids, *one.answer_ids)[-most:] for one in attempts]
+    # As where they were asked: what leaves no room for an answer in the context is cut at its beginning.
+    room = max(1, (model.card.context_length or 1_000_000) - new_tokens)
+    texts = [((*one.prompt_ids, *one.prefill_ids)[-room:] + one.answer_ids) for one in attempts]
     unread = [place for place, one in enumerate(attempts) if one.fired is None and one.answer_ids]
     unread.sort(key=lambda place: len(texts[place]), reverse=True)
 

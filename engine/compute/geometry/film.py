@@ -224,9 +224,9 @@ def chosen(
         case "last_prompt":
             return activations[max(0, response_start - 1)][None]
         case "response_mean":
-            return (activations[response_start:] if len(activations) > response_start else activations[-1:]).mean(0)[
-                None
-            ]
+            answer = activations[response_start:] if len(activations) > response_start else activations[-1:]
+            # Of bfloat16 the sum is rounded to bfloat16 too, and a small movement with it.
+            return answer.float().mean(0)[None]
         case "position":
             return activations[min(response_start + position, len(activations) - 1)][None]
         case "every":

@@ -1,11 +1,11 @@
 """Fitting harmfulness probes: which tokens are of harmful answers. Arrays in, layers out; for the child process, since
-a fit cannot be divided. Knows nothing of models or runs.
+a fit cannot be divided and its library is not the worker's. Knows nothing of models or runs.
 
 Linear, and an MLP of 64 and 32 units, as in Zou et al. 2024 (arXiv:2406.04313).
 """
 
 import warnings
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -24,23 +24,11 @@ LEAST_TO_STOP = 20
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
 
-class Fitted(NamedTuple):
-    """layers: weights (outputs x inputs) and biases, for activations as they are.  scores: of the held-out tokens.
-    auc: of these."""
-
-    layers: Layers
-    scores: Float[np.ndarray, " heldout"]
-    auc: float
-
-
 def fit(
-    activations: Float[np.ndarray, "token d_model"],
-    harmful: Bool[np.ndarray, " token"],
-    heldout: Float[np.ndarray, "heldout d_model"],
-    heldout_harmful: Bool[np.ndarray, " heldout"],
-    seed: int,
-) -> dict[str, Fitted]:
-    """Both kinds of probe on the same tokens, both classes weighing the same, and their scores on held-out tokens."""
+    activations: Float[np.ndarray, "token d_model"], harmful: Bool[np.ndarray, " token"], seed: int
+) -> dict[str, Layers]:
+    """Both kinds of probe on the same tokens, both classes weighing the same: weights (outputs x inputs) and biases of
+    each layer, for activations as they are."""
     scaler = StandardScaler().fit(activations)
     inputs = scaler.transform(activations).astype(np.float32)
     chosen = _balanced(harmful, seed)
@@ -63,22 +51,21 @@ def fit(
         "linear": [(linear.coef_, linear.intercept_)],
         "mlp": [(weight.T, bias) for weight, bias in zip(mlp.coefs_, mlp.intercepts_, strict=True)],
     }
-    fitted = {}
-    for kind, layers in found.items():
+    for layers in found.values():
         first, bias = layers[0]
         layers[0] = (first / scaler.scale_, bias - first @ (scaler.mean_ / scaler.scale_))
-        scores = score(layers, heldout)
-        both = heldout_harmful.any() and not heldout_harmful.all()
-        auc = float(roc_auc_score(heldout_harmful, scores)) if both else float("nan")
-        fitted[kind] = Fitted([(w.astype(np.float32), b.astype(np.float32)) for w, b in layers], scores, auc)
-    return fitted
+    return {
+        kind: [(weight.astype(np.float32), bias.astype(np.float32)) for weight, bias in layers]
+        for kind, layers in found.items()
+    }
 
 
-def score(layers: Layers, activations: Float[np.ndarray, "token d_model"]) -> Float[np.ndarray, " token"]:
-    found = activations.astype(np.float64)
-    for number, (weight, bias) in enumerate(layers):
-        found = (np.maximum(found, 0) if number else found) @ weight.T + bias
-    return found[:, 0]
+def areas(scores: Mapping[str, Float[np.ndarray, " token"]], harmful: Bool[np.ndarray, " token"]) -> dict[str, float]:
+    """The area under the ROC curve of each of several scores of the same tokens; not a number where all tokens are of
+    one kind."""
+    if harmful.all() or not harmful.any():
+        return dict.fromkeys(scores, float("nan"))
+    return {name: float(roc_auc_score(harmful, found)) for name, found in scores.items()}
 
 
 def _balanced(harmful: Bool[np.ndarray, " token"], seed: int) -> np.ndarray:

@@ -111,7 +111,7 @@ def _written(model: Any, processor: LlavaProcessor, target: Path, *, made_of: st
         (temporary / COMPLETE).write_text(made_of, encoding="ascii")
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise ModelError(
             f"The assembled model could not be written to {target}: {first_line(error)} Free some space, or set "
             "WORKBENCH_CACHE to a larger disk, then assemble again."

@@ -18,6 +18,7 @@ from engine.compute.model.reading import Prompt, read_inputs, read_prompts
 from engine.compute.steps import told
 from engine.compute.team import divided, where_sharded
 from engine.records.chats.asked import Sampling
+from engine.records.model_place import is_ours
 
 # Letting rows go copies the cache of all others: it pays once so large a share of the batch has ended.
 LEAVING_SHARE = 1 / 8
@@ -199,4 +200,7 @@ def end_ids(model: LoadedModel) -> list[int]:
     ends = {configured} if isinstance(configured, int) else set(configured or ())
     if model.tokenizer.eos_token_id is not None:
         ends.add(model.tokenizer.eos_token_id)
+    if is_ours(model.spec.name) and model.tokenizer.pad_token_id is not None:
+        # Where a text ends these models may say <|endoftext|>, which what they were converted from does not tell.
+        ends.add(model.tokenizer.pad_token_id)
     return sorted(ends)

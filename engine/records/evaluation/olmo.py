@@ -115,7 +115,8 @@ def _question(row: dict[str, Any]) -> Question:
 
 
 def _ending(row: dict[str, Any]) -> Choice:
-    began = _plain(f"{row['activity_label']}: {row['ctx']}")
+    # As published: what begins the ending is written large.
+    began = _plain(f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}")
     return Choice(f"Go on with this text:\n\n{began}", tuple(map(_plain, row["endings"])), int(row["label"]))
 
 

@@ -164,6 +164,12 @@ def test_a_position_beyond_the_answer_is_its_last_token():
     assert torch.equal(chosen(activations, "position", 4, 1), activations[5:6])
 
 
+def test_the_mean_of_rounded_activations_is_not_rounded_itself():
+    """The numbers of bfloat16 lie 0.0625 apart between 8 and 16."""
+    activations = torch.tensor([[10.0], [10.0], [10.0], [10.0625]], dtype=torch.bfloat16)
+    assert float(chosen(activations, "response_mean", 0, 0).double()) == 10.015625
+
+
 def test_shards_cover_all_prompts_once_within_their_bytes(monkeypatch):
     monkeypatch.setattr("engine.records.captures.capture.SHARD_BYTES", 100)
     sizes = [30, 30, 30, 30, 250, 10, 90, 10]

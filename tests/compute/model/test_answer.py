@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -138,6 +139,14 @@ def test_many_rows_that_end_leave_together(model, monkeypatch):
     going = [sum(token is not None for token in step) for step in steps if step]
     assert all(0 <= rows - said < max(1, rows / 8) for rows, said in zip(sizes[1:], going, strict=False))
     assert len(set(sizes)) > 1
+
+
+def test_the_end_of_a_text_ends_the_answer_of_a_packaged_model(model):
+    """Of others their own files say what ends them."""
+    end, pad = model.tokenizer.eos_token_id, model.tokenizer.pad_token_id
+    assert pad is not None and generation.end_ids(model) == [end] != [pad]
+    packaged = model.spec.model_copy(update={"name": "packaged/Qwen2.5-Coder-0.5B-Instruct"})
+    assert generation.end_ids(replace(model, spec=packaged)) == sorted({end, pad})
 
 
 def test_rows_that_end_leave_the_batch_and_change_no_other(model, monkeypatch):

@@ -143,7 +143,7 @@ def test_layers_are_kept_and_a_damaged_file_is_told(tmp_path):
         read_layers(file, "base.linear", torch.device("cpu"))
 
 
-def test_a_text_longer_than_the_context_is_read_from_where_it_was_cut(tiny_model):
+def test_a_text_that_leaves_no_room_for_an_answer_is_read_from_where_it_was_cut(tiny_model):
     probe = Probe(1, (direction(),), -math.inf)
     most = tiny_model.card.context_length
     widths = []
@@ -151,10 +151,23 @@ def test_a_text_longer_than_the_context_is_read_from_where_it_was_cut(tiny_model
         lambda _module, _args, given: widths.append(given["input_ids"].shape[1]), with_kwargs=True
     )
     try:
-        assert drain(firings(tiny_model, None, probe, [Attempt(1, (1,) * most, (5, 6))], 99))[1] == [1]
+        assert drain(firings(tiny_model, None, probe, [Attempt(1, (1,) * most, (5, 6))], TOKENS))[1] == [1]
     finally:
         hook.remove()
-    assert widths == [most]
+    assert widths == [most - TOKENS + 2]
+
+
+def test_a_request_that_was_cut_to_leave_room_for_an_answer_is_read_as_it_was_cut(tiny_model):
+    """The answer was shorter than the room that was left for it."""
+    most = tiny_model.card.context_length
+    long = tuple(1 + place % 40 for place in range(most - 4))
+    whole = said(tiny_model, [None], prompts=[list(long[-(most - TOKENS) :])])
+    answer = whole.ids[0][:6]
+    layers = direction()
+    of_it = scores(tiny_model, list(long[-(most - TOKENS) :]), answer, layers)
+    probe = Probe(1, (layers,), max(of_it) - 1e-4)
+    [at] = drain(firings(tiny_model, None, probe, [Attempt(1, long, tuple(answer))], TOKENS))[1]
+    assert at == 1 + of_it.index(max(of_it))
 
 
 def test_a_threshold_is_rounded_so_that_no_more_than_is_allowed_lies_above_it():
