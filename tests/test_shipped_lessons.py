@@ -174,9 +174,9 @@ def test_attacks_and_costs(lessons, shipped, settings):
     assert {one.base.n for one in many.attacks.values()} == {100} and len(many.attacks) == 8
     through = {name: one.rerouted.complied for name, one in many.attacks.items()}
     rows = {
-        "finetuning": "breaker off again", "templates": "game, an order", "prefill": "| prefill", "direct": "| direct",
-        "many-turns": "several turns", "steering": "steered back", "best-of-n": "eight samples",
-        "encodings": "in another form",
+        "finetuning": "few-step fine-tuning", "templates": "jailbreak templates", "prefill": "| prefilling", "direct": "| direct request",
+        "many-turns": "many turns", "steering": "| steering", "best-of-n": "best of n",
+        "encodings": "encodings",
     }  # fmt: skip
     assert rows.keys() == through.keys()
     for name, words in rows.items():
@@ -188,7 +188,11 @@ def test_attacks_and_costs(lessons, shipped, settings):
     says(lessons, "attack-it", f"complies with {strongest.base.complied} of them", f"interval is {low} to {high} %")
     searches = {name: one for found in few for name, one in found.attacks.items()}
     assert searches.keys() == {"embedding", "direct", "embedding-adaptive", "gcg"}
-    for name, words in (("embedding", "as published"), ("gcg", "of tokens"), ("embedding-adaptive", "first block")):
+    for name, words in (
+        ("embedding", "| embedding"),
+        ("gcg", "| GCG"),
+        ("embedding-adaptive", "| embedding, adaptive"),
+    ):
         one = searches[name]
         broken = f"**{one.rerouted.complied}**" if name == "embedding-adaptive" else one.rerouted.complied
         says(lessons, "attack-it", f"{words} | {one.base.complied} | {broken} | {one.base.n} |")
