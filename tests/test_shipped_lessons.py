@@ -174,10 +174,15 @@ def test_attacks_and_costs(lessons, shipped, settings):
     assert {one.base.n for one in many.attacks.values()} == {100} and len(many.attacks) == 8
     through = {name: one.rerouted.complied for name, one in many.attacks.items()}
     rows = {
-        "finetuning": "few-step fine-tuning", "templates": "jailbreak templates", "prefill": "| prefilling", "direct": "| direct request",
-        "many-turns": "many turns", "steering": "| steering", "best-of-n": "best of n",
+        "finetuning": "few-step fine-tuning",
+        "templates": "jailbreak templates",
+        "prefill": "| prefilling",
+        "direct": "| direct request",
+        "many-turns": "many turns",
+        "steering": "| steering",
+        "best-of-n": "best of n",
         "encodings": "encodings",
-    }  # fmt: skip
+    }
     assert rows.keys() == through.keys()
     for name, words in rows.items():
         broken = f"**{through[name]}**" if name in ("finetuning", "templates") else through[name]

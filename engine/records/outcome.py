@@ -134,8 +134,9 @@ def _measured(record: Record, whole: Sequence[Evaluation]) -> Outcome:
         final = [told for told in shown if _asked(told)]
     if not final:
         return _activations(record)
-    # Of equals the newest counts.
-    return _answers(record, max(_newest_first(final), key=_asked), calls=calls)
+    # Of equals the one with more of the attacks that outcomes compare counts, and then the newest.
+    weight = lambda one: (_asked(one), sum(name in one.attacks for name in COMPARED))  # noqa: E731
+    return _answers(record, max(_newest_first(final), key=weight), calls=calls)
 
 
 def _newest_first(found: Sequence[Evaluation]) -> list[Evaluation]:

@@ -92,6 +92,13 @@ def test_activations_that_drift_damage_whatever_the_answers_say():
     assert found.word == "damages the rest" and "benign drift 0.45" in found.sentence
 
 
+def test_of_equals_one_attack_alone_that_was_asked_later_does_not_tell_how_the_run_stands():
+    for asked in ({"direct": attack(15, 0)}, {"best-of-n": attack(16, 0)}):
+        later = evaluation(key="later", created=200.0, attacks=asked)
+        found = outcome(record(), [evaluation(), later])
+        assert (found.evaluation, found.attack) == ("small", "prefill")
+
+
 def test_of_several_evaluations_the_one_of_more_requests_counts_and_of_equals_the_newest():
     large = evaluation(
         key="large",
