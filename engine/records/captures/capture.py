@@ -46,7 +46,7 @@ FINAL = "final"
 RANDOM = "random"
 SHARD_BYTES = 64 * 2**20
 # Of how vectors are captured: another number, and they are captured anew.
-CAPTURES = 2
+CAPTURES = 1
 
 
 class CaptureRequest(Part):
