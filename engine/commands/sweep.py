@@ -28,6 +28,7 @@ from engine.desk.cluster import settle, states_of
 from engine.desk.launch import ensure_worker
 from engine.desk.queue import Queue
 from engine.desk.sending import send
+from engine.records.as_trained import is_as_trained
 from engine.records.cluster_jobs import is_on_cluster, read_job
 from engine.records.errors import RunError, SpecError, WorkbenchError
 from engine.records.evaluation.final import of_final
@@ -220,9 +221,12 @@ def _usable(settings: Settings, spec: RunSpec, *, or_else: str = "") -> Run | No
         except RunError:
             continue
         usable = record.status in ("finished", or_else, *ACTIVE) and record.digest in digests
-        # Where other weights have come under the model's name its figures are of others.
-        usable = usable and (not record.made_of or not weights or record.made_of == weights)
-        if usable and not _changed_by_hand(run) and (not probes.probe or run.spec().harmfulness == probes):
+        if (
+            usable
+            and is_as_trained(record, weights)
+            and not _changed_by_hand(run)
+            and (not probes.probe or run.spec().harmfulness == probes)
+        ):
             return run
     return None
 

@@ -5,6 +5,7 @@ queue nor other jobs.
 import math
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 from engine.child import in_child
 from engine.compute.model.activations import block_activations
 from engine.compute.model.adapters import adapted
-from engine.compute.model.harmfulness import Layer, Probe, read_layers, save_layers
+from engine.compute.model.harmfulness import Probe, read_layers, save_layers
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.training.base_activations import GROUP_TOKENS, row_batch
 from engine.compute.training.rows import Row, micro_batches
@@ -95,7 +96,6 @@ def fit_probes(
     held_out = yield from _rows(model, spec, settings, "validation", HELD_OUT_ROWS)
     borderline = [place for place, row in enumerate(held_out) if row.borderline]
     need_borderline(len(borderline))
-    layers: dict[str, Sequence[Layer]] = {}
     fitted: dict[Side, dict[ProbeKind, Probe]] = {}
     read = yield from _tokens(model, adapter, fitted_on, block, entry_block=first_adapted)
     # The answers that a breaker misses are those whose activations stayed where the base model's are.
@@ -112,9 +112,8 @@ def fit_probes(
         )
         fitted[side] = {}
         for kind in KINDS:
-            layers[f"{side}.{kind}"] = [(torch.tensor(w), torch.tensor(b)) for w, b in found[kind]]
-            here = tuple((w.to(model.device), b.to(model.device)) for w, b in layers[f"{side}.{kind}"])
-            fitted[side][kind] = Probe(block, here, math.inf)
+            here = partial(torch.tensor, device=model.device)
+            fitted[side][kind] = Probe(block, tuple((here(w), here(b)) for w, b in found[kind]), math.inf)
     heard = yield from _scores(model, adapter, held_out, fitted, entry_block=first_adapted)
     is_harmful = np.array([row.label == "harmful" for row in held_out])
     probes: dict[Side, dict[ProbeKind, FittedProbe]] = {}
@@ -137,7 +136,9 @@ def fit_probes(
     folder = probes_folder(run, settings)
     # Weights of one block must never stand beside what was said of another's.
     (folder / PROBES).unlink(missing_ok=True)
-    save_layers(folder / WEIGHTS, layers)
+    save_layers(
+        folder / WEIGHTS, {f"{side}.{kind}": one.layers for side in SIDES for kind, one in fitted[side].items()}
+    )
     whole = HarmfulnessProbes(
         step=step,
         block=block,

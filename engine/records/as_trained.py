@@ -2,14 +2,18 @@
 
 from engine.records.assembled import ASSEMBLED
 from engine.records.errors import ModelError
-from engine.records.runs import Run
+from engine.records.runs import Record, Run
+
+
+def is_as_trained(record: Record, now: str) -> bool:
+    """Whether what the model of a run is made of by now is what the run was trained on, or one of both is not known."""
+    return not record.made_of or not now or record.made_of == now
 
 
 def need_as_trained(run: Run, model: str, now: str) -> None:
     """Raises ModelError where a run was trained on a model that another of its name has replaced. now: what the one in
     memory is made of."""
-    then = run.record().made_of
-    if not then or not now or then == now:
+    if is_as_trained(run.record(), now):
         return
     if model in ASSEMBLED:
         raise ModelError(

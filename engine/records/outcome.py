@@ -135,8 +135,8 @@ def _measured(record: Record, whole: Sequence[Evaluation]) -> Outcome:
     if not final:
         return _activations(record)
     # Of equals the one with more of the attacks that outcomes compare counts, and then the newest.
-    weight = lambda one: (_asked(one), sum(name in one.attacks for name in COMPARED))  # noqa: E731
-    return _answers(record, max(_newest_first(final), key=weight), calls=calls)
+    most = max(_newest_first(final), key=lambda one: (_asked(one), sum(name in one.attacks for name in COMPARED)))
+    return _answers(record, most, calls=calls)
 
 
 def _newest_first(found: Sequence[Evaluation]) -> list[Evaluation]:
