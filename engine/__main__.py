@@ -25,6 +25,7 @@ from engine.commands import probe as probe_command
 from engine.commands import rescale as rescale_command
 from engine.commands import runs as runs_command
 from engine.commands import serve as serve_command
+from engine.commands import spec as spec_command
 from engine.commands import submit as submit_command
 from engine.commands import sweep as sweep_command
 from engine.commands import worker as worker_command
@@ -33,10 +34,8 @@ from engine.desk.starting import line_up, need_inputs
 from engine.records.errors import WorkbenchError
 from engine.records.files import storage_error
 from engine.records.packaged import packaged
-from engine.records.presets import named_spec, preset_names
+from engine.records.presets import preset_names
 from engine.records.settings import ROOT, Settings, read_settings
-from engine.records.spec import RunSpec
-from engine.records.spec_text import read_assignments, with_fields
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -83,7 +82,7 @@ def on_node(options: argparse.Namespace, settings: Settings) -> int:
 
 def train(options: argparse.Namespace, settings: Settings) -> int:
     """Train in the foreground, with the worker's own loop; the last line printed is the run id."""
-    spec = _spec(options)
+    spec = spec_command.spec_of(options)
     _prepare_threads()
     _quiet()
     from engine.commands.foreground import train_here
@@ -101,7 +100,7 @@ def train(options: argparse.Namespace, settings: Settings) -> int:
 def submit(options: argparse.Namespace, settings: Settings) -> int:
     """Queue a run for the worker, which is started if none is alive, or send it to a cluster; prints the run id."""
     submit_command.need_cluster(options)
-    spec = _spec(options)
+    spec = spec_command.spec_of(options)
     if options.cluster:
         print(submit_command.to_cluster(spec, options, settings, preset=_preset(options)).id)
         return 0
@@ -165,11 +164,6 @@ def prepare(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _spec(options: argparse.Namespace) -> RunSpec:
-    """A spec file or a preset, with the fields that --set changes."""
-    return with_fields(named_spec(options.spec), read_assignments(options.set), name="--set")
-
-
 def _preset(options: argparse.Namespace) -> str:
     """What the record calls the preset; as on the screen, one with changed fields is '(edited)'."""
     stem = Path(options.spec).stem
@@ -216,15 +210,10 @@ def _parser() -> argparse.ArgumentParser:
             worker_command.add_team(command)
         command.add_argument("spec", metavar="SPEC.json", help="a spec file, or a preset's name such as quick")
         command.add_argument("--name", default="", help="a name for the run")
-        command.add_argument(
-            "--set",
-            action="append",
-            default=[],
-            metavar="FIELD=VALUE",
-            help="change a field, such as optimizer.steps=80; may be given several times",
-        )
+        spec_command.add_changes(command)
         if name == "submit":
             submit_command.add_arguments(command)
+    spec_command.add_arguments(add("spec", spec_command.show, "print a spec whole, or all fields that one has"))
     runs_command.add_arguments(add("runs", runs_command.runs, "list the runs"))
     capture_command.add_arguments(add("capture", capture, "capture a run's activations beside the base model's"))
     evaluate_command.add_arguments(add("evaluate", evaluate, "attack a run's circuit breaker and judge the answers"))

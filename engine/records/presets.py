@@ -1,6 +1,7 @@
 """The presets that ship: ordinary spec files with a name. Knows nothing of forms or runs."""
 
 import os
+import re
 from pathlib import Path
 
 from engine.records.errors import SpecError
@@ -22,11 +23,15 @@ def preset_names() -> list[str]:
 def read_preset(name: str) -> RunSpec:
     """Raises SpecError where there is no such preset, or its file is damaged."""
     if name not in preset_names():
-        raise SpecError(f"There is no preset '{name}': choose {', '.join(preset_names())}.")
+        raise SpecError(
+            f"There is no preset {name!r:.60}: choose {', '.join(preset_names())}, or give a spec file's path."
+        )
     return read_spec(PRESETS / f"{name}.json")
 
 
 def named_spec(given: str) -> RunSpec:
     """A spec file, or a preset by its name; a file of that name comes first. Raises SpecError."""
-    path = Path(given)
-    return read_preset(given) if not os.path.isfile(path) and given in preset_names() else read_spec(path)
+    # What is no path is a name.
+    return (
+        read_preset(given) if re.fullmatch(r"[\w-]+", given) and not os.path.isfile(given) else read_spec(Path(given))
+    )
