@@ -4,8 +4,9 @@ GRID.json:  {"base": "default" or a spec file or a spec, "grid": {"loss.retain_w
              "points": [{"schedule.alpha": 3}, ...]  (optional: further single points),
              "evaluate": {"attacks": ["direct", "prefill"], "limit": 24, ...}  (any field of a plan but its checkpoint)}
 
-A point that was trained before in this runs folder (the same spec, nothing changed by hand while it trained) is not
-trained again. Exit codes: 0 done, 1 some point failed or it was interrupted, 2 the grid is wrong.
+A point that was trained before in this runs folder (the same spec, nothing changed by hand while it trained), to its
+end or to its bound on drift, is not trained again. Exit codes: 0 done, 1 some point failed or it was interrupted, 2 the
+grid is wrong.
 """
 
 import argparse
@@ -23,25 +24,22 @@ from pydantic import ValidationError
 from engine.commands.evaluate import check_writable
 from engine.commands.submit import add_arguments as add_cluster_arguments
 from engine.commands.submit import need_cluster, resources
+from engine.commands.sweep_runs import changed_by_hand, drift_stop, usable_run
 from engine.commands.table import as_csv, as_text, figures_of
 from engine.desk.cluster import settle, states_of
 from engine.desk.launch import ensure_worker
 from engine.desk.queue import Queue
 from engine.desk.sending import send
-from engine.records.as_trained import is_as_trained
 from engine.records.cluster_jobs import is_on_cluster, read_job
 from engine.records.errors import RunError, SpecError, WorkbenchError
 from engine.records.evaluation.final import of_final
 from engine.records.evaluation.findings import Evaluation, read_evaluations
 from engine.records.evaluation.needed import is_of_now, need_read
 from engine.records.evaluation.plan import EvaluationPlan, parse_attack
-from engine.records.events import changes_value, effective
 from engine.records.files import write_whole
-from engine.records.model_files import made_of
-from engine.records.prompt_files import source_hashes
-from engine.records.runs import ACTIVE, Run, create_run, delete_run, list_runs
+from engine.records.runs import ACTIVE, Run, create_run, delete_run
 from engine.records.settings import SAMPLE_DATA, Settings
-from engine.records.spec import SPEC_VERSION, RunSpec
+from engine.records.spec import RunSpec
 from engine.records.spec_text import build_spec, read_spec
 from engine.telling import telling
 
@@ -181,7 +179,7 @@ def _sent(
     runs, new = [], []
     try:
         for spec, point in zip(specs, points, strict=True):
-            run = _usable(settings, spec)
+            run = usable_run(settings, spec)
             if run is None:
                 run = _new(settings, spec, point)
                 new.append(run)
@@ -201,7 +199,7 @@ def _sent(
 
 def _run(settings: Settings, queue: Queue, spec: RunSpec, point: dict[str, Any]) -> Run:
     """The run of this spec: a finished or living one that kept to it, else a new one in the queue."""
-    run = _usable(settings, spec, or_else="interrupted") or _new(settings, spec, point)
+    run = usable_run(settings, spec, or_else="interrupted") or _new(settings, spec, point)
     if run.record().status == "queued" and not is_on_cluster(run):
         # Also one that was found: the queue may have refused it, and takes what it holds for the same.
         queue.submit("train", run_id=run.id)
@@ -209,37 +207,11 @@ def _run(settings: Settings, queue: Queue, spec: RunSpec, point: dict[str, Any])
     return run
 
 
-def _usable(settings: Settings, spec: RunSpec, *, or_else: str = "") -> Run | None:
-    """A finished or living run that kept to this spec and its probes, or one of another status that may go on."""
-    current, probes = spec.model_copy(update={"version": SPEC_VERSION}), spec.harmfulness
-    # Runs that an older version trained keep the digest that it made.
-    digests = {current.digest_with(source_hashes(spec.data)), spec.model_copy(update={"version": 1}).digest}
-    weights = made_of(settings.models, spec.model.name)
-    for run in list_runs(settings.runs):
-        try:
-            record = run.record()
-        except RunError:
-            continue
-        usable = record.status in ("finished", or_else, *ACTIVE) and record.digest in digests
-        if (
-            usable
-            and is_as_trained(record, weights)
-            and not _changed_by_hand(run)
-            and (not probes.probe or run.spec().harmfulness == probes)
-        ):
-            return run
-    return None
-
-
 def _new(settings: Settings, spec: RunSpec, point: dict[str, Any]) -> Run:
     name = ", ".join(f"{field.rpartition('.')[2]} {value}" for field, value in point.items()) or "sweep"
     # Each point is evaluated as the grid asks.
     captures = spec.captures.model_copy(update={"evaluation_rows": 0})
     return create_run(settings.runs, spec.model_copy(update={"captures": captures}), name=name[:120])
-
-
-def _changed_by_hand(run: Run) -> bool:
-    return any(map(changes_value, effective(run.events()[0])))
 
 
 def _followed(settings: Settings, queue: Queue, run: Run, asked: dict[str, Any]) -> tuple[str, Evaluation | None]:
@@ -263,8 +235,8 @@ def _followed(settings: Settings, queue: Queue, run: Run, asked: dict[str, Any])
             time.sleep(POLL_SECONDS)
         time.sleep(POLL_SECONDS)
     if status != "finished":
-        return f"{status}. {run.record().error}".strip(), None
-    if _changed_by_hand(run):
+        return drift_stop(run) or f"{status}. {run.record().error}".strip(), None
+    if changed_by_hand(run):
         return "changed by hand while it trained: start the command again, which trains this point anew", None
     plan = _plan(run.id, asked)
     while is_on_cluster(run) and _found(run, settings, plan) is None and _job_lives(run, settings):

@@ -16,6 +16,8 @@ PerBlock = dict[Annotated[str, Field(pattern=r"^[0-9]{1,6}$")], float]
 Control = Literal["pause", "resume", "first", "stop", "cancel", "alpha", "learning_rate"]
 # The status that says what a run keeps where that is not its last step's weights as they were trained.
 KEPT = "kept"
+# How the alert begins that tells of a run that its bound on drift ended.
+STOPPED_BY_DRIFT = "Stopped: benign validation rows drifted"
 # Those that change how the run trains on, and carry a value.
 VALUE_CONTROLS: tuple[Control, ...] = ("alpha", "learning_rate")
 

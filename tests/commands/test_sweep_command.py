@@ -15,7 +15,7 @@ from engine.desk.queue import Queue
 from engine.records.errors import RunError
 from engine.records.evaluation.findings import read_evaluations, write_evaluation
 from engine.records.events import ControlEvent, StatusEvent
-from engine.records.runs import Run, list_runs
+from engine.records.runs import Run, list_runs, open_run
 from engine.records.settings import Settings
 from engine.records.spec import RunSpec
 
@@ -185,3 +185,22 @@ def test_a_point_that_was_deleted_meanwhile_leaves_the_others_their_table(
     gone, done = csv.DictReader(out.open())
     assert "no readable record" in gone["problem"] and gone["direct"] == ""
     assert done["problem"] == "" and done["direct"] != ""
+
+
+def test_a_point_that_its_bound_on_drift_ended_is_told_so_and_not_trained_again(
+    grid: Callable[..., str], settings: Settings, tmp_path: Path
+):
+    file = grid(points=[{"optimizer.stop_drift": 1e-9, "optimizer.steps": 9}, {"optimizer.stop_drift": 1e9}])
+    ended = []
+    for _ in range(2):
+        assert main(["sweep", file, "--csv", str(tmp_path / "out.csv")]) == 1
+        first, second = csv.DictReader((tmp_path / "out.csv").open())
+        assert first["problem"].startswith("Stopped: benign validation rows drifted by") and second["problem"] == ""
+        ended.append(first["run"])
+    assert ended[0] == ended[1] and len(list_runs(settings.runs)) == 2
+
+    # One that somebody stopped is no such point.
+    run = open_run(settings.runs, ended[0])
+    run.update(step=run.record().step + 1)
+    assert main(["sweep", file]) == 1
+    assert len(list_runs(settings.runs)) == 3

@@ -23,7 +23,16 @@ from engine.records.best import BENIGN_COSINE, BENIGN_DRIFT, BestCheckpoint
 from engine.records.blocks import ResolvedBlocks
 from engine.records.errors import TeamError, TrainingError
 from engine.records.estimate import LEAST_TOKENS
-from engine.records.events import KEPT, Alert, ControlEvent, Event, HeldoutResult, Progress, StatusEvent
+from engine.records.events import (
+    KEPT,
+    STOPPED_BY_DRIFT,
+    Alert,
+    ControlEvent,
+    Event,
+    HeldoutResult,
+    Progress,
+    StatusEvent,
+)
 from engine.records.room import learning_bytes
 from engine.records.spec import RunSpec
 
@@ -241,8 +250,7 @@ def _watch_drift(trainer: Trainer) -> Steps:
     rate = learning_rate_at(trainer.spec, step, trainer.controls)
     yield Alert(
         step=step,
-        message=f"Stopped: benign validation rows drifted by {drift:.3f}, the bound is {bound:g}. "
-        "What was learned is kept.",
+        message=f"{STOPPED_BY_DRIFT} by {drift:.3f}, the bound is {bound:g}. What was learned is kept.",
         advice=f"Try this: ask an earlier checkpoint; start another like this one with a lower learning rate (here "
         f"{rate:g}), a lower alpha, a heavier retain loss, or a higher bound. Resumed, this run trains on to its next "
         f"measurement, in {trainer.spec.captures.heldout_every} steps, and stops again if the drift is still above "
