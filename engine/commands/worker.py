@@ -11,6 +11,7 @@ import psutil
 from engine.desk.lock import owned
 from engine.desk.on_node import GO, TIME_IS_UP, hear
 from engine.records.errors import WorkerError
+from engine.records.leftovers import remove_leftovers
 from engine.records.settings import Settings, process_count
 
 log = logging.getLogger("workbench.worker")
@@ -54,6 +55,7 @@ def serve(settings: Settings, *, processes: int | None = None, sharded: bool = F
     with owned(settings), teamed(settings, processes, sharded=sharded):
         with suppress(OSError, psutil.Error):
             psutil.Process().nice(getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", 5))
+        remove_leftovers(settings)
         worker = Worker(settings)
         hear(dict.fromkeys(TO_END, lambda *_: worker.ending.set()))
         log.info("worker %d serves %s", os.getpid(), settings.runs)
