@@ -7,12 +7,13 @@ from making_lessons import LESSON
 from streamlit.testing.v1 import AppTest
 
 from engine.records.captures.capture import TRAINING
+from engine.records.events import StepResult
 from engine.records.lessons.lesson import View
 from engine.records.lessons.progress import Met, keep_met, read_met
 from engine.records.lessons.reading import read_lessons
 from engine.records.settings import ROOT, Settings, read_settings
 from workbench.kit import state
-from workbench.learn.figures import recorded_figure
+from workbench.learn.figures import MEANS, losses_figure, recorded_figure
 from workbench.learn.place import link_settings
 
 Draw = Callable[..., AppTest]
@@ -104,3 +105,16 @@ def test_a_link_names_the_run_that_ships_by_its_id(settings, draw: Draw):
 def test_names_of_recorded_curves_are_shown_letter_by_letter():
     figure = recorded_figure({"x": "a", "y": "b", "curves": [{"name": "<b>x", "steps": [1], "values": [2]}]})
     assert figure.data[0].name == "&lt;b>x"
+
+
+def test_both_losses_have_an_axis_of_their_own_and_a_jumping_one_its_mean():
+    steps = [
+        StepResult.model_construct(step=n, reroute_loss=n % 2, retain_loss=20.0 + n) for n in range(1, 2 * MEANS + 1)
+    ]
+    each, mean, retain = losses_figure(steps).data
+    assert (each.yaxis, mean.yaxis, retain.yaxis) == (None, None, "y2")
+    assert (mean.name, set(each.y), list(retain.y[:2])) == ("mean of 2 steps", {0.0, 1.0}, [21.0, 22.0])
+    assert set(mean.y[1:]) == {0.5}
+    # Of few steps each is its own mean, and needs no name beside the axis.
+    assert not any(line.showlegend for line in losses_figure(steps[: MEANS - 1]).data)
+    assert len(losses_figure([]).data) == 3

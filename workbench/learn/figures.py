@@ -14,6 +14,10 @@ from engine.records.evaluation.counts import SIDES, Count, Side
 from engine.records.events import AnyEvent, HeldoutResult, StepResult
 
 HEIGHT = 330
+# Of two panels, one above the other.
+TWO_HEIGHT = 420
+# A curve in so many means.
+MEANS = 50
 # Of a pair of bars.
 BAR_HEIGHT = 42
 # So many have room for each its own number.
@@ -21,12 +25,25 @@ FEW_BLOCKS = 8
 
 
 def losses_figure(events: Sequence[AnyEvent]) -> go.Figure:
-    """Both losses of each step, before their weights."""
+    """Both losses of each step, before their weights, each on an axis of its own: the rerouting loss is no more than 1,
+    and the retain loss may be twenty times that."""
     steps = [event for event in events if isinstance(event, StepResult)]
-    figure = blank_figure("", "loss", height=HEIGHT)
+    figure = blank_figure("", "rerouting loss", height=TWO_HEIGHT)
     numbers = [event.step for event in steps]
-    add_line(figure, numbers, [event.reroute_loss for event in steps], "rerouting loss", REROUTE)
-    add_line(figure, numbers, [event.retain_loss for event in steps], "retain loss", RETAIN)
+    rerouting = pd.Series([event.reroute_loss for event in steps], dtype=float)
+    # A batch of a few rows jumps about.
+    window = max(1, len(steps) // MEANS)
+    mean = rerouting.rolling(window, center=True, min_periods=1).mean()
+    add_line(figure, numbers, rerouting, "each step", BASE, width=1, legend=window > 1)
+    add_line(figure, numbers, mean, f"mean of {window} steps", REROUTE, legend=window > 1)
+    add_line(figure, numbers, [event.retain_loss for event in steps], "retain loss", RETAIN, legend=False)
+    figure.data[-1].yaxis = "y2"
+    figure.update_layout(
+        hoversubplots="axis",
+        xaxis={"anchor": "y2"},
+        yaxis={"domain": [0.55, 1.0], "rangemode": "tozero"},
+        yaxis2={"title": {"text": "retain loss"}, "domain": [0.0, 0.45], "rangemode": "tozero", "automargin": True},
+    )
     return figure
 
 
