@@ -91,6 +91,14 @@ def keep_picture(
     return kept
 
 
+def label_picture(settings: Settings, sha256: str, *, harmful: bool) -> None:
+    """Say of a kept picture whether it is hidden until it is revealed; of one that is gone nothing is said. Raises
+    RunError where the disk is full."""
+    described = _folder(settings) / f"{sha256}.json"
+    if (known := _read(described)) is not None:
+        write_whole(described, known.model_copy(update={"harmful": harmful}).model_dump_json(indent=1))
+
+
 def kept_pictures(settings: Settings) -> list[KeptPicture]:
     """All of them, the newest first; what is damaged is left out."""
     found = (_read(file) for file in _folder(settings).glob("*.json"))

@@ -124,11 +124,18 @@ def test_two_tabs_keep_their_own_picture_conversation_and_attack(server: Server,
         tab.goto(f"{server.url}/pictures?run={run.id}")
         upload(tab, name, content)
         expect(tab.get_by_text(f"Kept as {name}: 32 x 24")).to_be_visible()
+    # Of one it is said that the picture and its first question are harmless.
+    second.locator("label", has_text="Harmful picture").click()
+    expect(second.locator(".st-key-picture_choice img")).to_have_attribute(
+        "alt", "A picture, hidden until it is revealed"
+    )
+    second.locator(".st-key-chat_harmful label").click()
     for name, tab in tabs.items():
         ask(tab, f"What is {name}?")
     for name, tab in tabs.items():
         expect(tab.get_by_role("heading", name="Where the picture was turned")).to_be_visible(timeout=120_000)
-        tab.get_by_role("button", name="Reveal the message and 2 answers").click()
+        if tab is page:
+            tab.get_by_role("button", name="Reveal the message and 2 answers").click()
         exchange = tab.locator("[class*='st-key-exchange_0']")
         expect(exchange.locator("img")).to_have_attribute("alt", name)
         expect(exchange.get_by_text(f"What is {name}?")).to_be_visible()

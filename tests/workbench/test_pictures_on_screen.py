@@ -8,7 +8,7 @@ from engine.desk.queue import Queue
 from engine.records.chats.asked import Column
 from engine.records.chats.chat import Exchange, list_chats, new_chat
 from engine.records.chats.replies import Answered, PictureTrip, Trip
-from engine.records.kept_pictures import keep_picture, kept_pictures
+from engine.records.kept_pictures import keep_picture, kept_pictures, label_picture
 from engine.records.prompt_files import read_source
 from engine.records.prompts import Prompt
 from engine.records.runs import create_run
@@ -164,6 +164,25 @@ def test_what_was_given_as_harmful_is_shown_when_it_is_revealed_alone(settings, 
         assert [part.sha256 for part in exchange.parts] == [picture.sha256] and exchange.harmful is harmful
         answered(settings, chat, number)
         page.run()
+
+
+def test_a_picture_is_harmful_until_it_is_said_otherwise_and_each_has_its_own_switch(settings, tiny_llava_folder, kept):
+    for one in kept:
+        label_picture(settings, one.sha256, harmful=True)
+    page = opened(tiny_llava_folder)
+    page.session_state[HARMFUL] = False
+    page.selectbox(key=CHOSEN).set_value(kept[0].sha256).run()
+    assert "Reveal the picture" in [one.label for one in page.button]
+    page.toggle(key=f"picture_harmful_{kept[0].sha256}").set_value(False).run()
+    assert not {"Reveal the picture", "Hide the picture"} & {one.label for one in page.button}
+    assert {one.sha256: one.harmful for one in kept_pictures(settings)} == {kept[0].sha256: False, kept[1].sha256: True}
+    page.selectbox(key=CHOSEN).set_value(kept[1].sha256).run()
+    assert page.toggle(key=f"picture_harmful_{kept[1].sha256}").value
+    # Another tab may say so too, and one that is gone is no fault.
+    label_picture(settings, kept[1].sha256, harmful=False)
+    assert not page.run().toggle(key=f"picture_harmful_{kept[1].sha256}").value
+    label_picture(settings, "0" * 64, harmful=True)
+    assert len(kept_pictures(settings)) == 2
 
 
 def test_forgetting_a_picture_deletes_it_and_what_was_asked_says_so(settings, tiny_llava_folder, kept):

@@ -6,7 +6,14 @@ import streamlit as st
 
 from engine.records.conversation import Picture
 from engine.records.errors import WorkbenchError
-from engine.records.kept_pictures import MOST_MEGABYTES, KeptPicture, forget_picture, keep_picture, kept_pictures
+from engine.records.kept_pictures import (
+    MOST_MEGABYTES,
+    KeptPicture,
+    forget_picture,
+    keep_picture,
+    kept_pictures,
+    label_picture,
+)
 from engine.records.pictures import FORMATS, KEPT_PIXELS, MOST_PIXELS
 from workbench.chat.composer import HARMFUL
 from workbench.kit.blur import reveal_button
@@ -34,7 +41,7 @@ def chosen_picture() -> Picture | None:
 
 
 def was_given_as_harmful(shown: Iterable[Picture]) -> bool:
-    """Whether any of these was: the switch may have been turned off for another one."""
+    """Whether any of these is one: the message's switch may have been turned off for another."""
     shas = {one.sha256 for one in shown}
     return any(one.harmful for one in kept_pictures(settings()) if one.sha256 in shas)
 
@@ -70,7 +77,6 @@ def picture_choice(*, harmful: str = HARMFUL) -> None:
                 type=ENDINGS,
                 key=UPLOADED,
                 on_change=_upload,
-                args=(harmful,),
                 max_upload_size=MOST_MEGABYTES,
                 help=f"It is kept among the workbench's own files, without what else its file says. Pictures of more "
                 f"than {KEPT_PIXELS // 1_000_000} million pixels are made smaller, of more than "
@@ -82,14 +88,25 @@ def picture_choice(*, harmful: str = HARMFUL) -> None:
 
 
 def _preview(one: KeptPicture, harmful: str) -> None:
-    # What was given as harmful stays so: a sample prompt sets the switch by its own label, and it may have been turned
-    # off for another picture.
+    # A harmful picture stays so whatever the message's switch says: a sample prompt sets that by its own label, and it
+    # may have been turned off for another picture.
     is_harmful = one.harmful or bool(st.session_state.get(harmful, True))
     hidden = is_harmful and reveal_button(f"picture_{one.sha256}", what="the picture")
     harmful_picture(one.part(settings()), hidden=hidden, edge=PREVIEW)
     about = [f"{one.width} x {one.height}", *one.notes]
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(plain(" · ".join(about)), width="content")
+        switch = f"picture_harmful_{one.sha256}"
+        # As it is by now: another tab may have set it.
+        st.session_state[switch] = one.harmful
+        st.toggle(
+            "Harmful picture",
+            key=switch,
+            on_change=_label_it,
+            args=(one.sha256, switch),
+            help="Hides it until it is revealed, and with it every question that shows it and the answers to that. An "
+            "uploaded picture is harmful until you say otherwise.",
+        )
         st.button(
             "Forget it",
             key="picture_forget",
@@ -106,20 +123,25 @@ def _label(one: KeptPicture) -> str:
 
 
 @catching
+def _label_it(sha256: str, switch: str) -> None:
+    label_picture(settings(), sha256, harmful=bool(st.session_state[switch]))
+
+
+@catching
 def _forget(sha256: str) -> None:
     forget_picture(settings(), sha256)
     st.session_state[CHOSEN], st.session_state[SAID] = "", ("", False)
 
 
 @catching
-def _upload(harmful: str) -> None:
+def _upload() -> None:
     file = st.session_state.get(UPLOADED)
     if file is None:
         st.session_state[SAID] = ("", False)
         return
     try:
-        is_harmful = bool(st.session_state.get(harmful, True))
-        kept = keep_picture(settings(), file.getvalue(), file.name, harmful=is_harmful)
+        # Until it is said otherwise beside its preview: a message's own switch is not known before it is sent.
+        kept = keep_picture(settings(), file.getvalue(), file.name, harmful=True)
     except WorkbenchError as error:
         st.session_state[SAID] = (str(error), True)
         return
