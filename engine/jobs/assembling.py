@@ -163,13 +163,14 @@ def _trained(plan: Plan, tower: Path, language: Path, settings: Settings) -> Gen
     if multiplies_bfloat16():
         model = load_model(ModelSpec(name=str(untrained), dtype="bfloat16"), settings)
     steps = max(1, int(plan.minutes * STEPS_A_MINUTE[plan.tokens] / plan.model.heaviness))
+    steps_folder = folder / f"steps-{steps}-seed-{plan.seed}-pictures-{len(pictures)}"
     training = train_projector(
         model,
         picture_at(pictures[0].file),
         features,
         lessons_of([*pictures] * (1 + CHANGED_VIEWS)),
         ProjectorSettings(steps=steps, seed=plan.seed, seconds=60 * plan.minutes),
-        folder / f"steps-{steps}-seed-{plan.seed}-pictures-{len(pictures)}",
+        steps_folder,
     )
 
     def shown(one: ProjectorStep) -> Progress:
@@ -184,7 +185,9 @@ def _trained(plan: Plan, tower: Path, language: Path, settings: Settings) -> Gen
     for place in (file, plan.out):
         if place is not None:
             write_whole(place, save(projector_weights(model)))
-    shutil.rmtree(untrained, ignore_errors=True)
+    # Of one that ended: the next training begins anew.
+    for done in (untrained, steps_folder):
+        shutil.rmtree(done, ignore_errors=True)
     return file
 
 

@@ -18,7 +18,8 @@ def need_as_trained(run: Run, model: str, now: str) -> None:
     if model in ASSEMBLED:
         raise ModelError(
             f"Run {run.id} was trained on {model} as it was put together before, and it was put together anew since, "
-            "with another projector or number of tokens: assemble it as it was, or train another run."
+            "with another projector or number of tokens: assemble it as it was (`python -m engine assemble --shipped` "
+            "takes the projector that ships), or train another run."
         )
     raise ModelError(
         f"Run {run.id} was trained on other weights of {model} than are here now: put those back under that name, or "

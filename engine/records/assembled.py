@@ -86,7 +86,7 @@ def assembling_words(models: Path, name: str) -> str:
     if not shipped_tokens(ASSEMBLED[name]):
         return (
             f"{name} is not assembled yet, and no projector ships for it: `{command}` fetches its parts and trains "
-            "one, an hour at most on two cores."
+            "one; where an hour is over before it is done, the same command goes on where it was."
         )
     return f"{name} is not assembled yet: `{command}` fetches its parts and puts them together, once."
 

@@ -24,6 +24,11 @@ def is_folder(name: str) -> bool:
     return os.path.isdir(path) or path.is_absolute() or name.startswith((".", "~")) or not re.fullmatch(_ID, name)
 
 
+def without_folder(name: str) -> str:
+    """A model's name as it stands in files that travel: of a folder here its last part."""
+    return Path(name).name or name if is_folder(name) else name
+
+
 def is_from_hub(name: str) -> bool:
     """Whether a model's name means one of the Hugging Face hub."""
     return not is_ours(name) and not is_folder(name)

@@ -23,6 +23,7 @@ from engine.records.conversation import Conversation, Message, Picture, Text, wi
 from engine.records.errors import RunError
 from engine.records.evaluation.pixels import Distance, PixelSearch, Restarts, StepSize
 from engine.records.files import append_line, read_lines, read_number, write_whole
+from engine.records.model_place import without_folder
 from engine.records.settings import Settings
 from engine.records.spec_parts import ModelSpec
 from engine.records.versions import FORMAT, FormatVersion
@@ -178,12 +179,13 @@ class AttackFolder:
         )
 
     def exported(self) -> str:
-        """Spec and losses as JSON, without answers."""
+        """Spec and losses as JSON, without answers and without places of this machine."""
         course, spec = self.course(), self.spec()
         picture = course.picture
+        model = spec.model.model_copy(update={"name": without_folder(spec.model.name)})
         content = {
             "id": self.id,
-            **without_places(spec.model_dump(mode="json")),
+            **without_places(spec.model_copy(update={"model": model}).model_dump(mode="json")),
             "picture_after": {"steps": spec.taken(picture.done), "loss": round(picture.loss, 5)} if picture else None,
             "losses": [[one.restart, one.step, round(one.loss, 5)] for one in course.steps],
             "ended": course.end.reason if course.end else "",

@@ -128,7 +128,7 @@ def referenced_file(reference: str) -> Path:
     assert archive is not None, "only a reference leads to a file"
     inside = PurePosixPath(reference.removeprefix(f"{archive.name}/"))
     file = need_archive(archive, read_settings()) / inside
-    if ".." in inside.parts or not file.is_file():
+    if inside.is_absolute() or ".." in inside.parts or not file.is_file():
         raise DataError(f"The package {archive.package} holds no picture {inside}: correct the row.")
     return file
 

@@ -165,6 +165,15 @@ def test_a_model_that_was_put_together_anew_is_loaded_anew_and_is_not_the_one_th
     need_as_trained(run, NAME, made_of(settings.models, NAME))
 
 
+def test_a_training_that_ended_is_begun_anew_by_the_same_command(model, settings):
+    plan = Plan(model, tokens=16, train=True, minutes=0.5)
+    taken = []
+    for _ in range(2):
+        events, _ = drain(assembled(plan, settings))
+        taken.append([one.done for one in events if one.phase == "training"])
+    assert taken[0] == taken[1] == [1, 2]
+
+
 def test_features_are_kept_for_the_next_training(model, settings):
     first, _ = drain(assembled(Plan(model, tokens=16, train=True, minutes=0.5), settings))
     second, _ = drain(assembled(Plan(model, tokens=16, train=True, minutes=0.5, seed=1), settings))

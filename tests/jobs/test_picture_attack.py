@@ -90,6 +90,9 @@ def test_what_is_stopped_keeps_its_best_picture_and_can_be_kept(device, settings
     assert again.is_kept and open_attack(settings, attack.id).spec() == attack.spec()
     assert json.loads(attack.exported())["picture_after"]["loss"] == pytest.approx(course.least, abs=1e-5)
     assert '"losses"' in attack.exported() and '"texts"' not in attack.exported()
+    # Of the model's folder and of the picture's their names alone.
+    assert str(tiny_llava_folder.parent) not in attack.exported() and str(settings.desk) not in attack.exported()
+    assert json.loads(attack.exported())["model"]["name"] == tiny_llava_folder.name
 
 
 def test_stopped_right_behind_an_answer_the_picture_is_the_answered_one(device, settings, tiny_llava_folder, picture):

@@ -139,6 +139,14 @@ def test_what_a_message_holds_besides_text_is_said_kept_and_exported(settings):
     assert asked["parts"][0]["alt"] == "a cat" and asked["tools"][0]["name"] == "zoom"
 
 
+def test_a_download_names_no_folder_of_a_model(settings, tmp_path):
+    chat = new_chat(settings, [BASE])
+    for name in (str(tmp_path / "mine"), "owner/model"):
+        chat.ask(exchange("hello").model_copy(update={"model": ModelSpec(name=name)}))
+    asked = [one["asked"]["model"]["name"] for one in json.loads(chat_json(chat))["exchanges"]]
+    assert asked == ["mine", "owner/model"] and str(tmp_path) not in chat_json(chat)
+
+
 def test_an_exchange_of_text_is_written_as_in_version_0_1(settings):
     chat = new_chat(settings, [BASE])
     number = chat.ask(exchange("hello"))

@@ -11,7 +11,13 @@ from engine.records.leftovers import LONGEST_DELETION, LONGEST_MAKING, remove_le
 from engine.records.settings import Settings
 
 DELETED = ("runs/.deleted-20260101-000000-abcdef-12345678",)
-MADE = ("models/.assembling-abc", "packages/.fetching-abc", "packages/@scope/.fetching-abc")
+MADE = (
+    "models/.assembling-abc",
+    "projectors/one/.assembling-abc",
+    "pictures-abc",
+    "packages/.fetching-abc",
+    "packages/@scope/.fetching-abc",
+)
 # A download that goes on where it was, a finished package, a run, the desk.
 KEPT = ("models/.fetching-Qwen", "packages/one==1.0", "runs/20260101-000000-abcdef", "runs/.workbench")
 

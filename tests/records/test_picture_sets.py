@@ -5,6 +5,7 @@ from itertools import groupby
 
 import pytest
 from making_picture_packages import ROWS, write_picture_packages
+from making_seers import painted
 
 from engine.records.archives import GOOGLE, TWITTER, archive_folder
 from engine.records.errors import DataError
@@ -14,6 +15,7 @@ from engine.records.picture_sets import (
     KINDS,
     held_out_pictures,
     named_pictures,
+    referenced_file,
     training_pictures,
 )
 from engine.records.prompt_files import read_source
@@ -90,6 +92,14 @@ def test_a_damaged_list_of_names_is_said(packages):
     (archive_folder(GOOGLE, packages) / "emoji.json").write_text('[{"name": "X"}]')
     with pytest.raises(DataError, match=r"emoji\.json cannot be read"):
         named_pictures(packages)
+
+
+@pytest.mark.parametrize("rest", ["{outside}", "../../{outside}", "img/none.png"])
+def test_a_reference_leads_to_no_file_outside_its_package(rest, packages, tmp_path):
+    outside = painted(tmp_path / "outside.png")
+    assert referenced_file(KNIFE).is_file()
+    with pytest.raises(DataError, match=r"The package emoji-datasource-google@16\.0\.0 holds no picture"):
+        referenced_file(f"emoji-datasource-google/{rest.format(outside=outside)}")
 
 
 @pytest.fixture

@@ -2,20 +2,23 @@
 
 import json
 import time
+from typing import Any
 
+from engine.exports.private import last_parts
 from engine.records.chats.chat import Chat, Exchange, begun
 from engine.records.chats.replies import Called, Reply
 from engine.records.conversation import Tool, without_places
+from engine.records.model_place import without_folder
 from workbench.chat.parts import part_markdown
 from workbench.chat.steering import steering_words
 
 
 def chat_json(chat: Chat) -> str:
-    """All exchanges, those that were asked anew too, with all that was measured."""
+    """All exchanges, those that were asked anew too, with all that was measured, without places of this machine."""
     content = [
         {
             "number": number,
-            "asked": without_places(chat.exchange(number).model_dump(mode="json")),
+            "asked": _asked(chat.exchange(number)),
             "answers": [reply.text(column) for column in range(len(reply.answers))],
             "answered": reply.answered.model_dump(mode="json") if reply.answered else None,
             "begun": [begun(chat.exchange(number), reply, column) for column in range(len(reply.answers))],
@@ -23,12 +26,17 @@ def chat_json(chat: Chat) -> str:
             "trips": [trip.model_dump(mode="json") for trip in reply.trips],
             "picture_trips": [trip.model_dump(mode="json") for trip in reply.picture_trips],
             "verdicts": [verdict.model_dump(mode="json") for verdict in reply.verdicts],
-            "error": reply.error,
+            "error": last_parts(reply.error),
         }
         for number in chat.numbers()
         for reply in [chat.reply(number)]
     ]
     return json.dumps({"chat": chat.id, "exchanges": content}, indent=1, ensure_ascii=False)
+
+
+def _asked(exchange: Exchange) -> dict[str, Any]:
+    model = exchange.model.model_copy(update={"name": without_folder(exchange.model.name)})
+    return without_places(exchange.model_copy(update={"model": model}).model_dump(mode="json"))
 
 
 def chat_markdown(chat: Chat) -> str:

@@ -9,6 +9,7 @@ from engine.figures.pixel_attack import pixel_losses
 from engine.records.conversation import Picture
 from engine.records.errors import DataError
 from engine.records.kept_pictures import keep_picture
+from engine.records.model_place import without_folder
 from engine.records.picture_attacks import (
     AttackFolder,
     PictureAttack,
@@ -53,7 +54,8 @@ def attack_view() -> None:
 def attack_words(spec: PictureAttack) -> str:
     """How it was made, in a line."""
     attacked = column_names(spec.columns)[spec.attacked]
-    return f"{spec.steps} steps {spec.search.words} · seed {spec.seed} · against {attacked}"
+    model = without_folder(spec.model.name)
+    return f"{spec.steps} steps {spec.search.words} · seed {spec.seed} · against {attacked} · {model}"
 
 
 def _watch(attack: AttackFolder) -> None:
@@ -94,7 +96,7 @@ def _draw(attack: AttackFolder) -> None:
     st.caption(plain(attack_words(spec)))
     hidden = spec.harmful and reveal_button(f"attack_{attack.id}", what="pictures, request and answers")
     with blurred(f"attack_request_{attack.id}", hidden=hidden):
-        harmful_text(spec.request, hidden=hidden)
+        harmful_text(f"{spec.request} → {spec.target}", hidden=hidden)
     if course.end is not None and course.end.reason == "failed":
         st.error(plain(f"{ENDS['failed']}: {course.end.message}"), icon=":material/error:")
     losses, pictures = st.columns([1, 1.5], gap="large")

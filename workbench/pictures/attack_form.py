@@ -68,7 +68,8 @@ def _words(columns: tuple[Column, ...]) -> None:
     target.text_input(
         "Towards an answer that begins with",
         key="attack_target",
-        help="The colours are changed so that these words become likely behind the request.",
+        help="The colours are changed so that these words become likely behind the request: the first 32 tokens of "
+        "them, of which the loss is the mean.",
     )
     target.toggle("Harmful", key=HARMFUL, help="Hide pictures and answers until they are revealed.")
     attacked.radio(
