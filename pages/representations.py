@@ -131,7 +131,7 @@ def _choose_capture(run: Run | None, captures: list[Capture]) -> Capture | None:
     if not captures and not opened(CAPTURE):
         return None
     by_key = {capture.index.key: capture for capture in captures}
-    first = fullest(captures)
+    first = fullest(captures, kept=run.record().step if run else 0)
     wanted = opened(CAPTURE) or (first.index.key if first else "")
     if wanted not in by_key:
         # Says what is wrong with it, if it is there at all.

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from engine.records.captures.averages import over_answers
-from engine.records.captures.capture import BASE, TRAINING, Capture, checkpoint_step, read_capture
+from engine.records.captures.capture import BASE, TRAINING, Capture, checkpoint_name, read_capture
 from engine.records.runs import Run
 
 TURNED_BELOW = 0.5
@@ -56,7 +56,10 @@ def film_of(run: Run) -> Film | None:
         stat = (folder / "capture.json").stat()
     except OSError:
         return None
-    film = _film(folder, (stat.st_mtime_ns, stat.st_size))
+    record = run.record()
+    # A run that keeps its best checkpoint was filmed beyond it.
+    end = record.step if record.status == "finished" else None
+    film = _film(folder, (stat.st_mtime_ns, stat.st_size), end)
     return film and film._replace(strength=run.spec().adapter.strength)
 
 
@@ -84,25 +87,29 @@ def film_points(
 
 
 @lru_cache(maxsize=8)
-def _film(folder: Path, stamp: tuple[int, int]) -> Film | None:
+def _film(folder: Path, stamp: tuple[int, int], end: int | None) -> Film | None:
     capture = read_capture(folder)
-    if capture is None or BASE not in capture.index.checkpoints or len(capture.index.checkpoints) < 2:
+    if capture is None or BASE not in capture.index.checkpoints:
         return None
+    steps = [step for step in capture.steps if end is None or step <= end]
+    if not steps:
+        return None
+    checkpoints = [BASE, *map(checkpoint_name, steps)]
     block = next((block for block in capture.index.targets if block in capture.index.blocks), None)
     kept = _kept([prompt.group for prompt in capture.index.prompts])
     groups = tuple(capture.index.prompts[place].group for place in kept)
     if block is None or "response_mean" not in capture.index.tokens or groups.count("harmful") < 4:
         return None
-    vectors = _standardised(capture, block)[:, kept]
+    vectors = _standardised(capture, checkpoints, block)[:, kept]
     # A prompt without an answer has no place.
     known = np.isfinite(vectors).all(axis=(0, 2))
     groups = tuple(group for group, whole in zip(groups, known, strict=True) if whole)
     if groups.count("harmful") < 4 or len(groups) == groups.count("harmful"):
         return None
     # Of what the arrows show: means over answers, where the capture has them.
-    cosine = capture.measure(capture.index.checkpoints[-1], "cosine", block, over_answers(capture))[kept][known]
+    cosine = capture.measure(checkpoints[-1], "cosine", block, over_answers(capture))[kept][known]
     return Film(
-        tuple(checkpoint_step(checkpoint) for checkpoint in capture.index.checkpoints),
+        (0, *steps),
         film_points(vectors[:, known], groups),
         groups,
         tuple(bool(value < TURNED_BELOW) for value in cosine),
@@ -110,13 +117,11 @@ def _film(folder: Path, stamp: tuple[int, int]) -> Film | None:
     )
 
 
-def _standardised(capture: Capture, block: int) -> Float[np.ndarray, "step prompt d_model"]:
+def _standardised(capture: Capture, checkpoints: Sequence[str], block: int) -> Float[np.ndarray, "step prompt d_model"]:
     mean, deviation = capture.space(block)
     # One that never varies stays undivided, as in the losses and the maps.
     deviation = np.where(deviation < 1e-6 * deviation.max(), 1.0, deviation)
-    return np.stack(
-        [(capture.vectors(name, "response_mean", block) - mean) / deviation for name in capture.index.checkpoints]
-    )
+    return np.stack([(capture.vectors(name, "response_mean", block) - mean) / deviation for name in checkpoints])
 
 
 def _kept(groups: Sequence[str]) -> np.ndarray:

@@ -1,5 +1,7 @@
 """The random adapter that is captured beside a run, and the capture of many prompts at its end, on the tiny model."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,7 @@ from engine.records.captures.capture import (
     CaptureRequest,
     checkpoint_name,
     fullest,
+    read_capture,
     run_captures,
 )
 from engine.records.captures.projections import RANDOM_BASE, ProjectionRequest, read_projection
@@ -139,7 +142,7 @@ def test_a_run_captures_its_known_held_out_prompts_at_the_end_and_more_where_the
     for run, count in ((known, 6), (more, 10)):
         captures = {capture.index.key: capture for capture in run_captures(settings, run.id)}
         capture = captures[FINAL]
-        assert fullest(list(captures.values())) is capture
+        assert fullest(list(captures.values()), kept=6) is capture
         assert capture.steps == [6] and capture.has_random and not captures[TRAINING].has_random
         assert capture.index.averaged == captures[TRAINING].index.averaged == AVERAGED
         assert np.isfinite(capture.measure(checkpoint_name(6), "cosine", 1, "answer")).any()
@@ -147,6 +150,19 @@ def test_a_run_captures_its_known_held_out_prompts_at_the_end_and_more_where_the
         assert labels.count("harmful") == labels.count("benign") == count
         assert {prompt.split for prompt in capture.index.prompts} <= {"test", "validation"}
         assert set(capture.answers()) == {prompt.id for prompt in capture.index.prompts}
+
+
+def test_what_shows_a_runs_end_holds_the_step_that_it_keeps(run):
+    """Filmed to its last step, captured at its best one."""
+    film = read_capture(run.representations_folder / TRAINING)
+    early = replace(film, index=film.index.model_copy(update={"checkpoints": film.index.checkpoints[:2], "key": FINAL}))
+    (step,) = early.steps
+    assert step < film.steps[-1]
+    assert fullest([film, early], kept=film.steps[-1]) is film
+    more = replace(early, index=early.index.model_copy(update={"prompts": film.index.prompts * 2}))
+    assert fullest([film, more], kept=step) is more and fullest([film, more], kept=film.steps[-1]) is film
+    # One that goes on has been captured up to its last picture.
+    assert fullest([film, more], kept=film.steps[-1] + 1) is film and fullest([], kept=step) is None
 
 
 def test_a_map_of_movement_has_the_random_adapter_in_a_plane_of_its_own_and_other_maps_have_none(

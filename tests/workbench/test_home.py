@@ -1,5 +1,6 @@
 """Home's film is arithmetic that can be followed, its transcripts hold no harmful answer, and nothing heavy loads."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -214,3 +215,14 @@ def test_before_the_first_step_the_time_left_is_what_was_expected():
     assert time_left(record_at(0, expected=expected), [answering]) == 275.0
     assert time_left(record_at(0, expected=expected), [Progress(phase="measuring")]) == 200.0
     assert time_left(record_at(0), [answering]) is None
+
+
+def test_a_run_that_keeps_an_earlier_checkpoint_is_filmed_up_to_it(tmp_path):
+    """Beyond it training went on, and what that did is not what the run holds."""
+    run = Run(shutil.copytree(SHIPPED[0].folder, tmp_path / SHIPPED[0].id))
+    whole = film_of(run)
+    run.update(step=whole.steps[-2])
+    kept = film_of(run)
+    assert kept.steps == whole.steps[:-1] and kept.points.shape[0] == len(kept.steps)
+    run.update(status="stopped")
+    assert film_of(run).steps == whole.steps

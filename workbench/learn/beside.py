@@ -137,7 +137,7 @@ def _capture(run: Run, *, while_training: bool) -> Capture:
     training = next((one for one in captures if one.index.key == TRAINING), None)
     # A dot is called a held-out prompt.
     held_out = [one for one in captures if "train" not in one.index.request.splits]
-    found = training if while_training else fullest(held_out or captures)
+    found = training if while_training else fullest(held_out or captures, kept=run.record().step)
     if found is None:
         raise RunError(f"{run.name} has no capture: make one in Representations.")
     return found

@@ -1,6 +1,7 @@
 """Ask for a capture: which prompts, blocks, tokens and steps. Knows nothing of how activations are captured."""
 
 import json
+from collections.abc import Sequence
 from functools import partial
 
 import streamlit as st
@@ -116,9 +117,19 @@ def _steps(run: Run) -> tuple[int, ...]:
         return ()
     return tuple(
         st.multiselect(
-            "Steps", known, known[-1:], key=f"capture_steps_{run.id}", help="Checkpoints of the run, and its last step."
+            "Steps",
+            known,
+            [_kept(run, known)],
+            key=f"capture_steps_{run.id}",
+            help="Checkpoints of the run, and its last step.",
         )
     )
+
+
+def _kept(run: Run, known: Sequence[int]) -> int:
+    """The step whose weights a run keeps, which may lie before its last checkpoint."""
+    step = run.record().step
+    return step if step in known else known[-1]
 
 
 def captured_steps(run: Run) -> list[int]:

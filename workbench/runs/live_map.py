@@ -43,7 +43,7 @@ def _newest(run: Run) -> Capture | None:
     for key in (FINAL, TRAINING):
         with suppress(RunError):
             found.append(read_capture(run.representations_folder / key))
-    return fullest([capture for capture in found if capture is not None])
+    return fullest([capture for capture in found if capture is not None], kept=run.record().step)
 
 
 @catching

@@ -267,11 +267,15 @@ def run_captures(settings: Settings, run_id: str) -> list[Capture]:
     return captures
 
 
-def fullest(captures: Sequence[Capture]) -> Capture | None:
-    """What shows a run's end best: of the captures that reach its last captured step, the one of most prompts. Every
-    token of few prompts is for other questions."""
-    last = max((step for capture in captures for step in capture.steps), default=0)
-    reaching = [one for one in captures if last == max(one.steps, default=0) and "response_mean" in one.index.tokens]
+def fullest(captures: Sequence[Capture], *, kept: int) -> Capture | None:
+    """What shows a run's end best: of the captures that hold the step whose weights it keeps, else the last captured
+    one, the one of most prompts. Every token of few prompts is for other questions.
+
+    kept: of the run's record; a run that keeps its best checkpoint was captured beyond it while it trained.
+    """
+    steps = {step for capture in captures for step in capture.steps}
+    end = kept if kept in steps else max(steps, default=0)
+    reaching = [one for one in captures if end in (one.steps or [0]) and "response_mean" in one.index.tokens]
     return max(reaching, key=lambda one: len(one.index.prompts), default=captures[0] if captures else None)
 
 

@@ -7,13 +7,17 @@
 
 # %%
 from engine.records.captures.capture import BASE, TokenChoice, checkpoint_name, fullest, run_captures
+from engine.records.runs import open_run
 from engine.records.settings import read_settings
 
-capture = fullest(run_captures(read_settings(), "RUN_ID"))
+settings = read_settings()
+kept = open_run(settings.runs, "RUN_ID").record().step
+capture = fullest(run_captures(settings, "RUN_ID"), kept=kept)
 assert capture is not None and capture.steps, "this run has captured no step"
-tokens: TokenChoice = "response_mean"
+tokens: TokenChoice = next((one for one in capture.index.tokens if one != "every"), "response_mean")
+assert tokens in capture.index.tokens, "no capture of this run holds one vector a prompt: capture it so"
 block = next((one for one in capture.index.targets if one in capture.index.blocks), capture.index.blocks[-1])
-step = capture.steps[-1]
+step = kept if kept in capture.steps else capture.steps[-1]
 print(f"block {block}, step {step}, {len(capture.index.prompts)} prompts")
 
 # %% [markdown]
@@ -35,7 +39,7 @@ from sklearn.decomposition import PCA
 from engine.records.captures.projections import Projection
 
 mean, deviation = capture.space(block)
-deviation = deviation + (deviation == 0)  # A dimension that never varies stays undivided.
+deviation[deviation < 1e-6 * deviation.max()] = 1.0  # A dimension that never varies stays undivided.
 checkpoints = (BASE, *map(checkpoint_name, capture.steps))
 vectors = {name: (capture.vectors(name, tokens, block) - mean) / deviation for name in checkpoints}
 fit = PCA(2, random_state=0).fit(vectors[BASE])
