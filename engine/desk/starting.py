@@ -1,21 +1,28 @@
 """Put a run in line for this machine's worker, or leave none behind. Knows nothing of forms and of command lines."""
 
 from engine.desk.queue import Queue
+from engine.records.conversation import Label
 from engine.records.errors import RunError
 from engine.records.model_place import need_model
 from engine.records.prompt_files import read_source
+from engine.records.prompts import Prompt
 from engine.records.runs import Run, create_run, delete_run
-from engine.records.settings import Settings
+from engine.records.settings import Settings, read_settings
 from engine.records.sources import needs_worker
 from engine.records.spec import RunSpec
+from engine.records.tools_taken import need_tools_taken
 
 
 def need_inputs(spec: RunSpec) -> None:
-    """Raises ModelError or DataError where the model's folder or a prompt file is not there: before a run is made."""
+    """Raises ModelError or DataError where the model's folder or a prompt file is not there, or where the rows offer
+    tools that the model's template does not take: before a run is made."""
     need_model(spec.model.name)
-    for source, label in ((spec.data.circuit_breaker, "harmful"), (spec.data.retain, "benign")):
+    sources: dict[Label, str] = {"harmful": spec.data.circuit_breaker, "benign": spec.data.retain}
+    prompts: dict[Label, list[Prompt]] = {}
+    for label, source in sources.items():
         if not needs_worker(source):
-            read_source(source, label=label, answer_field=spec.data.answer_field)  # type: ignore[arg-type]
+            prompts[label] = read_source(source, label=label, answer_field=spec.data.answer_field)
+    need_tools_taken(read_settings().models, spec, prompts)
 
 
 def line_up(spec: RunSpec, settings: Settings, *, preset: str = "", name: str = "") -> Run:

@@ -1,12 +1,13 @@
 """Whether a call fits the tools that were offered: its name, and its arguments under the tool's JSON schema. Knows
 nothing of models, and carries nothing out.
 
-Read as JSON Schema 2020-12. `pattern`, `patternProperties` and `format` are not checked: a regular expression from a
-file of tools may take for ever. References stay within the schema; nothing is fetched.
+Read as JSON Schema 2020-12. `pattern`, `patternProperties` and `format` are not checked, nor `unevaluatedProperties`
+beside patterns of names: a regular expression from a file of tools may take for ever. References stay within the
+schema; nothing is fetched.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
 from typing import Any, Literal, NamedTuple
@@ -63,6 +64,29 @@ def check_call(call: Call, tools: Sequence[Tool]) -> tuple[Problem, ...]:
         raise _no_schema(tool, f"it refers to {_shown(error.ref)}, and holds no schema there") from error
     except OverflowError:
         return (Problem("other", "", "The call cannot be checked, since it holds a number too large to compare."),)
+
+
+def kept_texts(tool: Tool, written: Mapping[str, tuple[str, Any]]) -> set[str]:
+    """Of arguments as they were written and as the values that can be read there, those whose own schema takes the text
+    and not the value. None where the tool's schema is none."""
+    try:
+        need_schema(tool)
+    except DataError:
+        return set()
+    validator = _validator(tool)
+    known = validator.schema.get("properties", {})
+
+    def takes(name: str, value: Any) -> bool:
+        try:
+            return bool(validator.evolve(schema=known[name]).is_valid(value))
+        except (RecursionError, Unresolvable, OverflowError):
+            return False
+
+    return {
+        name
+        for name, (text, value) in written.items()
+        if name in known and takes(name, text) and not takes(name, value)
+    }
 
 
 def need_schema(tool: Tool) -> None:
@@ -128,7 +152,14 @@ def _validator(tool: Tool) -> Any:
     if "properties" in schema and not any(name in part for part in (schema, *parts) for name in _OPEN):
         named = {name: True for part in parts for name in part.get("properties", {})}
         schema = {**schema, "properties": named | schema["properties"], "additionalProperties": False}
-    return _Validator(schema, registry=Registry())
+    kind = _PatternedValidator if _has_patterns(schema) else _Validator
+    return kind(schema, registry=Registry())
+
+
+def _has_patterns(schema: Any) -> bool:
+    if isinstance(schema, dict):
+        return bool(schema.get("patternProperties")) or any(map(_has_patterns, schema.values()))
+    return isinstance(schema, list) and any(map(_has_patterns, schema))
 
 
 def _parts(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -184,6 +215,8 @@ _Validator = extend(
         "required": _required,
     },
 )
+# Which names are left over there is told by patterns of this schema and of all that it refers to.
+_PatternedValidator = extend(_Validator, {"unevaluatedProperties": _unchecked})
 
 
 def _problems(errors: Iterator[ValidationError]) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ from engine.records.errors import ModelError
 from engine.records.model_place import is_folder
 from engine.records.packaged import PACKAGED, packaged_folder
 from engine.records.settings import given_path
-from engine.records.spec_parts import BUNDLED_MODEL
+from engine.records.spec_parts import BUNDLED_MODEL, ModelSpec
 
 # By what their config.json calls them: a plain causal decoder that reads a picture as so many vectors in a row.
 SEEING_KINDS = ("llava", "llava_next")
@@ -45,10 +45,11 @@ def made_of(models: Path, name: str) -> str:
     return hashlib.sha256(repr(found).encode()).hexdigest()[:16] if found else ""
 
 
-def takes_tools(models: Path, name: str) -> bool | None:
-    """Whether the chat template of a model speaks of tools; None where its files are not here."""
-    folder = _folder(models, name)
-    template = _template(folder)
+def takes_tools(models: Path, model: ModelSpec) -> bool | None:
+    """Whether the chat template that a model is read under speaks of tools; None where its files are not here."""
+    if model.chat_template == "plain":
+        return False
+    template = _template(_folder(models, model.name))
     return None if template is None else "tools" in template
 
 

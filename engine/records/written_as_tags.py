@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from engine.records.call_schemas import kept_texts, tool_named
 from engine.records.call_values import call_of
 from engine.records.conversation import Call, Tool
 from engine.records.json_values import Unreadable, read_value
@@ -19,20 +20,23 @@ def is_tagged(text: str, start: int) -> bool:
 
 
 def tagged_call(text: str, start: int, name: str, tools: Sequence[Tool]) -> tuple[Call, int]:
-    """The call, and where its closing tag begins. What stands in a tag is text where the tool's schema says so, or
-    where it is no JSON. Raises Unreadable where it breaks off."""
-    properties = next((tool.parameters.get("properties") for tool in tools if tool.name == name), None)
+    """The call, and where its closing tag begins. What stands in a tag is text where the tool's schema says so or
+    takes nothing else that it can be, and where it is no JSON. Raises Unreadable where it breaks off."""
+    tool = tool_named(name, tools)
+    properties = tool.parameters.get("properties") if tool else None
     schemas = properties if isinstance(properties, dict) else {}
-    arguments: dict[str, Any] = {}
+    written: dict[str, tuple[str, Any]] = {}
     place = start
     while found := _PARAMETER.match(text, place):
         schema = schemas.get(found[1])
         is_text = isinstance(schema, dict) and schema.get("type") == "string"
-        arguments[found[1]] = found[2] if is_text else _value_of(found[2])
+        written[found[1]] = (found[2], found[2] if is_text else _value_of(found[2]))
         place = found.end()
     end = _END.match(text, place)
     if end is None:
         raise Unreadable("it breaks off within its arguments")
+    texts = kept_texts(tool, written) if tool else ()
+    arguments = {key: text if key in texts else value for key, (text, value) in written.items()}
     return call_of({"name": name, "arguments": arguments}), end.end()
 
 

@@ -84,7 +84,7 @@ def test_tools_alone_ask_no_text_and_the_report_has_the_shape_of_the_texts_one(
     assert set(tools["styles"]["direct"]) == {"short", "imperative"}
     assert set(tools["categories"]["forced_call"]) == {"fraud", "theft"}
     assert set(tools["beside"]["benign"]["base"]) == {"cut", "elsewhere", "in_words"}
-    assert (tools["source"], tools["new_tokens"]) == ("calls.jsonl", 8) and tools["judge"].startswith("calls-2+rules-")
+    assert (tools["source"], tools["new_tokens"]) == ("calls.jsonl", 8) and tools["judge"].startswith("calls-3+rules-")
     assert "where tools are offered (calls.jsonl)" in capsys.readouterr().out
     [found] = read_evaluations(trained, settings)
     samples = read_samples(trained, settings, found.key)

@@ -138,6 +138,24 @@ def test_a_slow_pattern_in_a_file_of_tools_stops_nothing():
     assert time.perf_counter() - started < 2
 
 
+@pytest.mark.parametrize(
+    "patterned",
+    [
+        {"patternProperties": {"^x": {}}},
+        {"allOf": [{"patternProperties": {"^x": {}}}]},
+        {"$ref": "#/$defs/open", "$defs": {"open": {"patternProperties": {"^x": {}}}}},
+    ],
+    ids=["beside", "in a part", "referred to"],
+)
+def test_a_pattern_of_names_is_not_run_to_tell_which_are_left_over(patterned):
+    """Any name may fit it; without patterns what is left over is told."""
+    closed = {"type": "object", "unevaluatedProperties": False}
+    call = Call(name="f", arguments={"y": 1})
+    assert check_call(call, [Tool(name="f", parameters=closed | patterned)]) == ()
+    [problem] = check_call(call, [Tool(name="f", parameters=closed | {"allOf": [{"properties": {"x": {}}}]})])
+    assert problem.kind == "other" and "unevaluatedProperties" in problem.text
+
+
 def test_large_and_deep_arguments_give_short_sentences():
     deep: list = []
     for _ in range(3000):

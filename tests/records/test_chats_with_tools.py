@@ -58,6 +58,19 @@ def test_a_call_whose_results_were_not_read_stands_as_it_was_written(settings):
     assert left[3].parts == right[3].parts == (CALL,) and left[4].role == right[4].role == "tool"
 
 
+def test_a_call_stands_as_it_was_written_where_its_column_was_left_out_of_the_turn_of_results(settings):
+    """Its results were too long for it, say; the other column read its own."""
+    chat = new_chat(settings, [BASE])
+    turn(chat, WRITTEN, WRITTEN)
+    number = turn(chat, "", "Clear.", results=True)
+    chat.append(number, Answered(ids=((), (2,)), reasons=("not asked", "end"), first_token_seconds=0, seconds=1))
+    later = turn(chat, "a", "b")
+    left, right = (chat.conversation(later, column).messages for column in range(2))
+    assert [message.role for message in left] == ["user", "assistant", "user"] and left[1] == say("assistant", WRITTEN)
+    assert [message.role for message in right] == ["user", "assistant", "tool", "assistant", "user"]
+    assert right[1].parts == (CALL,)
+
+
 def test_rounds_are_counted_up_to_where_a_message_is_said(settings):
     chat = new_chat(settings, [BASE])
     assert chat.rounds(turn(chat, WRITTEN, WRITTEN)) == 0

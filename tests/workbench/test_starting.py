@@ -1,6 +1,7 @@
 """Starting a run from any page: the record and the queue, or a sentence and nothing."""
 
 import pytest
+from making import write_tiny_model
 
 from engine.desk.queue import Queue
 from engine.records.errors import DataError, ModelError, RunError, SpecError
@@ -38,6 +39,14 @@ def test_a_preset_that_is_not_there_makes_no_run(settings):
 def test_what_has_gone_since_it_was_chosen_is_named_and_no_run_is_made(settings, field, error):
     with pytest.raises(error, match="does not exist"):
         starting.start_run(with_fields(read_preset("quick"), {field: "/nowhere/file"}))
+    assert list_runs(settings.runs) == []
+
+
+def test_rows_with_tools_are_refused_for_a_model_that_takes_none_and_no_run_is_made(settings, tmp_path):
+    model = write_tiny_model(tmp_path / "model", chat_template="{{ messages }}")
+    fields = {"model.name": str(model), "data.circuit_breaker": "tools:harmful"}
+    with pytest.raises(ModelError, match="takes no tools, and rows of the harmful set offer some"):
+        starting.start_run(with_fields(read_preset("quick"), fields))
     assert list_runs(settings.runs) == []
 
 

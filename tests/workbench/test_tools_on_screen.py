@@ -10,9 +10,13 @@ from streamlit.testing.v1 import AppTest
 
 from engine.records.chats.asked import Column
 from engine.records.chats.chat import Exchange, list_chats, new_chat
+from engine.records.files import write_whole
+from engine.records.runs import Run, create_run
 from engine.records.settings import ROOT
 from engine.records.spec_parts import ModelSpec
+from engine.records.spec_text import build_spec
 from engine.records.tool_prompts import read_tools
+from workbench.chat.columns import model_key
 from workbench.kit import state
 from workbench.tools.composer import FORCED, FUNCTION, HARMFUL, TEXT
 from workbench.tools.known import OFFERED, add_own, known_tools, offer, offered_tools, own_tools
@@ -145,6 +149,37 @@ def test_two_hundred_tools_are_offered_at_once_and_said_to_be_too_long(page, set
     page.text_area(key=TEXT).set_value("Do it.")
     button(page, "Ask").click().run()
     assert len(list_chats(settings)[0].exchange(0).tools) == 200
+
+
+def test_tools_beyond_the_most_that_are_offered_are_known_and_said_not_to_be_offered(page):
+    page.multiselect(key=OFFERED).set_value(["send_email"]).run()
+    own(page, json.dumps([{"name": f"tool_{n}", "parameters": {"type": "object"}} for n in range(300)]))
+    assert len(page.multiselect(key=OFFERED).value) == 256
+    told = plain_said(page)
+    assert "offered: tool_0, tool_1, tool_2, tool_3, tool_4, tool_5, tool_6, tool_7 and 247 more." in told
+    assert "Known but not offered: 45 more, since 256 are the most that are offered at once." in told
+    own(page, WEATHER.model_dump_json())
+    assert "offered: nothing new. Known but not offered: 1 more" in plain_said(page)
+
+
+def test_a_run_under_the_plain_template_is_warned_of_and_not_chosen_by_itself(settings, calling_folder):
+    own, plain = (adapted(settings, str(calling_folder), template) for template in ("model", "plain"))
+    page = AppTest.from_file(str(ROOT / "pages" / "tools.py"), default_timeout=180)
+    page.query_params["run"] = plain.id
+    page.run()
+    assert not page.exception
+    assert f"The plain template, chosen for {calling_folder}, takes no tools" in plain_said(page)
+    unasked = AppTest.from_file(str(ROOT / "pages" / "tools.py"), default_timeout=180).run()
+    assert unasked.selectbox(key=model_key(1)).value == own.id
+    assert "takes no tools" not in plain_said(unasked)
+
+
+def adapted(settings, model: str, template: str) -> Run:
+    """A finished run of a model, of which no more is there than pickers look at."""
+    run = create_run(settings.runs, build_spec({"model": {"name": model, "chat_template": template}}), name=template)
+    write_whole(run.adapter_folder / "adapter_config.json", "{}")
+    run.update(status="finished", step=1)
+    return run
 
 
 def test_a_model_whose_template_takes_no_tools_is_named(settings, tmp_path):

@@ -11,7 +11,8 @@ from making_cards import BUNDLED
 from making_runs import write_run
 from streamlit.testing.v1 import AppTest
 
-from engine.__main__ import _parser, _spec
+from engine.__main__ import _parser
+from engine.commands.spec import spec_of
 from engine.records.cards import write_card
 from engine.records.estimate import ANSWERS, Estimate, Part
 from engine.records.events import StatusEvent
@@ -113,7 +114,7 @@ def test_the_command_starts_the_very_spec():
     spec = check_spec(draft.content, None).spec
     words = shlex.split(command_of(draft, spec, "spec-1.json").replace("\\\n", ""))
     assert words[:3] == ["python", "-m", "engine"]
-    assert flat(_spec(_parser().parse_args(words[3:]))) == flat(spec)
+    assert flat(spec_of(_parser().parse_args(words[3:]))) == flat(spec)
     assert nested(draft.content)["optimizer"]["steps"] == 7
 
 

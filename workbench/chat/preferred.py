@@ -7,9 +7,9 @@ import streamlit as st
 
 from engine.records.chats.asked import MOST_COLUMNS, Column
 from engine.records.errors import WorkbenchError
-from engine.records.spec_parts import BUNDLED_MODEL
+from engine.records.spec_parts import ModelSpec
 from workbench.chat.columns import BASE_MODEL, COUNT, dose_key, model_choices, model_key, model_of
-from workbench.kit.fetching import model_name
+from workbench.kit.fetching import run_model
 from workbench.kit.state import CHAT, MODEL, RUN, arrived
 
 # By page the models that it showed last.
@@ -31,7 +31,7 @@ def keep_columns(page: str) -> None:
         kept[page] = {key: st.session_state[key] for key in keys if key in st.session_state}
 
 
-def prefer_models(can: Callable[[str], bool | None], *, base: str) -> None:
+def prefer_models(can: Callable[[ModelSpec], bool | None], *, base: str) -> None:
     """Before the pickers are drawn for the first time: the newest run whose model can, else this base model. What a
     link or the user says stays."""
     if model_key(0) in st.session_state or {CHAT, RUN, MODEL} & set(st.query_params):
@@ -40,10 +40,10 @@ def prefer_models(can: Callable[[str], bool | None], *, base: str) -> None:
         if choice.checkpoint == "base":
             continue
         try:
-            name = model_name(choice.checkpoint)
+            model = run_model(choice.checkpoint)
         except WorkbenchError:
             continue
-        if can(name):
+        if can(model):
             st.session_state[COUNT] = 2
             st.session_state[model_key(0)], st.session_state[model_key(1)] = "base", choice.checkpoint
             return
@@ -54,9 +54,13 @@ def prefer_models(can: Callable[[str], bool | None], *, base: str) -> None:
     st.session_state.setdefault(BASE_MODEL, base)
 
 
-def base_model_name(columns: tuple[Column, ...]) -> str:
+def base_model(columns: tuple[Column, ...]) -> ModelSpec:
     """The base model of the columns, for what its files say; where they share none, asking says so."""
     try:
-        return model_of(columns).name
+        return model_of(columns)
     except WorkbenchError:
-        return BUNDLED_MODEL
+        return ModelSpec()
+
+
+def base_model_name(columns: tuple[Column, ...]) -> str:
+    return base_model(columns).name

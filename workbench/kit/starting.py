@@ -17,7 +17,8 @@ def start_preset(name: str) -> Run:
 
 def start_run(spec: RunSpec, *, preset: str = "", name: str = "", to: str = "", asked: Resources | None = None) -> Run:
     """A queued run of this spec. Raises ModelError or DataError, and makes none, where the model's folder or a prompt
-    file has gone since it was chosen; ClusterError where the cluster does not take it.
+    file has gone since it was chosen, or where its rows offer tools that the model does not take; ClusterError where
+    the cluster does not take it.
 
     to: the name of a cluster, '' for this machine.  asked: in place of what the cluster's table says.
     """

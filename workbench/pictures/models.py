@@ -13,7 +13,7 @@ from workbench.kit.words import plain
 def prefer_models_that_see() -> None:
     models = settings().models
     base = next(iter(offered_assembled(models)), BUNDLED_MODEL)
-    prefer_models(lambda name: sees_pictures(models, name), base=base)
+    prefer_models(lambda model: sees_pictures(models, model.name), base=base)
 
 
 def warn_of_blind(model: str) -> None:

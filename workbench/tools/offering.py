@@ -8,6 +8,7 @@ import streamlit as st
 from engine.records.conversation import Conversation, Tool
 from engine.records.errors import DataError
 from engine.records.model_files import context_length
+from engine.records.spec_parts import ModelSpec
 from engine.records.template_messages import template_tools
 from workbench.kit.frame import catching
 from workbench.kit.state import settings
@@ -24,8 +25,8 @@ PASTED, UPLOADED, SAID = "tools_pasted", "tools_uploaded", "tools_own_said"
 LETTERS_A_TOKEN = 4
 
 
-def offering(model: str) -> tuple[Tool, ...]:
-    """Draw the choice and return the tools that are offered. model: the name of the base model that reads them."""
+def offering(model: ModelSpec) -> tuple[Tool, ...]:
+    """Draw the choice and return the tools that are offered. model: the base model that reads them."""
     st.html(f"<style>{STYLE}</style>")
     known = known_tools()
     kept = [name for name in st.session_state.get(OFFERED, []) if name in known]
@@ -50,7 +51,7 @@ def offering(model: str) -> tuple[Tool, ...]:
         )
         tools = offered_tools()
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.caption(plain(_size_words(tools, model)), width="content")
+            st.caption(plain(_size_words(tools, model.name)), width="content")
             st.button(
                 f"Offer all {len(shown)}" + ("" if domain == ALL else f" of {domain}"),
                 key="tools_all",
@@ -90,13 +91,15 @@ def _size_words(tools: Sequence[Tool], model: str) -> str:
     return f"{len(tools)} {'tool' if len(tools) == 1 else 'tools'}, about {tokens:,} tokens{read}."
 
 
-def _warn(tools: Sequence[Tool], model: str) -> None:
+def _warn(tools: Sequence[Tool], model: ModelSpec) -> None:
     """Say what the worker would refuse, before anything is asked."""
     warn_without_tools(model)
-    limit = context_length(settings().models, model)
+    limit = context_length(settings().models, model.name)
     if limit and tokens_of_tools(tools) > limit:
         st.warning(
-            plain(f"These {len(tools)} tools are longer than the {limit:,} tokens that {model} reads: offer fewer."),
+            plain(
+                f"These {len(tools)} tools are longer than the {limit:,} tokens that {model.name} reads: offer fewer."
+            ),
             icon=":material/straighten:",
         )
 
@@ -148,15 +151,18 @@ def _add(text: str, name: str) -> bool:
         return False
     offered = list(st.session_state.get(OFFERED, []))
     new = [tool.name for tool in tools if tool.name not in offered]
-    room = MOST_TOOLS - len(offered)
+    added = new[: max(0, MOST_TOOLS - len(offered))]
+    left_out = len(new) - len(added)
     replaced = [tool.name for tool in tools if tool.name in known_tools()]
     add_own(tools)
-    st.session_state[OFFERED] = [*offered, *new[:room]]
+    st.session_state[OFFERED] = [*offered, *added]
     st.session_state[DOMAIN] = ALL
-    said = f"Added to the domain {OWN_DOMAIN} and offered: {', '.join(new[:8]) or 'nothing new'}"
-    said += f" and {len(new) - 8} more" if len(new) > 8 else ""
+    said = f"Added to the domain {OWN_DOMAIN} and offered: {', '.join(added[:8]) or 'nothing new'}"
+    said += f" and {len(added) - 8} more" if len(added) > 8 else ""
     said += f". They take the place of tools of these names: {', '.join(replaced[:8])}" if replaced else ""
-    said += f". At most {MOST_TOOLS} are offered at once: choose among the others" if len(new) > room else ""
+    if left_out:
+        said += f". Known but not offered: {left_out} more, since {MOST_TOOLS} are the most that are offered at once. "
+        said += "Take some off the offer to choose others"
     st.session_state[SAID] = (f"{said}.", False)
     return True
 

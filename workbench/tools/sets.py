@@ -11,7 +11,7 @@ from engine.records.conversation import Label
 from engine.records.errors import DataError
 from engine.records.prompt_files import read_source
 from workbench.chat.columns import column_pickers, columns_buttons, model_of
-from workbench.chat.preferred import base_model_name
+from workbench.chat.preferred import base_model
 from workbench.chat.sets import answered_sets, side_and_count, start_set, trips_choice
 from workbench.tools.composer import FORCES, SYSTEM, sampling
 from workbench.tools.models import prefer_models_with_tools, warn_without_tools
@@ -45,7 +45,7 @@ def tool_sets_view() -> None:
             help="A forced call is of the function that the row itself expects; rows without one are asked directly.",
         )
         started = button.button("Answer them", key="tool_set_start", type="primary", icon=":material/playlist_play:")
-    warn_without_tools(base_model_name(columns))
+    warn_without_tools(base_model(columns))
     st.caption("System prompt and sampling are those of the tab Tools.")
     trips = trips_choice(key="tool_set_trips")
     if started:

@@ -20,7 +20,7 @@ from workbench.chat.asking import (
 from workbench.chat.call_cards import STYLE as CARD_STYLE
 from workbench.chat.columns import column_pickers, columns_buttons, model_of
 from workbench.chat.conversation import conversation, downloads
-from workbench.chat.preferred import base_model_name
+from workbench.chat.preferred import base_model
 from workbench.chat.tint import STYLE
 from workbench.chat.view import opened_chat, to_be_read
 from workbench.kit.frame import catching
@@ -58,7 +58,7 @@ def tools_view() -> None:
             "with them and a canned result. Nothing is ever carried out. Next sample request fills in both.",
             icon=":material/build:",
         )
-    tools = offering(base_model_name(columns))
+    tools = offering(base_model(columns))
     composer(tools, send=_send, busy=busy, read=to_be_read(chat, numbers, columns))
 
 

@@ -18,7 +18,9 @@ from engine.records.prompts import Prompt
 from engine.records.sources import needs_worker, parse_sources, source_texts
 from engine.records.spec import RunSpec, field_description
 from engine.records.spec_parts import ModelSpec
+from engine.records.tools_taken import need_tools_taken
 from workbench.kit.cards import model_card, model_payload
+from workbench.kit.state import settings
 from workbench.kit.words import plain
 from workbench.train.checks import SIDES, RowCounts, check_spec, count_rows
 from workbench.train.draft import Draft, current_draft, nested, shown, widget_key
@@ -111,6 +113,10 @@ def open_form() -> Form:
                 form.problems[path] = str(error)
     if form.spec is not None:
         form.rows, problems = count_rows(form.spec, form.prompts)
+        try:
+            need_tools_taken(settings().models, form.spec, form.prompts)
+        except ModelError as error:
+            problems["model.name"] = str(error)
         form.problems = problems | form.problems
     return form
 

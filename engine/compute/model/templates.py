@@ -31,15 +31,8 @@ def rendered(tokenizer: PreTrainedTokenizerBase, conversation: Conversation, *, 
     leaves pictures, tools, calls or results out.
     """
     need_sight(conversation, image_token)
-    messages = _messages(tokenizer, conversation, image_token)
     tools = template_tools(conversation)
-    try:
-        text = _under_template(tokenizer, messages, tools)
-    except ModelError:
-        # Some templates take one call a message.
-        if (apart := one_call_each(messages)) == messages:
-            raise
-        messages, text = apart, _under_template(tokenizer, apart, tools)
+    messages, text = _as_taken(tokenizer, _messages(tokenizer, conversation, image_token), tools)
     _need_pictures_read(conversation, text, image_token)
     if tools:
         _need_tools_read(tokenizer, messages, tools, text)
@@ -65,7 +58,7 @@ def call_opening(
     before = rendered(tokenizer, conversation, image_token=image_token)
     called = Message(role="assistant", parts=(Call(name=_NAME, arguments={_ARGUMENT: ""}),))
     messages, tools = _messages(tokenizer, conversation.then(called), image_token), template_tools(conversation)
-    whole = _under_template(tokenizer, messages, tools)
+    _, whole = _as_taken(tokenizer, messages, tools)
     shape = whole[len(before.rstrip()) :].lstrip() if whole.startswith(before.rstrip()) else ""
     named = shape.find(_NAME)
     argument = max(0, shape.find(_ARGUMENT))
@@ -124,6 +117,18 @@ def _need_pictures_read(conversation: Conversation, text: str, image_token: str)
         raise ModelError(
             f"A message says {image_token}, which stands for a picture in this model's texts: write it differently."
         )
+
+
+def _as_taken(
+    tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None
+) -> tuple[list[dict[str, Any]], str]:
+    """The messages as the template takes them, and their text: some templates take one call a message."""
+    try:
+        return messages, _under_template(tokenizer, messages, tools)
+    except ModelError:
+        if (apart := one_call_each(messages)) == messages:
+            raise
+        return apart, _under_template(tokenizer, apart, tools)
 
 
 def _under_template(

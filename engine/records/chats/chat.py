@@ -170,7 +170,9 @@ class Chat:
             message = self.message(earlier, column)
             # A turn that had nothing for this column, or could not be asked of it, was not.
             if message is not None and self._was_asked(earlier, column):
-                messages += [message, self._said(earlier, column, answered=self.exchange(following).results)]
+                goes_on = following == number or self._was_asked(following, column)
+                answered = goes_on and self.exchange(following).results
+                messages += [message, self._said(earlier, column, answered=answered)]
         message = self.message(number, column)
         return Conversation(messages=(*messages, *([message] if message is not None else [])), tools=asked.tools)
 

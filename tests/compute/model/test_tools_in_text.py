@@ -117,6 +117,8 @@ def test_two_calls_in_one_answer_are_read_with_their_results_under_every_templat
     places = [text.index(word) for word in ("Rome", "Oslo", "clear", "snow")]
     order = [0, 2, 1, 3] if family == "llama" else [0, 1, 2, 3]
     assert [places[one] for one in order] == sorted(places)
+    begun = begun_call(model, talk, "get_weather", "arguments")
+    assert begun == begun_call(model, ASKED, "get_weather", "arguments")
 
 
 def test_calls_with_a_tag_for_each_argument_are_begun_in_that_shape(tiny_model):
