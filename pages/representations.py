@@ -3,6 +3,7 @@
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 import streamlit as st
 
@@ -23,7 +24,9 @@ from workbench.kit.frame import catching, page_frame, places
 from workbench.kit.state import CAPTURE, RUN, WARMED, open_tab, queue, settings
 from workbench.kit.words import counted, plain
 from workbench.representations.capture import capture_form, captured_steps
+from workbench.representations.capture_words import expected_words, strength_words
 from workbench.representations.choices import MAPS, TAB
+from workbench.representations.deleting import damaged_captures, delete_button, say_what_was_deleted
 from workbench.representations.map import map_view
 from workbench.representations.movement import movement_view
 from workbench.representations.opened import BLOCK, PICKED_RUN, arrive, opened, turn_to
@@ -36,24 +39,23 @@ TICK = 3.0
 
 def representations() -> None:
     _warm()
+    say_what_was_deleted()
     st.title("Representations", anchor=False)
     run_place, capture_place = st.columns(2, gap="medium", vertical_alignment="bottom")
     with run_place:
         run = _choose_run()
     captures, damaged = _captures(run)
+    damaged_captures(run, damaged, others=len(captures))
     with capture_place:
         capture = _choose_capture(run, captures)
-    if damaged:
-        st.warning(
-            f"{damaged} of this run's captures cannot be read, perhaps from a full disk: capture them again.",
-            icon=":material/broken_image:",
-        )
     capture_form(run, opened=not captures)
     if capture is None:
         _empty(run)
         return
     if run is not None and run.record().status in ACTIVE and capture.index.key == TRAINING:
         _watch(capture)
+    if run is not None and (told := strength_words(run, capture)):
+        st.caption(told)
     views: dict[str, Callable[[], None]] = {
         MAPS: lambda: map_view(capture, run),
         "Where to intervene": lambda: separation_view(capture),
@@ -108,19 +110,20 @@ def _take_run() -> None:
     turn_to(RUN, st.session_state[PICKED_RUN], instead_of=(CAPTURE, BLOCK))
 
 
-def _captures(run: Run | None) -> tuple[list[Capture], int]:
-    """What can be looked at, and how many captures there are that cannot be read."""
+def _captures(run: Run | None) -> tuple[list[Capture], list[Path]]:
+    """What can be looked at, and the folders of captures that cannot be read."""
+    cached = settings().cache / "captures"
     if run is not None:
         captures = run_captures(settings(), run.id)
-        return captures, len(list(run.representations_folder.glob("*/capture.json"))) - sum(
-            capture.folder.parent == run.representations_folder for capture in captures
-        )
-    captures, damaged = [], 0
-    for file in sorted((settings().cache / "captures").glob("*/capture.json")):
+        known = {capture.folder for capture in captures}
+        files = [*run.representations_folder.glob("*/capture.json"), *cached.glob(f"{run.id}-*/capture.json")]
+        return captures, [file.parent for file in sorted(files) if file.parent not in known]
+    captures, damaged = [], []
+    for file in sorted(cached.glob("*/capture.json")):
         try:
             capture = read_capture(file.parent)
         except RunError:
-            damaged += 1
+            damaged.append(file.parent)
             continue
         if capture is not None and not capture.index.run_id:
             captures.append(capture)
@@ -142,15 +145,17 @@ def _choose_capture(run: Run | None, captures: list[Capture]) -> Capture | None:
         wanted = first.index.key if first else next(iter(by_key))
     key = f"pick_capture_{run.id if run else ALONE}_{wanted}"
     options = list(by_key)
-    chosen = st.selectbox(
-        "Capture",
-        options,
-        index=options.index(wanted),
-        key=key,
-        format_func=lambda name: _capture_name(by_key[name]),
-        on_change=_take_capture,
-        args=(key,),
-    )
+    with st.container(horizontal=True, vertical_alignment="bottom", key="choose_capture"):
+        chosen = st.selectbox(
+            "Capture",
+            options,
+            index=options.index(wanted),
+            key=key,
+            format_func=lambda name: _capture_name(by_key[name]),
+            on_change=_take_capture,
+            args=(key,),
+        )
+        delete_button(run, by_key[chosen], name=_capture_name(by_key[chosen]), others=len(options) - 1)
     return by_key[chosen]
 
 
@@ -183,7 +188,8 @@ def _empty(run: Run | None) -> None:
             if not list_runs(settings().runs):
                 st.page_link(places()["train"], label="Or set up the first run", icon=":material/model_training:")
         elif run.record().status in ACTIVE:
-            st.markdown("**This run has captured nothing yet.** The first activations are kept soon after it begins.")
+            st.markdown(f"**This run has captured nothing yet.** {expected_words(run)}")
+            _await_first(run)
         elif captured_steps(run):
             st.markdown("**This run has no capture.** Its weights are kept: choose steps above and capture them.")
         else:
@@ -191,6 +197,13 @@ def _empty(run: Run | None) -> None:
                 "**This run has no capture, no checkpoint and no adapter.** It ended before it kept any: resume it, or "
                 "capture the base model alone."
             )
+
+
+@st.fragment(run_every=TICK)
+@catching
+def _await_first(run: Run) -> None:
+    if run.record().status not in ACTIVE or run_captures(settings(), run.id):
+        st.rerun()
 
 
 @st.fragment(run_every=TICK)

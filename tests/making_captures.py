@@ -17,11 +17,11 @@ from engine.records.captures.capture import (
     TokenChoice,
     checkpoint_name,
     read_capture,
-    shards,
     write_answers,
     write_index,
 )
 from engine.records.captures.projections import MapFigures, ProjectionRequest, projection_file
+from engine.records.captures.shards import shards
 
 
 def write_capture(

@@ -34,7 +34,7 @@ from engine.records.captures.capture import (
     write_index,
 )
 from engine.records.captures.thumbnails import write_thumbnails
-from engine.records.checkpoints import BASE_MODEL, Checkpoint
+from engine.records.checkpoints import BASE_MODEL, Checkpoint, as_kept
 from engine.records.conversation import Label
 from engine.records.errors import DataError, RunError
 from engine.records.events import Event
@@ -52,7 +52,7 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
     run = open_run(tools.settings.runs, request.run_id) if request.run_id else None
     blocks = parse_blocks(request.blocks, model.card.block_count)
     folder = capture_folder(tools.settings, request.run_id, request.key)
-    known = _whole(folder)
+    known = whole(folder)
     pairs, rows = yield from _captured_rows(model, request, tools.settings.answers)
     resolved = resolve_blocks(run.spec(), model.card.block_count) if run else None
     film = Film(
@@ -76,11 +76,16 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
     there = {checkpoint for checkpoint in known.index.checkpoints if known.holds(checkpoint)} if known else set()
     if BASE not in there:
         known, there = None, set()
+    as_trained = set(known.index.as_trained) if known else set()
+    # The same step is another adapter once its run has finished.
+    stale = {name for name in as_trained if run and checkpoint_step(name) in request.steps and _is_finished(run, name)}
+    there -= stale
     missing = [] if BASE in there else [BASE]
     missing += [name for name in map(checkpoint_name, request.steps) if run and name not in there]
     # Whose size a random adapter has that is captured beside the steps: the last one's.
     last = max(request.steps, default=0) if run else 0
     random = known.index.random if known and known.has_random else 0
+    random = 0 if checkpoint_name(random) in stale else random
     missing += [RANDOM] if last > random else []
     shown = [picture for pair in pairs for picture in pair.prompt.conversation.pictures]
     if not missing:
@@ -101,10 +106,12 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
         film.write_spaces(folder)
         write_answers(folder, answers)
         write_thumbnails(folder, shown)
+    taken: set[str] = set()
     for name in missing:
         step = last if name == RANDOM else checkpoint_step(name)
         checkpoint = BASE_MODEL if run is None or name == BASE else Checkpoint(run.id, step)
         _need_there(run, tools)
+        at_one = run is not None and name not in (BASE, RANDOM) and _is_at_one(run, name)
         # One at a time: a run may have a hundred checkpoints, and an adapter of an 8B model takes 100 MB.
         with tools.still(model, checkpoint) as adapter:
             if name == RANDOM:
@@ -113,12 +120,15 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
             else:
                 yield from film.take(folder, name, adapter)
                 there.add(name)
+                taken.add(name)
+                as_trained = as_trained | {name} if at_one else as_trained - {name}
         _need_there(run, tools)
-        meanwhile = _whole(folder)
+        meanwhile = whole(folder)
         if meanwhile and contents in meanwhile.index.digest and are_same(meanwhile.index.prompts, prompts):
             # Of other steps of this capture, by a job that took its turns between.
             there |= {step for step in meanwhile.index.checkpoints if meanwhile.holds(step)}
             random = random or meanwhile.index.random
+            as_trained |= set(meanwhile.index.as_trained) - taken
         # After each, so that a capture that breaks off keeps what it has.
         write_index(
             folder,
@@ -138,6 +148,7 @@ def capture_job(payload: dict[str, Any], tools: Tools) -> Job:
                 prompts=prompts,
                 checkpoints=in_order(there),
                 random=random,
+                as_trained=in_order(as_trained),
                 digest=f"{len(there)}-{max(map(checkpoint_step, there))}-{contents}"
                 + (f"-{RANDOM}-{random}" if random else "")
                 + f"-{written_now()}",
@@ -179,7 +190,7 @@ def are_same(before: tuple[CapturedPrompt, ...], now: tuple[CapturedPrompt, ...]
     )
 
 
-def _whole(folder: Path) -> Capture | None:
+def whole(folder: Path) -> Capture | None:
     """What was captured before; None where there is nothing, or nothing that can be read."""
     try:
         return read_capture(folder)
@@ -235,6 +246,15 @@ def _captured_rows(
     kept = [one for label, _ in sides(data) for one in without_refusals(_of_label(pairs, label), data)]
     shown = with_requests(data)
     return kept, [fitting(model, encode(model, pair, shown, within_context=False)) for pair in kept]
+
+
+def _is_at_one(run: Run, name: str) -> bool:
+    """Whether a step is read as it was trained, of a run whose finished adapter is stronger or weaker."""
+    return run.spec().adapter.strength != 1 and not _is_finished(run, name)
+
+
+def _is_finished(run: Run, name: str) -> bool:
+    return as_kept(run, Checkpoint(run.id, checkpoint_step(name))).step is None
 
 
 def _need_there(run: Run | None, tools: Tools) -> None:

@@ -12,7 +12,7 @@ from engine.compute.model.text import decode
 from engine.compute.training.pairs import Pair, elicit, without_refusals
 from engine.compute.training.rows import Row, encode
 from engine.compute.training.sources import read_prompts
-from engine.jobs.capture import are_same, described, fitting, in_order, sides, take_random, written_now
+from engine.jobs.capture import are_same, described, fitting, in_order, sides, take_random, whole, written_now
 from engine.records.blocks import ResolvedBlocks, format_blocks, picture_blocks
 from engine.records.captures.capture import (
     AVERAGED,
@@ -26,7 +26,6 @@ from engine.records.captures.capture import (
     TokenChoice,
     checkpoint_name,
     checkpoint_step,
-    read_capture,
     write_answers,
     write_index,
 )
@@ -93,7 +92,7 @@ def filming(
         started = time.monotonic()
         if not film.spaces:
             yield from film.prepare()
-        before, prompts = read_capture(folder), described(asked, chosen)
+        before, prompts = whole(folder), described(asked, chosen)
         said = (decode(model, row.ids[row.response_start :]) for row in chosen)
         answers = dict(zip((one.id for one in prompts), said, strict=True))
         # Of a run that was packed none are kept.
@@ -101,7 +100,7 @@ def filming(
             # A prompt file changed under its name, or answers were made anew: vectors of others are of no use.
             before = None
         # What a resumed run had captured beyond its checkpoint is captured anew when it gets there.
-        captured = before.index.checkpoints if before else ()
+        captured = [one for one in before.index.checkpoints if before.holds(one)] if before else []
         there = {checkpoint for checkpoint in captured if checkpoint_step(checkpoint) <= step}
         if BASE not in there:
             film.write_spaces(folder)
@@ -129,7 +128,7 @@ def final_capture(
     step: whose weights it has."""
     started, folder = time.monotonic(), run.representations_folder / FINAL
     count = spec.captures.final_prompts
-    known = read_capture(folder)
+    known = whole(folder)
     if not count or (known is not None and known.steps == [step] and known.has_random):
         return
     pairs = yield from elicit(model, _final_prompts(spec), spec.data, answers_folder=answers, seed=spec.seed)

@@ -36,6 +36,7 @@ from engine.records.harmfulness import (
     HarmfulnessProbes,
     ProbeKind,
     need_borderline,
+    new_probes_folder,
     probes_folder,
     read_probes,
 )
@@ -133,7 +134,7 @@ def fit_probes(
                 borderline=_descending(highest[borderline]),
                 harmful=_descending(highest[is_harmful]),
             )
-    folder = probes_folder(run, settings)
+    folder = new_probes_folder(run, settings)
     # Weights of one block must never stand beside what was said of another's.
     (folder / PROBES).unlink(missing_ok=True)
     save_layers(
@@ -176,12 +177,16 @@ def _is_fitted(run: Run, settings: Settings, block: int, false_alarms: float, st
 def _rows(
     model: LoadedModel, spec: RunSpec, settings: Settings, split: Split, limit: int
 ) -> Generator[Event, None, list[Row]]:
-    """Rows of both sides with their answers, of held-out ones more than the run was measured on."""
+    """Rows of both sides with their answers, of held-out ones more than the run was measured on, and borderline ones
+    before others: they set the threshold."""
     found: list[Row] = []
     labels: tuple[Label, ...] = ("harmful", "benign")
     more = spec.model_copy(update={"data": spec.data.model_copy(update={"heldout_rows": 0})})
     for label in labels:
-        found += yield from known_rows(model, more, settings, split=split, label=label, limit=limit, answered=True)
+        found += yield from known_rows(
+            model, more, settings, split=split, label=label, limit=limit, answered=True,
+            borderline_first=split == "validation",
+        )  # fmt: skip
     return found
 
 

@@ -31,10 +31,12 @@ def known_rows(
     label: Label,
     limit: int,
     answered: bool = False,
+    borderline_first: bool = False,
 ) -> Generator[Event, None, list[Row]]:
     """Rows of one side and split of a run; answers come from the cache where the run was trained on this machine.
 
-    answered: harmful prompts that the base model refused are left out, if the spec leaves them out of training. Where
+    answered: harmful prompts that the base model refused are left out, if the spec leaves them out of training.
+    borderline_first: where there are more rows than `limit`, others are left out before borderline ones are. Where
     the run has no validation rows, those of its test stand in, and the other way round; where its prompt files are gone
     or leave none, prompts of the sets that ship.
     """
@@ -44,6 +46,9 @@ def known_rows(
     except DataError:
         data = DataSpec(new_tokens=data.new_tokens)
         prompts = _prompts(data, label, split, spec.seed)
+    if borderline_first:
+        taken = {id(prompt) for prompt in sorted(prompts, key=lambda prompt: not prompt.borderline)[:limit]}
+        prompts = [prompt for prompt in prompts if id(prompt) in taken]
     pairs = yield from elicit(model, prompts[:limit], data, answers_folder=settings.answers, seed=spec.seed)
     kept = without_refusals(pairs, data) if answered else pairs
     rows = [encode(model, pair, with_requests(data)) for pair in kept]

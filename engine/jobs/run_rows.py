@@ -20,7 +20,7 @@ from engine.records.conversation import Label
 from engine.records.errors import DataError
 from engine.records.estimate import estimate
 from engine.records.events import Alert, Event, Progress, effective
-from engine.records.harmfulness import need_borderline
+from engine.records.harmfulness import held_out_borderline, need_borderline
 from engine.records.prompt_files import source_hashes
 from engine.records.prompts import Prompt, Split, asked_rows, select
 from engine.records.row_lengths import SideLength, step_share
@@ -85,7 +85,7 @@ def run_rows(
             if split == "train" or has_split:
                 chosen[split, label] = select(prompts, spec.data, label=label, split=split, seed=spec.seed)
         if label == "benign" and spec.harmfulness.probe:
-            need_borderline(sum(prompt.borderline and prompt.split == "validation" for prompt in prompts))
+            need_borderline(held_out_borderline(prompts, spec.data))
     everything = [prompt for prompts in chosen.values() for prompt in prompts]
     _expect(run, model, spec, chosen, tools.speed)
     folder, heard = tools.settings.answers, partial(_keep_samples, samples)

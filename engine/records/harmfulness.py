@@ -2,7 +2,7 @@
 
 runs/<id>/harmfulness/probes.json          figures and held-out scores, written last
                      /weights.safetensors  the layers of each probe
-Runs that ship are read-only: what is fitted for them goes to the desk, unless it ships too.
+Runs that ship are read-only: what is fitted for them goes to the desk, and is then read instead of what ships.
 
 A probe gives each token of an answer a score, the logit of "harmful"; it fires where that is above its threshold. The
 base model and the circuit-broken model have probes of their own: what one says of harm is not where the other says it.
@@ -17,8 +17,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from engine.records.errors import DataError, RunError
 from engine.records.evaluation.counts import Side
+from engine.records.prompts import Prompt, select, told_once
 from engine.records.runs import Run
 from engine.records.settings import Settings
+from engine.records.spec_parts import DataSpec
 from engine.records.versions import FORMAT, FormatVersion
 
 ProbeKind = Literal["linear", "mlp"]
@@ -82,8 +84,19 @@ def need_borderline(count: int) -> None:
     if count < FEWEST_BORDERLINE:
         raise DataError(
             f"The harmfulness probe's threshold is set on held-out borderline answers, and the retain set has {count}: "
-            f"give it at least {FEWEST_BORDERLINE} borderline rows in its validation split, or turn the probe off."
+            f"give it at least {FEWEST_BORDERLINE} borderline rows in its validation split, of the chosen styles if "
+            "there are some, or turn the probe off."
         )
+
+
+def held_out_borderline(prompts: Sequence[Prompt], data: DataSpec) -> int:
+    """Of how many of these benign prompts the threshold can be set: those that the spec's filters leave, whatever rows
+    the run itself is measured on. Raises DataError where they leave no held-out one."""
+    if not any(prompt.split == "validation" for prompt in prompts):
+        return 0
+    every = data.model_copy(update={"heldout_rows": 0})
+    left = select(prompts, every, label="benign", split="validation", seed=0)
+    return sum(prompt.borderline for prompt in told_once(left))
 
 
 def ended_by_probe(tokens: int) -> str:
@@ -93,8 +106,13 @@ def ended_by_probe(tokens: int) -> str:
 
 def probes_folder(run: Run, settings: Settings) -> Path:
     """Where the probes of a run are; where new ones go if there are none."""
-    own, desk = run.folder / HARMFULNESS, settings.desk / HARMFULNESS / run.id
-    return desk if run.read_only and ((desk / PROBES).is_file() or not (own / PROBES).is_file()) else own
+    own, new = run.folder / HARMFULNESS, new_probes_folder(run, settings)
+    return new if (new / PROBES).is_file() or not (own / PROBES).is_file() else own
+
+
+def new_probes_folder(run: Run, settings: Settings) -> Path:
+    """Where probes of a run are written that are fitted now."""
+    return settings.desk / HARMFULNESS / run.id if run.read_only else run.folder / HARMFULNESS
 
 
 def read_probes(run: Run, settings: Settings) -> HarmfulnessProbes | None:

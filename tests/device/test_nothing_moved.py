@@ -14,7 +14,7 @@ from engine.compute.model.mixed import Voice
 from engine.compute.training.train import train
 from engine.compute.training.trainer import Rows
 from engine.records.blocks import resolve_blocks
-from engine.records.captures import capture
+from engine.records.captures import shards
 from engine.records.events import HeldoutResult, StepResult
 from engine.records.spec_parts import AdapterSpec
 
@@ -81,7 +81,7 @@ def test_the_first_step_of_rows_that_are_not_kept_has_losses_1_and_0(
 @pytest.mark.parametrize("dtype", FORMATS)
 @pytest.mark.parametrize("entry_block", [0, 1])
 def test_a_capture_of_several_shards_has_cosine_1_and_drift_0(device_model, tmp_path, monkeypatch, dtype, entry_block):
-    monkeypatch.setattr(capture, "SHARD_BYTES", 3000)
+    monkeypatch.setattr(shards, "SHARD_BYTES", 3000)
     model = device_model(dtype=dtype)
     attach_adapter(model, "run", AdapterSpec(rank=4, alpha=4, noise=0.0), range(entry_block, 2), seed=0)
     rows = rows_with(OPENING, count=9)
@@ -90,9 +90,9 @@ def test_a_capture_of_several_shards_has_cosine_1_and_drift_0(device_model, tmp_
     )
     drain(film.prepare())
     drain(film.take(tmp_path, "step-000000", "run"))
-    shards = [load_file(file) for file in sorted(tmp_path.glob("step-000000.*.safetensors"))]
-    assert len(shards) > 2
-    for tensors in shards:
+    written = [load_file(file) for file in sorted(tmp_path.glob("step-000000.*.safetensors"))]
+    assert len(written) > 2
+    for tensors in written:
         for block in (0, 1):
             for name, value in (("cosine", 1.0), ("raw_cosine", 1.0), ("drift", 0.0), ("norm_ratio", 1.0)):
                 assert torch.equal(tensors[f"{name}/{block}"], torch.full_like(tensors[f"{name}/{block}"], value)), name

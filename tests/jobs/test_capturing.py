@@ -528,7 +528,7 @@ def test_a_capture_of_other_pictures_is_another(tiny_rows):
     assert len(digests) == 3 and prompts[0].pictures == ("b" * 64,)
 
 
-@pytest.mark.parametrize("file", ["base.000.safetensors", "capture.json"])
+@pytest.mark.parametrize("file", ["base.000.safetensors", "capture.json", "spaces.safetensors"])
 def test_a_torn_capture_is_captured_again(device, settings, tiny_spec, file):
     run, _ = trained(device, settings, tiny_spec(**QUICK))
     request = CaptureRequest(run_id=run.id, model=run.spec().model, data=run.spec().data, steps=(2,), blocks="0-1")
@@ -539,6 +539,7 @@ def test_a_torn_capture_is_captured_again(device, settings, tiny_spec, file):
     capture = read_capture(folder)
     assert capture is not None and capture.steps == [2]
     assert all(capture.holds(state) for state in capture.index.checkpoints)
+    assert capture.space(1)[0].shape == (16,)
 
 
 def test_a_run_that_is_deleted_while_it_is_captured_leaves_no_answers_behind(device, settings, tiny_spec):

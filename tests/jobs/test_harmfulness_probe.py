@@ -103,6 +103,26 @@ def test_they_are_fitted_once_and_anew_for_another_rate_or_after_more_steps(run,
         need_probes(run, settings, None)
 
 
+def test_borderline_answers_come_first_where_there_are_more_held_out_rows_than_are_read(
+    run, device, settings, monkeypatch
+):
+    """Of 30 held-out benign rows 12 are read: as they lie, some 6 of them would be borderline."""
+    monkeypatch.setattr("engine.jobs.harmfulness.HELD_OUT_ROWS", 12)
+    work(device, fit_probe_job, {"run": run.id, "false_alarms": 0.5})
+    assert len(need_probes(run, settings, None).probes["base"]["mlp"].borderline) == 12
+
+
+def test_what_is_fitted_anew_for_a_run_that_ships_goes_to_the_desk_and_is_read_there(
+    run, device, settings, monkeypatch
+):
+    shipped = {file: file.read_bytes() for file in probes_folder(run, settings).iterdir()}
+    monkeypatch.setattr("engine.records.runs.Run.read_only", property(lambda run: True))
+    work(device, fit_probe_job, {"run": run.id, "false_alarms": 0.5})
+    assert {file: file.read_bytes() for file in shipped} == shipped and len(shipped) == 2
+    assert need_probes(run, settings, None).false_alarms == 0.5
+    assert probes_folder(run, settings).is_relative_to(settings.desk)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"), [({"block": "0-1"}, "reads one block, not 2"), ({"false_alarms": 1.5}, "false_alarms")]
 )

@@ -1,8 +1,8 @@
 """Widgets that several views of a capture share: block, tokens, step. Each is in the URL. Knows a capture's index."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
@@ -30,6 +30,16 @@ AVERAGED_WORDS: dict[Averaged, str] = {
     "all": "all tokens",
     "last_prompt": "last prompt token",
 }
+
+
+class Between(NamedTuple):
+    """The options of a slider whose steps a browser adds up: no number is surely one of a list."""
+
+    low: float
+    high: float
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int | float) and self.low <= value <= self.high
 
 
 def choose_block(capture: Capture) -> int:
@@ -140,7 +150,7 @@ def open_map(capture: Capture, *, block: int, step: int | None = None) -> None:
 
 
 @contextmanager
-def lasting(key: str, options: Collection[Any]) -> Iterator[None]:
+def lasting(key: str, options: Container[Any]) -> Iterator[None]:
     """Around a widget that is in the URL: what was chosen comes back after a visit to another tab, which takes the
     widget off the page and its value out of the URL. A value that is no option any more is forgotten.
     """

@@ -15,9 +15,10 @@ from workbench.kit.state import settings
 from workbench.kit.waiting import awaited
 from workbench.kit.words import plain
 from workbench.representations.capture import captured_steps
-from workbench.representations.choices import choose_step, lasting
+from workbench.representations.choices import Between, choose_step, lasting
 
 PROMPT = "prompt"
+THRESHOLD = "threshold"
 
 
 def tokens_view(capture: Capture) -> None:
@@ -88,14 +89,15 @@ def _choices(capture: Capture, steps: list[int]) -> tuple[CapturedPrompt, int, f
     with when:
         help_text = "The step whose activations are compared with the base model's; those whose adapter is kept."
         step = choose_step(steps, help_text=help_text)
-    with where:
+    low, high = -0.5, 1.0
+    with where, lasting(THRESHOLD, Between(low, high)):
         threshold = st.slider(
             "Trips below cosine",
-            -0.5,
-            1.0,
+            low,
+            high,
             0.5,
             0.05,
-            key="threshold",
+            key=THRESHOLD,
             bind="query-params",
             help="Mean of target blocks.",
         )

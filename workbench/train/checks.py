@@ -12,7 +12,7 @@ from engine.records.blocks import ResolvedBlocks, parse_blocks, probe_block, res
 from engine.records.cards import ModelCard
 from engine.records.conversation import Label
 from engine.records.errors import DataError, SpecError
-from engine.records.harmfulness import need_borderline
+from engine.records.harmfulness import held_out_borderline, need_borderline
 from engine.records.prompts import Prompt, Split, asked_rows, select
 from engine.records.spec import RunSpec
 from engine.records.spec_parts import DataSpec
@@ -101,7 +101,7 @@ def count_rows(
             continue
         if label == "benign" and spec.harmfulness.probe:
             try:
-                need_borderline(sum(row.borderline and row.split == "validation" for row in rows))
+                need_borderline(held_out_borderline(rows, spec.data))
             except DataError as error:
                 problems["harmfulness.probe"] = str(error)
         training, everything = len(selected["train"]), [row for split in selected.values() for row in split]

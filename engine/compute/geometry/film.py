@@ -1,7 +1,7 @@
 """The same rows captured again and again: the base model once, then an adapter whenever asked.
 
-Base and rerouted activations come from one pass over the rows; vectors go to disk a shard at a time. Knows nothing of
-runs.
+Each checkpoint is a pass over the rows; those whose base activations are kept need no second pass through the base
+model. Vectors go to disk a shard at a time. Knows nothing of runs.
 """
 
 import os
@@ -22,7 +22,8 @@ from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivatio
 from engine.compute.training.heldout import measure_spaces
 from engine.compute.training.reroute import BlockSpace, token_cosine, token_drift
 from engine.compute.training.rows import Row, micro_batches
-from engine.records.captures.capture import AVERAGED, Averaged, TokenChoice, shards
+from engine.records.captures.capture import AVERAGED, Averaged, TokenChoice
+from engine.records.captures.shards import shards
 from engine.records.errors import RunError
 from engine.records.evenly import evenly
 from engine.records.events import Progress

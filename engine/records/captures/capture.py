@@ -44,7 +44,6 @@ TRAINING = "training"
 FINAL = "final"
 # No step of a run, and never among the checkpoints.
 RANDOM = "random"
-SHARD_BYTES = 64 * 2**20
 # Of how vectors are captured: another number, and they are captured anew.
 CAPTURES = 1
 
@@ -124,6 +123,11 @@ class CaptureIndex(BaseModel):
         description="The step whose adapter the random one is as large as; 0: there is none.",
         exclude_if=lambda step: not step,
     )
+    as_trained: tuple[str, ...] = Field(
+        (),
+        description="Of a run whose strength is not 1: steps captured at the strength that they were trained at.",
+        exclude_if=lambda names: not names,
+    )
     digest: str = Field("", description="Changes when vectors were written anew.")
     version: FormatVersion = FORMAT
 
@@ -174,9 +178,12 @@ class Capture:
             return file.get_tensor(f"mean/{block}"), file.get_tensor(f"deviation/{block}")
 
     def holds(self, checkpoint: str) -> bool:
-        """Whether a checkpoint's vectors are there and can be read."""
+        """Whether a checkpoint's vectors are there and can be read; of the base model also the spaces that all others
+        are seen in."""
         try:
             self._column(checkpoint, f"{self.index.tokens[0]}/{self.index.blocks[0]}")
+            for block in self.index.blocks if checkpoint == BASE else ():
+                self.space(block)
         except RunError:
             return False
         return True
@@ -249,7 +256,9 @@ def read_capture(folder: Path) -> Capture | None:
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
-        raise RunError(f"The capture {file} cannot be read: delete its folder and capture again.") from error
+        raise RunError(
+            f"The capture {file} cannot be read: delete it on Representations, or its folder, and capture again."
+        ) from error
 
 
 def run_captures(settings: Settings, run_id: str) -> list[Capture]:
@@ -285,20 +294,3 @@ def write_index(folder: Path, index: CaptureIndex) -> None:
 
 def write_answers(folder: Path, answers: dict[str, str]) -> None:
     write_whole(folder / "answers.json", json.dumps(answers))
-
-
-def shards(sizes: Sequence[int]) -> Sequence[slice]:
-    """Prompts are captured and written in parts of at most SHARD_BYTES (a larger one alone), which bounds the memory.
-
-    sizes: of each prompt's vectors, in bytes.
-    """
-    # The number in a file's name has three digits.
-    most = max(SHARD_BYTES, sum(sizes) // 400)
-    parts: list[slice] = []
-    start = held = 0
-    for place, size in enumerate(sizes):
-        if place > start and held + size > most:
-            parts.append(slice(start, place))
-            start, held = place, 0
-        held += size
-    return [*parts, slice(start, len(sizes))]

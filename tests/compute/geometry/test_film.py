@@ -8,7 +8,8 @@ from making import drain, random_rows
 from engine.compute.geometry.film import Film, chosen, compare_tokens
 from engine.compute.model.adapters import adapted, attach_adapter
 from engine.compute.model.loaded import find_blocks
-from engine.records.captures.capture import BASE, Capture, CapturedPrompt, CaptureIndex, CaptureRequest, shards
+from engine.records.captures.capture import BASE, Capture, CapturedPrompt, CaptureIndex, CaptureRequest
+from engine.records.captures.shards import shards
 from engine.records.errors import RunError
 from engine.records.spec_parts import AdapterSpec
 
@@ -171,7 +172,7 @@ def test_the_mean_of_rounded_activations_is_not_rounded_itself():
 
 
 def test_shards_cover_all_prompts_once_within_their_bytes(monkeypatch):
-    monkeypatch.setattr("engine.records.captures.capture.SHARD_BYTES", 100)
+    monkeypatch.setattr("engine.records.captures.shards.SHARD_BYTES", 100)
     sizes = [30, 30, 30, 30, 250, 10, 90, 10]
     parts = shards(sizes)
     assert [index for part in parts for index in range(*part.indices(len(sizes)))] == list(range(len(sizes)))
@@ -181,7 +182,7 @@ def test_shards_cover_all_prompts_once_within_their_bytes(monkeypatch):
 
 
 def test_a_capture_of_fewer_prompts_leaves_no_shard_of_an_earlier_one(broken, rows, tmp_path, monkeypatch):
-    monkeypatch.setattr("engine.records.captures.capture.SHARD_BYTES", 600)
+    monkeypatch.setattr("engine.records.captures.shards.SHARD_BYTES", 600)
     take(broken, rows, tmp_path, {BASE: None})
     before = len(list(tmp_path.glob("base.*.safetensors")))
     few, _ = take(broken, rows[:3], tmp_path, {BASE: None})
