@@ -137,7 +137,7 @@ class RunBook:
         """The last status of a job. kept: what was learned is there; else the run begins anew when it is resumed."""
         changes: dict[str, Any] = {"ended": None if status == "queued" else time.time(), "seconds": self.seconds}
         changes |= {"step": self.step, "figures": self.figures}
-        if status == "failed":
+        if status in ("failed", "interrupted"):
             changes["error"] = message
         elif not kept:
             changes |= {"step": 0, "figures": {}, "error": "Cancelled: nothing was kept."}
@@ -225,7 +225,7 @@ def reconciled(settings: Settings, *, watch: Callable[[str, Event], None] | None
                 # It ended when it wrote for the last time, and not when that is found.
                 ended = written_at(run.folder / "record.json")
                 run.append(event)
-                run.update(status="interrupted", ended=ended)
+                run.update(status="interrupted", ended=ended, error=died)
                 if watch:
                     watch(run.id, event)
         except WorkbenchError as error:

@@ -1,5 +1,6 @@
 """How a training in the foreground ended, as lines for a terminal. Knows records alone."""
 
+from engine.commands.sweep_runs import drift_stop
 from engine.records.evaluation.own import is_pending
 from engine.records.outcome import outcome_of
 from engine.records.runs import Run
@@ -7,12 +8,14 @@ from engine.records.settings import Settings
 
 
 def how_it_ended(run: Run, settings: Settings) -> list[str]:
-    """What to do next where something is left undone, the error of a run that is not finished, else its outcome."""
+    """What to do next where something is left undone, why a run is not finished, and the outcome of what was kept."""
     record = run.record()
-    if record.status != "finished":
-        again = [f"Interrupted at step {record.step}: resume it from the Runs page."]
-        error = f"error: the run is {record.status}. {record.error}"
-        return [*(again if record.status == "interrupted" else []), error]
+    whole = ["Trained to the end."] if record.status == "finished" else []
+    why = drift_stop(run) or f"error: the run is {record.status}. {record.error}".strip()
+    told = [] if whole else [why]
+    if record.status == "interrupted":
+        return [f"Interrupted at step {record.step}: resume it from the Runs page.", *told]
     if is_pending(record):
-        return ["Trained to the end. The small evaluation behind it was broken off: the next worker makes up for it."]
-    return [outcome_of(run, settings).sentence] if record.evaluation else []
+        left = "The small evaluation behind it was broken off: the next worker makes up for it."
+        return [*told, " ".join([*whole, left])]
+    return [*told, *([outcome_of(run, settings).sentence] if record.evaluation else [])]

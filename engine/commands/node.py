@@ -76,8 +76,10 @@ def _own_job(run: Run) -> ClusterJob:
 def _may_begin(run: Run, job: ClusterJob, settings: Settings) -> bool:
     """Whether there is something to do; other versions than the run was trained with so far are said, or refused."""
     record = run.record()
+    if is_pending(record):
+        return True
     if record.status == "finished":
-        return is_pending(record) or bool(job.evaluations)
+        return bool(job.evaluations)
     if record.status not in ACTIVE | {"interrupted"}:
         return False
     resumed = record.step > 0
@@ -137,7 +139,7 @@ def _again(run: Run, job: ClusterJob, settings: Settings) -> int:
     step = run.record().step
     if _spans_without_a_step(run) >= SPANS_WITHOUT_A_STEP:
         spans = f"{SPANS_WITHOUT_A_STEP + 1} spans of {job.asked.hours:g} hours"
-        if run.record().status == "finished":
+        if run.record().status not in ACTIVE:
             reason = f"Its evaluations did not end in {spans}: evaluate it with more, or fewer requests."
             return _give_up(run, settings, reason)
         return _give_up(run, settings, f"It took no training step in {spans}: resume it with more hours.")

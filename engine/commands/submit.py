@@ -2,15 +2,17 @@
 
 import argparse
 import socket
+from contextlib import chdir
 
 from engine.desk.launch import end_worker, ensure_worker
 from engine.desk.queue import Queue
 from engine.desk.sending import send_or_delete
+from engine.desk.starting import need_inputs
 from engine.desk.worker_job import need_none_sent, send_worker
 from engine.records.clusters import Resources, find_cluster
 from engine.records.errors import ClusterError, WorkbenchError, WorkerError
 from engine.records.runs import Run, create_run
-from engine.records.settings import Settings
+from engine.records.settings import ROOT, Settings
 from engine.records.spec import RunSpec
 
 
@@ -36,10 +38,12 @@ def worker_to_cluster(options: argparse.Namespace, settings: Settings) -> str:
     asked = resources(options, settings)
     need_none_sent(settings)
     worker = Queue(settings.desk).worker()
-    if worker.alive and (worker.status != "idle" or worker.host != socket.gethostname()):
+    if worker.alive and worker.host != socket.gethostname():
         raise WorkerError(
-            f"The worker on {worker.host} (process {worker.pid}) is {worker.status}: wait until it is idle, or end it."
+            f"The worker runs on {worker.host} (process {worker.pid}, {worker.status}): end it there, then send one."
         )
+    if worker.alive and worker.status != "idle":
+        raise WorkerError(f"The worker (process {worker.pid}) is {worker.status}: wait until it is idle, or end it.")
     if worker.alive:
         # It gives the lock back before the job wants it.
         end_worker(worker.pid)
@@ -64,8 +68,12 @@ def resources(options: argparse.Namespace, settings: Settings) -> Resources:
 
 
 def to_cluster(spec: RunSpec, options: argparse.Namespace, settings: Settings, *, preset: str) -> Run:
-    """A new run that a cluster has. Raises ClusterError, and makes none, where it does not take it."""
+    """A new run that a cluster has. Raises ModelError or DataError, and makes none, where the spec's model or a prompt
+    file is not there; ClusterError where the cluster does not take it."""
     asked = resources(options, settings)
-    run = create_run(settings.runs, spec, preset=preset, name=options.name)
+    with chdir(ROOT):
+        # Where its job reads what a spec names without saying from where.
+        need_inputs(spec)
+        run = create_run(settings.runs, spec, preset=preset, name=options.name)
     send_or_delete(run, to=options.cluster, asked=asked, settings=settings)
     return run

@@ -1,12 +1,14 @@
 """Which runs serve as a point of a sweep: those that kept to its spec. Knows nothing of queues or grids."""
 
+from contextlib import chdir
+
 from engine.records.as_trained import is_as_trained
 from engine.records.errors import RunError
 from engine.records.events import STOPPED_BY_DRIFT, Alert, changes_value, effective
 from engine.records.model_files import made_of
 from engine.records.prompt_files import source_hashes
 from engine.records.runs import ACTIVE, Run, list_runs
-from engine.records.settings import Settings
+from engine.records.settings import ROOT, Settings
 from engine.records.spec import SPEC_VERSION, RunSpec
 
 
@@ -14,9 +16,10 @@ def usable_run(settings: Settings, spec: RunSpec, *, or_else: str = "") -> Run |
     """A run that kept to this spec and its probes: finished, living or ended by its bound on drift, or one of another
     status that may go on."""
     current, probes = spec.model_copy(update={"version": SPEC_VERSION}), spec.harmfulness
-    # Runs that an older version trained keep the digest that it made.
-    digests = {current.digest_with(source_hashes(spec.data)), spec.model_copy(update={"version": 1}).digest}
-    weights = made_of(settings.models, spec.model.name)
+    with chdir(ROOT):
+        # Runs that an older version trained keep the digest that it made.
+        digests = {current.digest_with(source_hashes(spec.data)), spec.model_copy(update={"version": 1}).digest}
+        weights = made_of(settings.models, spec.model.name)
     for run in list_runs(settings.runs):
         try:
             record = run.record()

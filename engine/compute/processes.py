@@ -191,7 +191,10 @@ class Team:
         return answers
 
     def _break(self, reason: str) -> None:
-        self.broken = f"{reason} The last checkpoint is kept: restart the worker, then resume the run."
+        # What was asked of this one the next one does not know.
+        asked = f"--processes {self.size}{' --sharded' * self.sharded}"
+        how = f" (`python -m engine worker {asked}`)" if self.sharded or self.device is None else ""
+        self.broken = f"{reason} The last checkpoint is kept: restart the worker{how}, then resume the run."
         raise TeamError(self.broken)
 
     def follow(self) -> None:

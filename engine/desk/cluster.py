@@ -101,7 +101,7 @@ def settle(
         with owned(settings_of(run, settings)):
             if read_job(run) != job or not _may_live(run):
                 return False
-            event = _interrupt(run, reason_of(job, state))
+            event = _interrupt(run, reason_of(job, state, trained=run.record().status not in ACTIVE))
     except WorkerError:
         # Its process is still about to write its last words.
         return False
@@ -110,22 +110,24 @@ def settle(
     return True
 
 
-def reason_of(job: ClusterJob, state: JobState | None) -> str:
-    """Why a job ended, and what to do, in words."""
+def reason_of(job: ClusterJob, state: JobState | None, *, trained: bool = False) -> str:
+    """Why a job ended, and what to do, in words. trained: only the evaluation behind the training was lost."""
     name = f"Job {job.job} on {job.cluster}"
     if not job.job:
         return f"The run was never handed to {job.cluster}: resume it."
     asked = job.asked
     known = {
-        "TIMEOUT": f"{name} was ended at its limit of {asked.hours:g} hours: resume it, or ask for more hours.",
-        "NODE_FAIL": f"The node of job {job.job} failed, and Slurm did not begin it again: resume it.",
-        "OUT_OF_MEMORY": f"{name} needed more than the {asked.memory_gb:g} GB it asked for: resume it with more.",
-        "CANCELLED": f"{name} was cancelled in Slurm: resume the run to go on from its last checkpoint.",
-        "PREEMPTED": f"{name} had to give way, and Slurm did not begin it again: resume it.",
+        "TIMEOUT": (f"{name} was ended at its limit of {asked.hours:g} hours", "resume it, or ask for more hours"),
+        "NODE_FAIL": (f"The node of job {job.job} failed, and Slurm did not begin it again", "resume it"),
+        "OUT_OF_MEMORY": (f"{name} needed more than the {asked.memory_gb:g} GB it asked for", "resume it with more"),
+        "CANCELLED": (f"{name} was cancelled in Slurm", "resume the run to go on from its last checkpoint"),
+        "PREEMPTED": (f"{name} had to give way, and Slurm did not begin it again", "resume it"),
     }
-    if state is None:
-        return f"Slurm knows job {job.job} no more, and it did not say how it ended: its log may. Resume the run."
-    return known.get(state.state, f"{name} ended as {state.words}: its log says why. Resume the run.")
+    unknown = f"Slurm knows job {job.job} no more, and it did not say how it ended"
+    why, advice = (unknown, "its log may. Resume the run")
+    if state is not None:
+        why, advice = known.get(state.state, (f"{name} ended as {state.words}", "its log says why. Resume the run"))
+    return f"{why}: {'measure its answers on its page' if trained else advice}."
 
 
 def control(run: Run, settings: Settings, kind: Control, value: float | None = None) -> None:
@@ -152,7 +154,8 @@ def take_back(run: Run, settings: Settings, *, keep: bool = True) -> None:
         slurm.call_back(job.job)
         _wait_for_end(job.job)
     with owned(settings_of(run, settings), patience=ENDING_SECONDS):
-        if run.record().status not in ACTIVE:
+        # Whoever looked meanwhile has noted that the job ended: what is to be thrown away is so all the same.
+        if run.record().status not in (ACTIVE if keep else ACTIVE | {"interrupted"}):
             return
         if keep:
             _interrupt(run, f"Taken back from {job.cluster}. Resume it here or there.")

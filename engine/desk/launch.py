@@ -33,8 +33,8 @@ def ensure_worker(settings: Settings) -> WorkerStatus:
         # Its folder was taken away: it has the lock again, and says in a moment that it lives.
         time.sleep(0.05)
         worker = queue.worker()
-    if worker.alive or worker_place(settings) is not None:
-        # One that is a cluster's job may still wait for its node.
+    if worker.alive or worker_place(settings, patience=10) is not None:
+        # One that is a cluster's job may still wait for its node; a second one would take the folder from it.
         return worker
     environment = os.environ | {
         "WORKBENCH_CACHE": str(settings.cache),

@@ -108,6 +108,17 @@ class Watch:
         self._thread: threading.Thread | None = None
 
     def states(self, jobs: Collection[str], *, patience: float = 1.0) -> Answer:
+        until = time.monotonic() + patience
+        # A question that was under way already is not about jobs that are new.
+        while (asking := self._asking(jobs)) is not None and (left := until - time.monotonic()) > 0:
+            asking.join(left)
+        with self._lock:
+            if not self._answer.problem and not self._asked.issuperset(jobs):
+                return Answer(self._answer.states, "Slurm was asked and has not answered yet.")
+            return self._answer
+
+    def _asking(self, jobs: Collection[str]) -> threading.Thread | None:
+        """Ask where it is time to; who is to be waited for, None where these jobs were asked for before."""
         now = time.monotonic()
         with self._lock:
             self._wanted |= dict.fromkeys(jobs, now)
@@ -116,13 +127,7 @@ class Watch:
             if jobs and (old or (new and not self._answer.problem)) and not (self._thread and self._thread.is_alive()):
                 self._thread = threading.Thread(target=self._ask, daemon=True)
                 self._thread.start()
-            thread = self._thread
-        if new and thread is not None:
-            thread.join(patience)
-        with self._lock:
-            if not self._answer.problem and not self._asked.issuperset(jobs):
-                return Answer(self._answer.states, "Slurm was asked and has not answered yet.")
-            return self._answer
+            return self._thread if new and self._thread and self._thread.is_alive() else None
 
     def _ask(self) -> None:
         with self._lock:

@@ -14,7 +14,7 @@ from engine.desk.cluster import Place, watch
 from engine.desk.sending import submit_command
 from engine.records.cluster_jobs import ClusterJob
 from engine.records.clusters import Resources
-from engine.records.errors import ClusterError
+from engine.records.errors import ClusterError, RunError
 from engine.records.files import write_whole
 from engine.records.settings import Settings
 
@@ -28,7 +28,12 @@ def send_worker(settings: Settings, *, to: str, asked: Resources, how: Sequence[
         ["worker", "--runs", str(settings.runs), *how], to=to, settings=settings, asked=asked, name="breaker-worker"
     )
     job = ClusterJob(cluster=to, asked=asked, job=number)
-    write_whole(_file(settings), job.model_dump_json(indent=2))
+    try:
+        write_whole(_file(settings), job.model_dump_json(indent=2))
+    except RunError:
+        with suppress(ClusterError):
+            slurm.call_back(number)
+        raise
     return job
 
 

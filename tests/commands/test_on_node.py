@@ -80,6 +80,17 @@ def test_a_run_that_its_user_stopped_is_not_begun_again(run, settings):
     assert node._may_begin(run, note(run, evaluations=({"attacks": []},)), settings)
 
 
+@pytest.mark.parametrize("status", ["finished", "stopped"])
+def test_a_small_evaluation_that_the_job_before_did_not_end_is_gone_on_with(run, settings, monkeypatch, capsys, status):
+    run.update(status=status, step=3, evaluation="due")
+    assert node._may_begin(run, note(run), settings)
+    monkeypatch.setattr(node, "queue_again", lambda _: None)
+    for _ in range(SPANS_WITHOUT_A_STEP):
+        assert node._again(run, note(run), settings) == 0
+    assert node._again(run, note(run), settings) == 1 and run.record().status == status
+    assert "Its evaluations did not end in 6 spans of 8 hours" in capsys.readouterr().err
+
+
 def test_what_the_job_before_had_claimed_on_a_node_that_died_is_asked_for_anew(run, settings, monkeypatch):
     """The lock is this process's own by then, so that nothing else tells that the other one is gone."""
     job, own = note(run), settings_of(run, settings)

@@ -62,7 +62,9 @@ def interrupted(worker: Worker, run: Run) -> str:
     """Until the run is; the sentence that says why."""
     until(worker, lambda: run.record().status == "interrupted")
     assert worker.ending.is_set() and worker.reason == broken()
-    return next(event.message for event in reversed(run.events()[0]) if event.kind == "status")
+    said = next(event.message for event in reversed(run.events()[0]) if event.kind == "status")
+    assert run.record().error == said
+    return said
 
 
 def test_a_run_whose_process_dies_goes_on_from_its_last_step_on_as_many_and_on_one(folder, tmp_path):
@@ -96,6 +98,7 @@ def test_a_process_that_hangs_is_named_and_ended(folder, tmp_path, monkeypatch):
         other.send_signal(signal.SIGSTOP)
         said = interrupted(worker, run)
     assert said.startswith("Process 2 of 2 has not answered for ") and "restart the worker" in said
+    assert "`python -m engine worker --processes 2`" in said
     assert not started.is_running()
     other.wait(10)
 

@@ -125,6 +125,20 @@ def test_while_slurm_says_nothing_the_run_stays_as_it_was_and_the_page_says_so(r
     assert run.record().status == "running"
 
 
+def test_a_cancel_of_a_run_that_waits_is_done_when_it_is_said(
+    run: Run, says: Callable, monkeypatch: pytest.MonkeyPatch
+):
+    waits = Answer({"12": JobState("PENDING", "Resources")})
+    says(waits)
+    monkeypatch.setattr(cluster.slurm, "job_states", lambda _: waits)
+    monkeypatch.setattr(cluster.slurm, "call_back", lambda _: None)
+    monkeypatch.setattr(cluster, "ENDING_SECONDS", 0.5)
+    page = opened("runs", run=run.id)
+    page.button(key="control_cancel").click().run()
+    assert not page.exception and run.record().status == "stopped"
+    assert [toast.value.replace("\\", "") for toast in page.toast] == ["The run is cancelled: nothing was kept."]
+
+
 @pytest.mark.parametrize(
     ("states", "said"),
     [

@@ -27,10 +27,11 @@ _WORDS = {
 
 
 def doing_words(worker: WorkerStatus) -> str:
-    """With the run's name where it has one; '' where it does nothing."""
+    """With the name of the run that it is about, where it is about one; '' where it does nothing."""
+    kind, _, run_id = worker.doing.partition(" ")
     try:
-        name = open_run(settings().runs, worker.run_id).name if worker.run_id else ""
+        # Not worker.run_id: behind a job that has no run that is the training which waits for its turn.
+        name = open_run(settings().runs, run_id).name if run_id else ""
     except RunError:
         name = ""
-    kind, _, _ = worker.doing.partition(" ")
     return f"{_WORDS.get(kind, kind)} {name}".strip()

@@ -156,6 +156,9 @@ def _send(run_id: str, control: Control) -> None:
     with _saying():
         run = open_run(settings().runs, run_id)
         steer(run, settings(), control)
+        if control == "cancel" and run.record().status == "stopped":
+            _say("The run is cancelled: nothing was kept.", ":material/check:")
+            return
         who = "the job" if is_on_cluster(run) else "the worker"
         _say(f"{WORDS[control]}: {who} does it after this step.", ":material/check:")
 

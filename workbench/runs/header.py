@@ -117,7 +117,8 @@ def messages(run: Run, record: Record, status: str, followed: Followed) -> None:
     elif status == "stopped" and record.error:
         st.info(plain(record.error), icon=":material/delete:")
     elif status == "interrupted":
-        reason = record.error if is_on_cluster(run) else ""
+        # What says no more than that the worker ended says not what to do.
+        reason = record.error if "resume" in record.error.lower() else ""
         st.warning(
             plain(reason)
             or "The worker ended while this run was going. Resume it: it goes on exactly from its last checkpoint.",
