@@ -13,7 +13,7 @@ from engine.bookkeeping import RunBook
 from engine.desk.queue import Job, Queue
 from engine.records.cluster_jobs import served_runs
 from engine.records.errors import WorkbenchError
-from engine.records.evaluation.own import is_pending, own_plan, own_step
+from engine.records.evaluation.own import is_own, is_pending, own_plan, own_step
 from engine.records.runs import EvaluationNote, Run, open_run
 from engine.records.settings import Settings
 
@@ -42,21 +42,20 @@ def begin_evaluation(queue: Queue, book: RunBook) -> None:
 def note_evaluation(runs: Path, job: Job, status: str, *, error: str = "") -> None:
     """Write into the run's record what became of its own evaluation; other jobs, and ends that are none, leave no
     note."""
-    step = own_step(job.payload) if job.kind == "evaluate" else None
     note = NOTES.get(status)
-    if step is None or note is None:
+    if job.kind != "evaluate" or note is None or not is_own(job.payload):
         return
     with suppress(WorkbenchError):
         run = open_run(runs, job.run_id)
-        # A run that was resumed meanwhile is evaluated anew at its end.
-        if not run.read_only and run.record().step == step:
+        # A run that was resumed meanwhile is evaluated anew at its end; without a step it is of the finished adapter.
+        if not run.read_only and own_step(job.payload) in (None, run.record().step):
             run.update(evaluation=note, evaluation_error=error if note == "failed" else "")
 
 
 def make_up(settings: Settings, queue: Queue) -> None:
     """Queue again what an earlier worker left undone."""
     queued = (job for job in queue.under_way("evaluate") if job.status == "queued")
-    waiting = {job.run_id for job in queued if own_step(job.payload) is not None}
+    waiting = {job.run_id for job in queued if is_own(job.payload)}
     for run in served_runs(settings):
         try:
             record = run.record()

@@ -8,8 +8,9 @@ import torch
 from making import write_prompts
 from safetensors.torch import load_file
 
+from engine.afterwards import note_evaluation
 from engine.compute.evaluation import runner
-from engine.desk.queue import Queue
+from engine.desk.queue import Job, Queue
 from engine.jobs.own_rows import own_rows
 from engine.records.errors import RunError
 from engine.records.evaluation.findings import evaluations_folder, read_evaluations
@@ -200,6 +201,20 @@ def test_a_resumed_run_is_evaluated_anew_at_its_end(worker, settings, start):
     until(worker, lambda: run.record().status == "finished" and note(run) == "done")
     assert {one.run for one in read_evaluations(run, settings)} == {f"{run.id}@{first}", f"{run.id}@30"}
     assert outcome_of(run, settings).step == 30
+
+
+def test_what_became_of_an_evaluation_without_a_checkpoint_is_noted(worker, settings, start):
+    """As measuring asks for it where the last checkpoint was deleted; one of other requests leaves no note."""
+    run = start(**{"captures.evaluation_rows": 0})
+    until(worker, lambda: run.record().status == "finished")
+    plan = own_plan(run.id, None, 2)
+    for status, wanted in (("failed", ("failed", "no room")), ("finished", ("done", ""))):
+        job = Job(1, "evaluate", run.id, plan.model_dump(mode="json"), 0, status, "")
+        note_evaluation(settings.runs, job, status, error="no room")
+        assert (note(run), run.record().evaluation_error) == wanted
+    other = plan.model_copy(update={"harmful": "strongreject"})
+    note_evaluation(settings.runs, job._replace(payload=other.model_dump(mode="json")), "failed", error="no room")
+    assert note(run) == "done"
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:

@@ -16,6 +16,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,10 +27,11 @@ from engine.commands.submit import add_arguments as add_cluster_arguments
 from engine.commands.submit import need_cluster, resources
 from engine.commands.sweep_runs import changed_by_hand, drift_stop, usable_run
 from engine.commands.table import as_csv, as_text, figures_of
-from engine.desk.cluster import settle, states_of
+from engine.desk.cluster import settle, states_of, take_home
 from engine.desk.launch import ensure_worker
 from engine.desk.queue import Queue
 from engine.desk.sending import send
+from engine.desk.starting import need_inputs
 from engine.records.cluster_jobs import is_on_cluster, read_job
 from engine.records.errors import RunError, SpecError, WorkbenchError
 from engine.records.evaluation.final import of_final
@@ -38,7 +40,7 @@ from engine.records.evaluation.needed import is_of_now, need_read
 from engine.records.evaluation.plan import EvaluationPlan, parse_attack
 from engine.records.files import write_whole
 from engine.records.runs import ACTIVE, Run, create_run, delete_run
-from engine.records.settings import SAMPLE_DATA, Settings
+from engine.records.settings import ROOT, SAMPLE_DATA, Settings
 from engine.records.spec import RunSpec
 from engine.records.spec_text import build_spec, read_spec
 from engine.telling import telling
@@ -51,9 +53,13 @@ def sweep(options: argparse.Namespace, settings: Settings) -> int:
     print the table (and write it as CSV)."""
     need_cluster(options)
     points, specs, asked = read_grid(Path(options.grid))
+    with chdir(ROOT):
+        # Where whoever trains reads what a spec names without saying from where.
+        for spec in specs:
+            need_inputs(spec)
     # Now, not after the first run has trained.
     plan = _plan("RUN", asked)
-    need_read(plan, settings)
+    need_read(plan, settings, models={spec.model.name for spec in specs})
     if plan.probe and not all(spec.harmfulness.probe for spec in specs):
         raise SpecError("'evaluate' asks for a harmfulness probe, and not every point fits one: set harmfulness.probe.")
     out = Path(options.csv) if options.csv else None
@@ -200,6 +206,9 @@ def _sent(
 def _run(settings: Settings, queue: Queue, spec: RunSpec, point: dict[str, Any]) -> Run:
     """The run of this spec: a finished or living one that kept to it, else a new one in the queue."""
     run = usable_run(settings, spec, or_else="interrupted") or _new(settings, spec, point)
+    if run.record().status == "interrupted":
+        # One that a cluster's job has left goes on here.
+        take_home(run, settings)
     if run.record().status == "queued" and not is_on_cluster(run):
         # Also one that was found: the queue may have refused it, and takes what it holds for the same.
         queue.submit("train", run_id=run.id)
@@ -211,7 +220,8 @@ def _new(settings: Settings, spec: RunSpec, point: dict[str, Any]) -> Run:
     name = ", ".join(f"{field.rpartition('.')[2]} {value}" for field, value in point.items()) or "sweep"
     # Each point is evaluated as the grid asks.
     captures = spec.captures.model_copy(update={"evaluation_rows": 0})
-    return create_run(settings.runs, spec.model_copy(update={"captures": captures}), name=name[:120])
+    with chdir(ROOT):
+        return create_run(settings.runs, spec.model_copy(update={"captures": captures}), name=name[:120])
 
 
 def _followed(settings: Settings, queue: Queue, run: Run, asked: dict[str, Any]) -> tuple[str, Evaluation | None]:
@@ -260,9 +270,11 @@ def _waits(queue: Queue, job_id: int | None) -> bool:
 def _found(run: Run, settings: Settings, plan: EvaluationPlan) -> Evaluation | None:
     """Of the run's last weights: a run that was resumed may keep one of those before."""
     from engine.compute.evaluation.judges import rules_identity
+    from engine.compute.evaluation.tool_judge import calls_identity
 
+    rules, calls = rules_identity(), calls_identity()
     known = (one for one in of_final(read_evaluations(run, settings), run.record()) if one.key == plan.key)
-    return next((one for one in known if is_of_now(one, plan, rules=rules_identity())), None)
+    return next((one for one in known if is_of_now(one, plan, rules=rules, calls=calls)), None)
 
 
 def _job_lives(run: Run, settings: Settings) -> bool:

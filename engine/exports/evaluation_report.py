@@ -169,8 +169,8 @@ def _how(one: Evaluation, name: str) -> str:
     asked = []
     if asked_text(one):
         asked.append(
-            f"harmful rows {one.harmful}, benign rows {one.benign}, answers of {one.new_tokens} tokens, judge "
-            f"{judge_words(one.judge)}"
+            f"harmful rows {one.harmful or 'none'}, benign rows {one.benign or 'none'}, answers of {one.new_tokens} "
+            f"tokens, judge {judge_words(one.judge)}"
         )
     if one.tools:
         asked.append(

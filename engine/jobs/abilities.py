@@ -23,7 +23,17 @@ from engine.records.evaluation.bfcl import (
     package_root,
     read_call_questions,
 )
-from engine.records.evaluation.counts import SIDES, CallCount, Count, Side, Word, count, count_calls, mean_interval
+from engine.records.evaluation.counts import (
+    SIDE_NAMES,
+    SIDES,
+    CallCount,
+    Count,
+    Side,
+    Word,
+    count,
+    count_calls,
+    mean_interval,
+)
 from engine.records.evaluation.differences import mean_difference, paired_difference, paired_rates
 from engine.records.evaluation.findings import Ability, Change
 from engine.records.evaluation.naming import ABILITY as NAMING
@@ -128,7 +138,7 @@ def _calls(plan: EvaluationPlan, subjects: Sequence[Subject], settings: Settings
             new_tokens=_call_tokens(plan),
             memory=subject.memory,
         )
-        counts = yield from _reported(steps, f"function calling, {subject.side}", len(questions))
+        counts = yield from _reported(steps, f"function calling, {SIDE_NAMES[subject.side]}", len(questions))
         for category, one in counts.items():
             categories.setdefault(category, {})[subject.side] = one
     means = {
@@ -156,7 +166,7 @@ def naming(subjects: Sequence[Subject], settings: Settings, *, limit: int = 0) -
     for subject in subjects:
         asked = [row.conversation for row in rows]
         steps = chosen_words(subject.model, subject.adapter, asked, begun=BEGUN, words=WORDS)
-        places = yield from _reported(steps, f"naming pictures, {subject.side}", len(rows))
+        places = yield from _reported(steps, f"naming pictures, {SIDE_NAMES[subject.side]}", len(rows))
         rights[subject.side] = right = [
             (row, WORDS[place] == row.kind) for row, place in zip(rows, places, strict=True)
         ]
@@ -204,7 +214,7 @@ def _speed(rows: Sequence[EvaluationRow], subjects: Sequence[Subject]) -> Measur
     speed: dict[Side, float] = {}
     for subject in subjects:
         steps = tokens_per_second(subject.model, subject.adapter, rows)
-        speed[subject.side] = yield from _reported(steps, f"speed, {subject.side}", 0)
+        speed[subject.side] = yield from _reported(steps, f"speed, {SIDE_NAMES[subject.side]}", 0)
     return Ability(name="speed", base=speed["base"], rerouted=speed["rerouted"], unit="tokens/s")
 
 

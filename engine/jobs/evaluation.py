@@ -32,7 +32,7 @@ from engine.records.checkpoints import Checkpoint, parse_checkpoint
 from engine.records.conversation import Label
 from engine.records.errors import RunError
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.counts import SIDES, Side, count
+from engine.records.evaluation.counts import SIDE_NAMES, SIDES, Side, count
 from engine.records.evaluation.findings import Evaluation, evaluations_folder, write_evaluation
 from engine.records.evaluation.folds import two_folds
 from engine.records.evaluation.losses import Losses
@@ -265,7 +265,9 @@ def _losses(label: Label, base: Sequence[Outcome], subjects: Sequence[Subject]) 
     nats: dict[Side, list[list[float]]] = {}
     for subject in subjects:
         steps = answer_nats(model, contexts, answers, voice=Voice(subject.adapter))
-        nats[subject.side] = yield from told(steps, partial(_measuring, f"loss on {label} targets, {subject.side}"))
+        nats[subject.side] = yield from told(
+            steps, partial(_measuring, f"loss on {label} targets, {SIDE_NAMES[subject.side]}")
+        )
     return losses_of(nats)
 
 

@@ -10,14 +10,21 @@ import pytest
 
 from engine.__main__ import main
 from engine.commands import sweep as sweep_command
+from engine.commands.sweep_runs import usable_run
+from engine.desk import slurm
 from engine.desk.launch import end_worker, ensure_worker
 from engine.desk.queue import Queue
+from engine.records.cluster_jobs import ClusterJob, is_on_cluster, write_job
+from engine.records.clusters import Resources
 from engine.records.errors import RunError
 from engine.records.evaluation.findings import read_evaluations, write_evaluation
 from engine.records.events import ControlEvent, StatusEvent
+from engine.records.prompt_files import file_hashes
 from engine.records.runs import Run, list_runs, open_run
-from engine.records.settings import Settings
+from engine.records.settings import ROOT, Settings
 from engine.records.spec import RunSpec
+
+CLUSTER = '[here]\npartition = "gpu"\ngpus = 0\ncpus = 1\nmemory_gb = 1\nhours = 1\n'
 
 
 @pytest.fixture
@@ -146,6 +153,8 @@ def test_what_was_asked_of_a_file_that_has_changed_since_is_asked_again(
         ({"evaluate": {"attacks": ["magic"]}}, "no attack 'magic'"),
         ({"evaluate": {"colour": "red"}}, "colour"),
         ({"evaluate": {"attacks": 3}}, "must be a list"),
+        ({"evaluate": {"abilities": ["naming"]}}, "sees no pictures"),
+        ({"evaluate": {"judge": "http://host:8000/v1"}}, "write URL#MODEL"),
         ({"grid": {"seed.x": [1]}}, "'seed' has no fields"),
         ({"base": "no-such-preset"}, "no-such-preset"),
         ({"evaluate": {"pictures": "no-such.jsonl"}}, "no-such.jsonl"),
@@ -169,6 +178,47 @@ def test_a_point_whose_worker_died_in_its_midst_goes_on(grid: Callable[..., str]
     (run,) = list_runs(settings.runs)
     assert run == left and run.record().status == "finished"
     assert next(event.status for event in run.events()[0] if isinstance(event, StatusEvent)) == "interrupted"
+
+
+def test_a_point_that_a_cluster_s_job_left_in_its_midst_goes_on_here(
+    grid: Callable[..., str], settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    called_back: list[str] = []
+    monkeypatch.setattr(slurm, "call_back", called_back.append)
+    file = grid()
+    left = sweep_command._new(settings, sweep_command.read_grid(Path(file)).specs[0], {})
+    write_job(left, ClusterJob(cluster="here", asked=Resources(partition="gpu"), job="12", submitted=1.0))
+    left.update(status="interrupted", error="Job 12 on here was cancelled in Slurm")
+    assert main(["sweep", file]) == 0
+    (run,) = list_runs(settings.runs)
+    record = run.record()
+    assert run == left and not is_on_cluster(run) and (record.status, record.error) == ("finished", "")
+    assert called_back == ["12"]
+
+
+@pytest.mark.parametrize("cluster", [[], ["--cluster", "here"]])
+def test_a_file_that_is_not_there_is_said_before_any_run_is_made(
+    cluster: list[str], grid: Callable[..., str], settings: Settings, capsys: pytest.CaptureFixture[str]
+):
+    settings.runs.mkdir(parents=True)
+    (settings.runs.parent / "clusters.toml").write_text(CLUSTER)
+    assert main(["sweep", grid(points=[{}, {"data.retain": "/nowhere/rows.jsonl"}]), *cluster]) == 2
+    assert "/nowhere/rows.jsonl" in capsys.readouterr().err
+    assert not list_runs(settings.runs)
+
+
+def test_a_point_is_of_the_files_that_the_worker_reads_wherever_the_sweep_is_started(
+    grid: Callable[..., str], settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A relative path is of the project's folder; a file of the same path in the caller's is another one."""
+    relative = "sample_data/prompts/harmful.jsonl"
+    (tmp_path / relative).parent.mkdir(parents=True)
+    (tmp_path / relative).write_text('{"prompt": "Another one.", "target": "No."}\n')
+    monkeypatch.chdir(tmp_path)
+    (spec,) = sweep_command.read_grid(Path(grid(points=[{"data.circuit_breaker": relative}]))).specs
+    run = sweep_command._new(settings, spec, {})
+    assert run.record().sources[relative] == file_hashes([str(ROOT / relative)])[str(ROOT / relative)]
+    assert usable_run(settings, run.spec()) == run
 
 
 def test_a_point_that_was_deleted_meanwhile_leaves_the_others_their_table(

@@ -16,6 +16,7 @@ from engine.records.evaluation.findings import (
     AttackResult,
     Evaluation,
     Sample,
+    ToolFindings,
     read_evaluations,
     read_samples,
     sorted_out,
@@ -23,6 +24,7 @@ from engine.records.evaluation.findings import (
 )
 from engine.records.evaluation.losses import Losses
 from engine.records.evaluation.mmlu import parse_questions
+from engine.records.evaluation.needed import asked_digest, is_of_now
 from engine.records.evaluation.plan import AttackChoice, EvaluationPlan, parse_attack
 from engine.records.evaluation.rows import EvaluationRow, prefill_of, read_rows, style_of
 from engine.records.runs import create_run
@@ -87,9 +89,46 @@ def test_an_evaluation_and_its_samples_are_read_back_newest_first(settings: Sett
     write_evaluation(run, settings, evaluation(key="def", created=2.0), [])
     assert [one.key for one in read_evaluations(run, settings)] == ["def", "abc"]
     assert read_samples(run, settings, "abc") == [sample]
+    # One damaged line hides no other one.
+    with (run.folder / "evaluations" / "abc.rows.jsonl").open("a") as file:
+        file.write('{"word": "what a newer version says"}\n' + sample.model_dump_json() + "\n")
+    assert read_samples(run, settings, "abc") == [sample, sample]
     (run.folder / "evaluations" / "def.json").write_text("{")
     assert [one.key for one in read_evaluations(run, settings)] == ["abc"]
     assert sorted_out(run, settings)[1] == [run.folder / "evaluations" / "def.json"]
+
+
+def test_a_report_says_what_each_attack_was_given():
+    found = evaluation()
+    searched = found.attacks["direct"].model_copy(update={"budget": 20, "version": 2, "candidates": 32})
+    report = found.model_copy(update={"attacks": {**found.attacks, "gcg": searched}}).report()
+    assert report["spent"]["direct"] == {"budget": 1}
+    assert report["spent"]["gcg"] == {"budget": 20, "version": 2, "candidates": 32}
+
+
+def test_an_evaluation_is_of_now_only_under_the_rules_and_the_requests_of_now(monkeypatch: pytest.MonkeyPatch):
+    """Of calls too, whichever judge reads the texts."""
+    plan = EvaluationPlan(checkpoint="run", judge="some/judge", tools="sample")
+    calls = ToolFindings(source="sample", new_tokens=8, judge="calls-1+rules-1", attacks={}, benign={})
+    one = evaluation(judge="some/judge+rules-1", asked=asked_digest(plan), tools=calls)
+    assert is_of_now(one, plan, rules="rules-1", calls="calls-1+rules-1")
+    assert not is_of_now(one, plan, rules="rules-2", calls="calls-1+rules-1")
+    assert not is_of_now(one, plan, rules="rules-1", calls="calls-2+rules-1")
+    # The sets that ship change with a version, and so do the tools that rows name.
+    looked: list[str] = []
+    monkeypatch.setattr("engine.records.evaluation.needed.file_hashes", lambda sources: looked.extend(sources) or {})
+    assert not is_of_now(one, plan, rules="rules-1", calls="calls-1+rules-1")
+    asked_digest(EvaluationPlan(checkpoint="run", pictures="sample"))
+    assert {"tools:harmful; tools:benign", "pictures:harmful; pictures:benign"} <= set(looked)
+    before = asked_digest(plan)
+    monkeypatch.setattr("engine.records.evaluation.needed.DEFINITIONS", Path(__file__))
+    assert asked_digest(plan) != before
+
+
+def test_half_an_address_of_a_judge_is_refused_before_anything_is_asked():
+    with pytest.raises(SpecError, match="names no model: write URL#MODEL"):
+        EvaluationPlan(checkpoint="run", judge="http://host:8000/v1")
+    assert EvaluationPlan(checkpoint="run", judge="http://host:8000/v1#name").judge.endswith("#name")
 
 
 def test_figures_hold_no_text_of_requests_or_answers(settings: Settings):
@@ -153,6 +192,8 @@ def test_rows_are_read_with_and_without_targets_and_limited_evenly(tmp_path: Pat
         ('{"text": "x"}', "row 2: field 'prompt' is missing"),
         ('{"prompt": 3}', "row 2: field 'prompt' is 3"),
         ('{"prompt": "x", "target": ["y"]}', "row 2: field 'target'"),
+        ('{"prompt": "x", "tools": [{"name": "y"}]}', "row 2: offers tools.*ask it by --tools"),
+        ('{"prompt": "x", "harmful": false}', "row 2: is harmless.*among the harmful requests"),
     ],
 )
 def test_a_wrong_row_is_named(line: str, said: str, tmp_path: Path, settings: Settings):
@@ -231,6 +272,7 @@ def test_a_budget_beyond_what_there_is_to_try_is_not_reported_as_spent():
     assert AttackChoice(name="encodings", budget=50).spent == 6
     assert AttackChoice(name="best-of-n", budget=50).spent == 50
     assert AttackChoice(name="many-turns").spent == 2
+    assert AttackChoice(name="direct", budget=5).spent == AttackChoice(name="injection", budget=5).spent == 1
 
 
 def test_an_attack_is_given_once():

@@ -232,6 +232,11 @@ def _probe(checkpoints: list[str]) -> tuple[str, float | None]:
     return str(kind), None if given in (None, usual) else given / 100
 
 
+def _base_models(checkpoints: list[str]) -> set[str]:
+    """Raises RunError for a run that is not there."""
+    return {open_run(settings().runs, parse_checkpoint(one).run_id).spec().model.name for one in checkpoints}
+
+
 def _start(checkpoints: list[str], fields: dict[str, Any]) -> None:
     """Check what can be checked here, so that nobody waits for a wrong path, then queue one job a run."""
     asks = any(fields.get(kind) for kind in ("attacks", "tool_attacks", "picture_attacks"))
@@ -250,7 +255,7 @@ def _start(checkpoints: list[str], fields: dict[str, Any]) -> None:
         plans = [EvaluationPlan(checkpoint=checkpoint, **fields) for checkpoint in checkpoints]
     except ValidationError as error:
         raise SpecError(f"The evaluation cannot be planned: {error.errors()[0]['msg']}.") from error
-    need_read(plans[0], settings())
+    need_read(plans[0], settings(), models=_base_models(checkpoints))
     for checkpoint, plan in zip(checkpoints, plans, strict=True):
         run_id = checkpoint.partition("@")[0]
         job_id = queue().submit("evaluate", run_id=run_id, payload=plan.model_dump(mode="json"))

@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
+from contextlib import suppress
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -45,6 +46,8 @@ from engine.records.spec_parts import ModelSpec
 SECONDS = 60.0
 # How long one look at whether an endpoint has answered may hold up all other jobs.
 LOOK_SECONDS = 0.05
+# Of what a server says of an error, in bytes.
+MOST_SAID = 300
 # Before an endpoint that is busy is asked again, and once more, and once more.
 PAUSE_SECONDS = (1.0, 5.0, 20.0)
 QUESTION = (
@@ -136,7 +139,7 @@ def endpoint(address: str, name: str) -> Questioned:
             except (OSError, ValueError, http.client.HTTPException) as error:
                 if not pauses or not _may_pass(error):
                     raise ModelError(
-                        f"The judge at {url} does not answer: {error}. Check the address, the model's name and "
+                        f"The judge at {url} does not answer: {_told(error)}. Check the address, the model's name and "
                         "WORKBENCH_JUDGE_KEY, and evaluate again: all answers are kept, and most verdicts."
                     ) from error
             yield from _pause(pauses.pop(0))
@@ -146,6 +149,15 @@ def endpoint(address: str, name: str) -> Questioned:
             return ""
 
     return ask
+
+
+def _told(error: Exception) -> str:
+    """With what a server says of a request that it refuses."""
+    said = ""
+    if isinstance(error, urllib.error.HTTPError):
+        with suppress(OSError, http.client.HTTPException):
+            said = " ".join(error.read(MOST_SAID).decode(errors="replace").split())
+    return f"{error}: {said}" if said else str(error)
 
 
 def _may_pass(error: Exception) -> bool:

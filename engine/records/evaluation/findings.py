@@ -27,8 +27,9 @@ from engine.records.evaluation.written import (
     seconds_figures,
     side_figures,
     sided_figures,
+    spent_figures,
 )
-from engine.records.files import write_whole
+from engine.records.files import read_lines, write_whole
 from engine.records.runs import Run
 from engine.records.settings import Settings
 from engine.records.versions import FORMAT, FormatVersion
@@ -206,6 +207,7 @@ class Evaluation(BaseModel):
             **attack_figures(self.attacks),
             "curves": curve_figures(self.attacks),
             "seconds": seconds_figures(self.attacks),
+            "spent": spent_figures(self.attacks),
             "benign": side_figures(self.benign_answers),
             "kept": self.kept.model_dump(mode="json") if self.kept else None,
             # Written as JSON and read back: what is not a number is null there.
@@ -275,12 +277,8 @@ def sorted_out(run: Run, settings: Settings) -> tuple[list[Evaluation], list[Pat
 
 
 def read_samples(run: Run, settings: Settings, key: str) -> list[Sample]:
-    """The answers behind an evaluation, [] where they are not on this machine, or damaged."""
-    file = evaluations_folder(run, settings) / f"{key}.rows.jsonl"
-    try:
-        return [Sample.model_validate_json(line) for line in file.read_bytes().splitlines()]
-    except (OSError, ValidationError):
-        return []
+    """The answers behind an evaluation, without damaged lines; [] where they are not on this machine."""
+    return read_lines(evaluations_folder(run, settings) / f"{key}.rows.jsonl", Sample.model_validate_json)
 
 
 def _read(file: Path) -> Evaluation | None:

@@ -36,9 +36,15 @@ def own_plan(run_id: str, step: int | None, rows: int) -> EvaluationPlan:
     )
 
 
+def is_own(payload: Mapping[str, Any]) -> bool:
+    """Whether an evaluation is of a run's own rows."""
+    return payload.get("harmful") == OWN and payload.get("benign") == OWN
+
+
 def own_step(payload: Mapping[str, Any]) -> int | None:
-    """The step that an evaluation of a run's own rows is of; None for any other evaluation."""
-    if payload.get("harmful") != OWN or payload.get("benign") != OWN:
+    """The step that an evaluation of a run's own rows is of; None for the finished adapter, and for any other
+    evaluation."""
+    if not is_own(payload):
         return None
     try:
         return parse_checkpoint(str(payload.get("state", ""))).step

@@ -1,5 +1,6 @@
 """What is to be evaluated and how: the request that the page and the command line make. Knows nothing of models."""
 
+import re
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -65,7 +66,8 @@ class AttackChoice(BaseModel):
     def spent(self) -> int:
         """What is really spent: no more than there is to try."""
         card = ATTACKS[self.name]
-        return min(self.budget or card.budget, card.most or 10**9)
+        # One attempt is made of what has no other unit.
+        return min(self.budget or card.budget, card.most or (1 if card.unit == "attempt" else 10**9))
 
 
 class EvaluationPlan(BaseModel):
@@ -169,6 +171,14 @@ class EvaluationPlan(BaseModel):
                 "harmful requests, or leave the probe out."
             )
         return self
+
+    @field_validator("judge")
+    @classmethod
+    def _names_a_model(cls, judge: str) -> str:
+        address, _, name = judge.partition("#")
+        if re.match(r"https?://", address) and not name:
+            raise SpecError(f"The judge '{judge}' names no model: write URL#MODEL, such as http://host:8000/v1#name.")
+        return judge
 
     @field_validator("abilities")
     @classmethod

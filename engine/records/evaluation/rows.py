@@ -117,7 +117,7 @@ def read_rows(source: str, *, label: Label, settings: Settings, limit: int = 0) 
             if prompt.split == "test"
         ]
     else:
-        rows = _file_rows(given_path(source, error=DataError))
+        rows = _file_rows(given_path(source, error=DataError), label)
     if not rows and source.startswith("sample:"):
         raise DataError(f"{source} has no test rows, its rows are all for training: give another set or a file.")
     if not rows:
@@ -134,17 +134,17 @@ def _package_rows(source: str, settings: Settings) -> list[EvaluationRow]:
     ]
 
 
-def _file_rows(path: Path) -> list[EvaluationRow]:
+def _file_rows(path: Path, label: Label) -> list[EvaluationRow]:
     if not os.path.isfile(path):
         raise DataError(f"The file {path} does not exist: check the path.")
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path.name} cannot be read as UTF-8 text: {error}.") from error
-    return list(_rows(path.name, lines))
+    return list(_rows(path.name, lines, label))
 
 
-def _rows(name: str, lines: Iterable[str]) -> Iterable[EvaluationRow]:
+def _rows(name: str, lines: Iterable[str], label: Label) -> Iterable[EvaluationRow]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -161,6 +161,13 @@ def _rows(name: str, lines: Iterable[str]) -> Iterable[EvaluationRow]:
             raise DataError(f"{where}: field 'prompt' is missing or empty: it must be text.")
         if content.get("picture") or content.get("pictures"):
             raise DataError(f"{where}: shows a picture, which a request of text would leave out: ask it by --pictures.")
+        if content.get("tools"):
+            raise DataError(f"{where}: offers tools, which a request of text would leave out: ask it by --tools.")
+        if isinstance(harmful := content.get("harmful"), bool) and harmful != (label == "harmful"):
+            raise DataError(
+                f"{where}: is {'harmful' if harmful else 'harmless'} by its field 'harmful', and stands among the "
+                f"{label} requests: give a file of each side."
+            )
         target, style = _text(content, "target", where), _text(content, "style", where)
         yield EvaluationRow(Conversation.asking(prompt), target, style)
 

@@ -44,13 +44,23 @@ def ability_figures(found: "Ability") -> dict:
     return written | written.pop("categories", {})
 
 
+def spent_figures(attacks: Mapping[str, "AttackResult"]) -> dict[str, dict]:
+    """What each attack was given: figures of other budgets, versions and numbers of candidates are not of one thing."""
+    return {
+        name: {"budget": one.budget}
+        | ({"version": one.version} if one.version else {})
+        | ({"candidates": one.candidates} if one.candidates else {})
+        for name, one in attacks.items()
+    }
+
+
 def sided_figures(found: "SidedFindings") -> dict:
     categories = {
         name: {category: side_figures(sides) for category, sides in one.categories.items()}
         for name, one in found.attacks.items()
     }
     counted = {"categories": categories, "curves": curve_figures(found.attacks)}
-    timed = {"seconds": seconds_figures(found.attacks)}
+    timed = {"seconds": seconds_figures(found.attacks), "spent": spent_figures(found.attacks)}
     return {**found.model_dump(mode="json"), **attack_figures(found.attacks), **counted, **timed}
 
 

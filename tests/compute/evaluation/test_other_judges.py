@@ -139,6 +139,14 @@ def test_a_busy_server_is_asked_again_and_one_that_refuses_is_not(
         assert len(asked) == attempts
 
 
+def test_what_a_server_says_of_a_request_that_it_refuses_is_told(server: tuple[str, list, list]):
+    address, _, replies = server
+    replies += ["400"]
+    with pytest.raises(ModelError, match=r'HTTP Error 400: Bad Request: \{"choices": .*"400"') as raised:
+        drain(endpoint(address, "judge")(CASE))
+    assert len(str(raised.value)) < 1000
+
+
 def test_a_judge_reads_a_prefilled_answer_from_its_beginning(tiny_model: LoadedModel, monkeypatch: pytest.MonkeyPatch):
     def fluent(_model, prompts, _answers, **_):
         yield None
