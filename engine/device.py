@@ -24,6 +24,7 @@ from engine.records.as_trained import need_as_trained
 from engine.records.blocks import resolve_blocks
 from engine.records.checkpoints import Checkpoint, as_kept
 from engine.records.errors import RunError
+from engine.records.estimate import ADVANCE_SECONDS
 from engine.records.events import Event, Progress
 from engine.records.model_files import made_of
 from engine.records.room import weight_bytes
@@ -39,7 +40,8 @@ Acquire = Callable[[ModelSpec], Generator[Event, None, LoadedModel]]
 class Tools(NamedTuple):
     """What a job may use. `acquire(spec)` loads the base model; `beside(spec)` a second one, a judge, for this job
     alone; `attached(model, checkpoint)` gives the adapter's name, None for the base model, `still(model, checkpoint)`
-    that of weights that no training moves.  speed: operations a second of this machine, 0 where it was not measured."""
+    that of weights that no training moves.  speed: operations a second of this machine, 0 where it was not measured.
+    advance_seconds: how long a job may keep the machine at a stretch."""
 
     settings: Settings
     acquire: Acquire
@@ -47,6 +49,7 @@ class Tools(NamedTuple):
     attached: Callable[[LoadedModel, Checkpoint], AbstractContextManager[str | None]]
     still: Callable[[LoadedModel, Checkpoint], AbstractContextManager[str | None]]
     speed: float = 0.0
+    advance_seconds: float = ADVANCE_SECONDS
 
 
 @dataclass
@@ -58,13 +61,15 @@ class _Attached:
 @dataclass
 class Device:
     """holders: the jobs (by number, with what they do in words) that use the present base model, or load it; another
-    one takes its place only when there are none.  waiting: the jobs that wait for another one."""
+    one takes its place only when there are none.  waiting: the jobs that wait for another one.  advance_seconds: as in
+    Tools."""
 
     settings: Settings
     model: LoadedModel | None = None
     holders: dict[int, str] = field(default_factory=dict)
     waiting: set[int] = field(default_factory=set)
     machine: Mapping[str, Any] = field(default_factory=dict)
+    advance_seconds: float = ADVANCE_SECONDS
     _loading: ModelSpec | None = None
     _arriving: dict[str, int] = field(default_factory=dict)
     _awaited: Counter[str] = field(default_factory=Counter)
@@ -87,7 +92,8 @@ class Device:
         acquire = partial(self.acquire, job_id=job_id, what=what)
         beside = partial(self.beside, job_id=job_id)
         speed = float(self.machine.get("flops_per_second") or 0.0)
-        return Tools(self.settings, acquire, beside, self.attached, partial(self.attached, still=True), speed)
+        still = partial(self.attached, still=True)
+        return Tools(self.settings, acquire, beside, self.attached, still, speed, self.advance_seconds)
 
     def acquire(
         self, spec: ModelSpec, *, job_id: int, what: str = "another job"

@@ -22,6 +22,9 @@ from engine.records.settings import Settings
 from engine.records.spec import RunSpec
 from engine.worker import Worker
 
+# How long a micro-batch may take where nobody waits for an answer beside the training: larger products are faster.
+UNASKED_SECONDS = 4.0
+
 
 def train_here(
     spec: RunSpec, settings: Settings, *, preset: str, name: str, processes: int | None, sharded: bool
@@ -40,6 +43,7 @@ def train_here(
         loop = Worker(settings, watch=lambda run_id, event: screen.show(event) if run_id == run.id else None)
         # Other runs that wait in this folder are the next worker's.
         loop.only = run.id
+        loop.device.advance_seconds = UNASKED_SECONDS
         hear(dict.fromkeys(TO_END, partial(_end, loop.ending)))
         with suppress(KeyboardInterrupt):
             loop.serve(until=lambda: _has_ended(run.record()))

@@ -71,7 +71,7 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
     samples = SampleAnswers(run)
     rows, validation, filmed = yield from run_rows(run, model, spec, tools, samples)
     name = adapter_name(run)
-    tokens = _micro_batch_tokens(run, spec, model, rows, tools.speed)
+    tokens = _micro_batch_tokens(run, spec, model, rows, tools)
     began, last = False, spec.optimizer.steps
     try:
         run.update(
@@ -158,7 +158,7 @@ def _fit_probes(run: Run, model: LoadedModel, name: str, spec: RunSpec, tools: T
         )
 
 
-def _micro_batch_tokens(run: Run, spec: RunSpec, model: LoadedModel, rows: Rows, speed: float) -> int:
+def _micro_batch_tokens(run: Run, spec: RunSpec, model: LoadedModel, rows: Rows, tools: Tools) -> int:
     """As many as at the run's start: sums in another order differ in their last bits. A run that was begun by version
     0.1 noted none, and took what its spec allows."""
     if list_checkpoints(run.checkpoints_folder):
@@ -168,7 +168,15 @@ def _micro_batch_tokens(run: Run, spec: RunSpec, model: LoadedModel, rows: Rows,
     pictured = pictured_tokens(rows.harmful, rows.benign)
     checkpointing = checkpoints_gradients(spec, model.card, machine_of(model), pictured=pictured)
     room = learning_room(model)
-    return micro_batch_tokens(spec, model.card, speed, row_tokens=mean, room=room, checkpointing=checkpointing)
+    return micro_batch_tokens(
+        spec,
+        model.card,
+        tools.speed,
+        row_tokens=mean,
+        room=room,
+        checkpointing=checkpointing,
+        advance_seconds=tools.advance_seconds,
+    )
 
 
 def _probe(

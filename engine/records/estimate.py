@@ -101,9 +101,10 @@ def micro_batch_tokens(
     row_tokens: float,
     room: float = 0,
     checkpointing: bool = False,
+    advance_seconds: float = ADVANCE_SECONDS,
 ) -> int:
     """How many tokens, padding included, go forwards and backwards at once: a step is cut into as few equal parts as
-    take ADVANCE_SECONDS each on this machine, and no part is larger than the spec and the memory allow.
+    take `advance_seconds` each on this machine, and no part is larger than the spec and the memory allow.
 
     speed: operations a second in a large matrix product, 0 where it is not known.  row_tokens: mean length of a row.
     room: bytes that a micro-batch may leave behind, 0: any.  checkpointing: it computes blocks anew.  Raises SpecError
@@ -126,7 +127,7 @@ def micro_batch_tokens(
         * (rows * (row_tokens - shared) + shared)
         / (EFFICIENCY * speed)
     )
-    parts = math.ceil(seconds / ADVANCE_SECONDS)
+    parts = math.ceil(seconds / advance_seconds)
     return most if parts <= 1 else min(most, max(LEAST_TOKENS, math.ceil(PADDED * rows * row_tokens / parts)))
 
 

@@ -9,7 +9,8 @@ from playwright.sync_api import Browser, Page, expect
 from server import Server
 from test_live_run import choices, newest
 
-from engine.__main__ import _parser, _spec
+from engine.__main__ import _parser
+from engine.commands.spec import spec_of
 from engine.records.events import StatusEvent
 from engine.records.presets import read_preset
 from engine.records.runs import create_run, list_runs
@@ -76,7 +77,7 @@ def test_strength_and_length_set_fields_that_are_told_and_can_be_taken_back(serv
     expect(page.get_by_text(f"Sets the retain weight to {weight:g}")).to_be_visible()
     expect(page).to_have_url(re.compile(f"optimizer.steps={long}"))
 
-    spec = _spec(_parser().parse_args(shown_command(page, holds="loss.retain_weight")))
+    spec = spec_of(_parser().parse_args(shown_command(page, holds="loss.retain_weight")))
     assert (spec.optimizer.steps, spec.loss.retain_weight) == (long, weight)
     assert spec.model.name == str(server.tiny / "model")
 
@@ -111,7 +112,7 @@ def test_a_number_that_cannot_be_is_told_held_back_and_mended(server: Server, pa
         expect(page.get_by_role("textbox", name="Steps", exact=True)).to_have_value(typed)
         # Nothing else is lost, and the costs are those of the values that hold.
         expect(page.get_by_text(re.compile(r"^About .* from the click"))).to_be_visible()
-        assert _spec(_parser().parse_args(shown_command(page))).optimizer.steps == 77 + number
+        assert spec_of(_parser().parse_args(shown_command(page))).optimizer.steps == 77 + number
         type_into(page, "Steps", str(78 + number))
         expect(start_button(page)).to_be_enabled()
         expect(page).to_have_url(re.compile(rf"optimizer\.steps={78 + number}"))

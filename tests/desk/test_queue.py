@@ -226,6 +226,8 @@ def test_a_step_is_cut_into_parts_of_about_a_second_by_the_speed_of_the_machine(
     assert found == {0.0: 4096, 1e12: 4096, 4e11: 800, 2e11: 400, 1e11: 200, 1e6: 64}
     small = build_spec({"optimizer": {"tokens_per_micro_batch": 100}})
     assert micro_batch_tokens(small, CARD, 1e11, row_tokens=80) == 100
+    # Where nobody waits for an answer beside it, in parts of four seconds.
+    assert micro_batch_tokens(spec, CARD, 1e11, row_tokens=80, advance_seconds=4.0) == 800
 
 
 def test_who_kept_a_number_says_what_the_job_must_be_of(tmp_path):
