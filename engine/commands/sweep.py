@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from engine.commands.evaluate import check_writable
 from engine.commands.submit import add_arguments as add_cluster_arguments
 from engine.commands.submit import need_cluster, resources
-from engine.commands.sweep_runs import changed_by_hand, drift_stop, usable_run
+from engine.commands.sweep_runs import changed_by_hand, usable_run
 from engine.commands.table import as_csv, as_text, figures_of
 from engine.desk.cluster import settle, states_of, take_home
 from engine.desk.launch import ensure_worker
@@ -33,6 +33,7 @@ from engine.desk.queue import Queue
 from engine.desk.sending import send
 from engine.desk.starting import need_inputs
 from engine.records.cluster_jobs import is_on_cluster, read_job
+from engine.records.drift_stops import drift_stop
 from engine.records.errors import RunError, SpecError, WorkbenchError
 from engine.records.evaluation.final import of_final
 from engine.records.evaluation.findings import Evaluation, read_evaluations
@@ -55,7 +56,8 @@ def sweep(options: argparse.Namespace, settings: Settings) -> int:
     points, specs, asked = read_grid(Path(options.grid))
     with chdir(ROOT):
         # Where whoever trains reads what a spec names without saying from where.
-        for spec in specs:
+        # Each once: most points of a grid ask the same of the same files.
+        for spec in {(one.model, one.data, one.seed): one for one in specs}.values():
             need_inputs(spec)
     # Now, not after the first run has trained.
     plan = _plan("RUN", asked)

@@ -3,8 +3,9 @@
 from contextlib import chdir
 
 from engine.records.as_trained import is_as_trained
+from engine.records.drift_stops import drift_stop
 from engine.records.errors import RunError
-from engine.records.events import STOPPED_BY_DRIFT, Alert, changes_value, effective
+from engine.records.events import changes_value, effective
 from engine.records.model_files import made_of
 from engine.records.prompt_files import source_hashes
 from engine.records.runs import ACTIVE, Run, list_runs
@@ -39,11 +40,3 @@ def usable_run(settings: Settings, spec: RunSpec, *, or_else: str = "") -> Run |
 def changed_by_hand(run: Run) -> bool:
     """Whether a value was changed while it trained."""
     return any(map(changes_value, effective(run.events()[0])))
-
-
-def drift_stop(run: Run) -> str:
-    """How the bound on drift ended a run that stands where it did so; '' for any other."""
-    record = run.record()
-    alerts = (event.message for event in run.events()[0] if isinstance(event, Alert) and event.step == record.step)
-    told = [message for message in alerts if message.startswith(STOPPED_BY_DRIFT)]
-    return told[-1] if told and record.status == "stopped" else ""

@@ -9,7 +9,7 @@ from engine.records.assembled import ASSEMBLED, assembling_words
 from engine.records.errors import ModelError
 from engine.records.packaged import PACKAGED, is_fetched
 from engine.records.settings import given_path, read_settings
-from engine.records.spec_parts import BUNDLED_MODEL
+from engine.records.spec_parts import BUNDLED_MODEL, ModelSpec
 
 # Opening such a file may run code.
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
@@ -24,9 +24,10 @@ def is_folder(name: str) -> bool:
     return os.path.isdir(path) or path.is_absolute() or name.startswith((".", "~")) or not re.fullmatch(_ID, name)
 
 
-def without_folder(name: str) -> str:
-    """A model's name as it stands in files that travel: of a folder here its last part."""
-    return Path(name).name or name if is_folder(name) else name
+def without_folder(model: ModelSpec) -> ModelSpec:
+    """A model as it stands in files that travel: of a folder here the last part of its name."""
+    name = Path(model.name).name if is_folder(model.name) else ""
+    return model.model_copy(update={"name": name or model.name})
 
 
 def is_from_hub(name: str) -> bool:

@@ -182,10 +182,10 @@ class AttackFolder:
         """Spec and losses as JSON, without answers and without places of this machine."""
         course, spec = self.course(), self.spec()
         picture = course.picture
-        model = spec.model.model_copy(update={"name": without_folder(spec.model.name)})
+        travelling = spec.model_copy(update={"model": without_folder(spec.model)})
         content = {
             "id": self.id,
-            **without_places(spec.model_copy(update={"model": model}).model_dump(mode="json")),
+            **without_places(travelling.model_dump(mode="json")),
             "picture_after": {"steps": spec.taken(picture.done), "loss": round(picture.loss, 5)} if picture else None,
             "losses": [[one.restart, one.step, round(one.loss, 5)] for one in course.steps],
             "ended": course.end.reason if course.end else "",

@@ -35,8 +35,8 @@ def chat_json(chat: Chat) -> str:
 
 
 def _asked(exchange: Exchange) -> dict[str, Any]:
-    model = exchange.model.model_copy(update={"name": without_folder(exchange.model.name)})
-    return without_places(exchange.model_copy(update={"model": model}).model_dump(mode="json"))
+    travelling = exchange.model_copy(update={"model": without_folder(exchange.model)})
+    return without_places(travelling.model_dump(mode="json"))
 
 
 def chat_markdown(chat: Chat) -> str:

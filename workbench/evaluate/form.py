@@ -246,8 +246,6 @@ def _start(checkpoints: list[str], fields: dict[str, Any]) -> None:
     # A field that refuses a number by itself keeps showing it, and gives the one before.
     if fields["new_tokens"] > MOST_TOKENS:
         raise SpecError(f"Answer tokens is {fields['new_tokens']:,}: give at most {MOST_TOKENS:,}.")
-    if "://" in fields["judge"] and "#" not in fields["judge"]:
-        raise SpecError(f"The judge {fields['judge']} is an address without a model: give it as URL#MODEL.")
     for label in ("harmful", "benign"):
         if not fields[label] and st.session_state.get(f"evaluate_{label}") == OTHER:
             raise DataError(f"There is no file of {label} requests yet: name one, or choose none.")

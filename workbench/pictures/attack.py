@@ -54,7 +54,7 @@ def attack_view() -> None:
 def attack_words(spec: PictureAttack) -> str:
     """How it was made, in a line."""
     attacked = column_names(spec.columns)[spec.attacked]
-    model = without_folder(spec.model.name)
+    model = without_folder(spec.model).name
     return f"{spec.steps} steps {spec.search.words} · seed {spec.seed} · against {attacked} · {model}"
 
 

@@ -1,7 +1,6 @@
 """Ask for a capture: which prompts, blocks, tokens and steps. Knows nothing of how activations are captured."""
 
 import json
-from collections.abc import Sequence
 from functools import partial
 
 import streamlit as st
@@ -14,6 +13,7 @@ from engine.records.captures.capture import (
     CaptureRequest,
     capture_folder,
     checkpoint_name,
+    end_of,
     read_capture,
 )
 from engine.records.cards import read_model_card
@@ -119,17 +119,11 @@ def _steps(run: Run) -> tuple[int, ...]:
         st.multiselect(
             "Steps",
             known,
-            [_kept(run, known)],
+            [end_of(known, kept=run.record().step)],
             key=f"capture_steps_{run.id}",
             help="Checkpoints of the run, and its last step.",
         )
     )
-
-
-def _kept(run: Run, known: Sequence[int]) -> int:
-    """The step whose weights a run keeps, which may lie before its last checkpoint."""
-    step = run.record().step
-    return step if step in known else known[-1]
 
 
 def captured_steps(run: Run) -> list[int]:

@@ -276,14 +276,18 @@ def run_captures(settings: Settings, run_id: str) -> list[Capture]:
     return captures
 
 
+def end_of(steps: Sequence[int], *, kept: int) -> int:
+    """Of the steps there are that whose weights a run keeps, else the last one. kept: of the run's record."""
+    return kept if kept in steps else max(steps)
+
+
 def fullest(captures: Sequence[Capture], *, kept: int) -> Capture | None:
     """What shows a run's end best: of the captures that hold the step whose weights it keeps, else the last captured
     one, the one of most prompts. Every token of few prompts is for other questions.
 
     kept: of the run's record; a run that keeps its best checkpoint was captured beyond it while it trained.
     """
-    steps = {step for capture in captures for step in capture.steps}
-    end = kept if kept in steps else max(steps, default=0)
+    end = end_of([0, *(step for capture in captures for step in capture.steps)], kept=kept)
     reaching = [one for one in captures if end in (one.steps or [0]) and "response_mean" in one.index.tokens]
     return max(reaching, key=lambda one: len(one.index.prompts), default=captures[0] if captures else None)
 

@@ -1,6 +1,5 @@
 """What is to be evaluated and how: the request that the page and the command line make. Knows nothing of models."""
 
-import re
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -176,7 +175,7 @@ class EvaluationPlan(BaseModel):
     @classmethod
     def _names_a_model(cls, judge: str) -> str:
         address, _, name = judge.partition("#")
-        if re.match(r"https?://", address) and not name:
+        if "://" in address and not name:
             raise SpecError(f"The judge '{judge}' names no model: write URL#MODEL, such as http://host:8000/v1#name.")
         return judge
 

@@ -6,7 +6,7 @@
 # looked for in the runs folder of the workbench, or in the one that `WORKBENCH_RUNS` names.
 
 # %%
-from engine.records.captures.capture import BASE, TokenChoice, checkpoint_name, fullest, run_captures
+from engine.records.captures.capture import BASE, TokenChoice, checkpoint_name, end_of, fullest, run_captures
 from engine.records.runs import open_run
 from engine.records.settings import read_settings
 
@@ -17,7 +17,7 @@ assert capture is not None and capture.steps, "this run has captured no step"
 tokens: TokenChoice = next((one for one in capture.index.tokens if one != "every"), "response_mean")
 assert tokens in capture.index.tokens, "no capture of this run holds one vector a prompt: capture it so"
 block = next((one for one in capture.index.targets if one in capture.index.blocks), capture.index.blocks[-1])
-step = kept if kept in capture.steps else capture.steps[-1]
+step = end_of(capture.steps, kept=kept)
 print(f"block {block}, step {step}, {len(capture.index.prompts)} prompts")
 
 # %% [markdown]
