@@ -87,14 +87,16 @@ def train(options: argparse.Namespace, settings: Settings) -> int:
     _quiet()
     from engine.commands.foreground import train_here
 
-    return train_here(
-        spec,
-        settings,
-        preset=_preset(options),
-        name=options.name,
-        processes=options.processes,
-        sharded=options.sharded,
-    )
+    with chdir(ROOT):
+        # Where the worker, who may have to resume it, reads what a spec names without saying from where.
+        return train_here(
+            spec,
+            settings,
+            preset=_preset(options),
+            name=options.name,
+            processes=options.processes,
+            sharded=options.sharded,
+        )
 
 
 def submit(options: argparse.Namespace, settings: Settings) -> int:

@@ -12,6 +12,7 @@ from engine.desk.launch import ensure_worker
 from engine.desk.lock import owned
 from engine.desk.on_node import hear
 from engine.desk.queue import Queue
+from engine.desk.starting import need_inputs
 from engine.ranks import follow, is_follower, teamed
 from engine.records.cluster_jobs import served_runs
 from engine.records.errors import RunError
@@ -29,10 +30,12 @@ UNASKED_SECONDS = 4.0
 def train_here(
     spec: RunSpec, settings: Settings, *, preset: str, name: str, processes: int | None, sharded: bool
 ) -> int:
-    """Train a run to its end; the last line printed is its id. 1 where it did not finish."""
+    """Train a run to its end; the last line printed is its id. 1 where it did not finish. Raises ModelError or
+    DataError, and makes no run, where what the spec names is not there."""
     if is_follower():
         follow(sharded=sharded)
         return 0
+    need_inputs(spec)
     before = _waiting(settings)
     with owned(settings), teamed(settings, processes, sharded=sharded):
         run = create_run(settings.runs, spec, preset=preset, name=name)
