@@ -6,6 +6,7 @@ from making import byte_tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.templates import TOOLS_IN_WORDS
 from engine.records.conversation import Call, CannedResult, Conversation, Tool, say
 
 SMALL = (
@@ -46,10 +47,23 @@ MISTRAL = (
     '[TOOL_RESULTS] {"content": {{ message.content | tojson }}, "call_id": "{{ message.tool_call_id }}"}[/TOOL_RESULTS]'
     "{% else %}{{ message.content }}</s>{% endif %}{% endfor %}"
 )
+# Two that take no tools, one without a system turn too.
+IN_WORDS = (
+    TOOLS_IN_WORDS + "{% for message in messages %}<|start|>{{ message.role }}<|end|>\n\n{{ message.content }}<|eot|>"
+    "{% endfor %}<|start|>assistant<|end|>\n\n"
+)
+TAKING_TURNS = (
+    TOOLS_IN_WORDS + "{% for message in messages %}"
+    "{% if (message.role == 'user') == (loop.index0 % 2) %}{{ raise_exception('Turns must alternate!') }}{% endif %}"
+    "{% if message.role == 'user' %}[INST] {{ message.content }} [/INST]{% else %}{{ message.content }}</s>{% endif %}"
+    "{% endfor %}"
+)
 TEMPLATES = {
     "small": (SMALL, []),
     "hermes": (HERMES, ["<tool_call>", "</tool_call>"]),
     "llama": (LLAMA, ["<|python_tag|>", "<|start|>", "<|end|>", "<|eom|>", "<|eot|>"]),
+    "in words": (IN_WORDS, ["<|start|>", "<|end|>", "<|eot|>"]),
+    "taking turns": (TAKING_TURNS, ["[INST]", "[/INST]", "</s>"]),
     "mistral": (MISTRAL, ["[INST]", "[/INST]", "[TOOL_CALLS]", "[TOOL_RESULTS]", "</s>"]),
 }
 

@@ -47,8 +47,8 @@ def made_of(models: Path, name: str) -> str:
 
 def takes_tools(models: Path, model: ModelSpec) -> bool | None:
     """Whether the chat template that a model is read under speaks of tools; None where its files are not here."""
-    if model.chat_template == "plain":
-        return False
+    if model.chat_template != "model":
+        return model.chat_template == "tools_in_words"
     template = _template(_folder(models, model.name))
     return None if template is None else "tools" in template
 

@@ -44,8 +44,10 @@ class ModelSpec(Part):
         description="Weights' number format; auto: bfloat16 on GPUs that compute it, else float32 (gradients bfloat16 "
         "on CPUs that have it).",
     )
-    chat_template: Literal["model", "plain"] = Field(
-        "model", description="The model's own chat template, or plain 'User: ... Assistant:' for models without one."
+    chat_template: Literal["model", "plain", "tools_in_words"] = Field(
+        "model",
+        description="The model's own chat template; plain 'User: ... Assistant:'; or its own with tools as words of "
+        "its messages.",
     )
 
 
@@ -64,7 +66,11 @@ class DataSpec(Part):
         0, ge=0, description="At most this many held-out rows per side and split; 0: all. Never trained on."
     )
     borderline_share: float = Field(
-        0.0, ge=0, le=1, description="Share of borderline prompts in each retain batch; 0: as they come."
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of borderline prompts in each retain batch (beside a tool_share, among its rows without "
+        "tools); 0: as they come.",
     )
     tool_share: float = Field(
         0.0,

@@ -1,6 +1,7 @@
 """A conversation in the shape that chat templates read: the messages and tools of OpenAI's interface. Knows nothing of
 templates."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -10,6 +11,12 @@ from engine.records.conversation import Call, Conversation, Message, Picture, Re
 
 _SAID = (Text, Picture)
 _ID = re.compile(r"[A-Za-z0-9]{9}")
+_OFFERED = "Functions that you can call:"
+# Definitions that are JSON in the shape of a call were said again by models, in the place of one.
+_HOW = (
+    'To call one, answer with one line of JSON: its name and arguments, as in {"name": "add", "arguments": {"first": 1, '
+    '"second": 2}}. Several calls take a line each. Where no function is of use, answer in words.'
+)
 
 
 def template_messages(conversation: Conversation, *, picture: str = "", as_parts: bool = False) -> list[dict[str, Any]]:
@@ -54,6 +61,37 @@ def one_call_each(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
+def in_words(
+    messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]] | None, *, system_turn: bool
+) -> list[dict[str, Any]]:
+    """The messages for a template that takes no tools: what is offered stands in the system turn, or in the user's
+    first where the template has none (not system_turn); a call is a line of JSON, and a result is said by the user, in
+    one turn with what the user says behind it, since many templates want the turns to alternate."""
+    found: list[dict[str, Any]] = []
+    if tools and system_turn and (not messages or messages[0]["role"] != "system"):
+        found.append({"role": "system", "content": ""})
+    goes_on = False
+    for message in messages:
+        role, said, is_result = message["role"], message["content"], "tool_call_id" in message
+        if is_result:
+            role, said = "user", f"Result of {message['name']}:\n{said}"
+        for call in message.get("tool_calls", ()):
+            called = {name: call["function"][name] for name in ("name", "arguments")}
+            said = _behind(said, json.dumps(called, ensure_ascii=False))
+        if goes_on and role == "user":
+            said = _behind(found.pop()["content"], said)
+        found.append({"role": role, "content": said})
+        goes_on = is_result or (goes_on and role == "user")
+    if tools:
+        offer = "\n".join([_OFFERED, *(_definition(tool["function"]) for tool in tools), _HOW])
+        place = next((at for at, one in enumerate(found) if one["role"] in ("system", "user")), None)
+        if place is not None:
+            role, said = found[place]["role"], found[place]["content"]
+            words = _behind(said, offer) if role == "system" else _behind(offer, said)
+            found[place] = {"role": role, "content": words}
+    return found
+
+
 def template_tools(conversation: Conversation) -> list[dict[str, Any]] | None:
     """None where no tools are offered. Canned results are for no model to read."""
     tools = [
@@ -69,6 +107,19 @@ def template_tools(conversation: Conversation) -> list[dict[str, Any]] | None:
         for tool in conversation.tools
     ]
     return tools or None
+
+
+def _definition(function: dict[str, Any]) -> str:
+    schema = json.dumps(function["parameters"], ensure_ascii=False)
+    return f'- "{function["name"]}": {function["description"]}\n  Its arguments, as a JSON schema: {schema}'
+
+
+def _behind(first: Any, second: Any) -> Any:
+    """Two contents as one: texts with a line between, or lists of parts."""
+    if isinstance(first, str) and isinstance(second, str):
+        return f"{first}\n{second}" if first else second
+    parts = [one if isinstance(one, list) else [{"type": "text", "text": one}] for one in (first, second) if one]
+    return [part for one in parts for part in one]
 
 
 def _text_of(message: Message, picture: str) -> str:

@@ -32,7 +32,8 @@ def need_tools_taken(models: Path, spec: RunSpec, prompts: Mapping[Label, Sequen
         if (not is_narrowed and _names_tools(source)) if rows is None else _offer_tools(rows, spec, label):
             raise ModelError(
                 f"{template_words(spec.model)} takes no tools, and rows of the {label} set offer some: choose a model "
-                f"whose chat template takes tools, such as {next(iter(PACKAGED))}, or sets without them."
+                f"whose chat template takes tools, such as {next(iter(PACKAGED))}, the chat template 'tools_in_words', "
+                "or sets without them."
             )
 
 

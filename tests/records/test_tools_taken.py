@@ -62,7 +62,9 @@ def test_a_model_that_takes_tools_or_is_not_here_is_let_pass_and_the_plain_templ
         need(plain, folder)
 
 
-def test_the_papers_rows_with_tools_are_refused_under_a_template_without_before_any_file_is_read(folder):
+def test_the_papers_rows_with_tools_are_in_words_and_refused_under_a_template_without_before_any_file_is_read(folder):
     spec = with_fields(read_preset("paper-llama-3-8b-tools"), {"model.name": folder})
-    with pytest.raises(ModelError, match="takes no tools, and rows of the harmful set offer some"):
-        need(spec, folder, read=False)
+    need(spec, folder, read=False)
+    own = with_fields(spec, {"model.chat_template": "model"})
+    with pytest.raises(ModelError, match=r"rows of the harmful set offer some: .* the chat template 'tools_in_words'"):
+        need(own, folder, read=False)

@@ -20,6 +20,7 @@ from workbench.chat.columns import model_key
 from workbench.kit import state
 from workbench.tools.composer import FORCED, FUNCTION, HARMFUL, TEXT
 from workbench.tools.known import OFFERED, add_own, known_tools, offer, offered_tools, own_tools
+from workbench.tools.models import IN_WORDS
 
 BASE = Column(checkpoint="base")
 
@@ -187,6 +188,13 @@ def test_a_model_whose_template_takes_no_tools_is_named(settings, tmp_path):
     page.query_params["model"] = str(write_tiny_model(tmp_path / "plain"))
     page.run()
     assert "takes no tools, so it cannot be asked with any" in plain_said(page)
+    page.toggle(key=IN_WORDS).set_value(True).run()
+    assert not page.exception and "takes no tools" not in plain_said(page)
+    page.multiselect(key=OFFERED).set_value(["send_email"]).run()
+    page.text_area(key=TEXT).set_value("Write to Ada.")
+    next(button for button in page.button if button.label == "Ask").click().run()
+    [chat] = list_chats(settings)
+    assert not page.exception and chat.exchange(0).model.chat_template == "tools_in_words"
 
 
 def test_a_chat_that_is_opened_by_its_link_offers_its_tools(settings, calling_folder):

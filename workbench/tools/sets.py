@@ -10,11 +10,11 @@ from engine.records.chats.tool_sets import offers_tools, tool_sets
 from engine.records.conversation import Label
 from engine.records.errors import DataError
 from engine.records.prompt_files import read_source
-from workbench.chat.columns import column_pickers, columns_buttons, model_of
+from workbench.chat.columns import column_pickers, columns_buttons
 from workbench.chat.preferred import base_model
 from workbench.chat.sets import answered_sets, side_and_count, start_set, trips_choice
 from workbench.tools.composer import FORCES, SYSTEM, sampling
-from workbench.tools.models import prefer_models_with_tools, warn_without_tools
+from workbench.tools.models import model_with_tools, prefer_models_with_tools, warn_without_tools
 
 
 def tool_sets_view() -> None:
@@ -63,7 +63,7 @@ def _start(columns: tuple[Column, ...], source: str, label: Label, limit: int, f
         )
     start_set(
         SetRequest(
-            model=model_of(columns),
+            model=model_with_tools(columns),
             columns=columns,
             source=source,
             label=label,

@@ -18,7 +18,7 @@ from workbench.chat.asking import (
     submit,
 )
 from workbench.chat.call_cards import STYLE as CARD_STYLE
-from workbench.chat.columns import column_pickers, columns_buttons, model_of
+from workbench.chat.columns import column_pickers, columns_buttons
 from workbench.chat.conversation import conversation, downloads
 from workbench.chat.preferred import base_model
 from workbench.chat.tint import STYLE
@@ -27,7 +27,7 @@ from workbench.kit.frame import catching
 from workbench.kit.words import plain
 from workbench.tools.composer import CONTINUE, PROBLEM, clear_request, composer, put_back, written
 from workbench.tools.known import offer, offered_tools
-from workbench.tools.models import prefer_models_with_tools
+from workbench.tools.models import model_with_tools, prefer_models_with_tools
 from workbench.tools.offering import offering
 
 # The chat whose tools the choice shows.
@@ -111,7 +111,7 @@ def _send() -> None:
         if not tools:
             st.session_state[PROBLEM] = "No tool is offered: choose at least one, or take a sample request."
             return
-        exchange = Exchange(model=model_of(columns), columns=columns, tools=tools, **now)
+        exchange = Exchange(model=model_with_tools(columns), columns=columns, tools=tools, **now)
         if is_sent_already(exchange):
             return clear_request()
         chat, turn, seen = continued(columns)

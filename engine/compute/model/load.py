@@ -25,7 +25,7 @@ from engine.compute.model.placement import choose_device
 from engine.compute.model.seeing import language_half, model_class, read_picture_tokens, sees
 from engine.compute.model.shards import shard
 from engine.compute.model.sight import Sight
-from engine.compute.model.templates import rendered
+from engine.compute.model.templates import BEGINNING, PLAIN_TEMPLATE, TOOLS_IN_WORDS, rendered
 from engine.compute.model.text import common_opening, prompt_ids
 from engine.compute.team import is_sharded, keep, together
 from engine.records.assembled import ASSEMBLED, assembled_folder
@@ -38,16 +38,8 @@ from engine.records.packaged import PACKAGED, packaged_folder
 from engine.records.settings import Settings
 from engine.records.spec_parts import BUNDLED_MODEL, ModelSpec
 
-PLAIN_TEMPLATE = (
-    "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}\n{% endfor %}"
-    "{% if add_generation_prompt %}Assistant:{% endif %}"
-)
-
 # The kinds of blocks whose cache is keys and values, of all tokens or of a window.
 ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
-
-# Before it, where the model's tokenizer begins every text with it.
-BEGINNING = "{{ bos_token }}"
 
 
 @together
@@ -232,6 +224,8 @@ def _read_tokenizer(
     # As processors of models that see do where the template leaves it out; a tokenizer takes its own template as it is.
     if (pictures or spec.chat_template == "plain") and _begins_texts(tokenizer) and not _is_begun(tokenizer):
         tokenizer.chat_template = BEGINNING + tokenizer.chat_template
+    if spec.chat_template == "tools_in_words" and (own := _one_template(tokenizer)):
+        tokenizer.chat_template = TOOLS_IN_WORDS + own
     if need_template and not tokenizer.chat_template:
         raise ModelError(
             f"{spec.name} has no chat template: choose an instruction-tuned model, or set chat template to 'plain'."
@@ -239,6 +233,12 @@ def _read_tokenizer(
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer
+
+
+def _one_template(tokenizer: Any) -> str | None:
+    """Of several by name the one that a conversation without tools gets."""
+    own = tokenizer.chat_template
+    return own.get("default") if isinstance(own, dict) else own
 
 
 def _begins_texts(tokenizer: Any) -> bool:

@@ -8,8 +8,9 @@ import json
 from pathlib import Path
 
 from engine.compute.model.generation import end_ids
-from engine.compute.model.load import BEGINNING, model_fingerprint
+from engine.compute.model.load import model_fingerprint
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.templates import BEGINNING
 from engine.records.assembled import ASSEMBLED
 from engine.records.files import storage_error
 from engine.records.model_place import is_ours

@@ -12,15 +12,26 @@ from transformers import PreTrainedTokenizerBase
 
 from engine.records.conversation import Call, Conversation, Message, Result
 from engine.records.errors import ModelError, first_line
-from engine.records.template_messages import one_call_each, template_messages, template_tools
+from engine.records.template_messages import in_words, one_call_each, template_messages, template_tools
 
 # Today for templates that ask: a prompt that says another date tomorrow is another prompt, and a run that goes on then
 # would train on other rows than it began with. The date that Llama 3's template itself takes without a clock.
 DATE = date(2024, 7, 26)
+# For models without one.
+PLAIN_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+# Before it, where the model's tokenizer begins every text with it.
+BEGINNING = "{{ bos_token }}"
+# Before a template that takes no tools: they, calls and results are words of its messages.
+TOOLS_IN_WORDS = "{# tools in words #}"
 # How far a call is begun for the model: with its name, or with all that stands before its arguments.
 CallStart = Literal["name", "arguments"]
 _NAME, _ARGUMENT, _WORDS = "marked_name", "marked_argument", "marked words"
-_WITHOUT = "Choose a model whose chat template takes tools, or prompts without them."
+_WITHOUT = (
+    "Choose a model whose chat template takes tools, the chat template 'tools_in_words', or prompts without them."
+)
 
 
 def rendered(tokenizer: PreTrainedTokenizerBase, conversation: Conversation, *, image_token: str = "") -> str:
@@ -135,6 +146,9 @@ def _under_template(
     tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None
 ) -> str:
     offered: list[Any] | None = tools
+    if TOOLS_IN_WORDS in str(tokenizer.chat_template) and (tools or any(_is_of_tools(one) for one in messages)):
+        system_turn = _has_system_turn(tokenizer, str(tokenizer.chat_template))
+        messages, offered = in_words(messages, tools, system_turn=system_turn), None
     try:
         text = tokenizer.apply_chat_template(
             messages,
@@ -152,6 +166,20 @@ def _under_template(
             ) from error
         raise ModelError(f"The chat template refuses these messages: {first_line(error)}") from error
     return str(text)
+
+
+def _is_of_tools(message: dict[str, Any]) -> bool:
+    return "tool_calls" in message or "tool_call_id" in message
+
+
+@lru_cache(maxsize=8)
+def _has_system_turn(tokenizer: PreTrainedTokenizerBase, _template: str) -> bool:
+    """Whether its template reads a system turn: some refuse one, or leave it out."""
+    messages = [{"role": "system", "content": _WORDS}, {"role": "user", "content": "a"}]
+    try:
+        return _WORDS in _under_template(tokenizer, messages, None)
+    except ModelError:
+        return False
 
 
 def _dated(tokenizer: PreTrainedTokenizerBase, tools: list[Any] | None) -> str | None:

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from making import asked_ids, byte_tokenizer, write_tiny_model
+from making import CHAT_TEMPLATE, asked_ids, byte_tokenizer, write_tiny_model
+from making_tools import ASKED
 
 from engine.compute.model import bundled
 from engine.compute.model.adapters import attach_adapter, load_adapter, remove_adapter, save_adapter
@@ -109,6 +110,22 @@ def test_plain_words_begin_as_the_tokenizer_begins_its_texts(tmp_path, settings)
         names.add(words_fingerprint(model).partition("-")[2])
     assert starts == ["User: Hello\nAssistant:", "<s>User: Hello\nAssistant:"]
     assert names == {"plain", "plain-begun"}
+
+
+@pytest.mark.parametrize("own", [CHAT_TEMPLATE, {"default": CHAT_TEMPLATE, "rag": "{{ documents }}"}], ids=len)
+def test_a_template_without_tools_is_told_them_in_words_and_says_all_else_as_before(tmp_path, settings, own):
+    folder = write_tiny_model(tmp_path / "model")
+    byte_tokenizer(chat_template=own).save_pretrained(folder)
+    plain, told = (
+        load_reader(ModelSpec(name=str(folder), chat_template=template), settings).tokenizer
+        for template in ("model", "tools_in_words")
+    )
+    with pytest.raises(ModelError, match=r"leaves the tools out .*get_weather.* 'tools_in_words'"):
+        prompt_ids(plain, ASKED)
+    text = told.decode(prompt_ids(told, ASKED))
+    assert text.startswith("<|im_start|>system\nFunctions") and "get_weather" in text
+    hello = Conversation(messages=(say("system", "Be brief."), say("user", "Hello")))
+    assert prompt_ids(told, hello) == prompt_ids(plain, hello)
 
 
 def test_a_model_is_known_by_all_its_weights_and_not_by_adapters(tiny_model):

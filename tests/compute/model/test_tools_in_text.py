@@ -170,7 +170,7 @@ CALLS_LEFT_OUT = "{{ tools | tojson if tools }}\n" + DEAF
 RESULTS_LEFT_OUT = SMALL.replace(
     "{% for message in messages %}", "{% for message in messages if message.role != 'tool' %}"
 )
-WITHOUT = "Choose a model whose chat template takes tools, or prompts without them"
+WITHOUT = "Choose a model whose chat template takes tools, the chat template 'tools_in_words', or prompts without them"
 ANSWERED = ASKED.then(Message(role="assistant", parts=(CALL,)), results_of([CALL], ASKED.tools))
 
 
