@@ -11,12 +11,13 @@ from safetensors.torch import load_file
 from engine.afterwards import note_evaluation
 from engine.compute.evaluation import runner
 from engine.desk.queue import Job, Queue
-from engine.jobs.own_rows import own_rows
+from engine.jobs.own_rows import own_rows, trained_texts
 from engine.records.errors import RunError
 from engine.records.evaluation.findings import evaluations_folder, read_evaluations
 from engine.records.evaluation.own import own_plan
 from engine.records.events import Alert, ControlEvent
 from engine.records.outcome import outcome_of
+from engine.records.prompt_files import read_source
 from engine.records.runs import Run, create_run, delete_run
 from engine.worker import Worker
 
@@ -103,6 +104,18 @@ def test_a_file_that_is_gone_is_stood_in_for_and_that_is_said(settings, tiny_spe
     file.unlink()
     found = own_rows(run, "harmful", limit=2)
     assert "cannot be read" in found.source and len(found.rows) == 2
+
+
+def test_what_the_other_sources_train_on_is_known_where_one_is_gone(settings, tiny_spec, tmp_path):
+    trained, gone = tmp_path / "trained.jsonl", write_prompts(tmp_path / "gone.jsonl", kind="harmful")
+    asked = [prompt.text for prompt in read_source("sample:harmful", label="harmful") if prompt.split == "test"]
+    rows = [{"prompt": text, "split": "train"} for text in asked[:-3]]
+    trained.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = create_run(settings.runs, tiny_spec(**{"data.circuit_breaker": f"{trained}; {gone}"}))
+    gone.unlink()
+    found = own_rows(run, "harmful")
+    assert "cannot be read" in found.source and {row.prompt for row in found.rows} == set(asked[-3:])
+    assert set(asked[:-3]) <= set(trained_texts(run))
 
 
 def test_a_run_that_was_stopped_and_kept_is_evaluated_a_cancelled_one_is_not(worker, settings, start):

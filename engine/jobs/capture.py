@@ -35,6 +35,7 @@ from engine.records.captures.capture import (
 )
 from engine.records.captures.thumbnails import write_thumbnails
 from engine.records.checkpoints import BASE_MODEL, Checkpoint, as_kept
+from engine.records.chosen_rows import held_apart
 from engine.records.conversation import Label
 from engine.records.errors import DataError, RunError
 from engine.records.events import Event
@@ -233,7 +234,7 @@ def _captured_rows(
     data = request.data.model_copy(update={"circuit_breaker_rows": 0, "retain_rows": 0, "heldout_rows": 0})
     prompts: list[Prompt] = []
     for label, source in sides(data):
-        everything = yield from reading(source, label=label, answer_field=data.answer_field)
+        everything = held_apart((yield from reading(source, label=label, answer_field=data.answer_field)))
         found = [_of_split(everything, data, label, split, request.seed) for split in request.splits]
         share = -(-request.prompts_per_side // len(request.splits))
         # Where a split has fewer, the others stand in.

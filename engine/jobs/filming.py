@@ -30,6 +30,7 @@ from engine.records.captures.capture import (
     write_index,
 )
 from engine.records.captures.thumbnails import write_thumbnails
+from engine.records.chosen_rows import held_apart
 from engine.records.events import CapturedResult, Event
 from engine.records.prompts import Prompt, Split, select
 from engine.records.runs import Run
@@ -188,7 +189,7 @@ def _final_prompts(spec: RunSpec) -> list[Prompt]:
     found: list[Prompt] = []
     more = spec.data.model_copy(update={"heldout_rows": 0})
     for label, source in sides(spec.data):
-        everything = read_prompts(source, label=label, answer_field=spec.data.answer_field)
+        everything = held_apart(read_prompts(source, label=label, answer_field=spec.data.answer_field))
 
         def held_out(data: DataSpec, everything=everything, label=label) -> list[Prompt]:
             splits: tuple[Split, ...] = ("test", "validation")

@@ -8,6 +8,7 @@ from engine.compute.training.pairs import elicit, without_refusals
 from engine.compute.training.reroute import BlockSpace
 from engine.compute.training.rows import Row, encode, with_requests
 from engine.compute.training.sources import read_prompts
+from engine.records.chosen_rows import held_apart
 from engine.records.conversation import Label
 from engine.records.errors import DataError
 from engine.records.events import Event
@@ -74,7 +75,7 @@ def known_spaces(model: LoadedModel, run: Run, settings: Settings) -> dict[int, 
 
 def _prompts(data: DataSpec, label: Label, split: Split, seed: int) -> list[Prompt]:
     source = data.circuit_breaker if label == "harmful" else data.retain
-    prompts = read_prompts(source, label=label, answer_field=data.answer_field)
+    prompts = held_apart(read_prompts(source, label=label, answer_field=data.answer_field))
     if split in _HELD_OUT and not any(prompt.split == split for prompt in prompts):
         # Of the run's own held-out rows rather the others than those of another set.
         (split,) = set(_HELD_OUT) - {split}

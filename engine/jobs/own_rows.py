@@ -1,6 +1,5 @@
 """Requests of a run's own prompt sets that it was never trained on, as rows to evaluate. Knows nothing of attacks."""
 
-from contextlib import suppress
 from typing import NamedTuple
 
 from engine.compute.training.sources import read_prompts
@@ -12,6 +11,7 @@ from engine.records.evaluation.sides import SidedRows, sided_prompts
 from engine.records.prompt_files import read_source
 from engine.records.prompts import Prompt, select
 from engine.records.runs import Run
+from engine.records.sources import source_texts
 
 
 class OwnRows(NamedTuple):
@@ -33,12 +33,10 @@ def own_rows(run: Run, label: Label, *, limit: int = 0) -> OwnRows:
     spec = run.spec()
     data = spec.data.model_copy(update={"heldout_rows": 0})
     source = data.circuit_breaker if label == "harmful" else data.retain
-    try:
-        prompts = read_prompts(source, label=label, answer_field=data.answer_field)
-        reason = "has no split that was held out"
-    except DataError:
-        prompts, reason = [], "cannot be read"
-    split, rows = held_out(prompts)
+    prompts, whole = _readable(source, label, data.answer_field)
+    reason = "has no split that was held out" if whole else "cannot be read"
+    # Of a set that is there in part nobody knows what it trained on.
+    split, rows = held_out(prompts) if whole else (None, [])
     if split is not None:
         try:
             chosen = select(rows, data, label=label, split=split, seed=spec.seed)
@@ -46,7 +44,7 @@ def own_rows(run: Run, label: Label, *, limit: int = 0) -> OwnRows:
         except DataError:
             # The spec's categories or styles leave none.
             reason = "holds out none of these categories and styles"
-    trained = {prompt.conversation.asked for prompt in prompts}
+    trained = {prompt.conversation.asked for prompt in prompts if prompt.split == "train"}
     others = [p for p in read_source(sample_source(label), label=label) if p.conversation.asked not in trained]
     unfiltered = data.model_copy(update={"categories": (), "styles": ()})
     chosen = select(others, unfiltered, label=label, split="test", seed=spec.seed)
@@ -57,10 +55,21 @@ def trained_texts(run: Run) -> list[str]:
     """What the run's sets ask in their training splits, as far as their files can be read."""
     data, found = run.spec().data, []
     for source in (data.circuit_breaker, data.retain):
-        with suppress(DataError):
-            prompts = read_prompts(source, label="benign", answer_field=data.answer_field)
-            found += [prompt.text for prompt in prompts if prompt.split == "train"]
+        prompts, _ = _readable(source, "benign", data.answer_field)
+        found += [prompt.text for prompt in prompts if prompt.split == "train"]
     return found
+
+
+def _readable(text: str, label: Label, answer_field: str) -> tuple[list[Prompt], bool]:
+    """Prompts of those sources that can be read, and whether all can: one that cannot takes none of the others with
+    it."""
+    found, whole = list[Prompt](), True
+    for source in source_texts(text):
+        try:
+            found += read_prompts(source, label=label, answer_field=answer_field)
+        except DataError:
+            whole = False
+    return found, whole
 
 
 def _parted(source: str, prompts: list[Prompt], limit: int) -> OwnRows:

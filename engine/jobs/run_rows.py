@@ -16,13 +16,14 @@ from engine.compute.training.trainer import Rows
 from engine.device import Tools
 from engine.jobs.capture import sides
 from engine.records.checkpoints import last_checkpoint
+from engine.records.chosen_rows import chosen_rows, held_apart
 from engine.records.conversation import Label
 from engine.records.errors import DataError
 from engine.records.estimate import estimate
 from engine.records.events import Alert, Event, Progress, effective
 from engine.records.harmfulness import held_out_borderline, need_borderline
 from engine.records.prompt_files import source_hashes
-from engine.records.prompts import Prompt, Split, asked_rows, select
+from engine.records.prompts import Prompt, Split, asked_rows
 from engine.records.row_lengths import SideLength, step_share
 from engine.records.runs import Run
 from engine.records.sample_answers import SampleAnswer, SampleAnswers
@@ -54,8 +55,7 @@ def changed_files(run: Run, spec: RunSpec) -> Alert | None:
         "now.",
         advice="For a run of one set of rows start another like it.",
     )
-    said = (event.message for event in effective(run.events()[0]) if isinstance(event, Alert))
-    return None if alert.message in said else alert
+    return None if alert.message in _said(run) else alert
 
 
 def other_format(run: Run, spec: RunSpec, now: str) -> Alert | None:
@@ -79,11 +79,12 @@ def run_rows(
     the validation rows, in their order."""
     chosen: dict[tuple[Split, Label], list[Prompt]] = {}
     for label, source in sides(spec.data):
-        prompts = yield from reading(source, label=label, answer_field=spec.data.answer_field)
-        for split in ("train", "validation", "test"):
-            has_split = any(prompt.split == split for prompt in prompts)
-            if split == "train" or has_split:
-                chosen[split, label] = select(prompts, spec.data, label=label, split=split, seed=spec.seed)
+        found = yield from reading(source, label=label, answer_field=spec.data.answer_field)
+        prompts = held_apart(found)
+        if told := _left_out(run, label, len(found) - len(prompts)):
+            yield told
+        for split, rows in chosen_rows(prompts, spec.data, label=label, seed=spec.seed).items():
+            chosen[split, label] = rows
         if label == "benign" and spec.harmfulness.probe:
             need_borderline(held_out_borderline(prompts, spec.data))
     everything = [prompt for prompts in chosen.values() for prompt in prompts]
@@ -117,6 +118,25 @@ def run_rows(
     measured, filmed = held_out("validation")
     validation = [p for (split, _), prompts in chosen.items() if split == "validation" for p in prompts]
     return Rows(harmful, benign, measured, held_out("test")[0]), validation, filmed
+
+
+def _left_out(run: Run, label: Label, count: int) -> Alert | None:
+    """What is to be said of held-out rows that training rows ask too, where it was not said before. The training rows
+    are the same with and without them, so a run that began when they were still measured goes on as it was."""
+    if not count:
+        return None
+    are = f"{count} held-out {label} row{' asks' if count == 1 else 's ask'}"
+    message, last = f"{are} what training rows ask too: left out of all that is measured.", last_checkpoint(run)
+    if any(said.startswith(message) for said in _said(run)):
+        return None
+    if last:
+        message += f" What was measured up to step {last} may rest on them."
+    return Alert(step=last, message=message, advice="Give each request of the prompt files one split.")
+
+
+def _said(run: Run) -> list[str]:
+    """All alerts so far."""
+    return [event.message for event in effective(run.events()[0]) if isinstance(event, Alert)]
 
 
 def _expect(

@@ -62,7 +62,8 @@ def prompts_of(
     field = source.answer or answer_field
     prompts: list[Prompt] = []
     for number, row in _taken(source, rows):
-        prompts.append(_placed(source, _prompt(row, f"{name}, row {number}", label, field, folder)))
+        where = f"{name}, row {number}"
+        prompts.append(_placed(source, _prompt(row, where, label, field, folder), where))
         # A picture is read from its file, which takes as long as many rows of text.
         if len(prompts) % ROWS_AT_ONCE == 0 or prompts[-1].conversation.pictures:
             yield len(prompts)
@@ -198,14 +199,20 @@ def _prompt(row: Any, where: str, label: Label, answer_field: str, folder: Path 
     return tool_prompt_from({**row, "label": label}, where, sample_tools(), answer_field=answer_field)
 
 
-def _placed(source: Source, prompt: Prompt) -> Prompt:
-    """In the split, as the kind, with the answer and by the author that the source says."""
+def _placed(source: Source, prompt: Prompt, where: str) -> Prompt:
+    """In the split, as the kind, with the answer and by the author that the source says. Raises DataError naming the
+    place where the answer that it keeps is missing."""
     changes: dict[str, Any] = {"borderline": True} if source.borderline else {}
     if not prompt.source:
         changes["source"] = source.name
     if source.answered == "refusal":
         changes |= {"answer": refusal_for(prompt.conversation.asked), "keeps_answer": True}
     if source.answered == "given":
+        if prompt.answer is None:
+            raise DataError(
+                f"{where}: has no answer, and 'answered=given' keeps the file's answers. Give it one, name the field "
+                "that holds it (answer=FIELD), or leave 'answered=given' out."
+            )
         changes |= {"keeps_answer": True}
     if source.part != "split":
         changes["split"] = "train" if source.part == "train" else _heldout_split(prompt)

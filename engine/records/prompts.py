@@ -249,7 +249,9 @@ def _answer(row: dict, where: str, answer_field: str) -> str | None:
     if answer_field:
         return _text(row, answer_field, where)
     for name in ANSWER_FIELDS:
-        if row.get(name) is not None:
+        value = row.get(name)
+        # An empty text is an answer that the file does not have, as an empty cell of a table is.
+        if value is not None and not (isinstance(value, str) and not value.strip()):
             return _text(row, name, where)
     return None
 

@@ -98,7 +98,12 @@ def _source(text: str) -> Source:
                 f"'{option}={value}' of the source '{_short(text)}' is unknown: the options are "
                 f"{', '.join(option for option in Source.model_fields if option != 'name')}."
             )
-        given.setdefault(option, value)
+        if option in given:
+            raise DataError(
+                f"The source '{_short(text)}' gives '{option}' twice, as '{value}' and as '{given[option]}': give it "
+                "once."
+            )
+        given[option] = value
         name = name[: match.start()]
     try:
         return Source.model_validate({"name": name.strip(), **given})

@@ -36,7 +36,8 @@ def test_it_reads_the_files_that_a_worker_reads_who_resumes_it(settings, tiny_sp
     relative = "sample_data/prompts/harmful.jsonl"
     (tmp_path / relative).parent.mkdir(parents=True)
     (tmp_path / relative).write_text('{"prompt": "Another one.", "target": "No."}\n')
-    (tmp_path / "spec.json").write_text(tiny_spec(**{"data.circuit_breaker": relative}).to_json())
+    spec = tiny_spec(**{"data.circuit_breaker": relative, "data.answers": "elicit"})
+    (tmp_path / "spec.json").write_text(spec.to_json())
     monkeypatch.setattr("engine.worker.Worker.serve", lambda self, until: None)
     monkeypatch.chdir(tmp_path)
     assert main(["train", "spec.json", "--runs", str(settings.runs)]) == 1

@@ -54,7 +54,8 @@ def test_a_run_is_of_the_files_that_its_job_reads_wherever_it_is_sent_from(
     (tmp_path / relative).parent.mkdir(parents=True)
     (tmp_path / relative).write_text('{"prompt": "Another one.", "target": "No."}\n')
     monkeypatch.chdir(tmp_path)
-    assert main(["submit", spec_file(**{"data.circuit_breaker": relative}), "--cluster", "a100"]) == 0
+    spec = spec_file(**{"data.circuit_breaker": relative, "data.answers": "elicit"})
+    assert main(["submit", spec, "--cluster", "a100"]) == 0
     (run,) = list_runs(settings.runs)
     assert run.record().sources[relative] == file_hashes([str(ROOT / relative)])[str(ROOT / relative)]
 

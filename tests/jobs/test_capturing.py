@@ -356,7 +356,9 @@ def test_of_equal_requests_with_answers_of_their_own_each_has_its_view(device, s
     file = Path(spec.data.retain)
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     for place, row in enumerate(rows):
-        row |= {"prompt": "Say one.", "response": f"This is answer {place}."}
+        # What training rows ask is not captured as held out.
+        row |= {"prompt": "Say one." if row["split"] == "test" else f"Say {place}."}
+        row |= {"response": f"This is answer {place}."}
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     run, _ = trained(device, settings, spec)
     request = CaptureRequest(run_id=run.id, steps=(6,), model=spec.model, data=spec.data, splits=("test",), blocks="1")

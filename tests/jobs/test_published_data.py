@@ -232,6 +232,16 @@ def test_a_missing_file_is_named_with_its_origin_and_its_place(gone, words, mode
             read_prompts(source, label=label)
 
 
+def test_of_two_files_that_may_be_meant_none_is_taken_and_one_that_holds_no_rows_is_not_meant(models, published):
+    spec = preset("paper-llama-3-8b", models)
+    (published / "about_test_sft.md").write_text("Notes.")
+    assert read_prompts(f"{spec.data.retain.partition(';')[0]}", label="benign")
+    shutil.copy(published / "test_sft-00000-of-00001.parquet", published / "old_test_sft.parquet")
+    words = r"ultrachat_test_sft may be any of old_test_sft\.parquet, test_sft-00000-of-00001\.parquet in .*: leave one"
+    with pytest.raises(DataError, match=words):
+        read_prompts(spec.data.retain, label="benign")
+
+
 def test_rows_without_the_answer_field_and_damaged_files_are_named(models, published):
     spec = preset("paper-llama-3-8b", models)
     file = published / "circuit_breakers_train.json"

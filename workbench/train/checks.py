@@ -4,18 +4,24 @@ Pure: knows fields, cards and prompts, nothing of widgets.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
 from engine.records.blocks import ResolvedBlocks, parse_blocks, probe_block, resolve_blocks, unknown_modules
 from engine.records.cards import ModelCard
+from engine.records.chosen_rows import (
+    chosen_rows,
+    held_apart,
+    idle_borderline_share,
+    kind_of,
+    missing_answers,
+)
 from engine.records.conversation import Label
 from engine.records.errors import DataError, SpecError
 from engine.records.harmfulness import held_out_borderline, need_borderline
-from engine.records.prompts import Prompt, Split, asked_rows, select
+from engine.records.prompts import Prompt, asked_rows
 from engine.records.spec import RunSpec
-from engine.records.spec_parts import DataSpec
 from workbench.train.draft import Fields, nested
 from workbench.train.numbers import is_number, number_problem, written
 
@@ -33,11 +39,12 @@ class Checked(NamedTuple):
 
 class RowCounts(NamedTuple):
     """Rows that the draft selects. asked: of all of them those whose answers are made: no copies, and none whose
-    answers are kept."""
+    answers are kept.  remarks: what stands in no run's way and is to be known."""
 
     training: int
     heldout: int
     asked: int
+    remarks: tuple[str, ...] = ()
 
 
 def check_spec(content: Fields, card: ModelCard | None, *, valid: Fields | None = None) -> Checked:
@@ -93,24 +100,25 @@ def count_rows(
         if rows is None:
             continue
         try:
-            # Of a split that no row is in nothing is held out; training rows there must be.
-            splits: list[Split] = [split for split in get_args(Split) if split in {"train", *(r.split for r in rows)}]
-            selected = {split: _select(rows, spec.data, label, split, spec.seed) for split in splits}
+            apart = held_apart(rows)
+            selected = chosen_rows(apart, spec.data, label=label, seed=spec.seed)
         except DataError as error:
             problems[SIDES[label]] = str(error)
             continue
         if label == "benign" and spec.harmfulness.probe:
             try:
-                need_borderline(held_out_borderline(rows, spec.data))
+                need_borderline(held_out_borderline(apart, spec.data))
             except DataError as error:
                 problems["harmfulness.probe"] = str(error)
         training, everything = len(selected["train"]), [row for split in selected.values() for row in split]
-        counts[label] = RowCounts(training, len(everything) - training, asked_rows(everything))
-        missing = sum(row.answer is None for split in selected.values() for row in split)
-        if spec.data.answers == "given" and missing:
-            problems["data.answers"] = (
-                f"{missing} {label} rows have no answer of their own: choose 'elicit', or give a file with answers."
-            )
+        remarks = list[str]()
+        if asked_in_training := len(rows) - len(apart):
+            remarks.append(f"Left out of the held-out rows, as training rows ask the same: {asked_in_training}.")
+        if label == "benign" and (idle := idle_borderline_share(spec.data, map(kind_of, selected["train"]))):
+            remarks.append(idle)
+        counts[label] = RowCounts(training, len(everything) - training, asked_rows(everything), tuple(remarks))
+        if missing := missing_answers(spec.data, label, selected):
+            problems["data.answers"] = missing
     return counts, problems
 
 
@@ -130,10 +138,6 @@ def _sentence(where: str, kind: str, message: str) -> str:
         )
     message = message.removeprefix("Value error, ").rstrip(".")
     return f"{message[:1].upper()}{message[1:]}."
-
-
-def _select(rows: list[Prompt], data: DataSpec, label: Label, split: Split, seed: int) -> list[Prompt]:
-    return select(rows, data, label=label, split=split, seed=seed)
 
 
 def _try_blocks(path: str, text: str, block_count: int, problems: dict[str, str]) -> None:

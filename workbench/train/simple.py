@@ -163,6 +163,8 @@ def _side(form: Form, label: Label) -> None:
         + (f", {borderline} of them borderline" if borderline else "")
         + (f". Used: {used.training} to train on, {used.heldout} held out." if used else ".")
     )
+    for remark in used.remarks if used else ():
+        st.caption(f":orange[:material/warning: {plain(remark)}]")
     if SIDES[label] not in form.problems:
         for words in share_words(str(form.content[SIDES[label]]), label, str(form.content["data.answer_field"])):
             st.caption(f":material/subdirectory_arrow_right: {plain(words)}")

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 
 from engine.compute.seeds import mix
-from engine.compute.training.rows import Row, RowKind, row_kinds
+from engine.compute.training.rows import Row, row_kinds
+from engine.records.chosen_rows import RowKind
 from engine.records.conversation import Label
 from engine.records.spec import RunSpec
 

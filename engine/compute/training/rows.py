@@ -15,6 +15,7 @@ from engine.compute.model.text import request_start, text_ids, tokens_of, with_m
 from engine.compute.team import is_sharded
 from engine.compute.training.pairs import Pair
 from engine.records.calls import read_calls
+from engine.records.chosen_rows import RowKind, kind_of
 from engine.records.conversation import Conversation, Label, say
 from engine.records.errors import DataError
 from engine.records.prompts import Prompt
@@ -52,14 +53,6 @@ class Row:
     request_start: int = 0
     call: CallPlace | None = None
     tools: str = ""
-
-
-class RowKind(NamedTuple):
-    """What decides when a row is drawn."""
-
-    borderline: bool
-    tools: str
-    pictured: bool = False
 
 
 def encode(model: LoadedModel, pair: Pair, data: DataSpec, *, within_context: bool = True) -> Row:
@@ -164,7 +157,7 @@ class EncodedWhenDrawn(Sequence[Row]):
         self._made_of = model, pairs, data
         self._encode = lru_cache(maxsize=KEPT_ROWS)(lambda place: encode(model, pairs[place], data))
         self._length = len(pairs)
-        self.kinds = [_kind(pair.prompt) for pair in pairs]
+        self.kinds = [kind_of(pair.prompt) for pair in pairs]
 
     def __reduce__(self) -> tuple:
         """Another process encodes for itself."""
@@ -189,10 +182,6 @@ def row_kinds(rows: Sequence[Row]) -> Sequence[RowKind]:
     if isinstance(rows, EncodedWhenDrawn):
         return rows.kinds
     return [RowKind(row.borderline, row.tools, behind_pictures(row.ids) > 0) for row in rows]
-
-
-def _kind(prompt: Prompt) -> RowKind:
-    return RowKind(prompt.borderline, tools_key(prompt), bool(prompt.conversation.pictures))
 
 
 def with_requests(data: DataSpec) -> DataSpec:

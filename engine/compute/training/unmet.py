@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 from engine.compute.training.drawing import never_drawn
+from engine.compute.training.rows import row_kinds
 from engine.compute.training.trainer import Rows
 from engine.records.blocks import ResolvedBlocks
+from engine.records.chosen_rows import idle_borderline_share
 from engine.records.conversation import Label
 from engine.records.events import Alert
 from engine.records.schedules import weights
@@ -38,6 +40,12 @@ def unmet(spec: RunSpec, blocks: ResolvedBlocks, rows: Rows) -> Iterator[Alert]:
             message=f"{len(places)} of {len(side)} {label} rows are in no step: their share of a batch of {batch} "
             "comes to no row.",
             advice="Take a larger batch, or another tool_share or borderline_share.",
+        )
+    if idle := idle_borderline_share(spec.data, row_kinds(rows.benign)):
+        yield Alert(
+            step=0,
+            message=idle,
+            advice="Give the retain set rows of the other kind, or set data.borderline_share to 0.",
         )
     known = {row.label for row in rows.validation}
     wanted: dict[str, set[Label]] = {}

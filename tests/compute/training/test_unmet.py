@@ -33,6 +33,7 @@ def said(spec, rows=None) -> list[str]:
         ({"data.borderline_share": 0.5, "optimizer.retain_batch": 4}, ""),
         ({"data.borderline_share": 0.67, "optimizer.retain_batch": 1}, "3 of 4 benign rows are in no step"),
         ({"data.borderline_share": 0.02, "optimizer.retain_batch": 4}, "1 of 4 benign rows are in no step"),
+        ({"data.borderline_share": 0.5, "data.tool_share": 0.5, "optimizer.retain_batch": 4}, ""),
         ({"data.tool_share": 0.5, "optimizer.circuit_breaker_batch": 1}, "1 of 2 harmful rows are in no step"),
     ],
 )
@@ -41,6 +42,22 @@ def test_schedules_and_shares(tiny_spec, changes, words):
         **{"optimizer.steps": 6, "optimizer.circuit_breaker_batch": 2, "optimizer.retain_batch": 2, **changes}
     )
     found = said(spec)
+    assert len(found) == bool(words) and all(words in one for one in found), found
+
+
+@pytest.mark.parametrize(
+    ("benign", "changes", "words"),
+    [
+        (BENIGN[:2], {}, "is 0.5 and decides nothing: 0 of 2 benign training rows are borderline"),
+        (BENIGN[2:3], {}, "1 of 1 benign training rows are borderline"),
+        (BENIGN[2:3], {"data.borderline_share": 1.0}, ""),
+        (BENIGN[2:], {}, ""),
+        (BENIGN[2:], {"data.tool_share": 0.5}, "1 of 1 benign training rows without tools are borderline"),
+    ],
+)
+def test_a_borderline_share_of_rows_of_one_kind(tiny_spec, benign, changes, words):
+    spec = tiny_spec(**{"data.borderline_share": 0.5, "optimizer.retain_batch": 4, **changes})
+    found = said(spec, Rows(HARMFUL, benign, HELD_OUT, []))
     assert len(found) == bool(words) and all(words in one for one in found), found
 
 
