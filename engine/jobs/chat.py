@@ -98,8 +98,9 @@ def _answer(
     try:
         endings = yield from told(steps, write)
     except GeneratorExit:
-        # Stopped: what was said so far is the answer.
-        write_answered()
+        # Stopped: what was said so far is the answer. While the message is still read that is none.
+        if any(ids):
+            write_answered()
         raise
     for text, ending in zip(texts, endings, strict=True):
         reasons[text.column] = ending

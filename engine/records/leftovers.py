@@ -15,10 +15,13 @@ LONGEST_DELETION, LONGEST_MAKING = 3600.0, 24 * 3600.0
 
 
 def remove_leftovers(settings: Settings) -> list[Path]:
-    """Remove what no process goes on with: deleted runs, models and packages half made, and pictures in passing, that
-    have lain untouched for longer than any takes. Returns what was removed; what cannot be is left."""
+    """Remove what no process goes on with: deleted runs and chats, models and packages half made, and pictures in
+    passing, that have lain untouched for longer than any takes. Returns what was removed; what cannot be is left."""
     places = (
         (settings.runs, ".deleted-*", LONGEST_DELETION),
+        # Of chats and answered sets.
+        (settings.runs, "*/.deleted-*", LONGEST_DELETION),
+        (settings.desk, ".deleted-*", LONGEST_DELETION),
         (settings.models, ".assembling-*", LONGEST_MAKING),
         (settings.cache / "projectors", "*/.assembling-*", LONGEST_MAKING),
         # Of attacks and questions on pictures.

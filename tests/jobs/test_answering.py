@@ -88,6 +88,22 @@ def test_a_stopped_answer_keeps_what_was_said_and_leaves_no_adapter_on(settings,
     assert len(chat.reply(0).trips) == 2 and chat.reply(0).answered == reply.answered
 
 
+def test_a_chat_that_is_stopped_while_its_message_is_read_has_no_answer(settings, tools, run, monkeypatch):
+    def reading(*_args, **_more):
+        while True:
+            yield None
+
+    monkeypatch.setattr(answers_module, "answer", reading)
+    chat, payload = ask(settings, run)
+    steps = chat_job(payload, tools)
+    while not chat.reply(0).read:
+        next(steps)
+    next(steps)
+    steps.close()
+    reply = chat.reply(0)
+    assert reply.answered is None and not reply.error
+
+
 def test_a_second_turn_is_answered_after_the_first(settings, tools, run):
     chat, payload = ask(settings, run)
     drain(chat_job(payload, tools))

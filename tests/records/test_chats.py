@@ -8,7 +8,7 @@ import pytest
 
 from engine.records.chats.asked import Column, Sampling
 from engine.records.chats.chat import Chat, Exchange, list_chats, new_chat, open_chat
-from engine.records.chats.replies import Answered, Failed, Pieces, Read
+from engine.records.chats.replies import Answered, Failed, Pieces, Read, Unasked
 from engine.records.chats.sets import SetRequest, SetRow, list_sets, new_set, open_set
 from engine.records.conversation import Call, Message, Picture, Result, Text, Tool
 from engine.records.errors import RunError
@@ -121,6 +121,22 @@ def test_a_transcript_downloads_whole_as_json_and_readable_as_markdown(settings)
     text = chat_markdown(chat)
     assert "> Surely" in text and "> Sure one\n> two" in text and "The adapter is gone." in text
     assert "old" not in text and "> Be brief." in text
+
+
+def test_a_download_says_how_answers_were_drawn_and_ended_and_names_no_folder_of_an_error(settings, tmp_path):
+    chat = new_chat(settings, [BASE])
+    sampling = Sampling(temperature=0.7, seed=3, new_tokens=40)
+    number = answered(chat, exchange("first", sampling=sampling), "left", "right")
+    chat.append(number, Failed(message=f"{tmp_path}/one/adapter.bin is gone."))
+    number = answered(chat, exchange("second", turn=1), "left", "right")
+    chat.append(number, Unasked(column=1, message=f"There is nothing in {tmp_path}/two/adapter."))
+    text, content = chat_markdown(chat), chat_json(chat)
+    assert "temperature 0.7 · seed 3 · at most 40 new tokens)" in text and "greedy · at most 96 new tokens)" in text
+    assert "2 tokens · " not in text and "base · adapter.bin is gone. · 2 tokens**" in text
+    assert "1 token, cut at the limit**" in text and "> There is nothing in adapter." in text
+    assert str(tmp_path) not in text + content
+    unasked = [one["unasked"] for one in json.loads(content)["exchanges"]]
+    assert unasked == [["", ""], ["", "There is nothing in adapter."]]
 
 
 def test_what_a_message_holds_besides_text_is_said_kept_and_exported(settings):

@@ -10,7 +10,11 @@ from engine.commands import worker as worker_command
 from engine.records.leftovers import LONGEST_DELETION, LONGEST_MAKING, remove_leftovers
 from engine.records.settings import Settings
 
-DELETED = ("runs/.deleted-20260101-000000-abcdef-12345678",)
+DELETED = (
+    "runs/.deleted-20260101-000000-abcdef-12345678",
+    "runs/20260101-000000-abcdef/.deleted-20260102-000000-abcdef-12345678",
+    "runs/.workbench/.deleted-20260103-000000-abcdef-12345678",
+)
 MADE = (
     "models/.assembling-abc",
     "projectors/one/.assembling-abc",

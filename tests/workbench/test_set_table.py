@@ -29,3 +29,11 @@ def test_calls_stand_beside_their_verdicts_and_only_fitting_functions_are_named_
     assert table["Base: calls"][0] == 'get_weather({"city": "Bern"})'
     assert table["run: wrong with them"][0] == "Argument city is missing. It breaks off."
     assert "answers begin with" in texts and set(texts) < set(table) and "Base: functions" not in texts
+
+
+def test_where_one_model_trips_stands_in_its_table_and_where_nothing_was_measured_no_such_column():
+    alone = {"answers": ("a",), "words": ("complied",), "reasons": ("",)}
+    rows = [ROW.model_copy(update={**alone, "prompt_id": str(trip), "trips": (trip,)}) for trip in (3, 0, None)]
+    trips = set_table(rows, ["run"]).table["run: trips at"]
+    assert list(trips[:2]) == [3, 0] and trips.isna().tolist() == [False, False, True]
+    assert not [name for name in set_table([ROW], ["Base", "run"]).table if "trips" in name]

@@ -92,6 +92,20 @@ def test_a_strength_that_is_moved_asks_again_and_is_in_the_second_exchange(setti
     assert [chat.exchange(number).columns[1].steering.strength for number in chat.numbers()] == [-2.0, 1.5]
 
 
+def test_another_capture_asks_again_by_it_at_a_block_that_it_has(settings, run):
+    other = write_capture(run.representations_folder / "more", run_id=run.id, key="more", blocks=(0, 1), targets=(1,))
+    write_index(other.folder, other.index.model_copy(update={"model": run.spec().model.name}))
+    page = opened(**link(run))
+    ask(page)
+    page.selectbox(key=CAPTURE).set_value(f"{run.id}/more").run()
+    assert not page.exception and not page.error
+    (chat,) = list_chats(settings)
+    steered = [chat.exchange(number).columns[0].steering for number in chat.numbers()]
+    assert [(one.capture, one.block) for one in steered] == [("made", 2), ("more", 1)]
+    told = "\n".join(one.proto.help for one in page.markdown)
+    assert f"Steered by the capture more of run {run.id}" in told.replace("\\", "")
+
+
 def test_a_chat_opens_steered_as_it_was_and_one_that_was_not_opens_plain(settings, run):
     steering = Steering(run_id=run.id, capture="made", block=2, kind="probe", strength=-1.5)
     for columns in (

@@ -157,6 +157,7 @@ def measure(chat: Chat, number: int) -> None:
     """Measure and judge an answer that was stopped before."""
     payload = {"chat": chat.id, "exchange": number, "measure": True}
     chat.set_job(number, queue().submit("chat", payload=payload))
+    ensure_worker(settings())
 
 
 @catching

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from engine.records.chats.chat import Chat, Exchange
+from engine.records.chats.chat import Chat, Exchange, begun
+from engine.records.chats.replies import Reply
 from workbench.chat.asking import DRAWN, SENT, ask_again, job_of, measure, stop
 from workbench.chat.export import chat_json, chat_markdown
 from workbench.chat.panes import exchange_view, speed, waiting_words
@@ -86,8 +87,7 @@ def _last(
         if go_on is not None and reply.answered is not None:
             go_on(chat, number)
         st.button("Ask again", icon=":material/replay:", key="chat_again", type="tertiary", on_click=ask_again)
-        unmeasured = not reply.verdicts or (not reply.trips and not _base_only(chat.exchange(number)))
-        if reply.answered is not None and unmeasured:
+        if is_measured_in_part(chat.exchange(number), reply):
             st.button(
                 "Measure it",
                 icon=":material/straighten:",
@@ -119,5 +119,13 @@ def _follow(chat: Chat, number: int, job_id: int, block: int | None, threshold: 
             st.caption(plain(waiting_words(job, seconds=seconds)), width="content")
 
 
-def _base_only(exchange: Exchange) -> bool:
-    return all(column.checkpoint.is_base for column in exchange.columns)
+def is_measured_in_part(exchange: Exchange, reply: Reply) -> bool:
+    """Whether of an answer that stands a verdict is missing, or where it trips: of each column that said something, as
+    long as a circuit breaker was asked."""
+    if reply.answered is None:
+        return False
+    asked = [index for index in range(len(exchange.columns)) if reply.is_asked(index)]
+    broken = any(not exchange.columns[index].checkpoint.is_base for index in asked)
+    spoken = {index for index in asked if reply.answered.ids[index] or begun(exchange, reply, index)}
+    judged, tripped = ({one.column for one in found} for found in (reply.verdicts, reply.trips))
+    return not judged.issuperset(asked) or (broken and not tripped.issuperset(spoken))

@@ -1,5 +1,5 @@
-"""Where the models of an answered set differ: a table sorted by it, the row that is clicked, and how far a person's
-thumbs agree with the judge. Reads records alone."""
+"""The rows of an answered set: a table, sorted by where several models differ, the row that is clicked, and how far a
+person's thumbs agree with the judge. Reads records alone."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -32,9 +32,12 @@ def disagreement(
     lines, 0: all."""
     marks = read_marks(answers)
     reference = _reference(answers, names)
-    shown = by_difference(kept(rows, _filters(answers, rows, marks), marks, reference=reference), reference=reference)
+    shown = by_difference(
+        kept(rows, _filters(answers, rows, names, marks), marks, reference=reference), reference=reference
+    )
     st.caption(plain(f"{len(shown)} of {len(rows)} prompts. A click on a row opens its answers."))
-    if shown := shown[: most or None]:
+    # Those that differ stand first; of one model's the newest are looked at while they come.
+    if shown := shown[: most or None] if len(names) > 1 else shown[-most:]:
         table = disagreement_table(shown, names, marks, reference=reference, texts=not hidden)
         ids = [row.prompt_id for row in shown]
         selected = st.dataframe(
@@ -57,7 +60,7 @@ def disagreement(
 
 def _reference(answers: AnswerSet, names: Sequence[str]) -> int:
     """The column that others are compared with."""
-    if len(names) == 2:
+    if len(names) <= 2:
         return 0
     return cast(
         int,
@@ -67,7 +70,7 @@ def _reference(answers: AnswerSet, names: Sequence[str]) -> int:
     )
 
 
-def _filters(answers: AnswerSet, rows: Sequence[SetRow], marks: Mapping[str, Mark]) -> Filters:
+def _filters(answers: AnswerSet, rows: Sequence[SetRow], names: Sequence[str], marks: Mapping[str, Mark]) -> Filters:
     measured = any(row.trips for row in rows)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="disagreement_filters"):
         return Filters(
@@ -76,7 +79,7 @@ def _filters(answers: AnswerSet, rows: Sequence[SetRow], marks: Mapping[str, Mar
             _chosen(answers, "Source", {row.source for row in rows}),
             _chosen(answers, "Verdict", {word for row in rows for word in row.words}),
             _chosen(answers, "Trips", POSITIONS if measured else ()),
-            differing=st.toggle("Only where they differ", key=f"differ_only_{answers.id}"),
+            differing=len(names) > 1 and st.toggle("Only where they differ", key=f"differ_only_{answers.id}"),
             marked=bool(marks) and st.toggle("Only labelled", key=f"differ_marked_{answers.id}"),
         )
 

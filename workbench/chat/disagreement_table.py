@@ -53,15 +53,12 @@ def position(trip: int | None) -> Position | None:
 def disagreement_table(
     rows: Sequence[SetRow], names: Sequence[str], marks: Mapping[str, Mark], *, reference: int, texts: bool
 ) -> pd.DataFrame:
-    """A line a row, in the order given: the table of the set, how it differs, trips, labels and notes. texts: with what
-    was asked and said, which may be harmful."""
+    """A line a row, in the order given: the table of the set, how it differs where several models answered, labels and
+    notes. texts: with what was asked and said, which may be harmful."""
     whole, hidden = set_table(rows, names)
     table = whole if texts else whole.drop(columns=hidden)
-    table.insert(0, "differ", [difference(row.words, reference=reference) for row in rows])
-    for column, name in enumerate(names):
-        trips = [row.trips[column] if row.trips else None for row in rows]
-        if any(trip is not None for trip in trips):
-            table[f"{name}: trips at"] = pd.array(trips, dtype="Int64")
+    if len(names) > 1:
+        table.insert(0, "differ", [difference(row.words, reference=reference) for row in rows])
     if marks:
         known = [marks.get(row.prompt_id) for row in rows]
         for column, name in enumerate(names):

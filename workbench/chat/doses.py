@@ -5,6 +5,7 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
+from engine.desk.launch import ensure_worker
 from engine.figures.colours import BASE, BENIGN, HARMFUL
 from engine.figures.drawing import CONFIG, blank_figure
 from engine.records.chats.asked import Column
@@ -74,6 +75,7 @@ def _content(checkpoint: Checkpoint, doses: tuple[float, ...]) -> None:
         st.error(plain(job.error))
     if st.button("Measure it", key="dose_measure", icon=":material/straighten:", help="About half a minute."):
         st.session_state[key] = (queue().submit("dose_curve", run_id=checkpoint.run_id, payload=payload), payload)
+        ensure_worker(settings())
         st.rerun(scope="fragment")
 
 

@@ -9,8 +9,10 @@ from engine.records.chats.chat import Chat, Exchange, begun
 from engine.records.chats.replies import Called, Reply
 from engine.records.conversation import Tool, without_places
 from engine.records.model_place import without_folder
+from workbench.chat.exchange_words import ending_words, settings_words
 from workbench.chat.parts import part_markdown
 from workbench.chat.steering import steering_words
+from workbench.kit.words import counted
 
 
 def chat_json(chat: Chat) -> str:
@@ -21,6 +23,7 @@ def chat_json(chat: Chat) -> str:
             "asked": _asked(chat.exchange(number)),
             "answers": [reply.text(column) for column in range(len(reply.answers))],
             "answered": reply.answered.model_dump(mode="json") if reply.answered else None,
+            "unasked": [last_parts(reply.unasked.get(column, "")) for column in range(len(reply.answers))],
             "begun": [begun(chat.exchange(number), reply, column) for column in range(len(reply.answers))],
             "called": [called.model_dump(mode="json") for called in reply.called],
             "trips": [trip.model_dump(mode="json") for trip in reply.trips],
@@ -58,7 +61,8 @@ def chat_markdown(chat: Chat) -> str:
             said = "Each model reads the results of its own calls."
         read = "" if not exchange.turn else ", on its own" if exchange.alone else ", after the turns above"
         who = "Results" if exchange.results else message.role.capitalize()
-        parts.append(f"**{who}** ({asked}{read})\n\n{_quoted(said)}")
+        settings = f"{settings_words(exchange)} · at most {counted(exchange.sampling.new_tokens, 'new token')}"
+        parts.append(f"**{who}** ({asked}{read} · {settings})\n\n{_quoted(said)}")
         parts += [_answer(exchange, reply, column) for column in range(len(exchange.columns))]
     return "\n\n".join(parts) + "\n"
 
@@ -72,12 +76,14 @@ def _answer(exchange: Exchange, reply: Reply, index: int) -> str:
         about.append(steering_words(column.steering))
     about += [verdict.word for verdict in reply.verdicts if verdict.column == index]
     if reply.error:
-        about.append(reply.error)
+        about.append(last_parts(reply.error))
     if exchange.forced:
         about.append(f"begun with a call of {exchange.forced.name}")
     if not reply.is_asked(index):
-        why = reply.unasked.get(index, "It had made no call that can be read.")
+        why = last_parts(reply.unasked.get(index, "It had made no call that can be read."))
         return f"**{' · '.join([*about, 'not asked'])}**\n\n{_quoted(why)}"
+    if reply.answered is not None:
+        about.append(ending_words(reply.answered, index))
     called = reply.calls(index)
     calls = "" if called is None else _calls(called)
     return f"**{' · '.join(about)}**\n\n{_quoted(begun(exchange, reply, index) + reply.text(index))}{calls}"

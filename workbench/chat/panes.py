@@ -7,13 +7,16 @@ import streamlit as st
 
 from engine.desk.queue import Job
 from engine.figures.labels import token_name
+from engine.records.chats.asked import Steering
 from engine.records.chats.chat import Chat, Exchange, begun
-from engine.records.chats.replies import Called, Judged, Reason, Reply, Trip
-from engine.records.harmfulness import MESSAGE, TITLES
+from engine.records.chats.replies import Called, Judged, Reply, Trip
+from engine.records.harmfulness import MESSAGE
 from workbench.chat.call_cards import Tint, call_cards, first_in_arguments, tinted_words
 from workbench.chat.columns import column_names, model_name
 from workbench.chat.dial import dial
+from workbench.chat.exchange_words import ending_words, settings_words
 from workbench.chat.parts import part_card
+from workbench.chat.steering import capture_words
 from workbench.chat.tint import TintedToken, first_below, tinted
 from workbench.chat.trip import TINT
 from workbench.kit.blur import blurred, harmful_text, reveal_button
@@ -23,13 +26,6 @@ from workbench.kit.words import duration, plain
 # What a breaker should bring about is not orange: a harmful request turned down, a benign one answered.
 HARMFUL_COLOURS = {"complied": "orange", "refused": "blue", "incoherent": "violet"}
 BENIGN_COLOURS = {"complied": "green", "refused": "orange", "incoherent": "orange"}
-ENDINGS: dict[Reason, str] = {
-    "end": "",
-    "length": ", cut at the limit",
-    "stopped": ", stopped",
-    "probe": ", then the harmfulness probe fired",
-    "not asked": "",
-}
 # Measured on the bundled model with two cores.
 LOADING_SECONDS = 10
 SHOWN_TOOLS = 8
@@ -55,7 +51,7 @@ def exchange_view(
             if harmful:
                 said = "harmful" if exchange.harmful else "goes on from a harmful turn"
                 st.badge(said, color="orange", icon=":material/visibility_off:")
-            st.caption(plain(f"{_settings(exchange)} · {_read(chat, number, reply)}"), width="content")
+            st.caption(plain(f"{settings_words(exchange)} · {_read(chat, number, reply)}"), width="content")
             count = len(exchange.columns)
             what = f"the message and {count} {'answer' if count == 1 else 'answers'}"
             hidden = harmful and reveal_button(f"chat_{name}", what=what, shortcut=newest)
@@ -107,7 +103,7 @@ def _pane(
     trip = next((trip for trip in reply.trips if trip.column == index), None)
     verdict = next((verdict for verdict in reply.verdicts if verdict.column == index), None)
     colours = HARMFUL_COLOURS if exchange.harmful else BENIGN_COLOURS
-    _heading(column_names(exchange.columns)[index], verdict, colours, hidden=hidden)
+    _heading(column_names(exchange.columns)[index], exchange.columns[index].steering, verdict, colours, hidden=hidden)
     if not reply.is_asked(index):
         why = reply.unasked.get(index)
         if why:
@@ -172,10 +168,13 @@ def _offered(exchange: Exchange) -> str:
     return f"{offered} · every answer begins with a call of {exchange.forced.name}, up to {where}"
 
 
-def _heading(name: str, verdict: Judged | None, colours: dict[str, str], *, hidden: bool) -> None:
+def _heading(
+    name: str, steering: Steering | None, verdict: Judged | None, colours: dict[str, str], *, hidden: bool
+) -> None:
     """hidden: so is why it was judged so, which may quote the answer."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f"**{plain(name)}**", width="content")
+        by = f"Steered by {capture_words(steering)}." if steering is not None else None
+        st.markdown(f"**{plain(name)}**", width="content", help=plain(by) if by else None)
         if verdict is not None:
             reason = f" Here: {plain(verdict.reason)}." if verdict.reason and not hidden else ""
             st.badge(verdict.word, color=colours.get(verdict.word, "gray"), help=WORD_HELP + reason)  # type: ignore[arg-type]
@@ -212,9 +211,7 @@ def _facts(
 ) -> None:
     if reply.answered is None:
         return
-    count = len(reply.answered.ids[index])
-    ending = ENDINGS[reply.answered.reasons[index]]
-    parts = [f"{count} {'token' if count == 1 else 'tokens'}{ending}"]
+    parts = [ending_words(reply.answered, index)]
     if cosines and trip is not None:
         mark = first_below(cosines, threshold)
         where = "never trips" if mark is None else f"trips at {token_name(mark)}"
@@ -264,20 +261,6 @@ def _span_words(counts: Sequence[int]) -> str:
     if not counts:
         return ""
     return f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
-
-
-def _settings(exchange: Exchange) -> str:
-    sampling = exchange.sampling
-    parts = ["greedy"] if sampling.temperature == 0 else [f"temperature {sampling.temperature:g}"]
-    if sampling.temperature and sampling.top_p < 1:
-        parts.append(f"top-p {sampling.top_p:g}")
-    if sampling.temperature:
-        parts.append(f"seed {sampling.seed}")
-    if exchange.system.strip():
-        parts.append("with a system prompt")
-    if exchange.probe:
-        parts.append(f"with the {TITLES[exchange.probe]} harmfulness probe")
-    return " · ".join(parts)
 
 
 def speed(reply: Reply) -> str:

@@ -22,7 +22,8 @@ class SetTable(NamedTuple):
 
 
 def set_table(rows: Sequence[SetRow], names: Sequence[str]) -> SetTable:
-    """A line a prompt. names: a heading for each column that answered."""
+    """A line a prompt. names: a heading for each column that answered. Where a column trips is a token from 1, 0: at
+    none; no such column without a trip that was measured."""
     of_tools = any(row.calls for row in rows)
     texts = ["prompt"]
     if of_tools:
@@ -35,6 +36,10 @@ def set_table(rows: Sequence[SetRow], names: Sequence[str]) -> SetTable:
         table = table.drop(columns="source")
     if "answers begin with" not in texts:
         table = table.drop(columns="answers begin with")
+    for place, name in enumerate(names):
+        trips = [row.trips[place] if row.trips else None for row in rows]
+        if any(trip is not None for trip in trips):
+            table[f"{name}: trips at"] = pd.array(trips, dtype="Int64")
     return SetTable(table, texts)
 
 

@@ -9,6 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 from engine.desk.launch import ensure_worker
 from engine.desk.queue import Job
 from engine.records.chats.asked import Column
+from engine.records.chats.deleting import delete_kept
 from engine.records.chats.sets import NOT_ASKED, AnswerSet, SetRequest, list_sets, new_set, open_set
 from engine.records.chats.tool_sets import offers_tools
 from engine.records.conversation import Label
@@ -21,7 +22,7 @@ from workbench.chat.disagreement import disagreement
 from workbench.chat.set_table import set_table
 from workbench.kit.downloads import csv_of
 from workbench.kit.frame import catching
-from workbench.kit.state import ANSWER_SET, blurs, queue, settings
+from workbench.kit.state import ANSWER_SET, SET_ROW, blurs, queue, settings
 from workbench.kit.words import moment, plain, told_apart
 
 REVEAL = "set_reveal"
@@ -147,13 +148,17 @@ def answered_sets(*, of_tools: bool = False) -> None:
     ids = [one.id for one in known]
     # A link may name one that is not listed here.
     ids = ids if answers.id in ids else [answers.id, *ids]
-    chosen = st.selectbox(
-        "Answered sets",
-        ids,
-        index=ids.index(answers.id),
-        format_func=told_apart({one.id: _set_name(one) for one in (answers, *known)}).__getitem__,
-        key=f"set_of_{answers.id}",
-    )
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        chosen = st.selectbox(
+            "Answered sets",
+            ids,
+            index=ids.index(answers.id),
+            format_func=told_apart({one.id: _set_name(one) for one in (answers, *known)}).__getitem__,
+            key=f"set_of_{answers.id}",
+        )
+        with st.popover("Delete", icon=":material/delete:", type="tertiary", key=f"ask_delete_{answers.id}"):
+            st.caption("These answers and their labels are gone then, for everybody who uses this workbench.")
+            st.button("Delete them", key="set_delete", icon=":material/delete:", on_click=_delete, args=(answers,))
     if chosen != answers.id:
         st.query_params[ANSWER_SET] = chosen
         st.rerun()
@@ -163,10 +168,21 @@ def answered_sets(*, of_tools: bool = False) -> None:
 
 
 @catching
+def _delete(answers: AnswerSet) -> None:
+    """A set that is being answered is stopped."""
+    if (job := _job(answers)) is not None and job.status in ("queued", "running"):
+        queue().cancel(job.id)
+    delete_kept(answers.folder)
+    for name in (ANSWER_SET, SET_ROW):
+        st.query_params.pop(name, None)
+
+
+@catching
 def _results(answers: AnswerSet, moving: bool) -> None:
     job = _job(answers)
     going = job is not None and job.status in ("queued", "running")
-    if moving and not going:
+    if moving != going:
+        # It has ended, or goes on: how often this part is drawn is the page's to say.
         st.rerun()
     rows, request = answers.rows(), answers.request()
     if going and job is not None:
@@ -195,10 +211,7 @@ def _results(answers: AnswerSet, moving: bool) -> None:
     most = SHOWN_WHILE_GOING if going and len(rows) > SHOWN_WHILE_GOING else 0
     if most:
         st.caption(f"{most} prompts are shown, and all of them once the set is answered.")
-    if len(names) > 1:
-        disagreement(answers, rows, names, hidden=hidden, most=most)
-    else:
-        st.dataframe(shown.tail(most or len(shown)), hide_index=True, height=420)
+    disagreement(answers, rows, names, hidden=hidden, most=most)
     st.download_button(
         "Download CSV",
         lambda: csv_of(shown),

@@ -2,7 +2,7 @@
 then the session does, and the address is written all the while.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 
@@ -114,6 +114,8 @@ def steering_choice(model: str, runs: Sequence[str], on_change: Callable[[], Non
             list(captures),
             key=CAPTURE,
             format_func=lambda name: _words(captures.get(name), name),
+            on_change=_capture_changed,
+            args=(captures, on_change),
         )
         blocks = list(captures[st.session_state[CAPTURE]].index.blocks)
         if len(blocks) == 1:
@@ -122,10 +124,22 @@ def steering_choice(model: str, runs: Sequence[str], on_change: Callable[[], Non
             st.select_slider("Block that is steered", blocks, key=BLOCK, on_change=on_change)
 
 
+def _capture_changed(captures: Mapping[str, Capture], on_change: Callable[[], None] | None) -> None:
+    """Of another capture the block is chosen first that it has: by it the answers are steered."""
+    _set_block(captures)
+    if on_change is not None:
+        on_change()
+
+
 def steering_words(steering: Steering) -> str:
     """'steered +1.5 at block 19', with the kind where it is a probe's."""
     kind = " by a probe" if steering.kind == "probe" else ""
     return f"steered {steering.strength:+g}{kind} at block {steering.block}"
+
+
+def capture_words(steering: Steering) -> str:
+    """'the capture made of run 20260101-000000-abcdef'."""
+    return f"the capture {steering.capture} of {_whose(steering.run_id)}"
 
 
 def _arrive() -> None:
@@ -171,11 +185,16 @@ def _set_defaults(captures: dict[str, Capture]) -> bool:
         if before[0]:
             st.toast(plain(f"There is no capture {before[0]} of this model: answers are steered by another one."))
         st.session_state[CAPTURE] = next(iter(captures))
+    _set_block(captures)
+    return before != (st.session_state[CAPTURE], st.session_state[BLOCK])
+
+
+def _set_block(captures: Mapping[str, Capture]) -> None:
+    """The usual block of the chosen capture, where it lacks the one that was chosen."""
     index = captures[st.session_state[CAPTURE]].index
-    if before[1] not in index.blocks:
+    if st.session_state.get(BLOCK) not in index.blocks:
         usual = next((block for block in index.targets if block in index.blocks), index.blocks[len(index.blocks) // 2])
         st.session_state[BLOCK] = usual
-    return before != (st.session_state[CAPTURE], st.session_state[BLOCK])
 
 
 def _captures(model: str, runs: Sequence[str]) -> dict[str, Capture]:
@@ -206,5 +225,9 @@ def _words(capture: Capture | None, name: str) -> str:
     if capture is None:
         return name
     index = capture.index
-    where = f"run {index.run_id}" if index.run_id else "the base model alone"
+    where = _whose(index.run_id)
     return f"{len(index.prompts)} prompts, {len(index.blocks)} blocks, of {where} ({index.key})"
+
+
+def _whose(run_id: str) -> str:
+    return f"run {run_id}" if run_id else "the base model alone"

@@ -1,13 +1,12 @@
 """The list of transcripts: open one by its link, delete it. Reads what was asked, not what was answered."""
 
-import shutil
 from typing import Literal
 
 import streamlit as st
 
 from engine.records.chats.chat import Chat, list_chats
+from engine.records.chats.deleting import delete_kept
 from engine.records.errors import WorkbenchError
-from engine.records.files import storage_error
 from workbench.chat.asking import job_of
 from workbench.chat.columns import column_names
 from workbench.kit.blur import blurred, harmful_text
@@ -71,15 +70,10 @@ def _page(chat: Chat) -> str:
 
 @catching
 def _delete(chat: Chat) -> None:
-    """One that is being answered is stopped. What another tab has deleted is gone already."""
+    """One that is being answered is stopped."""
     for number in chat.thread()[-1:]:
         if (job := job_of(chat, number)) is not None and job.status in ("queued", "running"):
             queue().cancel(job.id)
-    try:
-        shutil.rmtree(chat.folder)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise storage_error(chat.folder, error) from error
+    delete_kept(chat.folder)
     if st.query_params.get(CHAT) == chat.id:
         st.query_params.pop(CHAT, None)
