@@ -14,8 +14,8 @@ _ID = re.compile(r"[A-Za-z0-9]{9}")
 _OFFERED = "Functions that you can call:"
 # Definitions that are JSON in the shape of a call were said again by models, in the place of one.
 _HOW = (
-    'To call one, answer with one line of JSON: its name and arguments, as in {"name": "add", "arguments": {"first": 1, '
-    '"second": 2}}. Several calls take a line each. Where no function is of use, answer in words.'
+    'To call one, answer with one line of JSON: its name and arguments, as in {"name": "add", "arguments": {"first": '
+    '1, "second": 2}}. Several calls take a line each. Where no function is of use, answer in words.'
 )
 
 
