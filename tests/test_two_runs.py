@@ -94,10 +94,16 @@ def test_a_run_that_gave_way_can_be_stopped_and_kept_or_thrown_away(worker, star
     until(worker, lambda: step(kept) == 3)
     worker.queue.control(gone.id, "first")
     until(worker, lambda: step(gone) == 3)
+    # What is asked of the worker it hears at its own pace, up to some steps later.
+    reached = step(kept)
     worker.queue.control(kept.id, "stop")
     worker.queue.control(gone.id, "pause")
     until(worker, lambda: status(kept) == "stopped" and status(gone) == "paused")
-    assert kept.record().step == 3 and (kept.adapter_folder / "adapter_config.json").is_file()
+    assert (
+        3 <= reached < 30
+        and kept.record().step == step(kept) == reached
+        and (kept.adapter_folder / "adapter_config.json").is_file()
+    )
     third = start("third", **{"optimizer.steps": 2})
     until(worker, lambda: status(third) == "finished")
     worker.queue.control(gone.id, "cancel")
