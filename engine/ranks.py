@@ -151,7 +151,7 @@ def _joined(*, sharded: bool) -> Iterator[Team]:
     threads = torch.get_num_threads()
     if device is None:
         # Busy processes whose threads are more than the cores slow each other many times over.
-        torch.set_num_threads(max(1, min(threads, (os.cpu_count() or 1) // size)))
+        torch.set_num_threads(max(1, min(threads, _cores() // size)))
     join(team)
     log.info("process %d of %d", rank + 1, size)
     try:
@@ -164,6 +164,11 @@ def _joined(*, sharded: bool) -> Iterator[Team]:
         # On GPUs the end would wait for those that are gone; this process then ends too.
         if not team.broken or device is None:
             distributed.destroy_process_group()
+
+
+def _cores() -> int:
+    """That this job may use: on a shared node fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _accepted(size: int) -> list[Connection]:

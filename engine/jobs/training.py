@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from engine.compute.model.adapters import adapter_parameters, remove_adapter, save_adapter
 from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.memory import failure_words, ran_out_of_memory
 from engine.compute.model.mixed import Voice
 from engine.compute.model.room import learning_room, machine_of
 from engine.compute.model.text import decode, tokens_of
@@ -138,10 +139,11 @@ def _final_capture(
     one."""
     try:
         yield from final_capture(run, model, name, spec, blocks, tools.settings.answers, step=step)
-    except WorkbenchError as error:
+    except (WorkbenchError, RuntimeError, MemoryError) as error:
+        _need_bearable(error)
         yield Alert(
             step=step,
-            message=f"Held-out prompts were not captured at the end: {error}",
+            message=f"Held-out prompts were not captured at the end: {failure_words(error)}",
             advice="The run itself is complete. Capture them on its Representations page.",
         )
 
@@ -150,12 +152,19 @@ def _fit_probes(run: Run, model: LoadedModel, name: str, spec: RunSpec, tools: T
     """What stands in the way of a probe never makes a run that was trained a failed one."""
     try:
         yield from fit_probes(run, model, name, spec, tools.settings, step=step)
-    except WorkbenchError as error:
+    except (WorkbenchError, RuntimeError, MemoryError) as error:
+        _need_bearable(error)
         yield Alert(
             step=step,
-            message=f"No harmfulness probe was fitted: {error}",
+            message=f"No harmfulness probe was fitted: {failure_words(error)}",
             advice=f"The run itself is complete. Fit it on its page, or with `python -m engine probe {run.id}`.",
         )
+
+
+def _need_bearable(error: Exception) -> None:
+    """Raises it anew where it is neither told in words nor a shortage of memory: what went wrong is not known then."""
+    if not isinstance(error, WorkbenchError) and not ran_out_of_memory(error):
+        raise error
 
 
 def _micro_batch_tokens(run: Run, spec: RunSpec, model: LoadedModel, rows: Rows, tools: Tools) -> int:

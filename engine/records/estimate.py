@@ -12,7 +12,9 @@ from engine.records.room import (
     MemoryPart,
     checkpoints_gradients,
     kept_bytes,
+    kept_token_bytes,
     learning_bytes,
+    on_gpu,
     weight_bytes,
     whole_room,
 )
@@ -26,8 +28,6 @@ LEAST_TOKENS = 64
 PADDED = 1.25
 # Of the speed of a large matrix product, as measured: padding, attention and the small operations between.
 EFFICIENCY = 0.5
-
-
 # Of the speed of a large matrix product, reading rows without gradients: 5,789 rows of the default preset, measured.
 READING = 0.85
 # 96 rows answered together, as a multiple of their products, and what attention and the small operations of a block add
@@ -152,9 +152,8 @@ def estimate(
     Rows: both sides together. asked_rows: those whose answers are made (engine.records.prompts), all unless given.
     prompt_tokens: mean length of a prompt.  alone_tokens, with_tools: see DataCard, of both sides.  given: the share of
     rows whose answers the files give, of so many tokens each.  step_share: how long a step's rows are, by the mean of
-    all: a side of few long rows may fill half of each step. Time: as if the
-    machine did nothing else, and had no answers to the prompts yet. Raises SpecError when the block lists do not fit
-    the model.
+    all: a side of few long rows may fill half of each step. Time: as if the machine did nothing else, and had no
+    answers to the prompts yet. Raises SpecError when the block lists do not fit the model.
     """
     blocks = resolve_blocks(spec, card.block_count)
     modules = {name: shape for name, shape in card.modules.items() if is_adapted(name, spec.adapter.modules)}
@@ -166,20 +165,23 @@ def estimate(
     step_tokens = (spec.optimizer.circuit_breaker_batch + spec.optimizer.retain_batch) * row_tokens * step_share
     rows = training_rows + heldout_rows
     width = BYTES.get(card.dtype, 4)
-    # Of benign rows the last block too, where their answers are held by what they foretell.
-    held = len(blocks.retain) + (spec.loss.answer_weight > 0)
-    kept = rows * row_tokens * card.d_model * width * max(len(blocks.targets), held) / 2
+    drawn = spec.optimizer.steps * (spec.optimizer.circuit_breaker_batch + spec.optimizer.retain_batch)
+    # Training rows that no step draws again are not kept.
+    kept_rows = min(training_rows, max(0, drawn - training_rows)) + heldout_rows
+    kept = kept_rows * row_tokens * kept_token_bytes(spec, card)
+    # Processes on a processor have one memory, each with a model and a micro-batch of its own.
+    times = 1 if on_gpu(machine) else int(machine.get("processes", 1))
     fixed = (
-        MemoryPart("weights", weight_bytes(card)),
-        MemoryPart("adapter and optimizer", trained * TRAINED_BYTES),
-        MemoryPart("kept base activations", int(min(kept, kept_bytes(machine)))),
+        MemoryPart("weights", times * weight_bytes(card)),
+        MemoryPart("adapter and optimizer", times * trained * TRAINED_BYTES),
+        MemoryPart("kept base activations", int(min(times * kept, kept_bytes(machine)))),
     )
     checkpointing = checkpoints_gradients(spec, card, machine)
     each = learning_bytes(spec, card, 1, checkpointing=checkpointing)
     micro_tokens = min(step_tokens, spec.optimizer.tokens_per_micro_batch)
     if room := whole_room(card, machine):
         micro_tokens = min(micro_tokens, max(row_tokens, room / each))
-    memory = (*fixed, MemoryPart("a micro-batch", int(micro_tokens * each)))
+    memory = (*fixed, MemoryPart("a micro-batch", int(times * micro_tokens * each)))
     answered = min(rows, MOST_TOGETHER) if spec.data.answers == "elicit" else 2 * spec.captures.probe_prompts
     cache = int(answered * card.cache.of(row_tokens) * width)
 
@@ -187,7 +189,6 @@ def estimate(
     if not speed:
         return Estimate(trained, memory, cache, checkpointing)
     # A row that no step draws is not read.
-    drawn = spec.optimizer.steps * (spec.optimizer.circuit_breaker_batch + spec.optimizer.retain_batch)
     read, asked = min(training_rows, drawn) + heldout_rows, rows if asked_rows is None else asked_rows
     # Several processes share out the rows of all that is computed.
     speed *= int(machine.get("processes", 1))

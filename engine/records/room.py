@@ -3,16 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import psutil
-
 from engine.records.blocks import resolve_blocks
 from engine.records.cards import ModelCard
+from engine.records.machine_memory import total_memory
 from engine.records.spec import RunSpec
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # Of base activations of rows that come back. A function of the machine's whole memory, not of what is free: a resumed
 # run must keep the same rows.
-KEPT_BYTES = min(8 * 2**30, psutil.virtual_memory().total // 4)
+KEPT_BYTES = min(8 * 2**30, total_memory() // 4)
 # On a GPU they lie in its own memory, which is the scarcer one: so much of it.
 KEPT_SHARE_OF_GPU = 1 / 16
 
@@ -50,6 +49,16 @@ def on_gpu(machine: Mapping[str, Any]) -> bool:
 def kept_bytes(machine: Mapping[str, Any]) -> int:
     """The most that a run keeps of base activations."""
     return int(min(KEPT_BYTES, KEPT_SHARE_OF_GPU * machine["memory_bytes"])) if on_gpu(machine) else KEPT_BYTES
+
+
+def kept_token_bytes(spec: RunSpec, card: ModelCard) -> float:
+    """What a token keeps of base activations, the mean of both sides: at the blocks where its side is compared, at what
+    enters the first adapted one where that is not the first, and of benign rows at the last block too, where answers
+    are held by what they foretell."""
+    blocks = resolve_blocks(spec, card.block_count)
+    held = {card.block_count - 1} if spec.loss.answer_weight else set()
+    places = len(blocks.targets) + len({*blocks.compared("benign"), *held}) + 2 * (blocks.first_adapted > 0)
+    return places / 2 * card.d_model * BYTES.get(card.dtype, 4)
 
 
 def reading_bytes(card: ModelCard, tokens: float) -> int:

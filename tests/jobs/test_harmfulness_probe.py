@@ -153,16 +153,36 @@ def test_too_few_borderline_answers_set_no_threshold_and_are_told_before_trainin
         trained(device, settings, tiny_spec(**{"harmfulness.probe": True}))
 
 
-def test_a_probe_that_cannot_be_fitted_does_not_fail_its_run(device, settings, tiny_spec, many, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (DataError("it broke"), "it broke"),
+        (torch.OutOfMemoryError("It is full."), "Memory ran out: It is full. Choose a smaller model, or fewer"),
+    ],
+    ids=["told", "memory"],
+)
+def test_a_probe_that_cannot_be_fitted_does_not_fail_its_run(
+    device, settings, tiny_spec, many, monkeypatch, error, words
+):
+    def fail(*_, **__):
+        raise error
+
     monkeypatch.setattr("engine.jobs.harmfulness.need_borderline", fail)
     run, events = trained(device, settings, tiny_spec(**many, **{"harmfulness.probe": True}))
     [alert] = [event for event in events if isinstance(event, Alert) and "harmfulness" in event.message]
-    assert alert.message == "No harmfulness probe was fitted: it broke" and f"probe {run.id}" in alert.advice
+    assert alert.message.startswith(f"No harmfulness probe was fitted: {words}") and f"probe {run.id}" in alert.advice
     assert (run.adapter_folder / "adapter_config.json").is_file()
 
 
-def fail(_count: int) -> None:
-    raise DataError("it broke")
+def test_what_went_wrong_unforeseen_after_the_last_step_is_not_passed_over(
+    device, settings, tiny_spec, many, monkeypatch
+):
+    def fail(*_, **__):
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    monkeypatch.setattr("engine.jobs.training.final_capture", fail)
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        trained(device, settings, tiny_spec(**many))
 
 
 def asked(run, settings, **more):

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from several import TOLERANCE, begun, furthest, spec_of, until, weights_of, working
 
+from engine.compute.training import trainer
+from engine.records.room import kept_bytes
 from engine.records.runs import Run
 from engine.records.settings import Settings
 
@@ -31,6 +33,22 @@ def trained(folder: Path, name: str, processes: int) -> Run:
         run = begun(worker, spec_of(folder, **OPTIONS))
         until(worker, lambda: not worker.tasks and run.record().status != "queued")
     return run
+
+
+def test_processes_share_one_memory_for_the_base_activations_that_each_keeps(folder, monkeypatch):
+    budgets = []
+
+    class Seen(trainer.BaseActivations):
+        def __init__(self, *arguments, **named):
+            budgets.append(named["budget_bytes"])
+            super().__init__(*arguments, **named)
+
+    monkeypatch.setattr(trainer, "BaseActivations", Seen)
+    for count in (1, 2):
+        with working(Settings(folder / f"kept-{count}", folder / "cache-kept"), count) as worker:
+            run = begun(worker, spec_of(folder, **OPTIONS))
+            until(worker, lambda: len(budgets) == count or (not worker.tasks and run.record().status != "queued"))  # noqa: B023
+    assert budgets == [kept_bytes({}), kept_bytes({}) // 2]
 
 
 def test_two_processes_train_under_all_options_as_one_does(folder):

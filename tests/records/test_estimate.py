@@ -168,8 +168,28 @@ def test_options_that_read_rows_once_more_take_that_time_and_held_answers_keep_a
         memory = estimate(with_fields(spec, changes), BUNDLED, machine, **fewer).memory
         return next(part.bytes for part in memory if part.name == "kept base activations")
 
-    blocks = len(resolve_blocks(spec, BUNDLED.block_count).retain)
-    assert kept({"loss.answer_weight": 1.0}) == pytest.approx(kept({}) * (blocks + 1) / blocks, rel=1e-6)
+    blocks = resolve_blocks(spec, BUNDLED.block_count)
+    places = len(blocks.targets) + len({*blocks.retain, *blocks.targets})
+    assert kept({"loss.answer_weight": 1.0}) == pytest.approx(kept({}) * (places + 1) / places, rel=1e-6)
+    assert kept({}) == 140 * (48 + 48) * places / 2 * BUNDLED.d_model * 4
+    # What enters the first adapted block, on both sides.
+    later = {"blocks.adapted": "5-19", "loss.retain_blocks": "10, 19"}
+    assert kept(later) == 140 * (48 + 48) * (2 + 1 + 2 + 1) / 2 * BUNDLED.d_model * 4
+
+
+def test_rows_that_are_drawn_once_are_not_kept_and_each_process_holds_its_own_model():
+    spec = build_spec({"optimizer": {"steps": 10, "circuit_breaker_batch": 10, "retain_batch": 10}})
+    rows = {"training_rows": 200, "heldout_rows": 50, "prompt_tokens": 48.0}
+
+    def memory(machine: dict[str, object], **more: int) -> dict[str, int]:
+        return {part.name: part.bytes for part in estimate(spec, BUNDLED, machine, **(rows | more)).memory}
+
+    once, again, held = (memory({}, training_rows=count)["kept base activations"] for count in (200, 150, 1000))
+    assert again == 2 * once == 2 * held
+    alone, four = memory({"processes": 1}), memory({"processes": 4})
+    assert four == {name: 4 * count for name, count in alone.items()}
+    on_gpus = {"device": "cuda:0", "memory_bytes": 80 * 2**30}
+    assert memory(on_gpus | {"processes": 4}) == memory(on_gpus | {"processes": 1})
 
 
 def test_only_answers_that_are_made_and_rows_that_are_drawn_take_time():

@@ -52,8 +52,8 @@ def preset_estimate(spec: RunSpec, rows: Mapping[Label, RowCounts]) -> Estimate 
     for label, source in sources.items():
         payload = data_payload(spec.model, source=source, label=label, answer_field=spec.data.answer_field)
         sides.append((rows[label].training + rows[label].heldout, read_data_card(settings().cards, payload)))
-    sums = (sum(numbers) for numbers in zip(*((one.training, one.heldout, one.asked) for one in rows.values())))
-    both = RowCounts(*sums)
+    counts = list(rows.values())
+    both = RowCounts(*(sum(getattr(one, name) for one in counts) for name in ("training", "heldout", "asked")))
     return _estimate(spec, card, both, sides)
 
 

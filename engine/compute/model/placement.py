@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
 
-import psutil
 import torch
 
 from engine.records.errors import ModelError
+from engine.records.machine_memory import total_memory
 from engine.records.spec_parts import ModelSpec
 
 # Products on a GPU repeat to the last bit with a workspace of their own alone; it is read before the first of them.
@@ -67,7 +67,7 @@ def multiplies_bfloat16() -> bool:
 
 def _widened(parameters: int) -> tuple[torch.dtype, str]:
     # The whole memory, not what is free: a run that goes on must find the format that it began in.
-    if 4 * parameters <= WIDENED_SHARE * psutil.virtual_memory().total:
+    if 4 * parameters <= WIDENED_SHARE * total_memory():
         return torch.float32, (
             "float32: this processor has no instructions for the bfloat16 of the spec, and is slower in it"
         )

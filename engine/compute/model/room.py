@@ -8,7 +8,6 @@ import gc
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
-import psutil
 import torch
 
 from engine.compute.model.loaded import LoadedModel
@@ -16,6 +15,7 @@ from engine.compute.model.memory import ran_out_of_memory
 from engine.compute.model.roomy_cache import ROOM
 from engine.compute.team import least
 from engine.records.errors import MemoryShortage
+from engine.records.machine_memory import available_memory, total_memory
 from engine.records.room import LEFT_FOR_BACKWARD, kept_bytes, reading_bytes
 
 # What a batch is of: a sequence that can be cut, or a tensor whose rows are its items.
@@ -36,14 +36,14 @@ LOGIT_BYTES = 8
 def free_bytes(device: torch.device) -> int:
     """Memory that new tensors may take on this device, what torch holds for them included."""
     if device.type != "cuda":
-        return int(psutil.virtual_memory().available)
+        return available_memory()
     held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return int(torch.cuda.mem_get_info(device)[0]) + held
 
 
 def total_bytes(device: torch.device) -> int:
     """All memory of the device."""
-    return int(torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else psutil.virtual_memory().total)
+    return int(torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else total_memory())
 
 
 def learning_room(model: LoadedModel) -> float:

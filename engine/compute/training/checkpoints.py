@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from engine.compute.model.memory import device_failed, ran_out_of_memory
 from engine.records.errors import RunError
 from engine.records.files import on_disk, storage_error, write_whole
 
@@ -78,6 +79,8 @@ def load_checkpoint(
         optimizer.load_state_dict(optimizer.state_dict() | {"state": _numbered(moments, parameters)})
         return Position(int(content["step"]), float(content["seconds"]), tuple(content.get("looks", LOOKS)))
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
+        if ran_out_of_memory(error) or device_failed(error):
+            raise
         if not (folder / "optimizer.safetensors").is_file():
             raise RunError(
                 f"The checkpoint {folder} cannot be gone on from: its optimizer's moments were let go when later ones "

@@ -17,7 +17,7 @@ from engine.compute.model.foretelling import need_plain_head
 from engine.compute.model.loaded import LoadedModel, find_final_norm
 from engine.compute.model.room import machine_of
 from engine.compute.seeds import mix
-from engine.compute.team import held, is_sharded, keep, team_size, together, working
+from engine.compute.team import held, is_sharded, keep, together, working
 from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations, row_bytes
 from engine.compute.training.checkpoints import (
     Position,
@@ -199,7 +199,7 @@ def prepared(
     # Where weights are sharded each process needs as many passes as the others, whatever rows it has.
     budget = 0 if is_sharded() else kept_bytes(machine_of(model))
     if model.device.type == "cpu":
-        budget //= team_size()  # Each process keeps all of them, in one memory.
+        budget //= working()[1]  # Each process keeps all of them, in one memory.
     pictured = pictured_tokens(rows.harmful, rows.benign)
     checkpointing = checkpoints_gradients(spec, model.card, machine_of(model), pictured=pictured)
     size = partial(row_bytes, model, seen, blocks.first_adapted)

@@ -47,6 +47,22 @@ def test_each_value_lies_where_its_parameter_does_the_step_counter_of_a_fused_op
         }
 
 
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDA error: unspecified launch failure")]
+)
+def test_a_device_that_is_full_or_fails_is_not_told_as_a_damaged_checkpoint(tmp_path, monkeypatch, error):
+    parameters, optimizer = trained()
+    save_checkpoint(tmp_path, Position(2, 0.0), parameters, optimizer)
+    others, fresh = trained(steps=0)
+
+    def refused(*_):
+        raise error
+
+    monkeypatch.setattr(fresh, "load_state_dict", refused)
+    with pytest.raises(type(error), match="CUDA"):
+        load_checkpoint(list_checkpoints(tmp_path)[-1], others, fresh)
+
+
 def test_a_checkpoint_of_another_adapter_is_refused(tmp_path):
     parameters, optimizer = trained()
     save_checkpoint(tmp_path, Position(2, 0.0), parameters, optimizer)
