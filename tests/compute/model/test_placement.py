@@ -1,7 +1,5 @@
 """Which device and which number format, and the reason that is shown."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
@@ -57,7 +55,7 @@ def test_a_processor_computes_in_float32_and_the_machine_says_why(monkeypatch):
 
 def test_bfloat16_on_a_processor_without_its_instructions_is_computed_in_float32_where_memory_allows(monkeypatch):
     """8 GiB: 2^30 parameters take 4 GiB in float32, which is half; one more is too many."""
-    monkeypatch.setattr(placement.psutil, "virtual_memory", lambda: SimpleNamespace(total=8 * 2**30))
+    monkeypatch.setattr(placement, "total_memory", lambda: 8 * 2**30)
     asked = ModelSpec(device="cpu", dtype="bfloat16")
     for able, parameters, expected, reason in (
         (False, 2**30, torch.float32, "no instructions for the bfloat16 of the spec, and is slower in it"),
