@@ -16,7 +16,7 @@ from engine.at_hand import at_hand
 from engine.compute.model.adapters import adapter_parameters, attach_adapter, has_adapter, load_adapter, remove_adapter
 from engine.compute.model.load import describe_model, load_model
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.memory import device_failed, ran_out_of_memory
+from engine.compute.model.memory import is_of_device
 from engine.compute.model.placement import choose_device
 from engine.compute.model.room import need_room, release_memory
 from engine.compute.team import shares, together
@@ -259,7 +259,7 @@ def _attach(model: LoadedModel, name: str, run: Run, checkpoint: Checkpoint) -> 
                 parameter.copy_(weights[key.replace(f".{name}.", f".{adapter_name(run)}.")].to(parameter))
     except (KeyError, RuntimeError) as error:
         remove_adapter(model, name)
-        if ran_out_of_memory(error) or device_failed(error):
+        if is_of_device(error):
             raise
         raise RunError(
             f"The checkpoint of step {checkpoint.step} does not fit run {run.id}: delete its folder."

@@ -170,7 +170,8 @@ def estimate(
     kept_rows = min(training_rows, max(0, drawn - training_rows)) + heldout_rows
     kept = kept_rows * row_tokens * kept_token_bytes(spec, card)
     # Processes on a processor have one memory, each with a model and a micro-batch of its own.
-    times = 1 if on_gpu(machine) else int(machine.get("processes", 1))
+    processes = int(machine.get("processes", 1))
+    times = 1 if on_gpu(machine) else processes
     fixed = (
         MemoryPart("weights", times * weight_bytes(card)),
         MemoryPart("adapter and optimizer", times * trained * TRAINED_BYTES),
@@ -191,7 +192,7 @@ def estimate(
     # A row that no step draws is not read.
     read, asked = min(training_rows, drawn) + heldout_rows, rows if asked_rows is None else asked_rows
     # Several processes share out the rows of all that is computed.
-    speed *= int(machine.get("processes", 1))
+    speed *= processes
     alone = max(0.0, prompt_tokens - card.opening_tokens) if alone_tokens is None else alone_tokens
     work = _Work(spec, card, blocks, speed, alone_tokens=alone, answer_tokens=answer_tokens, row_tokens=row_tokens)
     seconds = {

@@ -197,6 +197,12 @@ def whole_or_nothing(folder: Path) -> Iterator[None]:
         raise
 
 
+def delete_aside(folder: Path, place: Path) -> None:
+    """Remove a folder that others may still write to: at once under a name in `place`, by which no job writes and by
+    which engine.records.leftovers knows what a killed process left. Raises OSError."""
+    shutil.rmtree(folder.rename(place / f".deleted-{folder.name}-{secrets.token_hex(4)}"))
+
+
 def _empty(folder: Path) -> None:
     with suppress(OSError):
         for inside in folder.iterdir():

@@ -8,7 +8,6 @@ runs/<id>/spec.json         written once              events.jsonl   appended by
 import gc
 import os
 import secrets
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,7 +23,7 @@ from engine.records.events import AnyEvent, ControlEvent, Event, parse_event
 
 # Notebooks that were exported before look for `effective` here.
 from engine.records.events import effective as effective
-from engine.records.files import append_line, storage_error, whole_or_nothing, write_whole
+from engine.records.files import append_line, delete_aside, storage_error, whole_or_nothing, write_whole
 from engine.records.names import derived_name, fresh_name
 from engine.records.prompt_files import source_hashes
 from engine.records.settings import SAMPLE_DATA
@@ -282,8 +281,7 @@ def delete_run(run: Run) -> None:
         raise RunError(f"Run {run.id} is {status}: stop it first, then delete it.")
     try:
         (run.folder / "record.json").unlink(missing_ok=True)
-        # Under a name by which no job still writes.
-        shutil.rmtree(run.folder.rename(run.folder.with_name(f".deleted-{run.id}-{secrets.token_hex(4)}")))
+        delete_aside(run.folder, run.folder.parent)
     except OSError as error:
         raise storage_error(run.folder, error) from error
 

@@ -4,7 +4,6 @@ import shutil
 
 import pytest
 
-from engine.records.chats import deleting
 from engine.records.chats.asked import Column
 from engine.records.chats.chat import Chat, Exchange, list_chats, new_chat
 from engine.records.chats.deleting import delete_kept
@@ -35,7 +34,7 @@ def test_a_job_that_still_writes_brings_no_part_of_it_back(settings, monkeypatch
             assert list_chats(settings) == [kept]
             remove(folder)
 
-        monkeypatch.setattr(deleting.shutil, "rmtree", removing)
+        monkeypatch.setattr(shutil, "rmtree", removing)
         delete_kept(chat.folder)
         assert list_chats(settings) == [kept] and not list(chat.folder.parent.parent.glob(".deleted-*"))
         monkeypatch.undo()

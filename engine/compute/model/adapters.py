@@ -14,7 +14,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from engine.compute.model.loaded import LoadedModel, linear_modules
-from engine.compute.model.memory import device_failed, ran_out_of_memory
+from engine.compute.model.memory import is_of_device
 from engine.compute.team import together
 from engine.records.blocks import is_adapted, unknown_modules
 from engine.records.errors import ModelError, first_line
@@ -121,7 +121,7 @@ def load_adapter(model: LoadedModel, name: str, folder: Path) -> None:
             raise ValueError(f"it lacks {len(missing)} weights, the first {missing[0]}")
     except Exception as error:  # safetensors, torch and peft each raise their own kinds for a damaged file.
         remove_adapter(model, name)
-        if ran_out_of_memory(error) or device_failed(error):
+        if is_of_device(error):
             raise
         raise ModelError(
             f"The adapter {folder} does not fit {model.spec.name} or is damaged: {first_line(error)}"

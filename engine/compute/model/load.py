@@ -19,7 +19,7 @@ from transformers import (
 
 from engine.compute.model.bundled import convert_bundled
 from engine.compute.model.loaded import LoadedModel, find_blocks, find_decoder, linear_modules, module_shape
-from engine.compute.model.memory import device_failed, ran_out_of_memory
+from engine.compute.model.memory import is_of_device
 from engine.compute.model.pictures import PictureTokens
 from engine.compute.model.placement import choose_device
 from engine.compute.model.seeing import language_half, model_class, read_picture_tokens, sees
@@ -66,7 +66,7 @@ def load_model(spec: ModelSpec, settings: Settings) -> LoadedModel:
             trust_remote_code=False,
         )
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
-        if ran_out_of_memory(error) or device_failed(error):
+        if is_of_device(error):
             raise
         raise ModelError(
             f"The model {spec.name} cannot be loaded: {first_line(error)} Give a Hugging Face id or a folder with "

@@ -32,6 +32,11 @@ def device_failed(error: BaseException) -> bool:
     return isinstance(error, torch.AcceleratorError) or any(words in str(error) for words in FAILED)
 
 
+def is_of_device(error: BaseException) -> bool:
+    """Whether the device is to blame, full or failed, and not what was read onto it."""
+    return ran_out_of_memory(error) or device_failed(error)
+
+
 def failure_words(error: Exception) -> str:
     """What a job that failed says to the user."""
     if isinstance(error, WorkbenchError):

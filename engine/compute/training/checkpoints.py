@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from engine.compute.model.memory import device_failed, ran_out_of_memory
+from engine.compute.model.memory import is_of_device
 from engine.records.errors import RunError
 from engine.records.files import on_disk, storage_error, write_whole
 
@@ -79,7 +79,7 @@ def load_checkpoint(
         optimizer.load_state_dict(optimizer.state_dict() | {"state": _numbered(moments, parameters)})
         return Position(int(content["step"]), float(content["seconds"]), tuple(content.get("looks", LOOKS)))
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
-        if ran_out_of_memory(error) or device_failed(error):
+        if is_of_device(error):
             raise
         if not (folder / "optimizer.safetensors").is_file():
             raise RunError(
