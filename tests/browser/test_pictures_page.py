@@ -10,7 +10,7 @@ from making_callers import finished_run
 from making_seers import painted, write_tiny_llava
 from PIL import Image
 from playwright.sync_api import Page, expect
-from server import Server, opened_whole
+from server import Server, opened_whole, settled
 
 from engine.compute.model.load import load_model
 from engine.records.chats.chat import list_chats
@@ -80,7 +80,7 @@ def test_an_upload_is_answered_by_both_models_tinted_attacked_live_and_kept(serv
 
     preview = page.locator(".st-key-picture_choice img")
     expect(preview).to_have_attribute("alt", "A picture, hidden until it is revealed")
-    page.get_by_role("button", name="Reveal the picture").click()
+    settled(page).get_by_role("button", name="Reveal the picture").click()
     expect(preview).to_have_attribute("alt", "cat.png")
 
     ask(page, "What is this?")
@@ -89,7 +89,7 @@ def test_an_upload_is_answered_by_both_models_tinted_attacked_live_and_kept(serv
     assert [len(ids) > 0 for ids in chat.reply(0).answered.ids] == [True, True]
     first = page.locator("[class*='st-key-exchange_0']")
     expect(first.locator("img")).to_have_attribute("alt", "A picture, hidden until it is revealed")
-    page.get_by_role("button", name="Reveal the message and 2 answers").click()
+    settled(page).get_by_role("button", name="Reveal the message and 2 answers").click()
     expect(first.locator("img")).to_have_attribute("alt", "cat.png")
     expect(page.get_by_text(re.compile("4 x 4 patches: mean cosine"))).to_be_visible()
     link = page.url
@@ -103,7 +103,7 @@ def test_an_upload_is_answered_by_both_models_tinted_attacked_live_and_kept(serv
     course = attack.course()
     assert course.end.reason in ("stopped", "done") and len(course.answers[-1].texts) == 2
     assert len(kept_pictures(server.settings)) == 3
-    page.get_by_role("button", name="Reveal pictures, request and answers").click()
+    settled(page).get_by_role("button", name="Reveal pictures, request and answers").click()
     expect(page.get_by_alt_text("What was changed in each colour, made visible")).to_be_visible()
 
     page.get_by_role("tab", name="Gallery").click()
@@ -125,17 +125,17 @@ def test_two_tabs_keep_their_own_picture_conversation_and_attack(server: Server,
         upload(tab, name, content)
         expect(tab.get_by_text(f"Kept as {name}: 32 x 24")).to_be_visible()
     # Of one it is said that the picture and its first question are harmless.
-    second.locator("label", has_text="Harmful picture").click()
+    settled(second).locator("label", has_text="Harmful picture").click()
     expect(second.locator(".st-key-picture_choice img")).to_have_attribute(
         "alt", "A picture, hidden until it is revealed"
     )
-    second.locator(".st-key-chat_harmful label").click()
+    settled(second).locator(".st-key-chat_harmful label").click()
     for name, tab in tabs.items():
         ask(tab, f"What is {name}?")
     for name, tab in tabs.items():
         expect(tab.get_by_role("heading", name="Where the picture was turned")).to_be_visible(timeout=120_000)
         if tab is page:
-            tab.get_by_role("button", name="Reveal the message and 2 answers").click()
+            settled(tab).get_by_role("button", name="Reveal the message and 2 answers").click()
         exchange = tab.locator("[class*='st-key-exchange_0']")
         expect(exchange.locator("img")).to_have_attribute("alt", name)
         expect(exchange.get_by_text(f"What is {name}?")).to_be_visible()

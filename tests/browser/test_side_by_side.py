@@ -8,7 +8,7 @@ import pytest
 from graphs import asked
 from making import wait_for, write_tiny_model
 from playwright.sync_api import Locator, Page, expect
-from server import Server, opened_whole
+from server import Server, opened_whole, settled
 from test_live_run import started_run, steps
 
 from engine.desk.queue import Queue
@@ -104,7 +104,7 @@ def test_tokens_are_tinted_and_the_adapter_strength_asks_again(own_server: Serve
     token = page.locator(".answer span[title]").first
     expect(token).to_have_attribute("title", re.compile(r"answer token 1: cosine -?\d\.\d\d"))
     expect(page.locator("[class*='st-key-blurred_answer']")).to_have_count(2)
-    page.get_by_role("button", name="Reveal the message and 2 answers").click()
+    settled(page).get_by_role("button", name="Reveal the message and 2 answers").click()
     expect(page.locator("[class*='st-key-blurred_answer']")).to_have_count(0)
     assert all(str(trip.against.checkpoint) == run.id for trip in chat.reply(0).trips)
 
@@ -125,7 +125,7 @@ def test_a_transcript_is_reopened_by_its_link_and_downloads(server: Server, page
     page.goto(server.url + "/runs")
     expect(page.get_by_text("Runs").first).to_be_visible()
     page.goto(link)
-    page.get_by_role("button", name="Reveal the message and 1 answer").click()
+    settled(page).get_by_role("button", name="Reveal the message and 1 answer").click()
     expect(page.get_by_text("benign request number 2").first).to_be_visible()
     expect(page.locator(".answer").first).to_be_attached()
     page.get_by_role("button", name="Download").click()

@@ -73,7 +73,7 @@ def test_both_models_call_go_on_over_their_results_and_answer_a_message(server: 
     # Harmful until said otherwise: functions and the arguments that the tool defines can be read, nothing else.
     assert "Bern" not in first.inner_html() and "clear" not in first.inner_html() and "▆" in first.inner_html()
     assert "▆" not in first.aria_snapshot() and "get_weather" in first.aria_snapshot()
-    page.get_by_role("button", name="Reveal the message and 2 answers").click()
+    settled(page).get_by_role("button", name="Reveal the message and 2 answers").click()
     values = first.locator(".call td .answer")
     expect(values).to_have_text(["Bern", "Bern"])
     expect(values.first.locator("span[title]").first).to_have_attribute(
@@ -91,7 +91,7 @@ def test_both_models_call_go_on_over_their_results_and_answer_a_message(server: 
     # It answered in words: there is nothing more to go on with.
     expect(page.get_by_role("button", name="Ask again")).to_be_visible()
     expect(go_on).to_have_count(0)
-    page.get_by_role("button", name="Reveal the message and 2 answers").click()
+    settled(page).get_by_role("button", name="Reveal the message and 2 answers").click()
     expect(second.locator(".answer").first).to_have_text(ANSWER)
 
     ask(page, "And then?")
