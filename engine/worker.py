@@ -15,7 +15,7 @@ from engine.afterwards import begin_evaluation, make_up, note_evaluation
 from engine.bookkeeping import RunBook, live_changes, reconciled, trainable_status
 from engine.child import end_child
 from engine.compute.model.memory import device_failed, failure_words
-from engine.compute.team import broken, present
+from engine.compute.team import broken, team_facts
 from engine.desk.queue import OLDER, ControlRequest, Job, Queue
 from engine.device import Device
 from engine.heart import Complaint, Pace, beating
@@ -69,8 +69,7 @@ class Worker:
         make_up(self.settings, self.queue)
         with beating(self.queue, self._about, lambda: self.reason):
             try:
-                team = present()
-                self.device.machine = measure_machine() | {"processes": team.size if team else 1}
+                self.device.machine = measure_machine() | team_facts()
                 while not self.ending.is_set() and not (until and until()):
                     if not self.turn():
                         rests = any(task.rests_until for task in self.tasks if not task.paused)

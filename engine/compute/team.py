@@ -54,6 +54,12 @@ def shares() -> int:
     return team.size if team and team.sharded else 1
 
 
+def team_facts() -> dict[str, int]:
+    """How many processes work together, and how the weights are shared, as part of what is known of a machine."""
+    team = present()
+    return {"processes": team.size if team else 1, "shares": shares()}
+
+
 def is_sharded() -> bool:
     """Whether each process holds a share of the weights: all then run each forward pass, or none can."""
     return shares() > 1
@@ -95,8 +101,13 @@ def sent(values: Tensor, *, source: int) -> Tensor:
 def least(value: float) -> float:
     """Where weights are sharded, the least of what the processes have: all must then decide alike. Elsewhere the value
     itself."""
+    return least_of_all(value) if is_sharded() else value
+
+
+def least_of_all(value: float) -> float:
+    """Inside a function that all run together, the least of what they have; each must ask as often as the others."""
     team = present()
-    if not (team and team.sharded and team.mode):
+    if team is None or working()[1] == 1:
         return value
     found = torch.tensor([value], dtype=torch.double)
     distributed.all_reduce(found, distributed.ReduceOp.MIN, group=team.group)

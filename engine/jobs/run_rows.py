@@ -8,7 +8,7 @@ from functools import partial
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.openings import tokens_alone
 from engine.compute.model.text import text_ids, tokens_of
-from engine.compute.team import team_size
+from engine.compute.team import team_facts
 from engine.compute.training.pairs import Pair, elicit, without_refusals
 from engine.compute.training.rows import EncodedWhenDrawn, Row, encode, need_room_for_tools
 from engine.compute.training.sources import reading
@@ -174,7 +174,7 @@ def _expect(
     cost = estimate(
         spec,
         model.card,
-        {"flops_per_second": speed, "processes": team_size()},
+        {"flops_per_second": speed} | team_facts(),
         training_rows=training,
         heldout_rows=len(everything) - training,
         asked_rows=asked_rows(everything),

@@ -72,13 +72,14 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
     samples = SampleAnswers(run)
     rows, validation, filmed = yield from run_rows(run, model, spec, tools, samples)
     name = adapter_name(run)
-    tokens = _micro_batch_tokens(run, spec, model, rows, tools)
+    tokens, first = _micro_batch_tokens(run, spec, model, rows, tools)
     began, last = False, spec.optimizer.steps
     try:
         run.update(
             targets=blocks.targets,
             adapted=blocks.adapted,
             micro_batch_tokens=tokens,
+            first_tokens=first,
             device=f"{model.device} {dtype}",
             made_of=model.made_of,
         )
@@ -92,6 +93,7 @@ def train_run(run: Run, *, tools: Tools, controls: Sequence[ControlEvent], inten
             controls=controls,
             trackers_folder=run.folder / "trackers",
             micro_batch_tokens=tokens,
+            first_tokens=first,
             resized=lambda fewer: run.update(micro_batch_tokens=fewer),
             probe=lambda step: _probe(model, name, spec, validation, step),
             capture=filming(run, model, name, spec, blocks, rows.validation, filmed),
@@ -167,17 +169,19 @@ def _need_bearable(error: Exception) -> None:
         raise error
 
 
-def _micro_batch_tokens(run: Run, spec: RunSpec, model: LoadedModel, rows: Rows, tools: Tools) -> int:
-    """As many as at the run's start: sums in another order differ in their last bits. A run that was begun by version
-    0.1 noted none, and took what its spec allows."""
+def _micro_batch_tokens(run: Run, spec: RunSpec, model: LoadedModel, rows: Rows, tools: Tools) -> tuple[int, int]:
+    """As many as before, and as at the run's start: sums in another order differ in their last bits. A run that was
+    begun by version 0.1 noted none, and took what its spec allows."""
     if list_checkpoints(run.checkpoints_folder):
-        return run.record().micro_batch_tokens or spec.optimizer.tokens_per_micro_batch
+        noted = run.record()
+        tokens = noted.micro_batch_tokens or spec.optimizer.tokens_per_micro_batch
+        return tokens, noted.first_tokens or tokens
     lengths = [len(row.ids) for side in (rows.harmful, rows.benign) for row in side[:: 1 + len(side) // MEASURED_ROWS]]
     mean = sum(lengths) / max(1, len(lengths))
     pictured = pictured_tokens(rows.harmful, rows.benign)
     checkpointing = checkpoints_gradients(spec, model.card, machine_of(model), pictured=pictured)
     room = learning_room(model)
-    return micro_batch_tokens(
+    tokens = micro_batch_tokens(
         spec,
         model.card,
         tools.speed,
@@ -186,6 +190,7 @@ def _micro_batch_tokens(run: Run, spec: RunSpec, model: LoadedModel, rows: Rows,
         checkpointing=checkpointing,
         advance_seconds=tools.advance_seconds,
     )
+    return tokens, tokens
 
 
 def _probe(

@@ -15,6 +15,7 @@ from engine.records.room import (
     kept_token_bytes,
     learning_bytes,
     on_gpu,
+    shares_of,
     weight_bytes,
     whole_room,
 )
@@ -148,8 +149,8 @@ def estimate(
 ) -> Estimate:
     """Parameters, memory and time of a run.
 
-    machine: {"flops_per_second": float, "processes": int} as the worker measured it, the speed that of one process.
-    Rows: both sides together. asked_rows: those whose answers are made (engine.records.prompts), all unless given.
+    machine: as the worker measured it, the speed that of one process. Rows: both sides together. asked_rows: those
+    whose answers are made (engine.records.prompts), all unless given.
     prompt_tokens: mean length of a prompt.  alone_tokens, with_tools: see DataCard, of both sides.  given: the share of
     rows whose answers the files give, of so many tokens each.  step_share: how long a step's rows are, by the mean of
     all: a side of few long rows may fill half of each step. Time: as if the machine did nothing else, and had no
@@ -170,10 +171,10 @@ def estimate(
     kept_rows = min(training_rows, max(0, drawn - training_rows)) + heldout_rows
     kept = kept_rows * row_tokens * kept_token_bytes(spec, card)
     # Processes on a processor have one memory, each with a model and a micro-batch of its own.
-    processes = int(machine.get("processes", 1))
+    processes, shares = int(machine.get("processes", 1)), shares_of(machine)
     times = 1 if on_gpu(machine) else processes
     fixed = (
-        MemoryPart("weights", times * weight_bytes(card)),
+        MemoryPart("weights", times * weight_bytes(card) // shares),
         MemoryPart("adapter and optimizer", times * trained * TRAINED_BYTES),
         MemoryPart("kept base activations", int(min(times * kept, kept_bytes(machine)))),
     )
@@ -191,15 +192,15 @@ def estimate(
         return Estimate(trained, memory, cache, checkpointing)
     # A row that no step draws is not read.
     read, asked = min(training_rows, drawn) + heldout_rows, rows if asked_rows is None else asked_rows
-    # Several processes share out the rows of all that is computed.
-    speed *= processes
+    # Several processes share out the rows; those that hold shares of the weights run all rows of all but the steps.
+    speed *= processes / shares
     alone = max(0.0, prompt_tokens - card.opening_tokens) if alone_tokens is None else alone_tokens
     work = _Work(spec, card, blocks, speed, alone_tokens=alone, answer_tokens=answer_tokens, row_tokens=row_tokens)
     seconds = {
         LOADING: weight_bytes(card) / LOADED_BYTES_PER_SECOND,
         ANSWERS: work.answering(asked, new_tokens=elicited) if spec.data.answers == "elicit" else 0.0,
         "reading the base model's activations": work.reading(read + work.read_again(rows), blocks.last + 1),
-        "training": spec.optimizer.steps * step_share * work.step(),
+        "training": spec.optimizer.steps * step_share * work.step() / shares,
         "measuring": work.measuring(heldout_rows),
         "probe answers": work.probing(),
         "capturing activations": work.capturing(),

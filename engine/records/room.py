@@ -41,13 +41,21 @@ def weight_bytes(card: ModelCard) -> int:
     return card.parameters * BYTES.get(card.dtype, 4)
 
 
+def shares_of(machine: Mapping[str, Any]) -> int:
+    """Into how many shares the weights are divided, one a process."""
+    return max(1, int(machine.get("shares", 1)))
+
+
 def on_gpu(machine: Mapping[str, Any]) -> bool:
     """machine: as the worker measured it, its device and memory."""
     return str(machine.get("device", "")).startswith("cuda") and bool(machine.get("memory_bytes"))
 
 
 def kept_bytes(machine: Mapping[str, Any]) -> int:
-    """The most that a run keeps of base activations."""
+    """The most that a run keeps of base activations: nothing where weights are sharded, since each process then needs
+    as many passes as the others, whatever rows it has."""
+    if shares_of(machine) > 1:
+        return 0
     return int(min(KEPT_BYTES, KEPT_SHARE_OF_GPU * machine["memory_bytes"])) if on_gpu(machine) else KEPT_BYTES
 
 
@@ -84,7 +92,8 @@ def whole_room(card: ModelCard, machine: Mapping[str, Any]) -> float:
     second of work bounds it long before memory does."""
     if not on_gpu(machine):
         return 0.0
-    return max(1.0, USABLE * float(machine["memory_bytes"]) - weight_bytes(card) - kept_bytes(machine))
+    weights = weight_bytes(card) / shares_of(machine)
+    return max(1.0, USABLE * float(machine["memory_bytes"]) - weights - kept_bytes(machine))
 
 
 def checkpoints_gradients(spec: RunSpec, card: ModelCard, machine: Mapping[str, Any], *, pictured: int = 0) -> bool:

@@ -62,6 +62,7 @@ class Record(BaseModel):
     adapted: tuple[int, ...] = ()
     trained_parameters: int = 0
     micro_batch_tokens: int = 0
+    first_tokens: int = Field(0, description="micro_batch_tokens as it began, before memory ran out; 0: not noted.")
     figures: dict[str, float] = {}
     device: str = ""
     # Of a model that may change under its name: see engine.records.model_files.made_of.

@@ -1,8 +1,11 @@
 """Memory that runs out, by a stand-in that refuses it: the work goes on with less at once and comes to the same."""
 
+import shutil
+import sys
+
 import pytest
 import torch
-from making import drain, write_prompts
+from making import drain, random_rows, write_prompts
 
 from engine.compute.evaluation.attacks.attempt import Options, answers
 from engine.compute.model import generation
@@ -13,10 +16,11 @@ from engine.compute.training import step as step_module
 from engine.compute.training.checkpoints import list_checkpoints
 from engine.compute.training.pairs import elicit
 from engine.compute.training.train import train
+from engine.compute.training.trainer import Rows
 from engine.device import Device
 from engine.jobs.training import Intent, train_run
 from engine.records.blocks import resolve_blocks
-from engine.records.events import Alert, StepResult
+from engine.records.events import Alert, HeldoutResult, StepResult
 from engine.records.prompt_files import read_source
 from engine.records.runs import create_run
 from engine.records.spec_parts import AdapterSpec, DataSpec
@@ -116,11 +120,48 @@ def test_a_checkpoint_is_written_first_so_that_a_resumed_run_takes_the_same_step
     assert all(torch.equal(left, right) for left, right in zip(unbroken, resumed, strict=True))
 
 
+def test_moments_that_do_not_fit_beside_the_first_steps_gradients_are_made_anew(
+    device_model, device_spec, tiny_rows, tmp_path, monkeypatch
+):
+    model, spec = device_model(dtype="float32"), device_spec(**{"adapter.dropout": 0.0, "model.dtype": "float32"})
+    plain, made = torch.zeros_like, []
+
+    def zeros_like(*arguments, **named):
+        if sys._getframe(1).f_code.co_filename.endswith("torch/optim/adam.py"):
+            made.append(True)
+            if len(made) == 2:
+                raise torch.OutOfMemoryError("CUDA out of memory (a stand-in)")
+        return plain(*arguments, **named)
+
+    monkeypatch.setattr(torch, "zeros_like", zeros_like)
+    events, _, resized = trained(model, spec, tiny_rows, tmp_path / "short")
+    assert resized == [128] and len(made) > 2
+    assert [event.step for event in events if isinstance(event, StepResult)] == list(range(6))
+
+
+def test_held_out_rows_stay_in_their_groups_where_memory_ran_out_and_when_it_is_resumed(
+    device_model, device_spec, tmp_path, monkeypatch
+):
+    """In bfloat16 a row in another group differs in its last bits, and reads as drift."""
+    still = {"adapter.noise": 0.0, "optimizer.learning_rate": 1e-12, "model.dtype": "bfloat16", "optimizer.steps": 8}
+    spec = device_spec(**still, **{"captures.heldout_every": 2, "captures.checkpoint_every": 4})
+    rows = Rows(random_rows(6), random_rows(6, seed=1, label="benign"), random_rows(40, label="benign"), [])
+    model = device_model(dtype="bfloat16")
+    refuse_in_step(monkeypatch, 3)
+    events, _, resized = trained(model, spec, rows, tmp_path / "run", micro_batch_tokens=128)
+    shutil.rmtree(tmp_path / "run" / "step-000008")
+    more, _, _ = trained(model, spec, rows, tmp_path / "run", micro_batch_tokens=resized[0], first_tokens=128)
+    found = {one.step: one for one in [*events, *more] if isinstance(one, HeldoutResult)}
+    assert resized == [64] and list(found) == [0, 2, 4, 6, 8]
+    for step, measured in found.items():
+        assert set(measured.drift.values()) == {0.0} and set(measured.benign_cosine.values()) == {1.0}, step
+
+
 def test_the_run_notes_what_a_resumed_one_must_keep(settings, device_spec, monkeypatch):
     refuse_in_step(monkeypatch, 2)
     run = create_run(settings.runs, device_spec())
     drain(train_run(run, tools=Device(settings).tools(1), controls=(), intent=Intent()))
-    assert run.record().micro_batch_tokens == 128
+    assert (run.record().micro_batch_tokens, run.record().first_tokens) == (128, 256)
 
 
 def test_answers_that_do_not_fit_together_are_elicited_in_halves_and_are_the_same(device_model, tmp_path, monkeypatch):

@@ -66,7 +66,7 @@ def made(settings, folder, *, blocks: int, rows: int, device: str, spec):
     harmful, benign = random_rows(rows, label="harmful"), random_rows(rows, seed=1, label="benign")
     resolved = resolve_blocks(spec, blocks)
     trainer = prepared(
-        model, "run", spec, resolved, Rows(harmful, benign, harmful + benign, []), folder, (), None, 10**6
+        model, "run", spec, resolved, Rows(harmful, benign, harmful + benign, []), folder, (), None, 10**6, 10**6
     )
     drain(trainer.base.fill())
     drain(measure_spaces(trainer.base, [*harmful, *benign]))

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from several import TOLERANCE, begun, furthest, spec_of, until, weights_of, working
 
+from engine.compute.model import load
 from engine.compute.training import trainer
+from engine.records.machine_memory import total_memory
 from engine.records.room import kept_bytes
 from engine.records.runs import Run
 from engine.records.settings import Settings
@@ -49,6 +51,39 @@ def test_processes_share_one_memory_for_the_base_activations_that_each_keeps(fol
             run = begun(worker, spec_of(folder, **OPTIONS))
             until(worker, lambda: len(budgets) == count or (not worker.tasks and run.record().status != "queued"))  # noqa: B023
     assert budgets == [kept_bytes({}), kept_bytes({}) // 2]
+
+
+def test_a_team_whose_devices_compute_in_unlike_formats_says_so_and_does_not_hang(folder, monkeypatch):
+    """This process alone takes its device for one of bfloat16."""
+    described = load.describe_model
+    monkeypatch.setattr(
+        load, "describe_model", lambda *asked: described(*asked).model_copy(update={"dtype": "bfloat16"})
+    )
+    with working(Settings(folder / "unlike", folder / "cache-unlike"), 2) as worker:
+        run = begun(worker, spec_of(folder, **OPTIONS))
+        until(worker, lambda: not worker.tasks and run.record().status != "queued")
+        assert run.record().status == "failed" and "in unlike number formats, here in bfloat16" in run.record().error
+        monkeypatch.undo()
+        again = begun(worker, spec_of(folder, **OPTIONS))
+        until(worker, lambda: not worker.tasks and again.record().status != "queued")
+    assert again.record().status == "finished", again.record().error
+
+
+def test_unlike_devices_in_one_team_decide_by_the_least_memory(folder, monkeypatch):
+    """The first process takes its own for one of 2^60 bytes."""
+    asked = []
+
+    def kept(machine):
+        asked.append(machine["memory_bytes"])
+        return kept_bytes(machine)
+
+    monkeypatch.setattr(trainer, "kept_bytes", kept)
+    real = trainer.machine_of
+    monkeypatch.setattr(trainer, "machine_of", lambda model: real(model) | {"memory_bytes": 2**60})
+    with working(Settings(folder / "least", folder / "cache-least"), 2) as worker:
+        run = begun(worker, spec_of(folder, **OPTIONS))
+        until(worker, lambda: not worker.tasks and run.record().status != "queued")
+    assert run.record().status == "finished" and asked == [total_memory()]
 
 
 def test_two_processes_train_under_all_options_as_one_does(folder):

@@ -85,16 +85,18 @@ def test_two_processes_halve_what_is_computed_and_not_what_is_loaded():
         estimate(
             quick,
             BUNDLED,
-            {"flops_per_second": SPEED, "processes": count},
+            {"flops_per_second": SPEED, "processes": count, "shares": shares},
             training_rows=512,
             heldout_rows=100,
             prompt_tokens=PROMPT_TOKENS,
         )
-        for count in (1, 2)
+        for count, shares in ((1, 1), (2, 1), (2, 2))
     ]
-    one, two = ({part.name: part.seconds for part in cost.parts} for cost in costs)
+    one, two, sharded = ({part.name: part.seconds for part in cost.parts} for cost in costs)
     assert two["training"] == pytest.approx(one["training"] / 2)
     assert two[ANSWERS] == pytest.approx(one[ANSWERS] / 2) and two[LOADING] == one[LOADING]
+    # With a share of the weights each, both run every row that is answered or measured; of a step each has its own.
+    assert sharded == one | {"training": two["training"]}
 
 
 def test_a_run_with_given_answers_generates_none():
@@ -190,6 +192,11 @@ def test_rows_that_are_drawn_once_are_not_kept_and_each_process_holds_its_own_mo
     assert four == {name: 4 * count for name, count in alone.items()}
     on_gpus = {"device": "cuda:0", "memory_bytes": 80 * 2**30}
     assert memory(on_gpus | {"processes": 4}) == memory(on_gpus | {"processes": 1})
+    # Where each holds a share of the weights, no base activations are kept.
+    for machine, models in ((on_gpus, 1 / 4), ({}, 1)):
+        sharded = memory(machine | {"processes": 4, "shares": 4})
+        assert sharded["weights"] == pytest.approx(models * alone["weights"], abs=1)
+        assert sharded["kept base activations"] == 0
 
 
 def test_only_answers_that_are_made_and_rows_that_are_drawn_take_time():

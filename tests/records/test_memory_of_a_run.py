@@ -90,6 +90,15 @@ def test_a_micro_batch_holds_what_fits_and_never_more_than_the_spec_allows():
     assert tokens(1) == 64
 
 
+def test_a_gpu_that_holds_a_share_of_the_weights_has_room_for_more():
+    whole, quarter = gpu(24), gpu(24) | {"shares": 4}
+    assert whole_room(LLAMA, quarter) - whole_room(LLAMA, whole) == pytest.approx(
+        0.75 * weight_bytes(LLAMA) + kept_bytes(whole)
+    )
+    assert checkpoints_gradients(PAPER, LLAMA, whole) and not checkpoints_gradients(PAPER, LLAMA, quarter)
+    assert kept_bytes(quarter) == 0
+
+
 def test_the_estimate_tells_memory_in_its_parts_and_the_cache_of_answers_beside_it():
     """96 rows of 40 + 48 tokens keep 128 KiB a token: 96 x 88 x 128 KiB = 1.03 GiB."""
     spec = with_fields(PAPER, {"data.answers": "elicit", "data.new_tokens": 48})

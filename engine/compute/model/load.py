@@ -21,7 +21,7 @@ from engine.compute.model.bundled import convert_bundled
 from engine.compute.model.loaded import LoadedModel, find_blocks, find_decoder, linear_modules, module_shape
 from engine.compute.model.memory import is_of_device
 from engine.compute.model.pictures import PictureTokens
-from engine.compute.model.placement import choose_device
+from engine.compute.model.placement import choose_device, need_one_format
 from engine.compute.model.seeing import language_half, model_class, read_picture_tokens, sees
 from engine.compute.model.shards import shard
 from engine.compute.model.sight import Sight
@@ -55,6 +55,7 @@ def load_model(spec: ModelSpec, settings: Settings) -> LoadedModel:
     tokenizer = _read_tokenizer(place, spec, pictures)
     card = describe_model(spec, settings)
     device, dtype = torch.device(card.device), getattr(torch, card.dtype)
+    need_one_format(spec.name, dtype)
     try:
         # One shard of weights after another goes straight to the device: the processor's memory never holds them all.
         published = model_class(config).from_pretrained(

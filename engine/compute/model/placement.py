@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from engine.compute.team import least_of_all
 from engine.records.errors import ModelError
 from engine.records.machine_memory import total_memory
 from engine.records.spec_parts import ModelSpec
@@ -23,6 +24,7 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 BFLOAT16_CAPABILITY = (8, 0)
 # Of a processor's memory: weights in float32 that take more stay in the bfloat16 that the spec asks for.
 WIDENED_SHARE = 1 / 2
+FORMATS = (torch.float32, torch.bfloat16, torch.float16)
 
 
 class Placement(NamedTuple):
@@ -56,6 +58,18 @@ def choose_device(spec: ModelSpec, parameters: int = 0) -> Placement:
     if spec.dtype != "auto":
         return Placement(device, getattr(torch, spec.dtype), f"{spec.dtype}: the spec says so")
     return Placement(device, *_format(name))
+
+
+def need_one_format(name: str, dtype: torch.dtype) -> None:
+    """Raises ModelError, in all processes that load a model together, where their devices would compute it in unlike
+    formats: what one tells the others would be of another size."""
+    place = float(FORMATS.index(dtype))
+    if least_of_all(place) != -least_of_all(-place):
+        raise ModelError(
+            f"The devices of this team compute {name} in unlike number formats, here in "
+            f"{str(dtype).removeprefix('torch.')}: give one that all of them compute (model.dtype = float32), or start "
+            "the worker on devices of one kind."
+        )
 
 
 @cache

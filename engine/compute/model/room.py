@@ -13,7 +13,7 @@ import torch
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.memory import ran_out_of_memory
 from engine.compute.model.roomy_cache import ROOM
-from engine.compute.team import least
+from engine.compute.team import least, shares
 from engine.records.errors import MemoryShortage
 from engine.records.machine_memory import available_memory, total_memory
 from engine.records.room import LEFT_FOR_BACKWARD, kept_bytes, reading_bytes
@@ -58,8 +58,9 @@ def learning_room(model: LoadedModel) -> float:
 
 
 def machine_of(model: LoadedModel) -> dict[str, Any]:
-    """The device that the model is on, as the worker's measurement of a machine says it."""
-    return {"device": str(model.device), "memory_bytes": total_bytes(model.device)}
+    """The device that the model is on, and how its weights are shared, as the worker's measurement of a machine says
+    it."""
+    return {"device": str(model.device), "memory_bytes": total_bytes(model.device), "shares": shares()}
 
 
 def answer_bytes(model: LoadedModel, tokens: int) -> int:

@@ -27,7 +27,7 @@ KEPT_ROWS = 16_384
 # Of a side, to see how long rows are.
 LOOKED_AT = 64
 # Rows that share their tools go together up to so many times the tokens of the longest of them.
-ROWS_IN_ONE = 2
+ROWS_IN_ONE = 2.0
 
 
 class CallPlace(NamedTuple):
@@ -215,40 +215,40 @@ def pictured_tokens(*sides: Sequence[Row]) -> int:
     return max((picture_positions(row.ids) for row in some), default=0)
 
 
-def micro_batches(rows: Sequence[Row], budget: int, *, shared: bool = True) -> list[list[Row]]:
+def micro_batches(
+    rows: Sequence[Row], budget: int, *, shared: bool = True, rows_in_one: float = ROWS_IN_ONE
+) -> list[list[Row]]:
     """Rows of similar length together, each group within `budget` tokens, padding included; a longer row goes alone.
 
     Rows that offer the same tools go together, apart from all others: their opening is run once (shared: else it is
-    run in every row, as everywhere where weights are sharded), and is then so much of a row that up to ROWS_IN_ONE long
-    rows in all may go beyond the budget.
+    run in every row, as everywhere where weights are sharded), and is then so much of a row that as much as
+    `rows_in_one` long rows in all may go beyond the budget.
     """
     shared = shared and not is_sharded()
     kinds: dict[str, list[Row]] = {}
     for row in rows:
         kinds.setdefault(row.tools if shared else "", []).append(row)
-    groups = [group for tools, alike in kinds.items() for group in _groups(alike, budget, opening=bool(tools))]
+    groups = [
+        group for tools, alike in kinds.items() for group in _groups(alike, budget, rows_in_one if tools else 0.0)
+    ]
     # Longest first: the first micro-batch then needs the most memory, so that a step fails early or not at all.
     return sorted(groups, key=lambda group: len(group[0].ids), reverse=True)
 
 
-def _groups(rows: Sequence[Row], budget: int, *, opening: bool) -> list[list[Row]]:
-    """opening: whether the rows' common opening counts once."""
+def _groups(rows: Sequence[Row], budget: int, rows_in_one: float) -> list[list[Row]]:
+    """rows_in_one: as of micro_batches, 0 where the rows have no opening in common that would count once."""
     groups: list[list[Row]] = []
     for row in sorted(rows, key=lambda row: len(row.ids), reverse=True):
-        if groups and _positions([*groups[-1], row], opening) <= _room(len(groups[-1][0].ids), budget, opening):
+        room = max(budget, rows_in_one * len(groups[-1][0].ids)) if groups else 0
+        if groups and _positions([*groups[-1], row], opening=rows_in_one > 0) <= room:
             groups[-1].append(row)
         else:
             groups.append([row])
     return groups
 
 
-def _positions(group: Sequence[Row], opening: bool) -> int:
+def _positions(group: Sequence[Row], *, opening: bool) -> int:
     """Of the longest first. What is run of a group, padding included."""
     longest = len(group[0].ids)
     alike = shared_tokens([row.ids for row in group]) if opening else 0
     return alike + len(group) * (longest - alike)
-
-
-def _room(longest: int, budget: int, opening: bool) -> int:
-    # Where memory ran out, the budget is down to a fraction of a row.
-    return max(budget, ROWS_IN_ONE * longest) if opening and budget >= longest / 8 else budget

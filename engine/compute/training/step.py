@@ -110,7 +110,8 @@ def _groups(trainer: Trainer, rows: Sequence[Row], tokens: int) -> list[list[Row
     sides = [rows]
     if trainer.spec.optimizer.gradient_surgery:
         sides = [[row for row in rows if row.label == label] for label in ("harmful", "benign")]
-    return [group for side in sides for group in micro_batches(side, tokens, shared=trainer.shares_opening)]
+    shared, rows_in_one = trainer.shares_opening, trainer.rows_in_one
+    return [group for side in sides for group in micro_batches(side, tokens, shared=shared, rows_in_one=rows_in_one)]
 
 
 def _added_up(trainer: Trainer, losses: Sequence[Float[Tensor, " loss"]], *, short: bool) -> Float[Tensor, " loss"]:

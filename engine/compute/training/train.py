@@ -57,6 +57,7 @@ def train(
     probe: Look | None = None,
     capture: Look | None = None,
     micro_batch_tokens: int = 0,
+    first_tokens: int = 0,
     resized: Callable[[int], object] = lambda _: None,
     best: Callable[[], BestCheckpoint | None] = lambda: None,
 ) -> Steps:
@@ -69,12 +70,13 @@ def train(
     caller removes it, so that it can still be asked and saved. micro_batch_tokens: how much goes through at once, 0: as
     much as the spec allows; a run that is resumed must keep it, since sums in another order differ in their last bits.
     Where memory runs out, a checkpoint is written and the step begun anew with half as much; `resized` is told what a
-    run that is resumed must keep then. `best` is asked behind the last step, where the spec keeps the best checkpoint,
-    which that is; None: the last. Raises TrainingError when a loss is not finite or memory is
-    exhausted.
+    run that is resumed must keep then. first_tokens: what it was before that, 0: the same. `best` is asked behind the
+    last step, where the spec keeps the best checkpoint, which that is; None: the last. Raises TrainingError when a loss
+    is not finite or memory is exhausted.
     """
     tokens = micro_batch_tokens or spec.optimizer.tokens_per_micro_batch
-    trainer = prepared(model, name, spec, blocks, rows, checkpoints, controls, trackers_folder, tokens)
+    first = first_tokens or tokens
+    trainer = prepared(model, name, spec, blocks, rows, checkpoints, controls, trackers_folder, tokens, first)
     if trainer.problem:
         trainer.end()
         remove_adapter(model, name)
@@ -142,6 +144,9 @@ def _step_that_fits(
                 raise
         # Behind the handler: while it runs, the error's frames hold the tensors that were too many.
         trainer.optimizer.zero_grad()
+        if not trainer.step:
+            # Some moments may have found no room any more: all are made anew.
+            trainer.optimizer.state.clear()
         tokens = trainer.micro_batch_tokens
         tried = learning_bytes(trainer.spec, trainer.model.card, tokens, checkpointing=trainer.checkpointing)
         give_way(trainer.model, tried=tried)

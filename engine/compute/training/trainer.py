@@ -13,11 +13,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from engine.compute.model.adapters import adapter_parameters, attach_adapter
-from engine.compute.model.foretelling import need_plain_head
 from engine.compute.model.loaded import LoadedModel, find_final_norm
 from engine.compute.model.room import machine_of
 from engine.compute.seeds import mix
-from engine.compute.team import held, is_sharded, keep, together, working
+from engine.compute.team import held, is_sharded, keep, least_of_all, together, working
 from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations, row_bytes
 from engine.compute.training.checkpoints import (
     Position,
@@ -28,11 +27,11 @@ from engine.compute.training.checkpoints import (
     save_checkpoint,
 )
 from engine.compute.training.drawing import places_that_come_back
-from engine.compute.training.masks import holds_answer
+from engine.compute.training.needs import need_what_options_need
 from engine.compute.training.reroute import BlockSpace
-from engine.compute.training.rows import Row, pictured_tokens
+from engine.compute.training.rows import ROWS_IN_ONE, Row, pictured_tokens
 from engine.records.blocks import ResolvedBlocks
-from engine.records.errors import TrainingError, first_line
+from engine.records.errors import first_line
 from engine.records.events import CheckpointResult, ControlEvent, Event, StatusEvent
 from engine.records.room import checkpoints_gradients, kept_bytes
 from engine.records.spec import RunSpec
@@ -51,7 +50,8 @@ class Rows(NamedTuple):
 class Trainer:
     """All that the steps of one run share.
 
-    micro_batch_tokens: what goes through forwards and backwards at once, padding included; forwards alone, twice that.
+    micro_batch_tokens: what goes through forwards and backwards at once, padding included.  first_tokens: the same as
+    the run began, before memory ran out: twice that goes forwards alone, in groups that stay.
     checkpointing: blocks are computed anew on the way back.  problem: why it cannot begin, which the first of several
     processes alone may find; '' where it can.
     """
@@ -67,6 +67,7 @@ class Trainer:
     checkpoints: Path
     controls: Sequence[ControlEvent]
     micro_batch_tokens: int
+    first_tokens: int
     final_norm: Callable[[Tensor], Tensor] | None = None
     checkpointing: bool = False
     problem: str = ""
@@ -94,7 +95,12 @@ class Trainer:
     @property
     def measured_tokens(self) -> int:
         """How many tokens of held-out rows go through at once."""
-        return _measured_tokens(self.spec, self.micro_batch_tokens)
+        return _measured_tokens(self.spec, self.first_tokens)
+
+    @property
+    def rows_in_one(self) -> float:
+        """As of micro_batches: where memory ran out, rows that offer the same tools give way with all others."""
+        return ROWS_IN_ONE * self.micro_batch_tokens / self.first_tokens
 
     @property
     def shares_opening(self) -> bool:
@@ -170,17 +176,11 @@ def prepared(
     controls: Sequence[ControlEvent],
     trackers_folder: Path | None,
     micro_batch_tokens: int,
+    first_tokens: int,
 ) -> Trainer:
     """Attach the adapter and get ready. Of several processes the first one alone keeps track: a tracker that cannot be
     used is the trainer's `problem`, since an error of one process alone would end the team."""
-    if spec.loss.answer_weight:
-        _need_whole_weights("Holding answers by what they foretell", "loss.answer_weight = 0")
-        need_plain_head(model)
-        _need_held_answers(spec, rows)
-    if spec.adapter.null_space:
-        _need_whole_weights("An adapter that is kept out of benign inputs", "adapter.null_space = 0")
-    if spec.optimizer.gradient_surgery:
-        _need_whole_weights("Gradient surgery", "optimizer.gradient_surgery = false")
+    need_what_options_need(model, spec, rows.benign)
     trackers = list(spec.captures.trackers) if working()[0] == 0 else []
     final_norm = find_final_norm(model) if spec.loss.final_norm else None
     attach_adapter(model, name, spec.adapter, blocks.adapted, seed=mix(spec.seed, "adapter"))
@@ -196,12 +196,14 @@ def prepared(
     # What the base model's answers foretell is made of what its last block gave out, which is kept for that.
     last = {len(model.blocks) - 1} if spec.loss.answer_weight else set()
     seen = {"harmful": blocks.targets, "benign": tuple(sorted({*blocks.compared("benign"), *last}))}
-    # Where weights are sharded each process needs as many passes as the others, whatever rows it has.
-    budget = 0 if is_sharded() else kept_bytes(machine_of(model))
+    machine = machine_of(model)
+    # Unlike devices in one team decide alike, by the smallest: each waits for what the others compute.
+    machine["memory_bytes"] = int(least_of_all(float(machine["memory_bytes"])))
+    budget = kept_bytes(machine)
     if model.device.type == "cpu":
         budget //= working()[1]  # Each process keeps all of them, in one memory.
     pictured = pictured_tokens(rows.harmful, rows.benign)
-    checkpointing = checkpoints_gradients(spec, model.card, machine_of(model), pictured=pictured)
+    checkpointing = checkpoints_gradients(spec, model.card, machine, pictured=pictured)
     size = partial(row_bytes, model, seen, blocks.first_adapted)
     activations = held(
         partial(
@@ -210,10 +212,10 @@ def prepared(
             _kept_rows(spec, rows, bytes_of=size, budget=budget),
             blocks=seen,
             entry_block=blocks.first_adapted,
-            group_tokens=min(GROUP_TOKENS, 2 * micro_batch_tokens),
+            group_tokens=min(GROUP_TOKENS, 2 * first_tokens),
             budget_bytes=budget,
             measured=(rows.validation, rows.test),
-            measured_tokens=_measured_tokens(spec, micro_batch_tokens),
+            measured_tokens=_measured_tokens(spec, first_tokens),
             share_opening=(spec.adapter.dropout == 0 and not checkpointing) or model.dtype == torch.float32,
         )
     )
@@ -229,6 +231,7 @@ def prepared(
         checkpoints,
         controls,
         micro_batch_tokens,
+        first_tokens,
         final_norm,
         checkpointing,
         problem,
@@ -237,28 +240,8 @@ def prepared(
     return trainer
 
 
-def _need_held_answers(spec: RunSpec, rows: Rows) -> None:
-    """Raises TrainingError where no row's answer would be held: the loss would be 0 throughout, and say nothing."""
-    if not any(holds_answer(spec, row) for row in rows.benign):
-        wanted = "is borderline" if spec.loss.answer_rows == "borderline" else "has an answer"
-        raise TrainingError(
-            f"Answers are to be held by what they foretell (loss.answer_weight = {spec.loss.answer_weight:g}), and of "
-            f"{len(rows.benign)} retain rows none {wanted}: add borderline rows, hold the answers of all benign rows "
-            "(loss.answer_rows = benign), or set the weight to 0."
-        )
-
-
-def _need_whole_weights(what: str, off: str) -> None:
-    """Raises TrainingError where each process holds a share of the weights alone."""
-    if is_sharded():
-        raise TrainingError(
-            f"{what} needs the whole model in each process, and here they share the weights: train without --sharded, "
-            f"or set {off}."
-        )
-
-
-def _measured_tokens(spec: RunSpec, micro_batch_tokens: int) -> int:
-    return min(spec.optimizer.tokens_per_micro_batch, 2 * micro_batch_tokens)
+def _measured_tokens(spec: RunSpec, first_tokens: int) -> int:
+    return min(spec.optimizer.tokens_per_micro_batch, 2 * first_tokens)
 
 
 def _accelerated(

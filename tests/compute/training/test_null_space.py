@@ -69,7 +69,7 @@ def test_layers_that_the_same_enters_share_what_was_found_of_it(tiny_model, tiny
     spec = tiny_spec(**{"adapter.null_space": 0.9, "blocks.adapted": "1"})
     benign = random_rows(6, seed=1, label="benign")
     rows, blocks = Rows(random_rows(4), benign, [], []), resolve_blocks(spec, 2)
-    trainer = prepared(tiny_model, "run", spec, blocks, rows, tmp_path, (), None, 4096)
+    trainer = prepared(tiny_model, "run", spec, blocks, rows, tmp_path, (), None, 4096, 4096)
     drain(find_directions(trainer))
     found = {name.split(".lora_A")[0].rsplit(".")[-1]: one for name, one in trainer.directions.items()}
     trainer.end()

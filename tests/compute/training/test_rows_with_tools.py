@@ -252,8 +252,8 @@ def test_rows_with_the_same_tools_share_a_micro_batch_beyond_the_budget_and_othe
     for group in groups[1:]:
         assert len(group) * max(len(row.ids) for row in group) <= 100
     assert all(len(group) == 1 for group in micro_batches(mail, 100, shared=False))
-    # Memory ran out again and again: they no longer go together.
-    assert all(len(group) == 1 for group in micro_batches(mail, 20))
+    # Memory ran out once: they no longer go together.
+    assert all(len(group) == 1 for group in micro_batches(mail, 100, rows_in_one=1.0))
 
 
 def test_answers_to_tools_are_the_models_own_and_a_call_is_begun_where_it_makes_none(tiny_model, tmp_path, monkeypatch):
