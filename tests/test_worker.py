@@ -159,6 +159,19 @@ def test_a_polite_end_leaves_a_run_that_resumes_where_it_was(settings, worker, t
     assert (run.checkpoints_folder / f"step-{reached:06d}").is_dir()
 
 
+@pytest.mark.parametrize("sharded", [False, True])
+def test_a_worker_of_two_processes_is_restarted_as_one_of_two(settings, worker, sharded):
+    queue = Queue(settings.desk)
+    ensure_worker(settings, options=["--processes", "2", *(["--sharded"] * sharded)])
+    wait_for(lambda: queue.worker().machine, what="the worker")
+    first = queue.worker()
+    second = restart_worker(settings).pid
+    wait_for(lambda: queue.worker().machine, what="the next worker")
+    assert second != first.pid
+    for state in (first, queue.worker()):
+        assert (state.machine["processes"], state.machine["shares"]) == (2, 2 if sharded else 1)
+
+
 def test_one_worker_a_folder(settings, worker):
     worker()
     wait_for(lambda: Queue(settings.desk).worker().status == "idle", what="the worker")

@@ -5,7 +5,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 import psutil
 
@@ -21,10 +23,10 @@ from engine.records.settings import ROOT, Settings
 LOST_SECONDS = 1.0
 
 
-def ensure_worker(settings: Settings) -> WorkerStatus:
+def ensure_worker(settings: Settings, *, options: Sequence[str] = ()) -> WorkerStatus:
     """The living worker of this runs folder; one is started, detached, if there is none and none is a cluster's job.
 
-    The worker outlives the caller: it has a session of its own and writes to its own log.
+    The worker outlives the caller: it has a session of its own and writes to its own log. options: of its command.
     """
     queue = Queue(settings.desk)
     worker = queue.worker()
@@ -44,7 +46,7 @@ def ensure_worker(settings: Settings) -> WorkerStatus:
         settings.desk.mkdir(parents=True, exist_ok=True)
         with settings.worker_log.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "engine", "worker", "--runs", str(settings.runs)],
+                [sys.executable, "-m", "engine", "worker", "--runs", str(settings.runs), *options],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -60,7 +62,7 @@ def ensure_worker(settings: Settings) -> WorkerStatus:
 
 
 def restart_worker(settings: Settings) -> WorkerStatus:
-    """End the worker (its running job becomes interrupted and can be resumed) and start a new one.
+    """End the worker (its running job becomes interrupted and can be resumed) and start one of as many processes.
 
     One that is a cluster's job is called back; the next one is started when that has ended.
     """
@@ -72,7 +74,13 @@ def restart_worker(settings: Settings) -> WorkerStatus:
         raise WorkerError(f"The worker runs on {worker.host} (process {worker.pid}): end it there.")
     if worker.alive:
         end_worker(worker.pid)
-    return ensure_worker(settings)
+    return ensure_worker(settings, options=_team_options(worker.machine))
+
+
+def _team_options(machine: Mapping[str, Any]) -> list[str]:
+    """Of the worker's command, for a team like the one that it measured; none where it had not come to that."""
+    count, shares = (int(machine.get(name, 1)) for name in ("processes", "shares"))
+    return [*(["--processes", str(count)] if count > 1 else []), *(["--sharded"] if shares > 1 else [])]
 
 
 def end_worker(pid: int) -> None:

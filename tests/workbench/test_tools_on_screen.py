@@ -1,6 +1,7 @@
 """The page Tools as a user meets it: what is offered, own tools, sample requests, and what cannot be sent."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -161,6 +162,10 @@ def test_tools_beyond_the_most_that_are_offered_are_known_and_said_not_to_be_off
     assert "Known but not offered: 45 more, since 256 are the most that are offered at once." in told
     own(page, WEATHER.model_dump_json())
     assert "offered: nothing new. Known but not offered: 1 more" in plain_said(page)
+    page.multiselect(key=OFFERED).set_value(["send_email"]).run()
+    page.button(key="tools_all").click().run()
+    assert len(page.multiselect(key=OFFERED).value) == 256
+    assert re.search(r"256 tools are offered\. Known but not offered: \d+ more, since 256", plain_said(page))
 
 
 def test_a_run_under_the_plain_template_is_warned_of_and_not_chosen_by_itself(settings, calling_folder):

@@ -9,10 +9,10 @@ from streamlit.delta_generator import DeltaGenerator
 from engine.desk.launch import ensure_worker
 from engine.desk.queue import Job
 from engine.records.chats.asked import Column
-from engine.records.chats.deleting import delete_kept
 from engine.records.chats.sets import NOT_ASKED, AnswerSet, SetRequest, list_sets, new_set, open_set
 from engine.records.chats.tool_sets import offers_tools
 from engine.records.conversation import Label
+from engine.records.deleting import delete_kept
 from engine.records.errors import RunError, WorkbenchError
 from engine.records.prompt_files import read_source
 from engine.records.sources import SAMPLE, sample_sources

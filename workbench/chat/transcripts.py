@@ -5,7 +5,7 @@ from typing import Literal
 import streamlit as st
 
 from engine.records.chats.chat import Chat, list_chats
-from engine.records.chats.deleting import delete_kept
+from engine.records.deleting import delete_kept
 from engine.records.errors import WorkbenchError
 from workbench.chat.asking import job_of
 from workbench.chat.columns import column_names

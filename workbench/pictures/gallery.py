@@ -1,11 +1,9 @@
 """Attacks on pictures that were kept, with how they were made; below them the others."""
 
-import shutil
-
 import streamlit as st
 
+from engine.records.deleting import delete_kept
 from engine.records.errors import DataError, WorkbenchError
-from engine.records.files import storage_error
 from engine.records.kept_pictures import keep_picture
 from engine.records.picture_attacks import AttackFolder, list_attacks
 from engine.records.pictures import picture_at
@@ -104,12 +102,6 @@ def _delete(attack: AttackFolder) -> None:
     job_id = attack.job()
     if job_id is not None and queue().job(job_id, of={"attack": attack.id}) is not None:
         queue().cancel(job_id)
-    try:
-        shutil.rmtree(attack.folder)
-    except FileNotFoundError:
-        # Deleted in another tab.
-        pass
-    except OSError as error:
-        raise storage_error(attack.folder, error) from error
+    delete_kept(attack.folder)
     if st.query_params.get(ATTACK) == attack.id:
         st.query_params.pop(ATTACK, None)

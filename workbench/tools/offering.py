@@ -160,16 +160,26 @@ def _add(text: str, name: str) -> bool:
     said = f"Added to the domain {OWN_DOMAIN} and offered: {', '.join(added[:8]) or 'nothing new'}"
     said += f" and {len(added) - 8} more" if len(added) > 8 else ""
     said += f". They take the place of tools of these names: {', '.join(replaced[:8])}" if replaced else ""
-    if left_out:
-        said += f". Known but not offered: {left_out} more, since {MOST_TOOLS} are the most that are offered at once. "
-        said += "Take some off the offer to choose others"
-    st.session_state[SAID] = (f"{said}.", False)
+    st.session_state[SAID] = (f"{said}.{_left_out(left_out)}", False)
     return True
+
+
+def _left_out(count: int) -> str:
+    """What is said of tools for which the offer has no place; '' of none."""
+    if not count:
+        return ""
+    return (
+        f" Known but not offered: {count} more, since {MOST_TOOLS} are the most that are offered at once. Take some "
+        "off the offer to choose others."
+    )
 
 
 def _offer_all(names: Sequence[str]) -> None:
     offered = st.session_state.get(OFFERED, [])
-    st.session_state[OFFERED] = list(dict.fromkeys([*offered, *names]))[:MOST_TOOLS]
+    wanted = list(dict.fromkeys([*offered, *names]))
+    st.session_state[OFFERED] = wanted[:MOST_TOOLS]
+    if left_out := _left_out(len(wanted) - MOST_TOOLS if len(wanted) > MOST_TOOLS else 0):
+        st.session_state[SAID] = (f"{MOST_TOOLS} tools are offered.{left_out}", False)
 
 
 def _offer_none() -> None:

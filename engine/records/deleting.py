@@ -1,4 +1,4 @@
-"""Deleting a chat or an answered set. Knows nothing of what is in it, nor of screens."""
+"""Deleting a chat, an answered set or an attack on a picture. Knows nothing of what is in it, nor of screens."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ def delete_kept(folder: Path) -> None:
     """Remove it for good; what another tab has deleted is gone already. Raises RunError where the disk holds on to
     it."""
     try:
-        # Beside the folder of all chats or sets: in it every folder is listed.
+        # Beside the folder of all of its kind: in that one every folder is listed.
         delete_aside(folder, folder.parent.parent)
     except FileNotFoundError:
         pass

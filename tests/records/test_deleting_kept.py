@@ -6,8 +6,8 @@ import pytest
 
 from engine.records.chats.asked import Column
 from engine.records.chats.chat import Chat, Exchange, list_chats, new_chat
-from engine.records.chats.deleting import delete_kept
 from engine.records.chats.replies import Failed
+from engine.records.deleting import delete_kept
 from engine.records.errors import RunError
 from engine.records.runs import create_run
 from engine.records.spec_parts import ModelSpec
