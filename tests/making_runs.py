@@ -27,9 +27,13 @@ def shipped_default() -> Run:
     return found
 
 
-def write_run(settings: Settings, *, name: str = "made", steps: int = 20, complied: int = 2, rank: int = 4) -> Run:
-    """A finished run: its losses fall, its cosine goes from 1 to 0.1; `complied` of 20 attacks pass."""
-    spec = build_spec({"adapter": {"rank": rank}, "optimizer": {"steps": steps}})
+def write_run(
+    settings: Settings, *, name: str = "made", steps: int = 20, complied: int = 2, rank: int = 4, model: str = ""
+) -> Run:
+    """A finished run: its losses fall, its cosine goes from 1 to 0.1; `complied` of 20 attacks pass. model: '' the
+    bundled one."""
+    of_model = {"model": {"name": model}} if model else {}
+    spec = build_spec({"adapter": {"rank": rank}, "optimizer": {"steps": steps}} | of_model)
     run = create_run(settings.runs, spec, name=name)
     run.append(StatusEvent(status="running", time=1000.0))
     for step in range(steps):

@@ -194,6 +194,17 @@ def test_models_that_a_page_asked_are_asked_again_when_it_is_come_back_to(settin
     assert drawn(page).selectbox(key="chat_model_1").value
 
 
+def test_a_link_to_a_model_leads_to_it_and_to_its_newest_run_whatever_other_runs_there_are(settings, run):
+    """Another model's run is the newest."""
+    theirs = run.spec().model.name
+    write_run(settings, name="of another", model="another")
+    page = drawn(page_of("side_by_side", model=theirs))
+    assert page.selectbox(key="chat_model_1").value == run.id
+    page = drawn(page_of("side_by_side", model="a-third"))
+    assert page.selectbox(key="chat_base").value == "a-third"
+    assert [one.key for one in page.selectbox if one.key.startswith("chat_model")] == ["chat_model_0"]
+
+
 def test_charts_that_are_frozen_stay_over_a_new_drawing_and_freeze_no_other_view():
     def charts():
         import plotly.graph_objects as go

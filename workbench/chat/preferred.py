@@ -23,6 +23,10 @@ def keep_columns(page: str) -> None:
     keys = (COUNT, BASE_MODEL, *map(model_key, range(MOST_COLUMNS)), *map(dose_key, range(MOST_COLUMNS)))
     if arrived() and not {CHAT, RUN, MODEL} & set(st.query_params):
         st.session_state.update(kept.get(page, {}))
+    linked = st.query_params.get(MODEL)
+    if linked and model_key(0) not in st.session_state and not {CHAT, RUN} & set(st.query_params):
+        # Who comes by a link to a model meets it, and the newest run of it if there is one.
+        _choose(lambda model: model.name == linked, base=linked)
     for key in keys:
         if key in st.session_state:
             st.session_state[key] = st.session_state[key]
@@ -34,8 +38,11 @@ def keep_columns(page: str) -> None:
 def prefer_models(can: Callable[[ModelSpec], bool | None], *, base: str) -> None:
     """Before the pickers are drawn for the first time: the newest run whose model can, else this base model. What a
     link or the user says stays."""
-    if model_key(0) in st.session_state or {CHAT, RUN, MODEL} & set(st.query_params):
-        return
+    if model_key(0) not in st.session_state and not {CHAT, RUN, MODEL} & set(st.query_params):
+        _choose(can, base=base)
+
+
+def _choose(can: Callable[[ModelSpec], bool | None], *, base: str) -> None:
     for choice in model_choices():
         if choice.checkpoint == "base":
             continue
