@@ -21,6 +21,7 @@ from engine.records.settings import ROOT, Settings
 # What Slurm and a shell take for a name, and for nothing else.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.,:-]{0,79}$")]
 MAX_HOURS = 720.0
+MAX_MEMORY_GB = 65536.0
 EXAMPLE = 'partition = "gpu", gpus = 1, cpus = 8, memory_gb = 64, hours = 8'
 
 
@@ -32,7 +33,7 @@ class Resources(BaseModel):
     partition: Name
     gpus: int = Field(1, ge=0, le=64, description="GPUs of one node.")
     cpus: int = Field(8, ge=1, le=1024, description="Processor cores.")
-    memory_gb: float = Field(32, gt=0, le=65536, description="Memory of the node, in GB.")
+    memory_gb: float = Field(32, gt=0, le=MAX_MEMORY_GB, description="Memory of the node, in GB.")
     hours: float = Field(8, gt=0, le=MAX_HOURS, description="After them the job is queued again and goes on.")
 
 

@@ -161,4 +161,32 @@ def test_a_job_that_ended_without_a_word_leaves_a_run_that_can_be_resumed_there_
     assert said in texts(page) and run.record().status == "interrupted"
     assert json.loads(out.read_text())["status"] == "interrupted"
     buttons = {button.key: button.label for button in page.button}
-    assert buttons["resume_cluster"] == "Resume on the cluster" and buttons["resume_run"] == "Resume on this machine"
+    assert buttons["resume_cluster"] == "Resume there" and buttons["resume_run"] == "Resume on this machine"
+
+
+def test_a_job_that_had_too_little_is_resumed_with_more_and_with_what_was_to_follow(
+    run: Run, says: Callable, monkeypatch: pytest.MonkeyPatch
+):
+    plan = {"attacks": ["direct"]}
+    asked = Resources(partition="gpu", gpus=2, hours=0.5)
+    write_job(run, ClusterJob(cluster="a100", asked=asked, job="12", submitted=1.0, evaluations=(plan,)))
+    run.update(status="interrupted", step=3)
+    says(Answer())
+    sent = []
+
+    def send(runs, **named):
+        sent.append(named)
+        return [ClusterJob(cluster="a100", asked=named["asked"], job="13")]
+
+    monkeypatch.setattr("workbench.runs.controls.send", send)
+    page = opened("runs", run=run.id)
+    assert (
+        page.number_input(key=f"resume_hours_{run.id}").value,
+        page.number_input(key=f"resume_memory_{run.id}").value,
+    ) == (0.5, 32)
+    page.number_input(key=f"resume_hours_{run.id}").set_value(20.0)
+    page.number_input(key=f"resume_memory_{run.id}").set_value(64.0)
+    page.button(key="resume_cluster").click().run()
+    assert [toast.value.replace("\\", "") for toast in page.toast] == ["Job 13 on a100 goes on with the run."]
+    assert sent[0]["asked"] == asked.model_copy(update={"hours": 20.0, "memory_gb": 64.0})
+    assert sent[0]["evaluations"] == {run.id: (plan,)} and sent[0]["to"] == "a100"

@@ -144,6 +144,16 @@ def test_a_transcript_is_deleted_after_a_question_with_its_job_and_twice_without
     assert list_chats(settings) == [] and Queue(settings.desk).job(job).status == "cancelled"
 
 
+def test_a_transcript_that_cannot_be_read_is_deleted_too_and_the_other_stays(settings, chat):
+    damaged = new_chat(settings, chat.exchange(0).columns)
+    damaged.ask(chat.exchange(0))
+    (damaged.folder / "exchange-0000.json").write_text("{")
+    page = page_of("side_by_side", side_view="Transcripts").run()
+    assert len(page.error) == 1 and "cannot be read" in page.error[0].value and not page.exception
+    page.button(key=f"delete_{damaged.id}").click()
+    assert not drawn(page).error and list_chats(settings) == [chat]
+
+
 def test_words_that_a_spreadsheet_would_take_for_a_formula_are_quoted():
     table = pd.DataFrame({"=name": ["=1+1", "@x", "-y", "plain", None], "n": [-1.5, 2, 3, 4, 5]})
     assert csv_of(table).splitlines() == ["'=name,n", "'=1+1,-1.5", "'@x,2.0", "'-y,3.0", "plain,4.0", ",5.0"]

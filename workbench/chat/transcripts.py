@@ -1,5 +1,6 @@
 """The list of transcripts: open one by its link, delete it. Reads what was asked, not what was answered."""
 
+from contextlib import suppress
 from typing import Literal
 
 import streamlit as st
@@ -43,7 +44,9 @@ def _row(chat: Chat) -> None:
         numbers = chat.thread()
         first = chat.exchange(numbers[0]) if numbers else None
     except WorkbenchError as error:
-        st.error(plain(str(error)))
+        with st.container(horizontal=True, vertical_alignment="center", key=f"row_chat_{chat.id}"):
+            st.error(plain(str(error)), width="stretch")
+            _delete_button(chat)
         return
     if first is None:
         return
@@ -58,9 +61,13 @@ def _row(chat: Chat) -> None:
         hidden = first.harmful and blurs()
         with blurred(f"transcript_{chat.id}", hidden=hidden):
             harmful_text(first.user if len(first.user) <= WORDS else first.user[:WORDS] + "…", hidden=hidden)
-        with st.popover("Delete", icon=":material/delete:", type="tertiary", key=f"ask_delete_{chat.id}"):
-            st.caption("The conversation is gone then, for everybody who uses this workbench.")
-            st.button("Delete it", key=f"delete_{chat.id}", icon=":material/delete:", on_click=_delete, args=(chat,))
+        _delete_button(chat)
+
+
+def _delete_button(chat: Chat) -> None:
+    with st.popover("Delete", icon=":material/delete:", type="tertiary", key=f"ask_delete_{chat.id}"):
+        st.caption("The conversation is gone then, for everybody who uses this workbench.")
+        st.button("Delete it", key=f"delete_{chat.id}", icon=":material/delete:", on_click=_delete, args=(chat,))
 
 
 def _page(chat: Chat) -> str:
@@ -71,9 +78,11 @@ def _page(chat: Chat) -> str:
 @catching
 def _delete(chat: Chat) -> None:
     """One that is being answered is stopped."""
-    for number in chat.thread()[-1:]:
-        if (job := job_of(chat, number)) is not None and job.status in ("queued", "running"):
-            queue().cancel(job.id)
+    with suppress(WorkbenchError):
+        # Of a damaged one it is not known what is asked last.
+        for number in chat.thread()[-1:]:
+            if (job := job_of(chat, number)) is not None and job.status in ("queued", "running"):
+                queue().cancel(job.id)
     delete_kept(chat.folder)
     if st.query_params.get(CHAT) == chat.id:
         st.query_params.pop(CHAT, None)

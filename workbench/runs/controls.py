@@ -10,6 +10,7 @@ from engine.desk.cluster import take_back, take_home
 from engine.desk.launch import ensure_worker
 from engine.desk.sending import send
 from engine.records.cluster_jobs import is_on_cluster, read_job
+from engine.records.clusters import MAX_HOURS, MAX_MEMORY_GB
 from engine.records.errors import WorkbenchError
 from engine.records.events import Control, ControlEvent
 from engine.records.runs import RESUMABLE, Run, need_trainable, open_run
@@ -19,6 +20,7 @@ from workbench.kit.where import status_of
 from workbench.kit.words import plain
 from workbench.runs.name_form import name_form
 
+HOURS, MEMORY = "resume_hours", "resume_memory"
 WORDS: dict[str, str] = {
     "pause": "Pause",
     "resume": "Resume",
@@ -71,14 +73,8 @@ def controls(run: Run, status: str, given: Sequence[ControlEvent], *, waits: boo
                 help="Calls the job back from Slurm. Nothing is lost: the run can be resumed there or on this machine.",
             )
         if status in RESUMABLE and is_on_cluster(run):
-            st.button(
-                "Resume on the cluster",
-                key="resume_cluster",
-                icon=":material/dns:",
-                on_click=_resume_there,
-                args=(run.id,),
-                help="Sends it to the same cluster again; it goes on from the last checkpoint as if it had not ended.",
-            )
+            with st.popover("Resume on the cluster", icon=":material/dns:", key="ask_resume_cluster"), caught():
+                _ask_resources(run)
         if status in RESUMABLE and not run.read_only:
             st.button(
                 "Resume on this machine" if is_on_cluster(run) else "Resume",
@@ -174,11 +170,50 @@ def _resume(run_id: str) -> None:
         _say("The run is queued to go on.", ":material/play_arrow:")
 
 
+def _ask_resources(run: Run) -> None:
+    """What the job asks of its cluster this time, as last time unless it is changed."""
+    job = read_job(run)
+    if job is None:
+        return
+    st.caption(plain(f"Sends it to {job.cluster} again; it goes on from the last checkpoint as if it had not ended."))
+    st.number_input(
+        "Hours",
+        min_value=min(0.1, job.asked.hours),
+        max_value=MAX_HOURS,
+        value=job.asked.hours,
+        step=1.0,
+        format="%g",
+        key=f"{HOURS}_{run.id}",
+        help="After them the job is queued again, and the run goes on exactly from where it was.",
+    )
+    st.number_input(
+        "Memory of the node, GB",
+        min_value=min(1.0, job.asked.memory_gb),
+        max_value=MAX_MEMORY_GB,
+        value=job.asked.memory_gb,
+        step=8.0,
+        format="%g",
+        key=f"{MEMORY}_{run.id}",
+    )
+    st.button(
+        "Resume there",
+        key="resume_cluster",
+        icon=":material/dns:",
+        type="primary",
+        on_click=_resume_there,
+        args=(run.id,),
+    )
+
+
 def _resume_there(run_id: str) -> None:
     with _saying():
         run = open_run(settings().runs, run_id)
         if (job := read_job(run)) is not None:
-            (job,) = send([run], to=job.cluster, asked=job.asked, settings=settings())
+            # As the fields say now: what was drawn last may be older.
+            changed = {"hours": f"{HOURS}_{run_id}", "memory_gb": f"{MEMORY}_{run_id}"}
+            asked = job.asked.model_copy(update={name: st.session_state[key] for name, key in changed.items()})
+            planned = {run.id: job.evaluations}
+            (job,) = send([run], to=job.cluster, asked=asked, settings=settings(), evaluations=planned)
             _say(f"Job {job.job} on {job.cluster} goes on with the run.", ":material/dns:")
 
 
