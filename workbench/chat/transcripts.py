@@ -78,11 +78,13 @@ def _page(chat: Chat) -> str:
 @catching
 def _delete(chat: Chat) -> None:
     """One that is being answered is stopped."""
+    last: list[int] = []
     with suppress(WorkbenchError):
         # Of a damaged one it is not known what is asked last.
-        for number in chat.thread()[-1:]:
-            if (job := job_of(chat, number)) is not None and job.status in ("queued", "running"):
-                queue().cancel(job.id)
+        last = chat.thread()[-1:]
+    for number in last:
+        if (job := job_of(chat, number)) is not None and job.status in ("queued", "running"):
+            queue().cancel(job.id)
     delete_kept(chat.folder)
     if st.query_params.get(CHAT) == chat.id:
         st.query_params.pop(CHAT, None)

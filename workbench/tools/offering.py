@@ -64,6 +64,9 @@ def offering(model: ModelSpec) -> tuple[Tool, ...]:
                 st.button(
                     "Offer none", key="tools_none", type="tertiary", icon=":material/close:", on_click=_offer_none
                 )
+        unplaced = set(shown) - {tool.name for tool in tools}
+        if unplaced and len(tools) >= MOST_TOOLS:
+            st.caption(plain(_left_out(len(unplaced))))
         _warn(tools, model)
         below = st.columns(2, gap="medium")
         with below[0].expander("What they take", icon=":material/checklist:", key="tools_cards"):
@@ -160,7 +163,7 @@ def _add(text: str, name: str) -> bool:
     said = f"Added to the domain {OWN_DOMAIN} and offered: {', '.join(added[:8]) or 'nothing new'}"
     said += f" and {len(added) - 8} more" if len(added) > 8 else ""
     said += f". They take the place of tools of these names: {', '.join(replaced[:8])}" if replaced else ""
-    st.session_state[SAID] = (f"{said}.{_left_out(left_out)}", False)
+    st.session_state[SAID] = (f"{said}. {_left_out(left_out)}".strip(), False)
     return True
 
 
@@ -169,17 +172,14 @@ def _left_out(count: int) -> str:
     if not count:
         return ""
     return (
-        f" Known but not offered: {count} more, since {MOST_TOOLS} are the most that are offered at once. Take some "
+        f"Known but not offered: {count} more, since {MOST_TOOLS} are the most that are offered at once. Take some "
         "off the offer to choose others."
     )
 
 
 def _offer_all(names: Sequence[str]) -> None:
     offered = st.session_state.get(OFFERED, [])
-    wanted = list(dict.fromkeys([*offered, *names]))
-    st.session_state[OFFERED] = wanted[:MOST_TOOLS]
-    if left_out := _left_out(len(wanted) - MOST_TOOLS if len(wanted) > MOST_TOOLS else 0):
-        st.session_state[SAID] = (f"{MOST_TOOLS} tools are offered.{left_out}", False)
+    st.session_state[OFFERED] = list(dict.fromkeys([*offered, *names]))[:MOST_TOOLS]
 
 
 def _offer_none() -> None:
