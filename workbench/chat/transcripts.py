@@ -1,6 +1,5 @@
 """The list of transcripts: open one by its link, delete it. Reads what was asked, not what was answered."""
 
-from contextlib import suppress
 from typing import Literal
 
 import streamlit as st
@@ -78,11 +77,7 @@ def _page(chat: Chat) -> str:
 @catching
 def _delete(chat: Chat) -> None:
     """One that is being answered is stopped."""
-    last: list[int] = []
-    with suppress(WorkbenchError):
-        # Of a damaged one it is not known what is asked last.
-        last = chat.thread()[-1:]
-    for number in last:
+    for number in chat.numbers()[-1:]:
         if (job := job_of(chat, number)) is not None and job.status in ("queued", "running"):
             queue().cancel(job.id)
     delete_kept(chat.folder)

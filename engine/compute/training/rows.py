@@ -239,7 +239,9 @@ def _groups(rows: Sequence[Row], budget: int, rows_in_one: float) -> list[list[R
     """rows_in_one: as of micro_batches, 0 where the rows have no opening in common that would count once."""
     groups: list[list[Row]] = []
     for row in sorted(rows, key=lambda row: len(row.ids), reverse=True):
-        room = max(budget, rows_in_one * len(groups[-1][0].ids)) if groups else 0
+        longest = len(groups[-1][0].ids) if groups else 0
+        # A budget that is down to a fraction of a row is one of memory.
+        room = max(budget, rows_in_one * longest) if 8 * budget >= longest else budget
         if groups and _positions([*groups[-1], row], opening=rows_in_one > 0) <= room:
             groups[-1].append(row)
         else:

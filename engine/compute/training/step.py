@@ -21,7 +21,7 @@ from engine.compute.team import is_sharded, summed, together, working
 from engine.compute.training.drawing import step_rows
 from engine.compute.training.micro_batch import Losses, StepPlan, drawn, forward, loss_shares, planned
 from engine.compute.training.null_space import keep_out
-from engine.compute.training.rows import Row, micro_batches
+from engine.compute.training.rows import ROWS_IN_ONE, Row, micro_batches
 from engine.compute.training.surgery import put_together, set_aside
 from engine.compute.training.trainer import Trainer
 from engine.records.errors import TrainingError
@@ -110,7 +110,9 @@ def _groups(trainer: Trainer, rows: Sequence[Row], tokens: int) -> list[list[Row
     sides = [rows]
     if trainer.spec.optimizer.gradient_surgery:
         sides = [[row for row in rows if row.label == label] for label in ("harmful", "benign")]
-    shared, rows_in_one = trainer.shares_opening, trainer.rows_in_one
+    # Where memory ran out, rows that offer the same tools give way with all others: by the tokens that all processes
+    # were given, since the trainer's own number is the first one's.
+    shared, rows_in_one = trainer.shares_opening, ROWS_IN_ONE * tokens / trainer.first_tokens
     return [group for side in sides for group in micro_batches(side, tokens, shared=shared, rows_in_one=rows_in_one)]
 
 

@@ -138,15 +138,12 @@ def _step_that_fits(
             if trainer.exact and "deterministic implementation" in str(error):
                 # Of a model's own kernels: it is then repeated as far as it can be.
                 trainer.exact = False
-                trainer.optimizer.zero_grad()
+                trainer.begin_anew()
                 continue
             if not ran_out_of_memory(error) or trainer.micro_batch_tokens // 2 < LEAST_TOKENS:
                 raise
         # Behind the handler: while it runs, the error's frames hold the tensors that were too many.
-        trainer.optimizer.zero_grad()
-        if not trainer.step:
-            # Some moments may have found no room any more: all are made anew.
-            trainer.optimizer.state.clear()
+        trainer.begin_anew()
         tokens = trainer.micro_batch_tokens
         tried = learning_bytes(trainer.spec, trainer.model.card, tokens, checkpointing=trainer.checkpointing)
         give_way(trainer.model, tried=tried)

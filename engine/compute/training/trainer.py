@@ -29,7 +29,7 @@ from engine.compute.training.checkpoints import (
 from engine.compute.training.drawing import places_that_come_back
 from engine.compute.training.needs import need_what_options_need
 from engine.compute.training.reroute import BlockSpace
-from engine.compute.training.rows import ROWS_IN_ONE, Row, pictured_tokens
+from engine.compute.training.rows import Row, pictured_tokens
 from engine.records.blocks import ResolvedBlocks
 from engine.records.errors import first_line
 from engine.records.events import CheckpointResult, ControlEvent, Event, StatusEvent
@@ -98,11 +98,6 @@ class Trainer:
         return _measured_tokens(self.spec, self.first_tokens)
 
     @property
-    def rows_in_one(self) -> float:
-        """As of micro_batches: where memory ran out, rows that offer the same tools give way with all others."""
-        return ROWS_IN_ONE * self.micro_batch_tokens / self.first_tokens
-
-    @property
     def shares_opening(self) -> bool:
         """Whether an opening that all rows of a micro-batch share is run once: not where dropout draws anew for every
         row, where a block that is computed anew would fill its cache again, nor where weights are sharded."""
@@ -149,6 +144,13 @@ class Trainer:
             for name, parameter in self.parameters:
                 parameter.copy_(weights[name].to(parameter))
         self.step = step
+
+    @together
+    def begin_anew(self) -> None:
+        """Forget what a step that did not end has left: gradients, and moments of which some may have found no room."""
+        self.optimizer.zero_grad()
+        if not self.step:
+            self.optimizer.state.clear()
 
     @together
     def set_strength(self) -> None:
