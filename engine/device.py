@@ -28,7 +28,7 @@ from engine.records.errors import RunError
 from engine.records.estimate import ADVANCE_SECONDS
 from engine.records.events import Event, Progress
 from engine.records.model_files import made_of
-from engine.records.room import weight_bytes
+from engine.records.room import held_bytes
 from engine.records.runs import ACTIVE, Run, open_run
 from engine.records.settings import Settings
 from engine.records.spec_parts import ModelSpec
@@ -154,7 +154,7 @@ class Device:
         yield Progress(phase="loading", message=f"Loading {spec.name}")
         if (device := choose_device(spec).device).type == "cuda":
             # A processor's memory can be swapped out: it is tried.
-            weights = weight_bytes(describe_model(spec, self.settings)) // shares()
+            weights = held_bytes(describe_model(spec, self.settings), shares())
             instead = "end what else uses that memory, or choose a smaller model"
             need_room(device, weights, what=spec.name, instead=instead)
         self.model = load_model(spec, self.settings)
@@ -170,7 +170,7 @@ class Device:
         yield Progress(phase="loading", message=f"Loading {spec.name} beside it")
         card = describe_model(spec, self.settings)
         instead = "choose a smaller model, or a judge at an address (URL#MODEL)"
-        need_room(choose_device(spec).device, weight_bytes(card) // shares(), what=spec.name, instead=instead)
+        need_room(choose_device(spec).device, held_bytes(card, shares()), what=spec.name, instead=instead)
         self._beside[job_id] = load_model(spec, self.settings)
         return self._beside[job_id]
 

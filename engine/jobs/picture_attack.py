@@ -48,10 +48,14 @@ def attack_picture_job(payload: dict[str, Any], tools: Tools) -> Job:
             attack.append(PixelEnd(reason="stopped", seconds=time.monotonic() - started))
         raise
     except Exception as error:  # Whatever it was, the attack must say that it broke off.
+        if not attack.is_there:
+            # Deleted while it searched: there is nowhere left to say it, and it was wanted.
+            return
         said = failure_words(error)
         attack.append(PixelEnd(reason="failed", message=said, seconds=time.monotonic() - started))
         raise
-    attack.append(PixelEnd(reason="done", seconds=time.monotonic() - started))
+    if attack.is_there:
+        attack.append(PixelEnd(reason="done", seconds=time.monotonic() - started))
 
 
 def _searched(attack: AttackFolder, spec: PictureAttack, model: LoadedModel, adapters: Sequence[str | None]) -> Job:
@@ -91,7 +95,10 @@ def _answered(
     best: Stepped,
     done: int,
 ) -> Job:
-    """What all columns say to the picture as it is saved."""
+    """What all columns say to the picture as it is saved. An attack that was deleted meanwhile stays so: writing would
+    bring it back."""
+    if not attack.is_there:
+        return
     picture = saved(best.shown[0], attack.perturbed)
     prompt = tokens_of(model, spec.conversation(picture), reserved=spec.new_tokens).ids
     asks = [Ask(prompt, Voice(adapter)) for adapter in adapters]

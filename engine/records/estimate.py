@@ -11,6 +11,7 @@ from engine.records.room import (
     TRAINED_BYTES,
     MemoryPart,
     checkpoints_gradients,
+    held_bytes,
     kept_bytes,
     kept_token_bytes,
     learning_bytes,
@@ -163,10 +164,8 @@ def estimate(
     elicited = spec.data.new_tokens + with_tools * (spec.data.call_tokens - spec.data.new_tokens)
     answer_tokens = (1 - given) * elicited + given * given_tokens
     row_tokens = min(spec.data.max_tokens, prompt_tokens + answer_tokens)
-    step_tokens = (spec.optimizer.circuit_breaker_batch + spec.optimizer.retain_batch) * row_tokens * step_share
-    rows = training_rows + heldout_rows
-    width = BYTES.get(card.dtype, 4)
-    drawn = spec.optimizer.steps * (spec.optimizer.circuit_breaker_batch + spec.optimizer.retain_batch)
+    batch, rows = spec.optimizer.circuit_breaker_batch + spec.optimizer.retain_batch, training_rows + heldout_rows
+    drawn = spec.optimizer.steps * batch
     # Training rows that no step draws again are not kept.
     kept_rows = min(training_rows, max(0, drawn - training_rows)) + heldout_rows
     kept = kept_rows * row_tokens * kept_token_bytes(spec, card)
@@ -174,18 +173,18 @@ def estimate(
     processes, shares = int(machine.get("processes", 1)), shares_of(machine)
     times = 1 if on_gpu(machine) else processes
     fixed = (
-        MemoryPart("weights", times * weight_bytes(card) // shares),
+        MemoryPart("weights", times * held_bytes(card, shares)),
         MemoryPart("adapter and optimizer", times * trained * TRAINED_BYTES),
         MemoryPart("kept base activations", int(min(times * kept, kept_bytes(machine)))),
     )
     checkpointing = checkpoints_gradients(spec, card, machine)
     each = learning_bytes(spec, card, 1, checkpointing=checkpointing)
-    micro_tokens = min(step_tokens, spec.optimizer.tokens_per_micro_batch)
+    micro_tokens = min(batch * row_tokens * step_share, spec.optimizer.tokens_per_micro_batch)
     if room := whole_room(card, machine):
         micro_tokens = min(micro_tokens, max(row_tokens, room / each))
     memory = (*fixed, MemoryPart("a micro-batch", int(times * micro_tokens * each)))
     answered = min(rows, MOST_TOGETHER) if spec.data.answers == "elicit" else 2 * spec.captures.probe_prompts
-    cache = int(answered * card.cache.of(row_tokens) * width)
+    cache = int(answered * card.cache.of(row_tokens) * BYTES.get(card.dtype, 4))
 
     speed = machine.get("flops_per_second")
     if not speed:

@@ -19,7 +19,7 @@ def remove_leftovers(settings: Settings) -> list[Path]:
     passing, that have lain untouched for longer than any takes. Returns what was removed; what cannot be is left."""
     places = (
         (settings.runs, ".deleted-*", LONGEST_DELETION),
-        # Of chats and answered sets.
+        # Of chats, answered sets and attacks on pictures.
         (settings.runs, "*/.deleted-*", LONGEST_DELETION),
         (settings.desk, ".deleted-*", LONGEST_DELETION),
         (settings.models, ".assembling-*", LONGEST_MAKING),

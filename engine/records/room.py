@@ -41,6 +41,12 @@ def weight_bytes(card: ModelCard) -> int:
     return card.parameters * BYTES.get(card.dtype, 4)
 
 
+def held_bytes(card: ModelCard, shares: int) -> int:
+    """What a process holds of the weights where so many share them: of the blocks its share, and all else whole."""
+    blocks = card.block_count * card.block_parameters
+    return (card.parameters - blocks + blocks // shares) * BYTES.get(card.dtype, 4)
+
+
 def shares_of(machine: Mapping[str, Any]) -> int:
     """Into how many shares the weights are divided, one a process."""
     return max(1, int(machine.get("shares", 1)))
@@ -92,7 +98,7 @@ def whole_room(card: ModelCard, machine: Mapping[str, Any]) -> float:
     second of work bounds it long before memory does."""
     if not on_gpu(machine):
         return 0.0
-    weights = weight_bytes(card) / shares_of(machine)
+    weights = held_bytes(card, shares_of(machine))
     return max(1.0, USABLE * float(machine["memory_bytes"]) - weights - kept_bytes(machine))
 
 

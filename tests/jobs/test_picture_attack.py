@@ -13,6 +13,7 @@ from engine.jobs import picture_attack
 from engine.jobs.picture_attack import attack_picture_job
 from engine.records.chats.asked import Column
 from engine.records.checkpoints import Checkpoint
+from engine.records.deleting import delete_kept
 from engine.records.errors import ModelError, RunError
 from engine.records.picture_attacks import PictureAttack, PixelSaved, list_attacks, new_attack, open_attack
 from engine.records.pictures import image_of, picture_at
@@ -106,6 +107,30 @@ def test_stopped_right_behind_an_answer_the_picture_is_the_answered_one(device, 
     is_better = course.least < course.answers[-1].loss
     assert course.end.reason == "stopped" and isinstance(course.picture, PixelSaved) is is_better
     assert course.picture.loss == course.least and (is_better or course.picture == course.answers[-1])
+
+
+def test_what_is_deleted_while_it_is_searched_stays_so_and_its_job_ends_in_peace(
+    device, settings, tiny_llava_folder, picture, monkeypatch
+):
+    attack = begun(settings, tiny_llava_folder, picture, steps=500, every=400)
+    steps = attack_picture_job({"attack": attack.id}, device.tools(1))
+    while len(attack.course().steps) < 4:
+        next(steps)
+    delete_kept(attack.folder)
+    drain(steps)
+    assert not attack.folder.exists()
+    # Right before its picture is written.
+    real = picture_attack.Progress
+    attack = begun(settings, tiny_llava_folder, picture)
+
+    def gone(**told):
+        if told["done"] == told["total"]:
+            delete_kept(attack.folder)
+        return real(**told)
+
+    monkeypatch.setattr(picture_attack, "Progress", gone)
+    drain(attack_picture_job({"attack": attack.id}, device.tools(1)))
+    assert not attack.folder.exists()
 
 
 def test_what_could_not_be_answered_is_said_before_the_search(device, settings, tiny_llava_folder, picture):

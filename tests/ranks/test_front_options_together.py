@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from several import TOLERANCE, begun, furthest, spec_of, until, weights_of, working
 
-from engine.compute.model import load
+from engine.compute.model import load, room
 from engine.compute.training import trainer
+from engine.jobs import training
 from engine.records.machine_memory import total_memory
 from engine.records.room import kept_bytes
 from engine.records.runs import Run
@@ -78,12 +79,18 @@ def test_unlike_devices_in_one_team_decide_by_the_least_memory(folder, monkeypat
         return kept_bytes(machine)
 
     monkeypatch.setattr(trainer, "kept_bytes", kept)
-    real = trainer.machine_of
-    monkeypatch.setattr(trainer, "machine_of", lambda model: real(model) | {"memory_bytes": 2**60})
+    monkeypatch.setattr(room, "total_bytes", lambda device: 2**60)
+    judged = []
+
+    def checkpointed(spec, card, machine, *, pictured):
+        judged.append(machine["memory_bytes"])
+        return False
+
+    monkeypatch.setattr(training, "checkpoints_gradients", checkpointed)
     with working(Settings(folder / "least", folder / "cache-least"), 2) as worker:
         run = begun(worker, spec_of(folder, **OPTIONS))
         until(worker, lambda: not worker.tasks and run.record().status != "queued")
-    assert run.record().status == "finished" and asked == [total_memory()]
+    assert run.record().status == "finished" and asked == judged == [total_memory()]
 
 
 def test_two_processes_train_under_all_options_as_one_does(folder):

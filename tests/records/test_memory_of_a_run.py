@@ -93,7 +93,8 @@ def test_a_micro_batch_holds_what_fits_and_never_more_than_the_spec_allows():
 def test_a_gpu_that_holds_a_share_of_the_weights_has_room_for_more():
     whole, quarter = gpu(24), gpu(24) | {"shares": 4}
     assert whole_room(LLAMA, quarter) - whole_room(LLAMA, whole) == pytest.approx(
-        0.75 * weight_bytes(LLAMA) + kept_bytes(whole)
+        # Of the blocks alone: embeddings, norms and head are whole on each.
+        0.75 * 32 * 218_112_000 * 2 + kept_bytes(whole)
     )
     assert checkpoints_gradients(PAPER, LLAMA, whole) and not checkpoints_gradients(PAPER, LLAMA, quarter)
     assert kept_bytes(quarter) == 0

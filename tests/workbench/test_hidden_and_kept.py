@@ -16,6 +16,8 @@ from engine.records.chats.replies import Answered, Judged, Pieces
 from engine.records.chats.sets import SetRequest, SetRow, new_set
 from engine.records.runs import Run, create_run, delete_run
 from engine.records.settings import ROOT
+from engine.records.spec_text import build_spec
+from workbench.chat import columns
 from workbench.chat.sets import _sounds_benign
 from workbench.kit import state
 from workbench.kit.downloads import csv_of
@@ -204,14 +206,24 @@ def test_models_that_a_page_asked_are_asked_again_when_it_is_come_back_to(settin
     assert drawn(page).selectbox(key="chat_model_1").value
 
 
-def test_a_link_to_a_model_leads_to_it_and_to_its_newest_run_whatever_other_runs_there_are(settings, run):
+def test_a_link_to_a_model_leads_to_it_and_to_its_newest_run_whatever_other_runs_there_are(settings, run, monkeypatch):
     """Another model's run is the newest."""
     theirs = run.spec().model.name
-    write_run(settings, name="of another", model="another")
+    theirs_made = write_run(settings, name="of another", model="another")
     page = drawn(page_of("side_by_side", model=theirs))
     assert page.selectbox(key="chat_model_1").value == run.id
     page = drawn(page_of("side_by_side", model="a-third"))
     assert page.selectbox(key="chat_base").value == "a-third"
+    # Whatever was chosen before, and where the newest run of it has nothing to ask yet, or the run is an old one.
+    page = page_of("side_by_side", model="another")
+    page.session_state["chat_base"] = "a-third"
+    create_run(settings.runs, build_spec({"model": {"name": "another"}}), name="queued")
+    assert drawn(page).selectbox(key="chat_model_1").value == theirs_made.id
+    monkeypatch.setattr(columns, "SHOWN_RUNS", 1)
+    assert drawn(page_of("side_by_side", model="another")).selectbox(key="chat_model_1").value == theirs_made.id
+    page = page_of("side_by_side", model="a-fourth")
+    page.session_state["chat_base"] = "a-third"
+    assert drawn(page).selectbox(key="chat_base").value == "a-fourth"
     assert [one.key for one in page.selectbox if one.key.startswith("chat_model")] == ["chat_model_0"]
 
 

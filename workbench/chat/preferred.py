@@ -2,15 +2,17 @@
 that it asked before."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import streamlit as st
 
 from engine.records.chats.asked import MOST_COLUMNS, Column
+from engine.records.checkpoints import has_weights, run_checkpoints
 from engine.records.errors import WorkbenchError
+from engine.records.runs import list_runs
 from engine.records.spec_parts import ModelSpec
-from workbench.chat.columns import BASE_MODEL, COUNT, dose_key, model_choices, model_key, model_of
-from workbench.kit.fetching import run_model
-from workbench.kit.state import CHAT, MODEL, RUN, arrived
+from workbench.chat.columns import BASE_MODEL, COUNT, dose_key, model_key, model_of
+from workbench.kit.state import CHAT, MODEL, RUN, arrived, settings
 
 # By page the models that it showed last.
 KEPT = "chat_kept_columns"
@@ -26,7 +28,8 @@ def keep_columns(page: str) -> None:
     linked = st.query_params.get(MODEL)
     if linked and model_key(0) not in st.session_state and not {CHAT, RUN} & set(st.query_params):
         # Who comes by a link to a model meets it, and the newest run of it if there is one.
-        _choose(lambda model: model.name == linked, base=linked)
+        st.session_state[BASE_MODEL] = linked
+        _choose(lambda model: model.name == linked)
     for key in keys:
         if key in st.session_state:
             st.session_state[key] = st.session_state[key]
@@ -39,26 +42,21 @@ def prefer_models(can: Callable[[ModelSpec], bool | None], *, base: str) -> None
     """Before the pickers are drawn for the first time: the newest run whose model can, else this base model. What a
     link or the user says stays."""
     if model_key(0) not in st.session_state and not {CHAT, RUN, MODEL} & set(st.query_params):
-        _choose(can, base=base)
+        st.session_state.setdefault(BASE_MODEL, base)
+        _choose(can)
 
 
-def _choose(can: Callable[[ModelSpec], bool | None], *, base: str) -> None:
-    for choice in model_choices():
-        if choice.checkpoint == "base":
-            continue
-        try:
-            model = run_model(choice.checkpoint)
-        except WorkbenchError:
-            continue
-        if can(model):
-            st.session_state[COUNT] = 2
-            st.session_state[model_key(0)], st.session_state[model_key(1)] = "base", choice.checkpoint
-            return
+def _choose(can: Callable[[ModelSpec], bool | None]) -> None:
+    for run in list_runs(settings().runs):
+        with suppress(WorkbenchError):
+            if has_weights(run) and (kept := run_checkpoints(run)) and can(run.spec().model):
+                st.session_state[COUNT] = 2
+                st.session_state[model_key(0)], st.session_state[model_key(1)] = "base", str(kept[-1])
+                return
     st.session_state[COUNT] = 1
     for index in range(MOST_COLUMNS):
         # A column that is added would else ask the newest run, whose model cannot.
         st.session_state[model_key(index)] = "base"
-    st.session_state.setdefault(BASE_MODEL, base)
 
 
 def base_model(columns: tuple[Column, ...]) -> ModelSpec:

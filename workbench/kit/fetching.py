@@ -8,7 +8,6 @@ from engine.records.checkpoints import parse_checkpoint
 from engine.records.errors import WorkbenchError
 from engine.records.packaged import PACKAGED, is_fetched
 from engine.records.runs import open_run
-from engine.records.spec_parts import ModelSpec
 from workbench.kit.state import queue, settings
 from workbench.kit.waiting import awaited
 from workbench.kit.words import plain
@@ -16,13 +15,9 @@ from workbench.kit.words import plain
 _ASKED = "asked_models"
 
 
-def run_model(checkpoint: str) -> ModelSpec:
-    """The model of a run's checkpoint. Raises RunError for a run that is gone or damaged."""
-    return open_run(settings().runs, parse_checkpoint(checkpoint).run_id).spec().model
-
-
 def model_name(checkpoint: str) -> str:
-    return run_model(checkpoint).name
+    """The model of a run's checkpoint. Raises RunError for a run that is gone or damaged."""
+    return open_run(settings().runs, parse_checkpoint(checkpoint).run_id).spec().model.name
 
 
 def model_is_here(checkpoint: str) -> bool:

@@ -13,7 +13,7 @@ import torch
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.memory import ran_out_of_memory
 from engine.compute.model.roomy_cache import ROOM
-from engine.compute.team import least, shares
+from engine.compute.team import least, least_of_all, shares, together
 from engine.records.errors import MemoryShortage
 from engine.records.machine_memory import available_memory, total_memory
 from engine.records.room import LEFT_FOR_BACKWARD, kept_bytes, reading_bytes
@@ -46,21 +46,25 @@ def total_bytes(device: torch.device) -> int:
     return int(torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else total_memory())
 
 
+@together
 def learning_room(model: LoadedModel) -> float:
-    """What a micro-batch may leave behind on its way forwards, beside the base activations that a run keeps.
+    """What a micro-batch may leave behind on its way forwards, beside the base activations that a run keeps, on the
+    device that has least of it.
 
     0 (no bound) but on a GPU: elsewhere a second of work bounds a micro-batch long before memory does, and what is free
     changes from one run to the next.
     """
     if model.device.type != "cuda":
         return 0.0
-    return max(1.0, _room(model) - kept_bytes(machine_of(model)))
+    return max(1.0, least_of_all(_room(model) - kept_bytes(machine_of(model))))
 
 
+@together
 def machine_of(model: LoadedModel) -> dict[str, Any]:
     """The device that the model is on, and how its weights are shared, as the worker's measurement of a machine says
-    it."""
-    return {"device": str(model.device), "memory_bytes": total_bytes(model.device), "shares": shares()}
+    it. Unlike devices in one team decide alike, by the smallest: each waits for what the others compute."""
+    memory = int(least_of_all(float(total_bytes(model.device))))
+    return {"device": str(model.device), "memory_bytes": memory, "shares": shares()}
 
 
 def answer_bytes(model: LoadedModel, tokens: int) -> int:

@@ -16,7 +16,7 @@ from engine.compute.model.adapters import adapter_parameters, attach_adapter
 from engine.compute.model.loaded import LoadedModel, find_final_norm
 from engine.compute.model.room import machine_of
 from engine.compute.seeds import mix
-from engine.compute.team import held, is_sharded, keep, least_of_all, together, working
+from engine.compute.team import held, is_sharded, keep, together, working
 from engine.compute.training.base_activations import GROUP_TOKENS, BaseActivations, row_bytes
 from engine.compute.training.checkpoints import (
     Position,
@@ -199,8 +199,6 @@ def prepared(
     last = {len(model.blocks) - 1} if spec.loss.answer_weight else set()
     seen = {"harmful": blocks.targets, "benign": tuple(sorted({*blocks.compared("benign"), *last}))}
     machine = machine_of(model)
-    # Unlike devices in one team decide alike, by the smallest: each waits for what the others compute.
-    machine["memory_bytes"] = int(least_of_all(float(machine["memory_bytes"])))
     budget = kept_bytes(machine)
     if model.device.type == "cpu":
         budget //= working()[1]  # Each process keeps all of them, in one memory.
