@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from making import TOOL_TEMPLATE, write_prompts, write_tiny_model
 from several import TOLERANCE, begun, furthest, spec_of, steps_of, until, weights_of, working
 
 from engine import ranks
@@ -51,11 +52,25 @@ def resumed(settings: Settings, run: Run, processes: int) -> dict[str, torch.Ten
     return weights_of(run)
 
 
-def trained(settings: Settings, folder: Path, processes: int) -> dict[str, torch.Tensor]:
+def trained(settings: Settings, folder: Path, processes: int, **changes: dict) -> dict[str, torch.Tensor]:
     with working(settings, processes) as worker:
-        run = begun(worker, spec_of(folder, **BRIEF))
+        run = begun(worker, spec_of(folder, **(changes or BRIEF)))
         until(worker, lambda: run.record().status == "finished")
     return weights_of(run)
+
+
+def offering(folder: Path) -> Path:
+    """A model whose template takes tools, and prompts that all offer the same one."""
+    write_tiny_model(folder / "tiny", blocks=3, chat_template=TOOL_TEMPLATE, context=2048)
+    nothing = {"type": "object", "properties": {}}
+    tools = [
+        {"type": "function", "function": {"name": "send", "description": "Send a letter. " * 20, "parameters": nothing}}
+    ]
+    for kind in ("harmful", "benign"):
+        file = write_prompts(folder / f"{kind}.jsonl", kind=kind, rows=24)
+        lines = [json.loads(line) | {"tools": tools} for line in file.read_text().splitlines()]
+        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
 
 
 def interrupted(worker: Worker, run: Run) -> str:
@@ -147,23 +162,39 @@ def test_a_number_of_processes_that_the_environment_gives_wrongly_is_said(tmp_pa
         pass
 
 
-def test_memory_that_runs_out_in_one_process_halves_what_all_take_at_once(folder, tmp_path, monkeypatch):
-    unbroken = trained(Settings(tmp_path / "unbroken", tmp_path / "cache"), folder, 2)
-    plain, left = step._micro_step, [1]
+@pytest.mark.parametrize(
+    ("at", "with_tools", "fewer"), [(3, False, "goes on with 128"), (0, False, "goes on with 128"), (1, True, "512")]
+)
+def test_memory_that_runs_out_in_one_process_halves_what_all_take_at_once(
+    folder, tmp_path, monkeypatch, at: int, with_tools: bool, fewer: str
+):
+    """In the first step there are no moments yet. Rows that offer the same tools go together beyond the budget."""
+    changes: dict = BRIEF
+    if with_tools:
+        folder = offering(tmp_path / "offering")
+        changes = BRIEF | {
+            "data": {"max_tokens": 1024, "drop_refusals": False},
+            "optimizer": {"tokens_per_micro_batch": 1024},
+        }
+    unbroken = trained(Settings(tmp_path / "unbroken", tmp_path / "cache"), folder, 2, **changes)
+    plain, left, groups = step._micro_step, [1], []
 
-    def short(trainer, *arguments, **more):
-        if trainer.step == 3 and left and left.pop():
+    def short(trainer, plan, group, *arguments, **more):
+        if trainer.step == at and left and left.pop():
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return plain(trainer, *arguments, **more)
+        groups.append((trainer.step, len(group)))
+        return plain(trainer, plan, group, *arguments, **more)
 
     monkeypatch.setattr(step, "_micro_step", short)
     with working(Settings(tmp_path / "runs", tmp_path / "cache"), 2) as worker:
-        run = begun(worker, spec_of(folder, **BRIEF))
+        run = begun(worker, spec_of(folder, **changes))
         until(worker, lambda: run.record().status in ("finished", "failed", "interrupted"))
         assert run.record().status == "finished" and not broken()
     (alert,) = [event.message for event in run.events()[0] if event.kind == "alert" and "Memory" in event.message]
-    assert "goes on with 128" in alert
+    assert fewer in alert
     assert furthest(weights_of(run), unbroken) < TOLERANCE
+    together = [max(size for step, size in groups if step == number) for number in (at - 1, at + 1) if number >= 0]
+    assert not with_tools or together[0] > together[-1]
 
 
 def test_a_tracker_that_is_not_there_fails_its_run_in_words_and_leaves_the_team_at_work(folder, tmp_path):
