@@ -9,6 +9,7 @@ from making_pages import drawn, page_of
 from making_runs import add_capture, write_run
 from streamlit.testing.v1 import AppTest
 
+from engine.desk.queue import Queue
 from engine.records.captures.capture import FINAL, run_captures
 from engine.records.captures.deleting import delete_capture
 from engine.records.errors import RunError
@@ -128,6 +129,24 @@ def test_a_film_whose_adapter_was_finished_at_another_strength_says_so(two, monk
     (two.folder / "spec.json").write_text(stronger.to_json())
     assert ("Step 20 was captured at the strength of the training" in said(drawn(page))) == told
     assert ("acts 1.05 times as strongly" in said(page)) == told
+
+
+def test_a_second_capture_of_a_run_waits_beside_the_first(two, settings):
+    """Also where it is of the same prompts, at another step."""
+    two.checkpoint_folder(20).mkdir(parents=True)
+    page = drawn(page_of("representations", run=two.id, tab="Tokens"))
+    for prompts, steps in ((5, [20]), (6, [20]), (6, [])):
+        page.number_input(key="capture_prompts").set_value(prompts)
+        page.multiselect(key=f"capture_steps_{two.id}").set_value(steps)
+        next(button for button in page.button if button.label == "Capture").click()
+        drawn(page)
+    assert [job.status for job in Queue(settings.desk).newest("capture")] == ["queued"] * 3
+    told = [info.value.replace("\\", "").partition(":")[0] for info in page.info]
+    assert [words for words in told if words.startswith("Capture (")] == [
+        "Capture (5 prompts a side, blocks 0%-100%, steps 20)",
+        "Capture (6 prompts a side, blocks 0%-100%, steps 20)",
+        "Capture (6 prompts a side, blocks 0%-100%, the base model alone)",
+    ]
 
 
 def test_the_threshold_of_tokens_is_there_after_a_visit_to_another_tab(two):

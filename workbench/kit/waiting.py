@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import streamlit as st
@@ -58,7 +58,10 @@ def awaited(
     jobs = _jobs()
     wish = _Wish(kind, json.dumps(payload, sort_keys=True), what, place)
     known = jobs.get(place)
-    if known is not None and known.wish != wish:
+    if known is not None and replace(known.wish, what=what) == wish:
+        # It may be told in other words by now.
+        jobs[place] = known._replace(wish=wish)
+    elif known is not None:
         if _job(known) is not None:
             queue().cancel(known.job, left=True)
         del jobs[place]

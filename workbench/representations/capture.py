@@ -151,38 +151,43 @@ def _ask(run: Run | None, fields: dict, steps: tuple[int, ...]) -> None:
         return
     asked = request.model_dump_json()
     # Also for what is there: the worker finds out whether a prompt file has changed since.
-    _asked()[request.run_id or BASE] = (asked, queue().submit("capture", payload=json.loads(asked)))
+    _asked()[asked] = queue().submit("capture", payload=json.loads(asked))
 
 
 def _follow() -> None:
-    """The captures that were asked for, one a run: progress until it is there, then it is the one that is shown."""
-    for own, (asked, job) in [*_asked().items()]:
-        request = CaptureRequest.model_validate_json(asked)
-        with st.container(key=f"capture_progress_{own}"):
+    """The captures that were asked for: progress until one is there, then it is the one that is shown."""
+    requests = {asked: CaptureRequest.model_validate_json(asked) for asked in _asked()}
+    for asked, request in requests.items():
+        own, job = request.run_id or BASE, _asked()[asked]
+        what = "Capture" if opened(RUN) == own else f"Capture of {own}"
+        if [one.run_id for one in requests.values()].count(request.run_id) > 1:
+            steps = f"steps {', '.join(map(str, request.steps))}" if request.steps else "the base model alone"
+            what += f" ({request.prompts_per_side} prompts a side, blocks {request.blocks}, {steps})"
+        with st.container(key=f"capture_progress_{job}"):
             done = awaited(
                 "capture",
                 json.loads(asked),
-                what="Capture" if opened(RUN) == own else f"Capture of {own}",
+                what=what,
                 ready=partial(_is_there, request, job),
-                place=f"capture_{own}",
-                leave=partial(_forget, own),
+                place=f"capture_{job}",
+                leave=partial(_forget, asked),
                 seconds=1.0,
             )
         if done:
-            _forget(own)
+            _forget(asked)
             if opened(RUN) == own:
                 # Not where another run was chosen meanwhile: the capture is in the list of its own run.
                 turn_to(CAPTURE, request.key)
             st.rerun()
 
 
-def _asked() -> dict[str, tuple[str, int]]:
-    """What was asked for in this session and is not there yet, and the number of its first job, by run."""
+def _asked() -> dict[str, int]:
+    """What was asked for in this session and is not there yet, and the number of its first job."""
     return st.session_state.setdefault(CAPTURING, {})
 
 
-def _forget(own: str) -> None:
-    _asked().pop(own, None)
+def _forget(asked: str) -> None:
+    _asked().pop(asked, None)
 
 
 def _is_there(request: CaptureRequest, job_id: int) -> bool:
