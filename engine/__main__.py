@@ -201,7 +201,11 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     command = add("worker", worker, "serve the runs folder: the process that trains and answers")
-    submit_command.add_arguments(command, "have a job of this cluster of clusters.toml serve it")
+    submit_command.add_arguments(
+        command,
+        "have a job of this cluster of clusters.toml serve it",
+        hours="after them it ends; what it trained can be resumed, and what waits is for the next worker",
+    )
     worker_command.add_team(command)
     for name, function, text in (
         ("train", train, "train a spec in the foreground; the last line is the run id"),

@@ -1,4 +1,5 @@
-"""What follows a training by itself: a small evaluation on the run's own held-out rows, as an ordinary job.
+"""What follows a training by itself: a small evaluation on the run's own held-out rows, as an ordinary job, and what
+was planned on a cluster for a run that was taken home.
 
 The run's record says that it is due from the moment its training ends, so it is made up for when a worker dies before
 it: once, since it may be what killed that worker. Its failure never makes the run a failed one. Knows the queue and
@@ -14,6 +15,7 @@ from engine.desk.queue import Job, Queue
 from engine.records.cluster_jobs import served_runs
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation.own import is_own, is_pending, own_plan, own_step
+from engine.records.planned import forget_planned, planned
 from engine.records.runs import EvaluationNote, Run, open_run
 from engine.records.settings import Settings
 
@@ -25,7 +27,7 @@ DIED = "the worker ended twice in the midst of it"
 
 
 def begin_evaluation(queue: Queue, book: RunBook) -> None:
-    """Queue the evaluation of a run whose training has just ended, if it is due."""
+    """Queue the evaluation of a run whose training has just ended, if it is due, and what was planned behind it."""
     if book.unsaved:
         # The disk is full; what could not be noted is not begun either.
         book.unsaved |= {"evaluation": "failed", "evaluation_error": "the disk was full when the run ended"}
@@ -33,6 +35,7 @@ def begin_evaluation(queue: Queue, book: RunBook) -> None:
     try:
         if is_pending(book.run.record()):
             _submit(queue, book.run)
+        _submit_planned(queue, book.run)
     except WorkbenchError as error:
         log.error("%s", error)
         with suppress(WorkbenchError):
@@ -59,6 +62,8 @@ def make_up(settings: Settings, queue: Queue) -> None:
     for run in served_runs(settings):
         try:
             record = run.record()
+            if not run.read_only:
+                _submit_planned(queue, run)
             if run.read_only or not is_pending(record) or run.id in waiting:
                 continue
             if record.evaluation == "retried":
@@ -74,3 +79,12 @@ def _submit(queue: Queue, run: Run) -> None:
     """Raises RunError when the run or the queue cannot be read."""
     plan = own_plan(run.id, run.record().step, run.spec().captures.evaluation_rows)
     queue.submit("evaluate", run_id=run.id, payload=plan.model_dump(mode="json"))
+
+
+def _submit_planned(queue: Queue, run: Run) -> None:
+    """Raises RunError when the run or the queue cannot be read or written."""
+    plans = planned(run)
+    if plans and run.record().status == "finished":
+        for one in plans:
+            queue.submit("evaluate", run_id=run.id, payload=one)
+        forget_planned(run)

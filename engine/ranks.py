@@ -70,7 +70,7 @@ def teamed(settings: Settings, processes: int | None = None, *, sharded: bool = 
     with tempfile.TemporaryDirectory(prefix="workbench-team-") as folder:
         followers = [] if launched > 1 else _start_followers(settings, count, Path(folder), sharded=sharded)
         try:
-            with _joined(sharded=sharded) as team:
+            with _joined(sharded=sharded, on_node=bool(settings.own_desk)) as team:
                 yield team
         finally:
             _end_followers(followers)
@@ -117,8 +117,9 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def _joined(*, sharded: bool) -> Iterator[Team]:
-    """This process in its team, by what its environment says of it; children of this process are not told."""
+def _joined(*, sharded: bool, on_node: bool = False) -> Iterator[Team]:
+    """This process in its team, by what its environment says of it; children of this process are not told. on_node: a
+    cluster's job that has one run to itself."""
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     patience = float(os.environ.get("WORKBENCH_PATIENCE_SECONDS", PATIENCE_SECONDS))
     device = None
@@ -147,7 +148,7 @@ def _joined(*, sharded: bool) -> Iterator[Team]:
     finally:
         for name in (*PLACE, STORE):
             os.environ.pop(name, None)
-    team = Team(rank, size, connections, device, group=group, sharded=sharded, patience=patience)
+    team = Team(rank, size, connections, device, group=group, sharded=sharded, on_node=on_node, patience=patience)
     threads = torch.get_num_threads()
     if device is None:
         # Busy processes whose threads are more than the cores slow each other many times over.

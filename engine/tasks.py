@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.bookkeeping import RunBook
+from engine.desk.on_node import PAUSED
 from engine.desk.queue import Job
 from engine.jobs.training import Intent
 from engine.records.events import ControlEvent, Event, Progress
@@ -95,6 +96,17 @@ def in_the_way(tasks: Sequence[Task], *, model_wanted: bool, awaited: Collection
         and task is not at_work
         and (at_work is not None or (task.paused and (model_wanted or task.job.id in awaited)))
     ]
+
+
+def left_as(task: Task, *, on_node: bool) -> tuple[str, str]:
+    """The status of a job whose worker ends, and why. What is under way is interrupted, what waits is for the next one.
+    on_node: the worker is a cluster's job, with one run to itself."""
+    if on_node and task.paused:
+        return "interrupted", PAUSED
+    # A run that gave way to another one waits too; a cluster's job is begun again, or is found to have ended.
+    waits = task.book is not None and (task.steps is None or on_node) and not task.paused
+    said = "The job left its node" if on_node else "The worker ended"
+    return "interrupted" if task.begun and not waits else "queued", said
 
 
 def doing(tasks: Sequence[Task], advancing: tuple[str, str, float] | None, *, hung_after: float) -> dict[str, Any]:

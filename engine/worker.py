@@ -28,7 +28,7 @@ from engine.records.installed import sources_digest
 from engine.records.learned import throw_away
 from engine.records.runs import open_run
 from engine.records.settings import Settings
-from engine.tasks import REST_SECONDS, Task, doing, in_the_way, next_task
+from engine.tasks import REST_SECONDS, Task, doing, in_the_way, left_as, next_task
 from engine.telling import Teller
 
 log = logging.getLogger("workbench.worker")
@@ -237,10 +237,8 @@ class Worker:
 
     def _leave(self, task: Task) -> None:
         """The worker ends: what is under way is interrupted, what waits is for the next worker."""
-        # A run that gave way to another one waits too; a cluster's job is begun again, or is found to have ended.
-        waits = task.book is not None and (task.steps is None or bool(self.settings.own_desk)) and not task.paused
-        said = "The job left its node" if self.settings.own_desk else "The worker ended"
-        self._end(task, "interrupted" if task.begun and not waits else "queued", message=said)
+        status, said = left_as(task, on_node=bool(self.settings.own_desk))
+        self._end(task, status, message=said)
         if task.book is None and task.job.kind not in UNREPEATED:
             with suppress(RunError):
                 self.queue.finish(task.job.id, status="queued")

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from engine.desk.cluster import Place
 from engine.desk.endpoints import sweep_endpoints
 from engine.desk.launch import ensure_worker, restart_worker
 from engine.desk.worker_job import call_worker_back, worker_place
@@ -65,27 +66,34 @@ def _worker_status() -> None:
                 st.error(plain(worker.reason), icon=":material/memory_alt:")
             if (place := worker_place(settings())) is not None:
                 st.caption(f"It is to run on {plain(place.words)}.")
-                st.button("Call it back", key="call_back", on_click=_call_back, icon=":material/undo:", width="stretch")
+                _end_button(place)
                 return
             st.caption("Nothing trains until it runs. Interrupted runs can be resumed.")
             st.button("Start the worker", key="start_worker", on_click=_start, icon=":material/power:", width="stretch")
         elif worker.status == "hung":
             st.caption("It is alive but has not taken a step for a while.")
-            _restart_button()
+            _end_button(worker_place(settings()))
         elif worker.status != "starting":
             if worker.sources and worker.sources != sources_digest():
                 st.caption(
                     ":orange[:material/update: It was started by another version of the workbench: restart it, or this "
                     "app, whichever is older.]"
                 )
-            with st.popover("Restart", icon=":material/refresh:", type="tertiary", key="restart_popover"):
-                st.caption("Frees the device. The run under way is interrupted and can be resumed where it was.")
-                _restart_button()
+            place = worker_place(settings())
+            word, icon = ("Restart", "refresh") if place is None else ("Call back", "undo")
+            with st.popover(word, icon=f":material/{icon}:", type="tertiary", key="restart_popover"):
+                frees = "Frees the device." if place is None else f"It runs on {plain(place.words)}: ends that job."
+                st.caption(f"{frees} The run under way is interrupted and can be resumed where it was.")
+                _end_button(place)
         if worker.status in ("dead", "hung"):
             _log_tail()
 
 
-def _restart_button() -> None:
+def _end_button(place: Place | None) -> None:
+    """place: the cluster's job that the worker is; called back, it begins no other one."""
+    if place is not None:
+        st.button("Call it back", key="call_back", on_click=_call_back, icon=":material/undo:", width="stretch")
+        return
     st.button("Restart the worker", key="restart_worker", on_click=_restart, icon=":material/refresh:", width="stretch")
 
 

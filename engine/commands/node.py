@@ -13,8 +13,9 @@ import time
 from contextlib import suppress
 
 from engine.desk.lock import owned
-from engine.desk.on_node import GO, TIME_IS_UP, hear
+from engine.desk.on_node import GO, PAUSED, TIME_IS_UP, hear
 from engine.desk.queue import Queue
+from engine.desk.sending import SENT
 from engine.desk.slurm import queue_again
 from engine.records.cluster_jobs import ClusterJob, read_job, settings_of
 from engine.records.errors import ClusterError, RunError
@@ -80,7 +81,11 @@ def _may_begin(run: Run, job: ClusterJob, settings: Settings) -> bool:
         return True
     if record.status == "finished":
         return bool(job.evaluations)
-    if record.status not in ACTIVE | {"interrupted"}:
+    if record.status == "paused":
+        # Its node died.
+        _ends(run, "interrupted", PAUSED, settings)
+        return False
+    if record.status not in ACTIVE | {"interrupted"} or (record.status == "interrupted" and record.error == PAUSED):
         return False
     resumed = record.step > 0
     other = differing(versions(), record.versions if resumed else job.versions)
@@ -131,7 +136,8 @@ def _serve(run: Run, job: ClusterJob, own: Settings, told: list[signal.Signals])
     with teamed(own):
         Worker(own).serve(until=lambda: bool(told) or has_ended(run.record()))
     log.info("job %s leaves run %s: %s", job.job, run.id, run.record().status)
-    return left()
+    # Of a training that ended just as the time was up they have not been asked for yet.
+    return left() or (not asked and bool(job.evaluations) and run.record().status == "finished")
 
 
 def _again(run: Run, job: ClusterJob, settings: Settings) -> int:
@@ -171,7 +177,7 @@ def _ends(run: Run, status: Status, reason: str, settings: Settings) -> None:
 def _spans_without_a_step(run: Run) -> int:
     spans = 0
     for event in run.events()[0]:
-        if isinstance(event, StepResult):
+        if isinstance(event, StepResult) or (isinstance(event, StatusEvent) and event.message == SENT):
             spans = 0
         elif isinstance(event, StatusEvent) and event.message == TIME_WAS_UP:
             spans += 1

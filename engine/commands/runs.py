@@ -4,10 +4,10 @@ import argparse
 import json
 import math
 
-from engine.desk.cluster import look_at, place_of
+from engine.desk.cluster import at_work, look_at
 from engine.records.errors import WorkbenchError
 from engine.records.outcome import outcome_of
-from engine.records.runs import ACTIVE, Run, list_runs
+from engine.records.runs import Run, list_runs
 from engine.records.settings import Settings
 
 
@@ -47,7 +47,7 @@ def _summary(run: Run, settings: Settings) -> dict:
         # Of a split without rows of one side there is none, and NaN is no JSON.
         record["figures"] = {name: one for name, one in record["figures"].items() if math.isfinite(one)}
         outcome = outcome_of(run, settings).model_dump(mode="json")
-        place = place_of(run) if record["status"] in ACTIVE else None
+        place = at_work(run)
     except WorkbenchError as error:
         record = {"id": run.id, "status": "unreadable", "step": 0, "steps": 0, "figures": {}, "error": str(error)}
     return record | {"name": run.name, "outcome": outcome, "cluster": place.words if place else ""}

@@ -4,9 +4,9 @@ import argparse
 import socket
 from contextlib import chdir
 
-from engine.desk.launch import end_worker, ensure_worker
+from engine.desk.launch import end_worker, ensure_worker, team_options
 from engine.desk.queue import Queue
-from engine.desk.sending import send_or_delete
+from engine.desk.sending import need_accepted, send_or_delete
 from engine.desk.starting import need_inputs
 from engine.desk.worker_job import need_none_sent, send_worker
 from engine.records.clusters import Resources, find_cluster
@@ -16,11 +16,16 @@ from engine.records.settings import ROOT, Settings
 from engine.records.spec import RunSpec
 
 
-def add_arguments(command: argparse.ArgumentParser, text: str = "train on this cluster of clusters.toml") -> None:
+def add_arguments(
+    command: argparse.ArgumentParser,
+    text: str = "train on this cluster of clusters.toml",
+    *,
+    hours: str = "after them it is queued again and goes on",
+) -> None:
     command.add_argument("--cluster", default="", metavar="NAME", help=text)
     command.add_argument("--partition", metavar="NAME", help="in place of the cluster's own")
     command.add_argument("--gpus", type=int, help="GPUs of a node, in place of the cluster's own number")
-    command.add_argument("--hours", type=float, help="after them it is queued again and goes on")
+    command.add_argument("--hours", type=float, help=hours)
 
 
 def need_cluster(options: argparse.Namespace) -> None:
@@ -44,6 +49,7 @@ def worker_to_cluster(options: argparse.Namespace, settings: Settings) -> str:
         )
     if worker.alive and worker.status != "idle":
         raise WorkerError(f"The worker (process {worker.pid}) is {worker.status}: wait until it is idle, or end it.")
+    need_accepted(find_cluster(settings, options.cluster), asked, options.cluster, settings)
     if worker.alive:
         # It gives the lock back before the job wants it.
         end_worker(worker.pid)
@@ -51,7 +57,7 @@ def worker_to_cluster(options: argparse.Namespace, settings: Settings) -> str:
         return send_worker(settings, to=options.cluster, asked=asked, how=_how(options)).job
     except WorkbenchError:
         if worker.alive:
-            ensure_worker(settings)
+            ensure_worker(settings, options=team_options(worker.machine))
         raise
 
 

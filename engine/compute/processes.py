@@ -57,7 +57,8 @@ class Traffic:
 class Team:
     """One process's view of its team. connections: of the first process one to each other, by rank from 1; of another
     one, to the first.  group: for sums and copies of tensors, with the same patience.  sharded: each holds a share of
-    the weights.  mode: whether a marked function is being run."""
+    the weights.  on_node: it is a cluster's job, with one run to itself.  mode: whether a marked function is being run.
+    """
 
     rank: int
     size: int
@@ -65,6 +66,7 @@ class Team:
     device: torch.device | None = None
     group: distributed.ProcessGroup | None = None
     sharded: bool = False
+    on_node: bool = False
     patience: float = PATIENCE_SECONDS
     mode: Mode | Literal[""] = ""
     broken: str = ""
@@ -191,6 +193,9 @@ class Team:
         return answers
 
     def _break(self, reason: str) -> None:
+        if self.on_node:
+            self.broken = f"{reason} The last checkpoint is kept: resume the run, on its cluster or here."
+            raise TeamError(self.broken)
         # What was asked of this one the next one does not know.
         asked = f"--processes {self.size}{' --sharded' * self.sharded}"
         how = f" (`python -m engine worker {asked}`)" if self.sharded or self.device is None else ""

@@ -19,6 +19,7 @@ from engine.records.evaluation.own import is_pending
 from engine.records.events import Control, ControlEvent, Event, StatusEvent
 from engine.records.files import written_at
 from engine.records.learned import throw_away
+from engine.records.planned import plan
 from engine.records.runs import ACTIVE, Run
 from engine.records.settings import Settings
 from engine.telling import telling
@@ -31,6 +32,8 @@ NUMBERED_SECONDS = 120.0
 ENDING_SECONDS = 20.0
 
 watch = slurm.Watch()
+# Jobs of finished runs that Slurm has ended: it is not asked for them again.
+_ended: set[tuple[Run, str]] = set()
 
 
 class Place(NamedTuple):
@@ -51,10 +54,11 @@ class Place(NamedTuple):
 
 def look_at(runs: Sequence[Run], settings: Settings, *, patience: float = 1.0) -> None:
     """Ask Slurm for all these runs at once, and set right those whose job has ended without a word."""
-    active = [run for run in runs if is_on_cluster(run) and _may_live(run)]
-    if not active:
+    there = [run for run in runs if is_on_cluster(run)]
+    active, evaluated = [run for run in there if _may_live(run)], [run for run in there if _may_evaluate(run)]
+    if not active and not evaluated:
         return
-    answer = states_of(active, patience=patience)
+    answer = states_of([*active, *evaluated], patience=patience)
     with telling(settings) as hear:
         for run in active:
             with suppress(WorkbenchError):
@@ -65,13 +69,28 @@ def place_of(run: Run) -> Place | None:
     """The cluster's job that has a run, as it was seen last; None for a run of this machine. Raises RunError for a
     damaged file."""
     job = read_job(run)
-    if job is None or not _may_live(run):
+    if job is None or not (_may_live(run) or _may_evaluate(run)):
         return Place(job) if job else None
     answer = states_of([run], patience=0.0)
     state = answer.states.get(job.job)
     if state is None:
         return Place(job, problem=answer.problem)
     return Place(job, state.words, state.waits, answer.problem)
+
+
+def at_work(run: Run) -> Place | None:
+    """The job that still has a run: it trains it, or carries out the evaluations behind its training. Raises RunError
+    for a damaged file."""
+    place = place_of(run)
+    if place is None or _may_live(run):
+        return place
+    answer = states_of([run], patience=0.0) if _may_evaluate(run) else Answer()
+    state = answer.states.get(place.job.job)
+    if state is not None and not state.has_ended:
+        return place
+    if not answer.problem:
+        _ended.add((run, place.job.job))
+    return None
 
 
 def states_of(runs: Sequence[Run], *, patience: float = 1.0) -> Answer:
@@ -167,7 +186,8 @@ def take_back(run: Run, settings: Settings, *, keep: bool = True) -> None:
 
 
 def take_home(run: Run, settings: Settings) -> None:
-    """A run that its job has left is this machine's from here on. Raises RunError while the job may be at work on it.
+    """A run that its job has left is this machine's from here on, with the evaluations that were to follow. Raises
+    RunError while the job may be at work on it.
 
     What its record says is enough: a job that is begun once more finds no note of itself, and leaves the run alone.
     """
@@ -183,6 +203,8 @@ def take_home(run: Run, settings: Settings) -> None:
         said = answer.problem or f"Slurm says {state.words if state else 'nothing'} of job {job.job}."
         raise RunError(f"Run {run.id} may still be on {job.cluster}. {said} Take it back, or wait until it has ended.")
     with owned(settings_of(run, settings), patience=ENDING_SECONDS):
+        if job.evaluations:
+            plan(run, job.evaluations)
         forget_job(run)
     if job.job:
         with suppress(ClusterError):
@@ -209,6 +231,14 @@ def _may_live(run: Run) -> bool:
     with suppress(RunError):
         record = run.record()
         return record.status in ACTIVE or is_pending(record)
+    return False
+
+
+def _may_evaluate(run: Run) -> bool:
+    """Whether evaluations that came with a job may still be under way behind the training."""
+    job = _job(run)
+    with suppress(RunError):
+        return bool(job and job.evaluations and (run, job.job) not in _ended) and run.record().status == "finished"
     return False
 
 

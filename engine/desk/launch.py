@@ -64,7 +64,7 @@ def ensure_worker(settings: Settings, *, options: Sequence[str] = ()) -> WorkerS
 def restart_worker(settings: Settings) -> WorkerStatus:
     """End the worker (its running job becomes interrupted and can be resumed) and start one of as many processes.
 
-    One that is a cluster's job is called back; the next one is started when that has ended.
+    One that is a cluster's job is called back, and none is started: that one may still write its checkpoint.
     """
     worker = Queue(settings.desk).worker()
     if worker_place(settings) is not None:
@@ -74,13 +74,14 @@ def restart_worker(settings: Settings) -> WorkerStatus:
         raise WorkerError(f"The worker runs on {worker.host} (process {worker.pid}): end it there.")
     if worker.alive:
         end_worker(worker.pid)
-    return ensure_worker(settings, options=_team_options(worker.machine))
+    return ensure_worker(settings, options=team_options(worker.machine))
 
 
-def _team_options(machine: Mapping[str, Any]) -> list[str]:
-    """Of the worker's command, for a team like the one that it measured; none where it had not come to that."""
-    count, shares = (int(machine.get(name, 1)) for name in ("processes", "shares"))
-    return [*(["--processes", str(count)] if count > 1 else []), *(["--sharded"] if shares > 1 else [])]
+def team_options(machine: Mapping[str, Any]) -> list[str]:
+    """Of the worker's command, for a team like the one that it measured, of one process too; none where it had not come
+    to that."""
+    processes = ["--processes", str(int(machine["processes"]))] if "processes" in machine else []
+    return [*processes, *(["--sharded"] if int(machine.get("shares", 1)) > 1 else [])]
 
 
 def end_worker(pid: int) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 GO = signal.SIGTERM
 # Where a system has no such signal there is no Slurm either.
 TIME_IS_UP = getattr(signal, "SIGUSR2", GO)
+# Whoever paused it resumes it: the next start of the job leaves such a run alone.
+PAUSED = "Its job left the node while it was paused: resume it, on its cluster or here."
 
 
 def begin(arguments: Sequence[str], environment: Mapping[str, str]) -> None:

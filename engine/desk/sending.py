@@ -4,15 +4,18 @@ Knows nothing of what becomes of them: see engine.desk.cluster.
 """
 
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from engine.desk import slurm
+from engine.desk.cluster import NUMBERED_SECONDS
 from engine.desk.lock import owned
 from engine.desk.on_node import begin
 from engine.desk.queue import Queue
-from engine.records.cluster_jobs import ClusterJob, forget_job, logs_folder, read_job, settings_of, write_job
+from engine.records.cluster_jobs import DESK, ClusterJob, forget_job, logs_folder, read_job, write_job
 from engine.records.clusters import Cluster, Resources, find_cluster, need_shared
 from engine.records.errors import ClusterError, RunError, WorkbenchError
 from engine.records.events import StatusEvent
@@ -20,6 +23,16 @@ from engine.records.files import storage_error
 from engine.records.installed import versions
 from engine.records.runs import Run, Status, delete_run, need_trainable
 from engine.records.settings import ROOT, Settings
+
+SENT = "Sent to a cluster"
+
+
+class _Claim(NamedTuple):
+    """A run that is being sent, with its status and the note of its job before."""
+
+    run: Run
+    was: Status
+    noted: ClusterJob | None
 
 
 def send(
@@ -41,9 +54,7 @@ def send(
     asked = asked or cluster.asked()
     for run in runs:
         _need_free(run, settings)
-    statuses = {run.id: run.record().status for run in runs}
-    _check(cluster, asked, to, settings)
-    before = {run.id: read_job(run) for run in runs}
+    need_accepted(cluster, asked, to, settings)
     jobs = [
         ClusterJob(
             cluster=to,
@@ -54,18 +65,18 @@ def send(
         )
         for run in runs
     ]
+    claims: list[_Claim] = []
     numbers: list[str] = []
     try:
         for run, job in zip(runs, jobs, strict=True):
-            # Before Slurm has it: no worker takes the run meanwhile.
-            write_job(run, job)
+            claims.append(_claim(run, job, settings))
         commands = [["on-node", run.id, "--runs", str(settings.runs)] for run in runs]
         numbers = _submitted(cluster, asked, commands, settings, name=f"breaker-{runs[0].id}")
         jobs = [job.model_copy(update={"job": number}) for job, number in zip(jobs, numbers, strict=True)]
         sent = []
-        for run, job in zip(runs, jobs, strict=True):
-            if not _queued_again(run, settings, statuses[run.id]):
-                _put_back(run, before[run.id])
+        for run, job, claim in zip(runs, jobs, claims, strict=True):
+            if not _queued_again(run, job, settings, claim.was):
+                _put_back(claim, job)
                 with suppress(ClusterError):
                     slurm.call_back(job.job)
                 continue
@@ -78,10 +89,10 @@ def send(
         for number in numbers:
             with suppress(ClusterError):
                 slurm.call_back(number)
-        for run in runs:
-            _put_back(run, before[run.id])
+        for claim, job in zip(claims, jobs, strict=False):
             with suppress(WorkbenchError):
-                _not_queued(run, settings, statuses[run.id])
+                _not_queued(claim, job, settings)
+            _put_back(claim, job)
         raise
     return sent
 
@@ -101,23 +112,11 @@ def send_or_delete(run: Run, *, to: str, asked: Resources | None, settings: Sett
 def submit_command(arguments: list[str], *, to: str, settings: Settings, asked: Resources, name: str) -> str:
     """Send any command of the workbench to a cluster; the job's number. Raises ClusterError."""
     cluster = find_cluster(settings, to)
-    _check(cluster, asked, to, settings)
+    need_accepted(cluster, asked, to, settings)
     return _submitted(cluster, asked, [arguments], settings, name=name)[0]
 
 
-def _need_free(run: Run, settings: Settings) -> None:
-    """Raises RunError where somebody has the run already: two clicks in two tabs are one job."""
-    status, job = need_trainable(run), read_job(run)
-    if status == "queued" and job is not None:
-        raise RunError(f"Run {run.id} is on {job.cluster} already (job {job.job or 'to come'}): wait, or take it back.")
-    queue = Queue(settings.desk)
-    if queue.worker().alive and any(
-        one.run_id == run.id and one.status in ("queued", "running") for one in queue.newest("train", limit=1000)
-    ):
-        raise RunError(f"Run {run.id} waits for this machine's worker: cancel it there first.")
-
-
-def _check(cluster: Cluster, asked: Resources, name: str, settings: Settings) -> None:
+def need_accepted(cluster: Cluster, asked: Resources, name: str, settings: Settings) -> None:
     """Raises ClusterError where the cluster would not take the job, or would leave it waiting for ever."""
     if shutil.which("sbatch") is None:
         raise ClusterError(
@@ -142,6 +141,21 @@ def _check(cluster: Cluster, asked: Resources, name: str, settings: Settings) ->
             f"{asked.hours:g} hours are too short: {cluster.notice_seconds} seconds before their end a job already "
             "writes down what it has. Ask for more hours."
         )
+
+
+def _need_free(run: Run, settings: Settings) -> Status:
+    """The status of a run that may be sent. Raises RunError where somebody has it already: two clicks in two tabs are
+    one job."""
+    status, job = need_trainable(run), read_job(run)
+    being_sent = job is not None and not job.job and time.time() - job.submitted < NUMBERED_SECONDS
+    if job is not None and (status == "queued" or being_sent):
+        raise RunError(f"Run {run.id} is on {job.cluster} already (job {job.job or 'to come'}): wait, or take it back.")
+    queue = Queue(settings.desk)
+    if queue.worker().alive and any(
+        one.run_id == run.id and one.status in ("queued", "running") for one in queue.newest("train", limit=1000)
+    ):
+        raise RunError(f"Run {run.id} waits for this machine's worker: cancel it there first.")
+    return status
 
 
 def _submitted(
@@ -171,6 +185,8 @@ def _submitted(
 
 
 def _parameters(cluster: Cluster, asked: Resources, name: str) -> dict[str, Any]:
+    # sbatch hands on how many processes this machine's worker takes; a job takes one for each GPU that it has.
+    unset = ["unset WORKBENCH_PROCESSES"] if asked.gpus else []
     parameters = {
         "name": name,
         "timeout_min": max(1, round(60 * asked.hours)),
@@ -183,7 +199,7 @@ def _parameters(cluster: Cluster, asked: Resources, name: str) -> dict[str, Any]
         "slurm_account": cluster.account,
         "slurm_qos": cluster.qos,
         "slurm_constraint": cluster.constraint,
-        "slurm_setup": list(cluster.setup) or None,
+        "slurm_setup": [*unset, *cluster.setup] or None,
         "slurm_signal_delay_s": cluster.notice_seconds,
         "slurm_stderr_to_stdout": True,
         # Since Slurm 22.05 srun does not take the number over from sbatch.
@@ -193,32 +209,57 @@ def _parameters(cluster: Cluster, asked: Resources, name: str) -> dict[str, Any]
     return {name: value for name, value in parameters.items() if value is not None}
 
 
-def _queued_again(run: Run, settings: Settings, was: Status) -> bool:
+def _claim(run: Run, job: ClusterJob, settings: Settings) -> _Claim:
+    """Note the job before Slurm has it: from here on no worker takes the run, and nobody else sends it. Raises RunError
+    where somebody was quicker."""
+    with owned(_own(run, settings)):
+        claim = _Claim(run, _need_free(run, settings), read_job(run))
+        write_job(run, job)
+    return claim
+
+
+def _queued_again(run: Run, job: ClusterJob, settings: Settings, was: Status) -> bool:
     """The record of a run that is handed over. What was asked of an earlier job does not hold for the new one.
 
-    was: its status before. False, and nothing is done, where it has another one now: somebody cancelled it meanwhile.
+    was: its status before. False, and nothing is done, where it has another one now, or the note is not that of this
+    job: somebody cancelled it meanwhile, or took it home.
     """
-    with owned(settings_of(run, settings)):
-        if run.record().status != was:
+    own = _own(run, settings)
+    with owned(own):
+        if run.record().status != was or not _is_noted(run, job):
             return False
-        Queue(settings_of(run, settings).desk).file.unlink(missing_ok=True)
+        Queue(own.desk).file.unlink(missing_ok=True)
         if was != "queued":
-            run.append(StatusEvent(status="queued", step=run.record().step, message="Sent to a cluster"))
+            run.append(StatusEvent(status="queued", step=run.record().step, message=SENT))
             run.update(status="queued", error="")
         return True
 
 
-def _not_queued(run: Run, settings: Settings, was: Status) -> None:
+def _not_queued(claim: _Claim, job: ClusterJob, settings: Settings) -> None:
     """The status of a run that was handed over and called back with others."""
-    with owned(settings_of(run, settings)):
-        if was != "queued" and run.record().status == "queued":
+    run, was = claim.run, claim.was
+    with owned(_own(run, settings)):
+        if was != "queued" and run.record().status == "queued" and _is_noted(run, job):
             run.append(StatusEvent(status=was, step=run.record().step, message="Called back from the cluster"))
             run.update(status=was)
 
 
-def _put_back(run: Run, job: ClusterJob | None) -> None:
+def _put_back(claim: _Claim, job: ClusterJob) -> None:
     with suppress(WorkbenchError):
-        if job is None:
-            forget_job(run)
+        if not _is_noted(claim.run, job):
+            return
+        if claim.noted is None:
+            forget_job(claim.run)
         else:
-            write_job(run, job)
+            write_job(claim.run, claim.noted)
+
+
+def _is_noted(run: Run, job: ClusterJob) -> bool:
+    """Whether the note in the run's folder is of this sending, with its number or without."""
+    noted = read_job(run)
+    return noted is not None and noted.submitted == job.submitted
+
+
+def _own(run: Run, settings: Settings) -> Settings:
+    """With the run's own desk, whether a cluster has it already or not."""
+    return replace(settings, own_desk=run.folder / DESK)

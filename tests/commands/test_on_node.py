@@ -13,12 +13,13 @@ from engine.__main__ import main
 from engine.commands import node
 from engine.commands.node import SPANS_WITHOUT_A_STEP
 from engine.desk.lock import owned
-from engine.desk.on_node import GO, TIME_IS_UP
+from engine.desk.on_node import GO, PAUSED, TIME_IS_UP
 from engine.desk.queue import Queue
+from engine.desk.sending import SENT
 from engine.records.cluster_jobs import ClusterJob, settings_of, write_job
 from engine.records.clusters import Resources
 from engine.records.errors import ClusterError, RunError
-from engine.records.events import Alert
+from engine.records.events import Alert, StatusEvent, StepResult
 from engine.records.installed import versions
 from engine.records.notices import notices_file
 from engine.records.runs import create_run
@@ -159,3 +160,67 @@ def test_evaluations_that_came_with_a_job_are_gone_on_with_where_its_time_was_up
     for _ in range(SPANS_WITHOUT_A_STEP):
         node._again(run, note(run), settings)
     assert node._again(run, note(run), settings) == 1 and run.record().status == "finished"
+
+
+def test_evaluations_are_gone_on_with_where_the_time_is_up_as_the_training_ends(run, settings, monkeypatch):
+    note(run, evaluations=({"state": run.id},))
+    again: list[str] = []
+    monkeypatch.setattr(node, "queue_again", again.append)
+    before = {kind: signal.getsignal(kind) for kind in (TIME_IS_UP, GO)}
+
+    def served(worker: Worker, *, until: Callable[[], bool]) -> None:
+        run.update(status="finished")
+        signal.raise_signal(TIME_IS_UP)
+        assert until() and worker.queue.newest("evaluate") == []
+
+    monkeypatch.setattr(Worker, "serve", served)
+    try:
+        assert main(["on-node", run.id, "--runs", str(settings.runs)]) == 0
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+    assert again == ["12"]
+
+
+def test_a_run_that_is_resumed_with_more_hours_has_its_spans_anew(run, settings, monkeypatch):
+    asked = []
+    monkeypatch.setattr(node, "queue_again", asked.append)
+    job = note(run)
+    for _ in range(SPANS_WITHOUT_A_STEP):
+        node._again(run, job, settings)
+    assert node._again(run, job, settings) == 1
+    run.append(StatusEvent(status="queued", step=0, message=SENT))
+    run.update(status="queued")
+    for _ in range(SPANS_WITHOUT_A_STEP):
+        assert node._again(run, job, settings) == 0
+    assert node._again(run, job, settings) == 1
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+def test_a_run_that_is_paused_when_its_job_leaves_the_node_waits_for_its_user(run, settings, steps):
+    """Paused before its first step or behind some; begun again by Slurm the job leaves it alone, sent anew it
+    goes on."""
+    job, own = note(run), settings_of(run, settings)
+    queue = Queue(own.desk)
+    queue.submit("train", run_id=run.id)
+
+    def paused() -> bool:
+        if sum(isinstance(event, StepResult) for event in run.events()[0]) >= steps and not asked:
+            asked.append(True)
+            queue.control(run.id, "pause")
+        return run.record().status == "paused"
+
+    asked: list[bool] = []
+    with owned(own):
+        Worker(own).serve(until=paused)
+    record = run.record()
+    assert (record.status, record.error) == ("interrupted", PAUSED) and record.step >= steps
+    assert not node._may_begin(run, job, settings)
+    run.update(status="queued", error="")
+    assert node._may_begin(run, job, settings)
+
+
+def test_a_run_that_was_paused_when_its_node_died_is_not_trained_on_unasked(run, settings):
+    run.update(status="paused", step=3)
+    assert not node._may_begin(run, note(run), settings)
+    assert (run.record().status, run.record().error) == ("interrupted", PAUSED)

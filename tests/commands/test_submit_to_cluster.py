@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from engine.__main__ import main
 from engine.commands import submit
 from engine.desk.lock import owned
 from engine.desk.presence import beat
-from engine.records.errors import WorkerError
+from engine.records.errors import ClusterError, WorkerError
 from engine.records.prompt_files import file_hashes
 from engine.records.runs import list_runs
 from engine.records.settings import ROOT, Settings
@@ -77,3 +77,40 @@ def test_a_worker_that_cannot_give_way_to_a_job_is_named_with_what_to_do(
         beat(settings.desk, status=status, pid=os.getpid(), **place)
         with pytest.raises(WorkerError, match=said):
             submit.worker_to_cluster(options, settings)
+
+
+@pytest.fixture
+def idle(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
+    """A worker of two processes; what is done with it."""
+    found: list[object] = []
+    monkeypatch.setattr(submit, "end_worker", lambda pid: found.append("ended"))
+    monkeypatch.setattr(submit, "ensure_worker", lambda _, *, options: found.append(options))
+    with owned(settings):
+        beat(settings.desk, status="idle", pid=os.getpid(), machine={"processes": 2, "shares": 2})
+        yield found
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise ClusterError("Slurm did not take the job.")
+
+
+OPTIONS = argparse.Namespace(cluster="a100", partition=None, gpus=None, hours=None, processes=None, sharded=False)
+
+
+def test_a_worker_is_not_ended_for_a_job_that_the_cluster_would_not_take(
+    idle: list[object], settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(submit, "need_accepted", refuse)
+    with pytest.raises(ClusterError, match="did not take"):
+        submit.worker_to_cluster(OPTIONS, settings)
+    assert idle == []
+
+
+def test_where_the_job_is_refused_all_the_same_the_worker_is_begun_again_with_as_many_processes(
+    idle: list[object], settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(submit, "need_accepted", lambda *_: None)
+    monkeypatch.setattr(submit, "send_worker", refuse)
+    with pytest.raises(ClusterError, match="did not take"):
+        submit.worker_to_cluster(OPTIONS, settings)
+    assert idle == ["ended", ["--processes", "2", "--sharded"]]

@@ -5,9 +5,12 @@ from collections.abc import Callable, Collection
 
 import pytest
 
+from engine.afterwards import begin_evaluation, make_up
+from engine.bookkeeping import RunBook
 from engine.desk import cluster, launch, slurm, worker_job
-from engine.desk.cluster import control, settle
+from engine.desk.cluster import at_work, control, look_at, settle, take_home
 from engine.desk.launch import ensure_worker
+from engine.desk.queue import Queue
 from engine.desk.slurm import Answer, JobState, Watch
 from engine.desk.worker_job import send_worker
 from engine.records.cluster_jobs import ClusterJob, write_job
@@ -141,3 +144,63 @@ def test_no_worker_is_started_beside_one_that_waits_for_its_node_where_slurm_tak
     late.start()
     assert ensure_worker(settings).status == "dead" and started == []
     late.join()
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_evaluations_that_were_to_follow_there_follow_the_training_of_a_run_that_is_taken_home(
+    run: Run, settings: Settings, called_back: list[str], dies: bool
+):
+    """Also where the worker died between the end of the training and their queueing."""
+    plan = {"attacks": [{"name": "direct"}], "state": run.id}
+    write_job(run, JOB.model_copy(update={"evaluations": (plan,)}))
+    queue = Queue(settings.desk)
+    for status, planned in (("interrupted", []), ("stopped", []), ("finished", [plan])):
+        run.update(status=status, step=6)
+        take_home(run, settings)
+        make_up(settings, queue) if dies else begin_evaluation(queue, RunBook(run))
+        assert [job.payload for job in queue.newest("evaluate")] == planned
+    queue.finish(queue.newest("evaluate")[0].id)
+    make_up(settings, queue)
+    begin_evaluation(queue, RunBook(run))
+    assert len(queue.newest("evaluate")) == 1, "once"
+
+
+class Said:
+    """A watch that has these states, and notes what it is asked for."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer, self.asked = answer, list[str]()
+
+    def states(self, jobs: Collection[str], *, patience: float = 1.0) -> Answer:
+        self.asked += jobs
+        return self.answer
+
+
+def test_a_finished_run_is_its_job_s_until_the_evaluations_that_came_with_it_have_ended(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    write_job(run, JOB.model_copy(update={"evaluations": ({"state": run.id},)}))
+    run.update(status="finished", step=6)
+    said = Said(Answer({"12": JobState("RUNNING")}))
+    monkeypatch.setattr(cluster, "watch", said)
+    look_at([run], settings)
+    place = at_work(run)
+    assert place is not None and place.words == "a100, job 12: RUNNING"
+    # Without an answer what was said last stands.
+    said.answer = Answer({"12": JobState("RUNNING")}, "Slurm gives no answer.")
+    assert at_work(run) is not None
+    said.answer = Answer({"12": JobState("COMPLETED")})
+    assert at_work(run) is None
+    said.asked.clear()
+    look_at([run], settings)
+    assert at_work(run) is None and said.asked == [], "what has ended is not asked for again"
+
+
+def test_a_finished_run_of_which_slurm_never_said_a_word_is_nobody_s(run: Run, monkeypatch: pytest.MonkeyPatch):
+    write_job(run, JOB.model_copy(update={"evaluations": ({"state": run.id},)}))
+    run.update(status="finished", step=6)
+    monkeypatch.setattr(cluster, "watch", Said(Answer({}, "squeue is not installed here")))
+    assert at_work(run) is None
+    write_job(run, JOB)
+    monkeypatch.setattr(cluster, "watch", Said(Answer({"12": JobState("RUNNING")})))
+    assert at_work(run) is None, "no evaluation came with it"

@@ -5,7 +5,7 @@ import threading
 import time
 
 from engine.desk import launch
-from engine.desk.launch import ensure_worker
+from engine.desk.launch import ensure_worker, team_options
 from engine.desk.lock import owned
 from engine.desk.queue import Queue
 
@@ -43,6 +43,12 @@ def test_where_nobody_says_so_one_is_started(settings, monkeypatch):
     (settings.desk / "worker.json").unlink(missing_ok=True)
     ensure_worker(settings)
     assert len(started) == 2 and all("worker" in command for command in started)
+
+
+def test_a_worker_is_begun_again_with_as_many_processes_also_where_that_was_one():
+    assert team_options({"device": "cuda", "processes": 1, "shares": 1}) == ["--processes", "1"]
+    assert team_options({"processes": 2, "shares": 2}) == ["--processes", "2", "--sharded"]
+    assert team_options({}) == []
 
 
 def pytest_fail() -> None:

@@ -3,8 +3,17 @@
 import pytest
 
 from engine.desk import sending
-from engine.records.cluster_jobs import ClusterJob, is_on_cluster, read_job, served_runs, settings_of, write_job
-from engine.records.clusters import find_cluster, need_shared, read_clusters
+from engine.desk.queue import Queue
+from engine.records.cluster_jobs import (
+    ClusterJob,
+    forget_job,
+    is_on_cluster,
+    read_job,
+    served_runs,
+    settings_of,
+    write_job,
+)
+from engine.records.clusters import Resources, find_cluster, need_shared, read_clusters
 from engine.records.errors import ClusterError, RunError
 from engine.records.installed import differing, versions
 from engine.records.runs import create_run
@@ -111,7 +120,7 @@ def test_of_several_runs_none_is_left_queued_where_one_cannot_be_handed_over(des
             raise RunError("held by another")
         return queued_again(run, *given)
 
-    monkeypatch.setattr(sending, "_check", lambda *_: None)
+    monkeypatch.setattr(sending, "need_accepted", lambda *_: None)
     monkeypatch.setattr(sending, "_submitted", lambda *_, **__: ["7_0", "7_1"])
     monkeypatch.setattr(sending.slurm, "call_back", called_back.append)
     monkeypatch.setattr(sending, "_queued_again", held)
@@ -132,7 +141,7 @@ def test_of_several_runs_one_that_is_cancelled_meanwhile_is_not_sent(described, 
         first.update(status="stopped")
         return [f"7_{place}" for place in range(len(commands))]
 
-    monkeypatch.setattr(sending, "_check", lambda *_: None)
+    monkeypatch.setattr(sending, "need_accepted", lambda *_: None)
     monkeypatch.setattr(sending, "_submitted", submitted)
     monkeypatch.setattr(sending.slurm, "call_back", called_back.append)
     (job,) = sending.send([first, second], to="a100", settings=settings)
@@ -142,3 +151,75 @@ def test_of_several_runs_one_that_is_cancelled_meanwhile_is_not_sent(described, 
     with pytest.raises(RunError, match="was cancelled while it was handed over"):
         sending.send([first], to="a100", settings=settings)
     assert read_job(first) is None
+
+
+@pytest.fixture
+def resumable(described, tiny_spec, monkeypatch):
+    """A run that the cluster's job 5 has left, where sending it gives number 7."""
+    described('[a100]\npartition = "gpu"\n')
+    run = create_run(read_settings().runs, tiny_spec())
+    run.update(status="interrupted", step=3)
+    write_job(run, ClusterJob(cluster="a100", asked=Resources(partition="gpu"), job="5", submitted=1.0))
+    monkeypatch.setattr(sending, "need_accepted", lambda *_: None)
+    monkeypatch.setattr(sending, "_submitted", lambda *_, **__: ["7"])
+    return run
+
+
+def test_of_two_who_resume_a_run_at_once_the_second_is_told_so_and_the_first_one_s_job_keeps_it(resumable, monkeypatch):
+    called_back, settings = [], read_settings()
+    monkeypatch.setattr(sending.slurm, "call_back", called_back.append)
+    checked = sending._need_free
+
+    def second_one_begins(*given):
+        """Both have looked, and found the run free."""
+        monkeypatch.setattr(sending, "_need_free", checked)
+        status = checked(*given)
+        numbers.append(sending.send([resumable], to="a100", settings=settings)[0].job)
+        return status
+
+    numbers: list[str] = []
+    monkeypatch.setattr(sending, "_need_free", second_one_begins)
+    with pytest.raises(RunError, match=r"is on a100 already \(job 7\): wait, or take it back"):
+        sending.send([resumable], to="a100", settings=settings)
+    assert read_job(resumable).job == numbers[0] == "7" and called_back == []
+    assert resumable.record().status == "queued"
+
+
+def test_while_a_run_is_being_sent_nobody_else_sends_it(resumable, monkeypatch):
+    settings, refused = read_settings(), []
+
+    def submitted(*_, **__):
+        with pytest.raises(RunError, match=r"is on a100 already \(job to come\)"):
+            sending.send([resumable], to="a100", settings=settings)
+        refused.append(read_job(resumable).job)
+        return ["7"]
+
+    monkeypatch.setattr(sending, "_submitted", submitted)
+    sending.send([resumable], to="a100", settings=settings)
+    assert refused == [""] and read_job(resumable).job == "7"
+
+
+def test_a_run_that_was_taken_home_while_it_was_sent_stays_at_home(resumable, monkeypatch):
+    settings, called_back = read_settings(), []
+    monkeypatch.setattr(sending.slurm, "call_back", called_back.append)
+
+    def submitted(*_, **__):
+        forget_job(resumable)
+        Queue(settings.desk).submit("train", run_id=resumable.id)
+        return ["7"]
+
+    monkeypatch.setattr(sending, "_submitted", submitted)
+    with pytest.raises(RunError, match="was cancelled while it was handed over"):
+        sending.send([resumable], to="a100", settings=settings)
+    assert not is_on_cluster(resumable) and resumable.record().status == "interrupted" and "7" in called_back
+    assert [job.run_id for job in Queue(settings.desk).newest("train")] == [resumable.id]
+
+
+def test_a_job_with_gpus_takes_a_process_for_each_whatever_this_machine_s_worker_takes(described):
+    settings = described(f'[a100]\n{GOOD}setup = ["module load cuda"]\n[cpu]\n{GOOD.replace("gpus = 2", "gpus = 0")}')
+    setups = {}
+    for name in ("a100", "cpu"):
+        cluster = find_cluster(settings, name)
+        setups[name] = sending._parameters(cluster, cluster.asked(), "one").get("slurm_setup")
+    # The cluster's own lines are last: what they say holds.
+    assert setups == {"a100": ["unset WORKBENCH_PROCESSES", "module load cuda"], "cpu": None}

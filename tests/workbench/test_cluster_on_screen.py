@@ -1,22 +1,30 @@
 """A cluster on the screen, with a stand-in for Slurm: where to run, the run in every list, and its end being noted."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine.desk import cluster
+from engine.desk import cluster, worker_job
+from engine.desk.lock import owned
+from engine.desk.presence import beat
+from engine.desk.queue import Queue
 from engine.desk.slurm import Answer, JobState
-from engine.records.cluster_jobs import ClusterJob, write_job
+from engine.records.cluster_jobs import ClusterJob, settings_of, write_job
 from engine.records.clusters import Resources
+from engine.records.files import write_whole
 from engine.records.notices import notices_file
 from engine.records.runs import Run, create_run
 from engine.records.settings import ROOT, Settings
 from engine.records.spec import RunSpec
 from workbench.kit import state
+from workbench.kit.where import queues_of
+from workbench.runs import overview
 from workbench.runs.line import waiting_line
+from workbench.runs.overview import run_rows
 
 TABLE = '[a100]\npartition = "gpu"\ngpus = 2\ncpus = 8\nmemory_gb = 64\nhours = 8\n'
 
@@ -43,7 +51,8 @@ def says(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], None]:
             return self.answer
 
     said = Said()
-    monkeypatch.setattr(cluster, "watch", said)
+    for module in (cluster, worker_job):
+        monkeypatch.setattr(module, "watch", said)
 
     def say(answer: Answer) -> None:
         said.answer = answer
@@ -190,3 +199,40 @@ def test_a_job_that_had_too_little_is_resumed_with_more_and_with_what_was_to_fol
     assert [toast.value.replace("\\", "") for toast in page.toast] == ["Job 13 on a100 goes on with the run."]
     assert sent[0]["asked"] == asked.model_copy(update={"hours": 20.0, "memory_gb": 64.0})
     assert sent[0]["evaluations"] == {run.id: (plan,)} and sent[0]["to"] == "a100"
+
+
+def test_a_finished_run_that_its_job_still_evaluates_says_so_and_is_not_deleted(run: Run, says: Callable):
+    asked = Resources(partition="gpu", gpus=2)
+    plan = {"state": run.id}
+    write_job(run, ClusterJob(cluster="a100", asked=asked, job="12", submitted=1.0, evaluations=(plan,)))
+    run.update(status="finished", step=6)
+    Queue(settings_of(run, state.settings()).desk).submit("evaluate", run_id=run.id, payload=plan)
+    says(Answer({"12": JobState("RUNNING", "None")}))
+    for page in (opened("runs"), opened("runs", run=run.id)):
+        assert "evaluates it on a100, job 12: RUNNING" in texts(page)
+    assert [len(queues_of(run)), [row.cluster for row in run_rows()]] == [2, ["evaluates it on a100, job 12: RUNNING"]]
+    said: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(overview.st, "caption", said.append)
+        patch.setattr(overview.st, "checkbox", lambda *_, **__: pytest.fail("a delete was offered"))
+        overview._delete(run_rows()[0])
+    assert "wait until it has ended" in said[0]
+    says(Answer({"12": JobState("COMPLETED")}))
+    assert [len(queues_of(run)), [row.cluster for row in run_rows()]] == [1, [""]]
+
+
+def test_a_worker_that_is_a_cluster_s_job_is_called_back_and_not_said_to_be_restarted(
+    settings: Settings, says: Callable
+):
+    says(Answer({"12": JobState("RUNNING", "None")}))
+    asked = Resources(partition="gpu")
+    with owned(settings):
+        for on_cluster, expected in ((False, "restart_worker"), (True, "call_back")):
+            if on_cluster:
+                job = ClusterJob(cluster="a100", asked=asked, job="12")
+                write_whole(settings.desk / "worker-job.json", job.model_dump_json())
+            beat(settings.desk, status="idle", pid=os.getpid())
+            page = AppTest.from_string("from workbench.sidebar import sidebar\nsidebar()", default_timeout=60).run()
+            keys = {button.key for button in page.button}
+            assert not page.exception and {"restart_worker", "call_back"} & keys == {expected}
+    assert "It runs on a100, job 12: RUNNING: ends that job." in texts(page)

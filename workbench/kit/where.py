@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 
+from engine.desk.cluster import at_work, place_of
 from engine.desk.cluster import look_at as seen
-from engine.desk.cluster import place_of
 from engine.desk.presence import WorkerStatus
 from engine.desk.queue import Queue
 from engine.records.cluster_jobs import is_on_cluster, log_file, read_job, settings_of
 from engine.records.clusters import Cluster, read_clusters
 from engine.records.errors import ClusterError
-from engine.records.evaluation.own import is_pending
 from engine.records.files import read_tail
 from engine.records.runs import Record, Run
-from workbench.kit.records import known_record
 from workbench.kit.state import queue, settings
 from workbench.kit.status import MOVING, shown_status
 
@@ -32,8 +30,7 @@ def status_of(run: Run, record: Record, worker: WorkerStatus, *, changed: float 
 
 def queues_of(run: Run) -> list[Queue]:
     """The queues in which jobs of a run may be: this machine's, and that of the cluster's job that has the run."""
-    of_job = is_on_cluster(run) and is_pending(known_record(run).record)
-    return [queue(), *([Queue(settings_of(run, settings()).desk)] if of_job else [])]
+    return [queue(), *([Queue(settings_of(run, settings()).desk)] if at_work(run) else [])]
 
 
 def job_log(run: Run) -> str | None:

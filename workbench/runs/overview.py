@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from engine.desk.cluster import place_of
+from engine.desk.cluster import at_work
 from engine.figures.labels import figure
 from engine.records.blocks import format_blocks
 from engine.records.errors import WorkbenchError
@@ -25,6 +25,7 @@ from workbench.kit.words import duration, moment, plain
 from workbench.runs.header import SPLITS
 from workbench.runs.line import Waiting, waiting_line
 from workbench.runs.name_form import name_form
+from workbench.runs.place import place_words
 from workbench.runs.sorting import ORDER_HELP, ORDERS, in_order
 from workbench.runs.times import MEANING, run_times
 
@@ -100,8 +101,8 @@ def run_rows() -> list[RunRow]:
             record, changed = known_record(run)
             status = status_of(run, record, worker, changed=changed)
             row = RunRow(run, record, run.label(), status, _model_of(run), outcome=run_outcome(run), changed=changed)
-            place = place_of(run) if status in ACTIVE else None
-            rows.append(row._replace(cluster=place.words) if place else row)
+            place = at_work(run)
+            rows.append(row._replace(cluster=place_words(place, status)) if place else row)
         except (WorkbenchError, OSError) as error:
             rows.append(RunRow(run, None, run.label(), "failed", "", str(error)))
     if any(row.status == "queued" for row in rows):
@@ -269,6 +270,9 @@ def _delete(row: RunRow) -> None:
             )
         else:
             st.caption("An active run cannot be deleted: stop it first.")
+        return
+    if row.cluster and row.status not in ACTIVE:
+        st.caption(plain(f"A cluster's job {row.cluster}: wait until it has ended, or cancel it in Slurm."))
         return
     if row.cluster:
         st.caption("A cluster's job has this run: take it back on its page first.")
