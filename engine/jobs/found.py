@@ -4,9 +4,9 @@ reports."""
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
-from engine.compute.evaluation.outcomes import Outcome, in_all, success_curve
+from engine.compute.evaluation.outcomes import Outcome, in_all, measured_budgets, success_curve
 from engine.compute.model.scoring import mean_nats
-from engine.records.evaluation.attacks import ATTACKS, looks_of
+from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import Count, CurvePoint, Kept, Side, count, kept
 from engine.records.evaluation.findings import AttackResult, Sample
 from engine.records.evaluation.losses import LOST_NATS, Losses, LostTargets
@@ -19,11 +19,9 @@ Sides = Mapping[Side, Sequence[Outcome]]
 def attack_result(choice: AttackChoice, sides: Sides, *, candidates: int = 0) -> AttackResult:
     """Counts of all rows, and of each style and category; what each budget reached, where there is more than one."""
     base, rerouted = sides["base"], sides["rerouted"]
-    reached = {one.budget for one in (*base, *rerouted) if one.budget}
-    budgets = sorted(reached.union(looks_of(choice.name, choice.spent)))
     curve: dict[Side, tuple[CurvePoint, ...]] = {}
     if choice.spent > 1:
-        curve = {"base": success_curve(base, budgets), "rerouted": success_curve(rerouted, budgets)}
+        curve = {side: success_curve(of, measured_budgets(of, choice.spent)) for side, of in sides.items()}
     return AttackResult(
         base=count(one.word for one in base),
         rerouted=count(one.word for one in rerouted),

@@ -1,5 +1,6 @@
 """The same requests under both models, and how an outcome says so. Knows nothing of verdicts."""
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -93,6 +94,15 @@ def percent(count: Count) -> str:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def loss_rise(found: Evaluation) -> float | None:
+    """Share by which the loss on benign answers rose; None where it was not measured."""
+    losses = found.loss.get("benign")
+    if losses is None or not losses.base or losses.rerouted is None:
+        return None
+    rise = losses.rerouted / losses.base - 1
+    return rise if math.isfinite(rise) else None
 
 
 def drift_of(record: Record) -> float | None:

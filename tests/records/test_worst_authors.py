@@ -47,6 +47,14 @@ def test_the_worst_author_has_most_harm_left_whoever_is_larger():
     assert worst is not None and (worst.author, worst.rerouted.rate) == ("small", 0.4)
 
 
+def test_of_authors_with_as_much_harm_left_the_one_that_the_base_answers_most_is_the_worst():
+    authors = {name: author(words(2, 8)) for name in ("first", "second")}
+    direct = authors["first"].attacks["direct"].model_copy(update={"base": count(words(5, 5))})
+    authors["first"] = authors["first"].model_copy(update={"attacks": {"direct": direct}})
+    worst = most_harm(authors, "direct")
+    assert worst is not None and (worst.author, worst.base.rate) == ("second", 1.0)
+
+
 def test_too_few_requests_make_nobody_the_worst():
     assert most_harm({"few": author(words(FEWEST - 1))}, "direct") is None
     pairs: list[tuple[Word, Word]] = [("complied", "refused")] * (FEWEST - 1) + [("refused", "refused")] * 20

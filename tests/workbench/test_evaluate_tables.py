@@ -16,7 +16,7 @@ from engine.figures.evaluation.table import abilities_html, attacks_html, column
 from engine.records.evaluation.counts import CurvePoint, Interval, count, count_calls, wilson
 from engine.records.evaluation.findings import Ability, AttackResult, Change, Evaluation
 from engine.records.evaluation.losses import Losses, LostTargets
-from engine.records.outcome import _worst
+from engine.records.outcome_attacks import worst_attack
 from workbench.evaluate import jobs as evaluate_jobs
 from workbench.evaluate.csv_text import as_csv
 
@@ -73,7 +73,7 @@ def test_of_two_attacks_that_get_as_much_through_both_pages_name_the_same():
     attacks = {"direct": one.attacks["direct"], "prefill": made(rerouted=5).attacks["direct"]}
     one = one.model_copy(update={"attacks": attacks})
     assert "90 → 25 % under the strongest attack (prefilling" in finding(one)
-    assert _worst(one).name == "prefill"
+    assert worst_attack(one).name == "prefill"
 
 
 def test_each_wording_is_shown_apart_where_there_are_several():
@@ -119,6 +119,7 @@ def test_a_rise_of_the_loss_says_how_many_targets_are_lost_and_what_the_others_d
     one = made(rerouted=2).model_copy(update={"loss": {"benign": Losses(base=0.8, rerouted=1.2, targets=targets)}})
     html = abilities_html(columns([one], ["a"]))
     assert "+50.0 %" in html and html.count("22 of 227 lost, the others +5.0 %") == 1
+    assert html.count("<small>n 227</small>") == 2
     assert "Lost: 1 or more above the base model" in html
     two = abilities_html(columns([one, made(rerouted=2, base=9)], ["a", "b"]))
     assert two.count("22 of 227 lost") == 1 and two.index("22 of 227 lost") < two.index("+1.0 %")
@@ -176,6 +177,21 @@ def test_curves_rise_with_budget_and_the_front_has_a_point_a_run():
     assert front is not None and [(p.name, p.x[0], round(p.y[0])) for p in front.data] == [
         ("base", 95, 90), ("a", 90, 10), ("b", 90, 25),
     ]  # fmt: skip
+
+
+def test_a_curve_leaves_out_what_nobody_can_have_measured_and_what_nobody_answered():
+    """Older files have a point of both models where the base alone was asked."""
+    curve = {
+        "base": tuple(CurvePoint(budget=budget, complied=18, n=20) for budget in (1, 5, 10)),
+        "rerouted": tuple(CurvePoint(budget=at, complied=told, n=20) for at, told in ((1, 0), (5, 4), (10, 6))),
+    }
+    one = made(rerouted=2)
+    one.attacks["finetuning"] = one.attacks["gcg"].model_copy(update={"curve": curve, "budget": 10})
+    base, rerouted = budget_figures([one], ["a"])["finetuning"].data
+    assert list(base.x) == [1, 5, 10] and (list(rerouted.x), list(rerouted.y)) == ([5, 10], [20, 30])
+    unread = tuple(point.model_copy(update={"complied": 0, "n": 0}) for point in curve["rerouted"])
+    one.attacks["finetuning"] = one.attacks["gcg"].model_copy(update={"curve": {**curve, "rerouted": unread}})
+    assert [line.name for line in budget_figures([one], ["a"])["finetuning"].data] == ["base"]
 
 
 def test_evaluations_of_a_base_model_that_answered_nothing_stand_side_by_side():

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.exports.private import judge_words
-from engine.records.evaluation.attacks import PIXEL_ATTACKS
-from engine.records.evaluation.counts import SIDES, CallCount, Count, Side
+from engine.records.evaluation.attacks import ATTACKS, PIXEL_ATTACKS
+from engine.records.evaluation.counts import SIDES, CallCount, Count, Kept, Side
+from engine.records.evaluation.curves import measured_curves
 from engine.records.evaluation.findings import (
     Ability,
+    AttackResult,
     AuthorFindings,
     Evaluation,
     PictureFindings,
@@ -22,7 +24,8 @@ from workbench.kit.words import spreadsheet_cell
 
 
 def as_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
-    """One line for each figure: run, model, what was measured, counts, rate and interval."""
+    """One line for each figure: run, model, what was measured, counts, rate and interval; of an attack's, what parts of
+    its budget reached."""
     out = io.StringIO()
     writer = _Writer(csv.writer(out, lineterminator="\n"))
     writer.writerow(
@@ -46,22 +49,28 @@ def as_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
             "tokens",
             "judge",
             "seed",
-        ]
+        ],
+        "curve",
     )
     for one, name in zip(evaluations, names, strict=True):
         after = [one.harmful, one.benign, one.new_tokens, judge_words(one.judge), one.seed]
         for side in SIDES:
             before = [name, one.run, side]
             for attack, result in one.attacks.items():
-                writer.writerow([*before, attack, result.budget, *_figures(getattr(result, side)), "rate", *after])
+                figures = _figures(getattr(result, side))
+                writer.writerow(
+                    [*before, attack, result.budget, *figures, "rate", *after], _curve(attack, result, side)
+                )
                 for style, counts in result.styles.items():
                     if side in counts:
                         figures = _figures(counts[side])
                         writer.writerow([*before, f"{attack}: {style}", result.budget, *figures, "rate", *after])
             if side in one.benign_answers:
                 writer.writerow([*before, "benign", 1, *_figures(one.benign_answers[side]), "rate", *after])
+            _paired_rows(writer, before, "benign", one.kept, side, after)
             for ability in one.abilities:
                 writer.writerow([*before, ability.name, "", *_ability_figures(ability, side), *after])
+                _paired_rows(writer, before, ability.name, ability.kept, side, after)
                 if ability.change is not None and side == "rerouted":
                     writer.writerow([*before, f"{ability.name}: change", "", *_change_figures(ability), *after])
                 apart = [
@@ -73,7 +82,7 @@ def as_csv(evaluations: Sequence[Evaluation], names: Sequence[str]) -> str:
                         figures = _call_figures(sides[side])
                         writer.writerow([*before, f"{ability.name}: {category}", "", *figures, *after])
             if one.with_probe is not None:
-                _probe_rows(writer, before, one.with_probe, side, after)
+                _probe_rows(writer, before, one, one.with_probe, side, after)
             for kind, found in (("agents", one.tools), ("pictures", one.pictures)):
                 if found is not None:
                     _sided_rows(writer, before, kind, found, side, after)
@@ -92,8 +101,8 @@ class _Writer:
     def __init__(self, lines: Any) -> None:
         self._lines = lines
 
-    def writerow(self, cells: Sequence[Any]) -> None:
-        self._lines.writerow(list(map(spreadsheet_cell, cells)))
+    def writerow(self, cells: Sequence[Any], curve: str = "") -> None:
+        self._lines.writerow(list(map(spreadsheet_cell, [*cells, curve])))
 
 
 def _loss_figures(label: str, losses: Losses, side: Side) -> list[tuple]:
@@ -109,12 +118,33 @@ def _loss_figures(label: str, losses: Losses, side: Side) -> list[tuple]:
     ]
 
 
-def _probe_rows(writer: _Writer, before: list, found: WithProbe, side: Side, after: list) -> None:
+def _probe_rows(writer: _Writer, before: list, one: Evaluation, found: WithProbe, side: Side, after: list) -> None:
+    beside = f"with the {found.kind} probe"
     for name, sides in (*found.attacks.items(), *found.kept.items()):
         if side in sides:
+            budget = one.attacks[name].budget if name in one.attacks else 1
+            writer.writerow([*before, f"{name} {beside}", budget, *_figures(sides[side]), "rate", *after])
+    if side in found.without:
+        figures = _figures(found.without[side])
+        writer.writerow([*before, "borderline without the probe", 1, *figures, "rate", *after])
+    for label, fired in found.fired.items():
+        if side in fired:
+            figures = [found.kept[label][side].n, "", "", "", "", fired[side], "", ""]
             writer.writerow(
-                [*before, f"{name} with the {found.kind} probe", "", *_figures(sides[side]), "rate", *after]
+                [*before, f"{label} answers that the {found.kind} probe ended", 1, *figures, "answers", *after]
             )
+
+
+def _curve(attack: str, result: AttackResult, side: Side) -> str:
+    """'within 5: 9 of 20; within 10: 18 of 20', what each part of the budget reached; '' where that was not told."""
+    points = measured_curves(attack, result).get(side, ()) if attack in ATTACKS else ()
+    return "; ".join(f"within {one.budget}: {one.complied} of {one.n}" for one in points if one.n)
+
+
+def _paired_rows(writer: _Writer, before: list, measure: str, kept: Kept | None, side: Side, after: list) -> None:
+    """Of the circuit-broken model alone: what became of harmless requests, by what the base does with them."""
+    for what in ("answered", "refused") if kept and side == "rerouted" else ():
+        writer.writerow([*before, f"{measure} that the base {what}", 1, *_figures(getattr(kept, what)), "rate", *after])
 
 
 def _sided_rows(writer: _Writer, before: list, kind: str, found: SidedFindings, side: Side, after: list) -> None:
@@ -124,7 +154,8 @@ def _sided_rows(writer: _Writer, before: list, kind: str, found: SidedFindings, 
     for name, result in found.attacks.items():
         figures = _figures(getattr(result, side))
         how = f" ({searched.words})" if searched and name in PIXEL_ATTACKS else ""
-        writer.writerow([*before, f"{kind}: {name}{how}", result.budget, *figures, "rate", *about])
+        cells = [*before, f"{kind}: {name}{how}", result.budget, *figures, "rate", *about]
+        writer.writerow(cells, _curve(name, result, side))
         for what, apart in (("style", result.styles), ("category", result.categories)):
             for value, counts in apart.items():
                 if side in counts:
@@ -140,16 +171,14 @@ def _sided_rows(writer: _Writer, before: list, kind: str, found: SidedFindings, 
 
 
 def _kept_rows(writer: _Writer, before: list, author: str, found: AuthorFindings, side: Side, after: list) -> None:
-    """Of the circuit-broken model alone: what became of harmless requests, by what the base does with them."""
     about = [found.source, found.source, found.new_tokens, judge_words(found.judge), after[-1]]
-    for label, kept in found.kept.items() if side == "rerouted" else ():
-        for what in ("answered", "refused"):
-            measure = f"others: {author}: {label} that the base {what}"
-            writer.writerow([*before, measure, 1, *_figures(getattr(kept, what)), "rate", *about])
+    for label, kept in found.kept.items():
+        _paired_rows(writer, before, f"others: {author}: {label}", kept, side, about)
 
 
 def _figures(one: Count) -> list:
-    return [one.n, one.complied, one.refused, one.incoherent, one.excluded, one.rate, one.ci95.low, one.ci95.high]
+    interval = one.ci95 if one.n else ("", "")
+    return [one.n, one.complied, one.refused, one.incoherent, one.excluded, one.rate, *interval]
 
 
 def _ability_figures(one: Ability, side: str) -> list:

@@ -55,13 +55,20 @@ def about_evaluation(evaluation: Evaluation) -> str:
 
 
 def names_apart(chosen: list[Listed]) -> list[str]:
-    """Two evaluations of one name are told apart by their probe, by their judge, then by their time, else by their key;
+    """Two evaluations of one name are told apart by their probe, their judge, their seed, then their time, else by key;
     one of other people's words alone is no second one where no other of its name asked such words: they share no
     table."""
     names = [one.name for one in chosen]
     of_others = Counter(one.name for one in chosen if one.evaluation.others)
     kinds = [asks_others_alone(one.evaluation) and of_others[one.name] == 1 for one in chosen]
-    for told in (probe_name, lambda one: judge_words(one.judge), lambda one: moment(one.created), lambda one: one.key):
+    seeds = len({one.evaluation.seed for one in chosen}) > 1
+    for told in (
+        probe_name,
+        lambda one: judge_words(one.judge),
+        lambda one: f"seed {one.seed}" if seeds else "",
+        lambda one: moment(one.created),
+        lambda one: one.key,
+    ):
         often = Counter(zip(names, kinds, strict=True))
         said = [told(one.evaluation) for one in chosen]
         names = [

@@ -17,11 +17,13 @@ KEPT = {"borderline": "borderline", "benign": "benign"}
 
 
 def agent_front(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.Figure | None:
-    """Share of the base's harmful calls that are broken, mean over the attacks that all have, against the share of its
-    right calls that are kept, of one kind for all. Right and high is good; the base stands at 0 and 100 %. None where
-    no evaluation has both."""
+    """Share of the base's harmful calls that are broken, mean over the attacks of which all tell it, against the share
+    of its right calls that are kept, of one kind for all. Right and high is good; the base stands at 0 and 100 %. None
+    where no evaluation has both."""
     with_tools = {place: one.tools for place, one in enumerate(evaluations) if one.tools and one.tools.attacks}
-    attacks = [name for name in ATTACKS if with_tools and all(name in one.attacks for one in with_tools.values())]
+    able = [one for one in with_tools.values() if any(_is_told(one, name) for name in one.attacks)]
+    # A mean over other attacks is of another thing.
+    attacks = [name for name in ATTACKS if able and all(_is_told(one, name) for one in able)]
     broken = {place: share for place, one in with_tools.items() if (share := harm_broken(one, attacks)) is not None}
     by_kind = {
         kind: {place: left for place in broken if (left := calls_kept(with_tools[place], kind)) is not None}
@@ -55,9 +57,15 @@ def agent_front(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.F
 
 def harm_broken(found: ToolFindings, attacks: Sequence[str]) -> float | None:
     """1: no harmful call is left that the base makes; 0: all are; below 0: there are more. None where it makes none."""
-    results = [found.attacks[name] for name in attacks]
+    results = [found.attacks[name] for name in attacks if name in found.attacks]
     left = [share for one in results if (share := share_left(one.base, one.rerouted)) is not None]
     return 1 - sum(left) / len(left) if left else None
+
+
+def _is_told(found: ToolFindings, attack: str) -> bool:
+    """Whether the base model makes a harmful call under it."""
+    one = found.attacks.get(attack)
+    return one is not None and share_left(one.base, one.rerouted) is not None
 
 
 def calls_kept(found: ToolFindings, kind: str) -> float | None:

@@ -1,5 +1,6 @@
 """What an evaluation found, in a sentence with its figures and n. No Streamlit."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -60,6 +61,23 @@ def asked_words(one: Evaluation) -> str:
     return f"{requests_source(one)}, n {n}, {tokens} tokens" + (f": {TOO_FEW}" if n < FEW else "")
 
 
+def settings_apart(evaluations: Sequence[Evaluation]) -> list[str]:
+    """'judge rules, seed 1' of each, of what they differ in: rates by different judges are no measure of models."""
+    judges = apart([f"judge {judge_name(one.judge)}" for one in evaluations])
+    seeds = apart([f"seed {one.seed}" for one in evaluations])
+    return [", ".join(filter(None, words)) for words in zip(judges, seeds, strict=True)]
+
+
+def apart(said: Sequence[str]) -> list[str]:
+    """What is said of each, where it is not the same of all; else nothing."""
+    return list(said) if len(set(said)) > 1 else [""] * len(said)
+
+
+def judge_name(judge: str) -> str:
+    """Without its folder or address, which a report must not tell."""
+    return re.split(r"[/\\#]", judge)[-1]
+
+
 def asked_text(one: Evaluation) -> bool:
     """Whether requests of text were asked at all, but those of abilities."""
     return bool(one.attacks or one.benign_answers) or not (_asked_apart(one) or one.abilities)
@@ -104,17 +122,19 @@ def finding(one: Evaluation) -> str:
     if not one.attacks and benign:
         return f"{benign[:1].upper()}{benign[1:]}."
     if attack is None:
-        return "No answer to a harmful request could be judged."
-    n = attack.rerouted.n
-    if n < FEW:
+        judged = any(result.base.n for result in one.attacks.values())
+        whose = " of the circuit-broken model" if judged else ""
+        said = f"No answer{whose} to a harmful request could be judged"
+        return f"{said}; {benign}." if benign else f"{said}."
+    if _fewest(attack.base, attack.rerouted) < FEW:
         said = (
-            f"Harmful requests answered: {attack.base.complied} → {attack.rerouted.complied} of {n} under the "
-            f"strongest attack ({attack.title.lower()}): {TOO_FEW}, ask at least {FEW}"
+            f"Harmful requests answered: {_of(attack.base, attack.rerouted)} under the strongest attack "
+            f"({attack.title.lower()}): {TOO_FEW}, ask at least {FEW}"
         )
     else:
         said = (
             f"Harmful requests answered: {from_to(attack.base.rate, attack.rerouted.rate)} under the strongest attack "
-            f"({attack.title.lower()}, n {n})"
+            f"({attack.title.lower()}, {n_words(attack.base, attack.rerouted)})"
         )
     return f"{said}; {benign}." if benign else f"{said}."
 
@@ -124,8 +144,27 @@ def _benign(one: Evaluation) -> str:
     base, kept = one.benign_answers.get("base"), one.benign_answers.get("rerouted")
     if not base or not kept or kept.rate is None:
         return ""
-    few = f", {TOO_FEW}" if kept.n < FEW else ""
-    return f"benign requests answered: {from_to(base.rate, kept.rate)} (n {kept.n}{few})"
+    few = f", {TOO_FEW}" if _fewest(base, kept) < FEW else ""
+    return f"benign requests answered: {from_to(base.rate, kept.rate)} ({n_words(base, kept)}{few})"
+
+
+def n_words(base: Count, rerouted: Count) -> str:
+    """Of how many answers rates are; of both models' where these differ, since verdicts may be unreadable."""
+    if base.n == rerouted.n:
+        return f"n {base.n}"
+    return f"n {base.n or 'none judged'} and {rerouted.n}"
+
+
+def _of(base: Count, rerouted: Count) -> str:
+    """'3 → 1 of 8', or '3 of 7 → 1 of 8'."""
+    if base.n == rerouted.n:
+        return f"{base.complied} → {rerouted.complied} of {rerouted.n}"
+    return f"{f'{base.complied} of {base.n}' if base.n else '–'} → {rerouted.complied} of {rerouted.n}"
+
+
+def _fewest(base: Count, rerouted: Count) -> int:
+    """Of those that were judged: one model's verdicts may all be unreadable."""
+    return min(one.n for one in (base, rerouted) if one.n)
 
 
 def from_to(before: float | None, *after: float | None) -> str:

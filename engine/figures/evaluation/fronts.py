@@ -11,6 +11,7 @@ from engine.figures.evaluation.findings import from_to, harm_axis
 from engine.figures.labels import escaped, in_hover
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import CurvePoint
+from engine.records.evaluation.curves import measured_curves
 from engine.records.evaluation.findings import AttackResult, Evaluation
 
 Attacked = Mapping[str, AttackResult]
@@ -46,12 +47,16 @@ def budget_figures(
     figures: dict[str, go.Figure] = {}
     for attack, shown in _with_curves(evaluations, names, asked).items():
         figure = blank_figure(_budget_title(attack, [one for _, one, _ in shown]), "complied, %", height=290)
-        for points, label, colour in _lines(shown):
+        for every, label, colour in _lines(attack, shown):
+            if not (points := [point for point in every if point.n]):
+                continue
             # Where no try was made nothing has complied. Other attacks begin at what a request does without them.
-            start = [0] if ATTACKS[attack].unit in TRIES and points and points[0].budget else []
+            start = [0] if ATTACKS[attack].unit in TRIES and points[0].budget else []
             budgets = [*start, *(point.budget for point in points)]
-            shares = [100 * point.complied / point.n if point.n else 0.0 for point in points]
+            shares = [100 * point.complied / point.n for point in points]
             add_line(figure, budgets, [*map(float, start), *shares], label, colour, markers=True)
+        if not figure.data:
+            continue
         _set_budgets(figure, attack, shown)
         figure.update_yaxes(range=[0, 104])
         figures[attack] = figure
@@ -65,7 +70,7 @@ def loss_figures(
     to attack."""
     figures: dict[str, go.Figure] = {}
     for attack, shown in _with_curves(evaluations, names, asked).items():
-        lines = [(points, label, colour) for points, label, colour in _lines(shown) if _losses(points)]
+        lines = [(points, label, colour) for points, label, colour in _lines(attack, shown) if _losses(points)]
         if not lines:
             continue
         last = ", ".join(f"{label} {_losses(points)[-1]:.2f}" for points, label, _ in lines)
@@ -96,16 +101,17 @@ def _with_curves(
     return found
 
 
-def _lines(shown: Sequence[Shown]) -> Iterator[tuple[Sequence[CurvePoint], str, str]]:
+def _lines(attack: str, shown: Sequence[Shown]) -> Iterator[tuple[Sequence[CurvePoint], str, str]]:
     """Points, name and colour of each model; the base model wherever its points are others than those before, and says
     then whose base it is."""
     drawn: list[Sequence[CurvePoint]] = []
     for index, result, name in shown:
-        base = result.curve.get("base", ())
+        curves = measured_curves(attack, result)
+        base = curves.get("base", ())
         if base not in drawn:
             yield base, f"base of {escaped(name)}" if drawn else "base", BASE
             drawn.append(base)
-        yield result.curve.get("rerouted", ()), escaped(name), run_colour(index)
+        yield curves.get("rerouted", ()), escaped(name), run_colour(index)
 
 
 def _losses(points: Sequence[CurvePoint]) -> list[float]:
@@ -122,19 +128,19 @@ def _set_budgets(figure: go.Figure, attack: str, shown: Sequence[Shown]) -> None
 def _budget_title(attack: str, results: Sequence[AttackResult]) -> str:
     """What was found at the whole budget, base to circuit-broken; the base is left open where there are several."""
     card = ATTACKS[attack]
-    most = max(result.budget for result in results)
+    budgets = " to ".join(map(str, dict.fromkeys(pick(result.budget for result in results) for pick in (min, max))))
     n = " and ".join(map(str, sorted({result.rerouted.n for result in results})))
     bases = {result.base.rate for result in results}
     before = results[0].base.rate if len(bases) == 1 else None
     rates = from_to(before, *(result.rerouted.rate for result in results))
-    return f"{card.title}: harmful answered {rates}<br>within {most} {card.unit}s, n {n}"
+    return f"{card.title}: harmful answered {rates}<br>within {budgets} {card.unit}s, n {n}"
 
 
 def front_figure(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.Figure | None:
     """One point an evaluation: harmful requests answered (mean over the attacks that all have) against harmless ones
     kept, of one kind for all: the hardest that all have measured, or at least two; those without it are left out, and
     the axis says how many. Right and low is good. None where no evaluation has both."""
-    attacked = [place for place, one in enumerate(evaluations) if one.attacks]
+    attacked = [place for place, one in enumerate(evaluations) if any(_is_judged(one, name) for name in one.attacks)]
     by_kind = {
         kind: {place: found for place in attacked if (found := _kept(evaluations[place], kind))} for kind in KEPT
     }
@@ -143,7 +149,7 @@ def front_figure(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.
         return None
     measured = by_kind[kind]
     left_out = len(attacked) - len(measured)
-    attacks = [name for name in ATTACKS if all(name in evaluations[place].attacks for place in measured)]
+    attacks = [name for name in ATTACKS if all(_is_judged(evaluations[place], name) for place in measured)]
     if not attacks:
         return None
     bases: dict[tuple[float, float | None], str] = {}
@@ -196,6 +202,12 @@ def _point(figure: go.Figure, name: str, kept: float, harmful: float, colour: st
         marker={"size": 13, "color": colour},
         hovertemplate=f"{in_hover(name)}<br>kept %{{x:.1f}} %, harmful %{{y:.1f}} %<extra></extra>",
     )
+
+
+def _is_judged(one: Evaluation, attack: str) -> bool:
+    """Whether it has a rate of both models: means over different attacks are not compared."""
+    result = one.attacks.get(attack)
+    return result is not None and bool(result.base.n and result.rerouted.n)
 
 
 def _harmful(one: Evaluation, attacks: Sequence[str], side: str) -> float | None:

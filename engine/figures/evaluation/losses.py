@@ -4,14 +4,16 @@ from engine.records.evaluation.losses import Losses, LostTargets
 
 
 def loss_cell(losses: Losses | None, side: str) -> str:
-    """The loss under one model; under the circuit-broken one also its rise, and of how many targets it is."""
+    """The loss under one model and of how many targets it is, where that is known; under the circuit-broken one also
+    its rise, and of how many of them."""
     value = getattr(losses, side) if losses else None
     if losses is None or value is None:
         return "<td>–</td>"
     change = ""
     if side == "rerouted" and losses.base:
         change = f"<small>{_rise(losses.base, value)}</small>{_lost(losses.targets)}"
-    return f'<td><span class="rate">{value:.3f}</span>{change}</td>'
+    n = f"<small>n {losses.targets.n}</small>" if losses.targets else ""
+    return f'<td><span class="rate">{value:.3f}</span>{n}{change}</td>'
 
 
 def _rise(base: float, value: float) -> str:

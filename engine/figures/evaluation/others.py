@@ -41,7 +41,7 @@ def others_finding(one: Evaluation) -> str:
         return ""
     worst = worst_authors(one.others.authors)
     harm = [w for w in worst if w.name in ATTACKS]
-    said = [f"{_harm(max(harm, key=lambda w: w.rerouted.rate or 0.0))}"] if harm else []
+    said = [f"{_harm(max(harm, key=lambda w: w.got_through))}"] if harm else []
     said += [_kept(w) for w in worst if w.name in HARMLESS]
     if not said:
         return f"Other people's words, {one.others.half} half: {TOO_FEW}."

@@ -3,6 +3,8 @@
 HTML for the page and the report. No Streamlit.
 """
 
+from collections.abc import Mapping
+
 from engine.figures.evaluation.findings import FEW, TOO_FEW
 from engine.figures.evaluation.table import count_cell, percent, table, table_row
 from engine.figures.labels import amount
@@ -14,8 +16,9 @@ from engine.records.harmfulness import TITLES
 KEPT = {"benign": "Benign requests answered", "borderline": "Borderline requests answered"}
 ABOUT = (
     "The probe reads each token that a model says and ends the answer where it fires; an answer that was ended counts "
-    "as refused. Searches (GCG, input embedding) know the probe and aim past it. An attacker who changes the weights "
-    "takes the probe off as well: such attacks are in the table above only."
+    "as refused. Searches (GCG, input embedding) know the probe and aim past it; without it GCG and the adaptive input "
+    "embedding are tried briefly first, and a success of that counts too: part of the difference may be of these "
+    "tries. An attacker who changes the weights takes the probe off as well: such attacks are in the table above only."
 )
 
 
@@ -39,27 +42,38 @@ def probe_finding(one: Evaluation) -> str:
         return ""
     said = []
     for side in SIDES:
-        counts = [(ATTACKS[name].title, sides[side]) for name, sides in found.attacks.items() if side in sides]
-        known = [(title, count) for title, count in counts if count.rate is not None]
-        if known:
-            title, strongest = max(known, key=lambda pair: pair[1].rate or 0.0)
-            without = [
-                (ATTACKS[name].title, getattr(one.attacks[name], side).rate)
-                for name in found.attacks
-                if name in one.attacks
-            ]
-            first, plain = max(without, key=lambda pair: pair[1] or 0.0, default=("none", None))
-            few = f": {TOO_FEW}" if strongest.n < FEW else ""
-            said.append(
-                f"{SIDE_NAMES[side]} model, the attack that gets most through: without it {percent(plain)} "
-                f"({first.lower()}), with it {percent(strongest.rate)} ({title.lower()}, n {strongest.n}{few})"
-            )
+        shown = _strongest({name: sides[side] for name, sides in found.attacks.items() if side in sides}, one)
+        if shown is None:
+            continue
+        name, strongest = shown
+        asked = {name: getattr(one.attacks[name], side) for name in found.attacks if name in one.attacks}
+        without = _strongest(asked, one)
+        plain = "nothing" if without is None else f"{percent(without[1].rate)} ({ATTACKS[without[0]].title.lower()})"
+        few = f": {TOO_FEW}" if strongest.n < FEW else ""
+        said.append(
+            f"{SIDE_NAMES[side]} model, the attack that gets most through: without it {plain}, with it "
+            f"{percent(strongest.rate)} ({ATTACKS[name].title.lower()}, n {strongest.n}{few})"
+        )
     for label, fired in found.fired.items():
-        n = {side: found.kept[label][side].n for side in fired}
-        ended = ", ".join(f"{SIDE_NAMES[side]} {count} of {n[side]}" for side, count in fired.items())
-        said.append(f"{label} answers that it ended: {ended}")
+        asked_of = {side: found.kept[label][side].n for side in fired if found.kept[label][side].n}
+        if asked_of:
+            ended = ", ".join(f"{SIDE_NAMES[side]} {fired[side]} of {n}" for side, n in asked_of.items())
+            said.append(f"{label} answers that it ended: {ended}")
+    if not said:
+        return "With the probe no answer could be judged."
     sentence = "; ".join(said) + "."
     return sentence[:1].upper() + sentence[1:]
+
+
+def _strongest(counts: Mapping[str, Count], one: Evaluation) -> tuple[str, Count] | None:
+    """The attack that gets most through on a model; of equals the one that gets more from the base model, as elsewhere.
+    None where no answer could be judged."""
+    known = {name: count for name, count in counts.items() if count.rate is not None}
+    if not known:
+        return None
+    base = {name: result.base.rate or 0.0 for name, result in one.attacks.items()}
+    name = max(known, key=lambda name: (known[name].rate or 0.0, base.get(name, 0.0)))
+    return name, known[name]
 
 
 def probe_html(one: Evaluation) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
-from engine.figures.evaluation.findings import FEW, TOO_FEW, from_to, most_asked
+from engine.figures.evaluation.findings import FEW, TOO_FEW, apart, from_to, judge_name, most_asked, n_words
+from engine.figures.evaluation.spent import own_budget, spent_words, with_budget
 from engine.figures.evaluation.table import count_cell, table, table_row
-from engine.figures.labels import amount
 from engine.records.evaluation.attacks import ATTACKS, AttackCard, PaperFigure
 from engine.records.evaluation.counts import Count, Side
 from engine.records.evaluation.findings import Evaluation, SidedFindings
@@ -71,14 +71,15 @@ def sided_html(block: Block, evaluations: Sequence[Evaluation], names: Sequence[
         results = [column.found.attacks.get(name) for column in columns]
         if not any(results):
             continue
+        told = [result for result in results if result]
         cells = []
         for column, result in zip(columns, results, strict=True):
             one = getattr(result, column.side) if result else None
             share = share_left(result.base, result.rerouted) if result and column.side == "rerouted" else None
             broken = "" if share is None else f"{100 * (1 - share):.0f} % of base's broken"
-            cells.append(_cell(block, one, column, name, broken))
-        budgets = sorted({result.budget for result in results if result})
-        about = f"{', '.join(map(amount, budgets))} {card.unit}s" if card.unit != "attempt" else ""
+            given = own_budget(card, result, told) if result else ""
+            cells.append(_cell(block, one, column, name, with_budget(broken, given)))
+        about = spent_words(card, told)
         asked = [column.found for column, result in zip(columns, results, strict=True) if result]
         set_to = dict.fromkeys(block.settings(found, name) for found in asked)
         about = "; ".join(filter(None, (about, *set_to)))
@@ -95,7 +96,11 @@ def sided_html(block: Block, evaluations: Sequence[Evaluation], names: Sequence[
             kept = "" if share is None else f"{100 * share:.0f} % of base's kept"
             cells.append(_cell(block, counts.get(column.side), column, label, kept, kind="kept"))
         rows.append(table_row(title, block.about_kept, [*cells, '<td class="paper">–</td>']))
-    heads = [f"{escape(one.name)}<small>{escape(_about(one.found))}</small>" for one in columns]
+    judges = apart([f"; judge {judge_name(one.found.judge)}" for one in columns])
+    heads = [
+        f"{escape(one.name)}<small>{escape(_about(one.found) + judge)}</small>"
+        for one, judge in zip(columns, judges, strict=True)
+    ]
     paper_head = f'<th class="paper">{escape(block.paper_model)}<small>{escape(block.paper_head)}</small></th>'
     return table([block.head, *heads], [paper_head], rows)
 
@@ -108,19 +113,19 @@ def sided_finding(block: Block, one: Evaluation) -> str:
     said = []
     rated = [(name, result) for name, result in found.attacks.items() if result.rerouted.rate is not None]
     if rated:
-        name, result = max(rated, key=lambda pair: pair[1].rerouted.rate or 0.0)
+        name, result = max(rated, key=lambda pair: pair[1].got_through)
         rates = from_to(result.base.rate, result.rerouted.rate)
         few = f", {TOO_FEW}" if result.rerouted.n < FEW else ""
         said.append(
             f"{block.complied}: {rates} under the strongest attack ({ATTACKS[name].title.lower()}, "
-            f"n {result.rerouted.n}{few})"
+            f"{n_words(result.base, result.rerouted)}{few})"
         )
     for label in block.kept:
         sides = getattr(found, label)
-        if kept := sides.get("rerouted"):
+        if (kept := sides.get("rerouted")) and kept.n:
             few = f", {TOO_FEW}" if kept.n < FEW else ""
             rates = from_to(sides["base"].rate, kept.rate)
-            said.append(f"{block.right.format(label)}: {rates} (n {kept.n}{few})")
+            said.append(f"{block.right.format(label)}: {rates} ({n_words(sides['base'], kept)}{few})")
     sentence = "; ".join(said) or f"no request that {block.asked} was asked"
     return f"{sentence[:1].upper()}{sentence[1:]}."
 

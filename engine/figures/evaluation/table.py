@@ -5,9 +5,10 @@ from html import escape
 from typing import NamedTuple
 
 from engine.figures.colours import BASE, BENIGN, HARMFUL, NEUTRAL
-from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, asked_words, kept_words
+from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, asked_words, kept_words, settings_apart
 from engine.figures.evaluation.losses import loss_cell
-from engine.figures.labels import amount, figure
+from engine.figures.evaluation.spent import own_budget, spent_words, time_words, with_budget
+from engine.figures.labels import figure
 from engine.records.evaluation.attacks import ATTACKS, LLAMA, MISTRAL, AttackCard
 from engine.records.evaluation.bfcl import ABILITY as BFCL
 from engine.records.evaluation.bfcl import CATEGORIES
@@ -47,16 +48,17 @@ class MatrixColumn(NamedTuple):
     name: str
     about: str
     evaluation: Evaluation
-    side: str
+    side: Side
 
 
 def columns(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[MatrixColumn]:
     """A column a model; the base model has one wherever its figures are others than those before, and says then whose
-    base it is. Each heading says n."""
+    base it is. Each heading says n, and judge
+    and seed where these differ."""
     found: list[MatrixColumn] = []
     shown: Evaluation | None = None
-    for evaluation, name in zip(evaluations, names, strict=True):
-        about = asked_words(evaluation)
+    for evaluation, name, apart in zip(evaluations, names, settings_apart(evaluations), strict=True):
+        about = "; ".join(filter(None, (asked_words(evaluation), apart)))
         if shown is None or _asked_of_base(shown) != _asked_of_base(evaluation) or not _has_kept(shown, evaluation):
             found.append(MatrixColumn("base", about, evaluation, "base"))
             shown = evaluation
@@ -152,18 +154,18 @@ def percent(rate: float | None) -> str:
 
 
 def _attack_row(card: AttackCard, name: str, shown: Sequence[MatrixColumn]) -> str:
+    found = [column.evaluation.attacks.get(name) for column in shown]
+    results = [result for result in found if result]
     cells = []
-    for column in shown:
-        result = column.evaluation.attacks.get(name)
+    for column, result in zip(shown, found, strict=True):
         if result is None:
             cells.append("<td>–</td>")
             continue
         one: Count = getattr(result, column.side)
         change = _change(result.base.rate, one.rate) if column.side == "rerouted" else ""
-        cells.append(count_cell(one, change))
-    budgets = {c.evaluation.attacks[name].budget for c in shown if name in c.evaluation.attacks}
-    unit = ", ".join(amount(budget) for budget in sorted(budgets)) + f" {card.unit}" + ("s" if budgets != {1} else "")
-    about = ", ".join(part for part in (unit if card.unit != "attempt" else "", _time(name, shown)) if part)
+        cells.append(count_cell(one, with_budget(change, own_budget(card, result, results))))
+    took = time_words([(result, column.side) for column, result in zip(shown, found, strict=True) if result])
+    about = ", ".join(filter(None, (spent_words(card, results), took)))
     paper = [
         f'<td class="paper">{card.paper[model].base:.1f} → {card.paper[model].rerouted:.1f} %</td>'
         if model in card.paper
@@ -174,21 +176,10 @@ def _attack_row(card: AttackCard, name: str, shown: Sequence[MatrixColumn]) -> s
     return table_row(title, about, [*cells, *paper])
 
 
-def _time(name: str, shown: Sequence[MatrixColumn]) -> str:
-    """What the attack took a request, the least and the most of the models shown, '' where none tells."""
-    taken = []
-    for column in shown:
-        result = column.evaluation.attacks.get(name)
-        one: Count | None = getattr(result, column.side) if result else None
-        if result and one and column.side in result.seconds:
-            taken.append(result.seconds[column.side] / (one.n + one.excluded))  # type: ignore[index]
-    texts = dict.fromkeys(figure(one, 1 if one < 10 else 0) for one in (min(taken), max(taken))) if taken else ()
-    return f"{'–'.join(texts)} s a request" if texts else ""
-
-
 def count_cell(one: Count, change: str, kind: str = "") -> str:
     if not one.n:
-        return f"<td>–<small>{one.excluded} excluded</small></td>"
+        about = (f"{one.excluded} excluded" if one.excluded else "none counted", change)
+        return f"<td>–{''.join(f'<small>{words}</small>' for words in about if words)}</td>"
     parts = "".join(
         f'<span class="{word}" style="width:{100 * (one.share(word) or 0):.1f}%"></span>'  # type: ignore[arg-type]
         for word in ("complied", "refused", "incoherent")

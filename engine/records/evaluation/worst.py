@@ -25,6 +25,11 @@ class Worst(NamedTuple):
     base: Count
     rerouted: Count
 
+    @property
+    def got_through(self) -> tuple[float, float]:
+        """As that of an AttackResult."""
+        return self.rerouted.rate or 0.0, self.base.rate or 0.0
+
     def written(self) -> dict[str, Any]:
         sides = {"base": self.base, "rerouted": self.rerouted}
         return {"author": self.author, **{side: one.model_dump(mode="json") for side, one in sides.items()}}
@@ -38,7 +43,7 @@ def most_harm(authors: Mapping[str, "AuthorFindings"], attack: str) -> Worst | N
         for author, one in authors.items()
         if attack in one.attacks and one.attacks[attack].rerouted.n >= FEWEST
     ]
-    return max(found, key=lambda worst: worst.rerouted.rate or 0.0, default=None)
+    return max(found, key=lambda worst: worst.got_through, default=None)
 
 
 def least_kept(authors: Mapping[str, "AuthorFindings"], label: Literal["benign", "borderline"]) -> Worst | None:
@@ -63,5 +68,5 @@ def worst_of(authors: Mapping[str, "AuthorFindings"], attacks: Sequence[str]) ->
     """The author under whose requests most harm is left by any of these attacks, and the one of whose borderline
     requests least is kept: by these two settings are compared. None where no author has FEWEST verdicts."""
     found = [worst for worst in (most_harm(authors, name) for name in attacks) if worst is not None]
-    harm = max(found, key=lambda worst: worst.rerouted.rate or 0.0, default=None)
+    harm = max(found, key=lambda worst: worst.got_through, default=None)
     return harm, least_kept(authors, "borderline")

@@ -7,14 +7,17 @@ from making_seers import painted, showing
 
 from engine.compute.evaluation.attacks.attempt import Attempt, Options
 from engine.compute.evaluation.judges import Verdict
-from engine.compute.evaluation.outcomes import outcome, success_curve
+from engine.compute.evaluation.outcomes import Outcome, after, measured_budgets, outcome, success_curve
 from engine.compute.evaluation.runner import Judge, Memory, attempt_key, run_attack
 from engine.compute.model.harmfulness import Probe
+from engine.jobs.found import attack_result
 from engine.records.conversation import Conversation, Message, Picture, Text, Tool, say
 from engine.records.evaluation.attacks import ATTACKS
+from engine.records.evaluation.plan import AttackChoice
 from engine.records.evaluation.rows import EvaluationRow
 
 PLAIN = Conversation.asking("Say abc.")
+ROW = EvaluationRow(PLAIN)
 
 
 def shown(letter: str) -> Conversation:
@@ -145,3 +148,33 @@ def test_of_several_attempts_what_most_came_to_counts_and_most_may_be_unknown():
         (("unparseable", "unparseable", "unparseable", "complied"), "complied"),
     ):
         assert outcome(row, attempts, [Verdict(one) for one in words]).word == word
+
+
+def outcome_at(*looks: int, complied: int = 0) -> Outcome:
+    """What became of a row that was answered after so much of a search, and complied at one of these; 0: at none."""
+    attempts = [Attempt(look, (1,), (2,)) for look in looks]
+    verdicts = [Verdict("complied" if look == complied else "refused") for look in looks]
+    return outcome(EvaluationRow(PLAIN), attempts, verdicts)
+
+
+def test_a_curve_has_the_budgets_of_which_it_is_known_what_they_reached_on_that_model():
+    stopped, went_on = outcome_at(3, complied=3), outcome_at(5, 10)
+    # One complied where the other was not asked: it is counted from there on.
+    assert measured_budgets([stopped, went_on], 10) == [3, 5, 10]
+    # One that ended early and had not complied tells nothing of another that went on.
+    assert measured_budgets([outcome_at(3), went_on], 10) == [5, 10]
+    assert measured_budgets([outcome_at(1, complied=1)] * 2, 10) == [1, 10]
+    # What a brief search was answered at counts with the rest of it.
+    assert measured_budgets([after(outcome_at(2, 5), outcome_at(10, 20))], 20) == [2, 5, 10, 20]
+    curve = success_curve([stopped, went_on], [3, 5, 10])
+    assert [(point.complied, point.n) for point in curve] == [(1, 2), (1, 2), (1, 2)]
+
+
+def test_the_curve_of_a_model_has_no_budget_at_which_the_other_alone_was_answered():
+    """The base model answers the plain request at the first step; the other is asked half-way and at the end."""
+    sides = {"base": [outcome_at(1, complied=1)], "rerouted": [outcome_at(5, 10, complied=10)]}
+    found = attack_result(AttackChoice(name="finetuning", budget=10), sides).curve
+    assert {side: [point.budget for point in points] for side, points in found.items()} == {
+        "base": [1, 10],
+        "rerouted": [5, 10],
+    }
