@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from engine.exports.private import Private, judge_words
+from engine.exports.private import Private
 from engine.records.captures.capture import read_capture, run_captures, write_index
 from engine.records.captures.thumbnails import copy_thumbnails
 from engine.records.errors import RunError
@@ -30,6 +30,7 @@ from engine.records.evaluation.own import is_pending
 from engine.records.events import Alert, AnyEvent, ProbeResult, StatusEvent, effective
 from engine.records.files import whole_or_nothing, write_whole
 from engine.records.harmfulness import HARMFULNESS, PROBES
+from engine.records.places import judge_words
 from engine.records.runs import Record, Run, open_run
 from engine.records.settings import Settings
 from engine.records.spaces import kept_spaces, packed_spaces

@@ -7,7 +7,6 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from engine.desk import slurm
@@ -15,7 +14,7 @@ from engine.desk.cluster import NUMBERED_SECONDS
 from engine.desk.lock import owned
 from engine.desk.on_node import begin
 from engine.desk.queue import Queue
-from engine.records.cluster_jobs import DESK, ClusterJob, forget_job, logs_folder, read_job, write_job
+from engine.records.cluster_jobs import ClusterJob, forget_job, logs_folder, of_own_desk, read_job, write_job
 from engine.records.clusters import Cluster, Resources, find_cluster, need_shared
 from engine.records.errors import ClusterError, RunError, WorkbenchError
 from engine.records.events import StatusEvent
@@ -212,7 +211,7 @@ def _parameters(cluster: Cluster, asked: Resources, name: str) -> dict[str, Any]
 def _claim(run: Run, job: ClusterJob, settings: Settings) -> _Claim:
     """Note the job before Slurm has it: from here on no worker takes the run, and nobody else sends it. Raises RunError
     where somebody was quicker."""
-    with owned(_own(run, settings)):
+    with owned(of_own_desk(run, settings)):
         claim = _Claim(run, _need_free(run, settings), read_job(run))
         write_job(run, job)
     return claim
@@ -224,7 +223,7 @@ def _queued_again(run: Run, job: ClusterJob, settings: Settings, was: Status) ->
     was: its status before. False, and nothing is done, where it has another one now, or the note is not that of this
     job: somebody cancelled it meanwhile, or took it home.
     """
-    own = _own(run, settings)
+    own = of_own_desk(run, settings)
     with owned(own):
         if run.record().status != was or not _is_noted(run, job):
             return False
@@ -238,7 +237,7 @@ def _queued_again(run: Run, job: ClusterJob, settings: Settings, was: Status) ->
 def _not_queued(claim: _Claim, job: ClusterJob, settings: Settings) -> None:
     """The status of a run that was handed over and called back with others."""
     run, was = claim.run, claim.was
-    with owned(_own(run, settings)):
+    with owned(of_own_desk(run, settings)):
         if was != "queued" and run.record().status == "queued" and _is_noted(run, job):
             run.append(StatusEvent(status=was, step=run.record().step, message="Called back from the cluster"))
             run.update(status=was)
@@ -258,8 +257,3 @@ def _is_noted(run: Run, job: ClusterJob) -> bool:
     """Whether the note in the run's folder is of this sending, with its number or without."""
     noted = read_job(run)
     return noted is not None and noted.submitted == job.submitted
-
-
-def _own(run: Run, settings: Settings) -> Settings:
-    """With the run's own desk, whether a cluster has it already or not."""
-    return replace(settings, own_desk=run.folder / DESK)

@@ -9,7 +9,6 @@ from html import escape
 from typing import NamedTuple
 
 from engine.exports.document import about_table, charts, document
-from engine.exports.private import judge_words, last_parts
 from engine.exports.product import date, written_by
 from engine.figures.evaluation.agents import ABOUT as ABOUT_AGENTS
 from engine.figures.evaluation.agents import agents_html
@@ -42,6 +41,7 @@ from engine.figures.evaluation.table import (
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS, KNOWN_DEFEATS
 from engine.records.evaluation.findings import Evaluation
+from engine.records.places import judge_words, last_parts
 from engine.records.runs import Run
 
 

@@ -11,25 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from engine.records.places import PART, last_part, last_parts
 from engine.records.settings import ROOT, Settings
 
 TOKEN = re.compile(r"\b(?:hf_|sk-|ghp_|github_pat_)[A-Za-z0-9_-]{8,}")
 LEFT_OUT = "(left out)"
-_PART = r"[^\s/\\\"'<>|;:,?*]"
-# Two parts or more, not within an address of the web or a word: 'and/or' and 'https://host/page' are no places.
-_PLACE = re.compile(rf"(?<![\w:/.<])(?:~|[A-Za-z]:(?=\\))?(?:[/\\]{_PART}+){{2,}}")
 # Names that say nothing of anyone, and that texts hold as words.
 _COMMON = {"root", "user", "admin", "localhost", "test", "home", "runs", "cache"}
-
-
-def last_parts(text: str) -> str:
-    """A text that the workbench wrote, of every place its last part alone."""
-    return _PLACE.sub(lambda found: _last(found[0]), text)
-
-
-def judge_words(judge: str) -> str:
-    """A judge without its folder or address: 'rules', 'org/model+rules'."""
-    return last_parts(judge).rpartition("#")[2]
 
 
 class Private:
@@ -40,7 +28,7 @@ class Private:
         folders = sorted({str(folder) for folder in own if len(folder.parts) > 1}, key=len, reverse=True)
         # What lies in a folder keeps its own name; a folder alone keeps none.
         self._folders = re.compile(
-            r"(?<![\w.])(?:" + "|".join(map(re.escape, folders)) + rf")(?![\w-])((?:[/\\]{_PART}+)*)[/\\]?"
+            r"(?<![\w.])(?:" + "|".join(map(re.escape, folders)) + rf")(?![\w-])((?:[/\\]{PART}+)*)[/\\]?"
         )
         names = {socket.gethostname(), socket.gethostname().partition(".")[0], _user()} - {""}
         known = sorted((name for name in names if len(name) > 2 and name.lower() not in _COMMON), key=len, reverse=True)
@@ -48,7 +36,7 @@ class Private:
 
     def said(self, text: str) -> str:
         """A text that people or models wrote: without the workbench's own folders and tokens, else as it stands."""
-        return TOKEN.sub(LEFT_OUT, self._folders.sub(lambda found: _last(found[1]) or LEFT_OUT, text))
+        return TOKEN.sub(LEFT_OUT, self._folders.sub(lambda found: last_part(found[1]) or LEFT_OUT, text))
 
     def of_machine(self, text: str) -> str:
         """A text that the workbench wrote, such as a field of a spec or an error: of every place its last part alone,
@@ -69,10 +57,6 @@ class Private:
         if isinstance(content, list | tuple):
             return [self.everywhere(value, change=change) for value in content]
         return content
-
-
-def _last(place: str) -> str:
-    return re.split(r"[/\\]", place.rstrip("/\\"))[-1]
 
 
 def _user() -> str:

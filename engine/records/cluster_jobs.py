@@ -74,7 +74,12 @@ def forget_job(run: Run) -> None:
 
 def settings_of(run: Run, settings: Settings) -> Settings:
     """The settings of whoever has the run: those of the workbench, or with the run's own desk."""
-    return replace(settings, own_desk=run.folder / DESK) if is_on_cluster(run) else settings
+    return of_own_desk(run, settings) if is_on_cluster(run) else settings
+
+
+def of_own_desk(run: Run, settings: Settings) -> Settings:
+    """With the run's own desk, whether a cluster has it already or not."""
+    return replace(settings, own_desk=run.folder / DESK)
 
 
 def served_runs(settings: Settings) -> list[Run]:

@@ -4,11 +4,11 @@ import json
 import time
 from typing import Any
 
-from engine.exports.private import last_parts
 from engine.records.chats.chat import Chat, Exchange, begun
 from engine.records.chats.replies import Called, Reply
 from engine.records.conversation import Tool, without_places
 from engine.records.model_place import without_folder
+from engine.records.places import last_parts
 from workbench.chat.exchange_words import ending_words, settings_words
 from workbench.chat.parts import part_markdown
 from workbench.chat.steering import steering_words

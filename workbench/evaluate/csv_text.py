@@ -5,7 +5,6 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from engine.exports.private import judge_words
 from engine.records.evaluation.attacks import ATTACKS, PIXEL_ATTACKS
 from engine.records.evaluation.counts import SIDES, CallCount, Count, Kept, Side
 from engine.records.evaluation.curves import measured_curves
@@ -20,6 +19,7 @@ from engine.records.evaluation.findings import (
     WithProbe,
 )
 from engine.records.evaluation.losses import Losses
+from engine.records.places import judge_words
 from workbench.kit.words import spreadsheet_cell
 
 

@@ -3,11 +3,11 @@
 from collections import Counter
 from typing import NamedTuple
 
-from engine.exports.private import judge_words
 from engine.figures.evaluation.findings import FEW, TOO_FEW, asks_others_alone, only_abilities, requests_asked
 from engine.figures.evaluation.probe import probe_name
 from engine.records.evaluation.final import is_final
 from engine.records.evaluation.findings import Evaluation
+from engine.records.places import judge_words
 from engine.records.runs import Run
 from workbench.kit.words import moment
 

@@ -9,7 +9,6 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
-from engine.exports.private import judge_words
 from engine.figures.drawing import CONFIG
 from engine.figures.evaluation.fronts import KEPT
 from engine.records.captures.averages import over_answers
@@ -32,6 +31,7 @@ from engine.records.events import effective
 from engine.records.lessons.checking import run_named
 from engine.records.lessons.lesson import Figure, Step
 from engine.records.lessons.reading import Lesson, curves_file
+from engine.records.places import judge_words
 from engine.records.runs import Run
 from workbench.kit.charts import on_screen
 from workbench.kit.frame import places

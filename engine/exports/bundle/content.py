@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.exports.bundle.said import answers_on_the_way, chats
 from engine.exports.bundle.tokens import token_views
-from engine.exports.private import Private, judge_words
+from engine.exports.private import Private
 from engine.exports.product import date, written_by
 from engine.figures.blocks import movement_figure
 from engine.figures.curves import run_figures
@@ -31,6 +31,7 @@ from engine.records.evaluation.final import is_final
 from engine.records.evaluation.findings import Evaluation, read_evaluations
 from engine.records.events import ControlEvent, effective
 from engine.records.outcome import outcome_of
+from engine.records.places import judge_words
 from engine.records.runs import Run
 from engine.records.settings import Settings
 from engine.records.tables import RunTables, run_tables

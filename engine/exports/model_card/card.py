@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from engine.exports.private import Private, judge_words
+from engine.exports.private import Private
 from engine.exports.product import written_by
 from engine.figures.evaluation.findings import FEW, TOO_FEW
 from engine.records.assembled import ASSEMBLED_PREFIX
@@ -21,6 +21,7 @@ from engine.records.evaluation.counts import Count, Side
 from engine.records.evaluation.findings import AttackResult, Evaluation, SidedFindings
 from engine.records.outcome import Outcome
 from engine.records.packaged import PREFIX
+from engine.records.places import judge_words
 from engine.records.runs import Record
 from engine.records.spec import RunSpec
 from engine.records.spec_parts import BUNDLED_MODEL

@@ -1,12 +1,12 @@
 """What an evaluation found, in a sentence with its figures and n. No Streamlit."""
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import Count, Kept
 from engine.records.evaluation.findings import Evaluation, SidedFindings
+from engine.records.places import judge_words
 
 # Of fewer requests a 95 % interval spans half of all rates and more.
 FEW = 16
@@ -63,7 +63,7 @@ def asked_words(one: Evaluation) -> str:
 
 def settings_apart(evaluations: Sequence[Evaluation]) -> list[str]:
     """'judge rules, seed 1' of each, of what they differ in: rates by different judges are no measure of models."""
-    judges = apart([f"judge {judge_name(one.judge)}" for one in evaluations])
+    judges = apart([f"judge {judge_words(one.judge)}" for one in evaluations])
     seeds = apart([f"seed {one.seed}" for one in evaluations])
     return [", ".join(filter(None, words)) for words in zip(judges, seeds, strict=True)]
 
@@ -71,11 +71,6 @@ def settings_apart(evaluations: Sequence[Evaluation]) -> list[str]:
 def apart(said: Sequence[str]) -> list[str]:
     """What is said of each, where it is not the same of all; else nothing."""
     return list(said) if len(set(said)) > 1 else [""] * len(said)
-
-
-def judge_name(judge: str) -> str:
-    """Without its folder or address, which a report must not tell."""
-    return re.split(r"[/\\#]", judge)[-1]
 
 
 def asked_text(one: Evaluation) -> bool:

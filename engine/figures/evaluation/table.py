@@ -53,8 +53,7 @@ class MatrixColumn(NamedTuple):
 
 def columns(evaluations: Sequence[Evaluation], names: Sequence[str]) -> list[MatrixColumn]:
     """A column a model; the base model has one wherever its figures are others than those before, and says then whose
-    base it is. Each heading says n, and judge
-    and seed where these differ."""
+    base it is. Each heading says n, and judge and seed where these differ."""
     found: list[MatrixColumn] = []
     shown: Evaluation | None = None
     for evaluation, name, apart in zip(evaluations, names, settings_apart(evaluations), strict=True):

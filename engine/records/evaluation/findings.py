@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.records.conversation import Picture
 from engine.records.errors import RunError
-from engine.records.evaluation.counts import CallCount, Count, CurvePoint, Interval, Kept, Side, Word
+from engine.records.evaluation.counts import CallCount, Count, CurvePoint, Interval, Kept, Side, Word, got_through
 from engine.records.evaluation.losses import Losses
 from engine.records.evaluation.pixels import PixelSearch
 from engine.records.evaluation.written import (
@@ -87,8 +87,7 @@ class AttackResult(BaseModel):
 
     @property
     def got_through(self) -> tuple[float, float]:
-        """By which the strongest attack is found: what it gets from the circuit-broken model, of equals from base."""
-        return self.rerouted.rate or 0.0, self.base.rate or 0.0
+        return got_through(self.base, self.rerouted)
 
 
 class WithProbe(BaseModel):

@@ -6,7 +6,7 @@ Knows nothing of who the authors are, nor of the run's own rows, which decide no
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from engine.records.evaluation.counts import Count, count
+from engine.records.evaluation.counts import Count, count, got_through
 
 if TYPE_CHECKING:
     # The report of an evaluation says who is worst.
@@ -27,8 +27,7 @@ class Worst(NamedTuple):
 
     @property
     def got_through(self) -> tuple[float, float]:
-        """As that of an AttackResult."""
-        return self.rerouted.rate or 0.0, self.base.rate or 0.0
+        return got_through(self.base, self.rerouted)
 
     def written(self) -> dict[str, Any]:
         sides = {"base": self.base, "rerouted": self.rerouted}

@@ -1,0 +1,22 @@
+"""Folders and addresses in texts that others may read: of each its last part stands for it. Texts in, texts out."""
+
+import re
+
+# Of a place, as of a pattern.
+PART = r"[^\s/\\\"'<>|;:,?*]"
+# Two parts or more, not within an address of the web or a word: 'and/or' and 'https://host/page' are no places.
+_PLACE = re.compile(rf"(?<![\w:/.<])(?:~|[A-Za-z]:(?=\\))?(?:[/\\]{PART}+){{2,}}")
+
+
+def last_parts(text: str) -> str:
+    """A text that the workbench wrote, of every place its last part alone."""
+    return _PLACE.sub(lambda found: last_part(found[0]), text)
+
+
+def last_part(place: str) -> str:
+    return re.split(r"[/\\]", place.rstrip("/\\"))[-1]
+
+
+def judge_words(judge: str) -> str:
+    """A judge without its folder or address: 'rules', 'org/model+rules'."""
+    return last_parts(judge).rpartition("#")[2]
