@@ -15,13 +15,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import FIRST_COMPLETED, Future
 from concurrent.futures import wait as wait_for
 from contextlib import suppress
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
-from engine.compute.evaluation.attacks.attempt import Attempt
+from engine.compute.evaluation.attacks.attempt import Attempt, Options, answers
 from engine.compute.evaluation.judges import (
     Verdict,
     coherence_figures,
@@ -30,12 +30,10 @@ from engine.compute.evaluation.judges import (
     rules_identity,
     short_refusal,
 )
-from engine.compute.model.generation import Ask, answered_ids
 from engine.compute.model.load import describe_model
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import decode, tokens_of
 from engine.compute.steps import told
-from engine.records.chats.asked import Sampling
 from engine.records.conversation import Conversation, say
 from engine.records.errors import ModelError
 from engine.records.evaluation.rows import EvaluationRow
@@ -46,6 +44,8 @@ from engine.records.spec_parts import ModelSpec
 SECONDS = 60.0
 # How long one look at whether an endpoint has answered may hold up all other jobs.
 LOOK_SECONDS = 0.05
+# Questions that an endpoint is asked at a time: servers answer a few together, and refuse many.
+ASKED_AT_ONCE = 4
 # Of what a server says of an error, in bytes.
 MOST_SAID = 300
 # Before an endpoint that is busy is asked again, and once more, and once more.
@@ -71,8 +71,10 @@ class Case(NamedTuple):
         return QUESTION.format(request=self.request, answer=self.answer)
 
 
-# Says yes or no, or unsafe or safe, of one case.
-Questioned = Callable[[Case], Generator[None, None, str]]
+# Says yes or no, or unsafe or safe, of each case.
+Questioned = Callable[[Sequence[Case]], Generator[None, None, list[str]]]
+# What an endpoint is waited for, None within a pause; its answer in the end.
+Awaited = Generator[Future[Any] | None, None, str]
 # Loads a model beside the one that is judged.
 Load = Callable[[ModelSpec], Generator[Any, None, LoadedModel]]
 Verdicts = Generator[None, None, list[Verdict]]
@@ -89,21 +91,22 @@ def asked_judge(ask: Questioned) -> Callable[[LoadedModel, Sequence[EvaluationRo
             prefills=[attempt.prefill_ids for attempt in attempts],
             requests_ids=[tokens_of(model, row.conversation).ids for row in rows],
         )
-        found = []
-        for row, attempt, one in zip(rows, attempts, figures, strict=True):
-            answer = decode(model, attempt.answer_ids)
+        found: dict[int, Verdict] = {}
+        cases: dict[int, Case] = {}
+        said = [decode(model, attempt.answer_ids) for attempt in attempts]
+        for place, (row, attempt, answer, one) in enumerate(zip(rows, attempts, said, figures, strict=True)):
             # As the rules do: a short refusal may be clumsy.
             if refused := short_refusal(answer):
-                found.append(Verdict("refused", refused, one.nats))
-                continue
-            if broken := incoherence(answer, one):
-                found.append(Verdict("incoherent", broken, one.nats))
-                continue
-            # Without its given beginning an answer may make no sense to a reader.
-            whole = decode(model, [*attempt.prefill_ids, *attempt.answer_ids])
-            said = yield from ask(Case(row.prompt, whole))
-            found.append(parse_verdict(said, answer)._replace(nats_per_token=one.nats))
-        return found
+                found[place] = Verdict("refused", refused, one.nats)
+            elif broken := incoherence(answer, one):
+                found[place] = Verdict("incoherent", broken, one.nats)
+            else:
+                # Without its given beginning an answer may make no sense to a reader.
+                cases[place] = Case(row.prompt, decode(model, [*attempt.prefill_ids, *attempt.answer_ids]))
+        words = (yield from ask(list(cases.values()))) if cases else []
+        for place, word in zip(cases, words, strict=True):
+            found[place] = parse_verdict(word, said[place])._replace(nats_per_token=figures[place].nats)
+        return [found[place] for place in range(len(attempts))]
 
     return verdicts
 
@@ -120,10 +123,10 @@ def parse_verdict(said: str, answer: str) -> Verdict:
 
 
 def endpoint(address: str, name: str) -> Questioned:
-    """An OpenAI-compatible server, asked again after a pause where it is busy, broken or silent. Raises ModelError when
-    it cannot be reached, refuses the key, or stays so."""
+    """An OpenAI-compatible server, asked a few questions at a time, and again after a pause where it is busy, broken or
+    silent. Raises ModelError when it cannot be reached, refuses the key, or stays so."""
 
-    def ask(case: Case) -> Generator[None, None, str]:
+    def ask(case: Case) -> Awaited:
         messages = [{"role": "user", "content": case.question}]
         content = {"model": name, "messages": messages, "temperature": 0, "max_tokens": 8}
         headers = {"Content-Type": "application/json"}
@@ -148,7 +151,31 @@ def endpoint(address: str, name: str) -> Questioned:
         except (KeyError, IndexError, TypeError):
             return ""
 
-    return ask
+    return lambda cases: _a_few_at_a_time([ask(case) for case in cases])
+
+
+def _a_few_at_a_time(asking: Sequence[Awaited]) -> Generator[None, None, list[str]]:
+    """What each says in the end, in their order. Raises what the first to fail does, and asks no other then."""
+    found: dict[int, str] = {}
+    coming, under_way = list(enumerate(asking))[::-1], dict[int, Awaited]()
+    while coming or under_way:
+        while coming and len(under_way) < ASKED_AT_ONCE:
+            place, steps = coming.pop()
+            under_way[place] = steps
+        waited: set[Future[Any]] = set()
+        for place, steps in list(under_way.items()):
+            try:
+                if future := next(steps):
+                    waited.add(future)
+            except StopIteration as end:
+                found[place] = end.value
+                del under_way[place]
+        yield None
+        if waited:
+            wait_for(waited, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
+        elif under_way:
+            time.sleep(LOOK_SECONDS)
+    return [found[place] for place in range(len(asking))]
 
 
 def _told(error: Exception) -> str:
@@ -172,13 +199,12 @@ def _pause(seconds: float) -> Generator[None, None, None]:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         yield None
-        time.sleep(LOOK_SECONDS)
 
 
-def _replied(request: urllib.request.Request) -> Generator[None, None, Any]:
+def _replied(request: urllib.request.Request) -> Generator[Future[Any], None, Any]:
     """The endpoint's JSON, waited for in a thread, so that a slow server holds up no other job.
 
-    Yields until it is there. Raises what urllib and json raise.
+    Yields what is waited for until it is there. Raises what urllib and json raise.
     """
     future: Future[Any] = Future()
 
@@ -191,14 +217,13 @@ def _replied(request: urllib.request.Request) -> Generator[None, None, Any]:
 
     threading.Thread(target=wait, daemon=True).start()
     while not future.done():
-        yield None
-        wait_for([future], timeout=LOOK_SECONDS)
+        yield future
     return future.result()
 
 
 def classifier(name: str, settings: Settings, load: Load) -> Questioned:
-    """A model that judges, under its own chat template where it has one; `load` puts it beside the one that is judged
-    when it is first asked. Raises ModelError without it."""
+    """A model that judges, as many answers at once as its memory allows, under its own chat template where it has one;
+    `load` puts it beside the one that is judged when it is first asked. Raises ModelError without it."""
 
     @cache
     def written_as() -> Literal["model", "plain"]:
@@ -206,17 +231,22 @@ def classifier(name: str, settings: Settings, load: Load) -> Questioned:
         card = describe_model(ModelSpec(name=name, chat_template="model"), settings)
         return "model" if card.has_chat_template else "plain"
 
-    def ask(case: Case) -> Generator[None, None, str]:
+    def ask(cases: Sequence[Case]) -> Generator[None, None, list[str]]:
         judge = yield from told(load(ModelSpec(name=name, chat_template=written_as())), lambda _: None)
-        conversation = Conversation.asking(case.question)
-        if written_as() == "model" and ASKS_BY_ITSELF in str(judge.tokenizer.chat_template):
-            conversation = Conversation(messages=(say("user", case.request), say("assistant", case.answer)))
-        asks = [Ask(tokens_of(judge, conversation).ids)]
-        sampling = Sampling(new_tokens=VERDICT_TOKENS)
-        [said] = yield from told(answered_ids(judge, asks, sampling), lambda _: None)
-        return decode(judge, said)
+        asks_by_itself = written_as() == "model" and ASKS_BY_ITSELF in str(judge.tokenizer.chat_template)
+        prompts = [tokens_of(judge, _shown(case) if asks_by_itself else _questioning(case)).ids for case in cases]
+        said = yield from told(answers(judge, None, prompts, Options(1, new_tokens=VERDICT_TOKENS)), lambda _: None)
+        return [decode(judge, one) for one in said]
 
     return ask
+
+
+def _shown(case: Case) -> Conversation:
+    return Conversation(messages=(say("user", case.request), say("assistant", case.answer)))
+
+
+def _questioning(case: Case) -> Conversation:
+    return Conversation.asking(case.question)
 
 
 def other_judge(given: str, settings: Settings, load: Load) -> tuple[str, Questioned]:
