@@ -8,6 +8,8 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from engine.compute.model.adapters import adapted
 from engine.compute.model.generation import Ask, answered_ids
@@ -86,11 +88,11 @@ def chosen_words(
 
     def chosen(group: Sequence[int]) -> Generator[int, None, list[int]]:
         ids, attention, positions, *_ = batch_of(model, [rows[index] for index in group], side="left")
-        with torch.no_grad(), adapted(model, adapter):
-            logits = model.causal_lm(
+        with torch.no_grad(), adapted(model, adapter), _read_by_the_head(model) as read:
+            model.causal_lm(
                 input_ids=ids, attention_mask=attention, position_ids=positions, use_cache=False, logits_to_keep=1
-            ).logits[:, -1]
-        choices = logits[:, heads].argmax(-1).tolist()
+            )
+        choices = _told_apart(model, read[-1][:, -1], heads).argmax(-1).tolist()
         yield done + len(group)
         return choices
 
@@ -103,6 +105,27 @@ def chosen_words(
             found[index] = choice
         done += len(group)
     return found
+
+
+@contextmanager
+def _read_by_the_head(model: LoadedModel) -> Iterator[list[Float[Tensor, "prompt token d_model"]]]:
+    """What the head is given, pass by pass."""
+    read: list[Tensor] = []
+    hook = model.causal_lm.get_output_embeddings().register_forward_pre_hook(lambda _, given: read.append(given[0]))
+    try:
+        yield read
+    finally:
+        hook.remove()
+
+
+def _told_apart(
+    model: LoadedModel, activations: Float[Tensor, "prompt d_model"], tokens: Sequence[int]
+) -> Float[Tensor, "prompt word"]:
+    """What the head makes of a few tokens, in float32: rounded to bfloat16 the logits of two letters are often the
+    same, and the first letter would be chosen. What some families change behind the head keeps their order."""
+    head = model.causal_lm.get_output_embeddings()
+    bias = None if head.bias is None else head.bias[tokens].float()
+    return torch.nn.functional.linear(activations.float(), head.weight[tokens].float(), bias)
 
 
 def _first_tokens(model: LoadedModel, words: Sequence[str]) -> list[int]:

@@ -8,7 +8,7 @@ import torch
 from making import asked_ids, drain
 
 from engine.compute.evaluation import capability
-from engine.compute.evaluation.capability import multiple_choice, tokens_per_second
+from engine.compute.evaluation.capability import chosen_words, multiple_choice, tokens_per_second
 from engine.compute.model.loaded import LoadedModel
 from engine.compute.model.text import text_ids
 from engine.records.conversation import Conversation
@@ -21,15 +21,31 @@ from engine.records.settings import Settings
 def test_questions_count_as_right_whose_letter_the_model_prefers(letter: str, tiny_model: LoadedModel):
     questions = [Question("letters", f"Question {n}?\nA. a\nB. b\nC. c\nD. d", LETTERS[n % 4]) for n in range(10)]
 
-    def prefer(_module, _inputs, logits: torch.Tensor) -> torch.Tensor:
-        logits[..., text_ids(tiny_model, f" {letter}")[-1]] += 1000
-        return logits
-
-    handle = tiny_model.causal_lm.get_output_embeddings().register_forward_hook(prefer)
+    head = tiny_model.causal_lm.get_output_embeddings()
+    with torch.no_grad():
+        head.weight[text_ids(tiny_model, f" {letter}")[-1]] = 100
+    handle = head.register_forward_pre_hook(lambda _module, given: (torch.ones_like(given[0]),))
     told, answered = drain(multiple_choice(tiny_model, None, questions))
     handle.remove()
     assert answered == [question.answer == letter for question in questions]
     assert told == sorted(told) and told[-1] == 10
+
+
+def test_letters_whose_logits_round_alike_are_told_apart(tiny_model: LoadedModel):
+    model = tiny_model.causal_lm.to(torch.bfloat16)
+    head = model.get_output_embeddings()
+    first, second = (text_ids(tiny_model, f" {word}")[-1] for word in "AB")
+    found, rounded = [], []
+    head.register_forward_pre_hook(lambda _module, given: (torch.ones_like(given[0]),))
+    model.register_forward_hook(lambda _module, _given, out: rounded.append(out.logits[0, -1].tolist()))
+    for change in (1 + 2**-7, 1 - 2**-7):
+        with torch.no_grad():
+            head.weight[[first, second]] = 1.0
+            head.weight[second, 3] = change
+        _, [place] = drain(chosen_words(tiny_model, None, [Conversation.asking("Say it.")], begun="Kind:", words="AB"))
+        found.append(place)
+    assert found == [1, 0]
+    assert all(logits[first] == logits[second] for logits in rounded)
 
 
 def test_the_development_questions_of_mmlu_are_whole(settings: Settings):
