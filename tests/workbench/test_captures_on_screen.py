@@ -14,7 +14,10 @@ from engine.records.captures.capture import FINAL, run_captures
 from engine.records.captures.deleting import delete_capture
 from engine.records.errors import RunError
 from engine.records.runs import Run, create_run
+from engine.records.spec import RunSpec, flat
+from engine.records.spec_parts import ModelSpec
 from workbench.kit import state
+from workbench.train.draft import Draft
 
 DELETE_DAMAGED = "delete_damaged"
 
@@ -147,6 +150,21 @@ def test_a_second_capture_of_a_run_waits_beside_the_first(two, settings):
         "Capture (6 prompts a side, blocks 0%-100%, steps 20)",
         "Capture (6 prompts a side, blocks 0%-100%, the base model alone)",
     ]
+
+
+def test_the_base_model_alone_is_captured_as_the_draft_on_train_says_where_it_names_the_same(settings):
+    drafted = flat(RunSpec()) | {"model.chat_template": "plain", "data.answers": "given", "data.categories": ["fraud"]}
+    page = page_of("representations", run="base")
+    page.session_state[state.DRAFT] = Draft("loaded", flat(RunSpec()), dict(drafted), valid=dict(drafted))
+    assert 'As in the draft on Train: `model.chat_template` "plain", `data' in said(drawn(page))
+    for name, template in (("", "plain"), ("another/model", "model")):
+        if name:
+            page.text_input(key="capture_model.name").set_value(name)
+        next(button for button in page.button if button.label == "Capture").click()
+        drawn(page)
+        [payload] = [job.payload for job in Queue(settings.desk).newest("capture")][:1]
+        assert payload["model"] == ModelSpec(name=name or ModelSpec().name, chat_template=template).model_dump()
+        assert payload["data"]["answers"] == "given" and payload["data"]["categories"] == ["fraud"]
 
 
 def test_the_threshold_of_tokens_is_there_after_a_visit_to_another_tab(two):

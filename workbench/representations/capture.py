@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from typing import Any
 
 import streamlit as st
 from pydantic import ValidationError
@@ -20,7 +21,7 @@ from engine.records.cards import read_model_card
 from engine.records.errors import RunError, SpecError
 from engine.records.runs import ACTIVE, Run
 from engine.records.spec import field_description
-from engine.records.spec_parts import ModelSpec
+from engine.records.spec_parts import DataSpec, ModelSpec
 from workbench.kit.cards import model_payload
 from workbench.kit.state import CAPTURE, CAPTURING, DRAFT, RUN, queue, settings
 from workbench.kit.waiting import awaited
@@ -65,10 +66,24 @@ def _sources(run: Run | None) -> dict:
         given[path] = column.text_input(
             labels[path], known.get(path, default), key=f"capture_{path}", help=field_description(path)
         )
-    return {
-        "model": {"name": given["model.name"].strip()},
-        "data": {"circuit_breaker": given["data.circuit_breaker"].strip(), "retain": given["data.retain"].strip()},
-    }
+    parts = {part: _as_drafted(draft.valid if draft else {}, part, given) for part in ("model", "data")}
+    fields = {"model": ModelSpec.model_fields, "data": DataSpec.model_fields}
+    chosen = [
+        f"`{part}.{name}` {json.dumps(value)}"
+        for part, values in parts.items()
+        for name, value in values.items()
+        if f"{part}.{name}" not in given and value != fields[part][name].get_default(call_default_factory=True)
+    ]
+    if chosen:
+        st.caption(f"As in the draft on Train: {', '.join(chosen)}.")
+    return parts
+
+
+def _as_drafted(draft: dict[str, Any], part: str, given: dict[str, str]) -> dict[str, Any]:
+    """A part of the request with what is named here; all else of it as the draft has it, where that names the same."""
+    named = {path.partition(".")[2]: text.strip() for path, text in given.items() if path.startswith(f"{part}.")}
+    drafted = {path.partition(".")[2]: value for path, value in draft.items() if path.startswith(f"{part}.")}
+    return drafted if drafted.items() >= named.items() else named
 
 
 def _prompts(run: Run | None) -> dict:
