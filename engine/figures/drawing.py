@@ -15,6 +15,7 @@ EXPORT_WIDTH = 900
 EXPORT_HEIGHT = 460
 EXPORT_ROOM = 70
 LETTER = 8
+LEGEND_LINE = 24
 PROJECTED = 1.5
 """How much larger text and dots of figures are on a projector."""
 HEIGHT_GROWTH = 1.25
@@ -68,6 +69,14 @@ def add_line(
         showlegend=legend,
         hovertemplate="%{y:.4g}" if figure.layout.hovermode == "x unified" else f"{name}: %{{y:.4g}}<extra></extra>",
     )
+
+
+def legend_below(figure: go.Figure) -> None:
+    """A line for each name below the axis, with room for it: above, long names lie over the title in a narrow
+    window."""
+    names = sum(trace.showlegend is not False for trace in figure.data)
+    legend = {"orientation": "v", "yanchor": "top", "y": -0.28}
+    figure.update_layout(height=figure.layout.height + LEGEND_LINE * names, showlegend=True, legend=legend)
 
 
 def exported(figure: go.Figure, *, title: str = "") -> go.Figure:

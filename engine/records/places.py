@@ -1,6 +1,7 @@
 """Folders and addresses in texts that others may read: of each its last part stands for it. Texts in, texts out."""
 
 import re
+from collections.abc import Sequence
 
 # Of a place, as of a pattern.
 PART = r"[^\s/\\\"'<>|;:,?*]"
@@ -20,3 +21,10 @@ def last_part(place: str) -> str:
 def judge_words(judge: str) -> str:
     """A judge without its folder or address: 'rules', 'org/model+rules'."""
     return last_parts(judge).rpartition("#")[2]
+
+
+def judges_apart(judges: Sequence[str]) -> list[str]:
+    """Several judges in as few words as tell them apart: 'rules', 'org/model'; with which rules where these differ."""
+    whole = [judge_words(judge) for judge in judges]
+    short = [re.sub(r"\+?rules-\w+$", "", words) or "rules" for words in whole]
+    return short if len(set(short)) == len(set(whole)) else whole

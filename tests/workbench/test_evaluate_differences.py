@@ -3,6 +3,7 @@
 import csv
 import io
 
+import pytest
 from test_evaluate_agents import alone
 from test_evaluate_agents import words as calls
 from test_evaluate_probe import beside, words
@@ -16,11 +17,25 @@ from engine.figures.evaluation.probe import probe_finding
 from engine.figures.evaluation.table import attacks_html, columns, count_cell
 from engine.records.evaluation.counts import count, kept
 from engine.records.evaluation.findings import Evaluation
+from engine.records.places import judges_apart
 from engine.records.runs import Run
 from workbench.evaluate.csv_text import as_csv
 from workbench.evaluate.listed import Listed, names_apart
 
 UNREAD = count(["unparseable"] * 20)
+
+
+@pytest.mark.parametrize(
+    ("judges", "words"),
+    [
+        (["rules-fb19bed5", "https://host:80/v1#guard+rules-fb19bed5"], ["rules", "guard"]),
+        (["/home/me/guard+rules-fb19bed5", "org/guard+rules-fb19bed5"], ["guard", "org/guard"]),
+        (["rules-fb19bed5", "rules-00000000", "guard+rules-0"], ["rules-fb19bed5", "rules-00000000", "guard+rules-0"]),
+        (["rules"], ["rules"]),
+    ],
+)
+def test_judges_are_told_apart_in_as_few_words_as_do(judges: list[str], words: list[str]):
+    assert judges_apart(judges) == words
 
 
 def attacked(one: Evaluation, name: str, **changes) -> Evaluation:
@@ -43,7 +58,7 @@ def test_judges_seeds_and_budgets_are_said_where_they_differ_and_nowhere_else(se
     assert "within 10 to 50 steps" in budget_figures([first, other], ["a", "b"])["gcg"].layout.title.text
     seeds = [first, second.model_copy(update={"seed": 1})]
     names = names_apart([Listed(Run(settings.runs / "one"), one, "one") for one in seeds])
-    assert names == ["one (rules) (seed 0)", "one (rules) (seed 1)"]
+    assert names == ["one (seed 0)", "one (seed 1)"]
 
 
 def test_agents_that_two_judges_read_say_which():

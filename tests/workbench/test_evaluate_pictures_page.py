@@ -142,7 +142,7 @@ def test_bases_that_differ_have_a_column_and_a_curve_of_their_own_and_the_title_
     [share] = budget_figures([one, apart], ["a", "b"], asked=of_pictures).values()
     assert [line.name for line in share.data] == ["base", "a", "base of b", "b"]
     assert list(share.data[0].y) == [50, 90] and list(share.data[2].y) == [30]
-    assert "answered – → 20 %" in share.layout.title.text
+    assert "answered 30 to 90 → 20 %" in share.layout.title.text
     [loss] = loss_figures([one, apart], ["a", "b"]).values()
     assert [line.name for line in loss.data] == ["base", "a", "base of b", "b"]
 

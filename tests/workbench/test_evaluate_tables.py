@@ -209,7 +209,7 @@ def test_a_front_of_two_base_models_shows_both():
         assert {(p.name, round(p.y[0])) for p in front.data} == {
             ("base of a", 90), ("base of b", 50), ("a", 10), ("b", 25),
         }  # fmt: skip
-        assert "Harmful answered (mean of 2 attacks): – → 10 to 25 %" in front.layout.title.text
+        assert "Harmful answered (mean of 2 attacks): 50 to 90 → 10 to 25 %" in front.layout.title.text
 
 
 @pytest.mark.parametrize(("complied", "named"), [((2, 9), True), ((2, 3), False), ((2, 9, 16), False)])

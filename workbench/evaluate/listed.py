@@ -1,13 +1,13 @@
 """Evaluations as the page Evaluate lists them: what each is called, and what tells two of one name apart."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import NamedTuple
 
 from engine.figures.evaluation.findings import FEW, TOO_FEW, asks_others_alone, only_abilities, requests_asked
 from engine.figures.evaluation.probe import probe_name
 from engine.records.evaluation.final import is_final
 from engine.records.evaluation.findings import Evaluation
-from engine.records.places import judge_words
+from engine.records.places import judges_apart
 from engine.records.runs import Run
 from workbench.kit.words import moment
 
@@ -58,21 +58,21 @@ def names_apart(chosen: list[Listed]) -> list[str]:
     """Two evaluations of one name are told apart by their probe, their judge, their seed, then their time, else by key;
     one of other people's words alone is no second one where no other of its name asked such words: they share no
     table."""
-    names = [one.name for one in chosen]
+    names, shown = [one.name for one in chosen], [one.evaluation for one in chosen]
     of_others = Counter(one.name for one in chosen if one.evaluation.others)
     kinds = [asks_others_alone(one.evaluation) and of_others[one.name] == 1 for one in chosen]
-    seeds = len({one.evaluation.seed for one in chosen}) > 1
-    for told in (
-        probe_name,
-        lambda one: judge_words(one.judge),
-        lambda one: f"seed {one.seed}" if seeds else "",
-        lambda one: moment(one.created),
-        lambda one: one.key,
+    for said in (
+        [probe_name(one) for one in shown],
+        judges_apart([one.judge for one in shown]),
+        [f"seed {one.seed}" for one in shown],
+        [moment(one.created) for one in shown],
+        [one.key for one in shown],
     ):
-        often = Counter(zip(names, kinds, strict=True))
-        said = [told(one.evaluation) for one in chosen]
+        words: dict[tuple[str, bool], set[str]] = defaultdict(set)
+        for name, kind, word in zip(names, kinds, said, strict=True):
+            words[name, kind].add(word)
         names = [
-            f"{name} ({word})" if often[name, kind] > 1 and word else name
+            f"{name} ({word})" if len(words[name, kind]) > 1 and word else name
             for name, kind, word in zip(names, kinds, said, strict=True)
         ]
     return names

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from engine.figures.colours import BASE, run_colour
-from engine.figures.drawing import blank_figure
+from engine.figures.drawing import blank_figure, legend_below
 from engine.figures.evaluation.findings import harm_axis
 from engine.figures.evaluation.sided import share_left
 from engine.figures.labels import escaped, in_hover
@@ -43,13 +43,11 @@ def agent_front(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.F
         + (f", {left_out} without them left out" if left_out else ""),
         height=340,
     )
-    legend = {"orientation": "v", "yanchor": "top", "y": -0.28}
-    figure.update_layout(
-        hovermode="closest", showlegend=True, legend=legend, margin_t=66, height=340 + 24 * (len(kept) + 1)
-    )
+    figure.update_layout(hovermode="closest", margin_t=66)
     _point(figure, "base", 1.0, 0.0, BASE)
     for place, share in kept.items():
         _point(figure, names[place], share, broken[place], run_colour(place))
+    legend_below(figure)
     figure.update_xaxes(range=[-2, max(104.0, 100 * max(kept.values()) + 4)], autorangeoptions=None)
     figure.update_yaxes(range=[min(-4.0, 100 * min(broken.values()) - 4), 104])
     return figure

@@ -1,12 +1,12 @@
 """What an evaluation found, in a sentence with its figures and n. No Streamlit."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import Count, Kept
 from engine.records.evaluation.findings import Evaluation, SidedFindings
-from engine.records.places import judge_words
+from engine.records.places import judges_apart
 
 # Of fewer requests a 95 % interval spans half of all rates and more.
 FEW = 16
@@ -63,7 +63,7 @@ def asked_words(one: Evaluation) -> str:
 
 def settings_apart(evaluations: Sequence[Evaluation]) -> list[str]:
     """'judge rules, seed 1' of each, of what they differ in: rates by different judges are no measure of models."""
-    judges = apart([f"judge {judge_words(one.judge)}" for one in evaluations])
+    judges = apart([f"judge {judge}" for judge in judges_apart([one.judge for one in evaluations])])
     seeds = apart([f"seed {one.seed}" for one in evaluations])
     return [", ".join(filter(None, words)) for words in zip(judges, seeds, strict=True)]
 
@@ -164,13 +164,17 @@ def _fewest(base: Count, rerouted: Count) -> int:
 
 def from_to(before: float | None, *after: float | None) -> str:
     """'88 → 6 %'; of several models after, from the least to the greatest: '88 → 6 to 12 %'."""
-    low, high = (min(known), max(known)) if (known := [rate for rate in after if rate is not None]) else (None, None)
-    spread = _whole(low) if _whole(low) == _whole(high) else f"{_whole(low)} to {_whole(high)}"
-    return f"{_whole(before)} → {spread} %"
+    return from_several_to([before], after)
 
 
-def _whole(rate: float | None) -> str:
-    return "–" if rate is None else f"{100 * rate:.0f}"
+def from_several_to(before: Iterable[float | None], after: Iterable[float | None]) -> str:
+    """The same of several base models, or of one that was asked several times: '88 to 90 → 6 to 12 %'."""
+    return f"{_spread(before)} → {_spread(after)} %"
+
+
+def _spread(rates: Iterable[float | None]) -> str:
+    known = [f"{100 * rate:.0f}" for rate in sorted(rate for rate in rates if rate is not None)]
+    return " to ".join(dict.fromkeys((known[0], known[-1]))) if known else "–"
 
 
 def refused_words(kept: Kept) -> str:

@@ -6,8 +6,8 @@ from itertools import combinations
 import plotly.graph_objects as go
 
 from engine.figures.colours import BASE, run_colour
-from engine.figures.drawing import add_line, blank_figure
-from engine.figures.evaluation.findings import from_to, harm_axis
+from engine.figures.drawing import add_line, blank_figure, legend_below
+from engine.figures.evaluation.findings import from_several_to, harm_axis
 from engine.figures.labels import escaped, in_hover
 from engine.records.evaluation.attacks import ATTACKS
 from engine.records.evaluation.counts import CurvePoint
@@ -37,6 +37,8 @@ def of_pictures(one: Evaluation) -> Attacked:
 TRIES = ("attempt", "template", "encoding", "sample")
 # Budgets of which each one has its tick.
 FEW = 8
+# Names that stand in one line above a figure in a narrow window.
+LEGEND_LETTERS = 24
 
 
 def budget_figures(
@@ -58,6 +60,7 @@ def budget_figures(
         if not figure.data:
             continue
         _set_budgets(figure, attack, shown)
+        _set_legend(figure)
         figure.update_yaxes(range=[0, 104])
         figures[attack] = figure
     return figures
@@ -80,6 +83,7 @@ def loss_figures(
             budgets = [point.budget for point in points if point.loss is not None]
             add_line(figure, budgets, _losses(points), label, colour, markers=True)
         _set_budgets(figure, attack, shown)
+        _set_legend(figure)
         figure.update_yaxes(rangemode="tozero")
         figures[attack] = figure
     return figures
@@ -125,14 +129,17 @@ def _set_budgets(figure: go.Figure, attack: str, shown: Sequence[Shown]) -> None
     figure.update_xaxes(title_text=f"{ATTACKS[attack].unit}s", range=[0, 1.04 * most], dtick=step)
 
 
+def _set_legend(figure: go.Figure) -> None:
+    if sum(len(trace.name) for trace in figure.data) > LEGEND_LETTERS:
+        legend_below(figure)
+
+
 def _budget_title(attack: str, results: Sequence[AttackResult]) -> str:
-    """What was found at the whole budget, base to circuit-broken; the base is left open where there are several."""
+    """What was found at the whole budget, base to circuit-broken."""
     card = ATTACKS[attack]
     budgets = " to ".join(map(str, dict.fromkeys(pick(result.budget for result in results) for pick in (min, max))))
     n = " and ".join(map(str, sorted({result.rerouted.n for result in results})))
-    bases = {result.base.rate for result in results}
-    before = results[0].base.rate if len(bases) == 1 else None
-    rates = from_to(before, *(result.rerouted.rate for result in results))
+    rates = from_several_to((result.base.rate for result in results), (result.rerouted.rate for result in results))
     return f"{card.title}: harmful answered {rates}<br>within {budgets} {card.unit}s, n {n}"
 
 
@@ -155,13 +162,11 @@ def front_figure(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.
     bases: dict[tuple[float, float | None], str] = {}
     for place, (kept, _) in measured.items():
         bases.setdefault((kept, _harmful(evaluations[place], attacks, "base")), names[place])
-    # Left open where there are several.
-    kept_before, before = next(iter(bases)) if len(bases) == 1 else (None, None)
     broken = [_harmful(evaluations[place], attacks, "rerouted") for place in measured]
     mean = f" (mean of {len(attacks)} attacks)" if len(attacks) > 1 else ""
     figure = blank_figure(
-        f"Harmful answered{mean}: {from_to(before, *broken)}<br>{KEPT[kind].capitalize()}: "
-        f"{from_to(kept_before, *(kept for _, kept in measured.values()))}",
+        f"Harmful answered{mean}: {from_several_to((harmful for _, harmful in bases), broken)}<br>"
+        f"{KEPT[kind].capitalize()}: {from_several_to(*zip(*measured.values(), strict=True))}",
         harm_axis(attacks),
         x_title=f"{KEPT[kind]} answered, %" + (f" ({left_out} without them left out)" if left_out else ""),
         height=340,
@@ -178,8 +183,7 @@ def front_figure(evaluations: Sequence[Evaluation], names: Sequence[str]) -> go.
     figure.update_yaxes(range=[-2, 110])
     if len(measured) > MOST_NAMED or _names_cover(figure):
         figure.update_traces(mode="markers")
-        legend = {"orientation": "v", "yanchor": "top", "y": -0.28}
-        figure.update_layout(height=340 + 24 * (len(measured) + 1), showlegend=True, legend=legend)
+        legend_below(figure)
     return figure
 
 

@@ -9,7 +9,7 @@ from html import escape
 import plotly.graph_objects as go
 
 from engine.figures.colours import run_colour
-from engine.figures.drawing import blank_figure
+from engine.figures.drawing import blank_figure, legend_below
 from engine.figures.evaluation.findings import FEW, TOO_FEW, from_to, harm_axis, refused_words
 from engine.figures.evaluation.table import count_cell, percent, table, table_row
 from engine.figures.labels import escaped
@@ -101,7 +101,8 @@ def _front(asked: Sequence[tuple[OthersFindings, str]], which: str) -> go.Figure
             cliponaxis=False,
             hovertemplate=f"{_title(author)}, %{{text}}<br>kept %{{x:.1f}} %, harmful %{{y:.1f}} %<extra></extra>",
         )
-    figure.update_layout(hovermode="closest", showlegend=True)
+    figure.update_layout(hovermode="closest")
+    legend_below(figure)
     figure.update_xaxes(range=[-2, 104], autorangeoptions=None)
     figure.update_yaxes(range=[-2, 104])
     return figure

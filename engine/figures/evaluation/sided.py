@@ -14,7 +14,7 @@ from engine.figures.evaluation.table import count_cell, table, table_row
 from engine.records.evaluation.attacks import ATTACKS, AttackCard, PaperFigure
 from engine.records.evaluation.counts import Count, Side
 from engine.records.evaluation.findings import Evaluation, SidedFindings
-from engine.records.places import judge_words
+from engine.records.places import judges_apart
 
 
 class Block(NamedTuple):
@@ -97,7 +97,7 @@ def sided_html(block: Block, evaluations: Sequence[Evaluation], names: Sequence[
             kept = "" if share is None else f"{100 * share:.0f} % of base's kept"
             cells.append(_cell(block, counts.get(column.side), column, label, kept, kind="kept"))
         rows.append(table_row(title, block.about_kept, [*cells, '<td class="paper">–</td>']))
-    judges = apart([f"; judge {judge_words(one.found.judge)}" for one in columns])
+    judges = apart([f"; judge {judge}" for judge in judges_apart([one.found.judge for one in columns])])
     heads = [
         f"{escape(one.name)}<small>{escape(_about(one.found) + judge)}</small>"
         for one, judge in zip(columns, judges, strict=True)
