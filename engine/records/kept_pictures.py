@@ -43,7 +43,7 @@ class KeptPicture(BaseModel):
 
     def part(self, settings: Settings) -> Picture:
         """As a part of a message."""
-        return Picture(sha256=self.sha256, file=str(_folder(settings) / f"{self.sha256}.png"), alt=self.name)
+        return Picture(sha256=self.sha256, file=str(settings.pictures / f"{self.sha256}.png"), alt=self.name)
 
 
 def keep_picture(
@@ -68,7 +68,7 @@ def keep_picture(
         file = Path(folder) / shown
         file.write_bytes(content)
         read = read_picture(file)
-    place = _folder(settings)
+    place = settings.pictures
     described = place / f"{read.sha256}.json"
     if (known := _read(described)) is not None:
         if harmful and not known.harmful:
@@ -94,21 +94,21 @@ def keep_picture(
 def label_picture(settings: Settings, sha256: str, *, harmful: bool) -> None:
     """Say of a kept picture whether it is hidden until it is revealed; of one that is gone nothing is said. Raises
     RunError where the disk is full."""
-    described = _folder(settings) / f"{sha256}.json"
+    described = settings.pictures / f"{sha256}.json"
     if (known := _read(described)) is not None:
         write_whole(described, known.model_copy(update={"harmful": harmful}).model_dump_json(indent=1))
 
 
 def kept_pictures(settings: Settings) -> list[KeptPicture]:
     """All of them, the newest first; what is damaged is left out."""
-    found = (_read(file) for file in _folder(settings).glob("*.json"))
+    found = (_read(file) for file in settings.pictures.glob("*.json"))
     return sorted((one for one in found if one is not None), key=lambda one: (-one.created, one.sha256))
 
 
 def forget_picture(settings: Settings, sha256: str) -> None:
     """Delete a kept picture. What was asked about it stays, and says that its file is gone."""
     for ending in ("json", "png"):
-        (_folder(settings) / f"{sha256}.{ending}").unlink(missing_ok=True)
+        (settings.pictures / f"{sha256}.{ending}").unlink(missing_ok=True)
 
 
 def _read(file: Path) -> KeptPicture | None:
@@ -117,7 +117,3 @@ def _read(file: Path) -> KeptPicture | None:
     except (OSError, ValidationError):
         return None
     return kept if file.with_suffix(".png").is_file() else None
-
-
-def _folder(settings: Settings) -> Path:
-    return settings.desk / "pictures"

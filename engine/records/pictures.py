@@ -90,13 +90,21 @@ def image_of(picture: Picture) -> Image.Image:
         raise DataError(
             f"Nothing says where the picture {picture.sha256[:12]} lies: name its file, or give the prompt another one."
         )
-    read = read_picture(given_path(picture.file, error=DataError))
+    read = read_picture(file_of(picture))
     if read.sha256 != picture.sha256:
         raise DataError(
             f"The file {picture.file} holds another picture than the one that was asked about: put that one back, or "
             "ask anew."
         )
     return read.image
+
+
+def file_of(picture: Picture) -> Path:
+    """Where its pixels are read: where they were, else where one that a user gave is kept now, since its folder may have
+    been moved with the runs. Raises DataError as given_path does."""
+    file = given_path(picture.file, error=DataError)
+    kept = read_settings().pictures / f"{picture.sha256}.png"
+    return kept if not os.path.isfile(file) and kept.is_file() else file
 
 
 @lru_cache(maxsize=KNOWN_FILES)

@@ -53,6 +53,11 @@ class Settings:
         return self.desk / "cards"
 
     @property
+    def pictures(self) -> Path:
+        """Those that users gave."""
+        return self.desk / "pictures"
+
+    @property
     def progress(self) -> Path:
         """What was done of the lessons: one folder a unit."""
         return self.desk / "lessons"

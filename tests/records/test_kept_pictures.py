@@ -9,6 +9,8 @@ from PIL import Image
 from engine.records.errors import DataError
 from engine.records.kept_pictures import forget_picture, keep_picture, kept_pictures
 from engine.records.pictures import image_of, read_picture
+from engine.records.settings import read_settings
+from workbench.kit.pictures import picture_png
 
 
 def written(image, kind="PNG", **options):
@@ -91,3 +93,17 @@ def test_a_damaged_or_deleted_one_is_left_out(settings, tmp_path):
     forget_picture(settings, kept[0].sha256)
     (settings.desk / "pictures" / f"{kept[1].sha256}.json").write_text("{")
     assert kept_pictures(settings) == [kept[2]]
+
+
+def test_a_picture_is_found_where_it_is_kept_now_after_its_folder_was_moved(settings, tmp_path, monkeypatch):
+    kept = [keep_picture(settings, written(Image.new("RGB", (4, 4), colour)), "it.png") for colour in ("red", "blue")]
+    red, blue = (one.part(settings) for one in kept)
+    settings.runs.rename(tmp_path / "moved")
+    with pytest.raises(DataError, match="does not exist"):
+        image_of(red)
+    monkeypatch.setenv("WORKBENCH_RUNS", str(tmp_path / "moved"))
+    assert [image_of(one).getpixel((0, 0)) for one in (red, blue)] == [(255, 0, 0), (0, 0, 255)]
+    assert picture_png(red, hidden=False) != picture_png(blue, hidden=False)
+    forget_picture(read_settings(), red.sha256)
+    with pytest.raises(DataError, match="does not exist"):
+        picture_png(red, hidden=False)

@@ -5,14 +5,13 @@ The pixels themselves do not reach the browser before. Knows nothing of where a 
 
 import io
 from functools import lru_cache
-from pathlib import Path
 
 import streamlit as st
 from PIL import Image, ImageFilter
 
 from engine.records.conversation import Picture
 from engine.records.errors import DataError
-from engine.records.pictures import image_of
+from engine.records.pictures import file_of, image_of
 from workbench.kit.words import plain
 
 # Of the longer edge, in pixels.
@@ -45,8 +44,8 @@ def picture_size(picture: Picture) -> tuple[int, int]:
 
 def written(picture: Picture) -> int | None:
     """When its file was (ns): what was deleted or changed meanwhile is not shown out of memory."""
-    file = Path(picture.file)
-    return file.stat().st_mtime_ns if picture.file and file.is_file() else None
+    file = file_of(picture) if picture.file else None
+    return file.stat().st_mtime_ns if file and file.is_file() else None
 
 
 def fitted(image: Image.Image, edge: int) -> Image.Image:
