@@ -180,6 +180,9 @@ class Device:
         self.waiting.discard(job_id)
         if self._beside.pop(job_id, None) is not None:
             release_memory()
+        elif not self.holders and torch.cuda.is_available():
+            # What torch keeps for later, no other process can have.
+            torch.cuda.empty_cache()
 
     @contextmanager
     def attached(self, model: LoadedModel, checkpoint: Checkpoint, *, still: bool = False) -> Iterator[str | None]:

@@ -57,14 +57,15 @@ def write_tiny_model(
     opening: str = "",
     context: int = 512,
     window: int = 0,
+    head: int = 4,
 ) -> Path:
-    """A random Llama (or Mistral, which may look through a window) with d_model 16 as a folder that transformers
-    loads."""
+    """A random Llama (or Mistral, which may look through a window) with d_model 16, four heads of 4, as a folder that
+    transformers loads. head: of another width, such as GPUs' own kernels of attention take (64)."""
     tokenizer = byte_tokenizer(chat_template=chat_template, opening=opening)
     config = (LlamaConfig if family == "llama" else MistralConfig)(
         vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=32,
+        hidden_size=4 * head,
+        intermediate_size=8 * head,
         num_hidden_layers=blocks,
         num_attention_heads=4,
         num_key_value_heads=2,

@@ -229,6 +229,21 @@ def test_a_second_model_stands_beside_the_first_until_its_job_ends(settings, tin
     assert gone() is None
 
 
+def test_memory_that_torch_keeps_on_a_gpu_is_given_back_when_the_last_job_has_ended(
+    settings, tiny_model, tiny_spec, monkeypatch
+):
+    given_back = []
+    device = Device(settings, tiny_model)
+    for job in (1, 2):
+        drain(device.acquire(tiny_spec().model, job_id=job))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: given_back.append(True))
+    device.release(1)
+    assert not given_back
+    device.release(2)
+    assert given_back == [True]
+
+
 def test_a_second_model_that_does_not_fit_says_what_it_takes_and_what_is_free(
     settings, tiny_model, tiny_spec, monkeypatch
 ):

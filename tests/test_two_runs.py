@@ -213,21 +213,26 @@ def test_a_device_that_failed_ends_the_worker_with_its_records_written(settings,
 
 
 def test_how_a_step_is_cut_is_noted_and_kept_when_the_run_goes_on_elsewhere(worker, start):
-    """A slow machine cuts a step into more parts; resumed on a faster one the run keeps its cut, and its weights."""
+    """A slow machine cuts a step into more parts; resumed on a faster one the run keeps its cut, and its weights. On
+    another kind of device neither can be the same, and it is cut anew."""
     many = {"optimizer.steps": 6, "optimizer.circuit_breaker_batch": 6, "optimizer.retain_batch": 6}
     worker.device.machine = {"flops_per_second": 1e4}
     alone = start("alone", **many)
     until(worker, lambda: status(alone) == "finished")
     noted = alone.record().micro_batch_tokens
     assert 0 < noted < alone.spec().optimizer.tokens_per_micro_batch
-    broken = start("broken", **many)
-    until(worker, lambda: step(broken) == 3)
-    worker.queue.control(broken.id, "stop")
-    until(worker, lambda: status(broken) == "stopped")
+    broken, moved = start("broken", **many), start("moved", **many)
+    for run in (broken, moved):
+        until(worker, lambda run=run: step(run) == 3)
+        worker.queue.control(run.id, "stop")
+        until(worker, lambda run=run: status(run) == "stopped")
+    moved.update(device="cuda:0 float32")
     worker.device.machine = {"flops_per_second": 1e15}
-    worker.queue.submit("train", run_id=broken.id)
-    until(worker, lambda: status(broken) == "finished")
+    for run in (broken, moved):
+        worker.queue.submit("train", run_id=run.id)
+        until(worker, lambda run=run: status(run) == "finished")
     assert broken.record().micro_batch_tokens == noted and same(broken, alone)
+    assert moved.record().micro_batch_tokens == moved.spec().optimizer.tokens_per_micro_batch
     fast = start("fast", **many)
     until(worker, lambda: status(fast) == "finished")
     assert fast.record().micro_batch_tokens == fast.spec().optimizer.tokens_per_micro_batch

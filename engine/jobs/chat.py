@@ -11,7 +11,7 @@ from engine.compute.evaluation.probed import ended
 from engine.compute.geometry.trip import trip
 from engine.compute.model.generation import Ask, answer
 from engine.compute.model.loaded import LoadedModel
-from engine.compute.model.memory import device_failed, failure_words
+from engine.compute.model.memory import device_failed, failure_words, ran_out_of_memory
 from engine.compute.model.text import Speaker
 from engine.compute.steps import told
 from engine.compute.team import present
@@ -157,7 +157,8 @@ def _measure(model: LoadedModel, chat: Chat, number: int, columns: Sequence[Aske
             # Several processes fail together, or wait for each other for ever.
             if present() is not None or device_failed(error):
                 raise
-            failed.append(error)
+            # The frames of one that ran out of memory hold what the next text needs.
+            failed.append(error.with_traceback(None) if ran_out_of_memory(error) else error)
     verdicts = yield from _verdicts(model, exchange, texts, [answered.ids[text.column] for text in texts])
     for text, verdict in zip(texts, verdicts, strict=True):
         if answered.reasons[text.column] == "probe":

@@ -1,5 +1,6 @@
 """Training one run: data, answers, steps, probes, adapter folder. Knows nothing of the queue or of other jobs."""
 
+import re
 import shutil
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -170,10 +171,11 @@ def _need_bearable(error: Exception) -> None:
 
 
 def _micro_batch_tokens(run: Run, spec: RunSpec, model: LoadedModel, rows: Rows, tools: Tools) -> tuple[int, int]:
-    """As many as before, and as at the run's start: sums in another order differ in their last bits. A run that was
-    begun by version 0.1 noted none, and took what its spec allows."""
-    if list_checkpoints(run.checkpoints_folder):
-        noted = run.record()
+    """As many as before, and as at the run's start: sums in another order differ in their last bits, as they do on
+    another kind of device, which has room and speed of its own. A run that was begun by version 0.1 noted none, and
+    took what its spec allows."""
+    noted = run.record()
+    if list_checkpoints(run.checkpoints_folder) and _kind(noted.device) in ("", _kind(str(model.device))):
         tokens = noted.micro_batch_tokens or spec.optimizer.tokens_per_micro_batch
         return tokens, noted.first_tokens or tokens
     lengths = [len(row.ids) for side in (rows.harmful, rows.benign) for row in side[:: 1 + len(side) // MEASURED_ROWS]]
@@ -191,6 +193,11 @@ def _micro_batch_tokens(run: Run, spec: RunSpec, model: LoadedModel, rows: Rows,
         advance_seconds=tools.advance_seconds,
     )
     return tokens, tokens
+
+
+def _kind(device: str) -> str:
+    """'cuda' of 'cuda:0 bfloat16'."""
+    return re.split("[ :]", device)[0]
 
 
 def _probe(

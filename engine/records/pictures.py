@@ -100,8 +100,8 @@ def image_of(picture: Picture) -> Image.Image:
 
 
 def file_of(picture: Picture) -> Path:
-    """Where its pixels are read: where they were, else where one that a user gave is kept now, since its folder may have
-    been moved with the runs. Raises DataError as given_path does."""
+    """Where its pixels are read: where they were, else where one that a user gave is kept now, since its folder may
+    have been moved with the runs. Raises DataError as given_path does."""
     file = given_path(picture.file, error=DataError)
     kept = read_settings().pictures / f"{picture.sha256}.png"
     return kept if not os.path.isfile(file) and kept.is_file() else file

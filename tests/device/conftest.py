@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from making import write_tiny_model
 
 from engine.compute.model.load import load_model
 from engine.compute.model.loaded import LoadedModel
@@ -25,6 +26,12 @@ def device_name() -> str:
 def device_spec(tiny_spec: Callable[..., RunSpec]) -> Callable[..., RunSpec]:
     """As tiny_spec, on the device and in its own number format."""
     return lambda **changes: tiny_spec(**{"model.device": DEVICE} | changes)
+
+
+@pytest.fixture(scope="session")
+def broad_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model whose heads are as wide as real models': narrower ones take the plain kernel of attention alone."""
+    return write_tiny_model(tmp_path_factory.mktemp("broad"), head=64)
 
 
 @pytest.fixture

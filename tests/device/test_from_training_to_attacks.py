@@ -71,8 +71,12 @@ def test_a_run_trains_to_its_end_on_the_device_and_turns_harmful_activations_awa
 
 
 @pytest.mark.parametrize("checkpointing", ["off", "on"])
-def test_a_stopped_run_resumes_to_the_weights_of_an_unbroken_one(worker, settings, device_spec, checkpointing):
-    spec = device_spec(**{"optimizer.gradient_checkpointing": checkpointing})
+@pytest.mark.parametrize("broad", [False, True])
+def test_a_stopped_run_resumes_to_the_weights_of_an_unbroken_one(
+    worker, settings, device_spec, broad_model_folder, checkpointing, broad
+):
+    model = {"model.name": str(broad_model_folder)} if broad else {}
+    spec = device_spec(**model, **{"optimizer.gradient_checkpointing": checkpointing})
     unbroken = finished(worker, settings, spec, "unbroken")
     run = started(worker, settings, spec, "broken")
     until(worker, lambda: len(steps_of(run)) == 3)

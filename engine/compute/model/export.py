@@ -3,18 +3,24 @@
 import shutil
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from engine.compute.model.adapters import load_adapter
-from engine.compute.model.load import load_model
+from engine.compute.model.load import describe_model, load_model
 from engine.compute.model.loaded import LoadedModel
+from engine.compute.model.placement import choose_device
+from engine.compute.model.room import free_bytes
 from engine.compute.model.to_gguf import need_gguf, write_gguf
 from engine.records.as_trained import need_as_trained
+from engine.records.cards import ModelCard
 from engine.records.errors import RunError, first_line
 from engine.records.files import storage_error
+from engine.records.room import weight_bytes
 from engine.records.runs import Run
 from engine.records.settings import Settings
+from engine.records.spec_parts import ModelSpec
 
 
 def export_run(run: Run, folder: Path, settings: Settings, *, merged: bool = False, gguf: bool = False) -> Path:
@@ -31,12 +37,12 @@ def export_run(run: Run, folder: Path, settings: Settings, *, merged: bool = Fal
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError(f"{folder} exists and is not empty: choose a new folder.")
-    model = load_model(run.spec().model, settings) if merged or gguf else None
+    model = load_model(_with_room(run.spec().model, settings), settings) if merged or gguf else None
     if model is not None:
         need_as_trained(run, model.spec.name, model.made_of)
     if model is not None and gguf:
         need_gguf(model.published, model.tokenizer)
-    whole = _merged(model, run) if model is not None else None
+    whole = _merged(model, run, describe_model(run.spec().model, settings)) if model is not None else None
     try:
         shutil.copytree(adapter, folder, dirs_exist_ok=True)
         if model is not None and whole is not None:
@@ -55,8 +61,18 @@ def export_run(run: Run, folder: Path, settings: Settings, *, merged: bool = Fal
     return folder
 
 
-def _merged(model: LoadedModel, run: Run) -> PreTrainedModel:
+def _with_room(spec: ModelSpec, settings: Settings) -> ModelSpec:
+    """On the processor where the device has no room for the weights: merging needs none of its speed."""
+    card, device = describe_model(spec, settings), choose_device(spec).device
+    if device.type == "cpu" or weight_bytes(card) <= free_bytes(device):
+        return spec
+    return ModelSpec.model_validate(spec.model_dump() | {"device": "cpu", "dtype": card.dtype})
+
+
+def _merged(model: LoadedModel, run: Run, card: ModelCard) -> PreTrainedModel:
+    """card: of the model where runs are trained, in whose number format it is written."""
     load_adapter(model, "export", run.adapter_folder)
     assert model.peft_model is not None
     model.peft_model.set_adapter("export")
-    return model.peft_model.merge_and_unload(adapter_names=["export"])
+    whole = model.peft_model.merge_and_unload(adapter_names=["export"])
+    return whole if str(model.dtype) == f"torch.{card.dtype}" else whole.to(getattr(torch, card.dtype))

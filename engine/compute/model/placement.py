@@ -19,6 +19,9 @@ from engine.records.spec_parts import ModelSpec
 
 # Products on a GPU repeat to the last bit with a workspace of their own alone; it is read before the first of them.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+# Some GPUs take cuDNN's attention first, which makes a plan for every shape it has not seen: for each micro-batch, for
+# each token of an answer. It keeps no order of its sums either, and is not made to by `repeatable`.
+torch.backends.cuda.enable_cudnn_sdp(False)
 
 # From this compute capability on, matrix products in bfloat16 are instructions of the device.
 BFLOAT16_CAPABILITY = (8, 0)

@@ -149,8 +149,8 @@ def _micro_step(
             # All processes then gather the weights of the same blocks backwards, whatever their rows' losses see.
             loss = loss * counts + rerouted[max(rerouted)][..., :0].sum()
         if loss.requires_grad:
-            # Blocks that are computed anew run forwards in it. Of several processes none could begin anew alone.
-            is_exact = trainer.exact and not trainer.checkpointing and working()[1] == 1
+            # Of several processes none could begin anew alone.
+            is_exact = trainer.exact and working()[1] == 1
             with exactly(trainer.model.device) if is_exact else nullcontext():
                 trainer.accelerator.backward(loss)
     if trainer.aside and micro.harmful:

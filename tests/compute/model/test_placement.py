@@ -85,6 +85,12 @@ def test_a_gpu_computes_repeatably_inside_and_as_before_afterwards():
         assert torch.utils.deterministic.fill_uninitialized_memory
 
 
+def test_attention_that_plans_anew_for_every_length_is_never_taken():
+    """cuDNN's: torch takes it first on some GPUs."""
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
+    assert torch.backends.cuda.mem_efficient_sdp_enabled() and torch.backends.cuda.flash_sdp_enabled()
+
+
 def test_a_device_that_is_not_there_is_refused_with_those_that_are(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ModelError, match=r"cuda is not there: choose auto or .*cpu"):

@@ -379,11 +379,13 @@ def test_a_tracker_that_is_not_installed_is_named_and_leaves_no_adapter(tiny_mod
     assert tiny_model.peft_model is None
 
 
+@pytest.mark.parametrize("checkpointing", ["off", "on"])
 def test_where_a_kernel_has_no_order_of_its_own_the_step_is_begun_anew_without_asking_for_it(
-    tiny_model, tiny_spec, tiny_rows, tmp_path, monkeypatch
+    tiny_model, tiny_spec, tiny_rows, tmp_path, monkeypatch, checkpointing
 ):
     """As a GPU's would: in the second micro-batch of a step, whose first has left a gradient."""
-    expected, _ = run(tiny_model, tiny_spec(), tiny_rows, tmp_path / "as ever")
+    spec = tiny_spec(**{"optimizer.gradient_checkpointing": checkpointing})
+    expected, _ = run(tiny_model, spec, tiny_rows, tmp_path / "as ever")
     asked = []
 
     @contextmanager
@@ -394,6 +396,6 @@ def test_where_a_kernel_has_no_order_of_its_own_the_step_is_begun_anew_without_a
             raise RuntimeError("histc does not have a deterministic implementation, but you set ...")
 
     monkeypatch.setattr("engine.compute.training.step.exactly", refused)
-    found, _ = run(tiny_model, tiny_spec(), tiny_rows, tmp_path / "refused")
+    found, _ = run(tiny_model, spec, tiny_rows, tmp_path / "refused")
     assert len(asked) == 2
     assert [event.loss for event in steps(found)] == [event.loss for event in steps(expected)] != []
