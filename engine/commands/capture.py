@@ -30,9 +30,21 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--steps", help="steps with a checkpoint, such as 50,100 (default: all, and the last step)")
     command.add_argument("--model", default="", help="with 'base': a Hugging Face id or folder")
     command.add_argument("--prompts", type=int, default=48, help="prompts a side (default: 48)")
-    command.add_argument("--split", action="append", choices=["train", "validation", "test"], help="several times")
-    command.add_argument("--blocks", default="0%-100%", help="blocks to capture, such as 0-29 or 33%%-66%%")
-    command.add_argument("--tokens", action="append", metavar="CHOICE", help=" or ".join(get_args(TokenChoice)))
+    command.add_argument(
+        "--split",
+        action="append",
+        choices=["train", "validation", "test"],
+        help="may be given several times (default: validation and test)",
+    )
+    command.add_argument(
+        "--blocks", default="0%-100%", help="blocks to capture, such as 0-29 or 33%%-66%% (default: all)"
+    )
+    command.add_argument(
+        "--tokens",
+        action="append",
+        metavar="CHOICE",
+        help=f"{' or '.join(get_args(TokenChoice))}; may be given several times (default: the first two)",
+    )
 
 
 def _request(options: argparse.Namespace, settings: Settings) -> CaptureRequest:
@@ -56,7 +68,10 @@ def _request(options: argparse.Namespace, settings: Settings) -> CaptureRequest:
         found = [one for one in run_checkpoints(run) if one.step is not None or record.status not in ACTIVE]
         steps = sorted({record.step if one.step is None else one.step for one in found})
         if options.steps:
-            steps = [_number(text) for text in options.steps.split(",")]
+            known, steps = steps, [_number(text) for text in options.steps.split(",")]
+            if missing := ", ".join(str(step) for step in steps if step not in known):
+                kept = ", ".join(map(str, known)) or "none yet"
+                raise SpecError(f"Run {run.id} has no checkpoint of step {missing}: choose from {kept}.")
         content |= {"run_id": run.id, "model": spec.model, "data": spec.data, "steps": steps, "seed": spec.seed}
     try:
         return CaptureRequest.model_validate(content)

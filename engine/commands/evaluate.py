@@ -66,8 +66,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--others-rows",
         type=int,
-        default=OTHERS_ROWS,
-        help=f"of each label of an author at most so many, evenly taken; 0: all (default: {OTHERS_ROWS})",
+        help="of each label of an author, and of the run's own rows beside them, at most so many, evenly taken; 0: all "
+        f"(default: {OTHERS_ROWS})",
     )
     command.add_argument(
         "--attack",
@@ -87,7 +87,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--questions", type=int, help="at most so many of each benchmark and category (default: as --limit); 0: all"
     )
     command.add_argument("--json", metavar="OUT", help="write the figures here")
-    command.add_argument("--limit", type=int, default=0, help="at most this many rows a side, evenly taken; 0: all")
+    command.add_argument("--limit", type=int, default=0, help="at most this many rows a side, not of --others; 0: all")
     command.add_argument(
         "--tokens", type=int, help="length of an answer, in tokens (default: 64, where tools are offered 128)"
     )
@@ -99,7 +99,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--false-alarms", type=float, help="share of borderline answers it may end (default: what it was fitted for)"
     )
     _add_pixel_arguments(command)
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--seed", type=int, default=0, help="source of all randomness (default: 0)")
 
 
 def _add_pixel_arguments(command: argparse.ArgumentParser) -> None:
@@ -169,8 +169,7 @@ def _plan(options: argparse.Namespace) -> EvaluationPlan:
                 )
     elif not asks_text and not options.others:
         given["attacks"] = ()
-    if options.false_alarms is not None and not options.probe:
-        raise SpecError("--false-alarms is of the harmfulness probe: give --probe too, or leave it out.")
+    _need_read(options, asks_rows=asks_text or bool(options.tools or options.pictures))
     try:
         if pixels := _pixels(options):
             given["pixels"] = PixelSearch(**pixels)
@@ -181,7 +180,7 @@ def _plan(options: argparse.Namespace) -> EvaluationPlan:
             tools=options.tools,
             pictures=options.pictures,
             others=options.others,
-            others_rows=options.others_rows,
+            others_rows=OTHERS_ROWS if options.others_rows is None else options.others_rows,
             abilities=tuple(name for name in dict.fromkeys(options.ability or ()) if name != NONE),
             limit=options.limit,
             questions=options.questions,
@@ -196,6 +195,21 @@ def _plan(options: argparse.Namespace) -> EvaluationPlan:
         name = {"new_tokens": "tokens", "tool_tokens": "tokens"}.get(str(problem["loc"][-1]), str(problem["loc"][-1]))
         name = name.replace("_", "-")
         raise SpecError(f"--{name}: {problem['msg']}, not {problem['input']!r}.") from error
+
+
+def _need_read(options: argparse.Namespace, *, asks_rows: bool) -> None:
+    """Raises SpecError for an option that nothing would read."""
+    measures = bool(options.ability and options.ability != [NONE])
+    if options.false_alarms is not None and not options.probe:
+        raise SpecError("--false-alarms is of the harmfulness probe: give --probe too, or leave it out.")
+    if options.others_rows is not None and not options.others:
+        raise SpecError("--others-rows is of other people's words: give --others too, or leave it out.")
+    if options.questions is not None and not measures and not options.pictures:
+        raise SpecError("--questions is of abilities: give --ability too, or leave it out.")
+    if options.limit and not asks_rows and not measures:
+        raise SpecError(
+            f"--limit bounds no rows of --others: give --others-rows {options.limit}, or requests of your own too."
+        )
 
 
 def _with_naming(plan: EvaluationPlan, options: argparse.Namespace, settings: Settings) -> EvaluationPlan:

@@ -108,6 +108,9 @@ def test_a_wrong_spec_exits_with_2_and_makes_no_run(settings, tmp_path, content)
         (["sweep", "nowhere.json", "--partition", "a100"], "--partition is asked of a cluster"),
         (["worker", "--hours", "2"], "--hours is asked of a cluster"),
         (["evaluate", "RUN", "--false-alarms", "0.1"], "--false-alarms is of the harmfulness probe: give --probe too"),
+        (["evaluate", "RUN", "--others-rows", "5"], "--others-rows is of other people's words: give --others too"),
+        (["evaluate", "RUN", "--questions", "3"], "--questions is of abilities: give --ability too"),
+        (["evaluate", "RUN", "--others", "development", "--limit", "5"], "of --others: give --others-rows 5"),
         (["assemble", "--out", "projector.safetensors"], "--out is of training: give --train too"),
         (["evaluate", "RUN@²"], "'RUN@²' names no model"),
         (["evaluate", "RUN", "--attack", "gcg:²"], "'gcg:²' has no budget"),
@@ -230,7 +233,7 @@ def test_capture_writes_the_states_of_every_checkpoint_and_says_where(settings, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--steps", "3"], "no checkpoint of step 3"),
+        (["--steps", "3"], "no checkpoint of step 3: choose from 2, 4, 6."),
         (["--steps", "x"], "'x' is no step"),
         (["--tokens", "all"], "tokens"),
     ],
