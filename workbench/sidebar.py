@@ -25,7 +25,8 @@ def sidebar() -> None:
         value=True,
         key=BLUR,
         persist_state="session",
-        help="Harmful prompts and their answers stay blurred until you reveal them.",
+        help="Harmful prompts that were asked and their answers stay blurred until you reveal them. What you are about "
+        "to ask stays legible in its box.",
     )
     st.toggle(
         "Projector",

@@ -280,7 +280,7 @@ def _sentence(told: Outcome, found: Evaluation, *, calls: bool) -> str:
     if told.benign is None:
         parts.append(f"benign {'calls' if calls else 'answers'} were not measured")
     else:
-        loss = "" if told.benign_loss is None else f", benign loss {100 * told.benign_loss:+.0f} %"
+        loss = "" if told.benign_loss is None else f", benign loss {round(100 * told.benign_loss):+d} %"
         kept = f"benign {'calls right ' if calls else ''}{change(told.benign)}"
         parts.append(f"{kept} (n = {told.benign.rerouted.n}){_lost_words(told.benign, found.kept)}{loss}")
     if told.drift is not None and told.drift > BENIGN_DRIFT:

@@ -76,6 +76,9 @@ def test_a_unit_is_done_from_begin_to_end(shipping: Server, page: Page, unit: st
             expect(done(page)).to_have_count(0)
         do(shipping, page, lesson, step, wrongly_first=not number)
         expect(done(page).first).to_be_visible()
+        if isinstance(step.check, Answer) and step.check.number is not None:
+            # The answer that was right stands there, not one that was given before.
+            expect(page.get_by_role("textbox", name=step.check.question)).to_have_value(f"{step.check.number:g}")
         if number + 1 < len(lesson.unit.steps):
             settled(page).get_by_role("button", name="Next step").click()
     expect(page.get_by_text("This unit is done.")).to_be_visible()

@@ -51,9 +51,10 @@ def test_an_answer_is_kept_and_the_next_look_knows_it(draw: Draw, settings: Sett
     assert any("Not right" in one.value for one in page.markdown)
     page.text_input[0].set_value("19").run()
     page.button(key="lesson_answer").click().run()
-    assert any("Done." in one.value for one in page.markdown)
+    assert any("Done." in one.value for one in page.markdown) and page.text_input[0].value == "19"
     other_tab = draw(unit="activations", step="blocks")
     assert any("Done." in one.value for one in other_tab.markdown) and other_tab.text_input[0].disabled
+    assert other_tab.text_input[0].value == "19"
     assert any("1 of 4 steps" in one.value for one in draw().caption)
     assert read_met(settings, "activations", "blocks") is not None
 

@@ -19,7 +19,7 @@ from engine.records.events import StatusEvent
 from engine.records.presets import preset_names, read_preset
 from engine.records.prompt_files import read_source
 from engine.records.spec import flat
-from engine.records.spec_text import build_spec
+from engine.records.spec_text import build_spec, with_fields
 from workbench.kit import state
 from workbench.kit.cards import model_payload
 from workbench.train.checks import RowCounts, check_spec, count_rows
@@ -29,6 +29,7 @@ from workbench.train.draft import Draft, nested
 from workbench.train.fields import share_words
 from workbench.train.launch import _parts
 from workbench.train.numbers import number_problem, read_number, written
+from workbench.train.parts import _unlikely
 from workbench.train.presets import _sittings, count_preset, preset_caption, uncounted_presets
 from workbench.train.simple import LENGTHS, STRENGTHS, chosen, lengths, strengths
 
@@ -293,3 +294,21 @@ def test_the_time_of_answers_names_how_many_are_made_and_not_their_copies():
     cost = Estimate(0, (), 0, False, (Part(ANSWERS, 600.0), Part("training", 60.0)))
     rows = dict.fromkeys(("harmful", "benign"), RowCounts(100, 10, 100))
     assert _parts(SimpleNamespace(rows=rows), cost)[0] == "generating answers to 200 prompts: 10 min"
+
+
+@pytest.mark.parametrize(
+    ("changes", "remarks"),
+    [
+        ({}, []),
+        ({"optimizer.warmup_steps": 5000}, ["The learning rate is still rising"]),
+        (
+            {"optimizer.circuit_breaker_batch": 500, "optimizer.retain_batch": 30},
+            ["Each step draws 500 harmful rows of 128: the same ones several times."],
+        ),
+    ],
+)
+def test_what_can_be_trained_and_is_hardly_meant_is_said(changes, remarks):
+    optimizer = with_fields(read_preset("quick"), changes).optimizer
+    form = SimpleNamespace(rows={"harmful": SimpleNamespace(training=128), "benign": SimpleNamespace(training=128)})
+    said = _unlikely(form, optimizer)
+    assert len(said) == len(remarks) and all(one.startswith(words) for one, words in zip(said, remarks, strict=True))

@@ -60,19 +60,23 @@ def _met(judged: Judged) -> None:
 def _question(lesson: Lesson, step: Step, check: Answer, *, done: bool) -> None:
     given = read_answers(settings(), lesson.name, step.id)
     last = given[-1].text if given else ""
-    key = f"lesson_answer_{lesson.name}_{step.id}"
+    key, numbers = f"lesson_answer_{lesson.name}_{step.id}", list(range(1, len(check.choices) + 1))
+    known: str | int | None = last
     if check.choices:
-        numbers = list(range(1, len(check.choices) + 1))
+        known = int(last) if last.isdecimal() and int(last) in numbers else None
+    if done or key not in st.session_state:
+        # By the state, not as a default: a field whose default changed shows the answer that was given before.
+        st.session_state[key] = known
+    if check.choices:
         st.radio(
             check.question,
             numbers,
-            index=numbers.index(int(last)) if last.isdecimal() and int(last) in numbers else None,
             key=key,
             format_func=lambda number: check.choices[number - 1],
             disabled=done,
         )
     else:
-        st.text_input(check.question, value=last, key=key, disabled=done, placeholder="A number")
+        st.text_input(check.question, key=key, disabled=done, placeholder="A number")
     # It stays where it is when it is done with, so that nothing below it moves.
     given_to = (lesson.name, step.id, key)
     st.button("Answer", key="lesson_answer", type="primary", disabled=done, on_click=_answer, args=given_to)

@@ -70,7 +70,7 @@ def picture_choice(*, harmful: str = HARMFUL) -> None:
             if one := kept.get(st.session_state[CHOSEN]):
                 _preview(one, harmful)
             elif not kept:
-                st.caption("No picture has been given yet: upload one.")
+                st.caption("No picture has been given yet: upload one, or take the next sample prompt with its own.")
         with given:
             st.file_uploader(
                 "Upload a picture",

@@ -15,8 +15,9 @@ from workbench.runs.follow import Followed
 from workbench.runs.times import WHOLE, meaning, run_times
 
 SPLITS = (
-    "The test split is measured once, when training has ended. The curve shows the validation split, measured while it "
-    "trains. They are different prompts, and neither is trained on: their figures need not agree."
+    "The test split is measured when training has ended, at the strength that the run acts at. The curve shows the "
+    "validation split, measured while it trains, at strength 1. They are different prompts, and neither is trained on: "
+    "their figures need not agree."
 )
 # What the figures are means over.
 ANSWERS, EVERY = "answer tokens", "all tokens"

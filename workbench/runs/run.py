@@ -139,7 +139,8 @@ def _spec(run: Run) -> None:
     record = run.record()
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
-            f"What this run was started with; digest {spec.digest}. Later changes of the form do not touch it.",
+            f"What this run was started with; digest {record.digest or spec.digest}. Later changes of the form do not "
+            "touch it.",
             width="content",
         )
         spec_button(spec, key="run_spec_download")

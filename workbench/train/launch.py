@@ -61,7 +61,8 @@ def launch_panel(form: Form) -> None:
 def _costs(form: Form, place: Choice) -> None:
     cost = form_estimate(form)
     if cost is None:
-        st.caption("Time and memory appear when the model's facts and the data are known.")
+        missing = "what is wrong in the form is mended" if form.problems else "the model's facts and the data are known"
+        st.caption(f"Time and memory appear when {missing}.")
         return
     if cost.seconds is None:
         st.caption("The time appears when the worker has measured this machine.")
@@ -133,7 +134,7 @@ def _to_copy(form: Form, place: Choice) -> None:
     st.caption("The command that does the same:")
     st.code(command_of(form.draft, form.spec, file_name, place=place), language="bash", wrap_lines=True)
     if form.problems:
-        st.caption("Some fields hold errors: the command has their last valid values.")
+        st.caption("Some fields hold errors: mend them before you use the command.")
     view = st.expander("The spec", key="spec_view", on_change="rerun")
     if not view.open:
         return

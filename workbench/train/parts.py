@@ -2,7 +2,9 @@
 
 import streamlit as st
 
+from engine.records.conversation import Label
 from engine.records.schedules import weights
+from engine.records.spec_parts import OptimizerSpec
 from workbench.kit.charts import on_screen
 from workbench.train.draft import set_field
 from workbench.train.fields import Form, problem, spec_field
@@ -86,6 +88,22 @@ def optimizer_part(form: Form) -> None:
         "optimizer.retain_batch",
     )
     _row(form, "optimizer.tokens_per_micro_batch", "optimizer.gradient_checkpointing", "optimizer.gradient_surgery")
+    if form.spec is not None:
+        for remark in _unlikely(form, form.spec.optimizer):
+            st.caption(f":orange[:material/warning: {remark}]")
+
+
+def _unlikely(form: Form, optimizer: OptimizerSpec) -> list[str]:
+    """What can be trained, and is hardly meant."""
+    said = []
+    if optimizer.warmup_steps >= optimizer.steps:
+        said.append("The learning rate is still rising when the run ends: it warms up for as many steps or more.")
+    batches: dict[Label, int] = {"harmful": optimizer.circuit_breaker_batch, "benign": optimizer.retain_batch}
+    for label, batch in batches.items():
+        rows = form.rows.get(label)
+        if rows and 0 < rows.training < batch:
+            said.append(f"Each step draws {batch:,} {label} rows of {rows.training:,}: the same ones several times.")
+    return said
 
 
 def capture_part(form: Form) -> None:

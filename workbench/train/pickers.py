@@ -151,7 +151,7 @@ def _parsed(text: str, block_count: int) -> tuple[int, ...] | None:
 def _blocks_caption(blocks: tuple[int, ...]) -> str:
     layers = format_blocks([paper_layer(block) for block in blocks])
     count = "1 block" if len(blocks) == 1 else f"{len(blocks)} blocks"
-    return f"{count}: {format_blocks(blocks)}. In the paper's counting, layer {layers}."
+    return f"{count}: {format_blocks(blocks)}. In the paper's counting, layer{'s' * (len(blocks) != 1)} {layers}."
 
 
 def _kind(source: str) -> str:
