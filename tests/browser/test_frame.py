@@ -85,6 +85,9 @@ def test_a_narrow_window_scrolls_no_page_sideways(server: Server, page: Page):
         opened_whole(page, f"{server.url}/{path}")
         wait_for(lambda: sidebar.evaluate("one => one.clientWidth") < 250, what=f"a narrow sidebar of {path}")
         assert page.get_by_test_id("stMain").evaluate("one => one.scrollWidth - one.clientWidth") <= 1, path
+    sidebar.hover()
+    page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
+    wait_for(lambda: page.get_by_test_id("stMain").evaluate("one => one.clientWidth") == 900, what="the whole width")
 
 
 def test_a_page_that_was_left_blank_comes_back_where_it_was(server: Server, page: Page):

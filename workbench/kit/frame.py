@@ -160,7 +160,7 @@ _CSS = """
 [data-tag] { background-color: #0072B2 !important; color: #ffffff !important; }
 .st-key-doors [data-testid="stPageLink"] a { border: 1px solid rgba(128, 140, 150, 0.55); padding: 0.32rem 0.8rem; }
 @media (max-width: 1000px) {
-  [data-testid="stSidebar"] { max-width: 13.5rem !important; }
+  [data-testid="stSidebar"][data-collapsed="false"] { max-width: 13.5rem !important; }
   .st-key-home_top > div > [data-testid="stHorizontalBlock"] { flex-wrap: wrap; }
   .st-key-home_top [data-testid="stColumn"] { min-width: 100%; }
 }
