@@ -7,7 +7,6 @@ import streamlit as st
 from engine.exports.evaluation_report import report_html, run_facts
 from engine.figures.drawing import CONFIG
 from engine.figures.evaluation.findings import (
-    FEW,
     asked_text,
     asks_others_alone,
     finding,
@@ -19,6 +18,7 @@ from engine.figures.evaluation.probe import ABOUT, probe_finding, probe_html, pr
 from engine.figures.evaluation.table import STYLE, attacks_html, columns, columns_without_text, key_html, styles_html
 from engine.records.errors import WorkbenchError
 from engine.records.evaluation.attacks import ATTACKS, KNOWN_DEFEATS
+from engine.records.evaluation.counts import FEW
 from engine.records.evaluation.findings import Evaluation, sorted_out
 from engine.records.runs import list_runs, open_run
 from workbench.evaluate.blocks import of_agents, of_others, of_pictures

@@ -13,11 +13,10 @@ from pydantic import BaseModel, ConfigDict
 
 from engine.records.best import BestCheckpoint, better_words
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.counts import SIDES, Kept
+from engine.records.evaluation.counts import FEW, SIDES, Kept
 from engine.records.evaluation.final import of_final
 from engine.records.evaluation.findings import Evaluation, SidedFindings, read_evaluations
 from engine.records.evaluation.own import is_pending
-from engine.records.evaluation.worst import FEWEST
 from engine.records.outcome_attacks import (
     BASE_COMPLIES,
     COMPARED,
@@ -291,6 +290,6 @@ def _sentence(told: Outcome, found: Evaluation, *, calls: bool) -> str:
     if told.benign is not None and told.kept is None:
         said += " The base model answers too few benign ones to tell whether they are kept."
     few = min(getattr(rates, side).n for rates in (told.harmful, told.benign) if rates for side in SIDES)
-    if few < FEWEST:
-        said += f" Fewer than {FEWEST} requests are too few to tell."
+    if few < FEW:
+        said += f" Fewer than {FEW} requests are too few to tell."
     return said + stronger_words(found)

@@ -70,7 +70,7 @@ def test_an_attack_that_decides_is_not_called_stronger_than_one_that_cannot_tell
 
 def test_few_requests_are_said_to_be_too_few():
     few = {"attacks": {"direct": attack(1, 0, 1)}, "benign_answers": {"base": answers(1, 1), "rerouted": answers(1, 1)}}
-    assert outcome(record(), [evaluation(**few)]).sentence.endswith("Fewer than 8 requests are too few to tell.")
+    assert outcome(record(), [evaluation(**few)]).sentence.endswith("Fewer than 16 requests are too few to tell.")
     assert "too few" not in outcome(record(), [evaluation()]).sentence
 
 

@@ -3,8 +3,9 @@
 from collections import Counter, defaultdict
 from typing import NamedTuple
 
-from engine.figures.evaluation.findings import FEW, TOO_FEW, asks_others_alone, only_abilities, requests_asked
+from engine.figures.evaluation.findings import TOO_FEW, asks_others_alone, only_abilities, requests_asked
 from engine.figures.evaluation.probe import probe_name
+from engine.records.evaluation.counts import FEW
 from engine.records.evaluation.final import is_final
 from engine.records.evaluation.findings import Evaluation
 from engine.records.places import judges_apart

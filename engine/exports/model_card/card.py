@@ -13,11 +13,11 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from engine.exports.private import Private
 from engine.exports.product import written_by
-from engine.figures.evaluation.findings import FEW, TOO_FEW
+from engine.figures.evaluation.findings import TOO_FEW
 from engine.records.assembled import ASSEMBLED_PREFIX
 from engine.records.blocks import paper_layer
 from engine.records.evaluation.attacks import ATTACKS, KNOWN_DEFEATS
-from engine.records.evaluation.counts import Count, Side
+from engine.records.evaluation.counts import FEW, Count, Side
 from engine.records.evaluation.findings import AttackResult, Evaluation, SidedFindings
 from engine.records.outcome import Outcome
 from engine.records.packaged import PREFIX

@@ -4,12 +4,10 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.counts import Count, Kept
+from engine.records.evaluation.counts import FEW, Count, Kept
 from engine.records.evaluation.findings import Evaluation, SidedFindings
 from engine.records.places import judges_apart
 
-# Of fewer requests a 95 % interval spans half of all rates and more.
-FEW = 16
 TOO_FEW = "too few to tell"
 # What is said in their place where no requests were asked.
 ALONE = "kept abilities alone"

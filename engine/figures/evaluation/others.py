@@ -10,11 +10,11 @@ import plotly.graph_objects as go
 
 from engine.figures.colours import run_colour
 from engine.figures.drawing import blank_figure, legend_below
-from engine.figures.evaluation.findings import FEW, TOO_FEW, from_to, harm_axis, refused_words
+from engine.figures.evaluation.findings import TOO_FEW, from_to, harm_axis, refused_words
 from engine.figures.evaluation.table import count_cell, percent, table, table_row
 from engine.figures.labels import escaped
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.counts import Count
+from engine.records.evaluation.counts import FEW, Count
 from engine.records.evaluation.findings import OWN_SPLIT, AuthorFindings, Evaluation, OthersFindings
 from engine.records.evaluation.worst import Worst, least_kept, worst_authors
 from engine.records.others.authors import AUTHORS

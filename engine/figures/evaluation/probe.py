@@ -5,11 +5,11 @@ HTML for the page and the report. No Streamlit.
 
 from collections.abc import Mapping
 
-from engine.figures.evaluation.findings import FEW, TOO_FEW
+from engine.figures.evaluation.findings import TOO_FEW
 from engine.figures.evaluation.table import count_cell, percent, table, table_row
 from engine.figures.labels import amount
 from engine.records.evaluation.attacks import ATTACKS
-from engine.records.evaluation.counts import SIDE_NAMES, SIDES, Count
+from engine.records.evaluation.counts import FEW, SIDE_NAMES, SIDES, Count
 from engine.records.evaluation.findings import Evaluation, WithProbe
 from engine.records.harmfulness import TITLES
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
-from engine.figures.evaluation.findings import FEW, TOO_FEW, apart, from_to, most_asked, n_words
+from engine.figures.evaluation.findings import TOO_FEW, apart, from_to, most_asked, n_words
 from engine.figures.evaluation.spent import own_budget, spent_words, with_budget
 from engine.figures.evaluation.table import count_cell, table, table_row
 from engine.records.evaluation.attacks import ATTACKS, AttackCard, PaperFigure
-from engine.records.evaluation.counts import Count, Side
+from engine.records.evaluation.counts import FEW, Count, Side
 from engine.records.evaluation.findings import Evaluation, SidedFindings
 from engine.records.places import judges_apart
 

@@ -5,14 +5,14 @@ from html import escape
 from typing import NamedTuple
 
 from engine.figures.colours import BASE, BENIGN, HARMFUL, NEUTRAL
-from engine.figures.evaluation.findings import FEW, TOO_FEW, asked_text, asked_words, kept_words, settings_apart
+from engine.figures.evaluation.findings import TOO_FEW, asked_text, asked_words, kept_words, settings_apart
 from engine.figures.evaluation.losses import loss_cell
 from engine.figures.evaluation.spent import own_budget, spent_words, time_words, with_budget
 from engine.figures.labels import figure
 from engine.records.evaluation.attacks import ATTACKS, LLAMA, MISTRAL, AttackCard
 from engine.records.evaluation.bfcl import ABILITY as BFCL
 from engine.records.evaluation.bfcl import CATEGORIES
-from engine.records.evaluation.counts import CallCount, Count, Interval, Side
+from engine.records.evaluation.counts import FEW, CallCount, Count, Interval, Side
 from engine.records.evaluation.findings import Ability, Evaluation
 from engine.records.evaluation.losses import LOST_NATS
 from engine.records.evaluation.naming import ABILITY as NAMING

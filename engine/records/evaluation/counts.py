@@ -13,6 +13,8 @@ SIDES: tuple[Side, ...] = ("base", "rerouted")
 # As they are shown.
 SIDE_NAMES: dict[Side, str] = {"base": "base", "rerouted": "circuit-broken"}
 Z = 1.959963984540054
+# Of fewer requests a 95 % interval spans half of all rates and more.
+FEW = 16
 
 
 class Interval(NamedTuple):
