@@ -37,12 +37,15 @@ def export_run(run: Run, folder: Path, settings: Settings, *, merged: bool = Fal
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError(f"{folder} exists and is not empty: choose a new folder.")
-    model = load_model(_with_room(run.spec().model, settings), settings) if merged or gguf else None
+    asked = run.spec().model
+    # Once: it builds the whole network.
+    card = describe_model(asked, settings) if merged or gguf else None
+    model = load_model(_with_room(asked, card), settings) if card is not None else None
     if model is not None:
         need_as_trained(run, model.spec.name, model.made_of)
     if model is not None and gguf:
         need_gguf(model.published, model.tokenizer)
-    whole = _merged(model, run, describe_model(run.spec().model, settings)) if model is not None else None
+    whole = _merged(model, run, card) if model is not None and card is not None else None
     try:
         shutil.copytree(adapter, folder, dirs_exist_ok=True)
         if model is not None and whole is not None:
@@ -61,9 +64,9 @@ def export_run(run: Run, folder: Path, settings: Settings, *, merged: bool = Fal
     return folder
 
 
-def _with_room(spec: ModelSpec, settings: Settings) -> ModelSpec:
+def _with_room(spec: ModelSpec, card: ModelCard) -> ModelSpec:
     """On the processor where the device has no room for the weights: merging needs none of its speed."""
-    card, device = describe_model(spec, settings), choose_device(spec).device
+    device = choose_device(spec).device
     if device.type == "cpu" or weight_bytes(card) <= free_bytes(device):
         return spec
     return ModelSpec.model_validate(spec.model_dump() | {"device": "cpu", "dtype": card.dtype})
