@@ -1,6 +1,8 @@
 """What figures and their tables write beside numbers: names of tokens, short numbers, texts letter by letter."""
 
 import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 
 
 def escaped(text: str) -> str:
@@ -34,3 +36,24 @@ def amount(number: float) -> str:
 
 def figure(value: float | None, digits: int = 3) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def with_differences(
+    names: Sequence[str],
+    tells: Iterable[Sequence[str]],
+    written: Callable[[str, str], str],
+    *,
+    kinds: Sequence[object] = (),
+) -> list[str]:
+    """Those of one name, and of one kind where kinds are given, with what they differ in, one thing after the other
+    until none is like another. tells: of each thing what is said of each; '' says nothing.  written: a name with it."""
+    found, kinds = list(names), kinds or [None] * len(names)
+    for said in tells:
+        words: dict[tuple[str, object], set[str]] = defaultdict(set)
+        for name, kind, word in zip(found, kinds, said, strict=True):
+            words[name, kind].add(word)
+        found = [
+            written(name, word) if len(words[name, kind]) > 1 and word else name
+            for name, kind, word in zip(found, kinds, said, strict=True)
+        ]
+    return found

@@ -1,10 +1,11 @@
 """Evaluations as the page Evaluate lists them: what each is called, and what tells two of one name apart."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from typing import NamedTuple
 
 from engine.figures.evaluation.findings import TOO_FEW, asks_others_alone, only_abilities, requests_asked
 from engine.figures.evaluation.probe import probe_name
+from engine.figures.labels import with_differences
 from engine.records.evaluation.counts import FEW
 from engine.records.evaluation.final import is_final
 from engine.records.evaluation.findings import Evaluation
@@ -62,18 +63,11 @@ def names_apart(chosen: list[Listed]) -> list[str]:
     names, shown = [one.name for one in chosen], [one.evaluation for one in chosen]
     of_others = Counter(one.name for one in chosen if one.evaluation.others)
     kinds = [asks_others_alone(one.evaluation) and of_others[one.name] == 1 for one in chosen]
-    for said in (
+    tells = (
         [probe_name(one) for one in shown],
         judges_apart([one.judge for one in shown]),
         [f"seed {one.seed}" for one in shown],
         [moment(one.created) for one in shown],
         [one.key for one in shown],
-    ):
-        words: dict[tuple[str, bool], set[str]] = defaultdict(set)
-        for name, kind, word in zip(names, kinds, said, strict=True):
-            words[name, kind].add(word)
-        names = [
-            f"{name} ({word})" if len(words[name, kind]) > 1 and word else name
-            for name, kind, word in zip(names, kinds, said, strict=True)
-        ]
-    return names
+    )
+    return with_differences(names, tells, "{} ({})".format, kinds=kinds)

@@ -3,7 +3,7 @@
 A part that the run has nothing for holds a sentence in the place of its figures.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -23,6 +23,7 @@ from engine.figures.evaluation.table import abilities_html, attacks_html, column
 from engine.figures.film import film_of
 from engine.figures.film_picture import film_svg, legend_html, pixels
 from engine.figures.film_picture import finding as film_finding
+from engine.figures.labels import with_differences
 from engine.records.captures.capture import run_captures
 from engine.records.captures.tables import MEASURED_TOKENS, movement_table
 from engine.records.errors import RunError
@@ -174,18 +175,12 @@ def _tables(matrix: Sequence) -> list[str]:
 
 def _names(shown: Sequence[Evaluation], run: Run) -> list[str]:
     """Those of one name with what tells them apart."""
-    names = [_name(one, run) for one in shown]
-    tells: tuple[Callable[[Evaluation], str], ...] = (
-        lambda one: f"judge {judge_words(one.judge)}",
-        lambda one: f"{one.new_tokens} tokens",
-        lambda one: f"evaluation {one.key}",
+    tells = (
+        [f"judge {judge_words(one.judge)}" for one in shown],
+        [f"{one.new_tokens} tokens" for one in shown],
+        [f"evaluation {one.key}" for one in shown],
     )
-    for told in tells:
-        said = {name: {told(one) for one, other in zip(shown, names, strict=True) if other == name} for name in names}
-        names = [
-            f"{name}, {told(one)}" if len(said[name]) > 1 else name for one, name in zip(shown, names, strict=True)
-        ]
-    return names
+    return with_differences([_name(one, run) for one in shown], tells, "{}, {}".format)
 
 
 def _name(one: Evaluation, run: Run) -> str:
