@@ -228,6 +228,31 @@ def test_the_teachers_sheet_has_every_answer_and_prints_alone(shipping: Server, 
     assert pages >= 3, "all of the sheet is on paper, not what a window shows"
 
 
+def test_the_browsers_back_and_forward_lead_through_a_unit(shipping: Server, page: Page):
+    lesson = read_lessons(shipping.settings).named("attack-it")
+    assert lesson is not None
+    first, second = (page.get_by_role("heading", name=step.title, exact=True) for step in lesson.unit.steps[:2])
+    page.goto(f"{shipping.url}/learn")
+    page.locator(f".st-key-unit_{lesson.name}").get_by_role("button").click()
+    expect(first).to_be_visible()
+    settled(page).get_by_role("button", name="Next step").click()
+    expect(second).to_be_visible()
+    # A question to the server says that the address has followed.
+    settled(page).get_by_role("button", name="Hint: a nudge").click()
+    expect(page.get_by_text("A nudge.")).to_be_visible()
+    settled(page).go_back()
+    expect(first).to_be_visible()
+    settled(page).go_back()
+    expect(page.get_by_role("heading", name="Learn", exact=True)).to_be_visible()
+    settled(page).go_forward()
+    expect(first).to_be_visible()
+    # From another page its link leads to where one was, and Back to what the address says.
+    settled(page).get_by_role("link", name="Home").click()
+    expect(page).not_to_have_url(re.compile("learn"))
+    settled(page).get_by_role("link", name="Learn").click()
+    expect(first).to_be_visible()
+
+
 def test_a_phone_scrolls_no_lesson_sideways(shipping: Server, page: Page):
     page.set_viewport_size({"width": 400, "height": 800})
     for query in ("", "?unit=attack-it", "?sheet=yes"):
