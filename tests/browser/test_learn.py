@@ -249,7 +249,7 @@ def test_the_browsers_back_and_forward_lead_through_a_unit(shipping: Server, pag
     # From another page its link leads to where one was, and Back to what the address says.
     settled(page).get_by_role("link", name="Home").click()
     expect(page).not_to_have_url(re.compile("learn"))
-    settled(page).get_by_role("link", name="Learn").click()
+    settled(page).get_by_test_id("stSidebarNavItems").get_by_role("link", name="Learn").click()
     expect(first).to_be_visible()
 
 
