@@ -246,7 +246,7 @@ def test_the_browsers_back_and_forward_lead_through_a_unit(shipping: Server, pag
     expect(page.get_by_role("heading", name="Learn", exact=True)).to_be_visible()
     settled(page).go_forward()
     expect(first).to_be_visible()
-    # From another page its link leads to where one was, and Back to what the address says.
+    # From another page the link of Learn leads to where one was.
     settled(page).get_by_role("link", name="Home").click()
     expect(page).not_to_have_url(re.compile("learn"))
     settled(page).get_by_test_id("stSidebarNavItems").get_by_role("link", name="Learn").click()
